@@ -1,0 +1,1 @@
+//! A kernel config and rules in, findings out.

@@ -1,0 +1,3 @@
+//! `vfiorun`: the on-device companion.
+
+fn main() {}

@@ -1,0 +1,126 @@
+//! `/vfioboot/boot.toml`: what PID 1 is to do, written by `vfioboot patch` and
+//! carried out by `vfiorun`.
+//!
+//! A flat list, because everything that needs thought (module order, strategy)
+//! was decided on the desktop.
+
+use serde::{Deserialize, Serialize};
+
+/// Where the boot file stands in the ramdisk.
+pub const BOOT_FILE: &str = "/vfioboot/boot.toml";
+/// Where the runtime stands in the ramdisk; the value of `rdinit=`.
+pub const RUNTIME: &str = "/vfioboot/init";
+/// Where the undo record stands in the ramdisk. Only the desktop reads it.
+pub const UNDO_FILE: &str = "/vfioboot/undo";
+/// The word on the kernel command line that makes PID 1 do nothing.
+pub const DISABLE_WORD: &str = "vfioboot.disable";
+
+/// The boot file, version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootFile {
+    /// Format version; readers refuse any other than [`BootFile::VERSION`].
+    pub version: u32,
+    /// The program PID 1 executes when it is done: `/init`, or what a former
+    /// `rdinit=` named.
+    pub init: String,
+    /// All the time PID 1 may take before it executes `init`, in milliseconds.
+    pub deadline_ms: u32,
+    /// Devices to put on vfio-pci, each `vendor:device` (four hex digits each)
+    /// or `domain:bus:device.function`, in order.
+    pub devices: Vec<String>,
+    /// Modules to load first, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<BootModule>,
+}
+
+/// One module to load before binding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootModule {
+    /// Absolute path in the ramdisk.
+    pub path: String,
+    /// Module parameters as `insmod` takes them (`ids=1b36:0010 disable_vga=1`).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub params: String,
+}
+
+impl BootFile {
+    /// The only version there is.
+    pub const VERSION: u32 = 1;
+    /// What `deadline_ms` is when nothing else is asked for.
+    pub const DEFAULT_DEADLINE_MS: u32 = 5000;
+}
+
+/// How a user names a PCI device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceSpec {
+    /// `vendor:device`, every such device: `1b36:0010`.
+    Id {
+        /// PCI vendor id.
+        vendor: u16,
+        /// PCI device id.
+        device: u16,
+    },
+    /// A place on the bus: `0000:00:02.0` (the domain may be left out on input).
+    Address {
+        /// PCI domain (segment), up to 32 bits wide in Linux.
+        domain: u32,
+        /// Bus number.
+        bus: u8,
+        /// Device (slot), 0–31.
+        device: u8,
+        /// Function, 0–7.
+        function: u8,
+    },
+}
+
+/// A device name that is neither `VENDOR:DEVICE` nor `DOMAIN:BUS:DEV.FN`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{0}\" is no PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex"
+)]
+pub struct DeviceSpecError(pub String);
+
+impl core::str::FromStr for DeviceSpec {
+    type Err = DeviceSpecError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_device(text).ok_or_else(|| DeviceSpecError(text.into()))
+    }
+}
+
+fn parse_device(text: &str) -> Option<DeviceSpec> {
+    // Exact digits only: `from_str_radix` would also take a sign.
+    fn hex(text: &str, digits: core::ops::RangeInclusive<usize>) -> Option<u32> {
+        let hexadecimal = text.bytes().all(|b| b.is_ascii_hexdigit());
+        (digits.contains(&text.len()) && hexadecimal).then(|| u32::from_str_radix(text, 16).ok())?
+    }
+    let Some((place, function)) = text.split_once('.') else {
+        let (vendor, device) = text.split_once(':')?;
+        return Some(DeviceSpec::Id {
+            vendor: hex(vendor, 4..=4)? as u16,
+            device: hex(device, 4..=4)? as u16,
+        });
+    };
+    let function = hex(function, 1..=1).filter(|f| *f < 8)? as u8;
+    let (bus_part, device) = place.rsplit_once(':')?;
+    let device = hex(device, 2..=2).filter(|d| *d < 32)? as u8;
+    let (domain, bus) = match bus_part.split_once(':') {
+        Some((domain, bus)) => (hex(domain, 4..=8)?, bus),
+        None => (0, bus_part),
+    };
+    Some(DeviceSpec::Address { domain, bus: hex(bus, 2..=2)? as u8, device, function })
+}
+
+impl core::fmt::Display for DeviceSpec {
+    /// The form sysfs uses: four-digit domain at least, lower case.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match *self {
+            DeviceSpec::Id { vendor, device } => write!(f, "{vendor:04x}:{device:04x}"),
+            DeviceSpec::Address { domain, bus, device, function } => {
+                write!(f, "{domain:04x}:{bus:02x}:{device:02x}.{function:x}")
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! `vfioboot man`: manual pages, one for each subcommand.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::CommandFactory;
+
+/// Write the manual pages into a directory
+#[derive(clap::Args)]
+pub struct Args {
+    /// The directory, made when missing
+    dir: PathBuf,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    std::fs::create_dir_all(&args.dir)
+        .and_then(|()| clap_mangen::generate_to(super::Cli::command(), &args.dir))
+        .with_context(|| args.dir.display().to_string())?;
+    Ok(ExitCode::SUCCESS)
+}

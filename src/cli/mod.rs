@@ -1,0 +1,82 @@
+//! The command line of `vfioboot`: one file a subcommand.
+
+mod check;
+mod cmdline;
+mod completions;
+mod config;
+mod info;
+mod input;
+mod man;
+mod output;
+mod patch;
+mod ramdisk;
+mod repack;
+mod unpack;
+mod unpatch;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
+///
+/// A boot image goes in, a patched one comes out, and `unpatch` gives the original back byte for
+/// byte. An input file is never written to.
+#[derive(Parser)]
+#[command(name = "vfioboot", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Info(info::Args),
+    Unpack(unpack::Args),
+    Repack(repack::Args),
+    Config(config::Args),
+    Check(check::Args),
+    Cmdline(cmdline::Args),
+    Patch(patch::Args),
+    Unpatch(unpatch::Args),
+    Ramdisk(ramdisk::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// A bad command line or unreadable input. Everything but `check` ends in 0 or this.
+const EXIT_FAILURE: u8 = 2;
+
+/// Parse the arguments, run the subcommand, report the error; the value is the exit status.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Info(args) => info::run(&args),
+        Command::Unpack(args) => unpack::run(&args),
+        Command::Repack(args) => repack::run(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Cmdline(args) => cmdline::run(&args),
+        Command::Patch(args) => patch::run(&args),
+        Command::Unpatch(args) => unpatch::run(&args),
+        Command::Ramdisk(args) => ramdisk::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+    };
+    match result {
+        Ok(status) => status,
+        // `vfioboot … | head` is no failure of ours.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("vfioboot: {error:#}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,1 @@
+//! Kernel payloads: containers, version, IKCONFIG, modules.

@@ -1,0 +1,37 @@
+//! `vfioboot`: boot images that come up with PCI devices already on vfio-pci.
+//!
+//! A map of the library, bottom up; dependencies only ever point down this list
+//! backwards:
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
+//! | [`compression`] | gzip, lz4_legacy, lz4, xz, lzma, zstd, bzip2: detect, decode, encode |
+//! | [`image`] | boot, vendor_boot and init_boot images as regions that tile the file |
+//! | [`ramdisk`] | segments, newc cpio, what kind of ramdisk this is |
+//! | [`kernel`] | kernel containers, version, IKCONFIG, modules |
+//! | [`audit`] | a kernel config + rules → findings |
+//! | [`patch`] | plan, command line, injection, undo |
+//! | `device` | on the device: PID 1 and binding (feature `device`) |
+//!
+//! The library returns values and typed errors; it never prints and never exits.
+//! The programs are `src/main.rs` with `src/cli/` (vfioboot) and
+//! `src/bin/vfiorun.rs` (vfiorun).
+
+pub mod bootfile;
+
+#[cfg(feature = "desktop")]
+pub mod audit;
+#[cfg(feature = "desktop")]
+pub mod compression;
+#[cfg(feature = "desktop")]
+pub mod image;
+#[cfg(feature = "desktop")]
+pub mod kernel;
+#[cfg(feature = "desktop")]
+pub mod patch;
+#[cfg(feature = "desktop")]
+pub mod ramdisk;
+
+#[cfg(feature = "device")]
+pub mod device;

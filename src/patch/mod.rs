@@ -1,0 +1,1 @@
+//! Plan a patch, apply it, undo it.

@@ -1,0 +1,1 @@
+//! Ramdisks: segments, newc cpio, kinds.
