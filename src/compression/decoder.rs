@@ -1,14 +1,17 @@
 //! One compressed stream as a bounded [`Read`].
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
+
+use lzma_rust2::{Action, LzmaStream, Status, XzStream};
 
 use super::lz4_legacy::Lz4LegacyReader;
 use super::{Error, Format};
 
-/// Dictionaries and windows above this are refused: the largest that any kernel build asks
-/// for is zstd -22's 128 MiB. Memory is touched only as output arrives.
+/// Windows and dictionaries above 128 MiB are refused: the largest that any kernel build asks
+/// for is that of `zstd -22`. The memory is touched only as output arrives.
 const MAX_WINDOW_LOG: u32 = 27;
-const MAX_DICTIONARY_KIB: u32 = (1 << (MAX_WINDOW_LOG - 10)) + 64 * 1024;
+/// The same for the LZMA decoders, in KiB, with room for their tables.
+const MAX_LZMA_KIB: u32 = (1 << (MAX_WINDOW_LOG - 10)) + 16 * 1024;
 
 /// A streaming decoder over borrowed bytes. Decodes exactly one stream (gzip: one member; xz:
 /// one stream; zstd: one frame) and then reports end of file; [`Decoder::consumed`] then tells
@@ -20,30 +23,50 @@ pub struct Decoder<'a> {
     input: &'a [u8],
     inner: Inner<'a>,
     produced: u64,
+    ended: bool,
 }
 
 enum Inner<'a> {
-    Gzip(flate2::bufread::GzDecoder<&'a [u8]>),
+    Gzip(Box<flate2::bufread::GzDecoder<&'a [u8]>>),
     Lz4Legacy(Lz4LegacyReader<'a>),
-    Lz4Frame(lz4_flex::frame::FrameDecoder<&'a [u8]>),
-    Xz(Box<lzma_rust2::XzReader<&'a [u8]>>),
-    Lzma(Box<LzmaStreamReader<'a>>),
+    Lz4Frame(Box<lz4_flex::frame::FrameDecoder<&'a [u8]>>),
+    Xz(Box<XzStream>, usize),
+    Lzma(Box<LzmaStream>, usize),
     Zstd(Box<zstd::stream::read::Decoder<'static, &'a [u8]>>),
     Bzip2(bzip2::bufread::BzDecoder<&'a [u8]>),
 }
 
-struct LzmaStreamReader<'a>(&'a [u8]);
-
 impl<'a> Decoder<'a> {
     /// A decoder for the stream of `format` that `input` starts with.
     pub fn new(format: Format, input: &'a [u8]) -> Result<Self, Error> {
-        let _ = (format, input);
-        todo!()
+        let inner = match format {
+            Format::Gzip => Inner::Gzip(Box::new(flate2::bufread::GzDecoder::new(input))),
+            Format::Lz4Legacy => Inner::Lz4Legacy(Lz4LegacyReader::new(input)),
+            Format::Lz4Frame => {
+                Inner::Lz4Frame(Box::new(lz4_flex::frame::FrameDecoder::new(input)))
+            }
+            Format::Xz => Inner::Xz(Box::new(XzStream::new_mem_limit(false, MAX_LZMA_KIB)), 0),
+            Format::Lzma => {
+                Inner::Lzma(Box::new(LzmaStream::new_mem_limit(MAX_LZMA_KIB, None)), 0)
+            }
+            Format::Zstd => Inner::Zstd(Box::new(zstd_decoder(input)?)),
+            Format::Bzip2 => Inner::Bzip2(bzip2::bufread::BzDecoder::new(input)),
+        };
+        Ok(Decoder { format, input, inner, produced: 0, ended: false })
     }
 
     /// Compressed bytes used so far; exact once the stream has ended.
     pub fn consumed(&self) -> usize {
-        0
+        let left = match &self.inner {
+            Inner::Gzip(decoder) => decoder.get_ref().len(),
+            Inner::Lz4Legacy(reader) => return reader.consumed(),
+            Inner::Lz4Frame(decoder) => decoder.get_ref().len(),
+            Inner::Xz(_, position) => return *position,
+            Inner::Lzma(stream, position) => return position - stream.unused_input().len(),
+            Inner::Zstd(decoder) => decoder.get_ref().len(),
+            Inner::Bzip2(decoder) => decoder.get_ref().len(),
+        };
+        self.input.len() - left
     }
 
     /// Bytes unpacked so far.
@@ -52,9 +75,18 @@ impl<'a> Decoder<'a> {
     }
 
     /// Unpack everything that is left into a vector of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the stream is damaged or cut short, [`Error::TooLarge`] past the
+    /// limit.
     pub fn read_all(&mut self, limit: u64) -> Result<Vec<u8>, Error> {
-        let _ = limit;
-        todo!()
+        let mut bytes = Vec::new();
+        let read = self.by_ref().take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|error| self.error(&error))?;
+        if bytes.len() as u64 > limit {
+            return Err(Error::TooLarge { format: self.format, limit });
+        }
+        Ok(bytes)
     }
 
     /// Turn an error of [`Read`] into the typed one, with the position.
@@ -68,15 +100,65 @@ impl<'a> Decoder<'a> {
     }
 }
 
+fn zstd_decoder(
+    input: &[u8],
+) -> Result<zstd::stream::read::Decoder<'static, &[u8]>, Error> {
+    let open = || {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?.single_frame();
+        decoder.window_log_max(MAX_WINDOW_LOG)?;
+        Ok(decoder)
+    };
+    open().map_err(|error: io::Error| Error::Corrupt {
+        format: Format::Zstd,
+        consumed: 0,
+        produced: 0,
+        reason: error.to_string(),
+    })
+}
+
+/// Drive one of the sans-I/O decoders of `lzma-rust2` until it gives output or ends.
+macro_rules! pump {
+    ($stream:expr, $input:expr, $position:expr, $buffer:expr) => {
+        loop {
+            let rest = &$input[*$position..];
+            let step = $stream.process(rest, $buffer, Action::Finish)?;
+            *$position += step.bytes_consumed;
+            let ended = step.status == Status::StreamEnd;
+            if step.bytes_produced > 0 || ended {
+                break Ok(step.bytes_produced);
+            }
+            if step.bytes_consumed == 0 {
+                break Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends early"));
+            }
+        }
+    };
+}
+
 impl Read for Decoder<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let _ = buffer;
-        todo!()
+        if self.ended || buffer.is_empty() {
+            return Ok(0);
+        }
+        let count = match &mut self.inner {
+            Inner::Gzip(decoder) => decoder.read(buffer),
+            Inner::Lz4Legacy(reader) => reader.read(buffer),
+            Inner::Lz4Frame(decoder) => decoder.read(buffer),
+            Inner::Xz(stream, position) => pump!(stream, self.input, position, buffer),
+            Inner::Lzma(stream, position) => pump!(stream, self.input, position, buffer),
+            Inner::Zstd(decoder) => decoder.read(buffer),
+            Inner::Bzip2(decoder) => decoder.read(buffer),
+        }?;
+        self.ended = count == 0;
+        self.produced += count as u64;
+        Ok(count)
     }
 }
 
 /// Unpack the one stream that `input` starts with; gives the bytes and how much of `input` it
 /// took.
+///
+/// # Errors
+/// As [`Decoder::read_all`].
 pub fn decode_all(format: Format, input: &[u8], limit: u64) -> Result<(Vec<u8>, usize), Error> {
     let mut decoder = Decoder::new(format, input)?;
     let bytes = decoder.read_all(limit)?;

@@ -4,7 +4,7 @@
 
 mod decoder;
 mod encoder;
-mod lz4_legacy;
+pub mod lz4_legacy;
 
 pub use decoder::{Decoder, decode_all};
 pub use encoder::encode;
@@ -45,7 +45,7 @@ impl Format {
     /// The format that `bytes` start with, by magic.
     pub fn detect(bytes: &[u8]) -> Option<Format> {
         match bytes {
-            [0x1f, 0x8b | 0x9e, 8, ..] => Some(Format::Gzip),
+            [0x1f, 0x8b, 8, ..] => Some(Format::Gzip),
             [0x02, 0x21, 0x4c, 0x18, ..] => Some(Format::Lz4Legacy),
             [0x04, 0x22, 0x4d, 0x18, ..] => Some(Format::Lz4Frame),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Format::Xz),

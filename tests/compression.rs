@@ -1,0 +1,139 @@
+//! The streams that kernels and bootloaders use: detected, decoded exactly, bounded.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use proptest::prelude::*;
+use vfioboot::compression::{Decoder, Error, Format, decode_all, encode};
+
+fn sample() -> Vec<u8> {
+    (0..300_000u32).flat_map(|i| (i / 7 * 31).to_le_bytes()).collect()
+}
+
+/// What the field's own tool makes of `bytes`; None where it is not installed.
+fn foreign(command: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut words = command.split(' ');
+    let child = Command::new(words.next()?)
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut child) = child else {
+        eprintln!("not installed, nothing compared: {command}");
+        return None;
+    };
+    let mut stdin = child.stdin.take().unwrap();
+    let bytes = bytes.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&bytes));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().ok();
+    output.status.success().then_some(output.stdout)
+}
+
+const TOOLS: [(Format, &str, &str); 6] = [
+    (Format::Gzip, "gzip -c", "gzip -dc"),
+    (Format::Lz4Legacy, "lz4 -l -c", "lz4 -d -c"),
+    (Format::Lz4Frame, "lz4 -c", "lz4 -d -c"),
+    (Format::Xz, "xz --check=crc32 -c", "xz -dc"),
+    (Format::Lzma, "xz --format=lzma -c", "xz --format=lzma -dc"),
+    (Format::Zstd, "zstd -q -c", "zstd -q -d -c"),
+];
+
+#[test]
+fn decodes_what_the_fields_tools_write() {
+    for (format, pack, _) in TOOLS {
+        let Some(packed) = foreign(pack, &sample()) else { continue };
+        assert_eq!(Format::detect(&packed), Some(format), "{pack}");
+        let (bytes, consumed) = decode_all(format, &packed, 1 << 30).unwrap();
+        assert!(bytes == sample(), "{pack}: other bytes");
+        assert_eq!(consumed, packed.len(), "{pack}");
+    }
+}
+
+#[test]
+fn the_fields_tools_decode_what_we_write() {
+    for (format, _, unpack) in TOOLS {
+        let packed = encode(format, &sample(), Some("vfioboot")).unwrap();
+        let Some(bytes) = foreign(unpack, &packed) else { continue };
+        assert!(bytes == sample(), "{unpack}: other bytes");
+    }
+}
+
+#[test]
+fn each_stream_ends_where_the_next_begins() {
+    for format in Format::ALL {
+        let packed = encode(format, &sample(), None).unwrap();
+        let mut two = packed.clone();
+        two.extend_from_slice(&packed);
+        let (bytes, consumed) = decode_all(format, &two, 1 << 30).unwrap();
+        assert!(bytes == sample(), "{format}");
+        assert_eq!(consumed, packed.len(), "{format}");
+
+        let mut padded = packed.clone();
+        padded.extend_from_slice(&[0; 4096]);
+        let (_, consumed) = decode_all(format, &padded, 1 << 30).unwrap();
+        assert_eq!(consumed, packed.len(), "{format} and zeros");
+    }
+}
+
+#[test]
+fn a_size_behind_an_lz4_legacy_kernel_is_not_part_of_the_stream() {
+    let mut packed = encode(Format::Lz4Legacy, &sample(), None).unwrap();
+    let end = packed.len();
+    packed.extend_from_slice(&(sample().len() as u32).to_le_bytes());
+    let (_, consumed) = decode_all(Format::Lz4Legacy, &packed, 1 << 30).unwrap();
+    assert_eq!(consumed, end);
+}
+
+#[test]
+fn a_cut_stream_is_an_error_that_names_the_format() {
+    for format in Format::ALL {
+        let packed = encode(format, &sample(), None).unwrap();
+        let error = decode_all(format, &packed[..packed.len() / 2], 1 << 30).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{format}: {error}");
+        assert!(error.to_string().starts_with(format.name()), "{error}");
+    }
+}
+
+#[test]
+fn output_past_the_limit_is_refused() {
+    for format in Format::ALL {
+        let packed = encode(format, &vec![0; 1 << 20], None).unwrap();
+        let error = decode_all(format, &packed, 1000).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { limit: 1000, .. }), "{format}: {error}");
+    }
+}
+
+#[test]
+fn xz_carries_the_only_check_the_kernel_knows() {
+    let packed = encode(Format::Xz, b"x", None).unwrap();
+    assert_eq!(packed[7], 1, "stream flags: check type 1 is CRC32");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_bytes_survive_the_round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..5000)) {
+        for format in Format::ALL {
+            let packed = encode(format, &bytes, None).unwrap();
+            let (back, consumed) = decode_all(format, &packed, 1 << 20).unwrap();
+            prop_assert_eq!(&back, &bytes);
+            prop_assert_eq!(consumed, packed.len());
+        }
+    }
+
+    #[test]
+    fn damage_is_an_error_or_other_bytes_but_never_a_panic(at in 0usize..2000, bit in 0u8..8) {
+        let plain: Vec<u8> = sample()[..4000].to_vec();
+        for format in Format::ALL {
+            let mut packed = encode(format, &plain, None).unwrap();
+            let index = at % packed.len();
+            packed[index] ^= 1 << bit;
+            if let Ok(mut decoder) = Decoder::new(format, &packed) {
+                let _ = decoder.read_all(1 << 24);
+            }
+        }
+    }
+}
