@@ -18,6 +18,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use vfioboot::image::Image;
 
 /// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
 ///
@@ -71,6 +72,13 @@ pub fn run() -> ExitCode {
             anstream::eprintln!("vfioboot: {error:#}");
             ExitCode::from(EXIT_FAILURE)
         }
+    }
+}
+
+/// Say on standard error where the header and the file disagree.
+fn report_problems(input: &input::Input, image: &Image<'_>) {
+    for problem in image.problems() {
+        anstream::eprintln!("vfioboot: warning: {}: {problem}", input.name());
     }
 }
 
