@@ -46,9 +46,7 @@ impl<'a> Decoder<'a> {
                 Inner::Lz4Frame(Box::new(lz4_flex::frame::FrameDecoder::new(input)))
             }
             Format::Xz => Inner::Xz(Box::new(XzStream::new_mem_limit(false, MAX_LZMA_KIB)), 0),
-            Format::Lzma => {
-                Inner::Lzma(Box::new(LzmaStream::new_mem_limit(MAX_LZMA_KIB, None)), 0)
-            }
+            Format::Lzma => Inner::Lzma(Box::new(LzmaStream::new_mem_limit(MAX_LZMA_KIB, None)), 0),
             Format::Zstd => Inner::Zstd(Box::new(zstd_decoder(input)?)),
             Format::Bzip2 => Inner::Bzip2(bzip2::bufread::BzDecoder::new(input)),
         };
@@ -100,9 +98,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-fn zstd_decoder(
-    input: &[u8],
-) -> Result<zstd::stream::read::Decoder<'static, &[u8]>, Error> {
+fn zstd_decoder(input: &[u8]) -> Result<zstd::stream::read::Decoder<'static, &[u8]>, Error> {
     let open = || {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?.single_frame();
         decoder.window_log_max(MAX_WINDOW_LOG)?;

@@ -1,0 +1,112 @@
+//! What can be wrong with an image.
+
+/// An image that cannot be read, or cannot be written as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The file starts with nothing that a boot partition starts with.
+    #[error(
+        "is no boot image: expected \"ANDROID!\" or \"VNDRBOOT\" at offset 0, found {found}{hint}"
+    )]
+    UnknownMagic {
+        /// The first bytes, printable.
+        found: String,
+        /// What the file may be and what to do about it; empty when unknown.
+        hint: &'static str,
+    },
+    /// The header is longer than the file.
+    #[error("the {header} header takes {needed} bytes, the file has {available}")]
+    TruncatedHeader {
+        /// Which header.
+        header: &'static str,
+        /// Its size in bytes.
+        needed: usize,
+        /// The file's size in bytes.
+        available: usize,
+    },
+    /// A header version that no specification defines.
+    #[error("header_version at offset {offset} is {found}, expected {expected}")]
+    UnknownVersion {
+        /// Offset of the field in the file.
+        offset: usize,
+        /// Its value.
+        found: u32,
+        /// The versions there are.
+        expected: &'static str,
+    },
+    /// The header says something that the file does not bear out, so it cannot be edited.
+    #[error("{0}")]
+    Lies(Problem),
+    /// A section that this kind of image has not.
+    #[error("the image has no {0} section")]
+    NoSection(super::SectionName),
+    /// A section that does not fit its 32-bit size field.
+    #[error(
+        "the {section} section would take {size} bytes, its size field holds at most 4294967295"
+    )]
+    SectionTooLarge {
+        /// The section.
+        section: super::SectionName,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A command line longer than its field.
+    #[error("the command line would take {needed} bytes, {field} holds {capacity} ({} too many)", needed - capacity)]
+    CmdlineTooLong {
+        /// The field, or the pair of fields.
+        field: &'static str,
+        /// Bytes it can hold, terminating NUL not counted.
+        capacity: usize,
+        /// Bytes asked for.
+        needed: usize,
+    },
+    /// A NUL byte within a text field.
+    #[error("{field}: a NUL byte cannot stand inside it")]
+    NulInText {
+        /// The field.
+        field: &'static str,
+    },
+    /// A text field that is longer than its place.
+    #[error("{field} holds at most {capacity} bytes, \"{value}\" has {}", value.len())]
+    TextTooLong {
+        /// The field.
+        field: String,
+        /// Bytes it can hold.
+        capacity: usize,
+        /// The text.
+        value: String,
+    },
+    /// A header field that cannot be set.
+    #[error("header field {field}: {reason}")]
+    Field {
+        /// The field.
+        field: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The result does not fit the partition.
+    #[error(
+        "the result does not fit the partition of {partition} bytes: {missing} bytes are missing (image {image}, vbmeta {vbmeta}, footer 64)"
+    )]
+    PartitionTooSmall {
+        /// Size of the partition, which is the size of the file with its AVB footer.
+        partition: u64,
+        /// Bytes the image itself would take.
+        image: u64,
+        /// Bytes of the vbmeta blob.
+        vbmeta: u64,
+        /// How many bytes too few.
+        missing: u64,
+    },
+}
+
+/// A header field that the file does not bear out. Parsing goes on; editing is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} at offset {offset}: {message}")]
+pub struct Problem {
+    /// The field's name.
+    pub field: &'static str,
+    /// Its offset in the file.
+    pub offset: usize,
+    /// What is wrong, and what was expected.
+    pub message: String,
+}

@@ -1,0 +1,154 @@
+//! Boot image header versions 0, 1 and 2: `boot_img_hdr_v0`–`v2` of AOSP's
+//! `system/tools/mkbootimg/include/bootimg/bootimg.h`. All integers little-endian.
+
+use binrw::binrw;
+
+use super::{Field, SectionName, SizeField, Value};
+
+#[binrw]
+#[brw(little, magic = b"ANDROID!")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wire {
+    pub kernel_size: u32,
+    pub kernel_addr: u32,
+    pub ramdisk_size: u32,
+    pub ramdisk_addr: u32,
+    pub second_size: u32,
+    pub second_addr: u32,
+    pub tags_addr: u32,
+    pub page_size: u32,
+    /// `header_version`, or `dt_size` in the vendors' v0 with a QCDT.
+    pub header_version: u32,
+    pub os_version: u32,
+    pub name: [u8; 16],
+    pub cmdline: [u8; 512],
+    pub id: [u8; 32],
+    pub extra_cmdline: [u8; 1024],
+    #[br(if(matches!(header_version, 1 | 2)))]
+    pub v1: Option<V1>,
+    #[br(if(header_version == 2))]
+    pub v2: Option<V2>,
+}
+
+#[binrw]
+#[brw(little)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct V1 {
+    pub recovery_dtbo_size: u32,
+    pub recovery_dtbo_offset: u64,
+    pub header_size: u32,
+}
+
+#[binrw]
+#[brw(little)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct V2 {
+    pub dtb_size: u32,
+    pub dtb_addr: u64,
+}
+
+/// Offsets in the header that messages name.
+pub(crate) const PAGE_SIZE_AT: usize = 36;
+pub(crate) const VERSION_AT: usize = 40;
+pub(crate) const CMDLINE_AT: usize = 64;
+pub(crate) const ID_AT: usize = 576;
+pub(crate) const EXTRA_CMDLINE_AT: usize = 608;
+
+impl Wire {
+    pub fn version(&self) -> u32 {
+        if self.v2.is_some() { 2 } else { u32::from(self.v1.is_some()) }
+    }
+
+    /// Bytes of a QCDT behind the second stage; vendors put the size where v1 has its version.
+    pub fn dt_size(&self) -> u32 {
+        if self.v1.is_none() { self.header_version } else { 0 }
+    }
+
+    pub fn size(&self) -> usize {
+        match self.version() {
+            0 => 1632,
+            1 => 1648,
+            _ => 1660,
+        }
+    }
+
+    pub fn sections(&self) -> Vec<SizeField> {
+        let field = SizeField::new;
+        let mut sections = vec![
+            field(SectionName::Kernel, "kernel_size", 8, self.kernel_size),
+            field(SectionName::Ramdisk, "ramdisk_size", 16, self.ramdisk_size),
+            field(SectionName::Second, "second_size", 24, self.second_size),
+        ];
+        if self.dt_size() > 0 {
+            sections.push(field(SectionName::Dt, "dt_size", VERSION_AT, self.dt_size()));
+        }
+        if let Some(v1) = &self.v1 {
+            let size = v1.recovery_dtbo_size;
+            sections.push(field(SectionName::RecoveryDtbo, "recovery_dtbo_size", 1632, size));
+        }
+        if let Some(v2) = &self.v2 {
+            sections.push(field(SectionName::Dtb, "dtb_size", 1648, v2.dtb_size));
+        }
+        sections
+    }
+
+    pub fn set_section_size(&mut self, name: SectionName, size: u32) {
+        match (name, &mut self.v1, &mut self.v2) {
+            (SectionName::Kernel, ..) => self.kernel_size = size,
+            (SectionName::Ramdisk, ..) => self.ramdisk_size = size,
+            (SectionName::Second, ..) => self.second_size = size,
+            (SectionName::Dt, None, _) => self.header_version = size,
+            (SectionName::RecoveryDtbo, Some(v1), _) => v1.recovery_dtbo_size = size,
+            (SectionName::Dtb, _, Some(v2)) => v2.dtb_size = size,
+            _ => {}
+        }
+    }
+
+    pub fn fields(&self) -> Vec<Field<'_>> {
+        let mut fields = vec![
+            Field::new("kernel_size", 8, Value::U32(self.kernel_size)),
+            Field::new("kernel_addr", 12, Value::U32(self.kernel_addr)),
+            Field::new("ramdisk_size", 16, Value::U32(self.ramdisk_size)),
+            Field::new("ramdisk_addr", 20, Value::U32(self.ramdisk_addr)),
+            Field::new("second_size", 24, Value::U32(self.second_size)),
+            Field::new("second_addr", 28, Value::U32(self.second_addr)),
+            Field::new("tags_addr", 32, Value::U32(self.tags_addr)),
+            Field::new("page_size", PAGE_SIZE_AT, Value::U32(self.page_size)),
+            if self.dt_size() > 0 {
+                Field::new("dt_size", VERSION_AT, Value::U32(self.dt_size()))
+            } else {
+                Field::new("header_version", VERSION_AT, Value::U32(self.header_version))
+            },
+            Field::new("os_version", 44, Value::U32(self.os_version)),
+            Field::new("name", 48, Value::Text(&self.name)),
+            Field::new("cmdline", CMDLINE_AT, Value::Text(&self.cmdline)),
+            Field::new("id", ID_AT, Value::Bytes(&self.id)),
+            Field::new("extra_cmdline", EXTRA_CMDLINE_AT, Value::Text(&self.extra_cmdline)),
+        ];
+        if let Some(v1) = &self.v1 {
+            fields.push(Field::new("recovery_dtbo_size", 1632, Value::U32(v1.recovery_dtbo_size)));
+            let offset = Value::U64(v1.recovery_dtbo_offset);
+            fields.push(Field::new("recovery_dtbo_offset", 1636, offset));
+            fields.push(Field::new("header_size", 1644, Value::U32(v1.header_size)));
+        }
+        if let Some(v2) = &self.v2 {
+            fields.push(Field::new("dtb_size", 1648, Value::U32(v2.dtb_size)));
+            fields.push(Field::new("dtb_addr", 1652, Value::U64(v2.dtb_addr)));
+        }
+        fields
+    }
+
+    pub fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
+        use super::NumberMut::{U32, U64};
+        Some(match name {
+            "kernel_addr" => U32(&mut self.kernel_addr),
+            "ramdisk_addr" => U32(&mut self.ramdisk_addr),
+            "second_addr" => U32(&mut self.second_addr),
+            "tags_addr" => U32(&mut self.tags_addr),
+            "os_version" => U32(&mut self.os_version),
+            "header_size" => U32(&mut self.v1.as_mut()?.header_size),
+            "dtb_addr" => U64(&mut self.v2.as_mut()?.dtb_addr),
+            _ => return None,
+        })
+    }
+}

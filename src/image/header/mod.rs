@@ -1,0 +1,389 @@
+//! The header of an image: one model over the wire structs of all versions.
+
+pub(crate) mod boot;
+pub(crate) mod legacy;
+mod text;
+pub(crate) mod vendor;
+
+use std::io::Cursor;
+
+use binrw::{BinRead, BinWrite};
+
+use super::Error;
+pub use text::{OsVersion, text_of};
+
+/// A section of an image, by AOSP's name.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum SectionName {
+    /// The kernel, in whatever container.
+    Kernel,
+    /// The (generic) ramdisk.
+    Ramdisk,
+    /// The second stage bootloader.
+    Second,
+    /// The device tree table (QCDT) of vendors' v0 images.
+    Dt,
+    /// DTBO for recovery, v1 and v2.
+    RecoveryDtbo,
+    /// The device tree blob.
+    Dtb,
+    /// The GKI boot signature of v4.
+    BootSignature,
+    /// All vendor ramdisk fragments, end to end.
+    VendorRamdisk,
+    /// The table that describes the fragments, vendor_boot v4.
+    VendorRamdiskTable,
+    /// The bootconfig parameters, vendor_boot v4.
+    Bootconfig,
+}
+
+impl SectionName {
+    /// The name as files and messages have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SectionName::Kernel => "kernel",
+            SectionName::Ramdisk => "ramdisk",
+            SectionName::Second => "second",
+            SectionName::Dt => "dt",
+            SectionName::RecoveryDtbo => "recovery_dtbo",
+            SectionName::Dtb => "dtb",
+            SectionName::BootSignature => "boot_signature",
+            SectionName::VendorRamdisk => "vendor_ramdisk",
+            SectionName::VendorRamdiskTable => "vendor_ramdisk_table",
+            SectionName::Bootconfig => "bootconfig",
+        }
+    }
+}
+
+impl std::fmt::Display for SectionName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A size field of the header and the section it measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeField {
+    /// The section.
+    pub section: SectionName,
+    /// The field's name.
+    pub field: &'static str,
+    /// The field's offset in the file.
+    pub offset: usize,
+    /// Its value in bytes.
+    pub size: u32,
+}
+
+impl SizeField {
+    fn new(section: SectionName, field: &'static str, offset: usize, size: u32) -> Self {
+        SizeField { section, field, offset, size }
+    }
+}
+
+/// A header field as `info` prints it and `image.toml` edits it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// AOSP's name.
+    pub name: &'static str,
+    /// Offset in the file.
+    pub offset: usize,
+    /// The value.
+    pub value: Value<'a>,
+}
+
+impl<'a> Field<'a> {
+    fn new(name: &'static str, offset: usize, value: Value<'a>) -> Self {
+        Field { name, offset, value }
+    }
+}
+
+/// A header field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A 32-bit number.
+    U32(u32),
+    /// A 64-bit number.
+    U64(u64),
+    /// The whole field of a NUL-terminated text.
+    Text(&'a [u8]),
+    /// Plain bytes.
+    Bytes(&'a [u8]),
+}
+
+pub(crate) enum NumberMut<'a> {
+    U32(&'a mut u32),
+    U64(&'a mut u64),
+}
+
+/// The header of a boot, init_boot, recovery or vendor_boot image. Keeps every byte of the
+/// header, known and unknown, so that [`Header::to_bytes`] gives back what was parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Legacy(Box<legacy::Wire>),
+    Boot(Box<boot::Wire>),
+    Vendor(Box<vendor::Wire>),
+}
+
+/// Call a method that all wire structs have.
+macro_rules! each {
+    ($header:expr, $wire:ident => $call:expr) => {
+        match $header {
+            Kind::Legacy($wire) => $call,
+            Kind::Boot($wire) => $call,
+            Kind::Vendor($wire) => $call,
+        }
+    };
+}
+
+/// Above this, `header_version` of a v0 image is the size of a QCDT: no table is smaller.
+const MAX_PLAUSIBLE_VERSION: u32 = 31;
+
+impl Header {
+    /// Parse the header that `bytes` start with.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMagic`], [`Error::TruncatedHeader`], [`Error::UnknownVersion`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.starts_with(b"VNDRBOOT") {
+            return match number_at(bytes, vendor::VERSION_AT) {
+                Some(3 | 4) => read(bytes, "vendor_boot").map(|wire| Header(Kind::Vendor(wire))),
+                Some(found) => {
+                    let offset = vendor::VERSION_AT;
+                    Err(Error::UnknownVersion { offset, found, expected: "3 or 4" })
+                }
+                None => Err(truncated("vendor_boot", vendor::VERSION_AT + 4, bytes)),
+            };
+        }
+        if !bytes.starts_with(b"ANDROID!") {
+            return Err(super::identify::unknown_magic(bytes));
+        }
+        match number_at(bytes, legacy::VERSION_AT) {
+            None => Err(truncated("boot image", legacy::VERSION_AT + 4, bytes)),
+            Some(3 | 4) => read(bytes, "boot image").map(|wire| Header(Kind::Boot(wire))),
+            Some(found @ 5..=MAX_PLAUSIBLE_VERSION) => {
+                let offset = legacy::VERSION_AT;
+                Err(Error::UnknownVersion { offset, found, expected: "0 to 4" })
+            }
+            Some(_) => read(bytes, "boot image").map(|wire| Header(Kind::Legacy(wire))),
+        }
+    }
+
+    /// The header's bytes, of [`Header::size`] length.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        let written = each!(&self.0, wire => wire.write(&mut bytes));
+        // Fixed-size fields into memory: there is nothing that could fail.
+        debug_assert!(written.is_ok());
+        bytes.into_inner()
+    }
+
+    /// Whether this is a vendor_boot header.
+    pub fn is_vendor(&self) -> bool {
+        matches!(self.0, Kind::Vendor(_))
+    }
+
+    /// The header version, 0 to 4.
+    pub fn version(&self) -> u32 {
+        match &self.0 {
+            Kind::Legacy(wire) => wire.version(),
+            Kind::Boot(wire) => wire.header_version,
+            Kind::Vendor(wire) => wire.header_version,
+        }
+    }
+
+    /// Bytes of the header proper; padding to the page follows.
+    pub fn size(&self) -> usize {
+        each!(&self.0, wire => wire.size())
+    }
+
+    /// The unit in bytes that sections are aligned to, as the header says it.
+    pub fn page_size(&self) -> u32 {
+        match &self.0 {
+            Kind::Legacy(wire) => wire.page_size,
+            Kind::Boot(_) => boot::PAGE_SIZE,
+            Kind::Vendor(wire) => wire.page_size,
+        }
+    }
+
+    /// Offset of the page size field; None where the version fixes the page size.
+    pub fn page_size_offset(&self) -> Option<usize> {
+        match &self.0 {
+            Kind::Legacy(_) => Some(legacy::PAGE_SIZE_AT),
+            Kind::Boot(_) => None,
+            Kind::Vendor(_) => Some(vendor::PAGE_SIZE_AT),
+        }
+    }
+
+    /// The size fields, in the order the sections have in the file. Empty sections included.
+    pub fn sections(&self) -> Vec<SizeField> {
+        each!(&self.0, wire => wire.sections())
+    }
+
+    /// Set the size of a section in bytes; nothing happens for one that the header lacks.
+    pub(crate) fn set_section_size(&mut self, name: SectionName, size: u32) {
+        each!(&mut self.0, wire => wire.set_section_size(name, size));
+    }
+
+    /// All fields in file order, but for reserved ones.
+    pub fn fields(&self) -> Vec<Field<'_>> {
+        each!(&self.0, wire => wire.fields())
+    }
+
+    /// Set a number that no layout hangs on (addresses, `os_version`, `header_size`).
+    ///
+    /// # Errors
+    /// [`Error::Field`] for a field that does not exist, that follows from the sections, or
+    /// that the value does not fit.
+    pub fn set_number(&mut self, name: &str, value: u64) -> Result<(), Error> {
+        let fail = |reason| Error::Field { field: name.to_owned(), reason };
+        let place = each!(&mut self.0, wire => wire.number_mut(name));
+        match place.ok_or_else(|| fail("is no number that can be set"))? {
+            NumberMut::U32(place) => {
+                *place = u32::try_from(value).map_err(|_| fail("does not fit in 32 bits"))?;
+            }
+            NumberMut::U64(place) => *place = value,
+        }
+        Ok(())
+    }
+
+    /// Set the product name of v0–v2 and vendor headers: at most 16 bytes, no NUL.
+    ///
+    /// # Errors
+    /// [`Error::TextTooLong`], [`Error::NulInText`], [`Error::Field`] where there is no name.
+    pub fn set_name(&mut self, name: &[u8]) -> Result<(), Error> {
+        let place = match &mut self.0 {
+            Kind::Legacy(wire) => &mut wire.name,
+            Kind::Vendor(wire) => &mut wire.name,
+            Kind::Boot(_) => {
+                let reason = "headers v3 and v4 of boot images have none";
+                return Err(Error::Field { field: "name".to_owned(), reason });
+            }
+        };
+        let capacity = place.len();
+        text::fill(place, name, "name", capacity)
+    }
+
+    /// The kernel command line: the field up to its NUL, for v0–v2 followed by
+    /// `extra_cmdline`. Bytes, because nothing promises UTF-8.
+    pub fn cmdline(&self) -> Vec<u8> {
+        match &self.0 {
+            Kind::Legacy(wire) => {
+                let mut line = text_of(&wire.cmdline).to_vec();
+                line.extend_from_slice(text_of(&wire.extra_cmdline));
+                line
+            }
+            Kind::Boot(wire) => text_of(&wire.cmdline).to_vec(),
+            Kind::Vendor(wire) => text_of(&wire.cmdline).to_vec(),
+        }
+    }
+
+    /// Set the kernel command line. In v0–v2 the first field gets at most 511 bytes and the
+    /// split stands at a space, because some bootloaders read the first field alone. Always
+    /// NUL-terminated.
+    ///
+    /// # Errors
+    /// [`Error::CmdlineTooLong`], [`Error::NulInText`].
+    pub fn set_cmdline(&mut self, line: &[u8]) -> Result<(), Error> {
+        match &mut self.0 {
+            Kind::Legacy(wire) => {
+                text::fill_split(&mut wire.cmdline, &mut wire.extra_cmdline, line)
+            }
+            Kind::Boot(wire) => text::fill_cmdline(&mut wire.cmdline, line),
+            Kind::Vendor(wire) => text::fill_cmdline(&mut wire.cmdline, line),
+        }
+    }
+
+    /// Bytes of command line that fit, NUL not counted. Less may fit in v0–v2, where the line
+    /// is split at a space.
+    pub fn cmdline_capacity(&self) -> usize {
+        match &self.0 {
+            Kind::Legacy(_) => 511 + 1023,
+            Kind::Boot(_) => 1535,
+            Kind::Vendor(_) => 2047,
+        }
+    }
+
+    /// The `id` of v0–v2: SHA-1 over the sections, zero-padded to 32 bytes.
+    pub fn id(&self) -> Option<&[u8; 32]> {
+        match &self.0 {
+            Kind::Legacy(wire) => Some(&wire.id),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_id(&mut self, id: [u8; 32]) {
+        if let Kind::Legacy(wire) = &mut self.0 {
+            wire.id = id;
+        }
+    }
+
+    /// The Android version and patch level; v0–v2 and v3/v4 boot headers have them.
+    pub fn os_version(&self) -> Option<OsVersion> {
+        match &self.0 {
+            Kind::Legacy(wire) => Some(OsVersion(wire.os_version)),
+            Kind::Boot(wire) => Some(OsVersion(wire.os_version)),
+            Kind::Vendor(_) => None,
+        }
+    }
+
+    /// `recovery_dtbo_offset` of v1 and v2: where the recovery DTBO stands in the file.
+    pub fn recovery_dtbo_offset(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Legacy(wire) => wire.v1.as_ref().map(|v1| v1.recovery_dtbo_offset),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_recovery_dtbo_offset(&mut self, offset: u64) {
+        if let Kind::Legacy(wire) = &mut self.0
+            && let Some(v1) = &mut wire.v1
+        {
+            v1.recovery_dtbo_offset = offset;
+        }
+    }
+
+    /// Entries and bytes per entry of the vendor ramdisk table, vendor_boot v4.
+    pub fn ramdisk_table(&self) -> Option<(u32, u32)> {
+        let Kind::Vendor(wire) = &self.0 else { return None };
+        let v4 = wire.v4.as_ref()?;
+        Some((v4.vendor_ramdisk_table_entry_num, v4.vendor_ramdisk_table_entry_size))
+    }
+
+    /// Text fields without a terminating NUL, with their offset and length.
+    pub(crate) fn unterminated(&self) -> Vec<(&'static str, usize, usize)> {
+        let cmdlines = self.fields().into_iter().filter(|field| field.name.ends_with("cmdline"));
+        cmdlines
+            .filter_map(|field| match field.value {
+                Value::Text(text) if !text.contains(&0) => {
+                    Some((field.name, field.offset, text.len()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn number_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    let field = bytes.get(offset..offset + 4)?;
+    Some(u32::from_le_bytes(field.try_into().ok()?))
+}
+
+fn truncated(header: &'static str, needed: usize, bytes: &[u8]) -> Error {
+    Error::TruncatedHeader { header, needed, available: bytes.len() }
+}
+
+fn read<T>(bytes: &[u8], header: &'static str) -> Result<Box<T>, Error>
+where
+    T: BinRead + binrw::meta::ReadEndian,
+    for<'a> T::Args<'a>: Default,
+{
+    // Largest header there is; the magic and the version are known to be right, so all that
+    // can be missing is bytes.
+    T::read(&mut Cursor::new(bytes)).map(Box::new).map_err(|_| truncated(header, 2128, bytes))
+}

@@ -1,0 +1,110 @@
+//! Text fields of headers: NUL-terminated bytes in a fixed place.
+
+use super::Error;
+
+/// The text in a field: its bytes up to the first NUL, or all of them.
+pub fn text_of(field: &[u8]) -> &[u8] {
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    &field[..end]
+}
+
+/// Write `text` into `place`, zeros behind it, when it takes at most `capacity` bytes.
+pub(super) fn fill(
+    place: &mut [u8],
+    text: &[u8],
+    field: &'static str,
+    capacity: usize,
+) -> Result<(), Error> {
+    if text.contains(&0) {
+        return Err(Error::NulInText { field });
+    }
+    if text.len() > capacity {
+        let value = String::from_utf8_lossy(text).into_owned();
+        return Err(Error::TextTooLong { field: field.to_owned(), capacity, value });
+    }
+    // An unchanged text leaves what stands behind its NUL alone.
+    if text_of(place) != text {
+        place.fill(0);
+        place[..text.len()].copy_from_slice(text);
+    }
+    Ok(())
+}
+
+/// One command line field, always terminated.
+pub(super) fn fill_cmdline(place: &mut [u8], line: &[u8]) -> Result<(), Error> {
+    let capacity = place.len() - 1;
+    if line.len() > capacity {
+        return Err(Error::CmdlineTooLong { field: "cmdline", capacity, needed: line.len() });
+    }
+    fill(place, line, "cmdline", capacity)
+}
+
+/// `cmdline` and `extra_cmdline` of v0–v2, which bootloaders join with nothing in between.
+pub(super) fn fill_split(first: &mut [u8], extra: &mut [u8], line: &[u8]) -> Result<(), Error> {
+    let joined = [text_of(first), text_of(extra)].concat();
+    let terminated = first.contains(&0) && extra.contains(&0);
+    if joined == line && terminated {
+        return Ok(());
+    }
+    let (room, extra_room) = (first.len() - 1, extra.len() - 1);
+    let split = if line.len() <= room { line.len() } else { split_at_space(line, room) };
+    let too_long = Error::CmdlineTooLong {
+        field: "cmdline (511, split at a space) with extra_cmdline (1023)",
+        capacity: room.min(split) + extra_room,
+        needed: line.len(),
+    };
+    let (head, tail) = line.split_at(split);
+    if tail.len() > extra_room {
+        return Err(too_long);
+    }
+    fill(first, head, "cmdline", room)?;
+    fill(extra, tail, "extra_cmdline", extra_room)
+}
+
+/// Where to split so that the first part holds whole words and at most `room` bytes. The space
+/// stays with the first part. A single word longer than that is cut.
+fn split_at_space(line: &[u8], room: usize) -> usize {
+    let head = &line[..room];
+    head.iter().rposition(|byte| *byte == b' ').map_or(room, |space| space + 1)
+}
+
+/// `os_version` of a boot header: Android version in the upper 21 bits (7 each for A.B.C),
+/// patch level in the lower 11 (7 for the year from 2000, 4 for the month).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OsVersion(pub u32);
+
+impl OsVersion {
+    /// `A.B.C`, or None when the field says nothing.
+    pub fn version(self) -> Option<String> {
+        let bits = self.0 >> 11;
+        (bits != 0).then(|| format!("{}.{}.{}", bits >> 14, bits >> 7 & 0x7f, bits & 0x7f))
+    }
+
+    /// `YYYY-MM`, or None when the field says nothing.
+    pub fn patch_level(self) -> Option<String> {
+        let bits = self.0 & 0x7ff;
+        (bits != 0).then(|| format!("{:04}-{:02}", 2000 + (bits >> 4), bits & 0xf))
+    }
+
+    /// Make the field from `A[.B[.C]]` and `YYYY-MM`, either of which may be empty.
+    pub fn from_parts(version: &str, patch_level: &str) -> Option<Self> {
+        let mut bits = 0;
+        if !version.is_empty() {
+            let mut parts = version.split('.');
+            for _ in 0..3 {
+                let part: u32 = parts.next().map_or(Some(0), |part| part.parse().ok())?;
+                bits = bits << 7 | (part < 128).then_some(part)?;
+            }
+            parts.next().is_none().then_some(())?;
+        }
+        let mut level = 0;
+        if !patch_level.is_empty() {
+            let mut parts = patch_level.splitn(3, '-');
+            let year: u32 = parts.next()?.parse().ok()?;
+            let month: u32 = parts.next()?.parse().ok()?;
+            let year = year.checked_sub(2000).filter(|year| *year < 128)?;
+            level = year << 4 | (1..=12).contains(&month).then_some(month)?;
+        }
+        Some(OsVersion(bits << 11 | level))
+    }
+}

@@ -1,0 +1,73 @@
+//! What a file is that is no boot image.
+
+use std::io::Read;
+
+use super::{Error, ImageKind, SectionName};
+use crate::compression::{Decoder, Format};
+
+/// Files that people take for boot images, and what to do with each: magic, offset, hint.
+const LOOKALIKES: [(&[u8], usize, &str); 8] = [
+    (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img first)"),
+    (b"PK\x03\x04", 0, " (a zip file: take boot.img out of it first)"),
+    (b"CrAU", 0, " (an OTA payload.bin: take boot.img out of it with a payload dumper first)"),
+    (b"CHROMEOS", 0, " (a ChromeOS kernel partition, which must be signed; not supported)"),
+    (b"DHTB", 0, " (a DHTB header in front of the image; not supported)"),
+    (b"AVB0", 0, " (a vbmeta image; it holds no kernel and no ramdisk)"),
+    (&[0xd7, 0xb7, 0xab, 0x1e], 0, " (a dtbo image; it holds no kernel and no ramdisk)"),
+    (&[0x27, 0x05, 0x19, 0x56], 0, " (a U-Boot legacy image; unpack it with dumpimage first)"),
+];
+
+pub(super) fn unknown_magic(bytes: &[u8]) -> Error {
+    let found = match bytes {
+        [] => "an empty file".to_owned(),
+        _ => format!("\"{}\"", bytes[..bytes.len().min(8)].escape_ascii()),
+    };
+    let hint = LOOKALIKES
+        .iter()
+        .find(|(magic, offset, _)| bytes.get(*offset..).is_some_and(|at| at.starts_with(magic)))
+        .map_or("", |(.., hint)| hint);
+    Error::UnknownMagic { found, hint }
+}
+
+/// A payload without a header around it, told by its own first bytes or, when compressed, by
+/// the first bytes it unpacks to.
+pub(super) fn bare(bytes: &[u8]) -> Option<(ImageKind, SectionName)> {
+    if bytes.starts_with(b"ANDROID!") || bytes.starts_with(b"VNDRBOOT") {
+        return None;
+    }
+    if let Some(kind) = payload(bytes) {
+        return Some(kind);
+    }
+    let format = Format::detect(bytes)?;
+    let mut start = Vec::new();
+    let mut decoder = Decoder::new(format, bytes).ok()?.take(PEEK);
+    // A damaged stream still shows what it was meant to be.
+    let _ = decoder.read_to_end(&mut start);
+    payload(&start)
+}
+
+/// Enough of a payload to see every magic below.
+const PEEK: u64 = 0x210;
+
+fn payload(bytes: &[u8]) -> Option<(ImageKind, SectionName)> {
+    const KERNEL: (ImageKind, SectionName) = (ImageKind::Kernel, SectionName::Kernel);
+    const RAMDISK: (ImageKind, SectionName) = (ImageKind::Ramdisk, SectionName::Ramdisk);
+    let at = |offset: usize, magic: &[u8]| {
+        bytes.get(offset..).is_some_and(|bytes| bytes.starts_with(magic))
+    };
+    if at(0, b"070701") || at(0, b"070702") {
+        return Some(RAMDISK);
+    }
+    if at(0, &MTK_MAGIC) {
+        return Some(if at(8, b"KERNEL") { KERNEL } else { RAMDISK });
+    }
+    let kernel = at(56, b"ARM\x64") // arm64 Image
+        || at(4, b"zimg") // EFI zboot
+        || at(0x24, &[0x18, 0x28, 0x6f, 0x01]) // ARM zImage
+        || at(0x202, b"HdrS") // x86 bzImage
+        || at(0, b"\x7fELF"); // vmlinux
+    kernel.then_some(KERNEL)
+}
+
+/// The header that MediaTek puts in front of kernels and ramdisks.
+const MTK_MAGIC: [u8; 4] = [0x88, 0x16, 0x88, 0x58];

@@ -1,0 +1,75 @@
+//! Where a header says its sections are.
+
+use super::{Header, Problem, SectionName};
+
+/// A section's place in the file, clipped to what the file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub section: SectionName,
+    pub offset: usize,
+    /// Bytes of payload.
+    pub size: usize,
+    /// Bytes of padding to the next page that the file has.
+    pub padding: usize,
+}
+
+/// Page sizes outside of this make no image that any bootloader reads.
+const PAGE_SIZES: std::ops::RangeInclusive<u32> = 512..=1 << 20;
+
+/// Place the sections that are not empty, one after the other, each starting on a page.
+///
+/// Says what the file of `file_size` bytes does not bear out; everything placed lies inside it.
+pub(crate) fn place(header: &Header, file_size: usize) -> (Vec<Placed>, Vec<Problem>) {
+    let page = header.page_size();
+    if !PAGE_SIZES.contains(&page) {
+        let offset = header.page_size_offset().unwrap_or(0);
+        let message = format!("is {page}, expected a page size of 512 to 1048576 bytes");
+        return (Vec::new(), vec![Problem { field: "page_size", offset, message }]);
+    }
+    let mut placed = Vec::new();
+    let mut problems = Vec::new();
+    let page = u64::from(page);
+    let end = file_size as u64;
+    let mut offset = (header.size() as u64).next_multiple_of(page);
+    for field in header.sections().into_iter().filter(|field| field.size > 0) {
+        let next = offset + u64::from(field.size);
+        if next > end {
+            let message = format!(
+                "says that {} takes {} bytes from offset {offset}, but the file ends at {end}",
+                field.section, field.size
+            );
+            problems.push(Problem { field: field.field, offset: field.offset, message });
+            if offset >= end {
+                break;
+            }
+        }
+        let size = next.min(end) - offset;
+        let padded = next.next_multiple_of(page);
+        let padding = padded.min(end).saturating_sub(next);
+        // All below the file's size, which is a usize.
+        placed.push(Placed {
+            section: field.section,
+            offset: offset as usize,
+            size: size as usize,
+            padding: padding as usize,
+        });
+        offset = padded;
+    }
+    (placed, problems)
+}
+
+/// The offset that the header gives a section, whether or not the file reaches that far.
+pub(crate) fn offset_of(header: &Header, section: SectionName) -> Option<u64> {
+    let page = u64::from(header.page_size());
+    if page == 0 {
+        return None;
+    }
+    let mut offset = (header.size() as u64).next_multiple_of(page);
+    for field in header.sections() {
+        if field.section == section {
+            return Some(offset);
+        }
+        offset += u64::from(field.size).next_multiple_of(page);
+    }
+    None
+}

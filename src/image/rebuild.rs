@@ -1,0 +1,209 @@
+//! Write an image with an edited header or other sections: everything else is copied.
+
+use super::header::SectionName;
+use super::layout::{offset_of, place};
+use super::region::trailing_zeros;
+use super::{AvbFooter, Chunk, Error, Header, Image, Output, RegionKind, id};
+
+/// What to change.
+#[derive(Clone, Debug)]
+pub struct Edit<'a> {
+    /// The header to write. Section sizes, `id` and `recovery_dtbo_offset` are seen to.
+    pub header: Header,
+    /// Sections that get other bytes; all others are copied.
+    pub sections: Vec<(SectionName, Vec<Chunk<'a>>)>,
+    /// What becomes of the `id` of v0–v2.
+    pub id: IdPolicy,
+}
+
+/// What becomes of the `id` field of v0–v2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdPolicy {
+    /// Recomputed when it was right before, otherwise left as it is.
+    KeepRight,
+    /// Recomputed.
+    Recompute,
+    /// Left as it is.
+    Keep,
+}
+
+/// An edited image.
+#[derive(Clone, Debug)]
+pub struct Rebuilt<'a> {
+    /// The bytes to write.
+    pub output: Output<'a>,
+    /// The header as written.
+    pub header: Header,
+    /// The AVB footer as written.
+    pub avb: Option<AvbFooter>,
+    /// Bytes up to where padding to the partition's size, or AVB's blob, begins.
+    pub content_size: u64,
+}
+
+impl<'a> Image<'a> {
+    /// An edit that changes nothing yet; None for a bare payload, which has no header.
+    pub fn edit(&self) -> Option<Edit<'a>> {
+        let header = self.header()?.clone();
+        Some(Edit { header, sections: Vec::new(), id: IdPolicy::KeepRight })
+    }
+
+    /// The image with `edit` applied.
+    ///
+    /// Padding of sections whose size stays is copied, that of others is zeros up to the page.
+    /// What follows the sections moves with them; zeros at the end of the file give way, so
+    /// that the size of a partition dump stays. With an AVB footer the vbmeta blob is moved,
+    /// byte-identical, to the next 4096 bytes behind the image, and the footer follows it
+    /// (*preserve*); the file's size stays.
+    ///
+    /// # Errors
+    /// [`Error::Lies`] when the image has problems, [`Error::NoSection`],
+    /// [`Error::SectionTooLarge`], [`Error::PartitionTooSmall`].
+    pub fn rebuild(&self, edit: Edit<'a>) -> Result<Rebuilt<'a>, Error> {
+        let Edit { mut header, sections: replaced, id: policy } = edit;
+        // An unterminated command line may be edited: writing it anew mends it.
+        let lie = self.problems.iter().find(|problem| !problem.field.ends_with("cmdline"));
+        if let Some(problem) = lie {
+            return Err(Error::Lies(problem.clone()));
+        }
+        let old_header = self.header().ok_or(Error::NoSection(SectionName::Kernel))?;
+        self.update_sizes(&mut header, &replaced)?;
+        self.update_id(&mut header, &replaced, policy);
+
+        let mut output = Output::default();
+        output.push(Chunk::owned(header.to_bytes()));
+        let (placed, _) = place(old_header, self.bytes.len());
+        let new_places = header.sections().into_iter().filter(|field| field.size > 0);
+        let page = u64::from(header.page_size());
+        let mut old_end = header.size();
+        let first = old_end.next_multiple_of(page as usize).min(self.bytes.len());
+        output.push(Chunk::borrowed(&self.bytes[old_end..first]));
+        old_end = first.max(old_end);
+        let last_padded = placed.last().is_none_or(|last| {
+            (last.offset + last.size + last.padding).is_multiple_of(page as usize)
+        });
+        let count = new_places.clone().count();
+        for (i, field) in new_places.enumerate() {
+            pad_to_page(&mut output, page);
+            let old = placed.iter().find(|old| old.section == field.section);
+            match replaced.iter().find(|(section, _)| *section == field.section) {
+                Some((_, chunks)) => chunks.iter().cloned().for_each(|chunk| output.push(chunk)),
+                None => {
+                    let old = old.ok_or(Error::NoSection(field.section))?;
+                    output.push(Chunk::borrowed(&self.bytes[old.offset..old.offset + old.size]));
+                }
+            }
+            match old {
+                Some(old) if old.size == field.size as usize => {
+                    let start = old.offset + old.size;
+                    output.push(Chunk::borrowed(&self.bytes[start..start + old.padding]));
+                }
+                // An image cut off right behind its last section stays that way.
+                _ if i + 1 == count && !last_padded => {}
+                _ => pad_to_page(&mut output, page),
+            }
+        }
+        if let Some(last) = placed.last() {
+            old_end = last.offset + last.size + last.padding;
+        }
+        self.finish(output, header, old_end)
+    }
+
+    fn update_sizes(
+        &self,
+        header: &mut Header,
+        replaced: &[(SectionName, Vec<Chunk<'a>>)],
+    ) -> Result<(), Error> {
+        let known = header.sections();
+        for (section, chunks) in replaced {
+            if !known.iter().any(|field| field.section == *section) {
+                return Err(Error::NoSection(*section));
+            }
+            let size: u64 = chunks.iter().map(Chunk::len).sum();
+            let fits = u32::try_from(size);
+            let size = fits.map_err(|_| Error::SectionTooLarge { section: *section, size })?;
+            header.set_section_size(*section, size);
+        }
+        // Kept when it was right, like the id; an image without a DTBO has 0 there.
+        let stated = self.header().and_then(Header::recovery_dtbo_offset);
+        let true_offset = self.header().and_then(|old| offset_of(old, SectionName::RecoveryDtbo));
+        if stated.is_some_and(|offset| offset != 0 && Some(offset) == true_offset)
+            && let Some(offset) = offset_of(header, SectionName::RecoveryDtbo)
+        {
+            header.set_recovery_dtbo_offset(offset);
+        }
+        Ok(())
+    }
+
+    fn update_id(
+        &self,
+        header: &mut Header,
+        replaced: &[(SectionName, Vec<Chunk<'a>>)],
+        policy: IdPolicy,
+    ) {
+        let Some(stated) = self.header().and_then(Header::id) else { return };
+        let untouched = replaced.is_empty() && policy == IdPolicy::KeepRight;
+        if policy == IdPolicy::Keep || untouched {
+            return;
+        }
+        let (before, after) = id::before_and_after(self, replaced);
+        if policy == IdPolicy::Recompute || *stated == before {
+            header.set_id(after);
+        }
+    }
+
+    /// What follows the last section, `old_end` being where it began before.
+    fn finish(
+        &self,
+        mut output: Output<'a>,
+        header: Header,
+        old_end: usize,
+    ) -> Result<Rebuilt<'a>, Error> {
+        let file = self.bytes.len() as u64;
+        let Some(footer) = &self.avb else {
+            let tail = &self.bytes[old_end..];
+            output.push(Chunk::borrowed(&tail[..tail.len() - trailing_zeros(tail)]));
+            let content_size = output.size();
+            output.push(Chunk::Zeros(file.saturating_sub(content_size)));
+            return Ok(Rebuilt { output, header, avb: None, content_size });
+        };
+        let stated = footer.original_image_size as usize;
+        let old_content = stated.max(old_end).max(self.trailing_end());
+        let blob = self.bytes.get(footer.vbmeta_range()).unwrap_or_default();
+        output.push(Chunk::borrowed(&self.bytes[old_end..old_content]));
+        let content_size = output.size();
+        if content_size == old_content as u64 {
+            output.push(Chunk::borrowed(&self.bytes[old_content..]));
+            return Ok(Rebuilt { output, header, avb: Some(footer.clone()), content_size });
+        }
+        let mut footer = footer.clone();
+        footer.original_image_size = content_size;
+        footer.vbmeta_offset = content_size.next_multiple_of(AvbFooter::BLOB_ALIGNMENT);
+        let end = footer.vbmeta_offset + footer.vbmeta_size;
+        let room = file - AvbFooter::SIZE as u64;
+        if end > room {
+            return Err(Error::PartitionTooSmall {
+                partition: file,
+                image: content_size,
+                vbmeta: footer.vbmeta_size,
+                missing: end - room,
+            });
+        }
+        output.push(Chunk::Zeros(footer.vbmeta_offset - content_size));
+        output.push(Chunk::borrowed(blob));
+        output.push(Chunk::Zeros(room - end));
+        output.push(Chunk::owned(footer.to_bytes()));
+        Ok(Rebuilt { output, header, avb: Some(footer), content_size })
+    }
+
+    /// Where unknown bytes in front of the vbmeta blob end.
+    fn trailing_end(&self) -> usize {
+        let before_blob = self.regions.iter().take_while(|r| r.kind != RegionKind::Vbmeta);
+        let trailing = before_blob.filter(|region| region.kind == RegionKind::Trailing);
+        trailing.map(|region| region.offset + region.size).max().unwrap_or(0)
+    }
+}
+
+fn pad_to_page(output: &mut Output<'_>, page: u64) {
+    let size = output.size();
+    output.push(Chunk::Zeros(size.next_multiple_of(page) - size));
+}

@@ -1,0 +1,127 @@
+//! The tiling: every byte of the file belongs to exactly one region.
+
+use super::layout::Placed;
+use super::{AvbFooter, Header, SectionName};
+
+/// What a region holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RegionKind {
+    /// The header's fields.
+    Header,
+    /// A section's payload.
+    Section(SectionName),
+    /// Padding: zeros, in an image that nobody has tampered with.
+    Padding,
+    /// Bytes behind the last section that no header describes (vendor trailers, GKI
+    /// certificates).
+    Trailing,
+    /// The AVB vbmeta blob that the footer points to.
+    Vbmeta,
+    /// The 64-byte AVB footer.
+    AvbFooter,
+}
+
+impl RegionKind {
+    /// The name for people and for `image.toml`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RegionKind::Header => "header",
+            RegionKind::Section(name) => name.as_str(),
+            RegionKind::Padding => "padding",
+            RegionKind::Trailing => "trailing",
+            RegionKind::Vbmeta => "vbmeta",
+            RegionKind::AvbFooter => "avb_footer",
+        }
+    }
+}
+
+/// A contiguous part of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// What it holds.
+    pub kind: RegionKind,
+    /// Offset in the file, in bytes.
+    pub offset: usize,
+    /// Size in bytes, never 0.
+    pub size: usize,
+}
+
+impl Region {
+    pub(super) fn new(kind: RegionKind, offset: usize, size: usize) -> Self {
+        Region { kind, offset, size }
+    }
+}
+
+/// Tile the file. Sections come first; AVB's regions lie in what is left behind them.
+pub(super) fn tile(
+    bytes: &[u8],
+    header: &Header,
+    placed: &[Placed],
+    avb: Option<&AvbFooter>,
+) -> Vec<Region> {
+    let mut tiles = Tiles { bytes, regions: Vec::new(), end: 0 };
+    tiles.push(RegionKind::Header, header.size());
+    let first = placed.first().map_or_else(
+        || header.size().next_multiple_of(header.page_size().max(1) as usize),
+        |section| section.offset,
+    );
+    tiles.pad_to(first);
+    for section in placed {
+        tiles.pad_to(section.offset);
+        tiles.push(RegionKind::Section(section.section), section.size);
+        tiles.pad_to(tiles.end + section.padding);
+    }
+    if let Some(footer) = avb {
+        let blob = footer.vbmeta_range();
+        if blob.start >= tiles.end {
+            tiles.unknown_to(blob.start);
+            tiles.push(RegionKind::Vbmeta, blob.len());
+        }
+        tiles.unknown_to(bytes.len() - AvbFooter::SIZE);
+        tiles.push(RegionKind::AvbFooter, AvbFooter::SIZE);
+    }
+    tiles.unknown_to(bytes.len());
+    tiles.regions
+}
+
+struct Tiles<'a> {
+    bytes: &'a [u8],
+    regions: Vec<Region>,
+    end: usize,
+}
+
+impl Tiles<'_> {
+    fn push(&mut self, kind: RegionKind, size: usize) {
+        let size = size.min(self.bytes.len() - self.end);
+        if size > 0 {
+            self.regions.push(Region::new(kind, self.end, size));
+            self.end += size;
+        }
+    }
+
+    fn pad_to(&mut self, offset: usize) {
+        self.push(RegionKind::Padding, offset.saturating_sub(self.end));
+    }
+
+    /// Unknown bytes up to `offset`: the zeros at their end are padding.
+    fn unknown_to(&mut self, offset: usize) {
+        let Some(unknown) = self.bytes.get(self.end..offset) else { return };
+        let used = unknown.len() - trailing_zeros(unknown);
+        self.push(RegionKind::Trailing, used);
+        self.pad_to(offset);
+    }
+}
+
+/// How many zero bytes `bytes` end with.
+pub(super) fn trailing_zeros(bytes: &[u8]) -> usize {
+    // Partition dumps end in megabytes of zeros: whole words first.
+    let mut left = bytes;
+    while let Some((rest, word)) = left.split_last_chunk::<16>() {
+        if u128::from_ne_bytes(*word) != 0 {
+            break;
+        }
+        left = rest;
+    }
+    let used = left.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.len() - used
+}

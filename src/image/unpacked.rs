@@ -1,0 +1,337 @@
+//! An image taken apart: a directory of sections and `image.toml`, editable, from which the
+//! image is built again. Without an edit the same bytes come out.
+
+use std::fmt::Write;
+use std::io;
+
+use serde::Deserialize;
+
+use super::header::vendor::TABLE_ENTRY_SIZE;
+use super::{
+    Chunk, Edit, Error, Header, IdPolicy, Image, OsVersion, Region, RegionKind, SectionName, Value,
+    resize_fragment, text_of,
+};
+
+/// The manifest's name in the directory.
+pub const MANIFEST: &str = "image.toml";
+const FORMAT: u32 = 1;
+
+/// The files of an unpacked image.
+#[derive(Clone, Debug)]
+pub struct Unpacked<'a> {
+    /// The text of `image.toml`.
+    pub manifest: String,
+    /// All other files: plain names and bytes.
+    pub files: Vec<(String, &'a [u8])>,
+}
+
+/// A directory from which no image can be built.
+#[derive(Debug, thiserror::Error)]
+pub enum RepackError {
+    /// `image.toml` is no TOML, lacks a key or has one too many.
+    #[error("image.toml: {0}")]
+    Manifest(String),
+    /// A file that `image.toml` names cannot be read.
+    #[error("{file}: {error}")]
+    File {
+        /// Its name.
+        file: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file whose size cannot change has another one.
+    #[error("{file} has {found} bytes, expected {expected}: this region cannot change its size")]
+    FixedSize {
+        /// Its name.
+        file: String,
+        /// Its size in bytes.
+        found: usize,
+        /// The size it must have.
+        expected: usize,
+    },
+    /// The edited image cannot be written.
+    #[error(transparent)]
+    Image(#[from] Error),
+}
+
+/// Take an image apart.
+pub fn unpack<'a>(image: &Image<'a>) -> Unpacked<'a> {
+    let mut manifest = format!(
+        "# Edit [header] or the files beside this one, then: vfioboot repack DIR -o IMAGE\n\
+         format = {FORMAT}\nkind = \"{}\"\n",
+        image.kind()
+    );
+    if let Some(right) = image.id_is_right() {
+        manifest += "# true: id is computed anew, as AOSP's mkbootimg does. false: it is kept.\n";
+        let _ = writeln!(manifest, "compute_id = {right}");
+    }
+    if let Some(header) = image.header() {
+        manifest += &header_table(header);
+    }
+    let mut files = Vec::new();
+    for region in image.regions() {
+        let bytes = image.region_bytes(region);
+        let parts = fragment_parts(image, region).unwrap_or_else(|| vec![(String::new(), bytes)]);
+        for (suffix, part) in parts {
+            let kind = region.kind.as_str();
+            let _ = write!(manifest, "\n[[region]]\nkind = \"{kind}\"\nsize = {}\n", part.len());
+            if region.kind == RegionKind::Padding && part.iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            let file = match region.kind {
+                RegionKind::Section(_) => format!("{kind}{suffix}"),
+                RegionKind::Padding | RegionKind::Trailing => {
+                    format!("{kind}-{}.bin", region.offset)
+                }
+                _ => format!("{kind}.bin"),
+            };
+            let _ = writeln!(manifest, "file = \"{file}\"");
+            files.push((file, part));
+        }
+    }
+    Unpacked { manifest, files }
+}
+
+/// The vendor ramdisk as one part a fragment (`vendor_ramdisk00` and so on, as AOSP's
+/// unpack_bootimg names them), when the table describes it without gap or overlap.
+fn fragment_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String, &'a [u8])>> {
+    image.section(SectionName::VendorRamdiskTable)?;
+    if region.kind != RegionKind::Section(SectionName::VendorRamdisk) {
+        return None;
+    }
+    let fragments = image.fragments();
+    let mut end = 0;
+    for fragment in &fragments {
+        if fragment.offset != end || fragment.bytes.is_empty() {
+            return None;
+        }
+        end += fragment.bytes.len();
+    }
+    let part = |(i, bytes)| (format!("{i:02}"), bytes);
+    let bytes = fragments.into_iter().map(|fragment| fragment.bytes);
+    (end == region.size && image.problems().is_empty())
+        .then(|| bytes.enumerate().map(part).collect())
+}
+
+fn header_table(header: &Header) -> String {
+    let mut table = format!("\n[header] # version {}\n", header.version());
+    table += &text_entry("cmdline", &header.cmdline());
+    for field in header.fields() {
+        match field.value {
+            _ if field.name == "os_version" => {
+                let Some(version) = header.os_version() else { continue };
+                let _ = writeln!(
+                    table,
+                    "os_version = \"{}\"\nos_patch_level = \"{}\"",
+                    version.version().unwrap_or_default(),
+                    version.patch_level().unwrap_or_default()
+                );
+            }
+            Value::Text(text) if field.name == "name" => {
+                table += &text_entry("name", text_of(text));
+            }
+            Value::U32(number) if field.name.ends_with("_addr") => {
+                let _ = writeln!(table, "{} = {number:#010x}", field.name);
+            }
+            // TOML's integers end at 2^63.
+            Value::U64(number)
+                if field.name.ends_with("_addr") && i64::try_from(number).is_ok() =>
+            {
+                let _ = writeln!(table, "{} = {number:#018x}", field.name);
+            }
+            _ => {}
+        }
+    }
+    table
+}
+
+/// A text as TOML, or in hex under another key where it is no UTF-8.
+fn text_entry(key: &str, text: &[u8]) -> String {
+    match std::str::from_utf8(text) {
+        Ok(text) => format!("{key} = {}\n", toml::Value::from(text)),
+        Err(_) => format!("{key}_hex = \"{}\"\n", hex::encode(text)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: u32,
+    #[allow(dead_code, reason = "for people; what the image is stands in its header")]
+    kind: String,
+    compute_id: Option<bool>,
+    #[serde(default)]
+    header: toml::Table,
+    region: Vec<ManifestRegion>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestRegion {
+    kind: String,
+    size: usize,
+    file: Option<String>,
+}
+
+/// Build the image from the text of `image.toml` and its files, which `read` gives by name.
+///
+/// # Errors
+/// [`RepackError`]; every message names the file.
+pub fn repack(
+    manifest: &str,
+    mut read: impl FnMut(&str) -> io::Result<Vec<u8>>,
+) -> Result<Vec<u8>, RepackError> {
+    let manifest: Manifest =
+        toml::from_str(manifest).map_err(|error| RepackError::Manifest(error.to_string()))?;
+    if manifest.format != FORMAT {
+        let message = format!("format is {}, expected {FORMAT}", manifest.format);
+        return Err(RepackError::Manifest(message));
+    }
+    // The image as it would be had no section changed its size: what rebuild starts from.
+    let mut base = Vec::new();
+    let mut sections: Vec<(String, Vec<Part>)> = Vec::new();
+    for region in &manifest.region {
+        let Some(name) = &region.file else {
+            base.resize(base.len() + region.size, 0);
+            continue;
+        };
+        if name.contains('/') || name == ".." {
+            let message = format!("file \"{name}\" is no plain file name");
+            return Err(RepackError::Manifest(message));
+        }
+        let mut bytes =
+            read(name).map_err(|error| RepackError::File { file: name.clone(), error })?;
+        if !is_section(&region.kind) {
+            let fixed = region.kind != "trailing";
+            if fixed && bytes.len() != region.size {
+                let (found, expected) = (bytes.len(), region.size);
+                return Err(RepackError::FixedSize { file: name.clone(), found, expected });
+            }
+            base.extend_from_slice(&bytes);
+            continue;
+        }
+        let start = base.len();
+        base.extend_from_slice(&bytes[..bytes.len().min(region.size)]);
+        base.resize(start + region.size, 0);
+        let part = Part { old_size: region.size, bytes: std::mem::take(&mut bytes) };
+        match sections.last_mut().filter(|(kind, _)| *kind == region.kind) {
+            Some((_, parts)) => parts.push(part),
+            None => sections.push((region.kind.clone(), vec![part])),
+        }
+    }
+    rebuild(&manifest, &base, sections)
+}
+
+/// The file of a section or of a vendor ramdisk fragment.
+struct Part {
+    old_size: usize,
+    bytes: Vec<u8>,
+}
+
+fn is_section(kind: &str) -> bool {
+    section_name(kind).is_some()
+}
+
+fn section_name(kind: &str) -> Option<SectionName> {
+    use serde::de::IntoDeserializer;
+    let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
+        kind.into_deserializer();
+    SectionName::deserialize(name).ok()
+}
+
+fn rebuild(
+    manifest: &Manifest,
+    base: &[u8],
+    sections: Vec<(String, Vec<Part>)>,
+) -> Result<Vec<u8>, RepackError> {
+    let image = Image::parse(base)?;
+    let resized = |parts: &Vec<Part>| parts.iter().any(|part| part.bytes.len() != part.old_size);
+    let Some(mut edit) = image.edit() else {
+        // A bare payload is its section.
+        let parts = sections.into_iter().flat_map(|(_, parts)| parts);
+        return Ok(parts.flat_map(|part| part.bytes).collect());
+    };
+    apply_header(&mut edit.header, &manifest.header)?;
+    let edited = Some(&edit.header) != image.header();
+    if !edited && !image.problems().is_empty() && !sections.iter().any(|(_, parts)| resized(parts))
+    {
+        return Ok(base.to_vec());
+    }
+    edit.id = match manifest.compute_id {
+        Some(true) => IdPolicy::Recompute,
+        _ => IdPolicy::Keep,
+    };
+    for (kind, parts) in sections.into_iter().filter(|(_, parts)| resized(parts)) {
+        let Some(name) = section_name(&kind) else { continue };
+        if name == SectionName::VendorRamdisk && parts.len() > 1 {
+            resize_table(&image, &mut edit, &parts)?;
+        }
+        let chunks = parts.into_iter().map(|part| Chunk::owned(part.bytes)).collect();
+        edit.sections.push((name, chunks));
+    }
+    Ok(image.rebuild(edit)?.output.to_vec())
+}
+
+/// Give the vendor ramdisk table the sizes of edited fragments.
+fn resize_table<'a>(
+    image: &Image<'a>,
+    edit: &mut Edit<'a>,
+    parts: &[Part],
+) -> Result<(), RepackError> {
+    let (_, entry_size) = edit.header.ramdisk_table().unwrap_or((0, TABLE_ENTRY_SIZE as u32));
+    let mut table = image.section(SectionName::VendorRamdiskTable).unwrap_or_default().to_vec();
+    for (i, part) in parts.iter().enumerate() {
+        let size = u32::try_from(part.bytes.len()).ok();
+        table = size.and_then(|size| resize_fragment(&table, entry_size, i, size)).ok_or_else(
+            || {
+                let message = "the vendor ramdisk fragments do not fit their table".to_owned();
+                RepackError::Manifest(message)
+            },
+        )?;
+    }
+    edit.sections.push((SectionName::VendorRamdiskTable, vec![Chunk::owned(table)]));
+    Ok(())
+}
+
+fn apply_header(header: &mut Header, table: &toml::Table) -> Result<(), RepackError> {
+    let wrong = |key: &str, expected: &str| {
+        RepackError::Manifest(format!("header.{key}: expected {expected}"))
+    };
+    let text = |key: &str| match table.get(key) {
+        None => Ok(None),
+        Some(value) => value.as_str().map(Some).ok_or_else(|| wrong(key, "a string")),
+    };
+    for (key, value) in table {
+        match key.as_str() {
+            "cmdline" => header.set_cmdline(text(key)?.unwrap_or_default().as_bytes())?,
+            "name" => header.set_name(text(key)?.unwrap_or_default().as_bytes())?,
+            "cmdline_hex" | "name_hex" => {
+                let bytes = text(key)?.and_then(|text| hex::decode(text).ok());
+                let bytes = bytes.ok_or_else(|| wrong(key, "bytes in hex"))?;
+                if key == "name_hex" {
+                    header.set_name(&bytes)?;
+                } else {
+                    header.set_cmdline(&bytes)?;
+                }
+            }
+            "os_version" | "os_patch_level" => {}
+            _ => {
+                let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
+                header.set_number(key, number.ok_or_else(|| wrong(key, "a number"))?)?;
+            }
+        }
+    }
+    let Some(old) = header.os_version() else { return Ok(()) };
+    let (old_version, old_level) =
+        (old.version().unwrap_or_default(), old.patch_level().unwrap_or_default());
+    let version = text("os_version")?.unwrap_or(&old_version);
+    let level = text("os_patch_level")?.unwrap_or(&old_level);
+    // What is odd but unedited stays.
+    if (version, level) != (old_version.as_str(), old_level.as_str()) {
+        let expected = "os_version as \"A.B.C\", each below 128, and os_patch_level as \"YYYY-MM\"";
+        let bits =
+            OsVersion::from_parts(version, level).ok_or_else(|| wrong("os_version", expected))?;
+        header.set_number("os_version", u64::from(bits.0))?;
+    }
+    Ok(())
+}
