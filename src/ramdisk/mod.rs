@@ -1,1 +1,47 @@
 //! Ramdisks: segments, newc cpio, kinds.
+//!
+//! A ramdisk is what `unpack_to_rootfs` in the kernel's `init/initramfs.c` makes of the bytes
+//! that the bootloader hands over: a list of [`Segment`]s, each raw or compressed on its own,
+//! with zero padding between them, each holding newc cpio archives. Later entries overwrite
+//! earlier ones.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`cpio`] | newc entries, read as a stream and written |
+//! | [`segment`] | where segments start and end; every entry of a ramdisk in order |
+//! | [`append`] | what a patch asks of a ramdisk without unpacking it |
+//! | [`tree`] | the file tree that the kernel makes of the entries |
+//! | [`edit`] | add and remove entries, everything else byte for byte |
+//! | [`extract`] | entries as files, never outside of one directory |
+//! | [`kind`] | what sort of ramdisk this is, with the evidence |
+//!
+//! Reading streams: memory is one decompression window, one buffer and the entry at hand, and
+//! never depends on how large the ramdisk says it is. What must be kept for all entries (the
+//! tree) and what is unpacked in all is bounded by [`Limits`].
+
+pub mod append;
+pub mod cpio;
+pub mod edit;
+mod error;
+pub mod extract;
+pub mod kind;
+pub mod segment;
+mod source;
+pub mod tree;
+
+pub use append::{AppendPoint, append_padding, append_point, find_ours, has_entry, last_format};
+pub use error::Error;
+pub use kind::RamdiskKind;
+pub use segment::{Entries, Limits, Ramdisk, Reach, Segment, Tile, Trailing};
+
+/// The parts of a path as the kernel sees it from `/`: empty parts and `.` mean nothing.
+fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".")
+}
+
+/// `path` with no leading `/` or `./`, no empty parts and no trailing `/`: `./sbin//init` and
+/// `/sbin/init` name the same file. `..` is kept.
+pub fn normalise(path: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = components(path).collect();
+    parts.join(&b'/')
+}

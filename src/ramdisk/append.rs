@@ -1,0 +1,374 @@
+//! What a patch asks of a ramdisk. None of it unpacks a gzip ramdisk only to append to it, nor
+//! anything else where the format tells its length.
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use memchr::memmem;
+
+use super::cpio::{self, Reader, leading_zeros};
+use super::segment::{Entries, Limits, Piece, identify};
+use super::source::{Source, lift};
+use super::{Error, normalise};
+use crate::bootfile;
+use crate::compression::lz4_legacy::{self, Next, next_block};
+use crate::compression::{self, Format};
+
+/// FNAME in the gzip header of the segment that `vfioboot` appends.
+pub const GZIP_NAME: &str = "vfioboot";
+/// The fixed part of a gzip header with a name: magic, method, the one flag; then ten bytes in
+/// all before the name.
+const GZIP_START: [u8; 4] = [0x1f, 0x8b, 8, 8];
+const GZIP_HEADER: usize = 10;
+
+/// Where and how a segment can be appended so that every kernel from 4.9 on unpacks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendPoint {
+    /// The last segment's format, which the new one must have too: none is a raw archive.
+    pub format: Option<Format>,
+    /// Where the padding and then the segment go, in bytes from the start of the ramdisk. The
+    /// end, except before the zero padding that follows an lz4_legacy stream.
+    pub offset: usize,
+    /// Zero bytes to put before the segment: for a raw archive, which must start at a multiple
+    /// of 4. Never any behind lz4_legacy: kernels before 5.14 take a zero for a block.
+    pub padding: usize,
+    /// Zero bytes that the *unpacked* segment must start with. The kernel unpacks one lz4_legacy
+    /// segment behind another as one stream, in which headers stand at multiples of 4.
+    pub lead_in: usize,
+}
+
+/// The zero bytes that make a raw cpio segment behind `len` bytes of ramdisk start at a multiple
+/// of 4.
+pub fn append_padding(len: usize) -> usize {
+    len.next_multiple_of(4) - len
+}
+
+/// The format of the last segment; none for a raw archive and for an empty ramdisk.
+///
+/// Raw archives, lz4_legacy and zstd are walked by their headers; xz, lzma, bzip2 and the lz4
+/// frame format are unpacked to find where they end. A gzip member is taken for the last segment
+/// unless something behind it looks like one in another format; only then is it unpacked.
+///
+/// # Errors
+/// [`Error::Junk`] for bytes the kernel would stop at, [`Error::Compressed`] and [`Error::Cpio`]
+/// for damaged segments.
+pub fn last_format(ramdisk: &[u8]) -> Result<Option<Format>, Error> {
+    Ok(skim(ramdisk)?.last().and_then(|last| last.format))
+}
+
+/// Where a segment can be appended to `ramdisk`; costs what [`last_format`] costs.
+///
+/// # Errors
+/// As [`last_format`].
+pub fn append_point(ramdisk: &[u8]) -> Result<AppendPoint, Error> {
+    let segments = skim(ramdisk)?;
+    let format = segments.last().and_then(|last| last.format);
+    let end = ramdisk.len();
+    Ok(match (format, segments.last()) {
+        (Some(Format::Lz4Legacy), Some(last)) => {
+            let chain = segments.iter().rev().scan(last.range.end, |next, segment| {
+                let linked = segment.format == format && segment.range.end == *next;
+                *next = segment.range.start;
+                linked.then_some(segment)
+            });
+            let unpacked: u64 =
+                chain.map(|segment| lz4_unpacked(&ramdisk[segment.range.clone()])).sum();
+            let lead_in = (unpacked.next_multiple_of(4) - unpacked) as usize;
+            AppendPoint { format, offset: last.range.end, padding: 0, lead_in }
+        }
+        (None, _) => AppendPoint { format, offset: end, padding: append_padding(end), lead_in: 0 },
+        _ => AppendPoint { format, offset: end, padding: 0, lead_in: 0 },
+    })
+}
+
+/// The segment that `vfioboot` appended: the last one that holds the entry `vfioboot/undo`. What
+/// follows it, if anything, is for others to judge.
+///
+/// A gzip segment is found by the name in its header and unpacked to be sure; no segment before
+/// it is unpacked where its format tells its length. None also when the ramdisk is damaged.
+pub fn find_ours(ramdisk: &[u8]) -> Option<Range<usize>> {
+    let segments = skim(ramdisk).ok()?;
+    for segment in segments.iter().rev() {
+        let ours = match segment.end {
+            End::Assumed => find_ours_gzip(ramdisk, segment.range.clone()),
+            // Only our own segment is worth unpacking, and it stands behind another; alone, it
+            // starts with its directory.
+            End::Exact => {
+                let alone = segment.range.start == 0;
+                holds_undo(segment.format, &ramdisk[segment.range.clone()], alone)
+                    .then(|| segment.range.clone())
+            }
+        };
+        if ours.is_some() {
+            return ours;
+        }
+    }
+    None
+}
+
+/// Does the ramdisk have an entry of this name? Leading `/` and `./` do not count, links are not
+/// followed. Stops at the first hit.
+///
+/// # Errors
+/// As [`super::Ramdisk::parse`], for what comes before the hit.
+pub fn has_entry(ramdisk: &[u8], name: &[u8]) -> Result<bool, Error> {
+    let name = normalise(name);
+    let mut entries = Entries::new(ramdisk, Limits::default());
+    while let Some(entry) = entries.next_entry()? {
+        if !entry.is_trailer() && normalise(entry.path()) == name {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A segment as far as it is known without unpacking.
+struct Skimmed {
+    range: Range<usize>,
+    format: Option<Format>,
+    end: End,
+}
+
+/// How an end is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// From the segment itself.
+    Exact,
+    /// A gzip member with perhaps more of them behind it, up to the end of the ramdisk.
+    Assumed,
+}
+
+/// The segments, with as little work as their formats allow.
+fn skim(ramdisk: &[u8]) -> Result<Vec<Skimmed>, Error> {
+    let limits = Limits::default();
+    let mut segments: Vec<Skimmed> = Vec::new();
+    let mut position = 0;
+    loop {
+        let rest = &ramdisk[position..];
+        position += leading_zeros(rest);
+        let rest = &ramdisk[position..];
+        if rest.is_empty() {
+            return Ok(segments);
+        }
+        if segments.len() >= limits.segments {
+            return Err(Error::TooMany { what: "segments", limit: limits.segments });
+        }
+        let after_raw = segments.last().is_some_and(|last| last.format.is_none());
+        let format = match identify(rest, position, after_raw) {
+            Piece::Junk(reason) => return Err(Error::Junk { offset: position, reason }),
+            Piece::Raw => None,
+            Piece::Compressed(format) => Some(format),
+        };
+        let (length, end) = match format {
+            None => (raw_length(rest, position)?, End::Exact),
+            Some(Format::Gzip) if !others_follow(rest) => (rest.len(), End::Assumed),
+            Some(format) => {
+                let length = stream_length(format, rest)
+                    .map_err(|source| Error::Compressed { offset: position, source })?;
+                (length, End::Exact)
+            }
+        };
+        // No stream is empty; were one, the walk would not end.
+        let range = position..position + length.clamp(1, rest.len());
+        position = range.end;
+        segments.push(Skimmed { range, format, end });
+    }
+}
+
+/// The length of the raw archive that `rest` starts with, its TRAILER included.
+fn raw_length(rest: &[u8], offset: usize) -> Result<usize, Error> {
+    let mut reader = Reader::new(Source::Raw(rest));
+    let mut walk = || {
+        while reader.peek()? == Some(b'0') {
+            match reader.next_entry()? {
+                Some(entry) if !entry.is_trailer() => {}
+                _ => break,
+            }
+        }
+        Ok(())
+    };
+    walk().map_err(|error| lift(error, offset, &Limits::default()))?;
+    Ok(usize::try_from(reader.entry_end()).unwrap_or(usize::MAX).min(rest.len()))
+}
+
+/// The length of the compressed stream that `rest` starts with.
+fn stream_length(format: Format, rest: &[u8]) -> Result<usize, compression::Error> {
+    match format {
+        Format::Lz4Legacy => lz4_length(rest).ok_or_else(|| compression::Error::Corrupt {
+            format,
+            consumed: rest.len(),
+            produced: 0,
+            reason: "the last block is cut short".into(),
+        }),
+        Format::Zstd => {
+            zstd::zstd_safe::find_frame_compressed_size(rest).map_err(|code| {
+                compression::Error::Corrupt {
+                    format,
+                    consumed: 0,
+                    produced: 0,
+                    reason: zstd::zstd_safe::get_error_name(code).into(),
+                }
+            })
+        }
+        _ => {
+            let mut decoder = compression::Decoder::new(format, rest)?;
+            let limit = Limits::default().unpacked;
+            let copied = io::copy(&mut decoder.by_ref().take(limit), &mut io::sink());
+            let copied = copied.map_err(|error| decoder.error(&error))?;
+            if copied == limit {
+                return Err(compression::Error::TooLarge { format, limit });
+            }
+            Ok(decoder.consumed())
+        }
+    }
+}
+
+/// The length of an lz4_legacy stream: its magic and blocks. None when the last one is cut short.
+fn lz4_length(stream: &[u8]) -> Option<usize> {
+    let mut position = 4;
+    loop {
+        match next_block(stream.get(position..).unwrap_or_default()) {
+            Next::Block(block) => position += 4 + block.len(),
+            Next::End => return Some(position.min(stream.len())),
+            Next::Truncated => return None,
+        }
+    }
+}
+
+/// What an lz4_legacy stream unpacks to, in bytes, without unpacking it.
+fn lz4_unpacked(stream: &[u8]) -> u64 {
+    let (mut position, mut unpacked) = (4, 0);
+    while let Next::Block(block) = next_block(stream.get(position..).unwrap_or_default()) {
+        position += 4 + block.len();
+        unpacked += lz4_block_unpacked(block);
+    }
+    unpacked
+}
+
+/// The sum of the literal and match lengths of an LZ4 block (`lz4_Block_format.md`).
+fn lz4_block_unpacked(block: &[u8]) -> u64 {
+    /// A length of 15 goes on in the following bytes, until one below 255.
+    fn extended(bytes: &mut impl Iterator<Item = u8>, nibble: u8) -> u64 {
+        let mut length = u64::from(nibble);
+        if nibble == 15 {
+            for byte in bytes {
+                length += u64::from(byte);
+                if byte != 255 {
+                    break;
+                }
+            }
+        }
+        length
+    }
+    let mut bytes = block.iter().copied();
+    let mut unpacked = 0;
+    while let Some(token) = bytes.next() {
+        let literals = extended(&mut bytes, token >> 4);
+        unpacked += literals;
+        // Skip the literals and the two bytes of the match's distance.
+        let skip = usize::try_from(literals).unwrap_or(usize::MAX).saturating_add(1);
+        // The last sequence has no match.
+        if bytes.nth(skip).is_none() {
+            break;
+        }
+        unpacked += 4 + extended(&mut bytes, token & 15);
+    }
+    unpacked
+}
+
+/// Does anything in the gzip member `rest` or behind it look like a segment in another format?
+/// Compressed data holds a short magic by chance now and then; that costs time, not truth.
+fn others_follow(rest: &[u8]) -> bool {
+    let found = |magic: &[u8], check: &dyn Fn(&[u8]) -> bool| {
+        memmem::find_iter(rest, magic).any(|at| check(&rest[at..]))
+    };
+    let detected = |bytes: &[u8]| Format::detect(bytes).is_some();
+    found(&lz4_legacy::MAGIC.to_le_bytes(), &lz4_chain_to_end)
+        || found(b"07070", &|bytes| matches!(bytes.get(5), Some(b'1' | b'2')))
+        || found(&[0xfd, b'7', b'z', b'X', b'Z', 0], &detected)
+        || found(&[0x28, 0xb5, 0x2f, 0xfd], &|bytes| {
+            zstd::zstd_safe::find_frame_compressed_size(bytes).is_ok()
+        })
+        || found(b"BZh", &detected)
+        || found(&[0x5d, 0, 0], &|bytes| Format::detect(bytes) == Some(Format::Lzma))
+        || found(&[0x04, 0x22, 0x4d, 0x18], &detected)
+}
+
+/// Do lz4_legacy streams with at least one block go from here to zero padding or the end?
+fn lz4_chain_to_end(mut bytes: &[u8]) -> bool {
+    let magic = lz4_legacy::MAGIC.to_le_bytes();
+    let mut blocks = false;
+    while bytes.starts_with(&magic) {
+        let Some(length) = lz4_length(bytes) else { return false };
+        blocks |= length > 4;
+        bytes = &bytes[length..];
+    }
+    // Padding ends the chain, whatever follows it.
+    blocks && (bytes.is_empty() || bytes[0] == 0)
+}
+
+/// Our gzip segment within `range`, which starts with a gzip member.
+fn find_ours_gzip(ramdisk: &[u8], range: Range<usize>) -> Option<Range<usize>> {
+    let name = [GZIP_NAME.as_bytes(), &[0]].concat();
+    let bytes = &ramdisk[range.clone()];
+    memmem::rfind_iter(bytes, &name).find_map(|at| {
+        let start = at.checked_sub(GZIP_HEADER)?;
+        let member = bytes[start..].starts_with(&GZIP_START).then_some(&bytes[start..])?;
+        let length = stream_length(Format::Gzip, member).ok()?;
+        let start = range.start + start;
+        let whole = start..start + length;
+        let ours = holds_undo(Some(Format::Gzip), &ramdisk[whole.clone()], false)
+            && segments_to_end(ramdisk, whole.end);
+        ours.then_some(whole)
+    })
+}
+
+/// Do whole segments and padding go from `position` to the end? A copy of our segment that is a
+/// file's data (say, a patched image within a ramdisk) is followed by something else.
+fn segments_to_end(ramdisk: &[u8], position: usize) -> bool {
+    let mut entries = Entries::starting_at(ramdisk, position, Limits::default());
+    loop {
+        match entries.next_entry() {
+            Ok(Some(_)) => {}
+            Ok(None) => return entries.into_ramdisk().trailing.is_none(),
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Does the segment hold our undo record? With `first`, only if its first entry is ours too.
+fn holds_undo(format: Option<Format>, segment: &[u8], first: bool) -> bool {
+    let source = match format {
+        None => Ok(Source::Raw(segment)),
+        Some(format) => Source::compressed(format, segment, Limits::default().unpacked),
+    };
+    let Ok(source) = source else { return false };
+    search_undo(source, first).unwrap_or(false)
+}
+
+fn search_undo(source: Source<'_>, first: bool) -> Result<bool, cpio::Error> {
+    let undo = normalise(bootfile::UNDO_FILE.as_bytes());
+    let directory = normalise(bootfile::UNDO_FILE.split('/').nth(1).unwrap_or_default().as_bytes());
+    let (source, phase) = after_lead_in(source)?;
+    let mut reader = Reader::with_phase(source, phase);
+    let mut entry = reader.next_entry()?;
+    if first && entry.as_ref().is_some_and(|entry| !normalise(entry.path()).starts_with(&directory))
+    {
+        return Ok(false);
+    }
+    while let Some(here) = entry {
+        if normalise(here.path()) == undo {
+            return Ok(true);
+        }
+        entry = reader.next_entry()?;
+    }
+    Ok(false)
+}
+
+/// A segment in the middle of an lz4_legacy chain may start with up to three zeros: see
+/// [`AppendPoint::lead_in`]. The phase that makes its first header stand at a multiple of 4.
+fn after_lead_in(mut source: Source<'_>) -> io::Result<(Source<'_>, u64)> {
+    use std::io::BufRead;
+    let zeros = leading_zeros(source.fill_buf()?);
+    Ok((source, (4 - zeros as u64 % 4) % 4))
+}

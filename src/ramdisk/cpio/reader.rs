@@ -1,0 +1,237 @@
+//! Archives as a stream of entries.
+
+use std::io::{self, BufRead, Read};
+
+use super::{Entry, Error, HEADER_LEN, Header, NAME_MAX, align4, lossy};
+
+/// Reads entries one after the other, over TRAILERs and the zero padding between entries, the
+/// way `init/initramfs.c` does. Memory: the entry's header and name.
+///
+/// [`Read`] gives the data of the entry that [`Reader::next_entry`] gave last; what is not read
+/// is skipped.
+pub struct Reader<R> {
+    inner: R,
+    /// Bytes taken from `inner`.
+    position: u64,
+    /// What to add to `position` to get the number whose multiples of 4 headers start at.
+    phase: u64,
+    current: Option<Current>,
+    /// The end of the last entry with its padding.
+    entry_end: u64,
+}
+
+/// The entry whose data is being read.
+struct Current {
+    entry: Entry,
+    left: u64,
+    sum: u32,
+}
+
+impl<R: BufRead> Reader<R> {
+    /// Read archives from `inner`, whose first byte is at a multiple of 4.
+    pub fn new(inner: R) -> Self {
+        Self::with_phase(inner, 0)
+    }
+
+    /// As [`Reader::new`], for bytes that the kernel sees at an offset of `phase` modulo 4:
+    /// what follows an lz4_legacy stream of that length directly.
+    pub fn with_phase(inner: R, phase: u64) -> Self {
+        Reader { inner, position: 0, phase, current: None, entry_end: 0 }
+    }
+
+    /// The source.
+    pub fn get_ref(&self) -> &R {
+        &self.inner
+    }
+
+    /// Where the last entry ends with its padding, in bytes from the start.
+    pub fn entry_end(&self) -> u64 {
+        self.entry_end
+    }
+
+    /// The next entry, TRAILERs included; none at the end.
+    ///
+    /// # Errors
+    /// Every [`Error`]; which entry, which field and where.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
+        match self.peek()? {
+            None => return Ok(None),
+            Some(b'0') => {}
+            Some(byte) => return Err(Error::Junk { offset: self.position, byte }),
+        }
+        let offset = self.position;
+        if !(offset + self.phase).is_multiple_of(4) {
+            return Err(Error::BrokenPadding { offset });
+        }
+        let mut raw = [0; HEADER_LEN];
+        self.fill(&mut raw).map_err(|error| cut(error, offset, "header"))?;
+        let header = Header::parse(&raw, offset)?;
+        if header.namesize == 0 || header.namesize > NAME_MAX {
+            return Err(Error::Field {
+                entry: String::new(),
+                field: "namesize",
+                offset: offset + 94,
+                found: header.namesize.to_string(),
+                expected: "1 to 4096 bytes",
+            });
+        }
+        let mut name = vec![0; header.namesize as usize];
+        self.fill(&mut name).map_err(|error| cut(error, offset, "name"))?;
+        if name.pop() != Some(0) {
+            return Err(Error::Field {
+                entry: lossy(&name),
+                field: "name",
+                offset: offset + HEADER_LEN as u64,
+                found: lossy(&name),
+                expected: "a NUL at its end",
+            });
+        }
+        self.skip_padding()?;
+        let entry = Entry { offset, header, raw, name };
+        self.entry_end = entry.end();
+        let left = u64::from(header.filesize);
+        self.current = Some(Current { entry: entry.clone(), left, sum: 0 });
+        Ok(Some(entry))
+    }
+
+    /// Skip what is left of the entry and zero padding; the byte that stands there then, none
+    /// at the end.
+    ///
+    /// # Errors
+    /// As [`Reader::next_entry`] for the data that is skipped.
+    pub fn peek(&mut self) -> Result<Option<u8>, Error> {
+        self.skip_data()?;
+        loop {
+            let buffer = self.inner.fill_buf()?;
+            if buffer.is_empty() {
+                return Ok(None);
+            }
+            let (zeros, next) = (leading_zeros(buffer), buffer.len());
+            let byte = buffer.get(zeros).copied();
+            let count = zeros.min(next);
+            self.consume(count);
+            if byte.is_some() {
+                return Ok(byte);
+            }
+        }
+    }
+
+    fn skip_data(&mut self) -> Result<(), Error> {
+        while let Some(current) = &mut self.current {
+            if current.left == 0 {
+                let Some(current) = self.current.take() else { break };
+                current.verify()?;
+                self.skip_padding()?;
+                break;
+            }
+            let buffer = self.inner.fill_buf()?;
+            if buffer.is_empty() {
+                return Err(current.truncated());
+            }
+            let count = current.take(buffer);
+            self.consume(count);
+        }
+        Ok(())
+    }
+
+    /// Skip to a multiple of 4. The padding behind the last entry may be missing.
+    fn skip_padding(&mut self) -> Result<(), Error> {
+        // A header starts at a multiple of 4 plus the phase, and so must what follows.
+        let at = self.position + self.phase;
+        let mut left = (align4(at) - at) as usize;
+        while left > 0 {
+            let available = self.inner.fill_buf()?.len();
+            if available == 0 {
+                break;
+            }
+            let count = available.min(left);
+            self.consume(count);
+            left -= count;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.inner.read_exact(bytes)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.inner.consume(count);
+        self.position += count as u64;
+    }
+}
+
+impl Current {
+    /// How much of `buffer` is this entry's data; counts it as read.
+    fn take(&mut self, buffer: &[u8]) -> usize {
+        let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if self.entry.header.crc {
+            self.sum = buffer[..count].iter().fold(self.sum, |sum, b| sum.wrapping_add((*b).into()));
+        }
+        self.left -= count as u64;
+        count
+    }
+
+    /// The kernel checks the sum of regular files only.
+    fn verify(&self) -> Result<(), Error> {
+        let header = &self.entry.header;
+        let checked = header.crc && header.file_type() == super::FileType::Regular;
+        if checked && header.filesize > 0 && self.sum != header.check {
+            return Err(Error::Checksum {
+                entry: lossy(&self.entry.name),
+                offset: self.entry.offset,
+                expected: header.check,
+                found: self.sum,
+            });
+        }
+        Ok(())
+    }
+
+    fn truncated(&self) -> Error {
+        Error::Truncated {
+            entry: lossy(&self.entry.name),
+            offset: self.entry.offset,
+            what: "data",
+        }
+    }
+}
+
+/// The data of the current entry.
+impl<R: BufRead> Read for Reader<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let Some(current) = &mut self.current else { return Ok(0) };
+        if current.left == 0 || out.is_empty() {
+            return Ok(0);
+        }
+        let buffer = self.inner.fill_buf()?;
+        if buffer.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, current.truncated()));
+        }
+        let room = out.len().min(buffer.len());
+        let count = current.take(&buffer[..room]);
+        out[..count].copy_from_slice(&buffer[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+fn cut(error: io::Error, offset: u64, what: &'static str) -> Error {
+    match error.kind() {
+        // `read_exact` says so when the source ends; a decoder's own words are kept.
+        io::ErrorKind::UnexpectedEof if error.get_ref().is_none() => {
+            Error::Truncated { entry: String::new(), offset, what }
+        }
+        _ => Error::Io(error),
+    }
+}
+
+/// How many zeros `bytes` starts with, compared a block at a time.
+pub(crate) fn leading_zeros(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let whole = bytes.chunks_exact(ZEROS.len()).take_while(|chunk| **chunk == ZEROS).count();
+    let start = whole * ZEROS.len();
+    let rest = bytes[start..].iter().take_while(|byte| **byte == 0).count();
+    start + rest
+}

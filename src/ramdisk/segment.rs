@@ -1,0 +1,411 @@
+//! Where a ramdisk's segments start and end, and their entries in order.
+//!
+//! Follows `unpack_to_rootfs` and `flush_buffer` in `init/initramfs.c` and `unlz4` in
+//! `lib/decompress_unlz4.c`.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::ops::Range;
+
+use super::Error;
+use super::cpio::{self, Entry, Reader, leading_zeros};
+use super::source::{Source, lift};
+use crate::compression::Format;
+
+/// How much a ramdisk may ask of us. Unpacked bytes stream through and are never held; the
+/// counts bound what is held.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes that all compressed segments together may unpack to.
+    pub unpacked: u64,
+    /// Segments.
+    pub segments: usize,
+    /// Bytes of names and bookkeeping that a [`super::tree::Tree`] may hold.
+    pub metadata: usize,
+    /// Bytes of one segment that [`super::edit::remove`] may hold to rewrite it.
+    pub held: u64,
+}
+
+impl Default for Limits {
+    /// 4 GiB unpacked, 65,536 segments, 64 MiB of metadata, 1 GiB held.
+    fn default() -> Self {
+        Limits { unpacked: 4 << 30, segments: 1 << 16, metadata: 64 << 20, held: 1 << 30 }
+    }
+}
+
+/// A ramdisk taken apart. Segments, padding and trailing bytes tile the input exactly: see
+/// [`Ramdisk::tiles`].
+#[derive(Debug)]
+pub struct Ramdisk<'a> {
+    /// The segments, in order.
+    pub segments: Vec<Segment<'a>>,
+    /// The runs of zeros before, between and behind segments.
+    pub padding: Vec<Range<usize>>,
+    /// What is left where the kernel finds nothing it knows.
+    pub trailing: Option<Trailing>,
+}
+
+/// One run of archives that is compressed as a whole, or one raw archive.
+#[derive(Clone, Debug)]
+pub struct Segment<'a> {
+    /// Where it stands in the ramdisk.
+    pub range: Range<usize>,
+    /// How it is compressed; none for a raw archive.
+    pub compression: Option<Format>,
+    /// Its bytes as they stand.
+    pub bytes: &'a [u8],
+    /// Its length unpacked, in bytes.
+    pub unpacked: u64,
+    /// Entries without TRAILERs.
+    pub entries: u64,
+    /// Whether an archive in it ends with a TRAILER.
+    pub has_trailer: bool,
+    /// Whether the kernel gets here.
+    pub reach: Reach,
+}
+
+/// Whether the kernel's unpacker gets to a segment.
+///
+/// lz4_legacy has no end mark: after a block, `unlz4` takes either its own magic or the size of
+/// another block, and since Linux 5.14 a size of zero as the end. Anything else is "data
+/// corrupted", and nothing behind it is unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// It does.
+    Always,
+    /// Only a newer kernel (5.14 or a stable branch with the same fix) does: zero padding stands
+    /// between an lz4_legacy stream and what follows.
+    NewerKernels,
+    /// It does not: a segment in another format follows an lz4_legacy stream directly.
+    Never,
+}
+
+/// Bytes at the end of a ramdisk that no segment starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trailing {
+    /// From where, to the end of the ramdisk.
+    pub range: Range<usize>,
+    /// What the kernel would say.
+    pub reason: &'static str,
+}
+
+/// A piece of a ramdisk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tile {
+    /// The segment with this index.
+    Segment(usize),
+    /// Zeros.
+    Padding,
+    /// See [`Trailing`].
+    Trailing,
+}
+
+impl<'a> Ramdisk<'a> {
+    /// Take a ramdisk apart: reads every entry's header and unpacks (but does not keep) every
+    /// compressed segment, the only way to find where it ends.
+    ///
+    /// # Errors
+    /// [`Error::Compressed`] and [`Error::Cpio`] for damaged segments, [`Error::TooLarge`] and
+    /// [`Error::TooMany`] past the limits. Bytes that no segment starts with are no error but
+    /// [`Ramdisk::trailing`].
+    pub fn parse(bytes: &'a [u8], limits: Limits) -> Result<Self, Error> {
+        let mut entries = Entries::new(bytes, limits);
+        while entries.next_entry()?.is_some() {}
+        Ok(entries.into_ramdisk())
+    }
+
+    /// Every byte of the ramdisk, in order: ranges without gap or overlap.
+    pub fn tiles(&self) -> Vec<(Range<usize>, Tile)> {
+        let segments =
+            self.segments.iter().enumerate().map(|(i, s)| (s.range.clone(), Tile::Segment(i)));
+        let padding = self.padding.iter().map(|range| (range.clone(), Tile::Padding));
+        let trailing = self.trailing.iter().map(|t| (t.range.clone(), Tile::Trailing));
+        let mut tiles: Vec<_> = segments.chain(padding).chain(trailing).collect();
+        tiles.sort_by_key(|(range, _)| range.start);
+        tiles
+    }
+}
+
+/// What the bytes at one place are to the kernel.
+pub(super) enum Piece {
+    /// A raw cpio header.
+    Raw,
+    /// A compressed stream.
+    Compressed(Format),
+    /// Neither, and why.
+    Junk(&'static str),
+}
+
+/// Look at `rest`, non-empty and not starting with a zero, at `offset` of the ramdisk.
+pub(super) fn identify(rest: &[u8], offset: usize, after_raw: bool) -> Piece {
+    const UNALIGNED: &str =
+        "broken padding: what follows a raw cpio archive must start at a multiple of 4";
+    if after_raw && !offset.is_multiple_of(4) {
+        return Piece::Junk(UNALIGNED);
+    }
+    match rest {
+        [b'0', b'7', b'0', b'7', b'0', b'1' | b'2', ..] if offset.is_multiple_of(4) => Piece::Raw,
+        [b'0', b'7', b'0', b'7', b'0', b'1' | b'2', ..] => {
+            Piece::Junk("a raw cpio header must start at a multiple of 4")
+        }
+        [b'0', b'7', b'0', b'7', b'0', b'7', ..] => {
+            Piece::Junk("a cpio archive in the old portable format, expected newc")
+        }
+        _ => match Format::detect(rest) {
+            Some(format) => Piece::Compressed(format),
+            None => Piece::Junk("neither a cpio header nor a compression format that is known"),
+        },
+    }
+}
+
+/// The entries of a ramdisk, over all segments, as a stream. [`Read`] gives the data of the
+/// entry that [`Entries::next_entry`] gave last.
+///
+/// Memory: one decompression window, a 64 KiB buffer, one entry.
+pub struct Entries<'a> {
+    input: &'a [u8],
+    limits: Limits,
+    position: usize,
+    budget: u64,
+    open: Option<Open<'a>>,
+    found: Ramdisk<'a>,
+    chain: Chain,
+    reach: Reach,
+}
+
+/// The segment being read.
+struct Open<'a> {
+    segment: Segment<'a>,
+    reader: Reader<Source<'a>>,
+    /// The TRAILER of a raw archive was read.
+    ended: bool,
+}
+
+/// What stands directly before.
+#[derive(Clone, Copy)]
+enum Chain {
+    /// The start, or a stream that knows its own end.
+    None,
+    /// A raw archive.
+    Raw,
+    /// An lz4_legacy stream that ends at `end`; with those directly before it, it unpacks to
+    /// `phase` bytes modulo 4.
+    Lz4Legacy { end: usize, phase: u64 },
+}
+
+impl<'a> Entries<'a> {
+    /// The entries of `input`.
+    pub fn new(input: &'a [u8], limits: Limits) -> Self {
+        Self::starting_at(input, 0, limits)
+    }
+
+    /// The entries from `position` of `input` on, where a segment or padding starts.
+    pub(super) fn starting_at(input: &'a [u8], position: usize, limits: Limits) -> Self {
+        Entries {
+            input,
+            limits,
+            position,
+            budget: limits.unpacked,
+            open: None,
+            found: Ramdisk { segments: Vec::new(), padding: Vec::new(), trailing: None },
+            chain: Chain::None,
+            reach: Reach::Always,
+        }
+    }
+
+    /// The next entry, TRAILERs included; none at the end of the ramdisk.
+    ///
+    /// # Errors
+    /// As [`Ramdisk::parse`].
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
+        loop {
+            if self.open.is_none() && !self.open_next()? {
+                return Ok(None);
+            }
+            let Some(open) = &mut self.open else { return Ok(None) };
+            let entry = open.next_entry();
+            match entry.map_err(|error| lift(error, open.segment.range.start, &self.limits))? {
+                Some(entry) => return Ok(Some(entry)),
+                None => self.close()?,
+            }
+        }
+    }
+
+    /// Copy the data of the last entry to `out`; gives its length in bytes.
+    ///
+    /// # Errors
+    /// As [`Ramdisk::parse`]; [`Error::Io`] when `out` fails.
+    pub fn copy_data(&mut self, out: &mut dyn Write) -> Result<u64, Error> {
+        let mut buffer = vec![0; 64 << 10];
+        let mut copied = 0;
+        loop {
+            let count = self.read(&mut buffer).map_err(|error| {
+                let offset = self.open.as_ref().map_or(0, |open| open.segment.range.start);
+                lift(cpio::Error::Io(error), offset, &self.limits)
+            })?;
+            if count == 0 {
+                return Ok(copied);
+            }
+            out.write_all(&buffer[..count])?;
+            copied += count as u64;
+        }
+    }
+
+    /// The index of the segment that the last entry is in.
+    pub fn segment(&self) -> usize {
+        self.found.segments.len().saturating_sub(usize::from(self.open.is_none()))
+    }
+
+    /// Whether the kernel gets to the last entry.
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// What was found. Complete after [`Entries::next_entry`] gave none.
+    pub fn into_ramdisk(self) -> Ramdisk<'a> {
+        self.found
+    }
+
+    /// Open the segment at the current position. False at the end.
+    fn open_next(&mut self) -> Result<bool, Error> {
+        let rest = self.input.get(self.position..).unwrap_or_default();
+        let zeros = leading_zeros(rest);
+        let start = self.position + zeros;
+        if zeros > 0 {
+            self.found.padding.push(self.position..start);
+            self.position = start;
+        }
+        let rest = &rest[zeros..];
+        if rest.is_empty() {
+            return Ok(false);
+        }
+        let (compression, source) =
+            match identify(rest, start, matches!(self.chain, Chain::Raw)) {
+                Piece::Junk(reason) => {
+                    self.found.trailing =
+                        Some(Trailing { range: start..self.input.len(), reason });
+                    self.position = self.input.len();
+                    return Ok(false);
+                }
+                Piece::Raw => (None, Source::Raw(rest)),
+                Piece::Compressed(format) => {
+                    let source = Source::compressed(format, rest, self.budget)
+                        .map_err(|source| Error::Compressed { offset: start, source })?;
+                    (Some(format), source)
+                }
+            };
+        if self.found.segments.len() >= self.limits.segments {
+            return Err(Error::TooMany { what: "segments", limit: self.limits.segments });
+        }
+        let phase = self.follow(start, zeros, compression);
+        let segment = Segment {
+            range: start..start,
+            compression,
+            bytes: &[],
+            unpacked: 0,
+            entries: 0,
+            has_trailer: false,
+            reach: self.reach,
+        };
+        let reader = Reader::with_phase(source, phase);
+        self.open = Some(Open { segment, reader, ended: false });
+        Ok(true)
+    }
+
+    /// The lz4 trap: what becomes of a segment at `start` behind `zeros` bytes of padding. Gives
+    /// the phase of its unpacked bytes.
+    fn follow(&mut self, start: usize, zeros: usize, compression: Option<Format>) -> u64 {
+        let Chain::Lz4Legacy { end, phase } = self.chain else { return 0 };
+        if end == start && compression == Some(Format::Lz4Legacy) {
+            return phase;
+        }
+        // One to three zeros do not make a block size of zero.
+        let here = if zeros >= 4 { Reach::NewerKernels } else { Reach::Never };
+        self.reach = self.reach.max(here);
+        0
+    }
+
+    /// The open segment is read: note where it ends.
+    fn close(&mut self) -> Result<(), Error> {
+        let Some(Open { mut segment, reader, .. }) = self.open.take() else { return Ok(()) };
+        let start = segment.range.start;
+        let available = self.input.len() - start;
+        let length = match reader.get_ref() {
+            // The padding behind the last entry may be missing.
+            Source::Raw(_) => {
+                segment.unpacked = reader.entry_end().min(available as u64);
+                segment.unpacked as usize
+            }
+            Source::Compressed(source) => {
+                let source = source.get_ref();
+                segment.unpacked = source.produced();
+                self.budget = self.budget.saturating_sub(source.produced());
+                source.consumed()
+            }
+        };
+        // A stream always takes something, or the walk would not end.
+        if length == 0 {
+            let source = cpio::Error::Truncated { entry: String::new(), offset: 0, what: "stream" };
+            return Err(Error::Cpio { offset: start, source });
+        }
+        let end = start + length.min(available);
+        self.chain = match (segment.compression, self.chain) {
+            (None, _) => Chain::Raw,
+            (Some(Format::Lz4Legacy), Chain::Lz4Legacy { end: before, phase })
+                if before == start =>
+            {
+                Chain::Lz4Legacy { end, phase: (phase + segment.unpacked) % 4 }
+            }
+            (Some(Format::Lz4Legacy), _) => {
+                Chain::Lz4Legacy { end, phase: segment.unpacked % 4 }
+            }
+            (Some(_), _) => Chain::None,
+        };
+        segment.range = start..end;
+        segment.bytes = &self.input[start..end];
+        self.position = end;
+        self.found.segments.push(segment);
+        Ok(())
+    }
+}
+
+impl Open<'_> {
+    fn next_entry(&mut self) -> Result<Option<Entry>, cpio::Error> {
+        if self.segment.compression.is_none() {
+            // A raw archive ends with its TRAILER, or where no further header stands.
+            let more = !self.ended && self.reader.peek()? == Some(b'0');
+            if !more {
+                return Ok(None);
+            }
+        }
+        let entry = self.reader.next_entry()?;
+        if let Some(entry) = &entry {
+            let trailer = entry.is_trailer();
+            self.segment.has_trailer |= trailer;
+            self.segment.entries += u64::from(!trailer);
+            self.ended = trailer;
+        }
+        Ok(entry)
+    }
+}
+
+/// The data of the current entry.
+impl Read for Entries<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        match &mut self.open {
+            Some(open) => open.reader.read(out),
+            None => Ok(0),
+        }
+    }
+}
+
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tile::Segment(index) => write!(f, "segment {index}"),
+            Tile::Padding => f.write_str("padding"),
+            Tile::Trailing => f.write_str("trailing bytes"),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The bytes of one segment, unpacked, as the cpio reader wants them.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use super::{Error, Limits, cpio};
+use crate::compression::{self, Decoder, Format};
+
+/// What is read at a time from a decoder.
+const BUFFER: usize = 64 << 10;
+
+/// A segment's unpacked bytes. A raw one is borrowed: skipping its data costs nothing.
+pub(super) enum Source<'a> {
+    /// From the start of a raw archive to the end of the ramdisk.
+    Raw(&'a [u8]),
+    /// From one compressed stream.
+    Compressed(Box<BufReader<Budgeted<'a>>>),
+}
+
+impl<'a> Source<'a> {
+    /// The stream that `bytes` start with, of which `budget` bytes may come out.
+    pub fn compressed(
+        format: Format,
+        bytes: &'a [u8],
+        budget: u64,
+    ) -> Result<Self, compression::Error> {
+        let decoder = Decoder::new(format, bytes)?;
+        let budgeted = Budgeted { decoder, budget };
+        Ok(Source::Compressed(Box::new(BufReader::with_capacity(BUFFER, budgeted))))
+    }
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Source::Raw(bytes) => bytes.read(out),
+            Source::Compressed(reader) => reader.read(out),
+        }
+    }
+}
+
+impl BufRead for Source<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self {
+            Source::Raw(bytes) => Ok(bytes),
+            Source::Compressed(reader) => reader.fill_buf(),
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        match self {
+            Source::Raw(bytes) => bytes.consume(count),
+            Source::Compressed(reader) => reader.consume(count),
+        }
+    }
+}
+
+/// A decoder that stops when too much comes out of it. Its errors carry the typed one.
+pub(super) struct Budgeted<'a> {
+    decoder: Decoder<'a>,
+    budget: u64,
+}
+
+/// More came out than [`Limits::unpacked`] allows.
+#[derive(Debug, thiserror::Error)]
+#[error("unpacks to more than the limit")]
+struct OverBudget;
+
+impl Budgeted<'_> {
+    pub fn produced(&self) -> u64 {
+        self.decoder.produced()
+    }
+
+    pub fn consumed(&self) -> usize {
+        self.decoder.consumed()
+    }
+}
+
+impl Read for Budgeted<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self.decoder.read(out) {
+            Ok(_) if self.decoder.produced() > self.budget => Err(io::Error::other(OverBudget)),
+            Ok(count) => Ok(count),
+            Err(error) => Err(io::Error::new(error.kind(), self.decoder.error(&error))),
+        }
+    }
+}
+
+/// An error of the cpio reader over a [`Source`] as one of the ramdisk: tells what the decoder
+/// said from what is wrong with the archive.
+pub(super) fn lift(error: cpio::Error, offset: usize, limits: &Limits) -> Error {
+    let cpio::Error::Io(error) = error else { return Error::Cpio { offset, source: error } };
+    if error.get_ref().is_some_and(|inner| inner.is::<OverBudget>()) {
+        return Error::TooLarge { offset, limit: limits.unpacked };
+    }
+    match error.downcast::<compression::Error>() {
+        Ok(source) => Error::Compressed { offset, source },
+        Err(error) => match error.downcast::<cpio::Error>() {
+            Ok(source) => Error::Cpio { offset, source },
+            Err(error) => Error::Cpio { offset, source: cpio::Error::Io(error) },
+        },
+    }
+}
