@@ -4,6 +4,7 @@ mod check;
 mod cmdline;
 mod completions;
 mod config;
+mod image_set;
 mod info;
 mod input;
 mod man;
@@ -11,6 +12,7 @@ mod output;
 mod patch;
 mod ramdisk;
 mod repack;
+mod style;
 mod unpack;
 mod unpatch;
 

@@ -1,7 +1,8 @@
 //! Why a patch is refused.
 
 use crate::image::{self, ImageKind};
-use crate::{compression, kernel, ramdisk};
+use crate::kernel::module;
+use crate::ramdisk;
 
 /// A patch, or its undoing, that cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +79,9 @@ pub enum Error {
         /// Which image.
         kind: ImageKind,
     },
-    /// Compressing the segment failed.
+    /// Making the segment failed: a module of more than 4 GiB, or no memory.
     #[error("packing the segment: {0}")]
-    Encode(std::io::Error),
+    Pack(std::io::Error),
     /// Writing the boot file failed.
     #[error("boot.toml: {0}")]
     BootFile(String),
@@ -88,12 +89,9 @@ pub enum Error {
     #[error(transparent)]
     Image(#[from] image::Error),
     /// See [`ramdisk::Error`].
-    #[error("ramdisk: {0}")]
-    Ramdisk(#[from] ramdisk::Error),
-    /// See [`kernel::Error`].
-    #[error("kernel: {0}")]
-    KernelImage(#[from] kernel::Error),
-    /// See [`compression::Error`].
     #[error(transparent)]
-    Compression(#[from] compression::Error),
+    Ramdisk(#[from] ramdisk::Error),
+    /// See [`module::Error`].
+    #[error(transparent)]
+    LoadOrder(#[from] module::Error),
 }

@@ -12,9 +12,10 @@ use super::{Cmdline, Error, ImageUndo, UndoRecord, modules};
 use crate::bootfile::{BootFile, BootModule, DeviceSpec, RUNTIME};
 use crate::compression::Format;
 use crate::image::{
-    AvbFooter, Chunk, Edit, Image, ImageKind, Output, Rebuilt, SectionName, resize_fragment,
+    self, AvbFooter, Chunk, Edit, Header, Image, ImageKind, Output, Rebuilt, SectionName,
+    resize_fragment,
 };
-use crate::ramdisk;
+use crate::ramdisk::{self, AppendPoint};
 
 /// What to patch in.
 #[derive(Clone, Debug)]
@@ -83,22 +84,21 @@ pub struct PlannedImage<'a> {
 /// [`Error`], each with what to do about it.
 pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>, Error> {
     let targets = target::choose(images)?;
-    let kernel = KernelFacts::gather(images)?;
+    let kernel = KernelFacts::gather(images);
     let mut draft = Draft { edits: Vec::new(), warnings: kernel.warnings() };
     let carrier = &images[targets.carrier];
-    let (section, at, before) = insertion_point(carrier, &targets)?;
-    let format = ramdisk::last_format(before)?;
-    kernel.require(format)?;
+    let place = Place::find(carrier, &targets)?;
+    kernel.require(place.point.format)?;
     refuse_legacy_sar(images)?;
 
     let former = target::last_rdinit(images);
     let init = former.as_ref().map_or("/init", |(_, value)| value).to_owned();
-    require_init(carrier, before, &init, &mut draft)?;
+    require_init(carrier, place.ramdisk, &init, &mut draft)?;
     let line = former.map_or(targets.line, |(index, _)| Some(index));
     let (words, words_for_bootloader) = words(line, &kernel, options, &mut draft);
 
     let mut changed: Vec<Change<'a>> = Vec::new();
-    let segment_sections = |segment: Vec<u8>| grown(carrier, &targets, section, at, segment);
+    let segment_sections = |segment: Vec<u8>| place.grown(carrier, &targets, segment);
     if let Some(index) = line {
         let mut edit = images[index].edit().ok_or(Error::NoCmdline)?;
         let mut cmdline = Cmdline::new(edit.header.cmdline());
@@ -114,7 +114,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
     // Records do not depend on the segment, which contains them.
     let records = changed.iter().map(|change| {
         let carries = change.index == targets.carrier;
-        let inserted = carries.then_some((section, at as u64));
+        let inserted = carries.then_some((place.section, place.at as u64));
         let grown = if carries { segment_sections(vec![0]) } else { Ok(Vec::new()) };
         Ok(ImageUndo::record(&images[change.index], &grown?, inserted))
     });
@@ -123,12 +123,15 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
     let payload = Payload {
         runtime: options.runtimes.choose(&kernel)?,
         boot: boot_file(options, init, &order),
-        modules: order.iter().map(|i| &options.modules[*i]).map(|(n, b)| (&n[..], &b[..])).collect(),
+        modules: order
+            .iter()
+            .map(|i| &options.modules[*i])
+            .map(|(n, b)| (&n[..], &b[..]))
+            .collect(),
         undo,
     };
-    let mut segment = vec![0; ramdisk::append_padding(format, before.len())];
-    segment.extend(payload.to_segment(format)?);
-    draft.segment(&targets, before.len(), segment.len(), format);
+    let mut segment = payload.to_segment(&place.point)?;
+    draft.segment(&targets, &place, segment.len());
 
     let mut planned: Vec<PlannedImage<'a>> = images.iter().map(PlannedImage::unchanged).collect();
     for change in changed {
@@ -137,7 +140,8 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
             true => segment_sections(std::mem::take(&mut segment))?,
             false => Vec::new(),
         };
-        planned[change.index] = change.apply(image, sections, &mut draft)?;
+        let index = change.index;
+        planned[index] = change.apply(image, sections, &mut draft)?;
     }
     let Draft { edits, warnings } = draft;
     Ok(Plan { edits, warnings, kernel, words_for_bootloader, images: planned })
@@ -159,7 +163,10 @@ impl<'a> Change<'a> {
         let mut planned = PlannedImage::unchanged(image);
         let Some(mut edit) = self.edit else {
             let mut output = Output::default();
-            sections.into_iter().flat_map(|(_, chunks)| chunks).for_each(|chunk| output.push(chunk));
+            sections
+                .into_iter()
+                .flat_map(|(_, chunks)| chunks)
+                .for_each(|chunk| output.push(chunk));
             planned.size_after = output.size();
             planned.content_size = planned.size_after;
             planned.output = Some(output);
@@ -183,49 +190,59 @@ impl PlannedImage<'_> {
     }
 }
 
-/// The section that grows, where in it the segment goes, and the ramdisk before that place.
-fn insertion_point<'a>(
-    carrier: &Image<'a>,
-    targets: &Targets,
-) -> Result<(SectionName, usize, &'a [u8]), Error> {
-    let Some(index) = targets.fragment else {
-        let ramdisk = carrier.section(SectionName::Ramdisk).ok_or(Error::NoRamdisk)?;
-        return Ok((SectionName::Ramdisk, ramdisk.len(), ramdisk));
-    };
-    let fragments = carrier.fragments();
-    let fragment = fragments.get(index).ok_or(Error::NoRamdisk)?;
-    Ok((SectionName::VendorRamdisk, fragment.offset + fragment.bytes.len(), fragment.bytes))
+/// Where the segment goes.
+struct Place<'a> {
+    /// The section that grows.
+    section: SectionName,
+    /// Where in it, in bytes.
+    at: usize,
+    /// The ramdisk (of a vendor_boot: the fragment) that grows.
+    ramdisk: &'a [u8],
+    point: AppendPoint,
 }
 
-/// The sections with the segment in them.
-fn grown<'a>(
-    carrier: &Image<'a>,
-    targets: &Targets,
-    section: SectionName,
-    at: usize,
-    segment: Vec<u8>,
-) -> Result<Vec<(SectionName, Vec<Chunk<'a>>)>, Error> {
-    let old = carrier.section(section).ok_or(Error::NoRamdisk)?;
-    let (head, tail) = old.split_at(at);
-    let size = segment.len();
-    let mut chunks = vec![Chunk::borrowed(head), Chunk::owned(segment)];
-    chunks.retain(|chunk| !chunk.is_empty());
-    if !tail.is_empty() {
-        chunks.push(Chunk::borrowed(tail));
+impl<'a> Place<'a> {
+    fn find(carrier: &Image<'a>, targets: &Targets) -> Result<Self, Error> {
+        let (section, start, ramdisk) = match targets.fragment {
+            None => {
+                let section = SectionName::Ramdisk;
+                (section, 0, carrier.section(section).ok_or(Error::NoRamdisk)?)
+            }
+            Some(index) => {
+                let fragments = carrier.fragments();
+                let fragment = fragments.get(index).ok_or(Error::NoRamdisk)?;
+                (SectionName::VendorRamdisk, fragment.offset, fragment.bytes)
+            }
+        };
+        let point = ramdisk::append_point(ramdisk)?;
+        Ok(Place { section, at: start + point.offset, ramdisk, point })
     }
-    let mut sections = vec![(section, chunks)];
-    let table = carrier.header().and_then(crate::image::Header::ramdisk_table);
-    if let (Some(index), Some((_, entry_size))) = (targets.fragment, table) {
-        let old = carrier.section(SectionName::VendorRamdiskTable).unwrap_or_default();
-        let grown = carrier.fragments()[index].bytes.len() + size;
-        let too_large = crate::image::Error::SectionTooLarge { section, size: grown as u64 };
-        let table = u32::try_from(grown)
-            .ok()
-            .and_then(|size| resize_fragment(old, entry_size, index, size))
-            .ok_or(too_large)?;
-        sections.push((SectionName::VendorRamdiskTable, vec![Chunk::owned(table)]));
+
+    /// The sections with the segment in them.
+    fn grown(
+        &self,
+        carrier: &Image<'a>,
+        targets: &Targets,
+        segment: Vec<u8>,
+    ) -> Result<Vec<(SectionName, Vec<Chunk<'a>>)>, Error> {
+        let section = self.section;
+        let old = carrier.section(section).ok_or(Error::NoRamdisk)?;
+        let (head, tail) = old.split_at(self.at);
+        let fragment_size = self.ramdisk.len() + segment.len();
+        let mut chunks = vec![Chunk::borrowed(head), Chunk::owned(segment), Chunk::borrowed(tail)];
+        chunks.retain(|chunk| !chunk.is_empty());
+        let mut sections = vec![(section, chunks)];
+        let table = carrier.header().and_then(Header::ramdisk_table);
+        if let (Some(index), Some((_, entry_size))) = (targets.fragment, table) {
+            let old = carrier.section(SectionName::VendorRamdiskTable).unwrap_or_default();
+            let table = u32::try_from(fragment_size)
+                .ok()
+                .and_then(|size| resize_fragment(old, entry_size, index, size))
+                .ok_or(image::Error::SectionTooLarge { section, size: fragment_size as u64 })?;
+            sections.push((SectionName::VendorRamdiskTable, vec![Chunk::owned(table)]));
+        }
+        Ok(sections)
     }
-    Ok(sections)
 }
 
 fn refuse_legacy_sar(images: &[Image<'_>]) -> Result<(), Error> {
@@ -243,10 +260,11 @@ fn require_init(
     init: &str,
     draft: &mut Draft,
 ) -> Result<(), Error> {
-    if ramdisk::has_entry(ramdisk_bytes, init.trim_start_matches('/'))? {
+    if ramdisk::has_entry(ramdisk_bytes, init.as_bytes())? {
         return Ok(());
     }
-    let whole = carrier.kind() == ImageKind::Boot && carrier.header().is_some_and(|h| h.version() < 3);
+    let whole =
+        carrier.kind() == ImageKind::Boot && carrier.header().is_some_and(|h| h.version() < 3);
     if whole || carrier.kind() == ImageKind::InitBoot {
         return Err(Error::NoInit(init.to_owned()));
     }
@@ -272,7 +290,8 @@ impl Words {
             false => line.prepend(&rdinit),
         }
         if let Some(ids) = &self.ids {
-            let old = line.value("vfio-pci.ids").map(|old| String::from_utf8_lossy(old).into_owned());
+            let old =
+                line.value("vfio-pci.ids").map(|old| String::from_utf8_lossy(old).into_owned());
             // The last one wins, so what is there already goes into ours.
             line.set("vfio-pci.ids", &merge_ids(old.as_deref(), ids));
         }
@@ -345,9 +364,10 @@ impl Draft {
         self.edits.push(PlannedEdit { image, what, why: why.to_owned(), before, after });
     }
 
-    fn segment(&mut self, targets: &Targets, old: usize, grown: usize, format: Option<Format>) {
-        let packed = format.map_or("raw cpio", Format::name);
-        let place = match targets.fragment {
+    fn segment(&mut self, targets: &Targets, place: &Place<'_>, size: usize) {
+        let packed = place.point.format.map_or("raw cpio", Format::name);
+        let old = place.ramdisk.len();
+        let name = match targets.fragment {
             Some(index) => format!("vendor ramdisk fragment {index}"),
             None => "ramdisk".to_owned(),
         };
@@ -356,14 +376,14 @@ impl Draft {
             "ramdisk",
             "the kernel unpacks it behind the original, which stays byte-identical, and starts \
              /vfioboot/init from it; that rebinds the devices and executes the original init",
-            format!("{place}, {old} bytes"),
-            format!("the same and a {packed} segment of {grown} bytes with /vfioboot/{{init,boot.toml,undo}}"),
+            format!("{name}, {old} bytes"),
+            format!("the same and a {packed} segment of {size} bytes with /vfioboot/{{init,boot.toml,undo}}"),
         );
     }
 
     /// What follows from the change of an image: AVB, the id, its size.
     fn consequences(&mut self, index: usize, image: &Image<'_>, rebuilt: &Rebuilt<'_>) {
-        let ids = (image.header().and_then(crate::image::Header::id), rebuilt.header.id());
+        let ids = (image.header().and_then(Header::id), rebuilt.header.id());
         if let (Some(before), Some(after)) = ids
             && before != after
         {
@@ -396,8 +416,5 @@ impl Draft {
 }
 
 fn footer_text(footer: &AvbFooter) -> String {
-    format!(
-        "image {} bytes, vbmeta at {}",
-        footer.original_image_size, footer.vbmeta_offset
-    )
+    format!("image {} bytes, vbmeta at {}", footer.original_image_size, footer.vbmeta_offset)
 }

@@ -2,11 +2,10 @@
 
 use super::{Error, UndoRecord};
 use crate::bootfile::{BOOT_FILE, BootFile, RUNTIME, UNDO_FILE};
-use crate::compression::{self, Format};
-use crate::ramdisk::CpioWriter;
-
-/// The name in the gzip header of the segment, by which it is found again.
-pub const GZIP_NAME: &str = "vfioboot";
+use crate::compression;
+use crate::ramdisk::append::GZIP_NAME;
+use crate::ramdisk::cpio::CpioWriter;
+use crate::ramdisk::{AppendPoint, normalise};
 
 /// Where modules that `patch` adds stand in the ramdisk.
 pub const MODULE_DIR: &str = "/vfioboot/modules";
@@ -25,35 +24,46 @@ pub struct Payload<'a> {
 }
 
 impl Payload<'_> {
-    /// The segment, compressed as `format`, or raw cpio for None. The same payload gives the same
-    /// bytes.
+    /// The segment for `point`, with the zeros that must stand before it. The same payload gives
+    /// the same bytes.
     ///
     /// No device nodes are in it: vfiorun does without, and `/init` is to find what it would
     /// have found.
-    pub fn to_segment(&self, format: Option<Format>) -> Result<Vec<u8>, Error> {
-        let boot = toml::to_string(&self.boot).map_err(|e| Error::BootFile(e.to_string()))?;
-        let mut cpio = CpioWriter::new();
-        cpio.directory("vfioboot", 0o755);
-        cpio.file(relative(RUNTIME), 0o755, self.runtime);
-        cpio.file(relative(BOOT_FILE), 0o644, boot.as_bytes());
-        cpio.file(relative(UNDO_FILE), 0o600, &self.undo.to_bytes()?);
-        if !self.modules.is_empty() {
-            cpio.directory(relative(MODULE_DIR), 0o755);
-        }
-        for (name, bytes) in &self.modules {
-            cpio.file(&format!("{}/{name}", relative(MODULE_DIR)), 0o644, bytes);
-        }
-        let archive = cpio.finish();
-        match format {
-            None => Ok(archive),
+    pub fn to_segment(&self, point: &AppendPoint) -> Result<Vec<u8>, Error> {
+        let archive = self.archive(point.lead_in)?;
+        let mut segment = vec![0; point.padding];
+        match point.format {
+            None => segment.extend(archive),
             Some(format) => {
-                compression::encode(format, &archive, Some(GZIP_NAME)).map_err(Error::Encode)
+                let packed = compression::encode(format, &archive, Some(GZIP_NAME));
+                segment.extend(packed.map_err(Error::Pack)?);
             }
         }
+        Ok(segment)
+    }
+
+    fn archive(&self, lead_in: usize) -> Result<Vec<u8>, Error> {
+        let boot = toml::to_string(&self.boot).map_err(|e| Error::BootFile(e.to_string()))?;
+        let undo = self.undo.to_bytes()?;
+        let write = || {
+            let mut cpio = CpioWriter::with_lead_in(Vec::new(), lead_in)?;
+            cpio.dir(&in_archive("/vfioboot"), 0o755)?;
+            cpio.file(&in_archive(RUNTIME), 0o755, self.runtime)?;
+            cpio.file(&in_archive(BOOT_FILE), 0o644, boot.as_bytes())?;
+            cpio.file(&in_archive(UNDO_FILE), 0o600, &undo)?;
+            if !self.modules.is_empty() {
+                cpio.dir(&in_archive(MODULE_DIR), 0o755)?;
+            }
+            for (name, bytes) in &self.modules {
+                cpio.file(&in_archive(&format!("{MODULE_DIR}/{name}")), 0o644, bytes)?;
+            }
+            cpio.finish()
+        };
+        write().map_err(Error::Pack)
     }
 }
 
-/// Names in a cpio have no leading slash.
-fn relative(path: &str) -> &str {
-    path.trim_start_matches('/')
+/// Names in an archive have no leading slash.
+fn in_archive(path: &str) -> Vec<u8> {
+    normalise(path.as_bytes())
 }

@@ -30,9 +30,8 @@ pub fn choose(images: &[Image<'_>]) -> Result<Targets, Error> {
         }
     }
     let find = |kind| images.iter().position(|image| image.kind() == kind);
-    let with_ramdisk = |kind| {
-        find(kind).filter(|i: &usize| images[*i].section(SectionName::Ramdisk).is_some())
-    };
+    let with_ramdisk =
+        |kind| find(kind).filter(|i: &usize| images[*i].section(SectionName::Ramdisk).is_some());
     let boot = find(ImageKind::Boot);
     let vendor_boot = find(ImageKind::VendorBoot);
     if let Some(carrier) = with_ramdisk(ImageKind::InitBoot) {

@@ -72,7 +72,8 @@ impl UndoRecord {
 
     /// The record's bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let mut bytes = serde_json::to_vec(self).map_err(|error| Error::UndoRecord(error.to_string()))?;
+        let mut bytes =
+            serde_json::to_vec(self).map_err(|error| Error::UndoRecord(error.to_string()))?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -201,7 +202,9 @@ impl ImageUndo {
             output.push(match tail {
                 Tail::Zeros(count) => Chunk::Zeros(*count),
                 Tail::Literal(bytes) => Chunk::owned(bytes.0.clone()),
-                Tail::Vbmeta => Chunk::borrowed(patched.bytes().get(patched.avb()?.vbmeta_range())?),
+                Tail::Vbmeta => {
+                    Chunk::borrowed(patched.bytes().get(patched.avb()?.vbmeta_range())?)
+                }
                 Tail::Trailing(count) => {
                     let start = end;
                     end = start.checked_add(usize::try_from(*count).ok()?)?;

@@ -200,16 +200,14 @@ fn stream_length(format: Format, rest: &[u8]) -> Result<usize, compression::Erro
             produced: 0,
             reason: "the last block is cut short".into(),
         }),
-        Format::Zstd => {
-            zstd::zstd_safe::find_frame_compressed_size(rest).map_err(|code| {
-                compression::Error::Corrupt {
-                    format,
-                    consumed: 0,
-                    produced: 0,
-                    reason: zstd::zstd_safe::get_error_name(code).into(),
-                }
-            })
-        }
+        Format::Zstd => zstd::zstd_safe::find_frame_compressed_size(rest).map_err(|code| {
+            compression::Error::Corrupt {
+                format,
+                consumed: 0,
+                produced: 0,
+                reason: zstd::zstd_safe::get_error_name(code).into(),
+            }
+        }),
         _ => {
             let mut decoder = compression::Decoder::new(format, rest)?;
             let limit = Limits::default().unpacked;

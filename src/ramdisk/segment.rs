@@ -280,21 +280,19 @@ impl<'a> Entries<'a> {
         if rest.is_empty() {
             return Ok(false);
         }
-        let (compression, source) =
-            match identify(rest, start, matches!(self.chain, Chain::Raw)) {
-                Piece::Junk(reason) => {
-                    self.found.trailing =
-                        Some(Trailing { range: start..self.input.len(), reason });
-                    self.position = self.input.len();
-                    return Ok(false);
-                }
-                Piece::Raw => (None, Source::Raw(rest)),
-                Piece::Compressed(format) => {
-                    let source = Source::compressed(format, rest, self.budget)
-                        .map_err(|source| Error::Compressed { offset: start, source })?;
-                    (Some(format), source)
-                }
-            };
+        let (compression, source) = match identify(rest, start, matches!(self.chain, Chain::Raw)) {
+            Piece::Junk(reason) => {
+                self.found.trailing = Some(Trailing { range: start..self.input.len(), reason });
+                self.position = self.input.len();
+                return Ok(false);
+            }
+            Piece::Raw => (None, Source::Raw(rest)),
+            Piece::Compressed(format) => {
+                let source = Source::compressed(format, rest, self.budget)
+                    .map_err(|source| Error::Compressed { offset: start, source })?;
+                (Some(format), source)
+            }
+        };
         if self.found.segments.len() >= self.limits.segments {
             return Err(Error::TooMany { what: "segments", limit: self.limits.segments });
         }
@@ -357,9 +355,7 @@ impl<'a> Entries<'a> {
             {
                 Chain::Lz4Legacy { end, phase: (phase + segment.unpacked) % 4 }
             }
-            (Some(Format::Lz4Legacy), _) => {
-                Chain::Lz4Legacy { end, phase: segment.unpacked % 4 }
-            }
+            (Some(Format::Lz4Legacy), _) => Chain::Lz4Legacy { end, phase: segment.unpacked % 4 },
             (Some(_), _) => Chain::None,
         };
         segment.range = start..end;

@@ -192,7 +192,9 @@ impl Tree {
             if node.target.starts_with(b"/") {
                 done.clear();
             }
-            todo.extend(components(&node.target).map(<[u8]>::to_vec).collect::<Vec<_>>().into_iter().rev());
+            todo.extend(
+                components(&node.target).map(<[u8]>::to_vec).collect::<Vec<_>>().into_iter().rev(),
+            );
         }
         Some(done.join(&b'/'))
     }
