@@ -62,6 +62,8 @@ pub struct Segment<'a> {
     pub has_trailer: bool,
     /// Whether the kernel gets here.
     pub reach: Reach,
+    /// See [`Reader::with_phase`].
+    pub(super) phase: u64,
 }
 
 /// Whether the kernel's unpacker gets to a segment.
@@ -280,21 +282,19 @@ impl<'a> Entries<'a> {
         if rest.is_empty() {
             return Ok(false);
         }
-        let (compression, source) =
-            match identify(rest, start, matches!(self.chain, Chain::Raw)) {
-                Piece::Junk(reason) => {
-                    self.found.trailing =
-                        Some(Trailing { range: start..self.input.len(), reason });
-                    self.position = self.input.len();
-                    return Ok(false);
-                }
-                Piece::Raw => (None, Source::Raw(rest)),
-                Piece::Compressed(format) => {
-                    let source = Source::compressed(format, rest, self.budget)
-                        .map_err(|source| Error::Compressed { offset: start, source })?;
-                    (Some(format), source)
-                }
-            };
+        let (compression, source) = match identify(rest, start, matches!(self.chain, Chain::Raw)) {
+            Piece::Junk(reason) => {
+                self.found.trailing = Some(Trailing { range: start..self.input.len(), reason });
+                self.position = self.input.len();
+                return Ok(false);
+            }
+            Piece::Raw => (None, Source::Raw(rest)),
+            Piece::Compressed(format) => {
+                let source = Source::compressed(format, rest, self.budget)
+                    .map_err(|source| Error::Compressed { offset: start, source })?;
+                (Some(format), source)
+            }
+        };
         if self.found.segments.len() >= self.limits.segments {
             return Err(Error::TooMany { what: "segments", limit: self.limits.segments });
         }
@@ -307,6 +307,7 @@ impl<'a> Entries<'a> {
             entries: 0,
             has_trailer: false,
             reach: self.reach,
+            phase,
         };
         let reader = Reader::with_phase(source, phase);
         self.open = Some(Open { segment, reader, ended: false });
@@ -357,9 +358,7 @@ impl<'a> Entries<'a> {
             {
                 Chain::Lz4Legacy { end, phase: (phase + segment.unpacked) % 4 }
             }
-            (Some(Format::Lz4Legacy), _) => {
-                Chain::Lz4Legacy { end, phase: segment.unpacked % 4 }
-            }
+            (Some(Format::Lz4Legacy), _) => Chain::Lz4Legacy { end, phase: segment.unpacked % 4 },
             (Some(_), _) => Chain::None,
         };
         segment.range = start..end;

@@ -192,9 +192,7 @@ pub struct LinkKey {
 }
 
 fn hex(text: &[u8]) -> Option<u32> {
-    text.iter().try_fold(0u32, |value, byte| {
-        Some(value << 4 | char::from(*byte).to_digit(16)?)
-    })
+    text.iter().try_fold(0u32, |value, byte| Some(value << 4 | char::from(*byte).to_digit(16)?))
 }
 
 /// What an entry makes in the file tree.
@@ -306,7 +304,9 @@ pub enum Error {
         expected: &'static str,
     },
     /// Something other than zeros or an entry between entries.
-    #[error("offset {offset:#x}: junk within the archive, byte {byte:#04x} where a header or zero padding was expected")]
+    #[error(
+        "offset {offset:#x}: junk within the archive, byte {byte:#04x} where a header or zero padding was expected"
+    )]
     Junk {
         /// Where.
         offset: u64,
@@ -320,7 +320,9 @@ pub enum Error {
         offset: u64,
     },
     /// The data of a `070702` entry does not add up to its `check` field.
-    #[error("cpio entry \"{entry}\" at offset {offset:#x}: bad data checksum {found:08x}, its header says {expected:08x}")]
+    #[error(
+        "cpio entry \"{entry}\" at offset {offset:#x}: bad data checksum {found:08x}, its header says {expected:08x}"
+    )]
     Checksum {
         /// The entry's name.
         entry: String,

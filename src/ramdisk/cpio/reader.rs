@@ -168,7 +168,8 @@ impl Current {
     fn take(&mut self, buffer: &[u8]) -> usize {
         let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if self.entry.header.crc {
-            self.sum = buffer[..count].iter().fold(self.sum, |sum, b| sum.wrapping_add((*b).into()));
+            self.sum =
+                buffer[..count].iter().fold(self.sum, |sum, b| sum.wrapping_add((*b).into()));
         }
         self.left -= count as u64;
         count
@@ -190,11 +191,7 @@ impl Current {
     }
 
     fn truncated(&self) -> Error {
-        Error::Truncated {
-            entry: lossy(&self.entry.name),
-            offset: self.entry.offset,
-            what: "data",
-        }
+        Error::Truncated { entry: lossy(&self.entry.name), offset: self.entry.offset, what: "data" }
     }
 }
 
