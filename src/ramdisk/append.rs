@@ -20,6 +20,10 @@ pub const GZIP_NAME: &str = "vfioboot";
 /// all before the name.
 const GZIP_START: [u8; 4] = [0x1f, 0x8b, 8, 8];
 const GZIP_HEADER: usize = 10;
+/// How many places that look like something are looked at more closely.
+const CANDIDATES: usize = 64;
+/// What our own segment unpacks to at most, in bytes.
+const OURS_MAX: u64 = 512 << 20;
 
 /// Where and how a segment can be appended so that every kernel from 4.9 on unpacks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +167,7 @@ fn skim(ramdisk: &[u8]) -> Result<Vec<Skimmed>, Error> {
             None => (raw_length(rest, position)?, End::Exact),
             Some(Format::Gzip) if !others_follow(rest) => (rest.len(), End::Assumed),
             Some(format) => {
-                let length = stream_length(format, rest)
+                let length = stream_length(format, rest, limits.unpacked)
                     .map_err(|source| Error::Compressed { offset: position, source })?;
                 (length, End::Exact)
             }
@@ -192,7 +196,7 @@ fn raw_length(rest: &[u8], offset: usize) -> Result<usize, Error> {
 }
 
 /// The length of the compressed stream that `rest` starts with.
-fn stream_length(format: Format, rest: &[u8]) -> Result<usize, compression::Error> {
+fn stream_length(format: Format, rest: &[u8], limit: u64) -> Result<usize, compression::Error> {
     match format {
         Format::Lz4Legacy => lz4_length(rest).ok_or_else(|| compression::Error::Corrupt {
             format,
@@ -210,7 +214,6 @@ fn stream_length(format: Format, rest: &[u8]) -> Result<usize, compression::Erro
         }),
         _ => {
             let mut decoder = compression::Decoder::new(format, rest)?;
-            let limit = Limits::default().unpacked;
             let copied = io::copy(&mut decoder.by_ref().take(limit), &mut io::sink());
             let copied = copied.map_err(|error| decoder.error(&error))?;
             if copied == limit {
@@ -277,8 +280,11 @@ fn lz4_block_unpacked(block: &[u8]) -> u64 {
 /// Does anything in the gzip member `rest` or behind it look like a segment in another format?
 /// Compressed data holds a short magic by chance now and then; that costs time, not truth.
 fn others_follow(rest: &[u8]) -> bool {
+    // Beyond what chance gives, unpacking is cheaper than looking at each.
     let found = |magic: &[u8], check: &dyn Fn(&[u8]) -> bool| {
-        memmem::find_iter(rest, magic).any(|at| check(&rest[at..]))
+        let mut candidates = memmem::find_iter(rest, magic);
+        candidates.by_ref().take(CANDIDATES).any(|at| check(&rest[at..]))
+            || candidates.next().is_some()
     };
     let detected = |bytes: &[u8]| Format::detect(bytes).is_some();
     found(&lz4_legacy::MAGIC.to_le_bytes(), &lz4_chain_to_end)
@@ -309,10 +315,10 @@ fn lz4_chain_to_end(mut bytes: &[u8]) -> bool {
 fn find_ours_gzip(ramdisk: &[u8], range: Range<usize>) -> Option<Range<usize>> {
     let name = [GZIP_NAME.as_bytes(), &[0]].concat();
     let bytes = &ramdisk[range.clone()];
-    memmem::rfind_iter(bytes, &name).find_map(|at| {
+    memmem::rfind_iter(bytes, &name).take(CANDIDATES).find_map(|at| {
         let start = at.checked_sub(GZIP_HEADER)?;
         let member = bytes[start..].starts_with(&GZIP_START).then_some(&bytes[start..])?;
-        let length = stream_length(Format::Gzip, member).ok()?;
+        let length = stream_length(Format::Gzip, member, OURS_MAX).ok()?;
         let start = range.start + start;
         let whole = start..start + length;
         let ours = holds_undo(Some(Format::Gzip), &ramdisk[whole.clone()], false)
@@ -338,7 +344,7 @@ fn segments_to_end(ramdisk: &[u8], position: usize) -> bool {
 fn holds_undo(format: Option<Format>, segment: &[u8], first: bool) -> bool {
     let source = match format {
         None => Ok(Source::Raw(segment)),
-        Some(format) => Source::compressed(format, segment, Limits::default().unpacked),
+        Some(format) => Source::compressed(format, segment, OURS_MAX),
     };
     let Ok(source) = source else { return false };
     search_undo(source, first).unwrap_or(false)

@@ -62,6 +62,8 @@ pub struct Segment<'a> {
     pub has_trailer: bool,
     /// Whether the kernel gets here.
     pub reach: Reach,
+    /// See [`Reader::with_phase`].
+    pub(super) phase: u64,
 }
 
 /// Whether the kernel's unpacker gets to a segment.
@@ -305,6 +307,7 @@ impl<'a> Entries<'a> {
             entries: 0,
             has_trailer: false,
             reach: self.reach,
+            phase,
         };
         let reader = Reader::with_phase(source, phase);
         self.open = Some(Open { segment, reader, ended: false });

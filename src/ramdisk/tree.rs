@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::cpio::{Entry, FileType, LinkKey, NAME_MAX};
-use super::{Entries, Error, Limits, components};
+use super::{Entries, Error, Limits, Reach, components};
 
 /// Symbolic links that a path may go through, as in the kernel (`MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
@@ -19,6 +19,7 @@ pub struct Tree {
     inodes: Vec<Inode>,
     links: HashMap<LinkKey, Vec<u8>>,
     cost: usize,
+    reach: Option<Reach>,
 }
 
 struct Node {
@@ -72,7 +73,13 @@ impl Tree {
             }
             number += 1;
         }
+        tree.reach = Some(entries.reach());
         Ok(tree)
+    }
+
+    /// Whether the kernel gets to the last segment.
+    pub fn reach(&self) -> Reach {
+        self.reach.unwrap_or(Reach::Always)
     }
 
     /// What the kernel does with one entry, the `number`th.

@@ -1,0 +1,252 @@
+//! Add and remove entries; everything else stays byte for byte.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+use super::cpio::{CpioWriter, Entry, FileType, LinkKey, Reader};
+use super::tree::Tree;
+use super::{
+    Entries, Error, Limits, Ramdisk, Reach, Segment, Tile, append_padding, append_point, normalise,
+};
+use crate::compression::{Format, decode_all, encode};
+
+/// Permissions of parent directories that [`add`] makes.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// A ramdisk as pieces to write one after the other: what did not change is borrowed.
+pub type Pieces<'a> = Vec<Cow<'a, [u8]>>;
+
+/// A regular file to add.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFile<'a> {
+    /// Its path; a leading `/` or `./` means nothing.
+    pub path: &'a [u8],
+    /// Its permission bits.
+    pub mode: u32,
+    /// Its contents.
+    pub data: &'a [u8],
+}
+
+/// Append a small segment, compressed as the last one is, that holds `file` and the parent
+/// directories that are missing. The kernel unpacks it last, so it replaces a file or symbolic
+/// link of that name; no byte of the ramdisk changes.
+///
+/// # Errors
+/// [`Error::Refused`] where that would not do what it seems to: the path is a directory, a
+/// parent is none, the file has other names (hard links) that would change with it, or the
+/// kernel does not get that far. Otherwise as [`Ramdisk::parse`] and [`append_point`].
+pub fn add<'a>(ramdisk: &'a [u8], file: NewFile<'_>, limits: Limits) -> Result<Pieces<'a>, Error> {
+    let tree = Tree::read(ramdisk, limits)?;
+    let path = normalise(file.path);
+    let missing = missing_parents(&tree, &path)?;
+    if tree.reach() == Reach::Never {
+        let reason = "the kernel stops before the end of this ramdisk: a segment in another \
+                      format follows an lz4_legacy one directly";
+        return Err(refused(&path, reason));
+    }
+    let point = append_point(ramdisk)?;
+    let mut archive = CpioWriter::with_lead_in(Vec::new(), point.lead_in)?;
+    for directory in missing {
+        archive.dir(directory, DIRECTORY_MODE)?;
+    }
+    archive.file(&path, file.mode, file.data)?;
+    let archive = archive.finish()?;
+    let segment = compress(point.format, archive, None)?;
+    let (before, after) = ramdisk.split_at(point.offset);
+    let padding = vec![0; point.padding];
+    Ok(vec![before.into(), padding.into(), segment.into(), after.into()])
+}
+
+/// The parents of `path` that have to be made, outermost first.
+fn missing_parents<'p>(tree: &Tree, path: &'p [u8]) -> Result<Vec<&'p [u8]>, Error> {
+    if path.is_empty() || path.split(|byte| *byte == b'/').any(|part| part == b"..") {
+        return Err(refused(path, "expected the path of a file, without \"..\""));
+    }
+    let mut missing = Vec::new();
+    for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+        let parent = &path[..end];
+        match (tree.find(parent, true), tree.find(parent, false)) {
+            (Some(found), _) if found.file_type == FileType::Directory => {}
+            (Some(_), _) => return Err(refused(parent, "is not a directory")),
+            (None, Some(_)) => return Err(refused(parent, "is a symbolic link to nowhere")),
+            (None, None) => missing.push(parent),
+        }
+    }
+    match tree.find(path, false) {
+        Some(old) if old.file_type == FileType::Directory => Err(refused(path, "is a directory")),
+        Some(old) if old.nlink > 1 => Err(refused(
+            path,
+            "is a hard link: its other names would change with it; remove it first",
+        )),
+        _ => Ok(missing),
+    }
+}
+
+/// Remove every entry with the name `path`, and with `recursive` those below it. Only segments
+/// that hold one are unpacked and compressed again, in their format; the others stay byte for
+/// byte, and so do all other entries, their order and what stands between them. Zero padding
+/// grows by up to three bytes where a raw archive behind a changed segment needs it.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Refused`] for a directory that is not empty and for a hard link
+/// whose entry has the data of names that stay; [`Error::Junk`] when the ramdisk ends in bytes
+/// that are no segment. Otherwise as [`Ramdisk::parse`].
+pub fn remove<'a>(
+    ramdisk: &'a [u8],
+    path: &[u8],
+    recursive: bool,
+    limits: Limits,
+) -> Result<Pieces<'a>, Error> {
+    let doomed = Doomed { path: normalise(path), recursive };
+    let (touched, parsed) = doomed.find(ramdisk, limits)?;
+    if let Some(trailing) = parsed.trailing {
+        let reason = trailing.reason;
+        return Err(Error::Junk { offset: trailing.range.start, reason });
+    }
+    let tiles = parsed.tiles();
+    let mut pieces = Pieces::new();
+    let mut length = 0;
+    for (index, (range, tile)) in tiles.iter().enumerate() {
+        let piece: Cow<'a, [u8]> = match tile {
+            Tile::Segment(number) if touched.contains(number) => {
+                doomed.rewrite(&parsed.segments[*number], limits)?.into()
+            }
+            _ => Cow::Borrowed(&ramdisk[range.clone()]),
+        };
+        length += piece.len();
+        pieces.push(piece);
+        // A raw archive must start at a multiple of 4 wherever it moves to.
+        let next = tiles.get(index + 1).map(|(_, tile)| tile);
+        let raw = |number: &usize| parsed.segments[*number].compression.is_none();
+        if matches!(next, Some(Tile::Segment(number)) if raw(number)) {
+            let padding = append_padding(length);
+            length += padding;
+            pieces.push(vec![0; padding].into());
+        }
+    }
+    Ok(pieces)
+}
+
+/// What to remove.
+struct Doomed {
+    path: Vec<u8>,
+    recursive: bool,
+}
+
+impl Doomed {
+    fn is(&self, entry: &Entry) -> bool {
+        let name = normalise(entry.path());
+        !entry.is_trailer() && (name == self.path || self.recursive && self.is_above(&name))
+    }
+
+    fn is_above(&self, name: &[u8]) -> bool {
+        let below = name.strip_prefix(self.path.as_slice());
+        below.is_some_and(|below| self.path.is_empty() || below.first() == Some(&b'/'))
+    }
+
+    /// The indices of the segments that hold such entries.
+    fn find<'a>(
+        &self,
+        ramdisk: &'a [u8],
+        limits: Limits,
+    ) -> Result<(HashSet<usize>, Ramdisk<'a>), Error> {
+        let mut entries = Entries::new(ramdisk, limits);
+        let mut touched = HashSet::new();
+        let mut children = false;
+        while let Some(entry) = entries.next_entry()? {
+            children |= self.is_above(&normalise(entry.path())) && !entry.is_trailer();
+            if self.is(&entry) {
+                touched.insert(entries.segment());
+            }
+        }
+        if touched.is_empty() {
+            return Err(Error::NotFound { path: self.path.escape_ascii().to_string() });
+        }
+        if children && !self.recursive {
+            return Err(refused(&self.path, "is a directory that is not empty"));
+        }
+        Ok((touched, entries.into_ramdisk()))
+    }
+
+    /// The segment without these entries.
+    fn rewrite(&self, segment: &Segment<'_>, limits: Limits) -> Result<Vec<u8>, Error> {
+        let offset = segment.range.start;
+        let archive = match segment.compression {
+            None => Cow::Borrowed(segment.bytes),
+            Some(format) => {
+                let unpacked = decode_all(format, segment.bytes, limits.held);
+                unpacked.map_err(|source| Error::Compressed { offset, source })?.0.into()
+            }
+        };
+        let mut reader = Reader::with_phase(&archive[..], segment.phase);
+        let mut kept = Vec::with_capacity(archive.len());
+        let mut position = 0;
+        let mut links = Links::default();
+        let fault = |source| Error::Cpio { offset, source };
+        while let Some(entry) = reader.next_entry().map_err(fault)? {
+            let doomed = self.is(&entry);
+            links.see(&entry, doomed)?;
+            if doomed {
+                let start = entry.offset as usize;
+                kept.extend_from_slice(&archive[position..start]);
+                position = (entry.end() as usize).min(archive.len());
+            }
+        }
+        links.check()?;
+        kept.extend_from_slice(&archive[position..]);
+        Ok(compress(segment.compression, kept, gzip_name(segment.bytes))?)
+    }
+}
+
+/// The hard links of one archive: an entry that goes must not take the data of one that stays.
+#[derive(Default)]
+struct Links {
+    /// Path of a removed entry that has data; whether a name stays.
+    files: HashMap<LinkKey, (Option<Vec<u8>>, bool)>,
+}
+
+impl Links {
+    fn see(&mut self, entry: &Entry, doomed: bool) -> Result<(), Error> {
+        if entry.is_trailer() {
+            return self.check();
+        }
+        if let (FileType::Regular, Some(key)) = (entry.file_type(), entry.header.link_key()) {
+            let (data, stays) = self.files.entry(key).or_default();
+            *stays |= !doomed;
+            if doomed && entry.header.filesize > 0 {
+                *data = Some(entry.path().to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    /// The archive ends.
+    fn check(&mut self) -> Result<(), Error> {
+        for (data, stays) in std::mem::take(&mut self.files).into_values() {
+            if let (Some(path), true) = (data, stays) {
+                let reason = "has the data of its hard links, which stay; remove those as well";
+                return Err(refused(&path, reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn compress(format: Option<Format>, archive: Vec<u8>, name: Option<&str>) -> io::Result<Vec<u8>> {
+    match format {
+        None => Ok(archive),
+        Some(format) => encode(format, &archive, name),
+    }
+}
+
+/// The file name in a gzip header, when it is the only optional field.
+fn gzip_name(segment: &[u8]) -> Option<&str> {
+    const FNAME: u8 = 8;
+    let name = segment.get(10..).filter(|_| segment.starts_with(&[0x1f, 0x8b, 8, FNAME]))?;
+    str::from_utf8(name.split(|byte| *byte == 0).next()?).ok()
+}
+
+fn refused(path: &[u8], reason: &str) -> Error {
+    Error::Refused { path: path.escape_ascii().to_string(), reason: reason.into() }
+}
