@@ -102,9 +102,9 @@ fn is_lzma(bytes: &[u8]) -> bool {
     let dictionary = u32::from_le_bytes([d0, d1, d2, d3]);
     let size = u64::from_le_bytes(size);
     let plausible = dictionary.is_power_of_two()
-        || dictionary.checked_sub(dictionary & dictionary.wrapping_neg()).is_some_and(|high| {
-            high.is_power_of_two() && dictionary - high == high / 2
-        });
+        || dictionary
+            .checked_sub(dictionary & dictionary.wrapping_neg())
+            .is_some_and(|high| high.is_power_of_two() && dictionary - high == high / 2);
     props == 0x5d && plausible && dictionary >= 4096 && (size == u64::MAX || size < 1 << 40)
 }
 
