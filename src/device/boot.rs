@@ -1,8 +1,6 @@
 //! The boot file carried out.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use super::bind::{self, Origin};
@@ -12,55 +10,6 @@ use super::kmsg::Level;
 use super::modules::{self, Loaded};
 use super::pci::{self, PciAddress};
 use crate::bootfile::{BootFile, DeviceSpec};
-
-/// The largest boot file that is read, in bytes. A real one has a few hundred.
-pub const SIZE_LIMIT: usize = 64 * 1024;
-
-/// A boot file that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BootFileError {
-    /// It cannot be read.
-    #[error("{}", errno_text(.0))]
-    Io(io::Error),
-    /// It is larger than [`SIZE_LIMIT`].
-    #[error("larger than {SIZE_LIMIT} bytes")]
-    TooLarge,
-    /// It is no text.
-    #[error("not UTF-8 at byte {0}")]
-    NotText(usize),
-    /// It is no boot file.
-    #[error("{0}")]
-    Syntax(String),
-    /// It is for another version of this program.
-    #[error("version {0}, but only version {version} is known", version = BootFile::VERSION)]
-    Version(u32),
-    /// What it names as the next program is no absolute path.
-    #[error("init is \"{0}\", not an absolute path")]
-    Init(String),
-}
-
-/// Reads and checks the boot file at `path`.
-///
-/// # Errors
-/// See [`BootFileError`].
-pub fn read(path: &Path) -> Result<BootFile, BootFileError> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(SIZE_LIMIT as u64 + 1).read_to_end(&mut bytes))
-        .map_err(BootFileError::Io)?;
-    if bytes.len() > SIZE_LIMIT {
-        return Err(BootFileError::TooLarge);
-    }
-    let text = str::from_utf8(&bytes).map_err(|e| BootFileError::NotText(e.valid_up_to()))?;
-    let file: BootFile = toml::from_str(text).map_err(|e| BootFileError::Syntax(e.to_string()))?;
-    if file.version != BootFile::VERSION {
-        return Err(BootFileError::Version(file.version));
-    }
-    if !file.init.starts_with('/') || file.init.contains(['\0', '\n']) {
-        return Err(BootFileError::Init(file.init));
-    }
-    Ok(file)
-}
 
 /// Gathers the [`Facts`] and decides whether to do anything in this boot.
 /// `ramdisk` is where the ramdisk's files are: `/` for PID 1.

@@ -8,6 +8,7 @@
 //! | [`modules`] | kernel modules, in the order that the boot file gives |
 //! | [`bootmode`] | is this a boot in which to do anything? |
 //! | [`kmsg`] | lines for the kernel log |
+//! | [`boot_file`] | the boot file read and checked |
 //! | [`boot`] | the boot file carried out: all of the above, in order |
 //! | [`pid1`] | the process that cannot fail: fork, deadline, cleanup, exec of the real init |
 //!
@@ -16,6 +17,7 @@
 
 pub mod bind;
 pub mod boot;
+pub mod boot_file;
 pub mod bootmode;
 pub mod host;
 pub mod kmsg;

@@ -26,9 +26,9 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use rustix::thread::UnshareFlags;
 
-use super::boot;
 use super::host::{Host, errno_text};
 use super::kmsg::{self, Level};
+use super::{boot, boot_file};
 use crate::bootfile::{BOOT_FILE, BootFile};
 
 /// Our directory in the ramdisk. Nothing outside it is created or changed.
@@ -276,7 +276,7 @@ fn reap(child: Pid) -> Option<WaitStatus> {
 fn work(started: Instant, mut parent: File) {
     // The boot file first: it names the next program, which is needed also when
     // there is nothing else to do.
-    let file = boot::read(Path::new(BOOT_FILE));
+    let file = boot_file::read(Path::new(BOOT_FILE));
     if let Ok(file) = &file {
         // A dead parent is a dead kernel; nothing to do about a write error.
         _ = parent.write_all(
