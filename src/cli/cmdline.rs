@@ -1,11 +1,113 @@
-//! `vfioboot cmdline`.
+//! `vfioboot cmdline`: show and edit the kernel command line of an image.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Not written yet.
-#[derive(clap::Args)]
-pub struct Args {}
+use anyhow::{Context, bail};
+use vfioboot::image::{Image, ImageKind};
+use vfioboot::patch::Cmdline;
 
-pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+use super::image_set;
+use super::input::Input;
+use super::output;
+use super::style::{DIM, GOOD};
+
+/// Show or edit the kernel command line in an image
+///
+/// Without an edit it is printed; with several images, one line each. Edits go in the order
+/// remove, set, add, and need one image and -o.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The images
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    /// Set KEY=VALUE: the last such word is replaced in place, or one is added
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Add a word behind the others, unless it is there
+    #[arg(long, value_name = "WORD")]
+    add: Vec<String>,
+    /// Remove every word that is KEY or starts with KEY=
+    #[arg(long, value_name = "KEY")]
+    remove: Vec<String>,
+    /// Show which image each word of the kernel's line comes from, in the order in which
+    /// bootloaders join them (vendor_boot, then boot)
+    #[arg(long, conflicts_with_all = ["set", "add", "remove", "output"])]
+    effective: bool,
+    /// The image to write; `-` is standard output
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let inputs = image_set::open(&args.images)?;
+    let images = image_set::parse(&inputs)?;
+    let edits = !(args.set.is_empty() && args.add.is_empty() && args.remove.is_empty());
+    match (edits, &args.output, inputs.as_slice()) {
+        (true, Some(output), [input]) => edit(args, input, &images[0], output)?,
+        (true, None, _) => bail!("an edit needs -o FILE to write the image to"),
+        (true, Some(_), _) => bail!("an edit takes one image, {} were given", inputs.len()),
+        (false, Some(_), _) => bail!("nothing to edit: give --set, --add or --remove with -o"),
+        (false, None, _) if args.effective => effective(&inputs, &images)?,
+        (false, None, _) => {
+            for (input, image) in inputs.iter().zip(&images) {
+                let mut line = header(input, image)?.cmdline();
+                line.push(b'\n');
+                output::to_stdout(&line)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn header<'i>(input: &Input, image: &'i Image<'_>) -> anyhow::Result<&'i vfioboot::image::Header> {
+    image.header().with_context(|| {
+        format!("{}: a bare {} has no command line field", input.name(), image.kind())
+    })
+}
+
+fn edit(args: &Args, input: &Input, image: &Image<'_>, output: &Path) -> anyhow::Result<()> {
+    header(input, image)?;
+    let mut edit = image.edit().context("no header")?;
+    let mut line = Cmdline::new(edit.header.cmdline());
+    for key in &args.remove {
+        if line.remove(key) == 0 {
+            bail!("{}: no word {key} to remove on the command line", input.name());
+        }
+    }
+    for word in &args.set {
+        let Some((key, value)) = word.split_once('=') else {
+            bail!("--set {word}: expected KEY=VALUE (a word without a value: --add {word})");
+        };
+        line.set(key, value);
+    }
+    args.add.iter().for_each(|word| line.add(word));
+    edit.header.set_cmdline(line.as_bytes()).with_context(|| input.name())?;
+    let rebuilt = image.rebuild(edit).with_context(|| input.name())?;
+    output::refuse_inputs(output, [input.path.as_path()])?;
+    output::write_file(output, |file| rebuilt.output.write_to(file))?;
+    if output != Path::new("-") {
+        anstream::println!("{}", line.display());
+        anstream::println!("{GOOD}wrote{GOOD:#} {}", output.display());
+    }
+    Ok(())
+}
+
+/// arm64's and x86's `COMMAND_LINE_SIZE`, NUL included.
+const COMMAND_LINE_SIZE: usize = 2048;
+
+fn effective(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Result<()> {
+    let mut total = 0;
+    for kind in [ImageKind::VendorBoot, ImageKind::Boot] {
+        for (input, image) in inputs.iter().zip(images).filter(|(_, image)| image.kind() == kind) {
+            let line = Cmdline::new(header(input, image)?.cmdline());
+            total += line.as_bytes().len() + usize::from(total > 0 && !line.as_bytes().is_empty());
+            for word in line.words() {
+                let word = String::from_utf8_lossy(word).into_owned();
+                anstream::println!("{word}  {DIM}{} ({kind}){DIM:#}", input.name());
+            }
+        }
+    }
+    anstream::println!("{total} of {} bytes", COMMAND_LINE_SIZE - 1);
+    Ok(())
 }

@@ -4,6 +4,7 @@ mod check;
 mod cmdline;
 mod completions;
 mod config;
+mod image_set;
 mod info;
 mod input;
 mod man;
@@ -11,6 +12,7 @@ mod output;
 mod patch;
 mod ramdisk;
 mod repack;
+mod style;
 mod unpack;
 mod unpatch;
 
@@ -18,6 +20,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use vfioboot::image::Image;
 
 /// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
 ///
@@ -71,6 +74,13 @@ pub fn run() -> ExitCode {
             anstream::eprintln!("vfioboot: {error:#}");
             ExitCode::from(EXIT_FAILURE)
         }
+    }
+}
+
+/// Say on standard error where the header and the file disagree.
+fn report_problems(input: &input::Input, image: &Image<'_>) {
+    for problem in image.problems() {
+        anstream::eprintln!("vfioboot: warning: {}: {problem}", input.name());
     }
 }
 

@@ -1,11 +1,166 @@
-//! `vfioboot patch`.
+//! `vfioboot patch`: plan, show, write.
 
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Not written yet.
-#[derive(clap::Args)]
-pub struct Args {}
+use anyhow::{Context, bail};
+use serde_json::json;
+use vfioboot::bootfile::{BootFile, DeviceSpec};
+use vfioboot::image::{Image, Output};
+use vfioboot::patch::{self, Options, Plan, Runtimes};
 
-pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+use super::image_set::{self, Destination};
+use super::input::Input;
+use super::style::{BAD, DIM, GOOD, HEAD, NOTE};
+
+/// Patch a boot image so that PCI devices are on vfio-pci before /init runs
+///
+/// Give all the images there are (boot.img vendor_boot.img init_boot.img): what to change in
+/// which is decided, shown, and only what changed is written. A segment with the runtime is
+/// appended to the ramdisk and rdinit= added to the command line; everything else stays
+/// byte-identical. Patching a patched image starts from its original.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The images of one device, each kind once
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    /// A device to put on vfio-pci: VENDOR:DEVICE (every such one) or DOMAIN:BUS:DEV.FN
+    #[arg(long = "device", required = true, value_name = "DEVICE")]
+    devices: Vec<DeviceSpec>,
+    #[command(flatten)]
+    destination: Destination,
+    /// Kernel modules to put into the ramdisk and load before binding, in any order
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    add_module: Vec<PathBuf>,
+    /// A word to add to the kernel command line
+    #[arg(long, value_name = "WORD")]
+    add_word: Vec<String>,
+    /// What becomes of an AVB footer and its vbmeta blob
+    #[arg(long, value_enum, default_value_t)]
+    avb: Avb,
+    /// Milliseconds that the runtime may take before it starts the original init
+    #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_DEADLINE_MS,
+          value_parser = clap::value_parser!(u32).range(100..=60_000))]
+    deadline: u32,
+    /// The vfiorun executable to put in, instead of the one inside vfioboot
+    #[arg(long, value_name = "FILE")]
+    runtime: Option<PathBuf>,
+    /// Show the plan and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What becomes of AVB's metadata.
+#[derive(Clone, Copy, Default, clap::ValueEnum)]
+enum Avb {
+    /// The vbmeta blob stays byte-identical, the footer moves with it
+    #[default]
+    Preserve,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let Avb::Preserve = args.avb;
+    let inputs = image_set::open(&args.images)?;
+    let images = image_set::parse(&inputs)?;
+    for (input, image) in inputs.iter().zip(&images) {
+        super::report_problems(input, image);
+    }
+    // Patches never stack: start from the originals.
+    let restored: Vec<Option<Vec<u8>>> = match patch::is_patched(&images)? {
+        true => patch::unpatch(&images)?.iter().map(|o| o.as_ref().map(Output::to_vec)).collect(),
+        false => images.iter().map(|_| None).collect(),
+    };
+    let originals: Vec<Image<'_>> = std::iter::zip(&images, &restored)
+        .map(|(image, restored)| match restored {
+            Some(bytes) => Image::parse(bytes).context("the original"),
+            None => Ok(image.clone()),
+        })
+        .collect::<anyhow::Result<_>>()?;
+
+    let runtime = args.runtime.as_deref().map(Input::open).transpose()?;
+    let modules =
+        args.add_module.iter().map(|path| Input::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let options = Options {
+        devices: args.devices.clone(),
+        runtimes: runtime.as_ref().map_or_else(Runtimes::built_in, |file| Runtimes::given(file)),
+        modules: modules.iter().map(module).collect::<anyhow::Result<_>>()?,
+        words: args.add_word.clone(),
+        deadline_ms: args.deadline,
+    };
+    let plan = patch::plan(&originals, &options).with_context(|| names(&args.images))?;
+
+    let changed: Vec<usize> =
+        (0..inputs.len()).filter(|i| plan.images[*i].output.is_some()).collect();
+    if !args.dry_run {
+        args.destination.check(&inputs, &changed)?;
+    }
+    let mut written = Vec::new();
+    for i in changed.into_iter().filter(|_| !args.dry_run) {
+        let Some(output) = &plan.images[i].output else { continue };
+        written.push((i, args.destination.write(&inputs[i], output)?));
+    }
+    if args.json {
+        let files: Vec<_> = inputs.iter().map(Input::name).collect();
+        let written: Vec<_> = written.iter().map(|(_, path)| path).collect();
+        let report = json!({ "format": 1, "files": files, "plan": plan, "written": written });
+        super::output::to_stdout(format!("{report:#}\n").as_bytes())?;
+    } else if args.destination.output.as_deref() != Some(Path::new("-")) {
+        print(&plan, &inputs, &written);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn names(paths: &[PathBuf]) -> String {
+    let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    names.join(", ")
+}
+
+fn module(input: &Input) -> anyhow::Result<(String, Cow<'_, [u8]>)> {
+    let name = input.path.file_name().and_then(|name| name.to_str());
+    match name {
+        Some(name) => Ok((name.to_owned(), Cow::Borrowed(&**input))),
+        None => bail!("{}: a module needs a file name in UTF-8", input.name()),
+    }
+}
+
+fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) {
+    for (i, input) in inputs.iter().enumerate() {
+        let image = &plan.images[i];
+        let kind = image.kind;
+        let edits: Vec<_> = plan.edits.iter().filter(|edit| edit.image == i).collect();
+        if edits.is_empty() {
+            anstream::println!("{HEAD}{}{HEAD:#} ({kind}): stays as it is", input.name());
+            continue;
+        }
+        anstream::println!(
+            "{HEAD}{}{HEAD:#} ({kind}): {} → {} bytes",
+            input.name(),
+            image.size_before,
+            image.size_after
+        );
+        for edit in edits {
+            anstream::println!("  {HEAD}{}{HEAD:#}  {DIM}{}{DIM:#}", edit.what, edit.why);
+            anstream::println!("    {BAD}-{BAD:#} {}", edit.before);
+            anstream::println!("    {GOOD}+{GOOD:#} {}", edit.after);
+        }
+    }
+    if let Some(version) = &plan.kernel.version {
+        anstream::println!("{HEAD}kernel{HEAD:#} {version}");
+    }
+    for warning in &plan.warnings {
+        anstream::println!("{NOTE}note:{NOTE:#} {warning}");
+    }
+    match written {
+        [] => anstream::println!("dry run: nothing written"),
+        _ => {
+            for (_, path) in written {
+                anstream::println!("{GOOD}wrote{GOOD:#} {}", path.display());
+            }
+            anstream::println!("undo it with: vfioboot unpatch");
+        }
+    }
 }

@@ -1,11 +1,43 @@
-//! `vfioboot unpack`.
+//! `vfioboot unpack`: an image as a directory of sections.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Not written yet.
-#[derive(clap::Args)]
-pub struct Args {}
+use anyhow::{Context, bail};
+use vfioboot::image::{Image, unpacked};
 
-pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+use super::input::Input;
+use super::output;
+
+/// Unpack an image into a directory: its sections and an editable image.toml
+///
+/// `repack` builds the image again; without an edit the same bytes come out.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The image; `-` is standard input
+    image: PathBuf,
+    /// The directory, made when missing; must hold no other unpacked image
+    #[arg(short, long)]
+    dir: PathBuf,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let input = Input::open(&args.image)?;
+    let image = Image::parse(&input).with_context(|| input.name())?;
+    super::report_problems(&input, &image);
+    let manifest = args.dir.join(unpacked::MANIFEST);
+    if manifest.exists() {
+        bail!("{}: exists already; name an empty directory", manifest.display());
+    }
+    fs::create_dir_all(&args.dir).with_context(|| args.dir.display().to_string())?;
+    let unpacked = unpacked::unpack(&image);
+    for (name, bytes) in &unpacked.files {
+        let path = args.dir.join(name);
+        output::refuse_inputs(&path, [args.image.as_path()])?;
+        output::write_file(&path, |file| file.write_all(bytes))?;
+    }
+    // Last, so that a directory with a manifest is a whole one.
+    output::write_file(&manifest, |file| file.write_all(unpacked.manifest.as_bytes()))?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,11 +1,42 @@
-//! `vfioboot unpatch`.
+//! `vfioboot unpatch`: the originals of patched images.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Not written yet.
-#[derive(clap::Args)]
-pub struct Args {}
+use anyhow::Context;
+use vfioboot::patch;
 
-pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+use super::image_set::{self, Destination};
+use super::style::GOOD;
+
+/// Give back the original of a patched image, byte for byte
+///
+/// The result is checked against the SHA-256 that the patch recorded. Images that were patched
+/// as a set are given as a set.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The patched images
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    destination: Destination,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let inputs = image_set::open(&args.images)?;
+    let images = image_set::parse(&inputs)?;
+    let originals = patch::unpatch(&images).with_context(|| {
+        let names: Vec<_> = args.images.iter().map(|path| path.display().to_string()).collect();
+        names.join(", ")
+    })?;
+    let changed: Vec<usize> = (0..inputs.len()).filter(|i| originals[*i].is_some()).collect();
+    args.destination.check(&inputs, &changed)?;
+    for i in changed {
+        let Some(output) = &originals[i] else { continue };
+        let path = args.destination.write(&inputs[i], output)?;
+        if path != Path::new("-") {
+            anstream::println!("{GOOD}wrote{GOOD:#} {}", path.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,1 +1,107 @@
 //! Plan a patch, apply it, undo it.
+//!
+//! [`plan`] computes everything as data; writing [`PlannedImage::output`] is all that is left
+//! to do. A patch appends one cpio segment to the ramdisk and adds words to the command line;
+//! kernel, original ramdisk and dtb stay byte-identical. [`unpatch`] gives the originals back.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `plan` | what is changed, where and why |
+//! | `target` | which of several images gets what |
+//! | `cmdline` | a kernel command line as words |
+//! | `segment` | the appended segment |
+//! | `undo` | the undo record |
+//! | `kernel_facts` | what the kernel says, and whether that allows the patch |
+//! | `runtime`, `modules` | the executable and the modules to put in |
+
+mod cmdline;
+mod error;
+mod kernel_facts;
+mod modules;
+mod plan;
+mod runtime;
+mod segment;
+mod target;
+mod undo;
+
+pub use cmdline::Cmdline;
+pub use error::Error;
+pub use kernel_facts::KernelFacts;
+pub use plan::{Options, Plan, PlannedEdit, PlannedImage, plan};
+pub use runtime::Runtimes;
+pub use undo::{ImageUndo, UndoRecord};
+
+use crate::bootfile::{RUNTIME, UNDO_FILE};
+use crate::image::{Image, Output, SectionName};
+use crate::ramdisk;
+
+/// The originals of a patched set, each None where that image was not changed.
+///
+/// # Errors
+/// [`Error::NotPatched`], [`Error::CarrierMissing`], [`Error::SiblingMissing`],
+/// [`Error::Undo`], [`Error::UndoRecord`].
+pub fn unpatch<'a>(images: &[Image<'a>]) -> Result<Vec<Option<Output<'a>>>, Error> {
+    let Some(record) = record_of(images)? else {
+        let patched = images.iter().find(|image| names_our_runtime(image));
+        return Err(match patched {
+            Some(image) => Error::CarrierMissing(image.kind()),
+            None => Error::NotPatched,
+        });
+    };
+    let given = |kind| images.iter().any(|image| image.kind() == kind);
+    if let Some(missing) = record.images.iter().find(|image| !given(image.kind)) {
+        return Err(Error::SiblingMissing(missing.kind));
+    }
+    let restore =
+        |image: &Image<'a>| record.image(image.kind()).map(|undo| undo.restore(image)).transpose();
+    images.iter().map(restore).collect()
+}
+
+/// Whether any image of the set is patched: carries an undo record or starts our runtime.
+pub fn is_patched(images: &[Image<'_>]) -> Result<bool, Error> {
+    Ok(record_of(images)?.is_some() || images.iter().any(names_our_runtime))
+}
+
+/// The undo record in one of the ramdisks.
+pub fn record_of(images: &[Image<'_>]) -> Result<Option<UndoRecord>, Error> {
+    for image in images {
+        for ramdisk in ramdisks(image) {
+            let Some(range) = ramdisk::find_ours(ramdisk) else { continue };
+            if let Some(bytes) = undo_entry(&ramdisk[range])? {
+                return UndoRecord::parse(&bytes).map(Some);
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The bytes of `vfioboot/undo` in our segment.
+fn undo_entry(segment: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    let name = ramdisk::normalise(UNDO_FILE.as_bytes());
+    let mut entries = ramdisk::Entries::new(segment, ramdisk::Limits::default());
+    while let Some(entry) = entries.next_entry()? {
+        if ramdisk::normalise(entry.path()) == name {
+            if entry.header.filesize > MAX_UNDO_RECORD {
+                return Err(Error::UndoRecord(format!("it has {} bytes", entry.header.filesize)));
+            }
+            let mut bytes = Vec::new();
+            entries.copy_data(&mut bytes)?;
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+/// Far more than any record takes: headers and odd padding in hex.
+const MAX_UNDO_RECORD: u32 = 16 << 20;
+
+fn ramdisks<'a>(image: &Image<'a>) -> Vec<&'a [u8]> {
+    let generic = image.section(SectionName::Ramdisk);
+    let fragments = image.fragments().into_iter().map(|fragment| fragment.bytes);
+    generic.into_iter().chain(fragments).collect()
+}
+
+fn names_our_runtime(image: &Image<'_>) -> bool {
+    let line = image.header().map(|header| Cmdline::new(header.cmdline()));
+    line.is_some_and(|line| line.value("rdinit") == Some(RUNTIME.as_bytes()))
+}

@@ -41,31 +41,31 @@ pub(super) fn fill_cmdline(place: &mut [u8], line: &[u8]) -> Result<(), Error> {
 
 /// `cmdline` and `extra_cmdline` of v0–v2, which bootloaders join with nothing in between.
 pub(super) fn fill_split(first: &mut [u8], extra: &mut [u8], line: &[u8]) -> Result<(), Error> {
-    let joined = [text_of(first), text_of(extra)].concat();
-    let terminated = first.contains(&0) && extra.contains(&0);
-    if joined == line && terminated {
+    if [text_of(first), text_of(extra)].concat() == line {
         return Ok(());
     }
     let (room, extra_room) = (first.len() - 1, extra.len() - 1);
-    let split = if line.len() <= room { line.len() } else { split_at_space(line, room) };
-    let too_long = Error::CmdlineTooLong {
-        field: "cmdline (511, split at a space) with extra_cmdline (1023)",
-        capacity: room.min(split) + extra_room,
-        needed: line.len(),
-    };
-    let (head, tail) = line.split_at(split);
-    if tail.len() > extra_room {
-        return Err(too_long);
+    if line.len() > room + extra_room {
+        return Err(Error::CmdlineTooLong {
+            field: "cmdline with extra_cmdline",
+            capacity: room + extra_room,
+            needed: line.len(),
+        });
     }
+    let (head, tail) = line.split_at(split_point(line, room, extra_room));
     fill(first, head, "cmdline", room)?;
     fill(extra, tail, "extra_cmdline", extra_room)
 }
 
-/// Where to split so that the first part holds whole words and at most `room` bytes. The space
-/// stays with the first part. A single word longer than that is cut.
-fn split_at_space(line: &[u8], room: usize) -> usize {
-    let head = &line[..room];
-    head.iter().rposition(|byte| *byte == b' ').map_or(room, |space| space + 1)
+/// Where to split so that the first part holds whole words; the space stays with it. Where the
+/// rest would not fit then, a word is cut, as AOSP's mkbootimg does it.
+fn split_point(line: &[u8], room: usize, extra_room: usize) -> usize {
+    if line.len() <= room {
+        return line.len();
+    }
+    let space = line[..room].iter().rposition(|byte| *byte == b' ');
+    let whole_words = space.map(|space| space + 1);
+    whole_words.filter(|split| line.len() - split <= extra_room).unwrap_or(room)
 }
 
 /// `os_version` of a boot header: Android version in the upper 21 bits (7 each for A.B.C),

@@ -1,0 +1,59 @@
+# The developer's entry. Everything downloaded or built once goes to the cache
+# (VFIOBOOT_CACHE, by default ~/.cache/vfioboot), never into the checkout.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup try test lint unit e2e bench fuzz dist runtime lab clean prepare
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install the programs that are missing, or name them
+	@scripts/setup.sh all
+
+try: ## build both programs and show them on the sample image
+	@scripts/setup.sh build
+	@$(MAKE) --no-print-directory dist
+	@scripts/try.sh
+
+test: ## everything that CI runs
+	@scripts/setup.sh all
+	@# what only has to be made goes on while the compiler checks; both ends before anything boots
+	@$(MAKE) --no-print-directory -j2 prepare lint
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory e2e
+	@scripts/counts.sh
+
+lint: ## formatting, clippy, licences and sources of dependencies, shellcheck
+	@scripts/lint.sh
+
+unit: ## cargo's tests
+	@scripts/unit.sh
+
+e2e: dist ## boot patched images on an emulated device; E2E='--only PATTERN' for some, E2E=--list for names
+	@mkdir -p target
+	@set -o pipefail; python3 lab/e2e.py $(E2E) | tee target/e2e.log; \
+	    status=$$?; tail -n 1 target/e2e.log > target/e2e.count; exit $$status
+
+bench: dist ## measure
+	@benches/run
+
+fuzz: ## throw damaged input at the parsers
+	@fuzz/run
+
+dist: runtime ## the programs: dist/vfioboot, dist/vfiorun-aarch64, dist/vfiorun-x86_64
+	@VFIOBOOT_RUNTIME_DIR='$(CURDIR)/dist' cargo build --quiet --release --locked --bin vfioboot
+	@cmp -s target/release/vfioboot dist/vfioboot || install -m 755 target/release/vfioboot dist/vfioboot
+
+runtime:
+	@scripts/build-runtime.sh
+
+# the lab's kernels and tools, into the cache
+lab:
+	@lab/kernel/build.sh > /dev/null
+	@lab/tools.sh > /dev/null
+
+prepare: lab dist
+
+clean: ## remove what was built in the checkout; the cache stays
+	@rm -rf target dist

@@ -1,0 +1,37 @@
+"""Deterministic newc archives, as the kernel unpacks them, made without being root."""
+
+import stat
+
+
+class Archive:
+    """A cpio archive under construction; every entry belongs to root and has no time."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._inode = 0
+
+    def _entry(self, name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
+        self._inode += 1
+        path = name.encode() + b"\0"
+        links = 2 if stat.S_ISDIR(mode) else 1
+        fields = (self._inode, mode, 0, 0, links, 0, len(data), 0, 0, *device, len(path), 0)
+        self._bytes += b"070701" + b"".join(b"%08X" % field for field in fields) + path
+        self._pad()
+        self._bytes += data
+        self._pad()
+
+    def _pad(self) -> None:
+        self._bytes += bytes(-len(self._bytes) % 4)
+
+    def directory(self, name: str) -> None:
+        self._entry(name, stat.S_IFDIR | 0o755)
+
+    def file(self, name: str, data: bytes, mode: int = 0o644) -> None:
+        self._entry(name, stat.S_IFREG | mode, data)
+
+    def character_device(self, name: str, major: int, minor: int) -> None:
+        self._entry(name, stat.S_IFCHR | 0o600, device=(major, minor))
+
+    def finish(self) -> bytes:
+        self._entry("TRAILER!!!", 0)
+        return bytes(self._bytes)

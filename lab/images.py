@@ -1,0 +1,94 @@
+"""Boot images by AOSP's own tools: made, taken apart, and put together as a bootloader does it.
+
+AOSP's tools are the judge here: nothing in this file comes from the project under test.
+"""
+
+import dataclasses
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+BOOT, VENDOR_BOOT, INIT_BOOT = "boot.img", "vendor_boot.img", "init_boot.img"
+
+
+class Unreadable(Exception):
+    """AOSP's tools do not take an image."""
+
+
+@dataclasses.dataclass
+class Contents:
+    """What is in a set of images, in the order in which a kernel gets it."""
+
+    kernel: bytes = b""
+    ramdisks: list[tuple[str, bytes]] = dataclasses.field(default_factory=list)
+    cmdline: str = ""
+    bootconfig: bytes = b""
+    others: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    """Everything else that stands in the images: dtb, second stage, recovery_dtbo."""
+
+
+class Aosp:
+    """mkbootimg and unpack_bootimg."""
+
+    def __init__(self, tools: Path) -> None:
+        self._tools = tools
+
+    def _run(self, tool: str, arguments: list[str]) -> str:
+        # the script, and not its #! line: any python3 will do
+        command = [sys.executable, str(self._tools / tool), *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode != 0:
+            raise Unreadable(f"{tool} failed: {done.stderr.strip().splitlines()[-1:]}")
+        return done.stdout
+
+    def make(self, output: Path, arguments: list[str]) -> None:
+        """Make an image; a vendor_boot image by its name."""
+        option = "--vendor_boot" if output.name.startswith("vendor") else "--output"
+        self._run("mkbootimg", [*arguments, option, str(output)])
+
+    def arguments_of(self, image: Path, into: Path) -> list[str]:
+        """Unpack `image`; the value is what mkbootimg needs to make it again."""
+        text = self._run("unpack_bootimg", ["--boot_img", str(image), "--out", str(into), "--format=mkbootimg", "-0"])
+        return text.split("\0")[:-1]
+
+    def rebuilds(self, image: Path, scratch: Path) -> bool:
+        """Whether mkbootimg makes the same bytes from the contents: padding, sizes and id are right."""
+        again = scratch / ("vendor_again.img" if image.name.startswith("vendor") else "again.img")
+        self.make(again, self.arguments_of(image, scratch / "again"))
+        return again.read_bytes() == image.read_bytes()
+
+    def take_apart(self, images: dict[str, Path], scratch: Path) -> Contents:
+        """The contents of all the images of a device."""
+        contents = Contents()
+        words: list[str] = []
+        # vendor ramdisks come before the generic one, and so does their command line
+        for name in (VENDOR_BOOT, BOOT, INIT_BOOT):
+            if name not in images:
+                continue
+            arguments = self.arguments_of(images[name], scratch / name.removesuffix(".img"))
+            for option, value in zip(arguments[::2], arguments[1::2], strict=True):
+                if option in ("--cmdline", "--vendor_cmdline"):
+                    words.append(value)
+                elif option in ("--ramdisk", "--vendor_ramdisk", "--vendor_ramdisk_fragment"):
+                    if data := Path(value).read_bytes():
+                        contents.ramdisks.append((f"{name}/{Path(value).name}", data))
+                elif option == "--kernel":
+                    contents.kernel = contents.kernel or Path(value).read_bytes()
+                elif option == "--vendor_bootconfig":
+                    contents.bootconfig = Path(value).read_bytes()
+                elif option in ("--dtb", "--second", "--recovery_dtbo", "--recovery_acpio"):
+                    contents.others[f"{name}{option}"] = Path(value).read_bytes()
+        contents.cmdline = " ".join(word for word in words if word)
+        return contents
+
+
+def initramfs(contents: Contents, more_bootconfig: str = "") -> bytes:
+    """The memory a bootloader hands to the kernel: all ramdisks, then the bootconfig and its trailer."""
+    memory = b"".join(data for _, data in contents.ramdisks)
+    config = contents.bootconfig + more_bootconfig.encode()
+    if config:
+        config += b"\0" * (-(len(memory) + len(config)) % 4)
+        checksum = sum(config) & 0xFFFFFFFF
+        memory += config + struct.pack("<II", len(config), checksum) + b"#BOOTCONFIG\n"
+    return memory

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# apt-root.sh: a private apt root in the cache, for amd64 and arm64 packages that are unpacked and
+# never installed. Prints the path of its configuration; debian() in common.sh uses it.
+# It needs no root and changes nothing on the system.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname "$0")/common.sh"
+
+command -v apt-get > /dev/null || die "the lab takes its packages from Debian: apt-get is not here"
+lock apt
+dir=$CACHE/apt
+conf=$dir/apt.conf
+mkdir -p "$dir"/{lists/partial,archives/partial,etc/preferences.d,etc/apt.conf.d}
+[ -e "$dir/status" ] || : > "$dir/status"
+
+python3 "$(dirname "$0")/apt_sources.py" > "$dir/etc/sources.list.new"
+{
+    cat << C
+Dir::State "$dir";
+Dir::State::status "$dir/status";
+Dir::State::lists "$dir/lists";
+Dir::Cache "$dir";
+Dir::Etc "$dir/etc";
+Dir::Etc::sourcelist "$dir/etc/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+APT::Architecture "amd64";
+APT::Architectures { "amd64"; "arm64"; };
+APT::Sandbox::User "";
+Acquire::Languages "none";
+Acquire::Retries "3";
+// this root is only for downloads: an install through it would go to the real system
+Dir::Bin::dpkg "/bin/false";
+C
+    # a proxy that the machine needs is needed here too
+    apt-config dump | grep -iE '^Acquire::[a-z]+::Proxy' || true
+} > "$conf.new"
+mv "$conf.new" "$conf"
+
+# Package lists a day old are good enough, and offline any list will do.
+fresh=$dir/updated
+if ! cmp -s "$dir/etc/sources.list.new" "$dir/etc/sources.list" \
+    || [ -z "$(find "$fresh" -mtime -1 2> /dev/null)" ]; then
+    mv "$dir/etc/sources.list.new" "$dir/etc/sources.list"
+    if APT_CONFIG=$conf apt-get update -qq -o APT::Update::Error-Mode=any >&2; then
+        touch "$fresh"
+    elif [ -e "$fresh" ]; then
+        say "the package lists could not be refreshed: the old ones are used"
+    else
+        rm -f "$dir/etc/sources.list"
+        die "the package lists could not be fetched"
+    fi
+else
+    rm "$dir/etc/sources.list.new"
+fi
+printf '%s\n' "$conf"

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Print sources.list lines for the lab's own apt root.
+
+The mirrors are those that this machine's apt already uses, so that no mirror is named here and a
+local mirror is honoured. The suite is fixed: the lab's kernel, compiler and tools are those of
+one Debian release, whatever release the machine itself runs.
+"""
+
+import glob
+import re
+import sys
+
+SUITE = "bookworm"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+RELEASES = "buster|bullseye|bookworm|trixie|forky|stable|testing|sid|unstable"
+
+
+def configured() -> list[tuple[str, str]]:
+    """(URI, suite) of every Debian archive that apt is configured to use."""
+    rows: list[tuple[str, str]] = []
+    for name in sorted(glob.glob("/etc/apt/sources.list.d/*.sources")):
+        with open(name, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+        for block in re.split(r"\n\s*\n", text):
+            fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", block, re.M))
+            if fields.get("Enabled", "yes").lower() in ("no", "false"):
+                continue
+            for uri in fields.get("URIs", "").split():
+                rows += [(uri, suite) for suite in fields.get("Suites", "").split()]
+    for name in ["/etc/apt/sources.list", *sorted(glob.glob("/etc/apt/sources.list.d/*.list"))]:
+        try:
+            with open(name, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        rows += re.findall(r"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s+.*\bmain\b", text, re.M)
+    return [(uri, suite) for uri, suite in rows if re.match(rf"(?:{RELEASES})\b", suite)]
+
+
+def main() -> int:
+    rows = configured()
+    archive = next((uri for uri, suite in rows if "security" not in suite), None)
+    security = next((uri for uri, suite in rows if "security" in suite), None)
+    if archive is None:
+        print("error: apt on this machine is not configured for a Debian archive", file=sys.stderr)
+        return 1
+    wanted = [(archive, SUITE), (archive, f"{SUITE}-updates"), (archive, f"{SUITE}-backports")]
+    if security is not None:
+        wanted.append((security, f"{SUITE}-security"))
+    for uri, suite in wanted:
+        print(f"deb [signed-by={KEYRING}] {uri} {suite} main")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

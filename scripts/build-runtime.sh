@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# build-runtime.sh: the on-device program, static, for both architectures:
+# dist/vfiorun-aarch64 and dist/vfiorun-x86_64.
+#
+# With rustup's musl targets installed they are used; on Debian without them a toolchain is put
+# together from Debian's packages (runtime-toolchain.sh). The bytes depend on the source and the
+# compiler, not on where the checkout or the cache is.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname "$0")/common.sh"
+cd "$ROOT"
+
+# It travels in the ramdisk of 8 MiB partitions.
+LIMIT=$((800 * 1024))
+ARCHES=(aarch64 x86_64)
+
+has_target() { [ -d "$(rustc --print target-libdir --target "$1-unknown-linux-musl" 2> /dev/null)" ]; }
+
+toolchain=
+for arch in "${ARCHES[@]}"; do
+    has_target "$arch" && continue
+    if is_debian && [ "$(uname -m)" = x86_64 ]; then
+        toolchain=$("$ROOT/scripts/runtime-toolchain.sh")
+        break
+    fi
+    die "vfiorun needs the Rust targets: rustup target add ${ARCHES[*]/%/-unknown-linux-musl}"
+done
+
+# Nothing to do when no input has changed since the programs were made.
+inputs() {
+    echo "${toolchain##*/} $(rustc -V)"
+    find src build.rs Cargo.toml Cargo.lock scripts/build-runtime.sh -type f -print0 \
+        | LC_ALL=C sort -z | xargs -0 sha256sum
+}
+stamp=dist/.vfiorun.inputs
+now=$(inputs | key)
+mkdir -p dist
+exec {build_lock}> dist/.lock
+flock "$build_lock"
+if [ "$(cat "$stamp" 2> /dev/null)" = "$now" ] && [ -x dist/vfiorun-aarch64 ] && [ -x dist/vfiorun-x86_64 ]; then
+    exit 0
+fi
+rm -f "$stamp"
+
+sysroot=$(rustc --print sysroot)
+host=$(rustc -vV | sed -n 's/^host: //p')
+lld=$sysroot/lib/rustlib/$host/bin/rust-lld
+[ -x "$lld" ] || die "rustup's linker is missing: $lld"
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+args=(build --quiet --locked --profile device --no-default-features --features device --bin vfiorun
+    --target-dir target/runtime)
+flags=(-C linker-flavor=ld.lld -C link-self-contained=yes
+    "--remap-path-prefix=$ROOT=/vfioboot" "--remap-path-prefix=$cargo_home=/cargo")
+environment=(-u VFIOBOOT_RUNTIME_DIR -u RUSTFLAGS -u CARGO_BUILD_TARGET -u CARGO_TARGET_DIR)
+if [ -n "$toolchain" ]; then
+    # std itself is built, for size and without the parts that print backtraces
+    args+=('-Zbuild-std=std,panic_abort' -Zbuild-std-features=optimize_for_size)
+    flags+=("--remap-path-prefix=$toolchain/root/usr=/rust")
+    environment+=(RUSTC="$toolchain/rustc" RUSTC_BOOTSTRAP=1)
+else
+    flags+=("--remap-path-prefix=$sysroot=/rust")
+fi
+
+for arch in "${ARCHES[@]}"; do
+    say "vfiorun: building for $arch"
+    target=$arch-unknown-linux-musl
+    upper=${target^^}
+    env "${environment[@]}" "CARGO_TARGET_${upper//-/_}_LINKER=$lld" \
+        "CARGO_TARGET_${upper//-/_}_RUSTFLAGS=${flags[*]}" \
+        cargo "${args[@]}" --target "$target" >&2
+    built=target/runtime/$target/device/vfiorun
+    size=$(stat -c %s "$built")
+    [ "$size" -le "$LIMIT" ] || die "vfiorun for $arch has $size bytes, more than $LIMIT"
+    cp "$built" "dist/vfiorun-$arch.new"
+    mv "dist/vfiorun-$arch.new" "dist/vfiorun-$arch"
+    say "vfiorun: dist/vfiorun-$arch, $size bytes"
+done
+echo "$now" > "$stamp"

@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # what is set here is used by the scripts that source it
+# Sourced by the other scripts: where the cache is, and how a result gets into it.
+
+# Everything that is downloaded or built for this project and is not part of the checkout.
+CACHE=${VFIOBOOT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vfioboot}
+mkdir -p "$CACHE"
+CACHE=$(cd "$CACHE" && pwd)
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# Two makes, or two jobs of one make, must not build the same thing twice:
+# whoever comes second waits and then finds the result. Held until the script ends.
+lock() {
+    mkdir -p "$CACHE/locks"
+    local fd
+    exec {fd}> "$CACHE/locks/$1"
+    flock "$fd"
+}
+
+# A scratch directory inside the cache (same file system, so that publishing is a rename),
+# removed when the script ends however it ends.
+SCRATCH=
+scratch() {
+    SCRATCH=$(mktemp -d "$CACHE/tmp.$1.XXXXXX")
+    trap 'rm -rf "$SCRATCH"' EXIT
+    trap 'exit 130' INT TERM HUP
+}
+
+# publish NEW FINAL: FINAL is the whole new directory or what was there before, never a half.
+publish() {
+    mkdir -p "$(dirname "$2")"
+    rm -rf "$2"
+    mv -T "$1" "$2"
+}
+
+# A short key of standard input.
+key() { sha256sum | cut -c1-16; }
+
+is_debian() { [ -e /etc/debian_version ] && command -v apt-get > /dev/null; }
+
+# debian COMMAND...: with the private apt root. The system's own apt must never see its configuration,
+# so it is set for one command at a time.
+debian() { APT_CONFIG=$("$ROOT/scripts/apt-root.sh") "$@"; }

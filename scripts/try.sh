@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# try.sh: what vfioboot does, shown on the sample image; nothing is kept.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+sample=fixtures/sample-boot.img
+device=1b36:0010
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# show STATUS COMMAND...: print a command and what it says; STATUS lists the exit statuses that are fine
+show() {
+    local fine=$1 status=0
+    shift
+    printf '\n$ %s\n' "$*"
+    "$@" || status=$?
+    [[ " $fine " == *" $status "* ]] || { echo "error: that ended with $status" >&2; exit 1; }
+}
+
+PATH=$PWD/dist:$PATH
+show 0 vfioboot info "$sample"
+# 1: a required option is missing, 3: the image does not say
+show '0 1 3' vfioboot check "$sample"
+show 0 vfioboot patch "$sample" --device "$device" --dry-run
+show 0 vfioboot patch "$sample" --device "$device" -o "$work/patched.img"
+show 0 vfioboot info "$work/patched.img"
+show 0 vfioboot unpatch "$work/patched.img" -o "$work/original.img"
+show 0 cmp "$sample" "$work/original.img"
+printf '\nThe original image came back byte for byte. Your own: dist/vfioboot patch IMAGE --device %s -o OUT\n' "$device"

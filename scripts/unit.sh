@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# unit.sh [ARGUMENT...]: cargo's tests, of both programs, and at the end how many they were.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname "$0")/common.sh"
+cd "$ROOT"
+
+mkdir -p target
+log=target/unit.log
+status=0
+cargo test --locked --all-features "$@" 2>&1 | tee "$log" || status=$?
+awk '/^test result:/ { passed += $4; failed += $6 }
+     END { printf "%d passed, %d failed\n", passed, failed }' "$log" | tee target/unit.count
+exit "$status"

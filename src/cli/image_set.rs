@@ -1,0 +1,75 @@
+//! Several images that belong together, and where their changed forms are written.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use vfioboot::image::{Image, Output};
+
+use super::input::Input;
+use super::output;
+
+/// Where results go.
+#[derive(clap::Args)]
+pub struct Destination {
+    /// Write the changed image to this file; `-` is standard output
+    #[arg(short, long, conflicts_with = "dir")]
+    pub output: Option<PathBuf>,
+    /// Write the changed images into this directory, under their own names
+    #[arg(short, long)]
+    pub dir: Option<PathBuf>,
+}
+
+/// Open all the images of a set.
+pub fn open(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
+    paths.iter().map(|path| Input::open(path)).collect()
+}
+
+/// Parse them; messages name the file.
+pub fn parse(inputs: &[Input]) -> anyhow::Result<Vec<Image<'_>>> {
+    inputs.iter().map(|input| Image::parse(input).with_context(|| input.name())).collect()
+}
+
+impl Destination {
+    /// Refuse a destination that cannot take `changed` results, before anything is written.
+    pub fn check(&self, inputs: &[Input], changed: &[usize]) -> anyhow::Result<()> {
+        match (&self.output, &self.dir) {
+            (None, None) => bail!("name where to write: -o FILE for one image, -d DIR for several"),
+            (Some(_), _) if changed.len() > 1 => {
+                let names: Vec<_> = changed.iter().map(|i| inputs[*i].name()).collect();
+                bail!(
+                    "{} images change ({}): name a directory with -d",
+                    names.len(),
+                    names.join(", ")
+                )
+            }
+            _ => {}
+        }
+        let sources: Vec<&Path> = inputs.iter().map(|input| input.path.as_path()).collect();
+        for i in changed {
+            output::refuse_inputs(&self.path(&inputs[*i])?, sources.iter().copied())?;
+        }
+        Ok(())
+    }
+
+    /// Where the changed form of an input goes.
+    pub fn path(&self, input: &Input) -> anyhow::Result<PathBuf> {
+        if let Some(path) = &self.output {
+            return Ok(path.clone());
+        }
+        let dir = self.dir.as_deref().unwrap_or(Path::new("."));
+        match input.path.file_name() {
+            Some(name) if input.path != Path::new("-") => Ok(dir.join(name)),
+            _ => bail!("standard input has no name to write under in {}: use -o", dir.display()),
+        }
+    }
+
+    /// Write the changed form of an input.
+    pub fn write(&self, input: &Input, bytes: &Output<'_>) -> anyhow::Result<PathBuf> {
+        let path = self.path(input)?;
+        if let Some(dir) = &self.dir {
+            std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        }
+        output::write_file(&path, |file| bytes.write_to(file))?;
+        Ok(path)
+    }
+}

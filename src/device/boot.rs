@@ -1,0 +1,108 @@
+//! The boot file carried out.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::bind::{self, Origin};
+use super::bootmode::{self, Facts, RECOVERY_PROGRAMS, Skip};
+use super::host::{Host, errno_text};
+use super::kmsg::Level;
+use super::modules::{self, Loaded};
+use super::pci::{self, PciAddress};
+use crate::bootfile::{BootFile, DeviceSpec};
+
+/// Gathers the [`Facts`] and decides whether to do anything in this boot.
+/// `ramdisk` is where the ramdisk's files are: `/` for PID 1.
+pub fn mode(host: &Host, ramdisk: &Path) -> Option<Skip> {
+    let cmdline = host.read("proc/cmdline").ok();
+    let bootconfig = host.read("proc/bootconfig").ok();
+    bootmode::decide(Facts {
+        cmdline: cmdline.as_deref(),
+        bootconfig: bootconfig.as_deref(),
+        recovery_program: RECOVERY_PROGRAMS
+            .iter()
+            .any(|path| ramdisk.join(path).symlink_metadata().is_ok()),
+    })
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Devices that are on vfio-pci now.
+    pub bound: usize,
+    /// Modules and devices that failed or are absent.
+    pub problems: usize,
+}
+
+/// Loads the modules and binds the devices of `file`, telling `log` about each.
+/// Nothing that fails stops it.
+pub fn carry_out(
+    file: &BootFile,
+    host: &Host,
+    ramdisk: &Path,
+    log: &mut dyn FnMut(Level, &str),
+) -> Summary {
+    let mut summary = Summary::default();
+    let mut problem = |text: &str, log: &mut dyn FnMut(Level, &str)| {
+        summary.problems += 1;
+        log(Level::Warning, text);
+    };
+    for module in &file.modules {
+        let path = &module.path;
+        let real = ramdisk.join(path.trim_start_matches('/'));
+        match modules::load(&real, &module.params) {
+            Ok(Loaded::Now) => log(Level::Info, &format!("{path}: loaded")),
+            Ok(Loaded::Before) => log(Level::Info, &format!("{path}: was loaded already")),
+            Err(error) => problem(&format!("{path}: not loaded: {}", errno_text(&error)), log),
+        }
+    }
+    if !bind::vfio_pci_registered(host) {
+        problem("no vfio-pci driver is registered: not in this kernel, or its module failed", log);
+    }
+    let devices = match pci::enumerate(host) {
+        Ok(devices) => devices,
+        Err(error) => {
+            problem(&error.to_string(), log);
+            return summary;
+        }
+    };
+    let mut seen: BTreeSet<PciAddress> = BTreeSet::new();
+    let mut bound = 0;
+    for text in &file.devices {
+        let spec: DeviceSpec = match text.parse() {
+            Ok(spec) => spec,
+            Err(error) => {
+                problem(&format!("{error}"), log);
+                continue;
+            }
+        };
+        let mut any = false;
+        for device in devices.iter().filter(|device| device.matches(&spec)) {
+            any = true;
+            if !seen.insert(device.address) {
+                continue;
+            }
+            match bind::to_vfio_pci(host, device.address) {
+                Ok(done) => {
+                    bound += 1;
+                    let group = match done.device.iommu_group {
+                        Some(group) => format!("IOMMU group {group}"),
+                        None => "no IOMMU group".to_owned(),
+                    };
+                    let from = match done.from {
+                        Origin::VfioPci => "was on vfio-pci already".to_owned(),
+                        Origin::Driver(driver) => format!("from {driver} to vfio-pci"),
+                        Origin::Nothing => "from no driver to vfio-pci".to_owned(),
+                    };
+                    log(Level::Info, &format!("{device}: {from}, {group}"));
+                }
+                Err(error) => problem(&format!("{device}: failed: {error}"), log),
+            }
+        }
+        if !any {
+            problem(&format!("{spec}: no such device"), log);
+        }
+    }
+    summary.bound = bound;
+    summary
+}

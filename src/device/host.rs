@@ -1,0 +1,160 @@
+//! The files of the running system under one root.
+
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Attributes and the files of proc that we read are far smaller; whatever is
+/// longer is not what it should be, and PID 1 must not fill memory with it.
+const READ_LIMIT: u64 = 64 * 1024;
+
+/// Where `sys` and `proc` are to be found.
+///
+/// `/` on a booted system, `/vfioboot` for PID 1 (which mounts its own), a
+/// temporary directory in tests.
+#[derive(Clone, Debug)]
+pub struct Host {
+    root: PathBuf,
+}
+
+/// A file of the system that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {path}: {}", errno_text(.error))]
+pub struct HostError {
+    /// `read`, `write "value" to` or `list`.
+    pub action: String,
+    /// The path as a booted system has it (`/sys/...`), whatever the root is.
+    pub path: String,
+    /// The reason.
+    pub error: io::Error,
+}
+
+impl Host {
+    /// The system whose `sys` and `proc` directories are in `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// A path below the root: `sys/bus/pci`.
+    pub fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// The text of a file without trailing whitespace.
+    ///
+    /// # Errors
+    /// When it cannot be opened or read. Bytes that are no UTF-8 are replaced.
+    pub fn read(&self, relative: &str) -> Result<String, HostError> {
+        let mut bytes = Vec::new();
+        fs::File::open(self.path(relative))
+            .and_then(|file| file.take(READ_LIMIT).read_to_end(&mut bytes))
+            .map_err(|error| self.error("read", relative, error))?;
+        Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+    }
+
+    /// Writes `value` with one `write(2)`: sysfs takes each call for a whole value.
+    ///
+    /// # Errors
+    /// When the file does not exist (it is never created) or the kernel refuses.
+    pub fn write(&self, relative: &str, value: &str) -> Result<(), HostError> {
+        // Truncation means nothing to sysfs and makes a fake tree readable.
+        OpenOptions::new()
+            .write(true)
+            .truncate(true)
+            .open(self.path(relative))
+            .and_then(|mut file| match file.write(value.as_bytes())? {
+                n if n == value.len() => Ok(()),
+                _ => Err(io::ErrorKind::WriteZero.into()),
+            })
+            .map_err(|error| {
+                self.error(&format!("write \"{}\" to", value.trim_end()), relative, error)
+            })
+    }
+
+    /// The last component of what a symbolic link points to: the name of a
+    /// driver, the number of a group. `None` when there is no such link.
+    ///
+    /// # Errors
+    /// Any other than "does not exist".
+    pub fn link_name(&self, relative: &str) -> Result<Option<String>, HostError> {
+        match fs::read_link(self.path(relative)) {
+            Ok(target) => Ok(target.file_name().and_then(OsStr::to_str).map(str::to_owned)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.error("read", relative, error)),
+        }
+    }
+
+    /// The names in a directory, sorted.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    pub fn list(&self, relative: &str) -> Result<Vec<String>, HostError> {
+        let listed = || -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(self.path(relative))? {
+                names.extend(entry?.file_name().into_string().ok());
+            }
+            Ok(names)
+        };
+        let mut names = listed().map_err(|error| self.error("list", relative, error))?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Whether a file or directory is there.
+    pub fn exists(&self, relative: &str) -> bool {
+        self.path(relative).exists()
+    }
+
+    fn error(&self, action: &str, relative: &str, error: io::Error) -> HostError {
+        HostError { action: action.to_owned(), path: format!("/{relative}"), error }
+    }
+}
+
+/// The name that C gives an error (`ENODEV`), which is what the kernel log and
+/// every forum thread use; its number where the list below ends.
+pub fn errno_text(error: &io::Error) -> String {
+    let Some(number) = error.raw_os_error() else { return error.kind().to_string() };
+    let name = match number {
+        libc::EPERM => "EPERM",
+        libc::ENOENT => "ENOENT",
+        libc::EINTR => "EINTR",
+        libc::EIO => "EIO",
+        libc::ENXIO => "ENXIO",
+        libc::E2BIG => "E2BIG",
+        libc::ENOEXEC => "ENOEXEC",
+        libc::EBADF => "EBADF",
+        libc::EAGAIN => "EAGAIN",
+        libc::ENOMEM => "ENOMEM",
+        libc::EACCES => "EACCES",
+        libc::EFAULT => "EFAULT",
+        libc::EBUSY => "EBUSY",
+        libc::EEXIST => "EEXIST",
+        libc::ENODEV => "ENODEV",
+        libc::ENOTDIR => "ENOTDIR",
+        libc::EISDIR => "EISDIR",
+        libc::EINVAL => "EINVAL",
+        libc::ENFILE => "ENFILE",
+        libc::EMFILE => "EMFILE",
+        libc::ETXTBSY => "ETXTBSY",
+        libc::EFBIG => "EFBIG",
+        libc::ENOSPC => "ENOSPC",
+        libc::EROFS => "EROFS",
+        libc::EDOM => "EDOM",
+        libc::ERANGE => "ERANGE",
+        libc::EDEADLK => "EDEADLK",
+        libc::ENAMETOOLONG => "ENAMETOOLONG",
+        libc::ENOSYS => "ENOSYS",
+        libc::ENOTEMPTY => "ENOTEMPTY",
+        libc::ELOOP => "ELOOP",
+        libc::ENODATA => "ENODATA",
+        libc::EBADMSG => "EBADMSG",
+        libc::EOPNOTSUPP => "EOPNOTSUPP",
+        libc::ETIMEDOUT => "ETIMEDOUT",
+        libc::ENOKEY => "ENOKEY",
+        libc::EKEYREJECTED => "EKEYREJECTED",
+        _ => return format!("errno {number}"),
+    };
+    name.to_owned()
+}

@@ -1,0 +1,274 @@
+//! `.config` files (`scripts/kconfig/confdata.c` writes and reads them).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::Arch;
+
+/// The three numbers a kernel release begins with; missing ones are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KernelVersion {
+    /// `6` of 6.1.192.
+    pub major: u32,
+    /// `1` of 6.1.192.
+    pub minor: u32,
+    /// `192` of 6.1.192.
+    pub patch: u32,
+}
+
+impl KernelVersion {
+    /// The version that a release (`6.1.192-android14-11-gabc`, `6.12-rc3`, `5.15`) begins with.
+    /// None unless there are a major and a minor number.
+    pub fn parse(release: &str) -> Option<Self> {
+        let end = release.find(|c: char| !c.is_ascii_digit() && c != '.');
+        let mut numbers = release[..end.unwrap_or(release.len())].split('.');
+        let major = numbers.next()?.parse().ok()?;
+        let minor = numbers.next()?.parse().ok()?;
+        let patch = numbers.next().map_or(Some(0), |patch| patch.parse().ok())?;
+        Some(KernelVersion { major, minor, patch })
+    }
+}
+
+impl fmt::Display for KernelVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)?;
+        if self.patch != 0 {
+            write!(f, ".{}", self.patch)?;
+        }
+        Ok(())
+    }
+}
+
+/// The value of a symbol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `=y`.
+    Yes,
+    /// `=m`.
+    Module,
+    /// `# CONFIG_… is not set`, or `=n`.
+    No,
+    /// A string, without its quotes and escapes.
+    Text(String),
+    /// A decimal or `0x` number, as it is written.
+    Number(String),
+}
+
+impl fmt::Display for Value {
+    /// As it stands behind the `=`; strings without quotes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Value::Yes => "y",
+            Value::Module => "m",
+            Value::No => "n",
+            Value::Text(text) | Value::Number(text) => text,
+        })
+    }
+}
+
+/// A symbol that is set more than once. The last one counts, as for the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The symbol, without `CONFIG_`.
+    pub symbol: String,
+    /// The line of the later setting, from 1.
+    pub line: usize,
+    /// The value it replaces.
+    pub before: Value,
+}
+
+/// Why a file is no config.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Nothing in it sets a symbol.
+    #[error("no kernel config: no line sets a CONFIG_ symbol")]
+    NoSymbols,
+    /// More lines that are none of a config than lines that are.
+    #[error("no kernel config: line {line} and {others} more are neither a symbol nor a comment")]
+    Foreign {
+        /// The first such line, from 1.
+        line: usize,
+        /// How many more there are.
+        others: usize,
+    },
+}
+
+/// A kernel's build configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelConfig {
+    values: BTreeMap<String, Value>,
+    duplicates: Vec<Duplicate>,
+    strange_lines: Vec<usize>,
+    release: Option<String>,
+    arch: Option<Arch>,
+}
+
+impl KernelConfig {
+    /// Read `.config` text: one setting a line, LF or CRLF, any encoding.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it is something else altogether. Single lines that make no sense are
+    /// kept in [`KernelConfig::strange_lines`].
+    pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
+        let mut config = KernelConfig::default();
+        for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            let line = String::from_utf8_lossy(line);
+            let line = line.trim_end();
+            match setting(line) {
+                Line::Nothing => {}
+                Line::Strange => config.strange_lines.push(index + 1),
+                Line::Set(symbol, value) => config.set(symbol, value, index + 1),
+            }
+        }
+        let strange = &config.strange_lines;
+        if let Some(first) = strange.first()
+            && strange.len() > config.values.len()
+        {
+            return Err(ConfigError::Foreign { line: *first, others: strange.len() - 1 });
+        }
+        if config.values.is_empty() {
+            return Err(ConfigError::NoSymbols);
+        }
+        let (release, arch) = Self::header(text);
+        config.release = release.map(str::to_owned);
+        config.arch = match arch {
+            // One name for both word sizes.
+            Some("x86") if config.is_set("64BIT") => Some(Arch::X86_64),
+            Some("riscv" | "loongarch") if !config.is_set("64BIT") => None,
+            Some("riscv") => Some(Arch::Riscv64),
+            Some("loongarch") => Some(Arch::Loongarch64),
+            Some(name) => Arch::from_name(name),
+            None => None,
+        };
+        Ok(config)
+    }
+
+    fn set(&mut self, symbol: &str, value: Value, line: usize) {
+        if let Some(before) = self.values.insert(symbol.to_owned(), value) {
+            self.duplicates.push(Duplicate { symbol: symbol.to_owned(), line, before });
+        }
+    }
+
+    /// The release and the architecture that the comment at the top of a config names:
+    /// `# Linux/arm64 6.1.192 Kernel Configuration`.
+    pub fn header(text: &[u8]) -> (Option<&str>, Option<&str>) {
+        let lines = text.split(|byte| *byte == b'\n').take(8);
+        for line in lines.filter_map(|line| std::str::from_utf8(line).ok()) {
+            let Some(rest) = line.strip_prefix("# Linux/") else { continue };
+            let mut words = rest.split_ascii_whitespace();
+            let (arch, release) = (words.next(), words.next());
+            let release = release.filter(|text| KernelVersion::parse(text).is_some());
+            return (release, arch);
+        }
+        (None, None)
+    }
+
+    /// The value of `symbol` (without `CONFIG_`); None when the config does not mention it,
+    /// which to the kernel is the same as `n`.
+    pub fn get(&self, symbol: &str) -> Option<&Value> {
+        self.values.get(symbol)
+    }
+
+    /// `symbol` is `y`.
+    pub fn is_set(&self, symbol: &str) -> bool {
+        self.get(symbol) == Some(&Value::Yes)
+    }
+
+    /// Every symbol that is mentioned, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.values.iter().map(|(symbol, value)| (symbol.as_str(), value))
+    }
+
+    /// Symbols set more than once, in the order of the later settings.
+    pub fn duplicates(&self) -> &[Duplicate] {
+        &self.duplicates
+    }
+
+    /// Lines (from 1) that are neither a setting nor a comment; the kernel ignores them.
+    pub fn strange_lines(&self) -> &[usize] {
+        &self.strange_lines
+    }
+
+    /// The release in the header comment (`6.1.192`), without the local part.
+    pub fn release(&self) -> Option<&str> {
+        self.release.as_deref()
+    }
+
+    /// The version in the header comment.
+    pub fn version(&self) -> Option<KernelVersion> {
+        KernelVersion::parse(self.release()?)
+    }
+
+    /// The architecture in the header comment.
+    pub fn arch(&self) -> Option<Arch> {
+        self.arch
+    }
+}
+
+enum Line<'a> {
+    Nothing,
+    Strange,
+    Set(&'a str, Value),
+}
+
+fn setting(line: &str) -> Line<'_> {
+    if let Some(comment) = line.strip_prefix('#') {
+        // Other comments are no settings, whatever they look like.
+        let symbol = comment
+            .strip_prefix(" CONFIG_")
+            .and_then(|rest| rest.strip_suffix(" is not set"))
+            .filter(|symbol| is_symbol(symbol));
+        return symbol.map_or(Line::Nothing, |symbol| Line::Set(symbol, Value::No));
+    }
+    if line.is_empty() {
+        return Line::Nothing;
+    }
+    let parts = line.strip_prefix("CONFIG_").and_then(|rest| rest.split_once('='));
+    match parts {
+        Some((symbol, text)) if is_symbol(symbol) => match value(text) {
+            Some(value) => Line::Set(symbol, value),
+            None => Line::Strange,
+        },
+        _ => Line::Strange,
+    }
+}
+
+fn is_symbol(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn value(text: &str) -> Option<Value> {
+    Some(match text {
+        "y" => Value::Yes,
+        "m" => Value::Module,
+        "n" => Value::No,
+        _ => match text.strip_prefix('"') {
+            Some(quoted) => Value::Text(unescape(quoted.strip_suffix('"')?)),
+            None if is_number(text) => Value::Number(text.to_owned()),
+            None => return None,
+        },
+    })
+}
+
+fn is_number(text: &str) -> bool {
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (digits, hex) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, true),
+        None => (text, false),
+    };
+    let valid = |byte: u8| if hex { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() };
+    !digits.is_empty() && digits.bytes().all(valid)
+}
+
+/// `conf_read_simple`: a backslash makes the next character stand for itself.
+fn unescape(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut out = String::with_capacity(text.len());
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => out.extend(characters.next()),
+            other => out.push(other),
+        }
+    }
+    out
+}

@@ -1,0 +1,57 @@
+//! Flattened device trees behind a kernel: `cat Image.gz a.dtb b.dtb > Image.gz-dtb`.
+
+/// `FDT_MAGIC`, big-endian in the file.
+const MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
+/// `struct fdt_header` of version 17, in bytes.
+const HEADER: usize = 40;
+
+/// One device tree blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dtb {
+    /// Where it starts in the input, in bytes.
+    pub offset: usize,
+    /// `totalsize` of its header, in bytes.
+    pub size: usize,
+}
+
+/// The DTBs in `bytes` from `start` on, each a whole one by its header.
+pub(super) fn find(bytes: &[u8], start: usize) -> Vec<Dtb> {
+    let mut dtbs = Vec::new();
+    let mut position = start;
+    let finder = memchr::memmem::Finder::new(&MAGIC);
+    while let Some(hit) = bytes.get(position..).and_then(|rest| finder.find(rest)) {
+        let offset = position + hit;
+        match size(&bytes[offset..]) {
+            Some(size) => {
+                dtbs.push(Dtb { offset, size });
+                position = offset + size;
+            }
+            None => position = offset + MAGIC.len(),
+        }
+    }
+    dtbs
+}
+
+/// `totalsize` of the DTB that `bytes` start with, when every block its header names lies
+/// within it (`fdt_check_header` in `scripts/dtc/libfdt/fdt.c`) and it lies within `bytes`.
+fn size(bytes: &[u8]) -> Option<usize> {
+    let header = bytes.first_chunk::<HEADER>()?;
+    let field = |index: usize| -> usize {
+        let at = index * 4;
+        u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize
+    };
+    let total = field(1);
+    let (structure, strings, reserved) = (field(2), field(3), field(4));
+    let (version, compatible) = (field(5), field(6));
+    let (strings_size, structure_size) = (field(8), field(9));
+    let fits = |offset: usize, size: usize| {
+        (HEADER..=total).contains(&offset) && size <= total - offset
+    };
+    let sound = (HEADER..=bytes.len()).contains(&total)
+        && (16..=17).contains(&version)
+        && compatible <= version
+        && fits(strings, strings_size)
+        && fits(structure, if version == 17 { structure_size } else { 0 })
+        && fits(reserved, 0);
+    sound.then_some(total)
+}

@@ -1,0 +1,253 @@
+//! Kernel modules: what `.modinfo` says, and the order to load them in.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use goblin::container::Ctx;
+use goblin::elf::{Elf, SectionHeader};
+
+use crate::compression::{self, Format, decode_all};
+
+/// The most a compressed module may unpack to, in bytes.
+const MAX_MODULE: u64 = 512 << 20;
+
+/// A parameter of a module: `parm=` and `parmtype=` of `.modinfo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Its type (`bool`, `uint`, `string`, `array of int`…); empty when not told.
+    pub kind: String,
+    /// What it does; empty when not told.
+    pub description: String,
+}
+
+/// A `.ko` file's description of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Module {
+    /// Its name as the kernel knows it, with `_` for `-`.
+    pub name: String,
+    /// What must be the same in module and kernel: release, then build options.
+    pub vermagic: Option<String>,
+    /// Names of modules it needs, with `_` for `-`, in the file's order.
+    pub depends: Vec<String>,
+    /// Aliases (`pci:v*d*…`).
+    pub aliases: Vec<String>,
+    /// Soft dependencies as written: `post: vfio_iommu_type1`.
+    pub softdeps: Vec<String>,
+    /// Its parameters, by first mention.
+    pub parameters: Vec<Parameter>,
+}
+
+/// Why a module could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No ELF file, or a damaged one.
+    #[error("no kernel module: {0}")]
+    Elf(#[from] goblin::error::Error),
+    /// An ELF file without `.modinfo`.
+    #[error("no kernel module: an ELF file without a .modinfo section")]
+    NoModinfo,
+    /// Neither `.modinfo` nor the file name tell what it is called.
+    #[error("a kernel module without a name")]
+    NoName,
+    /// A compressed module that could not be unpacked.
+    #[error(transparent)]
+    Compression(#[from] compression::Error),
+    /// A module that is needed and is not there.
+    #[error("module {module} needs {dependency}, which is not among the modules given")]
+    Missing {
+        /// The module.
+        module: String,
+        /// What it needs.
+        dependency: String,
+    },
+    /// Modules that need each other.
+    #[error("modules that need each other: {}", .0.join(" → "))]
+    Cycle(Vec<String>),
+}
+
+/// A module's name as the kernel knows it: `vfio_pci` for `vfio-pci`.
+pub fn normalise(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+impl Module {
+    /// Read a `.ko`, plain or compressed with any of [`Format::ALL`]. `file_name` gives the name
+    /// when the module itself does not (before Linux 4.13): `vfio-pci.ko.xz`.
+    ///
+    /// # Errors
+    /// [`Error::Elf`], [`Error::NoModinfo`], [`Error::NoName`], [`Error::Compression`].
+    pub fn parse(bytes: &[u8], file_name: &str) -> Result<Self, Error> {
+        match Format::detect(bytes) {
+            Some(format) => {
+                let (plain, _) = decode_all(format, bytes, MAX_MODULE)?;
+                Self::from_elf(&plain, file_name)
+            }
+            None => Self::from_elf(bytes, file_name),
+        }
+    }
+
+    fn from_elf(bytes: &[u8], file_name: &str) -> Result<Self, Error> {
+        let mut module = Module::default();
+        for entry in modinfo(bytes)?.split(|byte| *byte == 0) {
+            let entry = String::from_utf8_lossy(entry);
+            if let Some((key, value)) = entry.split_once('=') {
+                module.take(key, value);
+            }
+        }
+        if module.name.is_empty() {
+            let file = file_name.rsplit('/').next().unwrap_or_default();
+            module.name = normalise(file.split(".ko").next().unwrap_or_default());
+        }
+        if module.name.is_empty() { Err(Error::NoName) } else { Ok(module) }
+    }
+
+    fn take(&mut self, key: &str, value: &str) {
+        match key {
+            "name" => self.name = normalise(value),
+            "vermagic" => self.vermagic = Some(value.to_owned()),
+            "depends" => {
+                let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+                self.depends.extend(names.map(normalise));
+            }
+            "alias" => self.aliases.push(value.to_owned()),
+            "softdep" => self.softdeps.push(value.to_owned()),
+            "parm" => {
+                if let Some((name, text)) = value.split_once(':') {
+                    self.parameter(name).description = text.to_owned();
+                }
+            }
+            "parmtype" => {
+                if let Some((name, text)) = value.split_once(':') {
+                    self.parameter(name).kind = text.to_owned();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn parameter(&mut self, name: &str) -> &mut Parameter {
+        let index = self.parameters.iter().position(|parameter| parameter.name == name);
+        let index = index.unwrap_or_else(|| {
+            self.parameters.push(Parameter { name: name.to_owned(), ..Parameter::default() });
+            self.parameters.len() - 1
+        });
+        &mut self.parameters[index]
+    }
+
+    /// It was built for exactly the kernel of this release (`6.1.192-android14-11`), by the
+    /// first word of its vermagic. False without a vermagic.
+    ///
+    /// A kernel with `MODVERSIONS` does not compare that word but the CRC of each symbol
+    /// (`same_magic` in `kernel/module/version.c`); see [`Module::has_modversions`].
+    pub fn vermagic_matches(&self, release: &str) -> bool {
+        let vermagic = self.vermagic.as_deref().unwrap_or_default();
+        vermagic.split(' ').next() == Some(release) && !release.is_empty()
+    }
+
+    /// It was built with `MODVERSIONS`: not the release decides whether it loads.
+    pub fn has_modversions(&self) -> bool {
+        let vermagic = self.vermagic.as_deref().unwrap_or_default();
+        vermagic.split(' ').any(|word| word == "modversions")
+    }
+}
+
+/// The bytes of the `.modinfo` section: `key=value` strings that end in NUL.
+fn modinfo(bytes: &[u8]) -> Result<&[u8], Error> {
+    let header = Elf::parse_header(bytes)?;
+    let context = Ctx::new(header.container()?, header.endianness()?);
+    let (offset, count) = (header.e_shoff as usize, header.e_shnum as usize);
+    let sections = SectionHeader::parse(bytes, offset, count, context)?;
+    let contents = |section: &SectionHeader| -> Option<&[u8]> {
+        let start = usize::try_from(section.sh_offset).ok()?;
+        let size = usize::try_from(section.sh_size).ok()?;
+        bytes.get(start..start.checked_add(size)?)
+    };
+    let names = sections.get(header.e_shstrndx as usize).and_then(contents);
+    let names = names.ok_or(Error::NoModinfo)?;
+    let is_modinfo = |section: &&SectionHeader| {
+        names.get(section.sh_name..).is_some_and(|name| name.starts_with(b".modinfo\0"))
+    };
+    sections.iter().find(is_modinfo).and_then(contents).ok_or(Error::NoModinfo)
+}
+
+/// The order to load `modules` in, as indices: each behind what it depends on, and as close to
+/// the order given as that allows.
+///
+/// Only what is given is ordered; a module that nothing depends on (`vfio_iommu_type1`, which
+/// `vfio` names as a soft dependency only) is loaded because it was given.
+///
+/// # Errors
+/// [`Error::Missing`] for a dependency that is not among them, [`Error::Cycle`].
+pub fn load_order(modules: &[Module]) -> Result<Vec<usize>, Error> {
+    load_order_with(modules, |_| false)
+}
+
+/// As [`load_order`], where `is_builtin` tells which modules (names with `_`) are part of the
+/// kernel and need no file.
+///
+/// # Errors
+/// As [`load_order`].
+pub fn load_order_with(
+    modules: &[Module],
+    is_builtin: impl Fn(&str) -> bool,
+) -> Result<Vec<usize>, Error> {
+    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    for (index, module) in modules.iter().enumerate() {
+        // Of two with one name the first is loaded, so the others wait for that one too.
+        by_name.entry(&module.name).or_insert(index);
+    }
+    let mut needs: Vec<Vec<usize>> = vec![Vec::new(); modules.len()];
+    let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); modules.len()];
+    for (index, module) in modules.iter().enumerate() {
+        for dependency in &module.depends {
+            match by_name.get(dependency.as_str()) {
+                Some(needed) => {
+                    needs[index].push(*needed);
+                    needed_by[*needed].push(index);
+                }
+                None if is_builtin(dependency) => {}
+                None => {
+                    let (module, dependency) = (module.name.clone(), dependency.clone());
+                    return Err(Error::Missing { module, dependency });
+                }
+            }
+        }
+    }
+
+    let mut open: Vec<usize> = needs.iter().map(Vec::len).collect();
+    let mut ready: BinaryHeap<Reverse<usize>> =
+        (0..modules.len()).filter(|index| open[*index] == 0).map(Reverse).collect();
+    let mut order = Vec::with_capacity(modules.len());
+    while let Some(Reverse(index)) = ready.pop() {
+        order.push(index);
+        for waiting in &needed_by[index] {
+            open[*waiting] -= 1;
+            if open[*waiting] == 0 {
+                ready.push(Reverse(*waiting));
+            }
+        }
+    }
+    match open.iter().position(|count| *count > 0) {
+        None => Ok(order),
+        Some(start) => Err(Error::Cycle(cycle(modules, &needs, &open, start))),
+    }
+}
+
+/// The names along one cycle, its first again at the end. `start` is a module that waits; each
+/// such one waits for another such one, so following them comes back somewhere.
+fn cycle(modules: &[Module], needs: &[Vec<usize>], open: &[usize], start: usize) -> Vec<String> {
+    let mut path = vec![start];
+    let mut at = start;
+    while let Some(next) = needs[at].iter().copied().find(|index| open[*index] > 0) {
+        let seen = path.iter().position(|index| *index == next);
+        path.push(next);
+        if let Some(first) = seen {
+            path.drain(..first);
+            break;
+        }
+        at = next;
+    }
+    path.into_iter().map(|index| modules[index].name.clone()).collect()
+}

@@ -1,0 +1,97 @@
+//! Why a patch is refused.
+
+use crate::image::{self, ImageKind};
+use crate::kernel::module;
+use crate::ramdisk;
+
+/// A patch, or its undoing, that cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No image of the set has a ramdisk.
+    #[error(
+        "no ramdisk to put the runtime into: give the image that has the ramdisk (init_boot.img for devices launched with Android 13 or later, boot.img before, or vendor_boot.img)"
+    )]
+    NoRamdisk,
+    /// Bootloaders take no command line from any of the images.
+    #[error(
+        "bootloaders take no kernel command line from init_boot, which is all there is: give boot.img or vendor_boot.img as well"
+    )]
+    NoCmdline,
+    /// Two images of one kind.
+    #[error("two {0} images in one set: give one of each kind")]
+    TwoOfAKind(ImageKind),
+    /// A legacy system-as-root device: the kernel never unpacks this ramdisk.
+    #[error(
+        "skip_initramfs on the command line: on this legacy system-as-root device the kernel does not unpack the ramdisk, so nothing in it can run"
+    )]
+    LegacySystemAsRoot,
+    /// The ramdisk has nothing to go on with after vfiorun.
+    #[error(
+        "the ramdisk has no {0}: the kernel would mount root= instead, and a program started before that has nothing to go on with"
+    )]
+    NoInit(String),
+    /// The kernel's config forbids what the patch needs.
+    #[error("the kernel has {symbol}: {reason}")]
+    Kernel {
+        /// The setting, as it stands in the config.
+        symbol: String,
+        /// What follows from it.
+        reason: &'static str,
+    },
+    /// A ramdisk in a format that no kernel unpacks.
+    #[error("the ramdisk is {0}, which the kernel does not unpack")]
+    Format(String),
+    /// The runtime is no program for this device.
+    #[error("the runtime {0}")]
+    Runtime(String),
+    /// This build carries no runtime for the architecture.
+    #[error(
+        "this vfioboot carries no vfiorun for {0}: give one with --runtime FILE (make dist builds it)"
+    )]
+    NoRuntime(&'static str),
+    /// A module that cannot be loaded on this kernel.
+    #[error("module {name}: {reason}")]
+    Module {
+        /// File name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The undo record is damaged, or another version's.
+    #[error("undo record: {0}")]
+    UndoRecord(String),
+    /// The images hold no undo record.
+    #[error("not patched by vfioboot: no image of the set carries an undo record")]
+    NotPatched,
+    /// An image was patched in a set, and its sibling holds the record.
+    #[error(
+        "{0} carries no undo record: it was patched as one of a set, give the image with the ramdisk as well"
+    )]
+    CarrierMissing(ImageKind),
+    /// An image of the patched set was not given.
+    #[error("the set was patched with {0}, which is missing: give it as well")]
+    SiblingMissing(ImageKind),
+    /// The patched image was changed afterwards.
+    #[error(
+        "{kind} was changed after it was patched: what can be restored is not the original (its SHA-256 differs)"
+    )]
+    Undo {
+        /// Which image.
+        kind: ImageKind,
+    },
+    /// Making the segment failed: a module of more than 4 GiB, or no memory.
+    #[error("packing the segment: {0}")]
+    Pack(std::io::Error),
+    /// Writing the boot file failed.
+    #[error("boot.toml: {0}")]
+    BootFile(String),
+    /// See [`image::Error`].
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    /// See [`ramdisk::Error`].
+    #[error(transparent)]
+    Ramdisk(#[from] ramdisk::Error),
+    /// See [`module::Error`].
+    #[error(transparent)]
+    LoadOrder(#[from] module::Error),
+}

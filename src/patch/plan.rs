@@ -1,0 +1,420 @@
+//! The plan: what a patch changes, where and why, as data; and the bytes to write.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::kernel_facts::KernelFacts;
+use super::runtime::Runtimes;
+use super::segment::{MODULE_DIR, Payload};
+use super::target::{self, Targets};
+use super::{Cmdline, Error, ImageUndo, UndoRecord, modules};
+use crate::bootfile::{BootFile, BootModule, DeviceSpec, RUNTIME};
+use crate::compression::Format;
+use crate::image::{
+    self, AvbFooter, Chunk, Edit, Header, Image, ImageKind, Output, Rebuilt, SectionName,
+    resize_fragment,
+};
+use crate::ramdisk::{self, AppendPoint};
+
+/// What to patch in.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    /// The devices to put on vfio-pci, in order.
+    pub devices: Vec<DeviceSpec>,
+    /// vfiorun for each architecture.
+    pub runtimes: Runtimes<'a>,
+    /// Modules to put into the ramdisk and load before binding: file name and bytes.
+    pub modules: Vec<(String, Cow<'a, [u8]>)>,
+    /// Words for the kernel command line, besides those that the audit recommends.
+    pub words: Vec<String>,
+    /// Milliseconds that PID 1 may take, see [`BootFile::deadline_ms`].
+    pub deadline_ms: u32,
+}
+
+/// A patch, computed and not yet written.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan<'a> {
+    /// What is changed.
+    pub edits: Vec<PlannedEdit>,
+    /// What may go wrong, for people.
+    pub warnings: Vec<String>,
+    /// The kernel that the plan is for, and what the audit says of it.
+    pub kernel: KernelFacts,
+    /// Words that the images cannot carry: the bootloader's configuration must.
+    pub words_for_bootloader: Vec<String>,
+    /// The images in the order they were given.
+    pub images: Vec<PlannedImage<'a>>,
+}
+
+/// One change.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedEdit {
+    /// Index of the image.
+    pub image: usize,
+    /// What is changed: `ramdisk`, `cmdline`, `avb_footer`, `id`.
+    pub what: &'static str,
+    /// Why it is.
+    pub why: String,
+    /// What stands there now.
+    pub before: String,
+    /// What will stand there.
+    pub after: String,
+}
+
+/// One image of the set.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedImage<'a> {
+    /// What kind of image it is.
+    pub kind: ImageKind,
+    /// Size of the file in bytes.
+    pub size_before: u64,
+    /// Size of the patched file in bytes; the same when nothing changes.
+    pub size_after: u64,
+    /// Bytes of the image proper, without padding to the partition, vbmeta and footer.
+    pub content_size: u64,
+    /// The patched file; None when the image stays as it is.
+    #[serde(skip)]
+    pub output: Option<Output<'a>>,
+}
+
+/// Compute a patch of unpatched images (see [`super::originals`]).
+///
+/// # Errors
+/// [`Error`], each with what to do about it.
+pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>, Error> {
+    let targets = target::choose(images)?;
+    let kernel = KernelFacts::gather(images);
+    let mut draft = Draft { edits: Vec::new(), warnings: kernel.warnings() };
+    let carrier = &images[targets.carrier];
+    let place = Place::find(carrier, &targets)?;
+    kernel.require(place.point.format)?;
+    refuse_legacy_sar(images)?;
+
+    let former = target::last_rdinit(images);
+    let init = former.as_ref().map_or("/init", |(_, value)| value).to_owned();
+    require_init(carrier, place.ramdisk, &init, &mut draft)?;
+    let line = former.map_or(targets.line, |(index, _)| Some(index));
+    let (words, words_for_bootloader) = words(line, &kernel, options, &mut draft);
+
+    let mut changed: Vec<Change<'a>> = Vec::new();
+    let segment_sections = |segment: Vec<u8>| place.grown(carrier, &targets, segment);
+    if let Some(index) = line {
+        let mut edit = images[index].edit().ok_or(Error::NoCmdline)?;
+        let mut cmdline = Cmdline::new(edit.header.cmdline());
+        let text = cmdline.display();
+        words.apply(&mut cmdline);
+        edit.header.set_cmdline(cmdline.as_bytes())?;
+        draft.edit(index, "cmdline", targets.reason, text, cmdline.display());
+        changed.push(Change { index, edit: Some(edit) });
+    }
+    if changed.first().is_none_or(|change| change.index != targets.carrier) {
+        changed.insert(0, Change { index: targets.carrier, edit: carrier.edit() });
+    }
+    // Records do not depend on the segment, which contains them.
+    let records = changed.iter().map(|change| {
+        let carries = change.index == targets.carrier;
+        let inserted = carries.then_some((place.section, place.at as u64));
+        let grown = if carries { segment_sections(vec![0]) } else { Ok(Vec::new()) };
+        Ok(ImageUndo::record(&images[change.index], &grown?, inserted))
+    });
+    let undo = UndoRecord::new(records.collect::<Result<_, Error>>()?);
+    let order = modules::load_order(&options.modules, &kernel)?;
+    let payload = Payload {
+        runtime: options.runtimes.choose(&kernel)?,
+        boot: boot_file(options, init, &order),
+        modules: order
+            .iter()
+            .map(|i| &options.modules[*i])
+            .map(|(n, b)| (&n[..], &b[..]))
+            .collect(),
+        undo,
+    };
+    let mut segment = payload.to_segment(&place.point)?;
+    draft.segment(&targets, &place, segment.len());
+
+    let mut planned: Vec<PlannedImage<'a>> = images.iter().map(PlannedImage::unchanged).collect();
+    for change in changed {
+        let image = &images[change.index];
+        let sections = match change.index == targets.carrier {
+            true => segment_sections(std::mem::take(&mut segment))?,
+            false => Vec::new(),
+        };
+        let index = change.index;
+        planned[index] = change.apply(image, sections, &mut draft)?;
+    }
+    let Draft { edits, warnings } = draft;
+    Ok(Plan { edits, warnings, kernel, words_for_bootloader, images: planned })
+}
+
+/// An image that will be rewritten; a bare ramdisk has no header to edit.
+struct Change<'a> {
+    index: usize,
+    edit: Option<Edit<'a>>,
+}
+
+impl<'a> Change<'a> {
+    fn apply(
+        self,
+        image: &Image<'a>,
+        sections: Vec<(SectionName, Vec<Chunk<'a>>)>,
+        draft: &mut Draft,
+    ) -> Result<PlannedImage<'a>, Error> {
+        let mut planned = PlannedImage::unchanged(image);
+        let Some(mut edit) = self.edit else {
+            let mut output = Output::default();
+            sections
+                .into_iter()
+                .flat_map(|(_, chunks)| chunks)
+                .for_each(|chunk| output.push(chunk));
+            planned.size_after = output.size();
+            planned.content_size = planned.size_after;
+            planned.output = Some(output);
+            return Ok(planned);
+        };
+        edit.sections = sections;
+        let rebuilt = image.rebuild(edit)?;
+        draft.consequences(self.index, image, &rebuilt);
+        planned.size_after = rebuilt.output.size();
+        planned.content_size = rebuilt.content_size;
+        planned.output = Some(rebuilt.output);
+        Ok(planned)
+    }
+}
+
+impl PlannedImage<'_> {
+    fn unchanged(image: &Image<'_>) -> Self {
+        let size = image.bytes().len() as u64;
+        let kind = image.kind();
+        PlannedImage { kind, size_before: size, size_after: size, content_size: size, output: None }
+    }
+}
+
+/// Where the segment goes.
+struct Place<'a> {
+    /// The section that grows.
+    section: SectionName,
+    /// Where in it, in bytes.
+    at: usize,
+    /// The ramdisk (of a vendor_boot: the fragment) that grows.
+    ramdisk: &'a [u8],
+    point: AppendPoint,
+}
+
+impl<'a> Place<'a> {
+    fn find(carrier: &Image<'a>, targets: &Targets) -> Result<Self, Error> {
+        let (section, start, ramdisk) = match targets.fragment {
+            None => {
+                let section = SectionName::Ramdisk;
+                (section, 0, carrier.section(section).ok_or(Error::NoRamdisk)?)
+            }
+            Some(index) => {
+                let fragments = carrier.fragments();
+                let fragment = fragments.get(index).ok_or(Error::NoRamdisk)?;
+                (SectionName::VendorRamdisk, fragment.offset, fragment.bytes)
+            }
+        };
+        let point = ramdisk::append_point(ramdisk)?;
+        Ok(Place { section, at: start + point.offset, ramdisk, point })
+    }
+
+    /// The sections with the segment in them.
+    fn grown(
+        &self,
+        carrier: &Image<'a>,
+        targets: &Targets,
+        segment: Vec<u8>,
+    ) -> Result<Vec<(SectionName, Vec<Chunk<'a>>)>, Error> {
+        let section = self.section;
+        let old = carrier.section(section).ok_or(Error::NoRamdisk)?;
+        let (head, tail) = old.split_at(self.at);
+        let fragment_size = self.ramdisk.len() + segment.len();
+        let mut chunks = vec![Chunk::borrowed(head), Chunk::owned(segment), Chunk::borrowed(tail)];
+        chunks.retain(|chunk| !chunk.is_empty());
+        let mut sections = vec![(section, chunks)];
+        let table = carrier.header().and_then(Header::ramdisk_table);
+        if let (Some(index), Some((_, entry_size))) = (targets.fragment, table) {
+            let old = carrier.section(SectionName::VendorRamdiskTable).unwrap_or_default();
+            let table = u32::try_from(fragment_size)
+                .ok()
+                .and_then(|size| resize_fragment(old, entry_size, index, size))
+                .ok_or(image::Error::SectionTooLarge { section, size: fragment_size as u64 })?;
+            sections.push((SectionName::VendorRamdiskTable, vec![Chunk::owned(table)]));
+        }
+        Ok(sections)
+    }
+}
+
+fn refuse_legacy_sar(images: &[Image<'_>]) -> Result<(), Error> {
+    let lines = images.iter().filter_map(Image::header).map(|h| Cmdline::new(h.cmdline()));
+    match lines.into_iter().any(|line| line.has_word("skip_initramfs")) {
+        true => Err(Error::LegacySystemAsRoot),
+        false => Ok(()),
+    }
+}
+
+/// PID 1 must have something to execute when it is done.
+fn require_init(
+    carrier: &Image<'_>,
+    ramdisk_bytes: &[u8],
+    init: &str,
+    draft: &mut Draft,
+) -> Result<(), Error> {
+    if ramdisk::has_entry(ramdisk_bytes, init.as_bytes())? {
+        return Ok(());
+    }
+    let whole =
+        carrier.kind() == ImageKind::Boot && carrier.header().is_some_and(|h| h.version() < 3);
+    if whole || carrier.kind() == ImageKind::InitBoot {
+        return Err(Error::NoInit(init.to_owned()));
+    }
+    draft.warnings.push(format!(
+        "this ramdisk has no {init}: the device does not boot unless another ramdisk, loaded with it, has one"
+    ));
+    Ok(())
+}
+
+/// Words for the command line.
+struct Words {
+    add: Vec<String>,
+    ids: Option<String>,
+}
+
+impl Words {
+    fn apply(&self, line: &mut Cmdline) {
+        let rdinit = format!("rdinit={RUNTIME}");
+        match line.value("rdinit").is_some() {
+            true => line.set("rdinit", RUNTIME),
+            // In front, because the kernel forgets the arguments for init that stand before
+            // `rdinit=` (`rdinit_setup` in init/main.c).
+            false => line.prepend(&rdinit),
+        }
+        if let Some(ids) = &self.ids {
+            let old =
+                line.value("vfio-pci.ids").map(|old| String::from_utf8_lossy(old).into_owned());
+            // The last one wins, so what is there already goes into ours.
+            line.set("vfio-pci.ids", &merge_ids(old.as_deref(), ids));
+        }
+        self.add.iter().for_each(|word| line.add(word));
+    }
+}
+
+fn merge_ids(old: Option<&str>, new: &str) -> String {
+    let mut ids: Vec<&str> = old.into_iter().flat_map(|ids| ids.split(',')).collect();
+    for id in new.split(',') {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    ids.join(",")
+}
+
+/// The words for the image, and those that no image can carry.
+fn words(
+    line: Option<usize>,
+    kernel: &KernelFacts,
+    options: &Options<'_>,
+    draft: &mut Draft,
+) -> (Words, Vec<String>) {
+    let mut add: Vec<String> = kernel.recommended_words();
+    add.extend(options.words.iter().cloned());
+    let ids: Vec<String> = options
+        .devices
+        .iter()
+        .filter(|device| matches!(device, DeviceSpec::Id { .. }))
+        .map(DeviceSpec::to_string)
+        .collect();
+    // A module would get them through libmodprobe only, not from here.
+    let ids = (kernel.vfio_pci_built_in() && !ids.is_empty()).then(|| ids.join(","));
+    let words = Words { add, ids };
+    let mut outside = Vec::new();
+    if line.is_none() {
+        let mut line = Cmdline::new(Vec::new());
+        words.apply(&mut line);
+        outside.push(line.display());
+        draft.warnings.push(format!(
+            "no image of the set has a command line: add this to your bootloader's: {}",
+            line.display()
+        ));
+    }
+    (words, outside)
+}
+
+fn boot_file(options: &Options<'_>, init: String, order: &[usize]) -> BootFile {
+    let module = |i: &usize| BootModule {
+        path: format!("{MODULE_DIR}/{}", options.modules[*i].0),
+        params: String::new(),
+    };
+    BootFile {
+        version: BootFile::VERSION,
+        init,
+        deadline_ms: options.deadline_ms,
+        devices: options.devices.iter().map(DeviceSpec::to_string).collect(),
+        modules: order.iter().map(module).collect(),
+    }
+}
+
+struct Draft {
+    edits: Vec<PlannedEdit>,
+    warnings: Vec<String>,
+}
+
+impl Draft {
+    fn edit(&mut self, image: usize, what: &'static str, why: &str, before: String, after: String) {
+        self.edits.push(PlannedEdit { image, what, why: why.to_owned(), before, after });
+    }
+
+    fn segment(&mut self, targets: &Targets, place: &Place<'_>, size: usize) {
+        let packed = place.point.format.map_or("raw cpio", Format::name);
+        let old = place.ramdisk.len();
+        let name = match targets.fragment {
+            Some(index) => format!("vendor ramdisk fragment {index}"),
+            None => "ramdisk".to_owned(),
+        };
+        self.edit(
+            targets.carrier,
+            "ramdisk",
+            "the kernel unpacks it behind the original, which stays byte-identical, and starts \
+             /vfioboot/init from it; that rebinds the devices and executes the original init",
+            format!("{name}, {old} bytes"),
+            format!("the same and a {packed} segment of {size} bytes with /vfioboot/{{init,boot.toml,undo}}"),
+        );
+    }
+
+    /// What follows from the change of an image: AVB, the id, its size.
+    fn consequences(&mut self, index: usize, image: &Image<'_>, rebuilt: &Rebuilt<'_>) {
+        let ids = (image.header().and_then(Header::id), rebuilt.header.id());
+        if let (Some(before), Some(after)) = ids
+            && before != after
+        {
+            let why = "SHA-1 over the sections, computed as AOSP's mkbootimg does";
+            let (before, after) = (hex::encode(&before[..20]), hex::encode(&after[..20]));
+            self.edit(index, "id", why, before, after);
+        }
+        if let (Some(before), Some(after)) = (image.avb(), &rebuilt.avb) {
+            self.edit(
+                index,
+                "avb_footer",
+                "preserve: the vbmeta blob stays byte-identical, the footer points to its new place",
+                footer_text(before),
+                footer_text(after),
+            );
+            self.warnings.push(format!(
+                "{}: the digest in its AVB descriptor no longer matches: an unlocked (orange) device boots it, a locked one does not",
+                image.kind()
+            ));
+        }
+        let grown = rebuilt.output.size().saturating_sub(image.bytes().len() as u64);
+        if grown > 0 && rebuilt.avb.is_none() {
+            self.warnings.push(format!(
+                "{}: the file grows by {grown} bytes to {}: its partition must be that large",
+                image.kind(),
+                rebuilt.output.size()
+            ));
+        }
+    }
+}
+
+fn footer_text(footer: &AvbFooter) -> String {
+    format!("image {} bytes, vbmeta at {}", footer.original_image_size, footer.vbmeta_offset)
+}

@@ -1,0 +1,66 @@
+//! The vfiorun executable that goes into the ramdisk.
+
+use goblin::elf::header::{EM_AARCH64, EM_X86_64};
+use goblin::elf::program_header::PT_INTERP;
+
+use super::Error;
+use super::kernel_facts::KernelFacts;
+use crate::kernel::Arch;
+
+include!(concat!(env!("OUT_DIR"), "/runtime.rs"));
+
+/// vfiorun for each architecture, or one that the user gave.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Runtimes<'a> {
+    given: Option<&'a [u8]>,
+    aarch64: Option<&'a [u8]>,
+    x86_64: Option<&'a [u8]>,
+}
+
+impl<'a> Runtimes<'a> {
+    /// What this build carries.
+    pub fn built_in() -> Self {
+        Runtimes { given: None, aarch64: AARCH64, x86_64: X86_64 }
+    }
+
+    /// This executable, for whatever it was built for.
+    pub fn given(executable: &'a [u8]) -> Self {
+        Runtimes { given: Some(executable), ..Self::default() }
+    }
+
+    /// The executable for the kernel of the set; for arm64 when there is none.
+    ///
+    /// # Errors
+    /// [`Error::NoRuntime`], and [`Error::Runtime`] for an executable that cannot run there.
+    pub(super) fn choose(&self, kernel: &KernelFacts) -> Result<&'a [u8], Error> {
+        let (name, built_in, machine) = match kernel.arch {
+            None | Some(Arch::Arm64) => ("aarch64", self.aarch64, EM_AARCH64),
+            Some(Arch::X86_64) => ("x86_64", self.x86_64, EM_X86_64),
+            Some(_) => {
+                let symbol = "a 32-bit or unknown architecture".to_owned();
+                let reason = "vfiorun runs on arm64 and x86_64";
+                return Err(Error::Kernel { symbol, reason });
+            }
+        };
+        let executable = self.given.or(built_in).ok_or(Error::NoRuntime(name))?;
+        // Without a kernel to compare with, a given executable decides by itself.
+        let machine = kernel.arch.map(|_| machine);
+        check(executable, machine, name)?;
+        Ok(executable)
+    }
+}
+
+/// PID 1 starts before any shared library is there.
+fn check(executable: &[u8], machine: Option<u16>, name: &str) -> Result<(), Error> {
+    let elf = goblin::elf::Elf::parse(executable)
+        .map_err(|error| Error::Runtime(format!("is no ELF executable: {error}")))?;
+    if machine.is_some_and(|machine| elf.header.e_machine != machine) {
+        let found = goblin::elf::header::machine_to_str(elf.header.e_machine);
+        return Err(Error::Runtime(format!("is built for {found}, the kernel is {name}")));
+    }
+    if elf.program_headers.iter().any(|header| header.p_type == PT_INTERP) {
+        let message = "is dynamically linked: PID 1 needs a static executable";
+        return Err(Error::Runtime(message.to_owned()));
+    }
+    Ok(())
+}

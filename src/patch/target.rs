@@ -1,0 +1,81 @@
+//! Which of several images gets what: one carries the segment, one the command line.
+
+use super::{Cmdline, Error};
+use crate::image::{FragmentType, Image, ImageKind, SectionName};
+
+/// The places that a patch changes in a set of images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targets {
+    /// Index of the image whose ramdisk gets the segment.
+    pub carrier: usize,
+    /// Index of the fragment, where the carrier is a vendor_boot.
+    pub fragment: Option<usize>,
+    /// Index of the image whose command line field gets the words; None for a bare ramdisk,
+    /// where the words are for the user's bootloader configuration.
+    pub line: Option<usize>,
+    /// Why these.
+    pub reason: &'static str,
+}
+
+/// Choose. The generic ramdisk comes last in memory and is loaded on every boot, so it carries
+/// the segment where there is one. The words go where bootloaders read them, into the image
+/// that is changed anyway if that is such a one.
+///
+/// # Errors
+/// [`Error::TwoOfAKind`], [`Error::NoRamdisk`], [`Error::NoCmdline`].
+pub fn choose(images: &[Image<'_>]) -> Result<Targets, Error> {
+    for (i, image) in images.iter().enumerate() {
+        if images[..i].iter().any(|other| other.kind() == image.kind()) {
+            return Err(Error::TwoOfAKind(image.kind()));
+        }
+    }
+    let find = |kind| images.iter().position(|image| image.kind() == kind);
+    let with_ramdisk =
+        |kind| find(kind).filter(|i: &usize| images[*i].section(SectionName::Ramdisk).is_some());
+    let boot = find(ImageKind::Boot);
+    let vendor_boot = find(ImageKind::VendorBoot);
+    if let Some(carrier) = with_ramdisk(ImageKind::InitBoot) {
+        // Two partitions change either way; the kernel's own stays as it is signed.
+        let line = vendor_boot.or(boot).ok_or(Error::NoCmdline)?;
+        let reason = "init_boot holds the generic ramdisk; bootloaders take the command line \
+                      from vendor_boot and boot, not from init_boot";
+        return Ok(Targets { carrier, fragment: None, line: Some(line), reason });
+    }
+    if let Some(carrier) = with_ramdisk(ImageKind::Boot) {
+        let reason = "boot holds the ramdisk and a command line that bootloaders read";
+        return Ok(Targets { carrier, fragment: None, line: Some(carrier), reason });
+    }
+    if let Some(carrier) = with_ramdisk(ImageKind::Ramdisk) {
+        let reason = "a bare ramdisk has no command line: the bootloader's configuration has it";
+        return Ok(Targets { carrier, fragment: None, line: vendor_boot.or(boot), reason });
+    }
+    if let Some(carrier) = vendor_boot
+        && let Some(fragment) = fragment(&images[carrier])
+    {
+        let reason = "vendor_boot holds the only ramdisk of the set, and a command line that \
+                      bootloaders read";
+        return Ok(Targets { carrier, fragment: Some(fragment), line: Some(carrier), reason });
+    }
+    Err(Error::NoRamdisk)
+}
+
+/// The last fragment that a normal boot loads.
+fn fragment(image: &Image<'_>) -> Option<usize> {
+    let fragments = image.fragments();
+    fragments.iter().rposition(|fragment| {
+        let normal = matches!(fragment.kind, FragmentType::None | FragmentType::Platform);
+        normal && !fragment.bytes.is_empty()
+    })
+}
+
+/// The image whose line has the last `rdinit=`, in the order in which bootloaders join the
+/// lines: vendor_boot, then boot.
+pub fn last_rdinit(images: &[Image<'_>]) -> Option<(usize, String)> {
+    let order = [ImageKind::Boot, ImageKind::VendorBoot];
+    order.into_iter().find_map(|kind| {
+        let index = images.iter().position(|image| image.kind() == kind)?;
+        let line = Cmdline::new(images[index].header()?.cmdline());
+        let value = line.value("rdinit")?;
+        Some((index, String::from_utf8_lossy(value).into_owned()))
+    })
+}

@@ -1,0 +1,254 @@
+//! The undo record: what `unpatch` needs, beyond the patched image itself, to give back the
+//! original byte for byte. JSON at `vfioboot/undo` in the appended segment.
+
+use serde::{Deserialize, Serialize};
+
+use sha2::{Digest, Sha256};
+
+use super::Error;
+use crate::image::layout::{Placed, place};
+use crate::image::{Chunk, Header, Image, ImageKind, Output, RegionKind, SectionName};
+
+/// Format of the record; readers refuse any other.
+const FORMAT: u32 = 1;
+
+/// What the patched set of images was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UndoRecord {
+    format: u32,
+    /// Name and version of the program that patched.
+    pub tool: String,
+    /// One for each image that was changed; the first is the one that carries the record.
+    pub images: Vec<ImageUndo>,
+}
+
+/// How to make one original image from its patched form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageUndo {
+    /// What kind of image it is; a set has one of each at most.
+    pub kind: ImageKind,
+    /// Size of the original file in bytes.
+    size: u64,
+    /// SHA-256 of the original file.
+    #[serde(with = "hex::serde")]
+    sha256: [u8; 32],
+    /// The original header; empty for a bare payload.
+    #[serde(with = "hex::serde")]
+    header: Vec<u8>,
+    /// The section that grew and where in it the segment was put.
+    inserted: Option<(SectionName, u64)>,
+    /// Sections whose bytes were replaced: the vendor ramdisk table.
+    replaced: Vec<(SectionName, Bytes)>,
+    /// Bytes that were not zero and gave way: offset in the original, bytes.
+    displaced: Vec<(u64, Bytes)>,
+    /// What stood behind the sections, in order.
+    tail: Vec<Tail>,
+}
+
+/// Bytes, in hex.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Bytes(#[serde(with = "hex::serde")] Vec<u8>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Tail {
+    /// This many zero bytes.
+    Zeros(u64),
+    /// This many bytes, which stand behind the sections of the patched image too.
+    Trailing(u64),
+    /// The vbmeta blob, which the patched image has too.
+    Vbmeta,
+    /// These bytes.
+    Literal(Bytes),
+}
+
+impl UndoRecord {
+    /// A record for `images`.
+    pub fn new(images: Vec<ImageUndo>) -> Self {
+        let tool = format!("vfioboot {}", env!("CARGO_PKG_VERSION"));
+        UndoRecord { format: FORMAT, tool, images }
+    }
+
+    /// The record's bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes =
+            serde_json::to_vec(self).map_err(|error| Error::UndoRecord(error.to_string()))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Read a record.
+    ///
+    /// # Errors
+    /// [`Error::UndoRecord`] for anything that this version did not write.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let wrong = |error: serde_json::Error| Error::UndoRecord(error.to_string());
+        let Format { format } = serde_json::from_slice(bytes).map_err(wrong)?;
+        if format != FORMAT {
+            let message = format!("its format is {format}, this vfioboot reads {FORMAT}");
+            return Err(Error::UndoRecord(message));
+        }
+        serde_json::from_slice(bytes).map_err(wrong)
+    }
+
+    /// The part for an image of this kind.
+    pub fn image(&self, kind: ImageKind) -> Option<&ImageUndo> {
+        self.images.iter().find(|image| image.kind == kind)
+    }
+}
+
+impl ImageUndo {
+    /// Record what replacing `sections` is about to take away from `image`. `inserted` names the
+    /// section that only grows, and where; its other bytes are not recorded.
+    pub fn record(
+        image: &Image<'_>,
+        sections: &[(SectionName, Vec<Chunk<'_>>)],
+        inserted: Option<(SectionName, u64)>,
+    ) -> Self {
+        let old = |name| image.section(name).unwrap_or_default();
+        let grows = |name| inserted.is_some_and(|(section, _)| section == name);
+        let replaced = sections.iter().filter(|(name, _)| !grows(*name));
+        let replaced = replaced.map(|(name, _)| (*name, Bytes(old(*name).to_vec()))).collect();
+        let resized = |name| {
+            let new = sections.iter().find(|(section, _)| *section == name);
+            new.is_some_and(|(_, chunks)| {
+                chunks.iter().map(Chunk::len).sum::<u64>() != old(name).len() as u64
+            })
+        };
+        let mut displaced = Vec::new();
+        let mut tail = Vec::new();
+        if let Some(header) = image.header() {
+            let (placed, _) = place(header, image.bytes().len());
+            for section in placed.iter().filter(|placed| resized(placed.section)) {
+                let padding = padding_of(image.bytes(), section);
+                if padding.iter().any(|byte| *byte != 0) {
+                    let offset = section.offset + section.size;
+                    displaced.push((offset as u64, Bytes(padding.to_vec())));
+                }
+            }
+            let start = end_of_sections(header, &placed, image.bytes().len());
+            for region in image.regions().iter().filter(|region| region.offset >= start) {
+                let bytes = image.region_bytes(region);
+                let zeros = bytes.iter().all(|byte| *byte == 0);
+                tail.push(match region.kind {
+                    RegionKind::Trailing => Tail::Trailing(region.size as u64),
+                    RegionKind::Vbmeta => Tail::Vbmeta,
+                    _ if zeros => Tail::Zeros(region.size as u64),
+                    _ => Tail::Literal(Bytes(bytes.to_vec())),
+                });
+            }
+        }
+        ImageUndo {
+            kind: image.kind(),
+            size: image.bytes().len() as u64,
+            sha256: Sha256::digest(image.bytes()).into(),
+            header: image.header().map(Header::to_bytes).unwrap_or_default(),
+            inserted,
+            replaced,
+            displaced,
+            tail,
+        }
+    }
+
+    /// The original of `patched`, checked against the recorded SHA-256.
+    ///
+    /// # Errors
+    /// [`Error::Undo`] when the patched image was changed since, so that the original cannot be
+    /// had.
+    pub fn restore<'a>(&self, patched: &Image<'a>) -> Result<Output<'a>, Error> {
+        let output = self.assemble(patched).ok_or(Error::Undo { kind: self.kind })?;
+        if output.size() != self.size || output.sha256() != self.sha256 {
+            return Err(Error::Undo { kind: self.kind });
+        }
+        Ok(output)
+    }
+
+    /// None when the patched image lacks something that it must have.
+    fn assemble<'a>(&self, patched: &Image<'a>) -> Option<Output<'a>> {
+        let mut output = Output::default();
+        let Some(patched_header) = patched.header() else {
+            let (section, _) = self.inserted?;
+            self.section(patched, section, self.size, &mut output)?;
+            return Some(output);
+        };
+        let header = Header::parse(&self.header).ok()?;
+        let (placed, _) = place(&header, usize::try_from(self.size).ok()?);
+        let (patched_placed, _) = place(patched_header, patched.bytes().len());
+        output.push(Chunk::owned(self.header.clone()));
+        let first = end_of_sections(&header, &[], usize::try_from(self.size).ok()?);
+        output.push(Chunk::borrowed(patched.bytes().get(header.size()..first)?));
+        for section in &placed {
+            let gap = (section.offset as u64).checked_sub(output.size())?;
+            output.push(Chunk::Zeros(gap));
+            self.section(patched, section.section, section.size as u64, &mut output)?;
+            let now = patched_placed.iter().find(|now| now.section == section.section)?;
+            let end = (section.offset + section.size) as u64;
+            let displaced = self.displaced.iter().find(|(offset, _)| *offset == end);
+            output.push(match displaced {
+                Some((_, bytes)) => Chunk::owned(bytes.0.clone()),
+                None if now.size == section.size => {
+                    Chunk::borrowed(padding_of(patched.bytes(), now).get(..section.padding)?)
+                }
+                None => Chunk::Zeros(section.padding as u64),
+            });
+        }
+        let mut end = end_of_sections(patched_header, &patched_placed, patched.bytes().len());
+        for tail in &self.tail {
+            output.push(match tail {
+                Tail::Zeros(count) => Chunk::Zeros(*count),
+                Tail::Literal(bytes) => Chunk::owned(bytes.0.clone()),
+                Tail::Vbmeta => {
+                    Chunk::borrowed(patched.bytes().get(patched.avb()?.vbmeta_range())?)
+                }
+                Tail::Trailing(count) => {
+                    let start = end;
+                    end = start.checked_add(usize::try_from(*count).ok()?)?;
+                    Chunk::borrowed(patched.bytes().get(start..end)?)
+                }
+            });
+        }
+        Some(output)
+    }
+
+    /// The original bytes of a section, `size` of them.
+    fn section<'a>(
+        &self,
+        patched: &Image<'a>,
+        name: SectionName,
+        size: u64,
+        output: &mut Output<'a>,
+    ) -> Option<()> {
+        if let Some((_, bytes)) = self.replaced.iter().find(|(section, _)| *section == name) {
+            output.push(Chunk::owned(bytes.0.clone()));
+            return Some(());
+        }
+        let now = patched.section(name)?;
+        let at = self.inserted.filter(|(section, _)| *section == name);
+        let Some((_, at)) = at else {
+            output.push(Chunk::borrowed(now));
+            return Some(());
+        };
+        let at = usize::try_from(at).ok()?;
+        let inserted = now.len().checked_sub(usize::try_from(size).ok()?)?;
+        output.push(Chunk::borrowed(now.get(..at)?));
+        output.push(Chunk::borrowed(now.get(at.checked_add(inserted)?..)?));
+        Some(())
+    }
+}
+
+fn padding_of<'a>(bytes: &'a [u8], placed: &Placed) -> &'a [u8] {
+    let end = placed.offset + placed.size;
+    &bytes[end..end + placed.padding]
+}
+
+/// Where what no section claims begins.
+fn end_of_sections(header: &Header, placed: &[Placed], file_size: usize) -> usize {
+    let page = header.page_size().max(1) as usize;
+    let first = || header.size().next_multiple_of(page).min(file_size);
+    placed.last().map_or_else(first, |last| last.offset + last.size + last.padding)
+}
