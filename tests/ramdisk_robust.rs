@@ -93,8 +93,6 @@ fn assert_listed_and_refused(bomb: &[u8], what: &str) {
     assert!(unpacked >= 1 << 30, "{what}: {unpacked}");
     let error = Ramdisk::parse(bomb, SMALL).unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "{what}: {error}");
-    let error = edit::remove(bomb, b"zeros", false, LARGE).unwrap_err();
-    assert!(!error.to_string().is_empty(), "{what}");
     eprintln!("{what}: {} bytes, {:?}", bomb.len(), started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(120), "{what}");
 }
@@ -104,7 +102,11 @@ fn a_gibibyte_of_zeros_in_gzip() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
     encoder.write_all(&file_header(1 << 30)).unwrap();
     compress_zeros(&mut encoder, 1024);
-    assert_listed_and_refused(&encoder.finish().unwrap(), "gzip");
+    let bomb = encoder.finish().unwrap();
+    assert_listed_and_refused(&bomb, "gzip");
+    // To rewrite it, it would have to be held.
+    let error = edit::remove(&bomb, b"zeros", false, LARGE).unwrap_err();
+    assert!(matches!(error, Error::Compressed { .. }), "{error}");
 }
 
 #[test]

@@ -82,8 +82,7 @@ fn symbols(profile: &Profile, rule: &Rule, groups: &[Vec<String>], facts: &Facts
         })
         .collect();
     let single = groups.len() == 1;
-    let (verdict, reason) =
-        combine(judged, &[Verdict::Pass, Verdict::Unknown, Verdict::Fail]);
+    let (verdict, reason) = combine(judged, &[Verdict::Pass, Verdict::Unknown, Verdict::Fail]);
     match verdict {
         Verdict::Fail if rule.vendor_module && facts.is_gki() => {
             (Verdict::Unknown, format!("{reason}; on a GKI kernel it may be a vendor module"))

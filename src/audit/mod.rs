@@ -16,7 +16,9 @@ pub use profile::{Condition, Profile, ProfileError, Rule, When};
 pub use words::{Word, recommended_words};
 
 /// How much a rule matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Without it passthrough does not work.

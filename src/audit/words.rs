@@ -104,9 +104,8 @@ pub(super) fn parameter(facts: &Facts, name: &str) -> Setting {
     let builtin_value = builtin
         .as_ref()
         .and_then(|(line, from)| last_value(line, name).map(|value| (value, from.clone())));
-    let given_value = given
-        .and_then(|line| last_value(line, name))
-        .map(|value| (value, Provenance::Cmdline));
+    let given_value =
+        given.and_then(|line| last_value(line, name)).map(|value| (value, Provenance::Cmdline));
     let values: Vec<_> = builtin_value.into_iter().chain(given_value).collect();
     match values.is_empty() {
         true => Setting::Absent(match (given, builtin) {

@@ -44,9 +44,8 @@ fn size(bytes: &[u8]) -> Option<usize> {
     let (structure, strings, reserved) = (field(2), field(3), field(4));
     let (version, compatible) = (field(5), field(6));
     let (strings_size, structure_size) = (field(8), field(9));
-    let fits = |offset: usize, size: usize| {
-        (HEADER..=total).contains(&offset) && size <= total - offset
-    };
+    let fits =
+        |offset: usize, size: usize| (HEADER..=total).contains(&offset) && size <= total - offset;
     let sound = (HEADER..=bytes.len()).contains(&total)
         && (16..=17).contains(&version)
         && compatible <= version
