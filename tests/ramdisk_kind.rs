@@ -1,5 +1,7 @@
 //! What sort of ramdisk it is, and files out of it.
 
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
 mod ramdisk_common;
 
 use std::fs;
@@ -19,7 +21,8 @@ fn kinds(names: &[&str], init: Option<&[u8]>) -> Kinds {
 #[test]
 fn kinds_by_their_names() {
     use RamdiskKind::*;
-    let cases: [(&[&str], &[(RamdiskKind, &str)]); 14] = [
+    type Case<'c> = (&'c [&'c str], &'c [(RamdiskKind, &'c str)]);
+    let cases: [Case<'_>; 14] = [
         (&[], &[(Empty, "no entries")]),
         (&["."], &[(Empty, "no entries")]),
         (&["init", "init.rc", "sepolicy"], &[(RootfsLegacy, "init.rc")]),

@@ -68,6 +68,16 @@ fn warn(found: &Ramdisk<'_>, name: &str) {
             segment.range.start
         );
     }
+    let foreign = |segment: &&vfioboot::ramdisk::Segment<'_>| {
+        segment.compression.is_some_and(|format| format.rd_symbol().is_none())
+    };
+    if let Some(segment) = found.segments.iter().find(foreign) {
+        anstream::eprintln!(
+            "vfioboot: {name}: no kernel unpacks the segment at offset {:#x}: lz4 frame format, \
+             expected lz4_legacy (lz4 -l)",
+            segment.range.start
+        );
+    }
     if let Some(trailing) = &found.trailing {
         anstream::eprintln!(
             "vfioboot: {name}: offset {:#x}, {} bytes to the end: {}",
