@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use serde_json::json;
+use vfioboot::audit::Outcome;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
 use vfioboot::image::{Image, Output};
 use vfioboot::patch::{self, Options, Plan, Runtimes};
@@ -148,8 +149,17 @@ fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) {
             anstream::println!("    {GOOD}+{GOOD:#} {}", edit.after);
         }
     }
-    if let Some(version) = &plan.kernel.version {
-        anstream::println!("{HEAD}kernel{HEAD:#} {version}");
+    if let Some(outcome) = plan.kernel.audit {
+        let version = plan.kernel.version.as_deref().unwrap_or("of unknown version");
+        let (style, text) = match outcome {
+            Outcome::Pass => (GOOD, "it can do passthrough"),
+            Outcome::Fail => (BAD, "it cannot do passthrough"),
+            Outcome::Inconclusive => (NOTE, "whether it can do passthrough is not certain"),
+        };
+        let check = "vfioboot check tells more";
+        anstream::println!(
+            "{HEAD}kernel{HEAD:#} {version}: {style}{text}{style:#} {DIM}({check}){DIM:#}"
+        );
     }
     for warning in &plan.warnings {
         anstream::println!("{NOTE}note:{NOTE:#} {warning}");

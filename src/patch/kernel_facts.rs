@@ -2,26 +2,45 @@
 
 use serde::Serialize;
 
-use super::Error;
+use super::{Cmdline, Error};
+use crate::audit::{self, Built, Facts, Level, Profile, Report, Verdict};
 use crate::compression::Format;
-use crate::image::{Image, SectionName};
-use crate::kernel::{Arch, Kernel, KernelConfig, Module};
+use crate::image::{Header, Image, ImageKind, SectionName};
+use crate::kernel::{Arch, Kernel, Module, Scan};
 
-/// The kernel as far as the images show it.
+/// The kernel as far as the images show it, and what the audit says of it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct KernelFacts {
     /// Its release, `6.1.192-android14`; without the local part when only the config told it.
     pub version: Option<String>,
     /// The architecture.
     pub arch: Option<Arch>,
+    /// The outcome of the passthrough audit; None without a readable kernel.
+    pub audit: Option<audit::Outcome>,
+    /// The rules that decide and failed.
+    pub failed: Vec<FailedRule>,
     /// Whether `version` is the whole release.
     #[serde(skip)]
     release_is_whole: bool,
-    /// The embedded config.
     #[serde(skip)]
-    config: Option<KernelConfig>,
+    facts: Facts,
+    #[serde(skip)]
+    words: Vec<audit::Word>,
     #[serde(skip)]
     seen: Seen,
+}
+
+/// A rule of the audit that the kernel does not satisfy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailedRule {
+    /// Its stable id.
+    pub id: String,
+    /// What is asked for.
+    pub title: String,
+    /// Why it failed.
+    pub reason: String,
+    /// What to do.
+    pub fix: String,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -34,29 +53,45 @@ enum Seen {
 }
 
 impl KernelFacts {
-    /// Read the kernel of the set, if there is one. A kernel that cannot be read is no error:
-    /// the patch does not touch it.
-    pub(super) fn gather(images: &[Image<'_>]) -> Self {
+    /// Read the kernel of the set, if there is one, and audit it with `modules` at hand. A
+    /// kernel that cannot be read is no error: the patch does not touch it.
+    pub(super) fn gather(images: &[Image<'_>], modules: Vec<Module>) -> Self {
         let Some(bytes) = images.iter().find_map(|image| image.section(SectionName::Kernel)) else {
             return Self::default();
         };
         let scanned = Kernel::parse(bytes).and_then(|kernel| Ok((kernel.arch(), kernel.scan()?)));
-        let (arch, scan) = match scanned {
-            Ok(scanned) => scanned,
+        match scanned {
+            Ok((arch, scan)) => Self::judge(images, arch, &scan, modules),
             Err(error) => {
-                return KernelFacts {
-                    seen: Seen::Unreadable(error.to_string()),
-                    ..Self::default()
-                };
+                KernelFacts { seen: Seen::Unreadable(error.to_string()), ..Self::default() }
             }
-        };
-        let config = scan.ikconfig.and_then(|found| KernelConfig::parse(&found.text).ok());
+        }
+    }
+
+    fn judge(images: &[Image<'_>], arch: Option<Arch>, scan: &Scan, modules: Vec<Module>) -> Self {
+        let mut facts = Facts::from_scan(scan, arch, "the image");
+        facts.cmdline = Some(joined_cmdline(images));
+        facts.modules = (!modules.is_empty()).then_some(modules);
+        // Every builtin profile is read by a test.
+        let report: Option<Report> =
+            Profile::builtin("passthrough").ok().map(|profile| audit::evaluate(&profile, &facts));
+        let failed = report.iter().flat_map(|report| report.with(Verdict::Fail));
+        let failed =
+            failed.filter(|finding| finding.rule.level.decides()).map(|finding| FailedRule {
+                id: finding.rule.id.clone(),
+                title: finding.rule.title.clone(),
+                reason: finding.reason.clone(),
+                fix: finding.rule.fix.clone(),
+            });
         KernelFacts {
-            version: scan.version,
-            arch: arch.or_else(|| config.as_ref()?.arch()),
+            version: facts.release.clone(),
+            arch: facts.arch,
+            failed: failed.collect(),
+            audit: report.as_ref().map(|report| report.verdict),
+            words: report.map(|report| report.words).unwrap_or_default(),
             release_is_whole: scan.banner.is_some(),
-            seen: if config.is_some() { Seen::Config } else { Seen::NoConfig },
-            config,
+            seen: if facts.config.is_some() { Seen::Config } else { Seen::NoConfig },
+            facts,
         }
     }
 
@@ -71,7 +106,12 @@ impl KernelFacts {
             Seen::Unreadable(error) => {
                 return vec![format!("the kernel cannot be read, nothing is known of it: {error}")];
             }
-            Seen::Config => return Vec::new(),
+            Seen::Config => {
+                let lines = self.failed.iter().map(|rule| {
+                    format!("{}: {}: {}. {}", rule.id, rule.title, rule.reason, rule.fix)
+                });
+                return lines.collect();
+            }
         };
         vec![text.to_owned()]
     }
@@ -84,7 +124,7 @@ impl KernelFacts {
                 "an LZ4 frame (lz4_legacy is what the kernel reads)".to_owned(),
             ));
         }
-        let Some(config) = &self.config else { return Ok(()) };
+        let Some((config, _)) = &self.facts.config else { return Ok(()) };
         if !config.is_set("BLK_DEV_INITRD") {
             let reason = "it unpacks no ramdisk at all";
             return refuse("CONFIG_BLK_DEV_INITRD unset".to_owned(), reason);
@@ -105,7 +145,7 @@ impl KernelFacts {
 
     /// Whether vfio-pci is in the kernel itself, so that `vfio-pci.ids=` has an effect.
     pub(super) fn vfio_pci_built_in(&self) -> bool {
-        self.config.as_ref().is_some_and(|config| config.is_set("VFIO_PCI"))
+        self.facts.built("VFIO_PCI") == Built::In
     }
 
     /// The kernel's release, when the module was built for another one.
@@ -119,8 +159,17 @@ impl KernelFacts {
         (!matches).then_some(release)
     }
 
-    /// Words that make this kernel fit.
+    /// Words that make this kernel fit. Optional ones are for the user to choose.
     pub(super) fn recommended_words(&self) -> Vec<String> {
-        Vec::new()
+        let words = self.words.iter().filter(|word| word.level != Level::Optional);
+        words.map(|word| word.word.clone()).collect()
     }
+}
+
+/// The kernel's line as bootloaders join it: vendor_boot's, then boot's.
+fn joined_cmdline(images: &[Image<'_>]) -> String {
+    let order = [ImageKind::VendorBoot, ImageKind::Boot];
+    let of_kind = |kind| images.iter().find(|image| image.kind() == kind).and_then(Image::header);
+    let lines = order.into_iter().filter_map(of_kind).map(Header::cmdline);
+    lines.map(|line| Cmdline::new(line).display()).collect::<Vec<_>>().join(" ")
 }

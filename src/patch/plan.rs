@@ -84,7 +84,8 @@ pub struct PlannedImage<'a> {
 /// [`Error`], each with what to do about it.
 pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>, Error> {
     let targets = target::choose(images)?;
-    let kernel = KernelFacts::gather(images);
+    let modules = modules::read(&options.modules)?;
+    let kernel = KernelFacts::gather(images, modules.clone());
     let mut draft = Draft { edits: Vec::new(), warnings: kernel.warnings() };
     let carrier = &images[targets.carrier];
     let place = Place::find(carrier, &targets)?;
@@ -119,7 +120,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
         Ok(ImageUndo::record(&images[change.index], &grown?, inserted))
     });
     let undo = UndoRecord::new(records.collect::<Result<_, Error>>()?);
-    let order = modules::load_order(&options.modules, &kernel)?;
+    let order = modules::load_order(&modules, &kernel)?;
     let payload = Payload {
         runtime: options.runtimes.choose(&kernel)?,
         boot: boot_file(options, init, &order),
