@@ -112,7 +112,7 @@ fn xz_carries_the_only_check_the_kernel_knows() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn any_bytes_survive_the_round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..5000)) {

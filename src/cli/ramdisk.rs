@@ -1,11 +1,265 @@
 //! `vfioboot ramdisk`.
 
+mod list;
+
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Not written yet.
-#[derive(clap::Args)]
-pub struct Args {}
+use anyhow::{Context, bail};
 
-pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+use super::input::Input;
+use super::output;
+use vfioboot::compression::Format;
+use vfioboot::image::{Chunk, Error, Image, ImageKind, SectionName, resize_fragment};
+use vfioboot::ramdisk::edit::{NewFile, Pieces};
+use vfioboot::ramdisk::{Limits, edit, extract, tree};
+
+/// List, read and change the files of a ramdisk.
+///
+/// A ramdisk is a list of segments, each compressed on its own, and the kernel unpacks one after
+/// the other: later entries overwrite earlier ones. `add` and `rm` change only what they must;
+/// everything else stays byte for byte.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A ramdisk, or a boot, init_boot or vendor_boot image ("-" is standard input)
+    image: PathBuf,
+
+    /// Which ramdisk fragment of a vendor_boot image, counted from 0
+    #[arg(long, value_name = "N")]
+    fragment: Option<usize>,
+
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// List the entries in order, duplicates included, as `ls -l` does
+    Ls {
+        /// Print segments and entries as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a file as the kernel would see it: of several entries the last one
+    Cat {
+        /// Path in the ramdisk; symbolic links are followed
+        path: String,
+    },
+    /// Extract all files into a new or empty directory
+    ///
+    /// Nothing is written outside of it. Entries with an absolute name, with ".." or with a
+    /// symbolic link among their parents are skipped and said, and so are devices, pipes and
+    /// sockets. Owners are not set.
+    Extract {
+        /// The directory
+        dir: PathBuf,
+    },
+    /// Add a file, or replace one
+    ///
+    /// Appends a small segment, in the ramdisk's own compression, with the file and the parent
+    /// directories that are missing. No byte of the ramdisk changes: the kernel unpacks the
+    /// segment last, so its entry wins.
+    Add {
+        /// Path in the ramdisk
+        path: String,
+        /// The file to put there
+        file: PathBuf,
+        /// Permission bits, octal; by default 0755 for an executable file, else 0644
+        #[arg(long, value_parser = octal)]
+        mode: Option<u32>,
+        /// Write the changed image here
+        #[arg(short, long, value_name = "OUT")]
+        output: PathBuf,
+    },
+    /// Remove every entry of a name
+    ///
+    /// Only the segments that hold one are compressed again, in the format they had; all others
+    /// stay byte for byte, and so do all other entries and their order.
+    Rm {
+        /// Path in the ramdisk
+        path: String,
+        /// Remove a directory with everything in it
+        #[arg(short, long)]
+        recursive: bool,
+        /// Write the changed image here
+        #[arg(short, long, value_name = "OUT")]
+        output: PathBuf,
+    },
+}
+
+fn octal(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(mode),
+        _ => Err("expected octal permission bits such as 0755".into()),
+    }
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let input = Input::open(&args.image)?;
+    let found = Located::find(&input, args.fragment).with_context(|| input.name())?;
+    act(args, &input, &found).with_context(|| input.name())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn act(args: &Args, input: &Input, found: &Located<'_>) -> anyhow::Result<()> {
+    let limits = Limits::default();
+    match &args.action {
+        Action::Ls { json } => list::list(found.ramdisk, *json, &input.name())?,
+        Action::Cat { path } => {
+            let mut stdout = BufWriter::new(io::stdout().lock());
+            tree::read_file(found.ramdisk, path.as_bytes(), &mut stdout, limits)?;
+            stdout.flush()?;
+        }
+        Action::Extract { dir } => {
+            for skipped in extract::extract(found.ramdisk, dir, limits)? {
+                let name = list::printable(&skipped.name);
+                anstream::eprintln!("vfioboot: skipped {name}: {}", skipped.reason);
+            }
+        }
+        Action::Add { path, file, mode, output } => {
+            output::refuse_inputs(output, [args.image.as_path(), file.as_path()])?;
+            let data = Input::open(file)?;
+            let mode = mode.unwrap_or_else(|| default_mode(file));
+            let new = NewFile { path: path.as_bytes(), mode, data: &data };
+            found.write(edit::add(found.ramdisk, new, limits)?, output)?;
+        }
+        Action::Rm { path, recursive, output } => {
+            output::refuse_inputs(output, [args.image.as_path()])?;
+            let pieces = edit::remove(found.ramdisk, path.as_bytes(), *recursive, limits)?;
+            found.write(pieces, output)?;
+        }
+    }
+    Ok(())
+}
+
+/// Only whether a file is executable goes into the image: the rest of its mode is the habit of
+/// the machine it is on.
+fn default_mode(file: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    let executable = fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o111 != 0);
+    if executable { 0o755 } else { 0o644 }
+}
+
+/// A ramdisk within the image it came in.
+struct Located<'a> {
+    ramdisk: &'a [u8],
+    place: Place<'a>,
+}
+
+enum Place<'a> {
+    /// The file is the ramdisk.
+    Bare,
+    /// It is this section.
+    Section(Box<Image<'a>>, SectionName),
+    /// It is this fragment of vendor_boot v4.
+    Fragment(Box<Image<'a>>, usize),
+}
+
+impl<'a> Located<'a> {
+    fn find(bytes: &'a [u8], fragment: Option<usize>) -> anyhow::Result<Self> {
+        let image = match Image::parse(bytes) {
+            Ok(image) if image.kind() == ImageKind::Kernel => bail!("is a kernel, not a ramdisk"),
+            Ok(image) => Some(image),
+            Err(Error::UnknownMagic { .. }) if starts_like_ramdisk(bytes) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let vendor = image.as_ref().is_some_and(|image| image.kind() == ImageKind::VendorBoot);
+        if fragment.is_some() && !vendor {
+            bail!("--fragment is for vendor_boot images, which this is not");
+        }
+        let image = match image {
+            Some(image) if image.kind() != ImageKind::Ramdisk => Box::new(image),
+            _ => return Ok(Located { ramdisk: bytes, place: Place::Bare }),
+        };
+        if vendor {
+            return Self::find_fragment(image, fragment);
+        }
+        let section = SectionName::Ramdisk;
+        let ramdisk = image.section(section).context("the image has no ramdisk")?;
+        Ok(Located { ramdisk, place: Place::Section(image, section) })
+    }
+
+    fn find_fragment(image: Box<Image<'a>>, wanted: Option<usize>) -> anyhow::Result<Self> {
+        let fragments = image.fragments();
+        let index = match (wanted, fragments.as_slice()) {
+            (_, []) => bail!("the image has no ramdisk"),
+            (Some(index), _) => index,
+            (None, [_]) => 0,
+            (None, several) => {
+                let name = |(index, fragment): (usize, &vfioboot::image::Fragment<'_>)| {
+                    let name = list::printable(fragment.name);
+                    format!("\n  {index}: \"{name}\" ({})", fragment.kind)
+                };
+                let names: String = several.iter().enumerate().map(name).collect();
+                bail!("has {} ramdisk fragments, choose with --fragment N:{names}", several.len());
+            }
+        };
+        let Some(fragment) = fragments.get(index) else {
+            bail!("--fragment {index}: the image has {} fragments", fragments.len());
+        };
+        let ramdisk = fragment.bytes;
+        let place = if image.section(SectionName::VendorRamdiskTable).is_some() {
+            Place::Fragment(image, index)
+        } else {
+            Place::Section(image, SectionName::VendorRamdisk)
+        };
+        Ok(Located { ramdisk, place })
+    }
+
+    /// Write the image with `pieces` in place of the ramdisk.
+    fn write(&self, pieces: Pieces<'a>, output: &Path) -> anyhow::Result<()> {
+        let (image, sections) = match &self.place {
+            Place::Bare => {
+                return output::write_file(output, |out| {
+                    pieces.iter().try_for_each(|piece| out.write_all(piece))
+                });
+            }
+            Place::Section(image, section) => (image, vec![(*section, chunks(pieces))]),
+            Place::Fragment(image, index) => (image, replace_fragment(image, *index, pieces)?),
+        };
+        let mut edit = image.edit().context("the image has no header")?;
+        edit.sections = sections;
+        let rebuilt = image.rebuild(edit)?;
+        output::write_file(output, |out| rebuilt.output.write_to(out))
+    }
+}
+
+/// Files that the image module does not take for a ramdisk because their contents are damaged
+/// or none: what is wrong with them is ours to say.
+fn starts_like_ramdisk(bytes: &[u8]) -> bool {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let rest = &bytes[zeros..];
+    rest.starts_with(b"07070") || Format::detect(rest).is_some()
+}
+
+fn chunks(pieces: Pieces<'_>) -> Vec<Chunk<'_>> {
+    pieces.into_iter().map(Chunk::Bytes).collect()
+}
+
+type Sections<'a> = Vec<(SectionName, Vec<Chunk<'a>>)>;
+
+/// The vendor ramdisk and its table with other bytes for one fragment.
+fn replace_fragment<'a>(
+    image: &Image<'a>,
+    index: usize,
+    pieces: Pieces<'a>,
+) -> anyhow::Result<Sections<'a>> {
+    let section = image.section(SectionName::VendorRamdisk).unwrap_or_default();
+    let table = image.section(SectionName::VendorRamdiskTable).unwrap_or_default();
+    let fragment = image.fragments().swap_remove(index);
+    let header = image.header().context("the image has no header")?;
+    let (_, entry_size) = header.ramdisk_table().context("the image has no fragment table")?;
+    let size = u32::try_from(pieces.iter().map(|piece| piece.len()).sum::<usize>())?;
+    let table = resize_fragment(table, entry_size, index, size)
+        .context("the fragment does not fit the vendor ramdisk table")?;
+    let end = fragment.offset + fragment.bytes.len();
+    let mut ramdisk = vec![Chunk::borrowed(&section[..fragment.offset])];
+    ramdisk.extend(chunks(pieces));
+    ramdisk.push(Chunk::borrowed(&section[end..]));
+    Ok(vec![
+        (SectionName::VendorRamdisk, ramdisk),
+        (SectionName::VendorRamdiskTable, vec![Chunk::owned(table)]),
+    ])
 }

@@ -33,6 +33,7 @@ pub fn encode(format: Format, bytes: &[u8], name: Option<&str>) -> io::Result<Ve
         }
         Format::Xz => {
             let mut options = lzma_rust2::XzOptions::with_preset(6);
+            options.lzma_options.dict_size = dictionary(bytes.len());
             options.set_check_sum_type(lzma_rust2::CheckType::Crc32);
             // The kernel's initramfs unpacker takes any number of blocks; one is plainest.
             options.set_block_size(None::<NonZeroU64>);
@@ -41,7 +42,8 @@ pub fn encode(format: Format, bytes: &[u8], name: Option<&str>) -> io::Result<Ve
             encoder.finish()
         }
         Format::Lzma => {
-            let options = lzma_rust2::LzmaOptions::with_preset(6);
+            let mut options = lzma_rust2::LzmaOptions::with_preset(6);
+            options.dict_size = dictionary(bytes.len());
             let size = Some(bytes.len() as u64);
             let mut encoder = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, size)?;
             encoder.write_all(bytes)?;
@@ -54,4 +56,10 @@ pub fn encode(format: Format, bytes: &[u8], name: Option<&str>) -> io::Result<Ve
             encoder.finish()
         }
     }
+}
+
+/// A dictionary as large as the input is all an encoder can use, and the unpacker must have
+/// that much memory; 8 MiB at most, as `xz -6`.
+fn dictionary(length: usize) -> u32 {
+    (length.clamp(4096, 8 << 20) as u32).next_power_of_two()
 }

@@ -9,9 +9,9 @@ use memchr::memmem;
 use super::cpio::{self, Reader, leading_zeros};
 use super::segment::{Entries, Limits, Piece, identify};
 use super::source::{Source, lift};
-use super::{Error, normalise};
+use super::{Error, lz4, normalise};
 use crate::bootfile;
-use crate::compression::lz4_legacy::{self, Next, next_block};
+use crate::compression::lz4_legacy;
 use crate::compression::{self, Format};
 
 /// FNAME in the gzip header of the segment that `vfioboot` appends.
@@ -76,7 +76,7 @@ pub fn append_point(ramdisk: &[u8]) -> Result<AppendPoint, Error> {
                 linked.then_some(segment)
             });
             let unpacked: u64 =
-                chain.map(|segment| lz4_unpacked(&ramdisk[segment.range.clone()])).sum();
+                chain.map(|segment| lz4::unpacked(&ramdisk[segment.range.clone()])).sum();
             let lead_in = (unpacked.next_multiple_of(4) - unpacked) as usize;
             AppendPoint { format, offset: last.range.end, padding: 0, lead_in }
         }
@@ -198,7 +198,7 @@ fn raw_length(rest: &[u8], offset: usize) -> Result<usize, Error> {
 /// The length of the compressed stream that `rest` starts with.
 fn stream_length(format: Format, rest: &[u8], limit: u64) -> Result<usize, compression::Error> {
     match format {
-        Format::Lz4Legacy => lz4_length(rest).ok_or_else(|| compression::Error::Corrupt {
+        Format::Lz4Legacy => lz4::length(rest).ok_or_else(|| compression::Error::Corrupt {
             format,
             consumed: rest.len(),
             produced: 0,
@@ -224,59 +224,6 @@ fn stream_length(format: Format, rest: &[u8], limit: u64) -> Result<usize, compr
     }
 }
 
-/// The length of an lz4_legacy stream: its magic and blocks. None when the last one is cut short.
-fn lz4_length(stream: &[u8]) -> Option<usize> {
-    let mut position = 4;
-    loop {
-        match next_block(stream.get(position..).unwrap_or_default()) {
-            Next::Block(block) => position += 4 + block.len(),
-            Next::End => return Some(position.min(stream.len())),
-            Next::Truncated => return None,
-        }
-    }
-}
-
-/// What an lz4_legacy stream unpacks to, in bytes, without unpacking it.
-fn lz4_unpacked(stream: &[u8]) -> u64 {
-    let (mut position, mut unpacked) = (4, 0);
-    while let Next::Block(block) = next_block(stream.get(position..).unwrap_or_default()) {
-        position += 4 + block.len();
-        unpacked += lz4_block_unpacked(block);
-    }
-    unpacked
-}
-
-/// The sum of the literal and match lengths of an LZ4 block (`lz4_Block_format.md`).
-fn lz4_block_unpacked(block: &[u8]) -> u64 {
-    /// A length of 15 goes on in the following bytes, until one below 255.
-    fn extended(bytes: &mut impl Iterator<Item = u8>, nibble: u8) -> u64 {
-        let mut length = u64::from(nibble);
-        if nibble == 15 {
-            for byte in bytes {
-                length += u64::from(byte);
-                if byte != 255 {
-                    break;
-                }
-            }
-        }
-        length
-    }
-    let mut bytes = block.iter().copied();
-    let mut unpacked = 0;
-    while let Some(token) = bytes.next() {
-        let literals = extended(&mut bytes, token >> 4);
-        unpacked += literals;
-        // Skip the literals and the two bytes of the match's distance.
-        let skip = usize::try_from(literals).unwrap_or(usize::MAX).saturating_add(1);
-        // The last sequence has no match.
-        if bytes.nth(skip).is_none() {
-            break;
-        }
-        unpacked += 4 + extended(&mut bytes, token & 15);
-    }
-    unpacked
-}
-
 /// Does anything in the gzip member `rest` or behind it look like a segment in another format?
 /// Compressed data holds a short magic by chance now and then; that costs time, not truth.
 fn others_follow(rest: &[u8]) -> bool {
@@ -287,7 +234,7 @@ fn others_follow(rest: &[u8]) -> bool {
             || candidates.next().is_some()
     };
     let detected = |bytes: &[u8]| Format::detect(bytes).is_some();
-    found(&lz4_legacy::MAGIC.to_le_bytes(), &lz4_chain_to_end)
+    found(&lz4_legacy::MAGIC.to_le_bytes(), &lz4::chain_to_end)
         || found(b"07070", &|bytes| matches!(bytes.get(5), Some(b'1' | b'2')))
         || found(&[0xfd, b'7', b'z', b'X', b'Z', 0], &detected)
         || found(&[0x28, 0xb5, 0x2f, 0xfd], &|bytes| {
@@ -296,19 +243,6 @@ fn others_follow(rest: &[u8]) -> bool {
         || found(b"BZh", &detected)
         || found(&[0x5d, 0, 0], &|bytes| Format::detect(bytes) == Some(Format::Lzma))
         || found(&[0x04, 0x22, 0x4d, 0x18], &detected)
-}
-
-/// Do lz4_legacy streams with at least one block go from here to zero padding or the end?
-fn lz4_chain_to_end(mut bytes: &[u8]) -> bool {
-    let magic = lz4_legacy::MAGIC.to_le_bytes();
-    let mut blocks = false;
-    while bytes.starts_with(&magic) {
-        let Some(length) = lz4_length(bytes) else { return false };
-        blocks |= length > 4;
-        bytes = &bytes[length..];
-    }
-    // Padding ends the chain, whatever follows it.
-    blocks && (bytes.is_empty() || bytes[0] == 0)
 }
 
 /// Our gzip segment within `range`, which starts with a gzip member.

@@ -65,6 +65,6 @@ pub enum Error {
         reason: String,
     },
     /// Writing the result failed.
-    #[error(transparent)]
+    #[error("cannot write")]
     Io(#[from] std::io::Error),
 }

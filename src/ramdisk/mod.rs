@@ -25,6 +25,7 @@ pub mod edit;
 mod error;
 pub mod extract;
 pub mod kind;
+mod lz4;
 pub mod segment;
 mod source;
 pub mod tree;

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::{Error, Limits, cpio};
+use super::{Error, Limits, cpio, lz4};
 use crate::compression::{self, Decoder, Format};
 
 /// What is read at a time from a decoder.
@@ -23,7 +23,8 @@ impl<'a> Source<'a> {
         bytes: &'a [u8],
         budget: u64,
     ) -> Result<Self, compression::Error> {
-        let decoder = Decoder::new(format, bytes)?;
+        let end = (format == Format::Lz4Legacy).then(|| lz4::length(bytes)).flatten();
+        let decoder = Decoder::new(format, &bytes[..end.unwrap_or(bytes.len())])?;
         let budgeted = Budgeted { decoder, budget };
         Ok(Source::Compressed(Box::new(BufReader::with_capacity(BUFFER, budgeted))))
     }

@@ -3,6 +3,7 @@
 //! (`do_name`, `maybe_link`, `clean_path` and `do_symlink` in `init/initramfs.c`).
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 
 use super::cpio::{Entry, FileType, LinkKey, NAME_MAX};
 use super::{Entries, Error, Limits, Reach, components};
@@ -205,4 +206,40 @@ impl Tree {
         }
         Some(done.join(&b'/'))
     }
+}
+
+/// Write the contents of the file at `path` to `out`: symbolic links are followed, the last of
+/// several entries wins, a hard link has its file's data. Gives the length in bytes.
+///
+/// Reads the ramdisk twice and holds no file in memory.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Refused`] when there is no regular file; [`Error::Io`] when `out`
+/// fails; otherwise as [`super::Ramdisk::parse`].
+pub fn read_file(
+    ramdisk: &[u8],
+    path: &[u8],
+    out: &mut dyn Write,
+    limits: Limits,
+) -> Result<u64, Error> {
+    let tree = Tree::read(ramdisk, limits)?;
+    let name = || path.escape_ascii().to_string();
+    let refused = |reason: String| Error::Refused { path: name(), reason };
+    let Some(found) = tree.find(path, true) else {
+        return Err(match tree.find(path, false) {
+            Some(link) => refused(format!(
+                "is a symbolic link to \"{}\", which is not in the ramdisk",
+                link.target.escape_ascii()
+            )),
+            None => Error::NotFound { path: name() },
+        });
+    };
+    if found.file_type != FileType::Regular {
+        return Err(refused("is not a regular file".into()));
+    }
+    let mut entries = Entries::new(ramdisk, limits);
+    for _ in 0..=found.source {
+        entries.next_entry()?;
+    }
+    entries.copy_data(out)
 }

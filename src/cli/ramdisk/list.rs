@@ -1,0 +1,267 @@
+//! `vfioboot ramdisk IMAGE ls`: one line or one JSON object an entry, written as they are read.
+
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
+
+use serde::Serialize;
+
+use vfioboot::ramdisk::cpio::{Entry, FileType, NAME_MAX};
+use vfioboot::ramdisk::{Entries, Limits, Ramdisk, Reach};
+
+/// Version of the JSON output.
+const JSON_FORMAT: u32 = 1;
+
+/// Print the entries of `ramdisk`; what is odd about it goes to standard error, with `name`.
+pub fn list(ramdisk: &[u8], json: bool, name: &str) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut entries = Entries::new(ramdisk, Limits::default());
+    if json {
+        write!(out, "{{\"format\":{JSON_FORMAT},\"entries\":[")?;
+    }
+    let mut first = true;
+    while let Some(entry) = entries.next_entry()? {
+        if entry.is_trailer() {
+            continue;
+        }
+        let mut target = Vec::new();
+        if entry.file_type() == FileType::Symlink && entry.header.filesize <= NAME_MAX {
+            entries.copy_data(&mut target)?;
+        }
+        if json {
+            out.write_all(if first { b"\n" } else { b",\n" })?;
+            first = false;
+            let object = EntryJson::new(&entry, entries.segment(), &target);
+            serde_json::to_writer(&mut out, &object).map_err(io::Error::from)?;
+        } else {
+            writeln!(out, "{}", line(&entry, &target))?;
+        }
+    }
+    let found = entries.into_ramdisk();
+    if json {
+        out.write_all(b"\n],\"segments\":")?;
+        serde_json::to_writer(&mut out, &segments(&found)).map_err(io::Error::from)?;
+        out.write_all(b",\"padding\":")?;
+        let padding: Vec<_> = found.padding.iter().map(RangeJson::new).collect();
+        serde_json::to_writer(&mut out, &padding).map_err(io::Error::from)?;
+        out.write_all(b",\"trailing\":")?;
+        let trailing = found.trailing.as_ref().map(|trailing| TrailingJson {
+            range: RangeJson::new(&trailing.range),
+            reason: trailing.reason,
+        });
+        serde_json::to_writer(&mut out, &trailing).map_err(io::Error::from)?;
+        out.write_all(b"}\n")?;
+    }
+    out.flush()?;
+    warn(&found, name);
+    Ok(())
+}
+
+/// Say what the kernel will not unpack.
+fn warn(found: &Ramdisk<'_>, name: &str) {
+    if let Some(segment) = found.segments.iter().find(|segment| segment.reach != Reach::Always) {
+        let who = match segment.reach {
+            Reach::NewerKernels => "only Linux 5.14 and later unpacks",
+            _ => "no kernel unpacks",
+        };
+        anstream::eprintln!(
+            "vfioboot: {name}: {who} what follows offset {:#x}, behind an lz4_legacy segment",
+            segment.range.start
+        );
+    }
+    let foreign = |segment: &&vfioboot::ramdisk::Segment<'_>| {
+        segment.compression.is_some_and(|format| format.rd_symbol().is_none())
+    };
+    if let Some(segment) = found.segments.iter().find(foreign) {
+        anstream::eprintln!(
+            "vfioboot: {name}: no kernel unpacks the segment at offset {:#x}: lz4 frame format, \
+             expected lz4_legacy (lz4 -l)",
+            segment.range.start
+        );
+    }
+    if let Some(trailing) = &found.trailing {
+        anstream::eprintln!(
+            "vfioboot: {name}: offset {:#x}, {} bytes to the end: {}",
+            trailing.range.start,
+            trailing.range.len(),
+            trailing.reason
+        );
+    }
+}
+
+#[derive(Serialize)]
+struct EntryJson {
+    segment: usize,
+    offset: u64,
+    name: String,
+    /// Only when the name is not UTF-8: `name` has escapes then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_hex: Option<String>,
+    #[serde(rename = "type")]
+    file_type: FileType,
+    mode: String,
+    uid: u32,
+    gid: u32,
+    nlink: u32,
+    ino: u32,
+    mtime: u32,
+    size: u32,
+    dev: [u32; 2],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rdev: Option<[u32; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+}
+
+impl EntryJson {
+    fn new(entry: &Entry, segment: usize, target: &[u8]) -> Self {
+        let header = &entry.header;
+        let utf8 = str::from_utf8(&entry.name);
+        let device = matches!(entry.file_type(), FileType::CharDevice | FileType::BlockDevice);
+        EntryJson {
+            segment,
+            offset: entry.offset,
+            name: utf8.map_or_else(|_| entry.name.escape_ascii().to_string(), str::to_owned),
+            name_hex: utf8.is_err().then(|| hex::encode(&entry.name)),
+            file_type: entry.file_type(),
+            mode: format!("{:04o}", header.mode & 0o7777),
+            uid: header.uid,
+            gid: header.gid,
+            nlink: header.nlink,
+            ino: header.ino,
+            mtime: header.mtime,
+            size: header.filesize,
+            dev: [header.devmajor, header.devminor],
+            rdev: device.then_some([header.rdevmajor, header.rdevminor]),
+            target: (entry.file_type() == FileType::Symlink)
+                .then(|| String::from_utf8_lossy(target).into_owned()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SegmentJson {
+    offset: usize,
+    size: usize,
+    /// null for a raw archive.
+    compression: Option<&'static str>,
+    unpacked_size: u64,
+    entries: u64,
+    reach: Reach,
+}
+
+fn segments(found: &Ramdisk<'_>) -> Vec<SegmentJson> {
+    let one = |segment: &vfioboot::ramdisk::Segment<'_>| SegmentJson {
+        offset: segment.range.start,
+        size: segment.range.len(),
+        compression: segment.compression.map(|format| format.name()),
+        unpacked_size: segment.unpacked,
+        entries: segment.entries,
+        reach: segment.reach,
+    };
+    found.segments.iter().map(one).collect()
+}
+
+#[derive(Serialize)]
+struct RangeJson {
+    offset: usize,
+    size: usize,
+}
+
+impl RangeJson {
+    fn new(range: &Range<usize>) -> Self {
+        RangeJson { offset: range.start, size: range.len() }
+    }
+}
+
+#[derive(Serialize)]
+struct TrailingJson {
+    #[serde(flatten)]
+    range: RangeJson,
+    reason: &'static str,
+}
+
+/// As `cpio -tv` prints it, with numeric owners and the time in UTC.
+fn line(entry: &Entry, target: &[u8]) -> String {
+    let header = &entry.header;
+    let size = match entry.file_type() {
+        FileType::CharDevice | FileType::BlockDevice => {
+            format!("{}, {}", header.rdevmajor, header.rdevminor)
+        }
+        _ => header.filesize.to_string(),
+    };
+    let arrow = match entry.file_type() {
+        FileType::Symlink => format!(" -> {}", printable(target)),
+        _ => String::new(),
+    };
+    format!(
+        "{} {:>3} {:>5} {:>5} {:>9} {} {}{arrow}",
+        permissions(entry),
+        header.nlink,
+        header.uid,
+        header.gid,
+        size,
+        time(header.mtime),
+        printable(&entry.name),
+    )
+}
+
+/// `-rwxr-xr-x`.
+fn permissions(entry: &Entry) -> String {
+    let kind = match entry.file_type() {
+        FileType::Regular => '-',
+        FileType::Directory => 'd',
+        FileType::Symlink => 'l',
+        FileType::CharDevice => 'c',
+        FileType::BlockDevice => 'b',
+        FileType::Fifo => 'p',
+        FileType::Socket => 's',
+        FileType::Unknown => '?',
+    };
+    let mode = entry.header.mode;
+    // For each class: its shift, the bit that changes how its x is shown, and the letter.
+    let classes = [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')];
+    let mut text = String::from(kind);
+    for (shift, special, letter) in classes {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (mode & special != 0, bits & 1 != 0) {
+            (true, true) => letter,
+            (true, false) => letter.to_ascii_uppercase(),
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
+/// Seconds since 1970 as `1970-01-01 00:00`, UTC.
+fn time(seconds: u32) -> String {
+    let (mut days, minutes) = (seconds / 86_400, seconds % 86_400 / 60);
+    let mut year = 1970;
+    let leap = |year: u32| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    while days >= 365 + u32::from(leap(year)) {
+        days -= 365 + u32::from(leap(year));
+        year += 1;
+    }
+    let lengths = [31, 28 + u32::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 1;
+    for length in lengths {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02} {:02}:{:02}", days + 1, minutes / 60, minutes % 60)
+}
+
+/// `bytes` for a terminal: as they are when they are plain UTF-8, otherwise with escapes.
+pub fn printable(bytes: &[u8]) -> String {
+    match str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => bytes.escape_ascii().to_string(),
+    }
+}

@@ -1,0 +1,85 @@
+//! lz4_legacy streams by their block headers, without unpacking them.
+
+use crate::compression::Format;
+use crate::compression::lz4_legacy::{self, BLOCK_SIZE, Next, next_block};
+
+/// The length of the stream that `bytes` starts with: its magic and blocks. None when the last
+/// block is cut short.
+pub(super) fn length(bytes: &[u8]) -> Option<usize> {
+    let mut position = 4;
+    loop {
+        let rest = bytes.get(position..).unwrap_or_default();
+        match next_block(rest) {
+            Next::End => return Some(position.min(bytes.len())),
+            next if is_gzip(rest, &next) => return Some(position),
+            Next::Block(block) => position += 4 + block.len(),
+            Next::Truncated => return None,
+        }
+    }
+}
+
+/// The start of a gzip member without a name, `1f 8b 08 00`, passes for the size of a block of
+/// 559,903 bytes. The kernel takes it for one and fails; we look whether it is.
+fn is_gzip(rest: &[u8], next: &Next<'_>) -> bool {
+    Format::detect(rest) == Some(Format::Gzip)
+        && match next {
+            Next::Block(block) => {
+                lz4_flex::block::decompress_into(block, &mut vec![0; BLOCK_SIZE]).is_err()
+            }
+            _ => true,
+        }
+}
+
+/// What a stream unpacks to, in bytes, without unpacking it.
+pub(super) fn unpacked(stream: &[u8]) -> u64 {
+    let (mut position, mut unpacked) = (4, 0);
+    while let Next::Block(block) = next_block(stream.get(position..).unwrap_or_default()) {
+        position += 4 + block.len();
+        unpacked += block_unpacked(block);
+    }
+    unpacked
+}
+
+/// The sum of the literal and match lengths of an LZ4 block (`lz4_Block_format.md`).
+fn block_unpacked(block: &[u8]) -> u64 {
+    /// A length of 15 goes on in the following bytes, until one below 255.
+    fn extended(bytes: &mut impl Iterator<Item = u8>, nibble: u8) -> u64 {
+        let mut length = u64::from(nibble);
+        if nibble == 15 {
+            for byte in bytes {
+                length += u64::from(byte);
+                if byte != 255 {
+                    break;
+                }
+            }
+        }
+        length
+    }
+    let mut bytes = block.iter().copied();
+    let mut unpacked = 0;
+    while let Some(token) = bytes.next() {
+        let literals = extended(&mut bytes, token >> 4);
+        unpacked += literals;
+        // Skip the literals and the two bytes of the match's distance.
+        let skip = usize::try_from(literals).unwrap_or(usize::MAX).saturating_add(1);
+        // The last sequence has no match.
+        if bytes.nth(skip).is_none() {
+            break;
+        }
+        unpacked += 4 + extended(&mut bytes, token & 15);
+    }
+    unpacked
+}
+
+/// Do lz4_legacy streams with at least one block go from here to zero padding or the end?
+pub(super) fn chain_to_end(mut bytes: &[u8]) -> bool {
+    let magic = lz4_legacy::MAGIC.to_le_bytes();
+    let mut blocks = false;
+    while bytes.starts_with(&magic) {
+        let Some(length) = length(bytes) else { return false };
+        blocks |= length > 4;
+        bytes = &bytes[length..];
+    }
+    // Padding ends the chain, whatever follows it.
+    blocks && (bytes.is_empty() || bytes[0] == 0)
+}
