@@ -105,6 +105,32 @@ fn lz4_blocks_are_measured_without_unpacking() {
 }
 
 #[test]
+fn xz_streams_are_walked_by_their_indexes() {
+    // A stream that cannot be unpacked shows that it was not: its first block's header is broken.
+    let mut first = packed(Some(Format::Xz), &archive(&[("a", &noise(100_000))]));
+    first[13] ^= 0xff;
+    let length = first.len();
+    let mut bytes = [&first[..], &ours(Some(Format::Xz), 0)].concat();
+    let end = bytes.len();
+    for zeros in 0..5 {
+        bytes.resize(end + zeros, 0);
+        assert_eq!(last_format(&bytes).unwrap(), Some(Format::Xz));
+        assert_eq!(find_ours(&bytes), Some(length..end));
+    }
+    // With a broken index it has to be unpacked, which fails.
+    bytes[length - 20] ^= 1;
+    assert!(last_format(&bytes).is_err());
+    // The tool's streams of several blocks.
+    let plain = archive(&[("a", &noise(100_000))]);
+    let command = ["xz", "--check=crc32", "--block-size=10000", "-c"];
+    let Some(bytes) = tool(&command, &plain) else { return };
+    let parsed = Ramdisk::parse(&bytes, Limits::default()).unwrap();
+    assert_eq!(parsed.segments[0].range, 0..bytes.len());
+    let (patched, range) = append(&bytes);
+    assert_eq!((range.start, find_ours(&patched)), (bytes.len(), Some(range)));
+}
+
+#[test]
 fn the_last_format_is_that_of_the_last_segment() {
     let segment = |compression| packed(compression, &archive(&[("a", &noise(500))]));
     let formats: Vec<_> =
