@@ -31,7 +31,7 @@ class Case:
     loader_bootconfig: str = ""
     """Bootconfig that the bootloader adds."""
     console: bool = False
-    """The original ramdisk has /dev/console. Most Android ones have none, and PID 1 starts without fds."""
+    """The kernel has a console. Most phones have none, and PID 1 starts without open files."""
     garbage: bool = False
     """A later segment overwrites the boot file with bytes that are none."""
     to_vfio: tuple[Device, ...] = (DISK, SECOND_DISK)

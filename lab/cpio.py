@@ -10,11 +10,11 @@ class Archive:
         self._bytes = bytearray()
         self._inode = 0
 
-    def _entry(self, name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
+    def _entry(self, name: str, mode: int, data: bytes = b"") -> None:
         self._inode += 1
         path = name.encode() + b"\0"
         links = 2 if stat.S_ISDIR(mode) else 1
-        fields = (self._inode, mode, 0, 0, links, 0, len(data), 0, 0, *device, len(path), 0)
+        fields = (self._inode, mode, 0, 0, links, 0, len(data), 0, 0, 0, 0, len(path), 0)
         self._bytes += b"070701" + b"".join(b"%08X" % field for field in fields) + path
         self._pad()
         self._bytes += data
@@ -28,9 +28,6 @@ class Archive:
 
     def file(self, name: str, data: bytes, mode: int = 0o644) -> None:
         self._entry(name, stat.S_IFREG | mode, data)
-
-    def character_device(self, name: str, major: int, minor: int) -> None:
-        self._entry(name, stat.S_IFCHR | 0o600, device=(major, minor))
 
     def finish(self) -> bytes:
         self._entry("TRAILER!!!", 0)

@@ -120,7 +120,7 @@ def run_case(lab: Lab, case: Case, work: Path) -> float:
     kernel.write_bytes(after.kernel)
     initrd.write_bytes(initramfs(after, case.loader_bootconfig))
     cmdline = f"{case.loader_cmdline} {after.cmdline}".strip()
-    boot = machine.boot(kernel, initrd, cmdline, work, lab.timeout)
+    boot = machine.boot(kernel, initrd, cmdline, console=case.console, scratch=work, timeout=lab.timeout)
     wrong += verdict.of_boot(case, boot)
     wrong += unpatch(lab, images, patched, work / "unpatched")
     if wrong:

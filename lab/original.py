@@ -12,15 +12,12 @@ STAND_IN = Path(__file__).parent / "guest" / "init"
 
 
 def _generic_ramdisk(case: Case, busybox: Path) -> bytes:
-    """The stand-in system. On most Android devices there is no /dev/console in it."""
+    """The stand-in system."""
     archive = Archive()
     archive.directory("bin")
     archive.file("bin/busybox", busybox.read_bytes(), 0o755)
     archive.file("init", STAND_IN.read_bytes(), 0o750)
     archive.file("part-generic", b"")
-    if case.console:
-        archive.directory("dev")
-        archive.character_device("dev/console", 5, 1)
     return compress(archive.finish(), case.compression)
 
 

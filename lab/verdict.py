@@ -7,8 +7,8 @@ from images import Contents
 from machine import DEVICES, Run
 from original import expected_parts
 
-# The runtime's own segment may bring these two, so that PID 1 has open files.
-_HARMLESS_NODES = {"console", "null"}
+# The kernel's built-in initramfs has this one.
+_NODES = {"console"}
 
 
 def of_patch(before: Contents, after: Contents) -> Iterator[str]:
@@ -62,6 +62,9 @@ def _devices(case: Case, run: Run) -> Iterator[str]:
 def _process(case: Case, run: Run) -> Iterator[str]:
     if run.one("pid") != "1":
         yield f"/init is process {run.one('pid')}, not 1"
+    files = run.facts.get("fd", [])
+    if files != (["0", "1", "2"] if case.console else []):
+        yield f"/init was given the open files {files}"
     argv = run.one("argv").split()
     wanted = ["/init", INIT_ARGUMENT] if INIT_ARGUMENT in case.cmdline else ["/init"]
     if argv != wanted:
@@ -83,5 +86,5 @@ def _leftovers(run: Run) -> Iterator[str]:
         for what in run.facts.get(key, []):
             yield f"{key.removeprefix('left-')} left behind: {what}"
     for node in run.facts.get("node", []):
-        if node not in _HARMLESS_NODES:
+        if node not in _NODES:
             yield f"left behind in /dev: {node}"

@@ -1,11 +1,239 @@
 //! `vfioboot check`.
 
+mod json;
+mod text;
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Not written yet.
-#[derive(clap::Args)]
-pub struct Args {}
+use anyhow::{Context, anyhow, bail};
+use vfioboot::audit::{Facts, Outcome, Profile, Provenance, Report, evaluate};
+use vfioboot::compression::{Decoder, Format as Compression};
+use vfioboot::kernel::KernelConfig;
 
-pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+use super::config::kernel_payload;
+use super::{EXIT_FAILURE, input::Input, output};
+
+/// Check whether a kernel can hand PCI devices to a guest
+///
+/// Exit status: 0 when every required rule passes, 1 when one fails, 2 when an input cannot be
+/// read, 3 when what is known does not decide it.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Boot images, bare kernels, .config files (also gzipped); `-` is standard input
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+    /// The rules: `passthrough`, or a TOML file
+    #[arg(long, value_name = "NAME|FILE", default_value = "passthrough")]
+    profile: String,
+    /// The config of the kernels, instead of the one embedded in each
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The kernel command line, instead of the one in the boot image
+    #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
+    cmdline: Option<String>,
+    /// How to report
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Write the report to this file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs; described in the README
+    Json,
+}
+
+/// One input and what became of it.
+struct Checked {
+    name: String,
+    result: anyhow::Result<Audited>,
+}
+
+/// An input that could be read.
+struct Audited {
+    /// What it is: `gzip → arm64 Image`, `config file`.
+    what: String,
+    facts: Facts,
+    report: Report,
+    /// What is odd about the input itself.
+    problems: Vec<String>,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let profile = open_profile(&args.profile)?;
+    let config = match &args.config {
+        None => None,
+        Some(path) => Some(open_config(path)?),
+    };
+    if let Some(target) = &args.output {
+        let others = [args.config.as_deref(), Some(Path::new(&args.profile))];
+        let inputs = args.inputs.iter().map(PathBuf::as_path);
+        output::refuse_inputs(target, inputs.chain(others.into_iter().flatten()))?;
+    }
+    let checked: Vec<Checked> = args
+        .inputs
+        .iter()
+        .map(|path| Checked {
+            name: path.display().to_string(),
+            result: check(path, &profile, config.as_ref(), args.cmdline.as_deref()),
+        })
+        .collect();
+
+    let report = match args.format {
+        Format::Text => text::render(&checked, args.output.is_some()),
+        Format::Json => json::render(&profile, &checked)?,
+    };
+    match &args.output {
+        Some(path) => {
+            let plain = anstream::adapter::strip_str(&report).to_string();
+            output::write_file(path, |file| file.write_all(plain.as_bytes()))?;
+        }
+        None => {
+            let mut stdout = anstream::stdout().lock();
+            stdout.write_all(report.as_bytes())?;
+            stdout.flush()?;
+        }
+    }
+    for input in &checked {
+        if let Err(error) = &input.result {
+            anstream::eprintln!("vfioboot: {}: {error:#}", input.name);
+        }
+    }
+    Ok(exit_status(&checked))
+}
+
+fn exit_status(checked: &[Checked]) -> ExitCode {
+    let has = |outcome| {
+        checked.iter().flat_map(|input| &input.result).any(|a| a.report.verdict == outcome)
+    };
+    ExitCode::from(if checked.iter().any(|input| input.result.is_err()) {
+        EXIT_FAILURE
+    } else if has(Outcome::Fail) {
+        1
+    } else if has(Outcome::Inconclusive) {
+        3
+    } else {
+        0
+    })
+}
+
+fn open_profile(name: &str) -> anyhow::Result<Profile> {
+    if Profile::BUILTIN.contains(&name) {
+        return Ok(Profile::builtin(name)?);
+    }
+    let path = Path::new(name);
+    // A bare word that is no file is a mistyped name rather than a missing file.
+    if !name.contains(['/', '.']) && !path.exists() {
+        return Ok(Profile::builtin(name)?);
+    }
+    let input = Input::open(path)?;
+    let text = std::str::from_utf8(&input).with_context(|| format!("{name}: is no text"))?;
+    Ok(Profile::parse(text, name)?)
+}
+
+fn open_config(path: &Path) -> anyhow::Result<(KernelConfig, Provenance)> {
+    let input = Input::open(path)?;
+    let config = match config_text(&input).with_context(|| input.name())? {
+        Some(text) => KernelConfig::parse(&text),
+        None => KernelConfig::parse(&input),
+    };
+    Ok((config.with_context(|| input.name())?, Provenance::File(input.name())))
+}
+
+fn check(
+    path: &Path,
+    profile: &Profile,
+    config: Option<&(KernelConfig, Provenance)>,
+    cmdline: Option<&str>,
+) -> anyhow::Result<Audited> {
+    // Without the name, which the caller puts in front.
+    let input = Input::open(path).map_err(|error| anyhow!("{}", error.root_cause()))?;
+    let name = input.name();
+    let (what, mut facts, problems) = match config_text(&input)? {
+        Some(text) => {
+            if config.is_some() {
+                bail!("is a config itself; --config goes with a kernel or a boot image");
+            }
+            let mut facts = Facts::default();
+            facts.set_config(KernelConfig::parse(&text)?, Provenance::File(name));
+            ("config file".to_owned(), facts, Vec::new())
+        }
+        None => kernel_facts(&input, &name, config)?,
+    };
+    if let Some(line) = cmdline {
+        facts.cmdline = Some(line.to_owned());
+    }
+    let report = evaluate(profile, &facts);
+    Ok(Audited { what, facts, report, problems })
+}
+
+/// What a kernel tells about itself, its problems beside it.
+fn kernel_facts(
+    input: &[u8],
+    name: &str,
+    config: Option<&(KernelConfig, Provenance)>,
+) -> anyhow::Result<(String, Facts, Vec<String>)> {
+    let payload = kernel_payload(input)?;
+    let kernel = payload.kernel()?;
+    let scan = kernel.scan()?;
+    let mut problems: Vec<String> = kernel.problems().iter().map(ToString::to_string).collect();
+    if !scan.is_linux() && scan.complete {
+        if payload.cmdline.is_none() && kernel.is_raw() {
+            bail!("no kernel: {} that holds neither a Linux banner nor a config", kernel.summary());
+        }
+        problems.push("there is no Linux banner in it: it may be no Linux kernel".into());
+    }
+    let mut facts = Facts::from_scan(&scan, kernel.arch(), name);
+    if let Some((config, provenance)) = config {
+        if facts.config.is_some() {
+            problems.push("the kernel has a config embedded; --config is used instead".into());
+        }
+        facts.set_config(config.clone(), provenance.clone());
+    }
+    if let Some(damage) = scan.damage {
+        if facts.config.is_none() {
+            return Err(damage.into());
+        }
+        problems.push(damage.to_string());
+    }
+    facts.cmdline = payload.cmdline;
+    Ok((kernel.summary(), facts, problems))
+}
+
+/// The most that a config takes, unpacked, in bytes.
+const MAX_CONFIG: u64 = 16 << 20;
+
+/// The text of a config, when `input` is one, gzipped or plain. Told by its first bytes, so that
+/// no kernel is unpacked for it.
+fn config_text(input: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(format) = Compression::detect(input) else {
+        return Ok(is_config(input).then(|| input.to_vec()));
+    };
+    let mut head = Vec::new();
+    let mut decoder = Decoder::new(format, input)?;
+    // Damage is told when the rest is read, by whatever reads it.
+    let _ = decoder.by_ref().take(HEAD as u64).read_to_end(&mut head);
+    if !is_config(&head) {
+        return Ok(None);
+    }
+    Ok(Some(Decoder::new(format, input)?.read_all(MAX_CONFIG)?))
+}
+
+/// How much of a file tells whether it is text, in bytes.
+const HEAD: usize = 4096;
+
+/// Text whose first line that is no comment sets a symbol, as far as it can be seen.
+fn is_config(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(HEAD)];
+    let text = !head.is_empty() && head.iter().all(|b| !matches!(b, 0..9 | 11 | 12 | 14..32));
+    let mut lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    text && lines
+        .find(|line| !line.starts_with(b"#") || line.starts_with(b"# CONFIG_"))
+        .is_some_and(|line| line.starts_with(b"CONFIG_") || line.starts_with(b"# CONFIG_"))
 }

@@ -1,11 +1,290 @@
-//! `vfioboot info`.
+//! `vfioboot info`: what an image is and what is in it.
 
+use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Not written yet.
-#[derive(clap::Args)]
-pub struct Args {}
+use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
+use vfioboot::compression::Format;
+use vfioboot::image::{Image, ImageKind, Region, RegionKind, SectionName, Value, text_of};
+use vfioboot::kernel::Kernel;
+use vfioboot::patch;
+use vfioboot::ramdisk::{Limits, kind};
 
-pub fn run(_args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not written yet")
+use super::image_set;
+use super::input::Input;
+use super::output;
+use super::style::{DIM, HEAD, NOTE};
+
+/// Show what an image is: header, sections, command line, kernel, ramdisk, AVB
+#[derive(clap::Args)]
+pub struct Args {
+    /// The images; `-` is standard input
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    /// Print JSON, with the tiling of every byte
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let inputs = image_set::open(&args.images)?;
+    let images = image_set::parse(&inputs)?;
+    let reports: Vec<Report<'_>> =
+        inputs.iter().zip(&images).map(|(input, image)| Report::of(input, image)).collect();
+    let text = if args.json {
+        let images: Vec<Json> = reports.iter().map(Report::to_json).collect();
+        format!("{:#}\n", json!({ "format": 1, "images": images }))
+    } else {
+        reports.iter().map(Report::to_text).collect::<Vec<_>>().join("\n")
+    };
+    match args.json {
+        true => output::to_stdout(text.as_bytes())?,
+        false => anstream::print!("{text}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything about one image, computed once for both forms of output.
+struct Report<'i> {
+    name: String,
+    image: &'i Image<'i>,
+    sections: Vec<Section<'i>>,
+    patched: Option<String>,
+}
+
+struct Section<'i> {
+    name: String,
+    region: Region,
+    bytes: &'i [u8],
+    compression: Option<Format>,
+    detail: Option<String>,
+}
+
+impl<'i> Report<'i> {
+    fn of(input: &Input, image: &'i Image<'i>) -> Self {
+        let mut sections = Vec::new();
+        for region in image.regions() {
+            let RegionKind::Section(name) = region.kind else { continue };
+            let bytes = image.region_bytes(region);
+            sections.push(Section::of(name.as_str().to_owned(), name, *region, bytes));
+            if name != SectionName::VendorRamdisk || image.kind() != ImageKind::VendorBoot {
+                continue;
+            }
+            for (i, fragment) in image.fragments().into_iter().enumerate() {
+                let offset = region.offset + fragment.offset;
+                let place = Region { kind: region.kind, offset, size: fragment.bytes.len() };
+                let label = match fragment.name {
+                    b"" => format!("  fragment {i} ({})", fragment.kind),
+                    name => format!("  fragment {i} ({}, {})", fragment.kind, name.escape_ascii()),
+                };
+                let name = SectionName::Ramdisk;
+                sections.push(Section::of(label, name, place, fragment.bytes));
+            }
+        }
+        let record = patch::record_of(std::slice::from_ref(image)).ok().flatten();
+        let patched = record.map(|record| record.tool);
+        Report { name: input.name(), image, sections, patched }
+    }
+
+    fn to_text(&self) -> String {
+        let mut out = String::new();
+        let image = self.image;
+        let _ = writeln!(out, "{HEAD}{}{HEAD:#}: {}", self.name, describe(image));
+        let mut line = |key: &str, value: &str| {
+            let _ = writeln!(out, "  {key:<20} {value}");
+        };
+        line("size", &format!("{} bytes", image.bytes().len()));
+        if let Some(header) = image.header() {
+            line("page size", &header.page_size().to_string());
+            for field in header.fields() {
+                match field.value {
+                    Value::U32(number) if field.name.ends_with("_addr") => {
+                        line(field.name, &format!("{number:#010x}"));
+                    }
+                    Value::U64(number) if field.name.ends_with("_addr") => {
+                        line(field.name, &format!("{number:#018x}"));
+                    }
+                    Value::Text(text) if field.name == "name" && !text_of(text).is_empty() => {
+                        line("name", &text_of(text).escape_ascii().to_string());
+                    }
+                    _ => {}
+                }
+            }
+            if let Some(version) = header.os_version() {
+                version.version().inspect(|text| line("os_version", text));
+                version.patch_level().inspect(|text| line("os_patch_level", text));
+            }
+            if let (Some(id), Some(right)) = (header.id(), image.id_is_right()) {
+                let verdict = if right { "SHA-1 of the sections" } else { "not mkbootimg's SHA-1" };
+                line("id", &format!("{} ({verdict})", hex::encode(&id[..20])));
+            }
+            line("cmdline", &String::from_utf8_lossy(&header.cmdline()));
+        }
+        if let Some(footer) = image.avb() {
+            let text = format!(
+                "footer: image {} bytes, vbmeta {} bytes at {}",
+                footer.original_image_size, footer.vbmeta_size, footer.vbmeta_offset
+            );
+            line("AVB", &text);
+        } else if image.header().is_some() {
+            line("AVB", "no footer");
+        }
+        if let Some(tool) = &self.patched {
+            line("patched", &format!("by {tool} (undo: vfioboot unpatch)"));
+        }
+        for section in &self.sections {
+            section.write_text(&mut out);
+        }
+        for region in image.regions().iter().filter(|r| r.kind == RegionKind::Trailing) {
+            let start = image.region_bytes(region);
+            let start = start[..start.len().min(16)].escape_ascii();
+            let _ = writeln!(
+                out,
+                "  {HEAD}{:<20}{HEAD:#} {} bytes at {}: \"{start}\"…",
+                "trailing", region.size, region.offset
+            );
+        }
+        for problem in image.problems() {
+            let _ = writeln!(out, "  {NOTE}warning:{NOTE:#} {problem}");
+        }
+        out
+    }
+
+    fn to_json(&self) -> Json {
+        let image = self.image;
+        let header = image.header().map(|header| {
+            let fields: serde_json::Map<String, Json> = header
+                .fields()
+                .into_iter()
+                .map(|field| (field.name.to_owned(), field_json(field.value)))
+                .collect();
+            json!({
+                "version": header.version(),
+                "page_size": header.page_size(),
+                "fields": fields,
+                "cmdline": String::from_utf8_lossy(&header.cmdline()),
+                "os_version": header.os_version().and_then(|version| version.version()),
+                "os_patch_level": header.os_version().and_then(|version| version.patch_level()),
+                "id_is_right": image.id_is_right(),
+            })
+        });
+        let regions: Vec<Json> = image
+            .regions()
+            .iter()
+            .map(|r| json!({ "kind": r.kind.as_str(), "offset": r.offset, "size": r.size }))
+            .collect();
+        let avb = image.avb().map(|footer| {
+            json!({
+                "original_image_size": footer.original_image_size,
+                "vbmeta_offset": footer.vbmeta_offset,
+                "vbmeta_size": footer.vbmeta_size,
+            })
+        });
+        let problems: Vec<Json> = image
+            .problems()
+            .iter()
+            .map(|p| json!({ "field": p.field, "offset": p.offset, "message": p.message }))
+            .collect();
+        json!({
+            "file": self.name,
+            "kind": image.kind(),
+            "size": image.bytes().len(),
+            "header": header,
+            "sections": self.sections.iter().map(Section::to_json).collect::<Vec<_>>(),
+            "avb_footer": avb,
+            "patched_by": self.patched,
+            "problems": problems,
+            "regions": regions,
+        })
+    }
+}
+
+fn describe(image: &Image<'_>) -> String {
+    match image.header() {
+        Some(header) => format!("{} image, header version {}", image.kind(), header.version()),
+        None => format!("a bare {}", image.kind()),
+    }
+}
+
+fn field_json(value: Value<'_>) -> Json {
+    match value {
+        Value::U32(number) => json!(number),
+        Value::U64(number) => json!(number),
+        Value::Text(text) => json!(String::from_utf8_lossy(text_of(text))),
+        Value::Bytes(bytes) => json!(hex::encode(bytes)),
+    }
+}
+
+impl<'i> Section<'i> {
+    fn of(label: String, name: SectionName, region: Region, bytes: &'i [u8]) -> Self {
+        let detail = match name {
+            SectionName::Kernel => Some(kernel_detail(bytes)),
+            SectionName::Ramdisk => Some(ramdisk_detail(bytes)),
+            _ => None,
+        };
+        Section { name: label, region, bytes, compression: Format::detect(bytes), detail }
+    }
+
+    fn sha256(&self) -> String {
+        hex::encode(Sha256::digest(self.bytes))
+    }
+
+    fn write_text(&self, out: &mut String) {
+        let compression = self.compression.map_or("", Format::name);
+        let _ = writeln!(
+            out,
+            "  {HEAD}{:<20}{HEAD:#} {} bytes at {} {compression} {DIM}sha256 {}{DIM:#}",
+            self.name,
+            self.region.size,
+            self.region.offset,
+            self.sha256()
+        );
+        if let Some(detail) = &self.detail {
+            let _ = writeln!(out, "  {:<20} {detail}", "");
+        }
+    }
+
+    fn to_json(&self) -> Json {
+        json!({
+            "name": self.name.trim_start(),
+            "offset": self.region.offset,
+            "size": self.region.size,
+            "compression": self.compression,
+            "sha256": self.sha256(),
+            "detail": self.detail,
+        })
+    }
+}
+
+fn kernel_detail(bytes: &[u8]) -> String {
+    let scanned = Kernel::parse(bytes).and_then(|kernel| Ok((kernel.describe(), kernel.scan()?)));
+    match scanned {
+        Ok((container, scan)) => {
+            let version = scan.version.as_deref().unwrap_or("no version found");
+            let config =
+                if scan.ikconfig.is_some() { "embedded config" } else { "no embedded config" };
+            format!("{container}, {version}, {config}")
+        }
+        Err(error) => format!("not readable as a kernel: {error}"),
+    }
+}
+
+fn ramdisk_detail(bytes: &[u8]) -> String {
+    match kind::classify_ramdisk(bytes, Limits::default()) {
+        Ok(kinds) => {
+            let found = kinds.findings().iter().map(|f| format!("{} ({})", f.kind, f.evidence));
+            found.collect::<Vec<_>>().join(", ")
+        }
+        Err(error) => {
+            let mut text = format!("not readable as a ramdisk: {error}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                let _ = write!(text, ": {cause}");
+                source = cause.source();
+            }
+            text
+        }
+    }
 }

@@ -40,7 +40,7 @@ impl<'a> Chunk<'a> {
 
     /// Give the bytes to `sink`, in pieces.
     pub(super) fn each<E>(&self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         match self {
             Chunk::Bytes(bytes) => sink(bytes),
             Chunk::Zeros(count) => {

@@ -363,6 +363,11 @@ impl<'a> Kernel<'a> {
         &self.layers
     }
 
+    /// The innermost container is code without a header that says what it is.
+    pub fn is_raw(&self) -> bool {
+        self.layers.last().is_none_or(|layer| layer.kind == LayerKind::Raw)
+    }
+
     /// What is wrong with the headers but could be worked around.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -49,6 +49,13 @@ pub struct Scan {
     pub damage: Option<compression::Error>,
 }
 
+impl Scan {
+    /// Something of Linux was found.
+    pub fn is_linux(&self) -> bool {
+        self.version.is_some() || self.ikconfig.is_some()
+    }
+}
+
 /// The config that `CONFIG_IKCONFIG=y` puts into the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ikconfig {

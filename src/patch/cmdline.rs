@@ -100,13 +100,10 @@ impl Cmdline {
     }
 
     fn last(&self, key: &str) -> Option<Range<usize>> {
-        let parameters = self.parameters().into_iter();
-        parameters
-            .filter(|span| {
-                let word = &self.0[span.clone()];
-                word.contains(&b'=') && is_key(word, key)
-            })
-            .next_back()
+        self.parameters().into_iter().rfind(|span| {
+            let word = &self.0[span.clone()];
+            word.contains(&b'=') && is_key(word, key)
+        })
     }
 
     /// The words before `--`.

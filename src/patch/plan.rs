@@ -393,13 +393,15 @@ impl Draft {
             self.edit(index, "id", why, before, after);
         }
         if let (Some(before), Some(after)) = (image.avb(), &rebuilt.avb) {
-            self.edit(
-                index,
-                "avb_footer",
-                "preserve: the vbmeta blob stays byte-identical, the footer points to its new place",
-                footer_text(before),
-                footer_text(after),
-            );
+            if before != after {
+                self.edit(
+                    index,
+                    "avb_footer",
+                    "preserve: the vbmeta blob stays byte-identical, the footer points to its new place",
+                    footer_text(before),
+                    footer_text(after),
+                );
+            }
             self.warnings.push(format!(
                 "{}: the digest in its AVB descriptor no longer matches: an unlocked (orange) device boots it, a locked one does not",
                 image.kind()
