@@ -133,6 +133,9 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
         undo,
     };
     let mut segment = payload.to_segment(&place.point)?;
+    if targets.fragment.is_some() {
+        place.keep_alignment(&mut segment);
+    }
     draft.segment(&targets, &place, segment.len());
 
     let mut planned: Vec<PlannedImage<'a>> = images.iter().map(PlannedImage::unchanged).collect();
@@ -218,6 +221,14 @@ impl<'a> Place<'a> {
         };
         let point = ramdisk::append_point(ramdisk)?;
         Ok(Place { section, at: start + point.offset, ramdisk, point })
+    }
+
+    /// A raw archive in a ramdisk that is loaded behind this one must stay at a multiple of 4.
+    /// Behind lz4_legacy no zeros may stand, and nothing but lz4_legacy follows anyway.
+    fn keep_alignment(&self, segment: &mut Vec<u8>) {
+        if self.point.format != Some(Format::Lz4Legacy) {
+            segment.resize(segment.len().next_multiple_of(4), 0);
+        }
     }
 
     /// The sections with the segment in them.
