@@ -18,6 +18,8 @@
 //! The programs are `src/main.rs` with `src/cli/` (vfioboot) and
 //! `src/bin/vfiorun.rs` (vfiorun).
 
+#![warn(clippy::unwrap_used, clippy::expect_used)]
+
 pub mod bootfile;
 
 #[cfg(feature = "desktop")]

@@ -1,5 +1,7 @@
 //! `vfioboot`: the desktop program. Arguments in, library calls, print out.
 
+#![warn(clippy::unwrap_used, clippy::expect_used)]
+
 mod cli;
 
 fn main() -> std::process::ExitCode {

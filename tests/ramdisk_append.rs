@@ -10,7 +10,8 @@ use vfioboot::compression::{Format, encode};
 use vfioboot::ramdisk::cpio::CpioWriter;
 use vfioboot::ramdisk::edit::{self, NewFile};
 use vfioboot::ramdisk::{
-    Error, Limits, Ramdisk, Reach, append_padding, append_point, find_ours, has_entry, last_format,
+    Entries, Error, Limits, Ramdisk, Reach, append_padding, append_point, find_ours, has_entry,
+    last_format,
 };
 
 /// Append a segment as the patch does.
@@ -73,8 +74,15 @@ fn an_lz4_stream_of_odd_length_gets_a_lead_in() {
         let point = append_point(&lz4).unwrap();
         assert_eq!(point.lead_in, (4 - odd) % 4);
         let (patched, range) = append(&lz4);
-        assert_eq!(find_ours(&patched), Some(range));
+        assert_eq!(find_ours(&patched), Some(range.clone()));
         assert!(has_entry(&patched, b"vfioboot/undo").unwrap());
+        // Cut out, it can be read by itself.
+        let mut entries = Entries::of_segment(&patched[range], Limits::default());
+        let mut names = Vec::new();
+        while let Some(entry) = entries.next_entry().unwrap() {
+            names.push(String::from_utf8(entry.name).unwrap());
+        }
+        assert_eq!(names, ["vfioboot", "vfioboot/init", "vfioboot/undo", "TRAILER!!!"]);
         // Another one behind it counts the whole chain.
         let (twice, range) = append(&patched);
         assert_eq!(find_ours(&twice), Some(range));
@@ -84,16 +92,42 @@ fn an_lz4_stream_of_odd_length_gets_a_lead_in() {
 #[test]
 fn lz4_blocks_are_measured_without_unpacking() {
     // Several blocks, compressible and not; `lz4 -l` agrees.
-    let mut unpacked = archive(&[("a", &noise(9 << 20)), ("b", &[b'x'; 9 << 20])]);
-    for extra in 0..3 {
+    let mut unpacked = archive(&[("a", &noise(1 << 20)), ("b", &[b'x'; 17 << 20])]);
+    for extra in [0, 3] {
         unpacked.resize(unpacked.len() + extra, 0);
         let lead_in = (4 - unpacked.len() % 4) % 4;
         let bytes = packed(Some(Format::Lz4Legacy), &unpacked);
         assert_eq!(append_point(&bytes).unwrap().lead_in, lead_in);
-        if let Some(bytes) = tool(&["lz4", "-l", "-9", "-c"], &unpacked) {
+        if let Some(bytes) = tool(&["lz4", "-l", "-c"], &unpacked) {
             assert_eq!(append_point(&bytes).unwrap().lead_in, lead_in);
         }
     }
+}
+
+#[test]
+fn xz_streams_are_walked_by_their_indexes() {
+    // A stream that cannot be unpacked shows that it was not: its first block's header is broken.
+    let mut first = packed(Some(Format::Xz), &archive(&[("a", &noise(100_000))]));
+    first[13] ^= 0xff;
+    let length = first.len();
+    let mut bytes = [&first[..], &ours(Some(Format::Xz), 0)].concat();
+    let end = bytes.len();
+    for zeros in 0..5 {
+        bytes.resize(end + zeros, 0);
+        assert_eq!(last_format(&bytes).unwrap(), Some(Format::Xz));
+        assert_eq!(find_ours(&bytes), Some(length..end));
+    }
+    // With a broken index it has to be unpacked, which fails.
+    bytes[length - 20] ^= 1;
+    assert!(last_format(&bytes).is_err());
+    // The tool's streams of several blocks.
+    let plain = archive(&[("a", &noise(100_000))]);
+    let command = ["xz", "--check=crc32", "--block-size=10000", "-c"];
+    let Some(bytes) = tool(&command, &plain) else { return };
+    let parsed = Ramdisk::parse(&bytes, Limits::default()).unwrap();
+    assert_eq!(parsed.segments[0].range, 0..bytes.len());
+    let (patched, range) = append(&bytes);
+    assert_eq!((range.start, find_ours(&patched)), (bytes.len(), Some(range)));
 }
 
 #[test]
@@ -218,6 +252,22 @@ fn add_appends_and_makes_parents() {
         assert!(replaced.starts_with(&plain));
         // What add appended is not taken for the patch.
         assert_eq!(find_ours(&replaced), None);
+    }
+}
+
+#[test]
+fn a_ramdisk_loaded_behind_a_changed_one_stays_aligned() {
+    for compression in COMPRESSIONS.into_iter().filter(|c| *c != Some(Format::Lz4Legacy)) {
+        for extra in 0..9 {
+            let files = [("a", &noise(100)[..]), ("b", &noise(200 + extra)[..])];
+            let mut plain = packed(compression, &archive(&files));
+            plain.resize(plain.len().next_multiple_of(4), 0);
+            let added = add(&plain, "c", &noise(extra)).unwrap();
+            let removed = remove(&plain, "a", false).unwrap();
+            assert_eq!([added.len() % 4, removed.len() % 4], [0, 0], "{compression:?}");
+            let both = [&added[..], &archive(&[("generic", b"")])].concat();
+            assert_eq!(names(&both), ["a", "b", "c", "generic"]);
+        }
     }
 }
 

@@ -279,7 +279,8 @@ fn notes(facts: &Facts) -> Vec<String> {
         notes.push(format!("the config is for {config}, the kernel for {kernel}"));
     }
     if let (Some(kernel), Some(config)) = (facts.version(), config.version())
-        && kernel != config
+        // Distributions call every 6.1.x 6.1.0.
+        && (kernel.major, kernel.minor) != (config.major, config.minor)
     {
         notes.push(format!("the config is of Linux {config}, the kernel is {kernel}"));
     }

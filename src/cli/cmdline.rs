@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use vfioboot::image::{Image, ImageKind};
-use vfioboot::patch::Cmdline;
+use vfioboot::patch::{COMMAND_LINE_SIZE, Cmdline};
 
 use super::image_set;
 use super::input::Input;
@@ -92,9 +92,6 @@ fn edit(args: &Args, input: &Input, image: &Image<'_>, output: &Path) -> anyhow:
     }
     Ok(())
 }
-
-/// arm64's and x86's `COMMAND_LINE_SIZE`, NUL included.
-const COMMAND_LINE_SIZE: usize = 2048;
 
 fn effective(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Result<()> {
     let mut total = 0;

@@ -50,7 +50,7 @@ pub enum BindError {
         /// The write that failed.
         error: HostError,
         /// The state it was left in.
-        restored: Restored,
+        restored: Box<Restored>,
     },
     /// vfio-pci did not take it: the kernel log has the reason just above.
     #[error("vfio-pci did not take it{}; {restored}", probe_text(.probe))]
@@ -60,7 +60,7 @@ pub enum BindError {
         /// not passed on).
         probe: Option<HostError>,
         /// The state it was left in.
-        restored: Restored,
+        restored: Box<Restored>,
     },
 }
 
@@ -134,7 +134,7 @@ pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<Bound, BindError>
 }
 
 /// Gives a device its former override and driver back.
-fn restore(host: &Host, before: &PciDevice) -> Restored {
+fn restore(host: &Host, before: &PciDevice) -> Box<Restored> {
     let address = before.address;
     // "\n" clears: an empty write(2) would not even reach the kernel's store
     // function, and "(null)" would be taken for a driver's name
@@ -152,5 +152,5 @@ fn restore(host: &Host, before: &PciDevice) -> Restored {
             _ = host.write(DRIVERS_PROBE, &name);
         }
     }
-    Restored { driver: pci::driver(host, address).unwrap_or(None), error }
+    Box::new(Restored { driver: pci::driver(host, address).unwrap_or(None), error })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::bind::{self, Origin};
 use super::bootmode::{self, Facts, RECOVERY_PROGRAMS, Skip};
-use super::host::{Host, errno_text};
+use super::host::Host;
 use super::kmsg::Level;
 use super::modules::{self, Loaded};
 use super::pci::{self, PciAddress};
@@ -53,7 +53,7 @@ pub fn carry_out(
         match modules::load(&real, &module.params) {
             Ok(Loaded::Now) => log(Level::Info, &format!("{path}: loaded")),
             Ok(Loaded::Before) => log(Level::Info, &format!("{path}: was loaded already")),
-            Err(error) => problem(&format!("{path}: not loaded: {}", errno_text(&error)), log),
+            Err(error) => problem(&format!("{path}: not loaded: {error}"), log),
         }
     }
     if !bind::vfio_pci_registered(host) {

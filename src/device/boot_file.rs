@@ -3,8 +3,8 @@
 //! With a reader of its own for the part of TOML that a [`BootFile`] is written
 //! in, because the `toml` crate made the program 128 KiB larger (aarch64; 13 % of
 //! it), for the sake of four keys and a list, and ramdisks live in small
-//! partitions. Known are comments, bare keys, decimal integers, one-line strings
-//! of both kinds, arrays of strings over any number of lines, and `[[modules]]`.
+//! partitions. Known are comments, bare keys, decimal integers, strings of all
+//! four kinds, arrays of strings over any number of lines, and `[[modules]]`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -205,29 +205,59 @@ impl<'a> Reader<'a> {
     fn integer(&mut self) -> Result<u32, BootFileError> {
         match self.run(|c| c.is_ascii_digit()) {
             "" => Err(self.expected("a number")),
+            zero if zero.len() > 1 && zero.starts_with('0') => {
+                Err(self.error(format!("{zero} begins with a zero")))
+            }
             digits => digits.parse().map_err(|_| self.error(format!("{digits} is too large"))),
         }
     }
 
     fn string(&mut self) -> Result<String, BootFileError> {
-        if self.rest.starts_with("\"\"\"") || self.rest.starts_with("'''") {
-            return Err(self.expected("a string on one line"));
-        }
-        if self.take("'") {
-            let text = self.run(|c| c != '\'' && c != '\n');
-            self.expect("'")?;
-            return Ok(text.to_owned());
-        }
-        self.expect("\"").map_err(|_| self.expected("a string"))?;
-        let mut text = String::new();
-        loop {
-            text += self.run(|c| !matches!(c, '"' | '\\' | '\n'));
-            if !self.take("\\") {
-                self.expect("\"")?;
-                return Ok(text);
+        // The toml crate writes a text that has both kinds of quotes as """...""".
+        for quotes in ["\"\"\"", "'''", "\"", "'"] {
+            if self.take(quotes) {
+                return self.string_until(quotes);
             }
-            text.push(self.escape()?);
         }
+        Err(self.expected("a string"))
+    }
+
+    /// The rest of a string that began with `quotes`.
+    fn string_until(&mut self, quotes: &str) -> Result<String, BootFileError> {
+        let one_line = quotes.len() == 1;
+        let quote = if quotes.starts_with('"') { '"' } else { '\'' };
+        let mut text = String::new();
+        // A line end right behind three quotes does not count.
+        if !one_line && (self.take("\r\n") || self.take("\n")) {
+            self.line += 1;
+        }
+        loop {
+            text += self.run(|c| c != quote && c != '\n' && (c != '\\' || quote == '\''));
+            if self.take(quotes) {
+                // Up to two quotes may stand before the closing three.
+                for _ in 0..2 {
+                    if !one_line && self.rest.starts_with(quote) {
+                        text.extend(self.run_one());
+                    }
+                }
+                return Ok(text);
+            } else if self.take("\\") {
+                text.push(self.escape()?);
+            } else if one_line || self.rest.is_empty() {
+                return Err(self.expected(quotes));
+            } else {
+                self.line += usize::from(self.rest.starts_with('\n'));
+                text.extend(self.run_one());
+            }
+        }
+    }
+
+    /// The next character.
+    fn run_one(&mut self) -> Option<char> {
+        let mut chars = self.rest.chars();
+        let c = chars.next();
+        self.rest = chars.as_str();
+        c
     }
 
     /// What follows a backslash.

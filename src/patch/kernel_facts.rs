@@ -110,10 +110,22 @@ impl KernelFacts {
                 let lines = self.failed.iter().map(|rule| {
                     format!("{}: {}: {}. {}", rule.id, rule.title, rule.reason, rule.fix)
                 });
-                return lines.collect();
+                return lines.chain(self.rockchip_warning()).collect();
             }
         };
         vec![text.to_owned()]
+    }
+
+    /// Rockchip's own kernels end `unpack_to_rootfs` after the first compressed segment; the
+    /// config does not tell them from others that run on the same chips.
+    fn rockchip_warning(&self) -> Option<String> {
+        let rockchip = self.facts.built("ARCH_ROCKCHIP") == Built::In;
+        rockchip.then(|| {
+            "CONFIG_ARCH_ROCKCHIP=y: a kernel from Rockchip's own SDK unpacks only the first \
+             segment of a compressed ramdisk and would not find /vfioboot/init; mainline, GKI and \
+             distribution kernels are fine"
+                .to_owned()
+        })
     }
 
     /// Refuse what the kernel's own config says cannot work.

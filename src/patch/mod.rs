@@ -27,7 +27,7 @@ mod undo;
 pub use cmdline::Cmdline;
 pub use error::Error;
 pub use kernel_facts::KernelFacts;
-pub use plan::{Options, Plan, PlannedEdit, PlannedImage, plan};
+pub use plan::{COMMAND_LINE_SIZE, Options, Plan, PlannedEdit, PlannedImage, plan};
 pub use runtime::Runtimes;
 pub use undo::{ImageUndo, UndoRecord};
 
@@ -78,7 +78,7 @@ pub fn record_of(images: &[Image<'_>]) -> Result<Option<UndoRecord>, Error> {
 /// The bytes of `vfioboot/undo` in our segment.
 fn undo_entry(segment: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     let name = ramdisk::normalise(UNDO_FILE.as_bytes());
-    let mut entries = ramdisk::Entries::new(segment, ramdisk::Limits::default());
+    let mut entries = ramdisk::Entries::of_segment(segment, ramdisk::Limits::default());
     while let Some(entry) = entries.next_entry()? {
         if ramdisk::normalise(entry.path()) == name {
             if entry.header.filesize > MAX_UNDO_RECORD {

@@ -78,7 +78,7 @@ pub struct PlannedImage<'a> {
     pub output: Option<Output<'a>>,
 }
 
-/// Compute a patch of unpatched images (see [`super::originals`]).
+/// Compute a patch of unpatched images (see [`super::unpatch`]).
 ///
 /// # Errors
 /// [`Error`], each with what to do about it.
@@ -107,6 +107,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
         words.apply(&mut cmdline);
         edit.header.set_cmdline(cmdline.as_bytes())?;
         draft.edit(index, "cmdline", targets.reason, text, cmdline.display());
+        draft.line_length(images, index, &cmdline);
         changed.push(Change { index, edit: Some(edit) });
     }
     if changed.first().is_none_or(|change| change.index != targets.carrier) {
@@ -132,6 +133,9 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
         undo,
     };
     let mut segment = payload.to_segment(&place.point)?;
+    if targets.fragment.is_some() {
+        place.keep_alignment(&mut segment);
+    }
     draft.segment(&targets, &place, segment.len());
 
     let mut planned: Vec<PlannedImage<'a>> = images.iter().map(PlannedImage::unchanged).collect();
@@ -217,6 +221,14 @@ impl<'a> Place<'a> {
         };
         let point = ramdisk::append_point(ramdisk)?;
         Ok(Place { section, at: start + point.offset, ramdisk, point })
+    }
+
+    /// A raw archive in a ramdisk that is loaded behind this one must stay at a multiple of 4.
+    /// Behind lz4_legacy no zeros may stand, and nothing but lz4_legacy follows anyway.
+    fn keep_alignment(&self, segment: &mut Vec<u8>) {
+        if self.point.format != Some(Format::Lz4Legacy) {
+            segment.resize(segment.len().next_multiple_of(4), 0);
+        }
     }
 
     /// The sections with the segment in them.
@@ -355,6 +367,9 @@ fn boot_file(options: &Options<'_>, init: String, order: &[usize]) -> BootFile {
     }
 }
 
+/// `COMMAND_LINE_SIZE` of arm64 and x86, NUL included (`arch/*/include/uapi/asm/setup.h`).
+pub const COMMAND_LINE_SIZE: usize = 2048;
+
 struct Draft {
     edits: Vec<PlannedEdit>,
     warnings: Vec<String>,
@@ -380,6 +395,22 @@ impl Draft {
             format!("{name}, {old} bytes"),
             format!("the same and a {packed} segment of {size} bytes with /vfioboot/{{init,boot.toml,undo}}"),
         );
+    }
+
+    /// The kernel cuts a longer line without a word.
+    fn line_length(&mut self, images: &[Image<'_>], index: usize, line: &Cmdline) {
+        let others = images.iter().enumerate().filter(|(i, image)| {
+            *i != index && matches!(image.kind(), ImageKind::Boot | ImageKind::VendorBoot)
+        });
+        let others = others.filter_map(|(_, image)| image.header());
+        let others: usize = others.map(|header| header.cmdline().len() + 1).sum();
+        let total = others + line.as_bytes().len();
+        if total >= COMMAND_LINE_SIZE {
+            self.warnings.push(format!(
+                "the command lines of the images come to {total} bytes; the kernel cuts off what is behind the first {}, and bootloaders add to it",
+                COMMAND_LINE_SIZE - 1
+            ));
+        }
     }
 
     /// What follows from the change of an image: AVB, the id, its size.

@@ -9,7 +9,7 @@ use memchr::memmem;
 use super::cpio::{self, Reader, leading_zeros};
 use super::segment::{Entries, Limits, Piece, identify};
 use super::source::{Source, lift};
-use super::{Error, lz4, normalise};
+use super::{Error, lz4, normalise, xz};
 use crate::bootfile;
 use crate::compression::lz4_legacy;
 use crate::compression::{self, Format};
@@ -49,8 +49,8 @@ pub fn append_padding(len: usize) -> usize {
 
 /// The format of the last segment; none for a raw archive and for an empty ramdisk.
 ///
-/// Raw archives, lz4_legacy and zstd are walked by their headers; xz, lzma, bzip2 and the lz4
-/// frame format are unpacked to find where they end. A gzip member is taken for the last segment
+/// Raw archives, lz4_legacy and zstd are walked by their headers, xz by its index unless another
+/// format follows it; lzma, bzip2 and the lz4 frame format are unpacked to find where they end. A gzip member is taken for the last segment
 /// unless something behind it looks like one in another format; only then is it unpacked.
 ///
 /// # Errors
@@ -213,6 +213,10 @@ fn stream_length(format: Format, rest: &[u8], limit: u64) -> Result<usize, compr
             }
         }),
         _ => {
+            let walked = (format == Format::Xz).then(|| xz::length(rest)).flatten();
+            if let Some(length) = walked {
+                return Ok(length);
+            }
             let mut decoder = compression::Decoder::new(format, rest)?;
             let copied = io::copy(&mut decoder.by_ref().take(limit), &mut io::sink());
             let copied = copied.map_err(|error| decoder.error(&error))?;

@@ -55,7 +55,19 @@ pub fn add<'a>(ramdisk: &'a [u8], file: NewFile<'_>, limits: Limits) -> Result<P
     let segment = compress(point.format, archive, None)?;
     let (before, after) = ramdisk.split_at(point.offset);
     let padding = vec![0; point.padding];
-    Ok(vec![before.into(), padding.into(), segment.into(), after.into()])
+    let pieces = vec![before.into(), padding.into(), segment.into(), after.into()];
+    Ok(keep_aligned(pieces, ramdisk.len(), point.format))
+}
+
+/// Other ramdisks may be loaded directly behind this one, and a raw one must start at a multiple
+/// of 4: where it did, it does. Not behind lz4_legacy, where nothing raw can follow and zeros
+/// are taken for a block.
+fn keep_aligned(mut pieces: Pieces<'_>, old: usize, last: Option<Format>) -> Pieces<'_> {
+    let new: usize = pieces.iter().map(|piece| piece.len()).sum();
+    if old.is_multiple_of(4) && last != Some(Format::Lz4Legacy) {
+        pieces.push(vec![0; append_padding(new)].into());
+    }
+    pieces
 }
 
 /// The parents of `path` that have to be made, outermost first.
@@ -125,7 +137,8 @@ pub fn remove<'a>(
             pieces.push(vec![0; padding].into());
         }
     }
-    Ok(pieces)
+    let last = parsed.segments.last().and_then(|segment| segment.compression);
+    Ok(keep_aligned(pieces, ramdisk.len(), last))
 }
 
 /// What to remove.

@@ -29,6 +29,7 @@ mod lz4;
 pub mod segment;
 mod source;
 pub mod tree;
+mod xz;
 
 pub use append::{AppendPoint, append_padding, append_point, find_ours, has_entry, last_format};
 pub use error::Error;

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::Error;
 use super::cpio::{self, Entry, Reader, leading_zeros};
 use super::source::{Source, lift};
-use crate::compression::Format;
+use crate::compression::{Decoder, Format};
 
 /// How much a ramdisk may ask of us. Unpacked bytes stream through and are never held; the
 /// counts bound what is held.
@@ -200,6 +200,22 @@ impl<'a> Entries<'a> {
     /// The entries of `input`.
     pub fn new(input: &'a [u8], limits: Limits) -> Self {
         Self::starting_at(input, 0, limits)
+    }
+
+    /// The entries of one segment that was cut out of a ramdisk, such as
+    /// [`super::find_ours`] gives. Unlike [`Entries::new`] it takes the zeros that an lz4_legacy
+    /// segment may start with in its place: see [`super::AppendPoint::lead_in`].
+    pub fn of_segment(segment: &'a [u8], limits: Limits) -> Self {
+        let mut entries = Self::new(segment, limits);
+        if Format::detect(segment) == Some(Format::Lz4Legacy) {
+            let mut start = [0; 4];
+            let decoder = Decoder::new(Format::Lz4Legacy, segment);
+            let read = decoder.map_or(Ok(0), |mut decoder| decoder.read(&mut start));
+            // Damage is reported when the entries are read.
+            let zeros = leading_zeros(&start[..read.unwrap_or(0)]) as u64;
+            entries.chain = Chain::Lz4Legacy { end: 0, phase: (4 - zeros % 4) % 4 };
+        }
+        entries
     }
 
     /// The entries from `position` of `input` on, where a segment or padding starts.

@@ -1,0 +1,100 @@
+//! Rule profiles: the builtin one holds what its header promises, bad ones are refused by line.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::HashSet;
+
+use vfioboot::audit::{Condition, Level, Profile};
+
+/// Symbols without a prompt in Kconfig: telling a user to set one leads nowhere.
+const HIDDEN: [&str; 17] = [
+    "KVM_ARM_HOST",
+    "HAVE_KVM",
+    "KVM_VFIO",
+    "KVM_INDIRECT_VECTORS",
+    "ARM64_VHE",
+    "VFIO_VIRQFD",
+    "VFIO_PCI_CORE",
+    "VFIO_PCI_MMAP",
+    "VFIO_PCI_INTX",
+    "PCI_MSI_IRQ_DOMAIN",
+    "VFIO_IOMMU_TYPE1",
+    "IOMMU_API",
+    "IOMMU_DMA",
+    "OF_IOMMU",
+    "KVM_ARM_PMU",
+    "ARM_GIC_V3_ITS",
+    "ACPI_MCFG",
+];
+
+#[test]
+fn the_builtin_profile_is_sound() {
+    let profile = Profile::builtin("passthrough").unwrap();
+    assert!(profile.rules.len() > 30, "{} rules", profile.rules.len());
+    for rule in &profile.rules {
+        let id = &rule.id;
+        let parts: Vec<&str> = id.split('-').collect();
+        let number = parts.last().is_some_and(|n| n.len() == 3 && n.parse::<u16>().is_ok());
+        assert!(parts.len() == 3 && parts[0] == "VB" && number, "{id}: no stable id");
+        for text in [&rule.title, &rule.why, &rule.effect, &rule.fix] {
+            assert!(text.len() > 2 && text.trim() == text, "{id}: \"{text}\"");
+        }
+        for hidden in HIDDEN {
+            let asked = format!("CONFIG_{hidden}");
+            let told = rule.fix.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            assert!(!told.into_iter().any(|word| word == asked), "{id}: {hidden} is hidden");
+        }
+        // A hidden symbol alone may be no requirement.
+        if let Condition::Symbols(groups) = &rule.condition
+            && rule.level == Level::Required
+        {
+            let visible = groups.iter().any(|g| g.iter().all(|s| !HIDDEN.contains(&s.as_str())));
+            assert!(visible, "{id} requires hidden symbols only");
+        }
+    }
+    let ids: HashSet<&str> = profile.rules.iter().map(|rule| rule.id.as_str()).collect();
+    assert_eq!(ids.len(), profile.rules.len());
+}
+
+const RULE: &str = "title = \"t\"\n\n[[rule]]\nid = \"X-1\"\ntitle = \"t\"\nlevel = \"required\"\n\
+    why = \"w\"\neffect = \"e\"\nfix = \"f\"\n";
+
+/// The error of a profile that is [`RULE`] with `more`.
+fn error(more: &str) -> String {
+    Profile::parse(&format!("{RULE}{more}"), "my.toml").unwrap_err().to_string()
+}
+
+#[test]
+fn bad_profiles_are_refused_by_line() {
+    assert!(Profile::parse(&format!("{RULE}symbol = \"A\"\n"), "my.toml").is_ok());
+    let cases = [
+        ("", "line 3", "exactly one of"),
+        ("symbol = \"A\"\nany = [\"B\"]\n", "line 3", "exactly one of"),
+        ("symbol = \"CONFIG_A\"\n", "line 3", "without CONFIG_"),
+        ("any = []\n", "line 3", "empty list"),
+        ("any = [\"A\", []]\n", "line 3", "empty list"),
+        ("symbol = \"A\"\nsince = \"new\"\n", "line 3", "no version"),
+        ("symbol = \"A\"\narch = [\"z80\"]\n", "line 3", "z80"),
+        ("symbol = \"A\"\nwhen = [\"B=5\"]\n", "line 3", "no condition"),
+        ("symbol = \"A\"\nreject = [\"n\"]\n", "line 3", "`reject`"),
+        ("parameter = \"a\"\n", "line 3", "needs `reject`"),
+        ("parameter = \"a\"\nreject = [\"1\"]\naccept = [\"y\"]\n", "line 3", "`accept`"),
+        ("symbol = \"A\"\nsymbl = \"B\"\n", "line 11", "symbl"),
+        ("symbol = 5\n", "line 10", "string"),
+        (
+            "symbol = \"A\"\n\n[[word]]\nword = \"a b\"\nlevel = \"optional\"\nwhy = \"w\"\n",
+            "line 12",
+            "without spaces",
+        ),
+    ];
+    for (more, line, what) in cases {
+        let error = error(more);
+        let named = error.contains("my.toml") && error.contains(line) && error.contains(what);
+        assert!(named, "{more:?}: expected {line} and {what} in: {error}");
+    }
+    let twice = RULE.replace("title = \"t\"\n\n", "");
+    let error = error(&format!("symbol = \"A\"\n\n{twice}symbol = \"B\"\n"));
+    assert!(error.contains("line 12") && error.contains("twice"), "{error}");
+    let error = Profile::builtin("hardened").unwrap_err().to_string();
+    assert!(error.contains("\"passthrough\""), "{error}");
+}

@@ -1,0 +1,75 @@
+//! A boot file carried out against a fake system.
+#![cfg(feature = "device")]
+
+mod device_tree;
+
+use device_tree::Tree;
+use vfioboot::bootfile::{BootFile, BootModule};
+use vfioboot::device::boot::{Summary, carry_out};
+use vfioboot::device::kmsg::{Level, record};
+
+fn file(devices: &[&str], modules: &[&str]) -> BootFile {
+    BootFile {
+        version: 1,
+        init: "/init".into(),
+        deadline_ms: 5000,
+        devices: devices.iter().map(|text| (*text).into()).collect(),
+        modules: modules
+            .iter()
+            .map(|path| BootModule { path: (*path).into(), params: String::new() })
+            .collect(),
+    }
+}
+
+fn run(tree: &Tree, file: &BootFile) -> (Summary, Vec<String>) {
+    let mut lines = Vec::new();
+    let summary = carry_out(file, &tree.host(), &tree.root, &mut |level, text| {
+        lines.push(format!("{} {text}", level as u8));
+    });
+    (summary, lines)
+}
+
+#[test]
+fn every_device_gets_a_line_and_failures_stop_nothing() {
+    let tree = Tree::new("boot-devices");
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("vfio-pci"));
+    tree.device("0000:00:03.0", ("1b36", "0010"), Some("nvme"));
+    tree.group("0000:00:02.0", 4);
+    let (summary, lines) =
+        run(&tree, &file(&["dead:beef", "what", "1b36:0010", "0000:00:02.0"], &["/none.ko"]));
+    assert_eq!(
+        lines,
+        [
+            "4 /none.ko: not loaded: cannot open the file: ENOENT",
+            "4 dead:beef: no such device",
+            "4 \"what\" is no PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex",
+            "6 0000:00:02.0 (1b36:0010): was on vfio-pci already, IOMMU group 4",
+            "4 0000:00:03.0 (1b36:0010): failed: vfio-pci did not take it; it is on nvme now",
+        ]
+    );
+    assert_eq!(summary, Summary { bound: 1, problems: 4 });
+}
+
+#[test]
+fn a_kernel_without_vfio_or_pci_is_named_as_such() {
+    let tree = Tree::new("boot-no-vfio");
+    std::fs::remove_dir_all(tree.path("sys")).unwrap();
+    let (summary, lines) = run(&tree, &file(&["1b36:0010"], &[]));
+    assert_eq!(
+        lines,
+        [
+            "4 no vfio-pci driver is registered: not in this kernel, or its module failed",
+            "4 list /sys/bus/pci/devices: ENOENT",
+        ]
+    );
+    assert_eq!(summary, Summary { bound: 0, problems: 2 });
+}
+
+#[test]
+fn a_log_record_is_one_short_line() {
+    assert_eq!(record(Level::Info, "0.1.0 starts"), "<6>vfioboot: 0.1.0 starts\n");
+    assert_eq!(record(Level::Warning, "a\nb\tc\u{7f}"), "<4>vfioboot: a b c \n");
+    let long = record(Level::Warning, &"ä".repeat(2000));
+    assert!(long.len() <= 901 && long.ends_with("ä\n"));
+    assert_eq!(long.matches('\n').count(), 1);
+}
