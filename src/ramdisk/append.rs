@@ -231,22 +231,34 @@ fn stream_length(format: Format, rest: &[u8], limit: u64) -> Result<usize, compr
 /// Does anything in the gzip member `rest` or behind it look like a segment in another format?
 /// Compressed data holds a short magic by chance now and then; that costs time, not truth.
 fn others_follow(rest: &[u8]) -> bool {
-    // Beyond what chance gives, unpacking is cheaper than looking at each.
-    let found = |magic: &[u8], check: &dyn Fn(&[u8]) -> bool| {
-        let mut candidates = memmem::find_iter(rest, magic);
-        candidates.by_ref().take(CANDIDATES).any(|at| check(&rest[at..]))
-            || candidates.next().is_some()
-    };
-    let detected = |bytes: &[u8]| Format::detect(bytes).is_some();
-    found(&lz4_legacy::MAGIC.to_le_bytes(), &lz4::chain_to_end)
-        || found(b"07070", &|bytes| matches!(bytes.get(5), Some(b'1' | b'2')))
-        || found(&[0xfd, b'7', b'z', b'X', b'Z', 0], &detected)
-        || found(&[0x28, 0xb5, 0x2f, 0xfd], &|bytes| {
+    /// All magics are looked for in this much before going on: it stays in the processor's cache.
+    const BLOCK: usize = 64 << 10;
+    type Check = fn(&[u8]) -> bool;
+    let detected: Check = |bytes| Format::detect(bytes).is_some();
+    let lz4_legacy = lz4_legacy::MAGIC.to_le_bytes();
+    let magics: [(&[u8], Check); 7] = [
+        (&lz4_legacy, lz4::chain_to_end),
+        (b"07070", |bytes| matches!(bytes.get(5), Some(b'1' | b'2'))),
+        (&[0xfd, b'7', b'z', b'X', b'Z', 0], detected),
+        (&[0x28, 0xb5, 0x2f, 0xfd], |bytes| {
             zstd::zstd_safe::find_frame_compressed_size(bytes).is_ok()
+        }),
+        (b"BZh", detected),
+        (&[0x5d, 0, 0], |bytes| Format::detect(bytes) == Some(Format::Lzma)),
+        (&[0x04, 0x22, 0x4d, 0x18], detected),
+    ];
+    let mut searches =
+        magics.map(|(magic, check)| (magic.len(), memmem::Finder::new(magic), check, 0));
+    (0..rest.len()).step_by(BLOCK).any(|start| {
+        searches.iter_mut().any(|(length, finder, check, candidates)| {
+            let end = rest.len().min(start + BLOCK + *length - 1);
+            finder.find_iter(&rest[start..end]).any(|at| {
+                *candidates += 1;
+                // Beyond what chance gives, unpacking is cheaper than looking at each.
+                *candidates > CANDIDATES || check(&rest[start + at..])
+            })
         })
-        || found(b"BZh", &detected)
-        || found(&[0x5d, 0, 0], &|bytes| Format::detect(bytes) == Some(Format::Lzma))
-        || found(&[0x04, 0x22, 0x4d, 0x18], &detected)
+    })
 }
 
 /// Our gzip segment within `range`, which starts with a gzip member.
