@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use cli::{Scratch, error_of};
-use common::{AARCH64, X86_64, elf, module, with_avb_footer, with_cmdline};
+use common::{AARCH64, RELEASE, X86_64, elf, module, with_avb_footer, with_cmdline, with_config};
 use serde_json::Value;
 
 const PATCH: &str = "patch --runtime rt --device 1b36:0010";
@@ -217,8 +217,8 @@ fn an_image_of_the_set_is_no_output_for_another() {
 #[test]
 fn the_runtime_and_the_modules_are_inputs_too() {
     let scratch = scratch();
-    let release = "6.1.99-fixture";
-    scratch.file("a.ko", &module("a", release, ""));
+    scratch.file("boot.img", &with_config(&scratch.read("boot.img"), ""));
+    scratch.file("a.ko", &module("a", RELEASE, ""));
     for output in ["rt", "a.ko"] {
         let arguments = format!("{PATCH} boot.img --add-module a.ko -o {output}");
         let error = scratch.error(&arguments);
@@ -408,7 +408,8 @@ fn the_consequence_for_avb_is_told() {
 #[test]
 fn words_and_modules_go_where_they_belong() {
     let scratch = scratch();
-    scratch.file("a.ko", &module("a", "6.1.99-fixture", ""));
+    scratch.file("boot.img", &with_config(&scratch.read("boot.img"), ""));
+    scratch.file("a.ko", &module("a", RELEASE, ""));
     scratch.ok(&format!("{PATCH} boot.img --add-word x.y=1 --add-module a.ko -o out.img"));
     let line = scratch.ok("cmdline out.img");
     assert!(line.trim_end().ends_with("x.y=1"), "{line}");

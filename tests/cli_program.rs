@@ -59,13 +59,11 @@ fn a_wrong_word_is_answered_with_the_right_one() {
 fn manual_pages_are_made_for_every_subcommand() {
     let scratch = Scratch::new();
     scratch.ok("man new/man");
-    let mut expected: Vec<_> =
-        SUBCOMMANDS.iter().map(|name| format!("vfioboot-{name}.1")).collect();
-    expected.push("vfioboot.1".to_owned());
-    expected.sort();
-    let mut names = scratch.names("new/man");
-    names.retain(|name| !name.contains("help"));
-    assert_eq!(names, expected);
+    let names = scratch.names("new/man");
+    let pages = SUBCOMMANDS.iter().map(|name| format!("vfioboot-{name}.1"));
+    for page in pages.chain(["vfioboot.1".to_owned()]) {
+        assert!(names.contains(&page), "{page}: {names:?}");
+    }
 }
 
 #[test]

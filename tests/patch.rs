@@ -327,6 +327,19 @@ fn padding_behind_an_lz4_ramdisk_comes_back() {
     assert_round_trip("padded", &[bytes]);
 }
 
+#[test]
+fn a_raw_ramdisk_without_a_trailer_comes_back() {
+    let bytes = image("boot-v2-raw");
+    let mut ramdisk = cpio(&[("init", b"#!/bin/sh\n")]);
+    let trailer = ramdisk.windows(10).position(|name| name == b"TRAILER!!!").unwrap() - 110;
+    ramdisk.truncate(trailer);
+    for zeros in [0, 2, 512] {
+        ramdisk.resize(trailer + zeros, 0);
+        let bytes = with_section(&bytes, SectionName::Ramdisk, ramdisk.clone());
+        assert_round_trip("without a TRAILER", &[bytes]);
+    }
+}
+
 // --- it changes nothing that it does not name -------------------------------------------------
 
 #[test]
