@@ -83,29 +83,45 @@ struct Tokens<'a> {
 impl<'a> Tokens<'a> {
     /// The tokens whose digits stand at `digits`, when the index behind them agrees.
     fn around(kernel: &'a [u8], digits: usize) -> Option<Self> {
-        // 48 strings before '0', each ended by NUL; none of them is long.
-        let mut start = digits;
-        for _ in 0..b'0' {
-            let before = kernel.get(..start)?.split_last().filter(|(nul, _)| **nul == 0)?.1;
-            let reach = &before[before.len().saturating_sub(MAX_NAME)..];
-            start = before.len() - reach.iter().rev().position(|byte| *byte == 0)?;
+        // 47 strings between the first and '0', each ended by NUL; none of them is long.
+        let mut second = digits;
+        for _ in 1..b'0' {
+            second = string_before(kernel, second)?;
         }
-        let mut text = Vec::with_capacity(256);
-        let mut index = Vec::with_capacity(512);
-        let mut at = start;
-        for _ in 0..256 {
+        let mut ends = Vec::with_capacity(255);
+        let mut at = second;
+        for _ in 1..256 {
             let rest = kernel.get(at..)?;
             let rest = &rest[..rest.len().min(MAX_NAME)];
-            let token = &rest[..rest.iter().position(|byte| *byte == 0)?];
-            index.extend_from_slice(&u16::try_from(at - start).ok()?.to_le_bytes());
-            text.push(token);
-            at += token.len() + 1;
+            at += rest.iter().position(|byte| *byte == 0)? + 1;
+            ends.push(at);
         }
-        let behind = kernel.get(at..)?;
-        let behind = &behind[..behind.len().min(MAX_GAP + index.len())];
-        let gap = memchr::memmem::find(behind, &index)?;
-        behind[..gap].iter().all(|byte| *byte == 0).then_some(Tokens { start, text })
+        // What stands before the first one need not be NUL: the index tells how long it is.
+        let gap = kernel.get(at..)?.iter().take(MAX_GAP + 2).take_while(|byte| **byte == 0).count();
+        (0..gap).find_map(|gap| {
+            let index = kernel.get(at + gap..)?.first_chunk::<512>()?;
+            let entry = |number: usize| {
+                usize::from(u16::from_le_bytes([index[number * 2], index[number * 2 + 1]]))
+            };
+            let start = second.checked_sub(entry(1)).filter(|start| *start < second)?;
+            let starts =
+                std::iter::once(start).chain(std::iter::once(second)).chain(ends.iter().copied());
+            let starts: Vec<usize> = starts.take(256).collect();
+            let agree = starts.iter().enumerate().all(|(i, at)| entry(i) == at - start);
+            let ends = starts[1..].iter().copied().chain([at]);
+            let text: Vec<&[u8]> =
+                starts.iter().zip(ends).map(|(from, to)| &kernel[*from..to - 1]).collect();
+            (agree && !text[0].contains(&0)).then_some(Tokens { start, text })
+        })
     }
+}
+
+/// Where the string starts whose NUL stands right before `at`, as far as a NUL tells.
+fn string_before(kernel: &[u8], at: usize) -> Option<usize> {
+    let (nul, before) = kernel.get(..at)?.split_last()?;
+    let reach = &before[before.len().saturating_sub(MAX_NAME)..];
+    let found = reach.iter().rev().position(|byte| *byte == 0)?;
+    (*nul == 0).then_some(before.len() - found)
 }
 
 /// Try every place before the tokens where the count could stand, the nearest first.
