@@ -956,7 +956,8 @@ fn with_record(change: impl Fn(&str) -> String) -> Vec<u8> {
 
 #[test]
 fn a_damaged_undo_record_is_refused() {
-    let cases: [(&dyn Fn(&str) -> String, &str); 4] = [
+    type Damage<'a> = &'a dyn Fn(&str) -> String;
+    let cases: [(Damage<'_>, &str); 4] = [
         (&|_| String::new(), "undo record: EOF"),
         (&|text| text[..100].to_owned(), "undo record: EOF"),
         (&|text| text.replace("\"format\":1", "\"format\":9"), "undo record: its format is 9"),
