@@ -45,7 +45,7 @@ fuzz: ## throw damaged input at the parsers
 	@fuzz/run
 
 dist: runtime ## the programs: dist/vfioboot, dist/vfiorun-aarch64, dist/vfiorun-x86_64
-	@VFIOBOOT_RUNTIME_DIR='$(CURDIR)/dist' cargo build --quiet --release --locked --bin vfioboot
+	@VFIOBOOT_RUNTIME_DIR='$(CURDIR)/dist' env -u MAKEFLAGS cargo build --quiet --release --locked --bin vfioboot
 	@cmp -s target/release/vfioboot dist/vfioboot || install -m 755 target/release/vfioboot dist/vfioboot
 
 runtime:

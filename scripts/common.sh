@@ -9,6 +9,10 @@ CACHE=$(cd "$CACHE" && pwd)
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# The makes and cargos started here have their own idea of how many jobs: make's pipe for sharing
+# them does not reach through a script.
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 

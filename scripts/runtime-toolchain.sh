@@ -10,7 +10,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 # A change of what is done below needs a new number.
-RECIPE=1
+RECIPE=2
 [ "$(uname -m)" = x86_64 ] || die "this toolchain is for x86_64 machines: on others, rustup target add"
 
 version=$(debian apt-cache show --no-all-versions rustc-web | sed -n 's/^Version: //p')
@@ -24,7 +24,7 @@ fi
 
 say "toolchain: fetching Debian's rustc $version and musl (140 MB)"
 scratch toolchain
-mkdir -p "$SCRATCH"/{debs,new}
+mkdir -p "$SCRATCH"/{debs,new,musl}
 
 # The first dependency of package $1 whose name matches $2.
 dependency() {
@@ -32,24 +32,31 @@ dependency() {
 }
 std=$(dependency libstd-rust-web-dev 'libstd-rust-web-[0-9.]+')
 llvm=$(dependency "$std" 'libllvm[0-9]+')
+# and the libraries that LLVM is linked with, which a bare system has not; libc and the C++ runtime
+# come with gcc, which is needed anyway
+mapfile -t libraries < <(debian apt-cache depends --recurse --no-recommends --no-suggests \
+    --no-conflicts --no-breaks --no-replaces --no-enhances "$llvm:amd64" \
+    | grep -E '^lib' | grep -vE '^(libc6|libgcc-s1|libstdc\+\+6|libllvm)' | sort -u)
 (cd "$SCRATCH/debs" && debian apt-get download -qq >&2 \
     rustc-web="$version" libstd-rust-web-dev="$version" "$std=$version" "$llvm" \
-    rust-web-src="$version" \
+    "${libraries[@]}" rust-web-src="$version")
+(cd "$SCRATCH/musl" && debian apt-get download -qq >&2 \
     musl-dev:arm64 libgcc-12-dev:arm64 libunwind-14-dev:arm64 \
     musl-dev:amd64 libgcc-12-dev:amd64 libunwind-14-dev:amd64)
 
 root=$SCRATCH/new/root
 mkdir "$root"
-for deb in "$SCRATCH"/debs/{rustc-web,libstd-rust-web,libllvm}*.deb; do dpkg -x "$deb" "$root"; done
+mv "$SCRATCH"/debs/rust-web-src_*.deb "$SCRATCH/src.deb"
+for deb in "$SCRATCH"/debs/*.deb; do dpkg -x "$deb" "$root"; done
 # of the sources, the standard library alone: the rest is 360 MB
-dpkg --fsys-tarfile "$SCRATCH"/debs/rust-web-src_*.deb \
+dpkg --fsys-tarfile "$SCRATCH/src.deb" \
     | tar -x -C "$root" --wildcards './usr/lib/*' './usr/src/*/library' './usr/src/*/Cargo.*'
 
 # What rustup's musl targets call "self-contained": the start files, libc and the unwinder.
 for pair in arm64:aarch64 amd64:x86_64; do
     deb_arch=${pair%:*} arch=${pair#*:}
     tree=$SCRATCH/$arch
-    for deb in "$SCRATCH"/debs/{musl-dev,libgcc-12-dev,libunwind-14-dev}_*_"$deb_arch".deb; do
+    for deb in "$SCRATCH"/musl/{musl-dev,libgcc-12-dev,libunwind-14-dev}_*_"$deb_arch".deb; do
         dpkg -x "$deb" "$tree"
     done
     dest=$root/usr/lib/rustlib/$arch-unknown-linux-musl/lib/self-contained
@@ -61,8 +68,8 @@ done
 
 cat > "$SCRATCH/new/rustc" << 'W'
 #!/bin/sh
-root=$(dirname "$0")/root/usr
-LD_LIBRARY_PATH=$root/lib/x86_64-linux-gnu exec "$root/bin/rustc" "$@"
+root=$(dirname "$0")/root
+LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu:$root/lib/x86_64-linux-gnu exec "$root/usr/bin/rustc" "$@"
 W
 chmod +x "$SCRATCH/new/rustc"
 "$SCRATCH/new/rustc" -V >&2

@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 # program or header, and the Debian package that brings it
-BUILD=(cc:gcc stdio.h:libc6-dev make:make python3:python3 flock:util-linux xz:xz-utils)
+BUILD=(cc:gcc stdio.h:libc6-dev make:make git:git python3:python3 flock:util-linux xz:xz-utils)
 LAB=(
     qemu-system-aarch64:qemu-system-arm lz4:lz4 zstd:zstd shellcheck:shellcheck
     # for the kernels

@@ -8,7 +8,7 @@ cd "$ROOT"
 mkdir -p target
 log=target/unit.log
 status=0
-cargo test --locked --all-features "$@" 2>&1 | tee "$log" || status=$?
+cargo test --locked --all-features --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
 awk '/^test result:/ { passed += $4; failed += $6 }
      END { printf "%d passed, %d failed\n", passed, failed }' "$log" | tee target/unit.count
 exit "$status"

@@ -156,6 +156,23 @@ fn a_report_goes_to_a_file_but_never_onto_an_input() {
     assert_eq!(fs::read_to_string(&config).unwrap(), CONFIG);
 }
 
+/// By hand from the file: all that is required is y; VFIO_NOIOMMU is y, which is no reason to
+/// fail; DISABLE_BYPASS_BY_DEFAULT and CMA are not set.
+#[test]
+fn the_config_of_the_labs_kernel() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/configs/lab-6.1-arm64.config");
+    let report = json(&check([text(&path), "--format", "json"]).code(0));
+    for (id, expected) in [
+        ("VB-VFIO-003", "pass"),
+        ("VB-VFIO-005", "fail"),
+        ("VB-IOMMU-005", "fail"),
+        ("VB-HOST-006", "fail"),
+        ("VB-KVM-003", "not_applicable"),
+    ] {
+        assert_eq!(verdict(&report, id), expected, "{id}");
+    }
+}
+
 /// Worked out by hand from each kernel's .config.
 #[test]
 fn real_kernels() {

@@ -67,3 +67,9 @@ impl Deref for Input {
         }
     }
 }
+
+impl AsRef<[u8]> for Input {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}

@@ -1,12 +1,14 @@
 //! `vfioboot repack`: the image that an unpacked directory describes.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use vfioboot::image::unpacked;
 
+use super::input::Input;
 use super::output;
 
 /// Build an image from a directory that `unpack` made
@@ -28,7 +30,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut read = vec![manifest_path];
     let bytes = unpacked::repack(&manifest, |name| {
         read.push(args.dir.join(name));
-        fs::read(args.dir.join(name))
+        Input::open(&args.dir.join(name))
+            .map_err(|error| error.downcast().unwrap_or_else(io::Error::other))
     })
     .with_context(|| args.dir.display().to_string())?;
     output::refuse_inputs(&args.output, read.iter().map(PathBuf::as_path))?;

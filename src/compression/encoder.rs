@@ -42,8 +42,8 @@ pub fn encode(format: Format, bytes: &[u8], name: Option<&str>) -> io::Result<Ve
             encoder.finish()
         }
         Format::Lzma => {
-            let mut options = lzma_rust2::LzmaOptions::with_preset(6);
-            options.dict_size = dictionary(bytes.len());
+            // Its dictionary of 8 MiB is part of what others take for the magic.
+            let options = lzma_rust2::LzmaOptions::with_preset(6);
             let size = Some(bytes.len() as u64);
             let mut encoder = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, size)?;
             encoder.write_all(bytes)?;

@@ -38,42 +38,227 @@ pub fn next_block(rest: &[u8]) -> Next<'_> {
     }
 }
 
-/// The blocks of one stream, unpacked one at a time. Memory: 8 MiB for the block at hand.
+/// What a block's compressed bytes unpack to, in bytes, without unpacking them: the sum of its
+/// literal and match lengths (`lz4_Block_format.md`). Of a damaged block, some number.
+pub fn unpacked_len(block: &[u8]) -> u64 {
+    let mut at = 0;
+    let mut unpacked = 0;
+    while let Some(token) = block.get(at) {
+        at += 1;
+        let literals = length(block, &mut at, token >> 4);
+        unpacked += literals as u64;
+        // The literals and the two bytes of the match's distance; the last sequence has no match.
+        at = at.saturating_add(literals + 2);
+        if at > block.len() {
+            break;
+        }
+        unpacked += (length(block, &mut at, token & 15) + MIN_MATCH) as u64;
+    }
+    unpacked
+}
+
+/// A length of 15 goes on in the following bytes, until one below 255. Stops at the end of the
+/// block.
+#[inline(always)]
+fn length(block: &[u8], at: &mut usize, nibble: u8) -> usize {
+    let mut length = usize::from(nibble);
+    if nibble == 15 {
+        while let Some(byte) = block.get(*at) {
+            *at += 1;
+            length += usize::from(*byte);
+            if *byte != 255 {
+                break;
+            }
+        }
+    }
+    length
+}
+
+/// What the length of a match counts from.
+const MIN_MATCH: usize = 4;
+/// The farthest that a match looks back is one byte less.
+const HISTORY: usize = 64 << 10;
+/// Unpacked bytes held at a time, [`HISTORY`] of them to look back at. Small enough to stay in the
+/// processor's cache; and who needs only the first bytes does not pay for a block of 8 MiB.
+const BUFFER: usize = 256 << 10;
+
+/// The blocks of one stream, unpacked piece by piece. Memory: [`BUFFER`].
 pub struct Lz4LegacyReader<'a> {
     input: &'a [u8],
+    /// Where the next block's size field stands.
     position: usize,
-    block: Vec<u8>,
+    /// What is left of the block at hand; none between blocks.
+    block: Option<Block<'a>>,
+    buffer: Vec<u8>,
     given: usize,
     filled: usize,
+}
+
+/// A block being unpacked.
+struct Block<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    unpacked: usize,
+    /// Literals to copy, then the match whose length's low bits are this; or no token read yet.
+    literals: Option<(usize, u8)>,
+    /// Bytes of a match to copy, and how far back they are.
+    matched: usize,
+    distance: usize,
 }
 
 impl<'a> Lz4LegacyReader<'a> {
     /// A reader of the stream that `input` starts with, its magic included.
     pub fn new(input: &'a [u8]) -> Self {
-        Lz4LegacyReader { input, position: 4, block: Vec::new(), given: 0, filled: 0 }
+        Lz4LegacyReader { input, position: 4, block: None, buffer: Vec::new(), given: 0, filled: 0 }
     }
 
-    /// Compressed bytes used so far.
+    /// Compressed bytes used so far, in whole blocks.
     pub fn consumed(&self) -> usize {
         self.position.min(self.input.len())
     }
 
-    /// Unpack the next block. False at the end of the stream.
+    /// Unpack more. False at the end of the stream.
     fn refill(&mut self) -> io::Result<bool> {
-        match next_block(self.input.get(self.position..).unwrap_or_default()) {
-            Next::End => Ok(false),
-            Next::Truncated => {
-                Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the last block is cut short"))
-            }
-            Next::Block(compressed) => {
-                self.block.resize(BLOCK_SIZE, 0);
-                self.filled = lz4_flex::block::decompress_into(compressed, &mut self.block)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-                self.given = 0;
-                self.position += 4 + compressed.len();
-                Ok(true)
+        if self.block.is_none() {
+            match next_block(self.input.get(self.position..).unwrap_or_default()) {
+                Next::End => return Ok(false),
+                Next::Truncated => {
+                    let message = "the last block is cut short";
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+                }
+                Next::Block(bytes) => {
+                    self.position += 4 + bytes.len();
+                    self.block = Some(Block::new(bytes));
+                }
             }
         }
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; BUFFER];
+        }
+        if self.filled > HISTORY {
+            self.buffer.copy_within(self.filled - HISTORY..self.filled, 0);
+            self.filled = HISTORY;
+        }
+        self.given = self.filled;
+        if let Some(block) = &mut self.block {
+            let ended = block.unpack(&mut self.buffer, &mut self.filled);
+            let ended = ended.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+            if ended {
+                self.block = None;
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl<'a> Block<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Block { bytes, at: 0, unpacked: 0, literals: None, matched: 0, distance: 0 }
+    }
+
+    /// Unpack into `out` from `filled` on, until it is full. True at the end of the block.
+    fn unpack(&mut self, out: &mut [u8], filled: &mut usize) -> Result<bool, &'static str> {
+        const CUT: &str = "a block ends within a sequence";
+        loop {
+            if self.literals.is_none() && self.matched == 0 {
+                self.short_sequences(out, filled);
+            }
+            if self.unpacked > BLOCK_SIZE {
+                return Err("a block unpacks to more than 8 MiB");
+            }
+            let room = out.len() - *filled;
+            if room == 0 {
+                return Ok(false);
+            }
+            if self.matched > 0 {
+                let count = self.matched.min(room);
+                repeat(out, *filled, self.distance, count);
+                *filled += count;
+                self.unpacked += count;
+                self.matched -= count;
+                continue;
+            }
+            let Some((literals, nibble)) = self.literals else {
+                let token = *self.bytes.get(self.at).ok_or(CUT)?;
+                self.at += 1;
+                let literals = length(self.bytes, &mut self.at, token >> 4);
+                self.literals = Some((literals, token & 15));
+                continue;
+            };
+            let count = literals.min(room);
+            let from = self.bytes[self.at..].get(..count).ok_or(CUT)?;
+            out[*filled..*filled + count].copy_from_slice(from);
+            *filled += count;
+            self.unpacked += count;
+            self.at += count;
+            if count < literals {
+                self.literals = Some((literals - count, nibble));
+                continue;
+            }
+            self.literals = None;
+            match self.bytes[self.at..] {
+                [] if self.unpacked > BLOCK_SIZE => {}
+                [] => return Ok(true),
+                [low, high, ..] => {
+                    self.at += 2;
+                    self.distance = usize::from(u16::from_le_bytes([low, high]));
+                    if self.distance == 0 || self.distance > self.unpacked {
+                        return Err("a match starts before its block");
+                    }
+                    self.matched = length(self.bytes, &mut self.at, nibble) + MIN_MATCH;
+                }
+                _ => return Err(CUT),
+            }
+        }
+    }
+
+    /// The sequences of fewer than 15 literals and a match of less than 19 bytes that is no
+    /// overlap: most of them, and copied without looking at how long they are. Stops at any
+    /// other, and near the end of the block and of `out`.
+    #[inline]
+    fn short_sequences(&mut self, out: &mut [u8], filled: &mut usize) {
+        /// The literals' 16, the distance, a token.
+        const IN: usize = 20;
+        const LITERALS: usize = 16;
+        const MATCH: usize = 18;
+        let (mut at, mut to) = (self.at, *filled);
+        // Where this block's bytes start, as far as `out` still has them.
+        let start = to.saturating_sub(self.unpacked);
+        while let (Some(from), true) =
+            (self.bytes[at..].first_chunk::<IN>(), out.len() - to >= LITERALS + MATCH)
+        {
+            let literals = usize::from(from[0] >> 4);
+            let matched = usize::from(from[0] & 15) + MIN_MATCH;
+            if literals == 15 || matched == 15 + MIN_MATCH {
+                break;
+            }
+            let distance = u16::from_le_bytes([from[1 + literals], from[2 + literals]]);
+            let distance = usize::from(distance);
+            let behind = to + literals;
+            if distance < MATCH || distance > behind - start {
+                break;
+            }
+            out[to..to + LITERALS].copy_from_slice(&from[1..1 + LITERALS]);
+            let (head, tail) = out.split_at_mut(behind);
+            tail[..MATCH].copy_from_slice(&head[behind - distance..][..MATCH]);
+            at += 1 + literals + 2;
+            to = behind + matched;
+        }
+        self.unpacked += to - *filled;
+        self.at = at;
+        *filled = to;
+    }
+}
+
+/// Copy `count` bytes from `distance` before `at` to `at`; they may overlap, and then repeat.
+fn repeat(out: &mut [u8], at: usize, distance: usize, count: usize) {
+    let start = at - distance;
+    let mut done = 0;
+    while done < count {
+        // All from `start` to here is one period or several of them.
+        let step = (distance + done).min(count - done);
+        out.copy_within(start..start + step, at + done);
+        done += step;
     }
 }
 
@@ -84,7 +269,7 @@ impl io::Read for Lz4LegacyReader<'_> {
                 return Ok(0);
             }
         }
-        let ready = &self.block[self.given..self.filled];
+        let ready = &self.buffer[self.given..self.filled];
         let count = ready.len().min(buffer.len());
         buffer[..count].copy_from_slice(&ready[..count]);
         self.given += count;
@@ -101,4 +286,92 @@ pub fn encode(bytes: &[u8]) -> Vec<u8> {
         out.extend_from_slice(&compressed);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    /// Deterministic bytes with matches of all lengths and distances in them.
+    fn sample(size: usize, seed: u64) -> Vec<u8> {
+        let mut state = seed | 1;
+        let mut random = move |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 20) as usize % below.max(1)
+        };
+        let mut bytes: Vec<u8> = Vec::with_capacity(size);
+        while bytes.len() < size {
+            let length = match random(8) {
+                0 => random(100_000),
+                1..4 => random(300),
+                _ => random(20),
+            };
+            let distance = [1, 3, 17, 70_000][random(4)].min(bytes.len());
+            let distance = 1 + random(distance);
+            for _ in 0..length {
+                let byte = match bytes.len().checked_sub(distance) {
+                    Some(from) if length % 2 == 0 => bytes[from],
+                    _ => random(256) as u8,
+                };
+                bytes.push(byte);
+            }
+        }
+        bytes.truncate(size);
+        bytes
+    }
+
+    fn decode(stream: &[u8]) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        Lz4LegacyReader::new(stream).read_to_end(&mut bytes).map(|_| bytes)
+    }
+
+    #[test]
+    fn what_the_encoder_wrote_comes_back() {
+        for (i, size) in [0, 1, 13, 4_000, 300_000, 3 << 20, BLOCK_SIZE + 70_001].iter().enumerate()
+        {
+            let bytes = sample(*size, 7 + i as u64);
+            let stream = encode(&bytes);
+            assert!(decode(&stream).unwrap() == bytes, "{size} bytes");
+            let mut at = 4;
+            let mut unpacked = 0;
+            while let Next::Block(block) = next_block(&stream[at..]) {
+                at += 4 + block.len();
+                unpacked += unpacked_len(block);
+            }
+            assert_eq!(unpacked, bytes.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_damaged_block_is_judged_as_lz4_flex_does() {
+        let bytes = sample(5_000, 3);
+        let block = lz4_flex::block::compress(&bytes);
+        let mut out = vec![0; BLOCK_SIZE];
+        let mut differing = 0;
+        for i in 0..block.len() {
+            let mut block = block.clone();
+            block[i] ^= 1 << (i % 8);
+            let stream = [&MAGIC.to_le_bytes()[..], &(block.len() as u32).to_le_bytes(), &block];
+            let (ours, theirs) =
+                (decode(&stream.concat()), lz4_flex::block::decompress_into(&block, &mut out));
+            match (ours, theirs) {
+                (Ok(ours), Ok(size)) => assert!(ours == out[..size], "byte {i}"),
+                (Err(_), Err(_)) => {}
+                _ => differing += 1,
+            }
+        }
+        assert_eq!(differing, 0);
+    }
+
+    #[test]
+    fn a_block_of_more_than_8_mib_is_refused() {
+        let zeros = vec![0; BLOCK_SIZE + 1];
+        let block = lz4_flex::block::compress(&zeros);
+        let stream = [&MAGIC.to_le_bytes()[..], &(block.len() as u32).to_le_bytes(), &block];
+        assert!(decode(&stream.concat()).is_err());
+    }
 }

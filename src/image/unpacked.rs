@@ -3,13 +3,14 @@
 
 use std::fmt::Write;
 use std::io;
+use std::ops::Range;
 
 use serde::Deserialize;
 
 use super::header::vendor::TABLE_ENTRY_SIZE;
 use super::{
-    Chunk, Edit, Error, Header, IdPolicy, Image, OsVersion, Region, RegionKind, SectionName, Value,
-    resize_fragment, text_of,
+    Chunk, Edit, Error, Header, IdPolicy, Image, OsVersion, Output, Region, RegionKind,
+    SectionName, Value, resize_fragment, text_of,
 };
 
 /// The manifest's name in the directory.
@@ -177,9 +178,9 @@ struct ManifestRegion {
 ///
 /// # Errors
 /// [`RepackError`]; every message names the file.
-pub fn repack(
+pub fn repack<B: AsRef<[u8]>>(
     manifest: &str,
-    mut read: impl FnMut(&str) -> io::Result<Vec<u8>>,
+    mut read: impl FnMut(&str) -> io::Result<B>,
 ) -> Result<Vec<u8>, RepackError> {
     let manifest: Manifest =
         toml::from_str(manifest).map_err(|error| RepackError::Manifest(error.to_string()))?;
@@ -189,8 +190,22 @@ pub fn repack(
     }
     // The image as it would be had no section changed its size: what rebuild starts from.
     let mut base = Vec::new();
+    let size = manifest.region.iter().fold(0, |sum: usize, region| sum.saturating_add(region.size));
+    // Only a hint: growing it as it goes would copy it again and again.
+    let _ = base.try_reserve_exact(size);
     let mut sections: Vec<(String, Vec<Part>)> = Vec::new();
+    // An AVB footer names places in the file: nothing in front of it may move by itself.
+    let has_footer = manifest.region.iter().any(|region| region.kind == "avb_footer");
+    let mut total = 0u64;
     for region in &manifest.region {
+        total = total.saturating_add(region.size as u64);
+        if total > MAX_SIZE {
+            let message = format!(
+                "region {}: size {} makes the image larger than {MAX_SIZE} bytes, the limit",
+                region.kind, region.size
+            );
+            return Err(RepackError::Manifest(message));
+        }
         let Some(name) = &region.file else {
             base.resize(base.len() + region.size, 0);
             continue;
@@ -199,33 +214,81 @@ pub fn repack(
             let message = format!("file \"{name}\" is no plain file name");
             return Err(RepackError::Manifest(message));
         }
-        let mut bytes =
-            read(name).map_err(|error| RepackError::File { file: name.clone(), error })?;
+        let bytes = read(name).map_err(|error| RepackError::File { file: name.clone(), error })?;
+        let bytes = bytes.as_ref();
         if !is_section(&region.kind) {
-            let fixed = region.kind != "trailing";
+            let fixed = has_footer || region.kind != "trailing";
             if fixed && bytes.len() != region.size {
                 let (found, expected) = (bytes.len(), region.size);
                 return Err(RepackError::FixedSize { file: name.clone(), found, expected });
             }
-            base.extend_from_slice(&bytes);
+            base.extend_from_slice(bytes);
             continue;
         }
         let start = base.len();
         base.extend_from_slice(&bytes[..bytes.len().min(region.size)]);
         base.resize(start + region.size, 0);
-        let part = Part { old_size: region.size, bytes: std::mem::take(&mut bytes) };
+        let resized = (bytes.len() != region.size).then(|| bytes.to_vec());
+        let part = Part { old: start..base.len(), resized };
         match sections.last_mut().filter(|(kind, _)| *kind == region.kind) {
             Some((_, parts)) => parts.push(part),
             None => sections.push((region.kind.clone(), vec![part])),
         }
     }
-    rebuild(&manifest, &base, sections)
+    rebuild(&manifest, base, sections)
+}
+
+/// No partition that a bootloader reads is as large; what `image.toml` says is not believed
+/// beyond it.
+const MAX_SIZE: u64 = 4 << 30;
+
+/// The sizes of `image.toml` must be those that the header has: they tell where things were
+/// before the edit. What is to change its size is the file.
+fn check_sizes(manifest: &Manifest, image: &Image<'_>) -> Result<(), RepackError> {
+    let mut stated: Vec<(&str, usize)> = Vec::new();
+    for region in manifest.region.iter().filter(|region| is_section(&region.kind)) {
+        match stated.last_mut().filter(|(kind, _)| *kind == region.kind) {
+            Some((_, size)) => *size += region.size,
+            None => stated.push((&region.kind, region.size)),
+        }
+    }
+    let sections = image.regions().iter().filter_map(|region| match region.kind {
+        RegionKind::Section(name) => Some((name.as_str(), region.size)),
+        _ => None,
+    });
+    let sections: Vec<_> = sections.collect();
+    if sections == stated {
+        return Ok(());
+    }
+    let list = |sections: &[(&str, usize)]| {
+        let words: Vec<_> = sections.iter().map(|(kind, size)| format!("{kind} {size}")).collect();
+        if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+    };
+    let message = format!(
+        "the regions do not fit the header: they are {} (bytes), it says {}; sizes here are those \
+         before the edit, only the files change theirs",
+        list(&stated),
+        list(&sections)
+    );
+    Err(RepackError::Manifest(message))
 }
 
 /// The file of a section or of a vendor ramdisk fragment.
 struct Part {
-    old_size: usize,
-    bytes: Vec<u8>,
+    /// Where it stands in the base.
+    old: Range<usize>,
+    /// Its bytes, when they are more or fewer than that.
+    resized: Option<Vec<u8>>,
+}
+
+impl Part {
+    fn into_chunk(self, base: &[u8]) -> Chunk<'_> {
+        self.resized.map_or_else(|| Chunk::borrowed(&base[self.old]), Chunk::owned)
+    }
+
+    fn len(&self) -> usize {
+        self.resized.as_ref().map_or(self.old.len(), Vec::len)
+    }
 }
 
 fn is_section(kind: &str) -> bool {
@@ -241,21 +304,24 @@ fn section_name(kind: &str) -> Option<SectionName> {
 
 fn rebuild(
     manifest: &Manifest,
-    base: &[u8],
+    mut base: Vec<u8>,
     sections: Vec<(String, Vec<Part>)>,
 ) -> Result<Vec<u8>, RepackError> {
-    let image = Image::parse(base)?;
-    let resized = |parts: &Vec<Part>| parts.iter().any(|part| part.bytes.len() != part.old_size);
+    let image = Image::parse(&base)?;
+    check_sizes(manifest, &image)?;
+    let resized = |parts: &Vec<Part>| parts.iter().any(|part| part.resized.is_some());
     let Some(mut edit) = image.edit() else {
         // A bare payload is its section.
         let parts = sections.into_iter().flat_map(|(_, parts)| parts);
-        return Ok(parts.flat_map(|part| part.bytes).collect());
+        let mut output = Output::default();
+        parts.for_each(|part| output.push(part.into_chunk(&base)));
+        return Ok(output.to_vec());
     };
     apply_header(&mut edit.header, &manifest.header)?;
     let edited = Some(&edit.header) != image.header();
     if !edited && !image.problems().is_empty() && !sections.iter().any(|(_, parts)| resized(parts))
     {
-        return Ok(base.to_vec());
+        return Ok(base);
     }
     edit.id = match manifest.compute_id {
         Some(true) => IdPolicy::Recompute,
@@ -266,8 +332,14 @@ fn rebuild(
         if name == SectionName::VendorRamdisk && parts.len() > 1 {
             resize_table(&image, &mut edit, &parts)?;
         }
-        let chunks = parts.into_iter().map(|part| Chunk::owned(part.bytes)).collect();
+        let chunks = parts.into_iter().map(|part| part.into_chunk(&base)).collect();
         edit.sections.push((name, chunks));
+    }
+    if edit.sections.is_empty() {
+        // Nothing moves: only the header, whose size is that of its version, may differ.
+        let header = image.rebuild(edit)?.header.to_bytes();
+        base[..header.len()].copy_from_slice(&header);
+        return Ok(base);
     }
     Ok(image.rebuild(edit)?.output.to_vec())
 }
@@ -281,7 +353,7 @@ fn resize_table<'a>(
     let (_, entry_size) = edit.header.ramdisk_table().unwrap_or((0, TABLE_ENTRY_SIZE as u32));
     let mut table = image.section(SectionName::VendorRamdiskTable).unwrap_or_default().to_vec();
     for (i, part) in parts.iter().enumerate() {
-        let size = u32::try_from(part.bytes.len()).ok();
+        let size = u32::try_from(part.len()).ok();
         table = size.and_then(|size| resize_fragment(&table, entry_size, i, size)).ok_or_else(
             || {
                 let message = "the vendor ramdisk fragments do not fit their table".to_owned();

@@ -251,10 +251,13 @@ fn zimage(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
 /// The first place in `bytes` where a stream begins that unpacks.
 fn compressed_piece(bytes: &[u8]) -> Option<usize> {
     let magics: [&[u8]; 5] =
-        [b"\x1f\x8b\x08\0", b"\xfd7zXZ\0", b"\x02\x21\x4c\x18", b"\x28\xb5\x2f\xfd", b"\x5d\0\0"];
+        [b"\x1f\x8b\x08\0", b"\xfd7zXZ\0", b"\x02\x21\x4c\x18", b"\x28\xb5\x2f\xfd", b"\x5d\0"];
+    let is_header = |at: &usize| Format::detect(&bytes[*at..]).is_some();
     let mut candidates: Vec<usize> = magics
         .iter()
-        .flat_map(|magic| memchr::memmem::find_iter(bytes, magic).take(MAX_CANDIDATES))
+        .flat_map(|magic| {
+            memchr::memmem::find_iter(bytes, magic).filter(is_header).take(MAX_CANDIDATES)
+        })
         .collect();
     candidates.sort_unstable();
     candidates.into_iter().take(MAX_CANDIDATES).find(|at| unpacks(&bytes[*at..]))

@@ -84,15 +84,16 @@ pub(super) fn scan_slice(bytes: &[u8]) -> Scan {
 /// Search what a decoder gives, through a window.
 pub(super) fn scan_stream(decoder: &mut Decoder<'_>) -> Scan {
     let mut search = Search::default();
+    // The first `filled` bytes of it are read; never shrunk, so that it is zeroed but once.
     let mut window: Vec<u8> = Vec::new();
+    let mut filled = 0;
     let mut base = 0u64;
     loop {
-        let old = window.len();
-        window.resize(old + CHUNK, 0);
-        let mut filled = old;
+        let end = filled + CHUNK;
+        window.resize(end.max(window.len()), 0);
         let mut damage = None;
-        while filled < window.len() {
-            match decoder.read(&mut window[filled..]) {
+        while filled < end {
+            match decoder.read(&mut window[filled..end]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) => {
@@ -101,16 +102,16 @@ pub(super) fn scan_stream(decoder: &mut Decoder<'_>) -> Scan {
                 }
             }
         }
-        let last = filled < window.len();
-        window.truncate(filled);
-        let done = search.feed(&window, base, last);
+        let last = filled < end;
+        let done = search.feed(&window[..filled], base, last);
         if done || last {
             let scanned = base + filled as u64;
             let complete = last && damage.is_none();
             return Scan { damage: damage.filter(|_| !done), ..search.finish(scanned, complete) };
         }
-        let drop = search.droppable(base, window.len());
-        window.drain(..drop);
+        let drop = search.droppable(base, filled);
+        window.copy_within(drop..filled, 0);
+        filled -= drop;
         base += drop as u64;
     }
 }

@@ -95,6 +95,10 @@ pub fn find_ours(ramdisk: &[u8]) -> Option<Range<usize>> {
     for segment in segments.iter().rev() {
         let ours = match segment.end {
             End::Assumed => find_ours_gzip(ramdisk, segment.range.clone()),
+            End::Exact if segment.format.is_none() => {
+                let start = ours_in_raw(&ramdisk[segment.range.clone()]);
+                start.map(|start| segment.range.start + start..segment.range.end)
+            }
             // Only our own segment is worth unpacking, and it stands behind another; alone, it
             // starts with its directory.
             End::Exact => {
@@ -231,22 +235,34 @@ fn stream_length(format: Format, rest: &[u8], limit: u64) -> Result<usize, compr
 /// Does anything in the gzip member `rest` or behind it look like a segment in another format?
 /// Compressed data holds a short magic by chance now and then; that costs time, not truth.
 fn others_follow(rest: &[u8]) -> bool {
-    // Beyond what chance gives, unpacking is cheaper than looking at each.
-    let found = |magic: &[u8], check: &dyn Fn(&[u8]) -> bool| {
-        let mut candidates = memmem::find_iter(rest, magic);
-        candidates.by_ref().take(CANDIDATES).any(|at| check(&rest[at..]))
-            || candidates.next().is_some()
-    };
-    let detected = |bytes: &[u8]| Format::detect(bytes).is_some();
-    found(&lz4_legacy::MAGIC.to_le_bytes(), &lz4::chain_to_end)
-        || found(b"07070", &|bytes| matches!(bytes.get(5), Some(b'1' | b'2')))
-        || found(&[0xfd, b'7', b'z', b'X', b'Z', 0], &detected)
-        || found(&[0x28, 0xb5, 0x2f, 0xfd], &|bytes| {
+    /// All magics are looked for in this much before going on: it stays in the processor's cache.
+    const BLOCK: usize = 64 << 10;
+    type Check = fn(&[u8]) -> bool;
+    let detected: Check = |bytes| Format::detect(bytes).is_some();
+    let lz4_legacy = lz4_legacy::MAGIC.to_le_bytes();
+    let magics: [(&[u8], Check); 7] = [
+        (&lz4_legacy, lz4::chain_to_end),
+        (b"07070", |bytes| matches!(bytes.get(5), Some(b'1' | b'2'))),
+        (&[0xfd, b'7', b'z', b'X', b'Z', 0], detected),
+        (&[0x28, 0xb5, 0x2f, 0xfd], |bytes| {
             zstd::zstd_safe::find_frame_compressed_size(bytes).is_ok()
+        }),
+        (b"BZh", detected),
+        (&[0x5d, 0, 0], |bytes| Format::detect(bytes) == Some(Format::Lzma)),
+        (&[0x04, 0x22, 0x4d, 0x18], detected),
+    ];
+    let mut searches =
+        magics.map(|(magic, check)| (magic.len(), memmem::Finder::new(magic), check, 0));
+    (0..rest.len()).step_by(BLOCK).any(|start| {
+        searches.iter_mut().any(|(length, finder, check, candidates)| {
+            let end = rest.len().min(start + BLOCK + *length - 1);
+            finder.find_iter(&rest[start..end]).any(|at| {
+                *candidates += 1;
+                // Beyond what chance gives, unpacking is cheaper than looking at each.
+                *candidates > CANDIDATES || check(&rest[start + at..])
+            })
         })
-        || found(b"BZh", &detected)
-        || found(&[0x5d, 0, 0], &|bytes| Format::detect(bytes) == Some(Format::Lzma))
-        || found(&[0x04, 0x22, 0x4d, 0x18], &detected)
+    })
 }
 
 /// Our gzip segment within `range`, which starts with a gzip member.
@@ -263,6 +279,24 @@ fn find_ours_gzip(ramdisk: &[u8], range: Range<usize>) -> Option<Range<usize>> {
             && segments_to_end(ramdisk, whole.end);
         ours.then_some(whole)
     })
+}
+
+/// Where ours starts in a raw archive: behind one that ends without a TRAILER it is no segment of
+/// its own but goes on in the same archive.
+fn ours_in_raw(segment: &[u8]) -> Option<usize> {
+    let undo = normalise(bootfile::UNDO_FILE.as_bytes());
+    let directory = undo.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let mut reader = Reader::new(Source::Raw(segment));
+    let (mut start, mut found) = (None, None);
+    while let Ok(Some(entry)) = reader.next_entry() {
+        let path = normalise(entry.path());
+        if path == directory {
+            start = usize::try_from(entry.offset).ok();
+        } else if path == undo {
+            found = start;
+        }
+    }
+    found
 }
 
 /// Do whole segments and padding go from `position` to the end? A copy of our segment that is a

@@ -35,38 +35,7 @@ pub(super) fn unpacked(stream: &[u8]) -> u64 {
     let (mut position, mut unpacked) = (4, 0);
     while let Next::Block(block) = next_block(stream.get(position..).unwrap_or_default()) {
         position += 4 + block.len();
-        unpacked += block_unpacked(block);
-    }
-    unpacked
-}
-
-/// The sum of the literal and match lengths of an LZ4 block (`lz4_Block_format.md`).
-fn block_unpacked(block: &[u8]) -> u64 {
-    /// A length of 15 goes on in the following bytes, until one below 255.
-    fn extended(bytes: &mut impl Iterator<Item = u8>, nibble: u8) -> u64 {
-        let mut length = u64::from(nibble);
-        if nibble == 15 {
-            for byte in bytes {
-                length += u64::from(byte);
-                if byte != 255 {
-                    break;
-                }
-            }
-        }
-        length
-    }
-    let mut bytes = block.iter().copied();
-    let mut unpacked = 0;
-    while let Some(token) = bytes.next() {
-        let literals = extended(&mut bytes, token >> 4);
-        unpacked += literals;
-        // Skip the literals and the two bytes of the match's distance.
-        let skip = usize::try_from(literals).unwrap_or(usize::MAX).saturating_add(1);
-        // The last sequence has no match.
-        if bytes.nth(skip).is_none() {
-            break;
-        }
-        unpacked += 4 + extended(&mut bytes, token & 15);
+        unpacked += lz4_legacy::unpacked_len(block);
     }
     unpacked
 }

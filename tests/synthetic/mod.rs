@@ -53,7 +53,7 @@ pub fn arm64_image(body: &[u8], image_size: u64) -> Vec<u8> {
 /// A body with what a search must not fall for, then the banner, then the config.
 pub fn body(config: Option<&str>) -> Vec<u8> {
     let mut body = noise(900, 1);
-    body.extend_from_slice(b"\0Linux version %s (%s)\0IKCFG_ST\0\0\0Linux version 2 is old\0");
+    body.extend_from_slice(b"\0Linux version %s (%s)\0IKCFG_ST\0\0\0Linux version 2.6 is old\0");
     body.extend_from_slice(&noise(700, 2));
     body.extend_from_slice(BANNER.as_bytes());
     body.extend_from_slice(b"\n\0");
