@@ -93,12 +93,16 @@ fn symbols(profile: &Profile, rule: &Rule, groups: &[Vec<String>], facts: &Facts
         .collect();
     let single = groups.len() == 1;
     let (verdict, reason) = combine(judged, &[Verdict::Pass, Verdict::Unknown, Verdict::Fail]);
+    let none = || {
+        let names: Vec<String> = groups.iter().map(|group| group.join(" with ")).collect();
+        format!("none of {} is set", names.join(", "))
+    };
+    let short = !single && !groups.iter().flatten().any(|name| is_module(name, facts));
     match verdict {
-        Verdict::Fail if rule.vendor_module && facts.is_gki() => vendor_module(rule, reason, facts),
-        Verdict::Fail if !single && !groups.iter().flatten().any(|name| is_module(name, facts)) => {
-            let names: Vec<String> = groups.iter().map(|group| group.join(" with ")).collect();
-            (Verdict::Fail, format!("none of {} is set", names.join(", ")))
+        Verdict::Fail if rule.vendor_module && facts.is_gki() => {
+            vendor_module(rule, if short { none() } else { reason }, facts)
         }
+        Verdict::Fail if short => (Verdict::Fail, none()),
         _ => (verdict, reason),
     }
 }
