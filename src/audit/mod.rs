@@ -4,8 +4,12 @@
 //! pass, fail, unknown or not applicable, and says where its evidence comes from. Nothing here
 //! reads files: the caller gathers [`Facts`] from wherever it has them.
 
+pub mod baseline;
+pub mod fragment;
 mod judge;
 mod profile;
+pub mod render;
+pub mod run;
 mod words;
 
 use crate::kernel::config::{KernelConfig, KernelVersion, Value};
@@ -175,6 +179,14 @@ impl Facts {
         self.release = self.release.take().or_else(|| config.release().map(str::to_owned));
         self.arch = self.arch.or(config.arch());
         self.config = Some((config, provenance));
+    }
+
+    /// What reports tell of them: where the config comes from, without its symbols and without
+    /// the modules. It takes little memory, however many kernels there are.
+    #[must_use]
+    pub fn outline(self) -> Facts {
+        let config = self.config.map(|(_, provenance)| (KernelConfig::default(), provenance));
+        Facts { config, modules: None, ..self }
     }
 
     /// The version, by the release.

@@ -8,6 +8,7 @@ use toml::Spanned;
 use crate::kernel::Arch;
 use crate::kernel::config::KernelVersion;
 
+use super::fragment::KconfigLine;
 use super::words::Word;
 use super::{Built, Facts, Level};
 
@@ -52,6 +53,8 @@ pub struct Rule {
     pub when: Vec<When>,
     /// On a GKI kernel a vendor module may do what is not set in the config.
     pub vendor_module: bool,
+    /// The settings that make it pass, visible symbols only; empty: its own symbols.
+    pub set: Vec<KconfigLine>,
     /// Why it matters.
     pub why: String,
     /// What failing means to the user.
@@ -241,6 +244,8 @@ struct RawRule {
     when: Vec<String>,
     #[serde(default)]
     vendor_module: bool,
+    #[serde(default)]
+    set: Vec<String>,
     why: String,
     effect: String,
     fix: String,
@@ -318,7 +323,10 @@ impl RawRule {
                 None => Err(fail(format!("\"{text}\" is no version, expected one like 6.6"))),
             },
         };
+        let set: Result<Vec<KconfigLine>, String> =
+            self.set.iter().map(|line| line.parse()).collect();
         Ok(Rule {
+            set: set.map_err(fail)?,
             since: version(self.since)?,
             until: version(self.until)?,
             arch: arches(&self.arch).map_err(fail)?,
@@ -364,7 +372,7 @@ fn conditions(texts: &[String]) -> Result<Vec<When>, String> {
     texts.iter().map(condition).collect()
 }
 
-fn is_symbol(text: &str) -> bool {
+pub(super) fn is_symbol(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with("CONFIG_")
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

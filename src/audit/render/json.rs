@@ -1,22 +1,49 @@
-//! The report for programs. `format` goes up when a field changes its meaning or goes away.
+//! JSON, described by `docs/schema/check.schema.json`. `format` goes up when a field changes its
+//! meaning or goes away.
 
 use serde::Serialize;
-use vfioboot::audit::{Facts, Finding, Profile, Provenance, Word};
 
-use super::{Audited, Checked};
+use crate::audit::run::{Audited, Input, Run, Tally};
+use crate::audit::{Facts, Finding, Provenance, Word};
 
 /// The version of this format.
 const FORMAT: u32 = 1;
 
-/// All inputs as one JSON document that ends in a newline.
-pub fn render(profile: &Profile, checked: &[Checked]) -> serde_json::Result<String> {
+/// All inputs as one document.
+pub fn render(run: &Run) -> String {
     let document = Document {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION"),
-        profile: &profile.name,
-        inputs: checked.iter().map(input).collect(),
+        profile: &run.profile,
+        fail_on: run.fail_on.name(),
+        verdict: run.verdict(),
+        inputs: run.inputs.iter().map(input).collect(),
     };
-    Ok(serde_json::to_string_pretty(&document)? + "\n")
+    // Strings and numbers only: it does not fail.
+    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+}
+
+/// One line an input, each a document of its own.
+pub fn lines(run: &Run) -> String {
+    let line = |entry| Line {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION"),
+        profile: &run.profile,
+        fail_on: run.fail_on.name(),
+        input: input(entry),
+    };
+    let texts = run.inputs.iter().map(|entry| serde_json::to_string(&line(entry)));
+    texts.map(|text| text.unwrap_or_default() + "\n").collect()
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    format: u32,
+    version: &'static str,
+    profile: &'a str,
+    fail_on: &'static str,
+    #[serde(flatten)]
+    input: InputEntry<'a>,
 }
 
 #[derive(Serialize)]
@@ -25,16 +52,20 @@ struct Document<'a> {
     /// Of vfioboot.
     version: &'static str,
     profile: &'a str,
+    fail_on: &'static str,
+    /// The worst of all inputs.
+    verdict: &'static str,
     inputs: Vec<InputEntry<'a>>,
 }
 
 #[derive(Serialize)]
 struct InputEntry<'a> {
     input: &'a str,
+    key: &'a str,
     /// `pass`, `fail`, `inconclusive`, or `error` with the reason in `error`.
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    error: Option<&'a str>,
     #[serde(flatten)]
     details: Option<Details<'a>>,
 }
@@ -46,6 +77,7 @@ struct Details<'a> {
     arch: Option<&'static str>,
     config: Source<'a>,
     cmdline: Option<&'a str>,
+    summary: Tally,
     findings: Vec<FindingEntry<'a>>,
     notes: Vec<&'a str>,
     words: Vec<WordEntry<'a>>,
@@ -74,6 +106,9 @@ struct FindingEntry<'a> {
     title: &'a str,
     level: &'static str,
     verdict: &'static str,
+    /// It has a say in the verdict of the input.
+    decides: bool,
+    in_baseline: bool,
     reason: &'a str,
     provenance: Source<'a>,
     why: &'a str,
@@ -88,31 +123,25 @@ struct WordEntry<'a> {
     why: &'a str,
 }
 
-fn input(checked: &Checked) -> InputEntry<'_> {
-    let input = &checked.name;
-    match &checked.result {
-        Ok(audited) => InputEntry {
-            input,
-            verdict: audited.report.verdict.name(),
-            error: None,
-            details: Some(details(audited)),
-        },
-        Err(error) => {
-            InputEntry { input, verdict: "error", error: Some(format!("{error:#}")), details: None }
-        }
-    }
+fn input(input: &Input) -> InputEntry<'_> {
+    let (verdict, error, details) = match &input.result {
+        Ok(audited) => (audited.outcome().name(), None, Some(details(audited))),
+        Err(error) => ("error", Some(error.as_str()), None),
+    };
+    InputEntry { input: &input.name, key: &input.key, verdict, error, details }
 }
 
 fn details(audited: &Audited) -> Details<'_> {
-    let Audited { what, facts, report, problems } = audited;
+    let Audited { what, facts, report, .. } = audited;
     Details {
         description: what,
         release: facts.release.as_deref(),
         arch: facts.arch.map(|arch| arch.name()),
         config: config(facts),
         cmdline: facts.cmdline.as_deref(),
-        findings: report.findings.iter().map(finding).collect(),
-        notes: problems.iter().chain(&report.notes).map(String::as_str).collect(),
+        summary: audited.tally(),
+        findings: report.findings.iter().map(|own| finding(audited, own)).collect(),
+        notes: audited.notes().collect(),
         words: report.words.iter().map(word).collect(),
     }
 }
@@ -130,13 +159,15 @@ fn source(provenance: &Provenance) -> Source<'_> {
     }
 }
 
-fn finding(finding: &Finding) -> FindingEntry<'_> {
+fn finding<'a>(audited: &Audited, finding: &'a Finding) -> FindingEntry<'a> {
     let rule = &finding.rule;
     FindingEntry {
         id: &rule.id,
         title: &rule.title,
         level: rule.level.name(),
         verdict: finding.verdict.name(),
+        decides: audited.decides(finding),
+        in_baseline: audited.is_known(finding),
         reason: &finding.reason,
         provenance: source(&finding.provenance),
         why: &rule.why,
