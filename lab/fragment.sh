@@ -87,7 +87,8 @@ try vfio-modules '' CONFIG_VFIO=m CONFIG_VFIO_PCI=m
 try no-kvm '' '# CONFIG_VIRTUALIZATION is not set'
 try no-iommu '' '# CONFIG_IOMMU_SUPPORT is not set'
 try no-pci '' '# CONFIG_PCI is not set'
-try no-initrd '' '# CONFIG_BLK_DEV_INITRD is not set'
+# BOOT_CONFIG selects it
+try no-initrd '' '# CONFIG_BOOT_CONFIG is not set' '# CONFIG_BLK_DEV_INITRD is not set'
 # the lab's kernel itself lacks some of what is only recommended
 try recommended '--fail-on recommended' '# CONFIG_HUGETLBFS is not set' '# CONFIG_CPUSETS is not set' \
     '# CONFIG_TRANSPARENT_HUGEPAGE is not set' '# CONFIG_TUN is not set'

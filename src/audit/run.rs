@@ -132,6 +132,24 @@ impl Audited {
         found
     }
 
+    /// All findings, what matters most first: what decides and fails, what decides and is unknown,
+    /// what fails without a say, what is unknown without one, what passes, what does not apply.
+    pub fn ranked(&self) -> Vec<&Finding> {
+        let mut found: Vec<&Finding> = self.report.findings.iter().collect();
+        found.sort_by_key(|finding| {
+            let rank = match (finding.verdict, self.decides(finding)) {
+                (Verdict::Fail, true) => 0,
+                (Verdict::Unknown, true) => 1,
+                (Verdict::Fail, false) => 2,
+                (Verdict::Unknown, false) => 3,
+                (Verdict::Pass, _) => 4,
+                (Verdict::NotApplicable, _) => 5,
+            };
+            (rank, finding.rule.level)
+        });
+        found
+    }
+
     /// What is odd about the input, and what does not fit together.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         self.problems.iter().chain(&self.report.notes).map(String::as_str)

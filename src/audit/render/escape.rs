@@ -34,18 +34,16 @@ pub fn markdown(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             // A name behind it would be told.
             '@' => out.push_str("@\u{2060}"),
-            // An issue behind it would be linked.
             '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '|' | '~' | '!' | '$' => {
                 out.push('\\');
                 out.push(character);
             }
-            // A bare address would be linked.
-            ':' => out.push_str("&#58;"),
             control if control.is_control() => out.push(' '),
             other => out.push(other),
         }
     }
-    out
+    // A bare address would be linked.
+    out.replace("://", "&#58;//")
 }
 
 /// The message of a workflow command.

@@ -48,7 +48,7 @@ fn page(out: &mut String, run: &Run) -> std::fmt::Result {
     )?;
     for (index, input) in run.inputs.iter().enumerate() {
         match &input.result {
-            Ok(audited) => section(out, index, input, audited)?,
+            Ok(audited) => section(out, index, input, audited, run.inputs.len() > 1)?,
             Err(error) => writeln!(
                 out,
                 "<section id=\"i{index}\">\n<h2>{}</h2>\n<p class=\"error\">Not checked: {}</p>\n</section>",
@@ -165,14 +165,21 @@ fn cell(out: &mut String, index: usize, audited: &Audited, finding: &Finding) ->
     )
 }
 
-fn section(out: &mut String, index: usize, input: &Input, audited: &Audited) -> std::fmt::Result {
+fn section(
+    out: &mut String,
+    index: usize,
+    input: &Input,
+    audited: &Audited,
+    several: bool,
+) -> std::fmt::Result {
+    writeln!(out, "<section id=\"i{index}\">\n<h2>{}</h2>", xml(&input.name))?;
+    if several {
+        let (class, words) = (class(audited.outcome()), xml(&audited.verdict_line()));
+        writeln!(out, "<p class=\"verdict {class}\">{words}</p>")?;
+    }
     writeln!(
         out,
-        "<section id=\"i{index}\">\n<h2>{}</h2>\n<p class=\"verdict {}\">{}</p>\n\
-         <dl><dt>What</dt><dd>{}</dd><dt>Kernel</dt><dd>{}</dd><dt>Config</dt><dd>{}</dd>",
-        xml(&input.name),
-        class(audited.outcome()),
-        xml(&audited.verdict_line()),
+        "<dl><dt>What</dt><dd>{}</dd><dt>Kernel</dt><dd>{}</dd><dt>Config</dt><dd>{}</dd>",
         xml(&audited.what),
         xml(&audited.kernel()),
         xml(&audited.config())
@@ -197,10 +204,8 @@ fn section(out: &mut String, index: usize, input: &Input, audited: &Audited) -> 
         "<table class=\"findings\">\n<thead><tr><th scope=\"col\">Verdict</th><th scope=\"col\">Rule</th>\
          <th scope=\"col\">Level</th><th scope=\"col\">Finding</th></tr></thead>\n<tbody>\n",
     )?;
-    for verdict in [Verdict::Fail, Verdict::Unknown, Verdict::Pass, Verdict::NotApplicable] {
-        for finding in audited.with(verdict) {
-            row(out, index, audited, finding)?;
-        }
+    for finding in audited.ranked() {
+        row(out, index, audited, finding)?;
     }
     out.write_str("</tbody>\n</table>\n</section>\n")
 }

@@ -70,8 +70,11 @@ fn section(input: &Input, audited: &Audited) -> String {
         md(&audited.what),
         md(&audited.config())
     );
-    let wanting: Vec<&Finding> =
-        [Verdict::Fail, Verdict::Unknown].into_iter().flat_map(|v| audited.with(v)).collect();
+    let wanting: Vec<&Finding> = audited
+        .ranked()
+        .into_iter()
+        .filter(|finding| matches!(finding.verdict, Verdict::Fail | Verdict::Unknown))
+        .collect();
     if !wanting.is_empty() {
         out.push_str("\n| | Rule | Level | Finding | Fix |\n|---|---|---|---|---|\n");
     }

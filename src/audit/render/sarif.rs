@@ -26,10 +26,9 @@ pub fn render(run: &Run) -> String {
     for input in &run.inputs {
         match &input.result {
             Ok(audited) => {
-                for verdict in [Verdict::Fail, Verdict::Unknown] {
-                    let found = audited.with(verdict).into_iter();
-                    results.extend(found.map(|own| result(input, audited, own, &index)));
-                }
+                let open = |own: &&Finding| matches!(own.verdict, Verdict::Fail | Verdict::Unknown);
+                let found = audited.ranked().into_iter().filter(open);
+                results.extend(found.map(|own| result(input, audited, own, &index)));
             }
             Err(error) => notifications.push(json!({
                 "level": "error",
