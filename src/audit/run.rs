@@ -1,8 +1,8 @@
 //! One run of the audit over several inputs: what every report is made from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Facts, Finding, Level, Outcome, Report, Verdict};
+use super::{Condition, Facts, Finding, Level, Outcome, Report, Verdict};
 
 /// Several inputs and what became of each, in the order they were given.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Audited {
     pub fail_on: Level,
     /// Rules whose finding is in the baseline: they do not decide.
     pub known: BTreeSet<String>,
+    /// Where in the input a rule's symbol stands, from 1; of plain config files only.
+    pub lines: BTreeMap<String, usize>,
 }
 
 /// How many findings there are of each kind. Those that decide count as failed or unknown, the
@@ -101,6 +103,11 @@ impl Audited {
             }
         }
         tally
+    }
+
+    /// The line of the input that the finding is about, from 1.
+    pub fn line(&self, finding: &Finding) -> usize {
+        self.lines.get(&finding.rule.id).copied().unwrap_or(1)
     }
 
     /// The outcome in one line: `FAIL: 1 required rule(s) fail, 2 unknown`.
@@ -174,6 +181,24 @@ impl Audited {
             None => "none embedded, none given".to_owned(),
         }
     }
+}
+
+/// For each rule, the line of `config` (a `.config` file as it is) that mentions the first of its
+/// symbols that is mentioned at all.
+pub fn lines(report: &Report, config: &[u8]) -> BTreeMap<String, usize> {
+    let mut at: HashMap<&[u8], usize> = HashMap::new();
+    for (index, line) in config.split(|byte| *byte == b'\n').enumerate() {
+        let rest = line.strip_prefix(b"# ").unwrap_or(line);
+        let Some(rest) = rest.strip_prefix(b"CONFIG_") else { continue };
+        let end = rest.iter().position(|byte| matches!(byte, b'=' | b' '));
+        at.insert(&rest[..end.unwrap_or(rest.len())], index + 1);
+    }
+    let line = |finding: &Finding| {
+        let Condition::Symbols(groups) = &finding.rule.condition else { return None };
+        let line = groups.iter().flatten().find_map(|symbol| at.get(symbol.as_bytes()))?;
+        Some((finding.rule.id.clone(), *line))
+    };
+    report.findings.iter().filter_map(line).collect()
 }
 
 /// Rules of this level decide when those down to `fail_on` do.

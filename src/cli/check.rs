@@ -3,7 +3,7 @@
 mod text;
 mod workers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -284,8 +284,10 @@ fn check(
         facts.cmdline = Some(line.to_owned());
     }
     let report = evaluate(profile, &facts);
+    // Of a packed config or an embedded one there are no lines to show.
+    let lines = if is_config(&input) { run::lines(&report, &input) } else { BTreeMap::new() };
     let (facts, known) = (facts.outline(), BTreeSet::new());
-    Ok(Audited { what, facts, report, problems, fail_on: Level::Required, known })
+    Ok(Audited { what, facts, report, problems, fail_on: Level::Required, known, lines })
 }
 
 /// What a kernel tells about itself, its problems beside it.

@@ -7,14 +7,16 @@ use crate::audit::{Level, Verdict};
 
 /// All inputs.
 pub fn render(run: &Run) -> String {
-    let mut commands: Vec<(Kind, String)> = Vec::new();
+    let mut commands: Vec<((Kind, bool), String)> = Vec::new();
     for input in &run.inputs {
         match &input.result {
-            Err(error) => commands.push((Kind::Error, command(input, "not checked", error))),
+            Err(error) => {
+                commands.push(((Kind::Error, false), command(input, 1, "not checked", error)));
+            }
             Ok(audited) => {
                 let verdict = audited.verdict_line();
                 let text = format!("{} ({})", verdict, audited.kernel());
-                commands.push((Kind::Notice, command(input, "vfioboot check", &text)));
+                commands.push(((Kind::Notice, false), command(input, 1, "vfioboot check", &text)));
                 for wanted in [Verdict::Fail, Verdict::Unknown] {
                     for finding in audited.with(wanted) {
                         let rule = &finding.rule;
@@ -37,14 +39,15 @@ pub fn render(run: &Run) -> String {
                         if audited.is_known(finding) {
                             text.push_str("\nIn the baseline.");
                         }
-                        commands.push((kind, command(input, &title, &text)));
+                        let command = command(input, audited.line(finding), &title, &text);
+                        commands.push(((kind, !audited.decides(finding)), command));
                     }
                 }
             }
         }
     }
-    commands.sort_by_key(|(kind, _)| *kind);
-    commands.into_iter().map(|(kind, text)| format!("::{} {text}\n", kind.name())).collect()
+    commands.sort_by_key(|(order, _)| *order);
+    commands.into_iter().map(|((kind, _), text)| format!("::{} {text}\n", kind.name())).collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,11 +68,12 @@ impl Kind {
 }
 
 /// A command without its name. The file is left out where there is none.
-fn command(input: &Input, title: &str, text: &str) -> String {
+fn command(input: &Input, line: usize, title: &str, text: &str) -> String {
     let title = github_property(title);
     let text = github_message(&format!("{}: {text}", input.name));
     if input.key == "-" {
         return format!("title={title}::{text}");
     }
-    format!("file={},title={title}::{text}", github_property(&input.key))
+    let line = if line > 1 { format!(",line={line}") } else { String::new() };
+    format!("file={}{line},title={title}::{text}", github_property(&input.key))
 }

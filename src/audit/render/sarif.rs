@@ -33,7 +33,7 @@ pub fn render(run: &Run) -> String {
             Err(error) => notifications.push(json!({
                 "level": "error",
                 "message": { "text": format!("{}: {error}", input.name) },
-                "locations": [location(input)],
+                "locations": [location(input, 1)],
             })),
         }
     }
@@ -89,11 +89,11 @@ fn pascal(title: &str) -> String {
     words.map(|word| word[..1].to_ascii_uppercase() + &word[1..].to_ascii_lowercase()).collect()
 }
 
-fn location(input: &Input) -> Value {
+fn location(input: &Input, line: usize) -> Value {
     let uri = if input.key == "-" { "stdin".to_owned() } else { uri(&input.key) };
     json!({ "physicalLocation": {
         "artifactLocation": { "uri": uri },
-        "region": { "startLine": 1 },
+        "region": { "startLine": line },
     }})
 }
 
@@ -117,10 +117,11 @@ fn result(
         "kind": if fails { "fail" } else { "open" },
         "level": if fails { level(rule.level) } else { "none" },
         "message": { "text": text },
-        "locations": [location(input)],
+        "locations": [location(input, audited.line(finding))],
         "partialFingerprints": {
             "vfiobootFinding/v1": fingerprint,
-            // The name that code scanning goes by; there is no line to hash in a boot image.
+            // The name that code scanning goes by. Not of the line: it may move, and a boot image
+            // has none.
             "primaryLocationLineHash": format!("{}:1", &fingerprint[..16]),
         },
     });
