@@ -6,33 +6,9 @@ mod synthetic;
 
 use std::path::Path;
 
-use synthetic::{noise, real};
+use synthetic::{LAYOUTS, noise, real, symbol_table};
 use vfioboot::audit::evidence::{Evidence, State};
 use vfioboot::kernel::{Arch, Kallsyms, Kernel, KernelVersion};
-
-/// How `scripts/kallsyms.c` laid its tables out.
-#[derive(Clone, Copy)]
-struct Layout {
-    /// Alignment of each part, in bytes.
-    align: usize,
-    /// Of the count and the markers, in bytes.
-    word: usize,
-    /// Names longer than 127 tokens take a second length byte.
-    long: bool,
-    /// `kallsyms_seqs_of_names` stands before the tokens.
-    seqs: bool,
-    /// Addresses stand in front.
-    addresses_first: bool,
-}
-
-const LAYOUTS: [Layout; 5] = [
-    // 4.9 on arm64, 4.20, 6.1, 6.2, 6.4.
-    Layout { align: 256, word: 8, long: false, seqs: false, addresses_first: true },
-    Layout { align: 8, word: 4, long: false, seqs: false, addresses_first: true },
-    Layout { align: 8, word: 4, long: true, seqs: false, addresses_first: true },
-    Layout { align: 8, word: 4, long: true, seqs: true, addresses_first: true },
-    Layout { align: 8, word: 4, long: true, seqs: false, addresses_first: false },
-];
 
 fn names() -> Vec<String> {
     let mut names: Vec<String> = (0..1000).map(|i| format!("tsome_function_{i}")).collect();
@@ -42,61 +18,6 @@ fn names() -> Vec<String> {
     names
 }
 
-/// A kernel with a symbol table in this layout.
-fn kernel(layout: Layout, names: &[String]) -> Vec<u8> {
-    // Characters stand for themselves, `_` and `function` for what saves bytes.
-    let token = |code: usize| match code {
-        1 => "function".to_owned(),
-        2 => "some_".to_owned(),
-        33..=126 => char::from(code as u8).to_string(),
-        _ => String::new(),
-    };
-    let mut image = noise(10_000, 3);
-    let align = |image: &mut Vec<u8>| image.resize(image.len().next_multiple_of(layout.align), 0);
-    align(&mut image);
-    if layout.addresses_first {
-        (0..names.len() as u32).for_each(|i| image.extend_from_slice(&(i * 64).to_le_bytes()));
-        align(&mut image);
-        image.extend_from_slice(&0xffff_ffc0_0800_0000_u64.to_le_bytes());
-        align(&mut image);
-    }
-    image.extend_from_slice(&(names.len() as u64).to_le_bytes()[..layout.word]);
-    align(&mut image);
-    let start = image.len();
-    let mut markers = Vec::new();
-    for (i, name) in names.iter().enumerate() {
-        if i % 256 == 0 {
-            markers.push(image.len() - start);
-        }
-        let text = name.replace("function", "\x01").replace("some_", "\x02");
-        match text.len() {
-            short @ ..128 => image.push(short as u8),
-            long => image.extend([long as u8 & 0x7f | 0x80, (long >> 7) as u8]),
-        }
-        image.extend_from_slice(text.as_bytes());
-    }
-    align(&mut image);
-    for marker in markers {
-        image.extend_from_slice(&(marker as u64).to_le_bytes()[..layout.word]);
-    }
-    align(&mut image);
-    if layout.seqs {
-        (0..names.len()).for_each(|_| image.extend_from_slice(&[1, 2, 3]));
-        align(&mut image);
-    }
-    let mut index = Vec::new();
-    let tokens = image.len();
-    for code in 0..256 {
-        index.extend_from_slice(&((image.len() - tokens) as u16).to_le_bytes());
-        image.extend_from_slice(token(code).as_bytes());
-        image.push(0);
-    }
-    align(&mut image);
-    image.extend_from_slice(&index);
-    image.extend_from_slice(&noise(5000, 4));
-    image
-}
-
 #[test]
 fn every_layout_from_4_9_to_6_12() {
     let mut all = names();
@@ -104,7 +25,7 @@ fn every_layout_from_4_9_to_6_12() {
         if layout.long {
             all[500] = format!("t{}", "long".repeat(60));
         }
-        let found = Kallsyms::find(&kernel(layout, &all)).unwrap();
+        let found = Kallsyms::find(&symbol_table(layout, &all)).unwrap();
         assert_eq!(found.count, 1000);
         assert!(found.has("vfio_pci_probe") && found.has("vfio_register_group_dev"));
         assert!(found.has("some_function_7") && !found.has("some_function_300"));
@@ -117,7 +38,7 @@ fn every_layout_from_4_9_to_6_12() {
 
 #[test]
 fn lies_are_no_table() {
-    let good = kernel(LAYOUTS[1], &names());
+    let good = symbol_table(LAYOUTS[1], &names());
     let found = Kallsyms::find(&good).unwrap();
     assert_eq!(Kallsyms::find(&noise(1 << 20, 5)), None);
     assert_eq!(
@@ -140,7 +61,7 @@ fn lies_are_no_table() {
 #[test]
 fn evidence_of_names() {
     let collect = |names: &[String]| {
-        let found = Kallsyms::find(&kernel(LAYOUTS[2], names)).unwrap();
+        let found = Kallsyms::find(&symbol_table(LAYOUTS[2], names)).unwrap();
         let version = KernelVersion::parse("6.1.9");
         Evidence::collect(&found, Some(Arch::Arm64), version, "Image")
     };
