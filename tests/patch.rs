@@ -1037,3 +1037,105 @@ proptest! {
         prop_assert!(unpatched(&changed).unwrap() == set, "{}", name);
     }
 }
+
+// --- what a review found ----------------------------------------------------------------------
+
+#[test]
+fn bytes_between_the_vbmeta_blob_and_its_footer_come_back() {
+    let mut bytes = with_avb_footer(&image("boot-v2-raw"), 1 << 20);
+    let at = bytes.len() - 64 - 100;
+    bytes[at..at + 12].copy_from_slice(b"left-over...");
+    assert_round_trip("left over", &[bytes]);
+}
+
+#[test]
+fn a_vbmeta_blob_inside_the_padding_is_not_overwritten() {
+    // 16 KiB pages, and an AVB footer that takes the image for one of 4 KiB pages.
+    let mut bytes = with_avb_footer(&image("boot-v1-dtbo"), 256 << 10);
+    let footer = bytes.len() - 64;
+    let early = 52 << 10;
+    bytes.copy_within((64 << 10)..(68 << 10), early);
+    bytes[footer + 12..footer + 20].copy_from_slice(&(early as u64).to_be_bytes());
+    bytes[footer + 20..footer + 28].copy_from_slice(&(early as u64).to_be_bytes());
+    let text = message(&[bytes], |_| {});
+    assert!(text.starts_with("avb_footer.vbmeta_offset"), "{text}");
+}
+
+#[test]
+fn junk_behind_a_gzip_ramdisk_is_refused() {
+    let original = image("boot-v2-gzip-dtbo");
+    let mut ramdisk = ramdisk_of(&original);
+    ramdisk.extend_from_slice(b"JUNKJUNKJUNK");
+    let text = message(&[with_section(&original, SectionName::Ramdisk, ramdisk)], |_| {});
+    assert!(text.starts_with("ramdisk offset 0x"), "{text}");
+}
+
+#[test]
+fn two_generic_ramdisks_get_a_warning() {
+    let set = [image("boot-v4-ramdisk"), image("init_boot-v4"), image("vendor_boot-v4")];
+    planned(
+        &set,
+        |_| {},
+        |plan| {
+            let warnings = plan.unwrap().warnings;
+            assert!(warnings.iter().any(|text| text.starts_with("boot has a ramdisk as well")));
+        },
+    );
+}
+
+#[test]
+fn words_that_defeat_the_patch_are_refused() {
+    for (word, reason) in [
+        ("rdinit=/foo", "the last one wins"),
+        ("vfio-pci.ids=1:2", "--device"),
+        ("vfio_pci.ids=1:2", "--device"),
+        ("vfioboot.disable", "turns the patch off"),
+    ] {
+        let words = vec![word.to_owned()];
+        let text = message(&[image("boot-v2-raw")], |options| options.words = words);
+        assert!(text.contains(word) && text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn words_of_half_characters_are_added_as_they_are() {
+    let words = vec!["androidboot.x=voilà1".to_owned()];
+    let bytes = patched_with(&[image("boot-v2-raw")], |options| options.words = words);
+    assert!(cmdline(&bytes[0]).contains("voil"));
+}
+
+#[test]
+fn a_relative_former_rdinit_is_taken_from_the_root() {
+    let bytes = patched_one(&with_cmdline(&image("boot-v2-raw"), "rdinit=init quiet"));
+    assert_eq!(boot_file(&bytes).init, "/init");
+}
+
+#[test]
+fn an_edit_after_the_patch_is_told() {
+    for (name, bytes) in images().into_iter().filter(|(name, _)| name.starts_with("boot-v2")) {
+        let original = ramdisk_of(&bytes);
+        let bytes = patched_one(&bytes);
+        let changed =
+            |bytes: &[u8]| patch::changed_since(&[Image::parse(bytes).unwrap()]).unwrap().is_some();
+        assert!(!changed(&bytes), "{name}: as it was patched");
+        let line = format!("{} quiet", cmdline(&bytes));
+        assert!(changed(&with_cmdline(&bytes, &line)), "{name}: another word");
+        let image = Image::parse(&bytes).unwrap();
+        let ramdisk = image.section(SectionName::Ramdisk).unwrap();
+        let more = [ramdisk, &original[..]].concat();
+        assert!(changed(&with_section(&bytes, SectionName::Ramdisk, more)), "{name}: more ramdisk");
+    }
+}
+
+#[test]
+fn a_shared_library_is_no_runtime() {
+    let mut library = elf(AARCH64);
+    // e_entry: a library has none.
+    library[24..32].fill(0);
+    let runtimes = Runtimes::given(&library);
+    let runtime = elf(AARCH64);
+    let options = Options { runtimes, ..options(&runtime) };
+    let set = [image("boot-v2-raw")];
+    let text = patch::plan(&parse(&set), &options).unwrap_err().to_string();
+    assert!(text.starts_with("the runtime is no program"), "{text}");
+}
