@@ -95,6 +95,36 @@ fn bad_profiles_are_refused_by_line() {
     let twice = RULE.replace("title = \"t\"\n\n", "");
     let error = error(&format!("symbol = \"A\"\n\n{twice}symbol = \"B\"\n"));
     assert!(error.contains("line 12") && error.contains("twice"), "{error}");
-    let error = Profile::builtin("hardened").unwrap_err().to_string();
+    let error = Profile::builtin("softened").unwrap_err().to_string();
     assert!(error.contains("\"passthrough\""), "{error}");
+}
+
+#[test]
+fn a_profile_extends_a_builtin_one() {
+    let hardened = Profile::builtin("hardened").unwrap();
+    let rule = |profile: &Profile, id: &str| profile.rules.iter().find(|r| r.id == id).cloned();
+    assert_eq!(rule(&hardened, "VB-VFIO-005").unwrap().level, Level::Required);
+    let kvm = Profile::builtin("kvm-only").unwrap();
+    assert!(rule(&kvm, "VB-VFIO-003").is_none() && rule(&kvm, "VB-KVM-004").is_none());
+    assert_eq!(rule(&kvm, "VB-KVM-001").unwrap().level, Level::Required);
+
+    let head = "title = \"t\"\nextends = \"passthrough\"\n";
+    let own = "[[override]]\nid = \"VB-VFIO-003\"\nlevel = \"optional\"\nfix = \"ask\"\n";
+    let team = Profile::parse(&format!("{head}{own}"), "team.toml").unwrap();
+    let changed = rule(&team, "VB-VFIO-003").unwrap();
+    assert_eq!((changed.level, changed.fix.as_str()), (Level::Optional, "ask"));
+    assert_eq!(team.rules.len(), Profile::builtin("passthrough").unwrap().rules.len());
+    for (text, line, what) in [
+        (head.replace("passthrough", "nothing"), "line 2", "\"nothing\""),
+        (format!("{head}{}", own.replace("VFIO-003", "VFIO-999")), "line 3", "VB-VFIO-999"),
+        (format!("{head}drop = [\"VB-X\"]\n"), "line 3", "VB-X"),
+        ("title = \"t\"\nkeep = [\"VB-\"]\n".to_owned(), "line 2", "extends"),
+        (format!("title = \"t\"\n{own}"), "line 2", "extends"),
+        (format!("{head}{}", own.replace("optional", "vital")), "line 5", "vital"),
+        (format!("{head}[[note]]\ntext = \"x\"\n"), "line 3", "parameter"),
+    ] {
+        let error = Profile::parse(&text, "team.toml").unwrap_err().to_string();
+        let named = error.contains("team.toml") && error.contains(line) && error.contains(what);
+        assert!(named, "{text}: expected {line} and {what} in: {error}");
+    }
 }

@@ -58,9 +58,9 @@ fn every_kind_of_input_and_every_exit_status() {
     check([text(&bare), "--config", text(&bad)]).code(1);
     check([&write(&dir, "nothing", "no kernel")]).code(2);
     check([&dir.path().join("missing")]).code(2);
-    check(["--profile", "hardened", text(&bad)])
+    check(["--profile", "softened", text(&bad)])
         .code(2)
-        .stderr(predicate::str::contains("hardened"));
+        .stderr(predicate::str::contains("softened"));
     let mut stdin = Command::cargo_bin("vfioboot").unwrap();
     stdin.args(["check", "-"]).write_stdin(kernel).assert().code(0);
 }

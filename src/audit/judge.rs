@@ -1,7 +1,11 @@
 //! One rule against the facts.
 
-use super::words::{Setting, parameter};
-use super::{Condition, Facts, Finding, Profile, Provenance, Rule, Verdict};
+use super::evidence::{Confidence, State};
+use super::{
+    Built, Condition, EffectiveCmdline, Facts, Finding, Origin, Profile, Provenance, Rule, Setting,
+    Verdict,
+};
+use crate::kernel::Arch;
 use crate::kernel::config::Value;
 use crate::kernel::module::Module;
 
@@ -10,15 +14,21 @@ type Judged = (Verdict, String);
 
 /// Hold the facts against one rule.
 pub(super) fn judge(profile: &Profile, rule: &Rule, facts: &Facts) -> Finding {
-    let config = match &facts.config {
-        Some((_, provenance)) => provenance.clone(),
-        None => Provenance::NotKnown,
+    let config = match (&facts.config, &facts.evidence, &rule.condition) {
+        (Some((_, provenance)), ..) => provenance.clone(),
+        (None, Some(evidence), Condition::Symbols(groups))
+            if groups.iter().flatten().any(|symbol| evidence.sign(symbol).is_some()) =>
+        {
+            evidence.provenance(groups.iter().flatten())
+        }
+        (None, ..) => Provenance::NotKnown,
     };
     let (provenance, (verdict, reason)) = match applies(rule, facts) {
         Err(reason) => (config, (Verdict::NotApplicable, reason)),
         Ok(doubt) => {
             let (provenance, judged) = match &rule.condition {
-                Condition::Symbols(groups) => (config, symbols(profile, rule, groups, facts)),
+                Condition::Symbols(groups) => overruled(rule, facts)
+                    .unwrap_or_else(|| (config, symbols(profile, rule, groups, facts))),
                 Condition::Parameter { name, reject } => parameter_rule(name, reject, facts),
             };
             // A rule that may not even apply can pass, but it cannot fail.
@@ -63,7 +73,7 @@ fn applies(rule: &Rule, facts: &Facts) -> Result<Option<String>, String> {
         match when.holds(facts) {
             Some(true) => {}
             Some(false) => return Err(format!("only with {when}")),
-            None => doubt = Some("there is no config".to_owned()),
+            None => doubt = Some(format!("whether {when} holds is not known")),
         }
     }
     Ok(doubt)
@@ -71,7 +81,7 @@ fn applies(rule: &Rule, facts: &Facts) -> Result<Option<String>, String> {
 
 /// The best of the groups; within a group the worst of its symbols.
 fn symbols(profile: &Profile, rule: &Rule, groups: &[Vec<String>], facts: &Facts) -> Judged {
-    if facts.config.is_none() {
+    if facts.config.is_none() && facts.evidence.is_none() {
         return (Verdict::Unknown, "there is no config to look at".into());
     }
     let judged: Vec<Judged> = groups
@@ -84,15 +94,45 @@ fn symbols(profile: &Profile, rule: &Rule, groups: &[Vec<String>], facts: &Facts
     let single = groups.len() == 1;
     let (verdict, reason) = combine(judged, &[Verdict::Pass, Verdict::Unknown, Verdict::Fail]);
     match verdict {
-        Verdict::Fail if rule.vendor_module && facts.is_gki() => {
-            (Verdict::Unknown, format!("{reason}; on a GKI kernel it may be a vendor module"))
-        }
-        Verdict::Fail if !single => {
+        Verdict::Fail if rule.vendor_module && facts.is_gki() => vendor_module(rule, reason, facts),
+        Verdict::Fail if !single && !groups.iter().flatten().any(|name| is_module(name, facts)) => {
             let names: Vec<String> = groups.iter().map(|group| group.join(" with ")).collect();
             (Verdict::Fail, format!("none of {} is set", names.join(", ")))
         }
         _ => (verdict, reason),
     }
+}
+
+fn is_module(symbol: &str, facts: &Facts) -> bool {
+    facts.built(symbol) == Built::Module
+}
+
+/// What is not set in a GKI kernel's config is decided by the modules, under whatever names.
+fn vendor_module(rule: &Rule, reason: String, facts: &Facts) -> Judged {
+    let Some(modules) = &facts.modules else {
+        let reason = format!("{reason}; on a GKI kernel it may be a vendor module");
+        return (Verdict::Unknown, reason);
+    };
+    let named = rule.modules.iter().find_map(|name| facts.module(name));
+    if let Some(module) = named {
+        let (verdict, what) = fit(module, facts);
+        return (verdict, format!("not in the kernel, but {}: {what}", there(module)));
+    }
+    let hinted = modules
+        .iter()
+        .find(|module| rule.module_hints.iter().any(|hint| module.name.contains(hint.as_str())));
+    if let Some(module) = hinted {
+        let reason = format!("{reason}, but {}, which may be one", there(module));
+        return (Verdict::Unknown, reason);
+    }
+    if facts.modules_partial {
+        let reason = format!(
+            "{reason}; on a GKI kernel it may be a vendor module, and the images given hold none \
+             that is one"
+        );
+        return (Verdict::Unknown, reason);
+    }
+    (Verdict::Fail, format!("{reason}, and none of the {} modules given is one", modules.len()))
 }
 
 /// The first of `order` that occurs, with the reasons of all that have it.
@@ -107,7 +147,48 @@ fn combine(judged: Vec<Judged>, order: &[Verdict]) -> Judged {
     (verdict, reasons.join(", "))
 }
 
+/// Without a config, by the kernel's symbol table.
+fn by_evidence(profile: &Profile, rule: &Rule, name: &str, facts: &Facts) -> Judged {
+    let accepts = |text: &str| rule.accept.iter().any(|accepted| accepted == text);
+    let Some(sign) = facts.sign(name) else {
+        return (Verdict::Unknown, format!("no config tells about {name}, nor does any name"));
+    };
+    let because = sign.because();
+    // Likely evidence does not fail a rule.
+    let fails = match sign.confidence {
+        Confidence::Certain => Verdict::Fail,
+        Confidence::Likely => Verdict::Unknown,
+    };
+    let reason = |what: &str| format!("{name} is {what}, because {because}");
+    match sign.state {
+        State::BuiltIn if accepts("y") => (Verdict::Pass, reason("built in")),
+        State::BuiltIn => (fails, reason("built in")),
+        State::Off if accepts("n") => (Verdict::Pass, reason("not set")),
+        State::Off => (fails, reason("not set")),
+        State::NotBuiltIn if accepts("n") && accepts("m") => {
+            (Verdict::Pass, reason("not built in"))
+        }
+        State::NotBuiltIn => {
+            let file = profile.module_name(name);
+            let reason = reason("not built in");
+            match given(profile, name, facts) {
+                Some(module) if accepts("y") || accepts("m") => {
+                    let (verdict, what) = fit(module, facts);
+                    (verdict, format!("{reason}; {}: {what}", there(module)))
+                }
+                None if facts.modules.is_some() && !facts.modules_partial && !accepts("n") => {
+                    (fails, format!("{reason}, and {file}.ko is not among the modules given"))
+                }
+                _ => (Verdict::Unknown, format!("{reason}; it may be a module, {file}.ko")),
+            }
+        }
+    }
+}
+
 fn symbol(profile: &Profile, rule: &Rule, name: &str, facts: &Facts) -> Judged {
+    if facts.config.is_none() {
+        return by_evidence(profile, rule, name, facts);
+    }
     let value = facts.config.as_ref().and_then(|(config, _)| config.get(name));
     let accepts = |text: &str| rule.accept.iter().any(|accepted| accepted == text);
     match value {
@@ -117,6 +198,12 @@ fn symbol(profile: &Profile, rule: &Rule, name: &str, facts: &Facts) -> Judged {
             module(profile, name, "not set", facts)
         }
         None | Some(Value::No) => (Verdict::Fail, format!("{name} is not set")),
+        Some(Value::Module) if facts.arch.is_some_and(|arch| rule.never_module.contains(&arch)) => {
+            let arch = facts.arch.map(Arch::name).unwrap_or_default();
+            let reason =
+                format!("{name}=m, which {arch} does not have: a config of another kernel");
+            (Verdict::Fail, reason)
+        }
         Some(Value::Module) if accepts("m") => (Verdict::Pass, format!("{name}=m")),
         Some(Value::Module) if accepts("y") => module(profile, name, "m", facts),
         Some(value) if accepts(&value.to_string()) => (Verdict::Pass, format!("{name}={value}")),
@@ -126,8 +213,7 @@ fn symbol(profile: &Profile, rule: &Rule, name: &str, facts: &Facts) -> Judged {
 
 /// The module that `symbol` builds, when it is among those given.
 fn given<'a>(profile: &Profile, symbol: &str, facts: &'a Facts) -> Option<&'a Module> {
-    let name = profile.module_name(symbol);
-    facts.modules.as_ref()?.iter().find(|module| module.name == name)
+    facts.module(&profile.module_name(symbol))
 }
 
 /// Where `y` is asked for and the config does not say so (but `value`), the module must be there
@@ -139,20 +225,43 @@ fn module(profile: &Profile, symbol: &str, value: &str, facts: &Facts) -> Judged
         return (Verdict::Unknown, reason);
     }
     let Some(module) = given(profile, symbol, facts) else {
+        if facts.modules_partial {
+            let reason = format!("{symbol}=m, and {name}.ko is not in the ramdisks of the images");
+            return (Verdict::Unknown, reason);
+        }
         let reason = format!("{symbol}=m, and {name}.ko is not among the modules given");
         return (Verdict::Fail, reason);
     };
+    let (verdict, what) = fit(module, facts);
+    (verdict, format!("{symbol} is {value}, {}: {what}", there(module)))
+}
+
+/// The module in words.
+fn there(module: &Module) -> String {
+    match module.file.as_str() {
+        "" => format!("{}.ko is there", module.name),
+        file => format!("{}.ko is there ({file})", module.name),
+    }
+}
+
+/// Whether the kernel will load it, by its vermagic.
+fn fit(module: &Module, facts: &Facts) -> Judged {
     let vermagic = module.vermagic.as_deref().unwrap_or("none");
-    let (verdict, what) = match facts.release.as_deref() {
+    match facts.release.as_deref() {
         Some(release) if module.vermagic_matches(release) => {
-            (Verdict::Pass, "it fits the kernel".to_owned())
+            (Verdict::Pass, format!("it fits the kernel (vermagic {release})"))
         }
         Some(release) if !module.has_modversions() && is_whole(release, facts) => {
             (Verdict::Fail, format!("it is for \"{vermagic}\", the kernel is {release}"))
         }
+        Some(_) if module.has_modversions() => {
+            let reason = format!(
+                "it is for \"{vermagic}\", and with MODVERSIONS the CRC of each symbol decides"
+            );
+            (Verdict::Unknown, reason)
+        }
         _ => (Verdict::Unknown, format!("whether it (\"{vermagic}\") fits cannot be told")),
-    };
-    (verdict, format!("{symbol} is {value}, {name}.ko is there: {what}"))
+    }
 }
 
 /// The release is not just the version that a config's header gives, without its local part.
@@ -161,30 +270,61 @@ fn is_whole(release: &str, facts: &Facts) -> bool {
 }
 
 fn parameter_rule(name: &str, reject: &[String], facts: &Facts) -> (Provenance, Judged) {
-    match parameter(facts, name) {
-        Setting::NoCmdline => {
-            let reason = "no command line was given".to_owned();
-            (Provenance::NotKnown, (Verdict::NotApplicable, reason))
+    let Some(line) = EffectiveCmdline::new(facts) else {
+        let reason = "no command line was given".to_owned();
+        return (Provenance::NotKnown, (Verdict::NotApplicable, reason));
+    };
+    let values = match line.setting(name) {
+        Setting::Values(values) => values,
+        Setting::Absent => {
+            let given = line.parameters().any(|word| word.origin != Origin::Config);
+            let own = !given && line.parameters().next().is_some();
+            let from = if own { facts.provenance(&Origin::Config) } else { Provenance::Cmdline };
+            return (from, (Verdict::Pass, format!("{name} is not given")));
         }
-        Setting::Absent(from) => (from, (Verdict::Pass, format!("{name} is not given"))),
-        Setting::Values(values) => {
-            let bad = values.iter().find(|(value, _)| reject.contains(value));
-            let good = values.iter().find(|(value, _)| !reject.contains(value));
-            match (bad, good) {
-                (Some((value, from)), None) => {
-                    (from.clone(), (Verdict::Fail, format!("{name}={value}")))
-                }
-                (Some((bad, from)), Some((good, _))) => {
-                    let reason = format!("{name} is both {bad} and {good}; the last one counts");
-                    (from.clone(), (Verdict::Unknown, reason))
-                }
-                (None, Some((value, from))) => {
-                    (from.clone(), (Verdict::Pass, format!("{name}={value}")))
-                }
-                (None, None) => {
-                    (Provenance::NotKnown, (Verdict::Pass, format!("{name} is not given")))
-                }
+    };
+    let bad = values.iter().find(|(value, _)| reject.contains(value));
+    let good = values.iter().find(|(value, _)| !reject.contains(value));
+    let word =
+        |(value, origin): &(String, Origin)| format!("{}, from {origin}", assign(name, value));
+    match (bad, good) {
+        (Some(bad), Some(good)) => {
+            let reason = format!(
+                "{name} is both {} and {}; the last one counts, and which that is depends on the \
+                 kernel",
+                bad.0, good.0
+            );
+            (facts.provenance(&bad.1), (Verdict::Unknown, reason))
+        }
+        (Some(bad), None) => (facts.provenance(&bad.1), (Verdict::Fail, word(bad))),
+        (None, Some(good)) => (facts.provenance(&good.1), (Verdict::Pass, word(good))),
+        (None, None) => (Provenance::Cmdline, (Verdict::Pass, format!("{name} is not given"))),
+    }
+}
+
+fn assign(name: &str, value: &str) -> String {
+    if value.is_empty() { name.to_owned() } else { format!("{name}={value}") }
+}
+
+/// What the command line does to a rule about symbols: words that break it, or satisfy it.
+fn overruled(rule: &Rule, facts: &Facts) -> Option<(Provenance, Judged)> {
+    let line = EffectiveCmdline::new(facts)?;
+    let lists = [(&rule.broken_by, Verdict::Fail), (&rule.satisfied_by, Verdict::Pass)];
+    for (words, verdict) in lists {
+        for word in words {
+            let (name, wanted) = word.split_once('=').unwrap_or((word, ""));
+            let Setting::Values(values) = line.setting(name) else { continue };
+            let Some((value, origin)) = values.iter().find(|(value, _)| value == wanted) else {
+                continue;
+            };
+            let from = facts.provenance(origin);
+            let text = assign(name, value);
+            if values.len() > 1 {
+                let reason = format!("whether {text} (from {origin}) comes last is not known");
+                return Some((from, (Verdict::Unknown, reason)));
             }
+            return Some((from, (verdict, format!("{text}, from {origin}"))));
         }
     }
+    None
 }

@@ -4,7 +4,10 @@
 //! pass, fail, unknown or not applicable, and says where its evidence comes from. Nothing here
 //! reads files: the caller gathers [`Facts`] from wherever it has them.
 
+mod cmdline;
+pub mod evidence;
 mod judge;
+pub mod modules;
 mod profile;
 mod words;
 
@@ -12,6 +15,8 @@ use crate::kernel::config::{KernelConfig, KernelVersion, Value};
 use crate::kernel::module::Module;
 use crate::kernel::{Arch, Scan};
 
+pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
+pub use evidence::{Confidence, Evidence};
 pub use profile::{Condition, Profile, ProfileError, Rule, When};
 pub use words::{Word, recommended_words};
 
@@ -111,6 +116,15 @@ pub enum Provenance {
     File(String),
     /// The kernel command line.
     Cmdline,
+    /// Names in the kernel's own symbol table.
+    Kallsyms {
+        /// What the kernel was called.
+        what: String,
+        /// How many names there are.
+        count: usize,
+        /// How sure it is.
+        confidence: Confidence,
+    },
     /// Nothing is known.
     NotKnown,
 }
@@ -123,6 +137,10 @@ impl std::fmt::Display for Provenance {
             }
             Provenance::File(name) => write!(f, "config file {name}"),
             Provenance::Cmdline => f.write_str("kernel command line"),
+            Provenance::Kallsyms { what, count, confidence } => {
+                let sure = confidence.name();
+                write!(f, "{count} names in the symbol table of the kernel in {what} ({sure})")
+            }
             Provenance::NotKnown => f.write_str("not known"),
         }
     }
@@ -152,8 +170,15 @@ pub struct Facts {
     pub arch: Option<Arch>,
     /// The command line as far as it is known, without the one built into the kernel.
     pub cmdline: Option<String>,
+    /// The same in pieces, when it is known where they come from; see [`Facts::set_cmdline`].
+    pub cmdline_parts: Vec<CmdlinePart>,
     /// The modules that will be there at boot; None when nobody looked.
     pub modules: Option<Vec<Module>>,
+    /// There may be more modules than these: they are those in the ramdisks of the images, and
+    /// nobody looked at the other partitions.
+    pub modules_partial: bool,
+    /// What the kernel's symbol table tells; counts only where there is no config.
+    pub evidence: Option<Evidence>,
 }
 
 impl Facts {
@@ -184,7 +209,13 @@ impl Facts {
 
     /// How the feature of `symbol` (without `CONFIG_`) is built.
     pub fn built(&self, symbol: &str) -> Built {
-        let Some((config, _)) = &self.config else { return Built::Unknown };
+        let Some((config, _)) = &self.config else {
+            return match self.sign(symbol).map(|sign| sign.state) {
+                Some(evidence::State::BuiltIn) => Built::In,
+                Some(evidence::State::Off) => Built::Off,
+                Some(evidence::State::NotBuiltIn) | None => Built::Unknown,
+            };
+        };
         match config.get(symbol) {
             Some(Value::Yes) => Built::In,
             Some(Value::Module) => Built::Module,
@@ -235,6 +266,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Words for the kernel command line.
     pub words: Vec<Word>,
+    /// The kernel's command line with the origin of every word; None when nothing is known.
+    pub cmdline: Option<EffectiveCmdline>,
 }
 
 impl Report {
@@ -266,7 +299,10 @@ pub fn evaluate(profile: &Profile, facts: &Facts) -> Report {
     } else {
         Outcome::Pass
     };
-    Report { findings, verdict, notes: notes(facts), words: profile.recommended_words(facts) }
+    let cmdline = EffectiveCmdline::new(facts);
+    let mut notes = notes(facts);
+    notes.extend(profile.remarks(facts, cmdline.as_ref()));
+    Report { findings, verdict, notes, words: profile.recommended_words(facts), cmdline }
 }
 
 /// What does not fit together among the facts, and what is odd about the config.

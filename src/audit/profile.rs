@@ -7,12 +7,15 @@ use toml::Spanned;
 
 use crate::kernel::Arch;
 use crate::kernel::config::KernelVersion;
+use crate::kernel::module::normalise;
 
 use super::words::Word;
-use super::{Built, Facts, Level};
+use super::{Built, EffectiveCmdline, Facts, Level, Setting};
 
-/// The profile that vfioboot brings along.
+/// The profiles that vfioboot brings along.
 const PASSTHROUGH: &str = include_str!("../../kernel-configs/passthrough.toml");
+const KVM_ONLY: &str = include_str!("../../kernel-configs/kvm-only.toml");
+const HARDENED: &str = include_str!("../../kernel-configs/hardened.toml");
 
 /// A set of rules. `kernel-configs/passthrough.toml` documents the format.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct Profile {
     pub rules: Vec<Rule>,
     /// Words for the command line, with when they help.
     pub(super) words: Vec<WordRule>,
+    /// What is worth saying without being a rule.
+    notes: Vec<NoteRule>,
     /// Symbol → module name, where it is not the symbol in lower case.
     modules: BTreeMap<String, String>,
 }
@@ -52,6 +57,16 @@ pub struct Rule {
     pub when: Vec<When>,
     /// On a GKI kernel a vendor module may do what is not set in the config.
     pub vendor_module: bool,
+    /// Names (with `_`) of vendor modules that satisfy a `vendor_module` rule.
+    pub modules: Vec<String>,
+    /// A module with this in its name may satisfy it.
+    pub module_hints: Vec<String>,
+    /// On these architectures the symbols are no tristates: `m` is a config's mistake.
+    pub never_module: Vec<Arch>,
+    /// Words of the command line that satisfy a rule about symbols, whatever these are.
+    pub satisfied_by: Vec<String>,
+    /// Words that break it, whatever the symbols are.
+    pub broken_by: Vec<String>,
     /// Why it matters.
     pub why: String,
     /// What failing means to the user.
@@ -81,11 +96,17 @@ pub struct When {
     pub symbol: String,
     /// None: `y` or `m`.
     pub built: Option<Built>,
+    /// It must not be so.
+    pub not: bool,
 }
 
 impl When {
-    /// `SYMBOL` (y or m), `SYMBOL=y`, `SYMBOL=m` or `SYMBOL=n`.
+    /// `SYMBOL` (y or m), `SYMBOL=y`, `SYMBOL=m` or `SYMBOL=n`, `SYMBOL!=y` and so on.
     fn parse(text: &str) -> Option<When> {
+        let (text, not) = match text.split_once("!=") {
+            Some((symbol, value)) => (&format!("{symbol}={value}") as &str, true),
+            None => (text, false),
+        };
         let (symbol, built) = match text.split_once('=') {
             None => (text, None),
             Some((symbol, "y")) => (symbol, Some(Built::In)),
@@ -93,14 +114,14 @@ impl When {
             Some((symbol, "n")) => (symbol, Some(Built::Off)),
             Some(_) => return None,
         };
-        is_symbol(symbol).then(|| When { symbol: symbol.to_owned(), built })
+        is_symbol(symbol).then(|| When { symbol: symbol.to_owned(), built, not })
     }
 
     /// It holds; None when there is no config to tell.
     pub fn holds(&self, facts: &Facts) -> Option<bool> {
         match (facts.built(&self.symbol), self.built) {
             (Built::Unknown, _) => None,
-            (built, Some(wanted)) => Some(built == wanted),
+            (built, Some(wanted)) => Some((built == wanted) != self.not),
             (built, None) => Some(built != Built::Off),
         }
     }
@@ -114,7 +135,8 @@ impl std::fmt::Display for When {
             Some(Built::Off) => "=n",
             Some(Built::Unknown) | None => "",
         };
-        write!(f, "{}{value}", self.symbol)
+        let not = if self.not { "!" } else { "" };
+        write!(f, "{}{not}{value}", self.symbol)
     }
 }
 
@@ -124,6 +146,16 @@ pub(super) struct WordRule {
     pub word: Word,
     pub arch: Vec<Arch>,
     pub when: Vec<When>,
+}
+
+/// Something to say when a parameter is given or conditions hold.
+#[derive(Clone, Debug)]
+struct NoteRule {
+    parameter: Option<String>,
+    values: Vec<String>,
+    arch: Vec<Arch>,
+    when: Vec<When>,
+    text: String,
 }
 
 /// Why a profile could not be used.
@@ -148,13 +180,16 @@ pub enum ProfileError {
         message: String,
     },
     /// No such builtin profile.
-    #[error("no profile \"{0}\"; there is \"passthrough\", or name a TOML file")]
+    #[error(
+        "no profile \"{0}\"; there are \"passthrough\", \"kvm-only\" and \"hardened\", or name a \
+         TOML file"
+    )]
     NoSuchProfile(String),
 }
 
 impl Profile {
     /// The names of the profiles that vfioboot brings along.
-    pub const BUILTIN: [&str; 1] = ["passthrough"];
+    pub const BUILTIN: [&str; 3] = ["passthrough", "kvm-only", "hardened"];
 
     /// A profile that vfioboot brings along.
     ///
@@ -163,6 +198,8 @@ impl Profile {
     pub fn builtin(name: &str) -> Result<Self, ProfileError> {
         match name {
             "passthrough" => Self::parse(PASSTHROUGH, name),
+            "kvm-only" => Self::parse(KVM_ONLY, name),
+            "hardened" => Self::parse(HARDENED, name),
             _ => Err(ProfileError::NoSuchProfile(name.to_owned())),
         }
     }
@@ -181,8 +218,16 @@ impl Profile {
             line: 1 + text[..start.min(text.len())].matches('\n').count(),
             message,
         };
-        let mut ids = HashSet::new();
-        let mut rules = Vec::new();
+        let base = base(&file, name).map_err(|(start, message)| at(start, message))?;
+        let (mut rules, base_words, base_notes, base_modules) = match base {
+            Some(base) => (base.rules, base.words, base.notes, base.modules),
+            None => Default::default(),
+        };
+        for raw in file.overrides {
+            let start = raw.span().start;
+            raw.into_inner().apply(&mut rules).map_err(|message| at(start, message))?;
+        }
+        let mut ids: HashSet<String> = rules.iter().map(|rule| rule.id.clone()).collect();
         for raw in file.rule {
             let start = raw.span().start;
             let rule = raw.into_inner().check().map_err(|message| at(start, message))?;
@@ -191,19 +236,51 @@ impl Profile {
             }
             rules.push(rule);
         }
-        let mut words = Vec::new();
+        let mut words = base_words;
         for raw in file.word {
             let start = raw.span().start;
             words.push(raw.into_inner().check().map_err(|message| at(start, message))?);
         }
-        let (title, modules) = (file.title, file.modules);
-        Ok(Profile { name: name.to_owned(), title, rules, words, modules })
+        let mut notes = base_notes;
+        for raw in file.note {
+            let start = raw.span().start;
+            notes.push(raw.into_inner().check().map_err(|message| at(start, message))?);
+        }
+        let title = file.title;
+        let mut modules = base_modules;
+        modules.extend(file.modules);
+        Ok(Profile { name: name.to_owned(), title, rules, words, notes, modules })
+    }
+
+    /// The notes that go with these facts.
+    pub(super) fn remarks(&self, facts: &Facts, line: Option<&EffectiveCmdline>) -> Vec<String> {
+        let holds = |note: &&NoteRule| {
+            let here = note.arch.is_empty() || facts.arch.is_some_and(|a| note.arch.contains(&a));
+            here && note.when.iter().all(|when| when.holds(facts) == Some(true))
+        };
+        let mut out = Vec::new();
+        for note in self.notes.iter().filter(holds) {
+            let Some(name) = &note.parameter else {
+                out.push(note.text.clone());
+                continue;
+            };
+            let Some(Setting::Values(values)) = line.map(|line| line.setting(name)) else {
+                continue;
+            };
+            for (value, origin) in values {
+                if note.values.is_empty() || note.values.contains(&value) {
+                    let equals = if value.is_empty() { "" } else { "=" };
+                    out.push(format!("{name}{equals}{value} (from {origin}): {}", note.text));
+                }
+            }
+        }
+        out
     }
 
     /// The name (with `_`) of the module that `symbol` builds when it is `m`.
     pub fn module_name(&self, symbol: &str) -> String {
         match self.modules.get(symbol) {
-            Some(name) => crate::kernel::module::normalise(name),
+            Some(name) => normalise(name),
             None => symbol.to_ascii_lowercase(),
         }
     }
@@ -213,12 +290,19 @@ impl Profile {
 #[serde(deny_unknown_fields)]
 struct File {
     title: String,
+    extends: Option<Spanned<String>>,
+    keep: Option<Spanned<Vec<String>>>,
+    drop: Option<Spanned<Vec<String>>>,
+    #[serde(default, rename = "override")]
+    overrides: Vec<Spanned<RawOverride>>,
     #[serde(default)]
     modules: BTreeMap<String, String>,
     #[serde(default)]
     rule: Vec<Spanned<RawRule>>,
     #[serde(default)]
     word: Vec<Spanned<RawWord>>,
+    #[serde(default)]
+    note: Vec<Spanned<RawNote>>,
 }
 
 #[derive(Deserialize)]
@@ -241,6 +325,16 @@ struct RawRule {
     when: Vec<String>,
     #[serde(default)]
     vendor_module: bool,
+    #[serde(default)]
+    modules: Vec<String>,
+    #[serde(default)]
+    module_hints: Vec<String>,
+    #[serde(default)]
+    never_module: Vec<String>,
+    #[serde(default)]
+    satisfied_by: Vec<String>,
+    #[serde(default)]
+    broken_by: Vec<String>,
     why: String,
     effect: String,
     fix: String,
@@ -264,6 +358,114 @@ struct RawWord {
     #[serde(default)]
     when: Vec<String>,
     why: String,
+}
+
+/// Changes to a rule that was taken over.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawOverride {
+    id: String,
+    level: Option<Level>,
+    title: Option<String>,
+    accept: Option<Vec<String>>,
+    why: Option<String>,
+    effect: Option<String>,
+    fix: Option<String>,
+}
+
+impl RawOverride {
+    fn apply(self, rules: &mut [Rule]) -> Result<(), String> {
+        let Some(rule) = rules.iter_mut().find(|rule| rule.id == self.id) else {
+            return Err(format!("override: there is no rule {} to change", self.id));
+        };
+        if self.accept.is_some() && matches!(rule.condition, Condition::Parameter { .. }) {
+            return Err(format!("override of {}: `accept` goes with symbols", self.id));
+        }
+        rule.level = self.level.unwrap_or(rule.level);
+        let texts = [
+            (self.title, &mut rule.title),
+            (self.why, &mut rule.why),
+            (self.effect, &mut rule.effect),
+            (self.fix, &mut rule.fix),
+        ];
+        for (new, old) in texts {
+            if let Some(new) = new {
+                *old = new;
+            }
+        }
+        if let Some(accept) = self.accept {
+            rule.accept = accept;
+        }
+        Ok(())
+    }
+}
+
+/// What a profile builds on, without the rules it does not want. Errors with the place.
+fn base(file: &File, name: &str) -> Result<Option<Profile>, (usize, String)> {
+    let Some(extends) = &file.extends else {
+        let lost = [file.keep.as_ref(), file.drop.as_ref()].into_iter().flatten().next();
+        return match (lost, file.overrides.first()) {
+            (Some(list), _) => {
+                Err((list.span().start, "`keep` and `drop` go with `extends`".into()))
+            }
+            (None, Some(raw)) => Err((raw.span().start, "`override` goes with `extends`".into())),
+            (None, None) => Ok(None),
+        };
+    };
+    let wanted = extends.get_ref().as_str();
+    let builtin = Profile::BUILTIN.contains(&wanted) && wanted != name;
+    if !builtin {
+        let message = format!(
+            "extends \"{wanted}\", expected one of vfioboot's own: {}",
+            Profile::BUILTIN.join(", ")
+        );
+        return Err((extends.span().start, message));
+    }
+    let mut base =
+        Profile::builtin(wanted).map_err(|error| (extends.span().start, error.to_string()))?;
+    for (list, keep) in [(&file.keep, true), (&file.drop, false)] {
+        let Some(list) = list else { continue };
+        for id in list.get_ref() {
+            if !base.rules.iter().any(|rule| rule.id.starts_with(id.as_str())) {
+                let message = format!("{wanted} has no rule that begins with \"{id}\"");
+                return Err((list.span().start, message));
+            }
+        }
+        let named = |rule: &Rule| list.get_ref().iter().any(|id| rule.id.starts_with(id.as_str()));
+        base.rules.retain(|rule| named(rule) == keep);
+    }
+    Ok(Some(base))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNote {
+    parameter: Option<String>,
+    #[serde(default)]
+    values: Vec<String>,
+    #[serde(default)]
+    arch: Vec<String>,
+    #[serde(default)]
+    when: Vec<String>,
+    text: String,
+}
+
+impl RawNote {
+    fn check(self) -> Result<NoteRule, String> {
+        let fail = |message: String| format!("note \"{}\": {message}", self.text);
+        if self.parameter.is_none() && (self.when.is_empty() || !self.values.is_empty()) {
+            return Err(fail(
+                "expected `parameter` (with `values` where it matters) or `when`".into(),
+            ));
+        }
+        Ok(NoteRule {
+            arch: arches(&self.arch).map_err(fail)?,
+            when: conditions(&self.when).map_err(fail)?,
+            parameter: self.parameter,
+            values: self.values,
+            text: self.text,
+        })
+    }
 }
 
 impl RawRule {
@@ -328,6 +530,11 @@ impl RawRule {
             condition,
             accept,
             vendor_module: self.vendor_module,
+            modules: self.modules.iter().map(|name| normalise(name)).collect(),
+            module_hints: self.module_hints,
+            satisfied_by: self.satisfied_by,
+            broken_by: self.broken_by,
+            never_module: arches(&self.never_module).map_err(fail)?,
             why: self.why,
             effect: self.effect,
             fix: self.fix,

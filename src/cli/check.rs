@@ -1,5 +1,7 @@
 //! `vfioboot check`.
 
+mod cmdline;
+mod gather;
 mod json;
 mod text;
 
@@ -8,10 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
-use vfioboot::audit::{Facts, Outcome, Profile, Provenance, Report, evaluate};
+use vfioboot::audit::modules::Gathered;
+use vfioboot::audit::{
+    CmdlinePart, Evidence, Facts, Origin, Outcome, Profile, Provenance, Report, Verdict, evaluate,
+};
 use vfioboot::compression::{Decoder, Format as Compression};
 use vfioboot::kernel::KernelConfig;
 
+use self::gather::Set;
 use super::config::kernel_payload;
 use super::{EXIT_FAILURE, input::Input, output};
 
@@ -21,15 +27,20 @@ use super::{EXIT_FAILURE, input::Input, output};
 /// read, 3 when what is known does not decide it.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Boot images, bare kernels, .config files (also gzipped); `-` is standard input
+    /// Boot images, bare kernels, .config files (also gzipped); `-` is standard input. A
+    /// vendor_boot, init_boot or ramdisk belongs to the boot image or kernel before it
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// The rules: `passthrough`, or a TOML file
+    /// The rules: `passthrough`, `kvm-only`, `hardened`, or a TOML file
     #[arg(long, value_name = "NAME|FILE", default_value = "passthrough")]
     profile: String,
     /// The config of the kernels, instead of the one embedded in each
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// All modules there are beside the kernel: a directory, a ramdisk, an image with ramdisks, a
+    /// tar archive (also compressed) or a .ko file; can be given several times
+    #[arg(long, value_name = "DIR|FILE")]
+    modules: Vec<PathBuf>,
     /// The kernel command line, instead of the one in the boot image
     #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
     cmdline: Option<String>,
@@ -65,6 +76,14 @@ struct Audited {
     problems: Vec<String>,
 }
 
+/// What the options say about all inputs.
+struct Given<'a> {
+    profile: &'a Profile,
+    config: Option<(KernelConfig, Provenance)>,
+    cmdline: Option<&'a str>,
+    modules: Option<Gathered>,
+}
+
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let profile = open_profile(&args.profile)?;
     let config = match &args.config {
@@ -76,13 +95,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let inputs = args.inputs.iter().map(PathBuf::as_path);
         output::refuse_inputs(target, inputs.chain(others.into_iter().flatten()))?;
     }
-    let checked: Vec<Checked> = args
-        .inputs
+    let given = Given {
+        profile: &profile,
+        config,
+        cmdline: args.cmdline.as_deref(),
+        modules: gather::modules(&args.modules)?,
+    };
+    let checked: Vec<Checked> = gather::sets(&args.inputs)
         .iter()
-        .map(|path| Checked {
-            name: path.display().to_string(),
-            result: check(path, &profile, config.as_ref(), args.cmdline.as_deref()),
-        })
+        .map(|set| Checked { name: set.main.display().to_string(), result: check(set, &given) })
         .collect();
 
     let report = match args.format {
@@ -146,30 +167,41 @@ fn open_config(path: &Path) -> anyhow::Result<(KernelConfig, Provenance)> {
     Ok((config.with_context(|| input.name())?, Provenance::File(input.name())))
 }
 
-fn check(
-    path: &Path,
-    profile: &Profile,
-    config: Option<&(KernelConfig, Provenance)>,
-    cmdline: Option<&str>,
-) -> anyhow::Result<Audited> {
+fn check(set: &Set, given: &Given) -> anyhow::Result<Audited> {
     // Without the name, which the caller puts in front.
-    let input = Input::open(path).map_err(|error| anyhow!("{}", error.root_cause()))?;
+    let open = |path: &Path| Input::open(path).map_err(|error| anyhow!("{}", error.root_cause()));
+    let input = open(&set.main)?;
     let name = input.name();
-    let (what, mut facts, problems) = match config_text(&input)? {
+    let beside =
+        set.beside.iter().map(|path| Input::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (what, mut facts, mut problems) = match config_text(&input)? {
         Some(text) => {
-            if config.is_some() {
+            if given.config.is_some() {
                 bail!("is a config itself; --config goes with a kernel or a boot image");
             }
             let mut facts = Facts::default();
-            facts.set_config(KernelConfig::parse(&text)?, Provenance::File(name));
+            facts.set_config(KernelConfig::parse(&text)?, Provenance::File(name.clone()));
             ("config file".to_owned(), facts, Vec::new())
         }
-        None => kernel_facts(&input, &name, config)?,
+        None => kernel_facts(&input, &name, given.config.as_ref())?,
     };
-    if let Some(line) = cmdline {
-        facts.cmdline = Some(line.to_owned());
+    match given.cmdline {
+        Some(line) => {
+            facts.set_cmdline(vec![CmdlinePart { origin: Origin::Given, text: line.to_owned() }])
+        }
+        None => gather::add_cmdlines(&mut facts, &name, &beside),
     }
-    let report = evaluate(profile, &facts);
+    if let Some(modules) = &given.modules {
+        facts.modules = Some(modules.modules.clone());
+        problems.extend(modules.problems.iter().cloned());
+    }
+    let mut report = evaluate(given.profile, &facts);
+    // Ramdisks are unpacked only where their modules can decide something.
+    if report.with(Verdict::Unknown).next().is_some() {
+        let images = std::iter::once(&input).chain(&beside);
+        gather::add_from_images(&mut facts, &mut problems, images)?;
+        report = evaluate(given.profile, &facts);
+    }
     Ok(Audited { what, facts, report, problems })
 }
 
@@ -195,6 +227,12 @@ fn kernel_facts(
             problems.push("the kernel has a config embedded; --config is used instead".into());
         }
         facts.set_config(config.clone(), provenance.clone());
+    }
+    if facts.config.is_none() && scan.complete {
+        // The only case in which a compressed kernel is held in memory as a whole.
+        facts.evidence = kernel
+            .kallsyms()?
+            .map(|names| Evidence::collect(&names, facts.arch, facts.version(), name));
     }
     if let Some(damage) = scan.damage {
         if facts.config.is_none() {

@@ -9,7 +9,7 @@ use vfioboot::patch::{COMMAND_LINE_SIZE, Cmdline};
 
 use super::image_set;
 use super::input::Input;
-use super::output;
+use super::output::{self, say};
 use super::style::{DIM, GOOD};
 
 /// Show or edit the kernel command line in an image
@@ -22,10 +22,10 @@ pub struct Args {
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Set KEY=VALUE: the last such word is replaced in place, or one is added
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = word)]
     set: Vec<String>,
     /// Add a word behind the others, unless it is there
-    #[arg(long, value_name = "WORD")]
+    #[arg(long, value_name = "WORD", value_parser = word)]
     add: Vec<String>,
     /// Remove every word that is KEY or starts with KEY=
     #[arg(long, value_name = "KEY")]
@@ -37,6 +37,14 @@ pub struct Args {
     /// The image to write; `-` is standard output
     #[arg(short, long)]
     output: Option<PathBuf>,
+}
+
+/// A word that leaves the words behind it alone.
+pub fn word(text: &str) -> Result<String, &'static str> {
+    match text.matches('"').count() {
+        quotes if quotes % 2 == 0 => Ok(text.to_owned()),
+        _ => Err("a quote that is not closed would swallow the words behind it"),
+    }
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -86,9 +94,9 @@ fn edit(args: &Args, input: &Input, image: &Image<'_>, output: &Path) -> anyhow:
     let rebuilt = image.rebuild(edit).with_context(|| input.name())?;
     output::refuse_inputs(output, [input.path.as_path()])?;
     output::write_file(output, |file| rebuilt.output.write_to(file))?;
-    if output != Path::new("-") {
-        anstream::println!("{}", line.display());
-        anstream::println!("{GOOD}wrote{GOOD:#} {}", output.display());
+    if !output::is_stdout(output) {
+        say!("{}", line.display())?;
+        say!("{GOOD}wrote{GOOD:#} {}", output.display())?;
     }
     Ok(())
 }
@@ -101,10 +109,10 @@ fn effective(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Result<()> {
             total += line.as_bytes().len() + usize::from(total > 0 && !line.as_bytes().is_empty());
             for word in line.words() {
                 let word = String::from_utf8_lossy(word).into_owned();
-                anstream::println!("{word}  {DIM}{} ({kind}){DIM:#}", input.name());
+                say!("{word}  {DIM}{} ({kind}){DIM:#}", input.name())?;
             }
         }
     }
-    anstream::println!("{total} of {} bytes", COMMAND_LINE_SIZE - 1);
+    say!("{total} of {} bytes", COMMAND_LINE_SIZE - 1)?;
     Ok(())
 }

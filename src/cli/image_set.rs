@@ -31,7 +31,13 @@ pub fn parse(inputs: &[Input]) -> anyhow::Result<Vec<Image<'_>>> {
 
 impl Destination {
     /// Refuse a destination that cannot take `changed` results, before anything is written.
-    pub fn check(&self, inputs: &[Input], changed: &[usize]) -> anyhow::Result<()> {
+    /// `others` are what was read besides the images.
+    pub fn check<'i>(
+        &self,
+        inputs: &'i [Input],
+        changed: &[usize],
+        others: impl IntoIterator<Item = &'i Input>,
+    ) -> anyhow::Result<()> {
         match (&self.output, &self.dir) {
             (None, None) => bail!("name where to write: -o FILE for one image, -d DIR for several"),
             (Some(_), _) if changed.len() > 1 => {
@@ -44,9 +50,15 @@ impl Destination {
             }
             _ => {}
         }
-        let sources: Vec<&Path> = inputs.iter().map(|input| input.path.as_path()).collect();
+        let sources: Vec<&Path> = others.into_iter().chain(inputs).map(|i| &*i.path).collect();
+        let mut targets: Vec<PathBuf> = Vec::new();
         for i in changed {
-            output::refuse_inputs(&self.path(&inputs[*i])?, sources.iter().copied())?;
+            let target = self.path(&inputs[*i])?;
+            output::refuse_inputs(&target, sources.iter().copied())?;
+            if targets.contains(&target) {
+                bail!("{}: two images would be written here; rename one", target.display());
+            }
+            targets.push(target);
         }
         Ok(())
     }

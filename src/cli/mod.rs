@@ -16,7 +16,7 @@ mod style;
 mod unpack;
 mod unpatch;
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -71,7 +71,7 @@ pub fn run() -> ExitCode {
         // `vfioboot … | head` is no failure of ours.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            anstream::eprintln!("vfioboot: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::from(EXIT_FAILURE)
         }
     }
@@ -80,8 +80,13 @@ pub fn run() -> ExitCode {
 /// Say on standard error where the header and the file disagree.
 fn report_problems(input: &input::Input, image: &Image<'_>) {
     for problem in image.problems() {
-        anstream::eprintln!("vfioboot: warning: {}: {problem}", input.name());
+        complain(&format!("warning: {}: {problem}", input.name()));
     }
+}
+
+/// Say something on standard error; where that takes nothing either, nobody listens.
+fn complain(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "vfioboot: {text}");
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -7,23 +7,57 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 /// Write `path` through a temporary file beside it that is synced and then renamed: at any
-/// kill point there is the old file or the whole new one.
+/// kill point there is the old file or the whole new one. `-` is standard output; a pipe or a
+/// device cannot be replaced and is written to as it is.
 pub fn write_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    write_then_rename(path, write).with_context(|| path.display().to_string())
+    write_to(path, write).with_context(|| match is_stdout(path) {
+        true => "standard output".to_owned(),
+        false => path.display().to_string(),
+    })
+}
+
+/// Whether `path` means standard output.
+pub fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn write_to(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    if is_stdout(path) {
+        let mut stdout = io::stdout().lock();
+        write(&mut stdout)?;
+        return Ok(stdout.flush()?);
+    }
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => bail!("is a directory, expected a file"),
+        Ok(there) if !there.is_file() => {
+            let file = File::options().write(true).open(path)?;
+            let mut buffered = BufWriter::new(&file);
+            write(&mut buffered)?;
+            buffered.flush()?;
+            drop(buffered);
+            // A pipe or a terminal has nothing to sync.
+            file.sync_all().or_else(|error| match error.kind() {
+                io::ErrorKind::InvalidInput => Ok(()),
+                _ => Err(error),
+            })?;
+            Ok(())
+        }
+        // A symbolic link stays one: what it names is replaced.
+        Ok(_) => Ok(write_then_rename(&fs::canonicalize(path)?, write)?),
+        Err(_) => Ok(write_then_rename(path, write)?),
+    }
 }
 
 fn write_then_rename(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> anyhow::Result<()> {
-    if path == Path::new("-") {
-        let mut stdout = io::stdout().lock();
-        write(&mut stdout)?;
-        return Ok(stdout.flush()?);
-    }
+) -> io::Result<()> {
     let dir = parent(path);
     let mut temporary = tempfile::Builder::new().prefix(".vfioboot-").tempfile_in(&dir)?;
     let mut buffered = BufWriter::new(temporary.as_file_mut());
@@ -34,8 +68,7 @@ fn write_then_rename(
     temporary.as_file().sync_all()?;
     temporary.persist(path)?;
     // The rename itself must survive a power cut too.
-    File::open(&dir)?.sync_all()?;
-    Ok(())
+    File::open(&dir)?.sync_all()
 }
 
 fn parent(path: &Path) -> PathBuf {
@@ -55,22 +88,41 @@ fn copy_mode(path: &Path, file: &File) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
-/// Refuse `output` when it is one of `inputs`, by whatever name.
+/// Refuse `output` when it is one of `inputs`, by whatever name: another spelling, a symbolic
+/// link, a hard link.
 pub fn refuse_inputs<'a>(
     output: &Path,
     inputs: impl IntoIterator<Item = &'a Path>,
 ) -> anyhow::Result<()> {
-    let Ok(target) = fs::canonicalize(output) else { return Ok(()) };
-    for input in inputs {
-        if fs::canonicalize(input).is_ok_and(|path| path == target) {
-            bail!(
-                "{}: is an input file, which is never written to; name another output",
-                output.display()
-            );
-        }
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| {
+        let there = fs::metadata(path).ok()?;
+        there.is_file().then_some((there.dev(), there.ino()))
+    };
+    if is_stdout(output) {
+        return Ok(());
+    }
+    let Some(target) = identity(output) else { return Ok(()) };
+    if inputs.into_iter().any(|input| identity(input) == Some(target)) {
+        bail!(
+            "{}: is an input file, which is never written to; name another output",
+            output.display()
+        );
     }
     Ok(())
 }
+
+/// Print a line, styled where that is wanted. Unlike `println!`, a standard output that takes
+/// nothing is an error and no panic.
+macro_rules! say {
+    ($($argument:tt)*) => {
+        std::io::Write::write_fmt(
+            &mut anstream::stdout().lock(),
+            format_args!("{}\n", format_args!($($argument)*)),
+        )
+    };
+}
+pub(super) use say;
 
 /// Write `bytes` to standard output.
 pub fn to_stdout(bytes: &[u8]) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! `vfioboot patch`: plan, show, write.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -13,6 +14,7 @@ use vfioboot::patch::{self, Options, Plan, Runtimes};
 
 use super::image_set::{self, Destination};
 use super::input::Input;
+use super::output::{self, say};
 use super::style::{BAD, DIM, GOOD, HEAD, NOTE};
 
 /// Patch a boot image so that PCI devices are on vfio-pci before /init runs
@@ -35,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     add_module: Vec<PathBuf>,
     /// A word to add to the kernel command line
-    #[arg(long, value_name = "WORD")]
+    #[arg(long, value_name = "WORD", value_parser = super::cmdline::word)]
     add_word: Vec<String>,
     /// What becomes of an AVB footer and its vbmeta blob
     #[arg(long, value_enum, default_value_t)]
@@ -65,6 +67,10 @@ enum Avb {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Avb::Preserve = args.avb;
+    let to_stdout = args.destination.output.as_deref().is_some_and(output::is_stdout);
+    if to_stdout && args.json && !args.dry_run {
+        bail!("-o - and --json both write to standard output: name a file with -o");
+    }
     let inputs = image_set::open(&args.images)?;
     let images = image_set::parse(&inputs)?;
     for (input, image) in inputs.iter().zip(&images) {
@@ -97,7 +103,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let changed: Vec<usize> =
         (0..inputs.len()).filter(|i| plan.images[*i].output.is_some()).collect();
     if !args.dry_run {
-        args.destination.check(&inputs, &changed)?;
+        let others = runtime.iter().chain(&modules);
+        args.destination.check(&inputs, &changed, others)?;
     }
     let mut written = Vec::new();
     for i in changed.into_iter().filter(|_| !args.dry_run) {
@@ -108,9 +115,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let files: Vec<_> = inputs.iter().map(Input::name).collect();
         let written: Vec<_> = written.iter().map(|(_, path)| path).collect();
         let report = json!({ "format": 1, "files": files, "plan": plan, "written": written });
-        super::output::to_stdout(format!("{report:#}\n").as_bytes())?;
-    } else if args.destination.output.as_deref() != Some(Path::new("-")) {
-        print(&plan, &inputs, &written);
+        output::to_stdout(format!("{report:#}\n").as_bytes())?;
+    } else if !to_stdout || args.dry_run {
+        print(&plan, &inputs, &written)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -128,25 +135,25 @@ fn module(input: &Input) -> anyhow::Result<(String, Cow<'_, [u8]>)> {
     }
 }
 
-fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) {
+fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) -> io::Result<()> {
     for (i, input) in inputs.iter().enumerate() {
         let image = &plan.images[i];
         let kind = image.kind;
         let edits: Vec<_> = plan.edits.iter().filter(|edit| edit.image == i).collect();
         if edits.is_empty() {
-            anstream::println!("{HEAD}{}{HEAD:#} ({kind}): stays as it is", input.name());
+            say!("{HEAD}{}{HEAD:#} ({kind}): stays as it is", input.name())?;
             continue;
         }
-        anstream::println!(
+        say!(
             "{HEAD}{}{HEAD:#} ({kind}): {} → {} bytes",
             input.name(),
             image.size_before,
             image.size_after
-        );
+        )?;
         for edit in edits {
-            anstream::println!("  {HEAD}{}{HEAD:#}  {DIM}{}{DIM:#}", edit.what, edit.why);
-            anstream::println!("    {BAD}-{BAD:#} {}", edit.before);
-            anstream::println!("    {GOOD}+{GOOD:#} {}", edit.after);
+            say!("  {HEAD}{}{HEAD:#}  {DIM}{}{DIM:#}", edit.what, edit.why)?;
+            say!("    {BAD}-{BAD:#} {}", edit.before)?;
+            say!("    {GOOD}+{GOOD:#} {}", edit.after)?;
         }
     }
     if let Some(outcome) = plan.kernel.audit {
@@ -157,20 +164,19 @@ fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) {
             Outcome::Inconclusive => (NOTE, "whether it can do passthrough is not certain"),
         };
         let check = "vfioboot check tells more";
-        anstream::println!(
-            "{HEAD}kernel{HEAD:#} {version}: {style}{text}{style:#} {DIM}({check}){DIM:#}"
-        );
+        say!("{HEAD}kernel{HEAD:#} {version}: {style}{text}{style:#} {DIM}({check}){DIM:#}")?;
     }
     for warning in &plan.warnings {
-        anstream::println!("{NOTE}note:{NOTE:#} {warning}");
+        say!("{NOTE}note:{NOTE:#} {warning}")?;
     }
     match written {
-        [] => anstream::println!("dry run: nothing written"),
+        [] => say!("dry run: nothing written")?,
         _ => {
             for (_, path) in written {
-                anstream::println!("{GOOD}wrote{GOOD:#} {}", path.display());
+                say!("{GOOD}wrote{GOOD:#} {}", path.display())?;
             }
-            anstream::println!("undo it with: vfioboot unpatch");
+            say!("undo it with: vfioboot unpatch")?;
         }
     }
+    Ok(())
 }

@@ -1,12 +1,13 @@
 //! `vfioboot unpatch`: the originals of patched images.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use vfioboot::patch;
 
 use super::image_set::{self, Destination};
+use super::output::{self, say};
 use super::style::GOOD;
 
 /// Give back the original of a patched image, byte for byte
@@ -30,12 +31,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         names.join(", ")
     })?;
     let changed: Vec<usize> = (0..inputs.len()).filter(|i| originals[*i].is_some()).collect();
-    args.destination.check(&inputs, &changed)?;
+    args.destination.check(&inputs, &changed, [])?;
     for i in changed {
         let Some(output) = &originals[i] else { continue };
         let path = args.destination.write(&inputs[i], output)?;
-        if path != Path::new("-") {
-            anstream::println!("{GOOD}wrote{GOOD:#} {}", path.display());
+        if !output::is_stdout(&path) {
+            say!("{GOOD}wrote{GOOD:#} {}", path.display())?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -194,7 +194,18 @@ pub fn repack<B: AsRef<[u8]>>(
     // Only a hint: growing it as it goes would copy it again and again.
     let _ = base.try_reserve_exact(size);
     let mut sections: Vec<(String, Vec<Part>)> = Vec::new();
+    // An AVB footer names places in the file: nothing in front of it may move by itself.
+    let has_footer = manifest.region.iter().any(|region| region.kind == "avb_footer");
+    let mut total = 0u64;
     for region in &manifest.region {
+        total = total.saturating_add(region.size as u64);
+        if total > MAX_SIZE {
+            let message = format!(
+                "region {}: size {} makes the image larger than {MAX_SIZE} bytes, the limit",
+                region.kind, region.size
+            );
+            return Err(RepackError::Manifest(message));
+        }
         let Some(name) = &region.file else {
             base.resize(base.len() + region.size, 0);
             continue;
@@ -206,7 +217,7 @@ pub fn repack<B: AsRef<[u8]>>(
         let bytes = read(name).map_err(|error| RepackError::File { file: name.clone(), error })?;
         let bytes = bytes.as_ref();
         if !is_section(&region.kind) {
-            let fixed = region.kind != "trailing";
+            let fixed = has_footer || region.kind != "trailing";
             if fixed && bytes.len() != region.size {
                 let (found, expected) = (bytes.len(), region.size);
                 return Err(RepackError::FixedSize { file: name.clone(), found, expected });
@@ -225,6 +236,41 @@ pub fn repack<B: AsRef<[u8]>>(
         }
     }
     rebuild(&manifest, base, sections)
+}
+
+/// No partition that a bootloader reads is as large; what `image.toml` says is not believed
+/// beyond it.
+const MAX_SIZE: u64 = 4 << 30;
+
+/// The sizes of `image.toml` must be those that the header has: they tell where things were
+/// before the edit. What is to change its size is the file.
+fn check_sizes(manifest: &Manifest, image: &Image<'_>) -> Result<(), RepackError> {
+    let mut stated: Vec<(&str, usize)> = Vec::new();
+    for region in manifest.region.iter().filter(|region| is_section(&region.kind)) {
+        match stated.last_mut().filter(|(kind, _)| *kind == region.kind) {
+            Some((_, size)) => *size += region.size,
+            None => stated.push((&region.kind, region.size)),
+        }
+    }
+    let sections = image.regions().iter().filter_map(|region| match region.kind {
+        RegionKind::Section(name) => Some((name.as_str(), region.size)),
+        _ => None,
+    });
+    let sections: Vec<_> = sections.collect();
+    if sections == stated {
+        return Ok(());
+    }
+    let list = |sections: &[(&str, usize)]| {
+        let words: Vec<_> = sections.iter().map(|(kind, size)| format!("{kind} {size}")).collect();
+        if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+    };
+    let message = format!(
+        "the regions do not fit the header: they are {} (bytes), it says {}; sizes here are those \
+         before the edit, only the files change theirs",
+        list(&stated),
+        list(&sections)
+    );
+    Err(RepackError::Manifest(message))
 }
 
 /// The file of a section or of a vendor ramdisk fragment.
@@ -262,6 +308,7 @@ fn rebuild(
     sections: Vec<(String, Vec<Part>)>,
 ) -> Result<Vec<u8>, RepackError> {
     let image = Image::parse(&base)?;
+    check_sizes(manifest, &image)?;
     let resized = |parts: &Vec<Part>| parts.iter().any(|part| part.resized.is_some());
     let Some(mut edit) = image.edit() else {
         // A bare payload is its section.

@@ -17,6 +17,7 @@
 pub mod config;
 mod container;
 mod dtb;
+pub mod kallsyms;
 pub mod module;
 mod scan;
 
@@ -26,6 +27,7 @@ use crate::compression::{self, Decoder, Format};
 
 pub use config::{KernelConfig, KernelVersion};
 pub use dtb::Dtb;
+pub use kallsyms::Kallsyms;
 pub use module::Module;
 pub use scan::{Ikconfig, Scan};
 
@@ -449,6 +451,33 @@ impl<'a> Kernel<'a> {
             scan.version = header.and_then(|text| text.split(' ').next()).map(str::to_owned);
         }
         Ok(scan)
+    }
+
+    /// The names in the kernel's own symbol table; None when it has none that can be read.
+    ///
+    /// Unlike [`Kernel::scan`] this needs a compressed kernel unpacked in memory as a whole (at
+    /// most 256 MiB), so it is for kernels without an embedded config.
+    ///
+    /// # Errors
+    /// [`Error::Compression`] when a stream cannot be unpacked or is larger than that.
+    pub fn kallsyms(&self) -> Result<Option<Kallsyms>, Error> {
+        self.kallsyms_at(0)
+    }
+
+    fn kallsyms_at(&self, depth: usize) -> Result<Option<Kallsyms>, Error> {
+        match self.payload {
+            Payload::Plain(bytes) => Ok(Kallsyms::find(bytes)),
+            Payload::Unsupported => Ok(None),
+            Payload::Packed(format, bytes) => {
+                let inner = Decoder::new(format, bytes)?.read_all(scan::MAX_NESTED)?;
+                match Kernel::parse(&inner) {
+                    Ok(kernel) if !kernel.is_raw() && depth < MAX_LAYERS => {
+                        kernel.kallsyms_at(depth + 1)
+                    }
+                    _ => Ok(Kallsyms::find(&inner)),
+                }
+            }
+        }
     }
 
     fn scan_payload(&self, depth: usize) -> Result<Scan, Error> {

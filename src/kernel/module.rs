@@ -37,6 +37,8 @@ pub struct Module {
     pub softdeps: Vec<String>,
     /// Its parameters, by first mention.
     pub parameters: Vec<Parameter>,
+    /// The file it was read from, as messages call it; empty when nobody said.
+    pub file: String,
 }
 
 /// Why a module could not be read.

@@ -45,19 +45,26 @@ impl Cmdline {
         self.parameters().into_iter().any(|span| &self.0[span] == word.as_bytes())
     }
 
-    /// Set `key=value`: the last such word is replaced in place, or one is added.
+    /// Set `key=value`: the last such word is replaced in place, or one is added. A value with
+    /// spaces gets quotes, unless it has some.
     pub fn set(&mut self, key: &str, value: &str) {
-        let word = format!("{key}={value}");
+        let bare = value.bytes().any(is_space) && !value.contains('"');
+        let quote = if bare { "\"" } else { "" };
+        let word = format!("{key}={quote}{value}{quote}");
         match self.last(key) {
             Some(span) => drop(self.0.splice(span, word.into_bytes())),
             None => self.insert_at_end(&word),
         }
     }
 
-    /// Add a word behind all kernel parameters, unless it stands there already.
-    pub fn add(&mut self, word: &str) {
-        if !self.has_word(word) {
-            self.insert_at_end(word);
+    /// Add a word behind all kernel parameters, unless it stands there already. Several words
+    /// are added one by one.
+    pub fn add(&mut self, words: &str) {
+        for span in spans(words.as_bytes()) {
+            let word = &words[span];
+            if !self.has_word(word) {
+                self.insert_at_end(word);
+            }
         }
     }
 
@@ -88,12 +95,15 @@ impl Cmdline {
     }
 
     fn insert_at_end(&mut self, word: &str) {
-        let separator = self.spans().into_iter().find(|span| &self.0[span.clone()] == b"--");
-        if let Some(separator) = separator {
-            self.0.splice(separator.start..separator.start, format!("{word} ").into_bytes());
+        let spans = self.spans();
+        let separator = spans.iter().find(|span| &self.0[(*span).clone()] == b"--");
+        // A quote that nobody closes: the last word would swallow what stands behind it.
+        let open = spans.last().filter(|span| !closes_quotes(&self.0[(*span).clone()]));
+        if let Some(next) = separator.or(open) {
+            self.0.splice(next.start..next.start, format!("{word} ").into_bytes());
             return;
         }
-        if !self.0.is_empty() && !self.0.ends_with(b" ") {
+        if self.0.last().is_some_and(|byte| !is_space(*byte)) {
             self.0.push(b' ');
         }
         self.0.extend_from_slice(word.as_bytes());
@@ -116,23 +126,38 @@ impl Cmdline {
     }
 
     fn spans(&self) -> Vec<Range<usize>> {
-        let mut spans = Vec::new();
-        let (mut start, mut quoted) = (None, false);
-        for (i, byte) in self.0.iter().enumerate() {
-            let space = byte.is_ascii_whitespace() && !quoted;
-            match (space, start) {
-                (false, None) => start = Some(i),
-                (true, Some(from)) => {
-                    spans.push(from..i);
-                    start = None;
-                }
-                _ => {}
-            }
-            quoted ^= *byte == b'"';
-        }
-        spans.extend(start.map(|from| from..self.0.len()));
-        spans
+        spans(&self.0)
     }
+}
+
+/// Where the words of a line stand.
+fn spans(line: &[u8]) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    let (mut start, mut quoted) = (None, false);
+    for (i, byte) in line.iter().enumerate() {
+        let space = is_space(*byte) && !quoted;
+        match (space, start) {
+            (false, None) => start = Some(i),
+            (true, Some(from)) => {
+                spans.push(from..i);
+                start = None;
+            }
+            _ => {}
+        }
+        quoted ^= *byte == b'"';
+    }
+    spans.extend(start.map(|from| from..line.len()));
+    spans
+}
+
+/// `isspace` of the kernel's `lib/ctype.c`, which knows Latin-1's no-break space.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | b' ' | 0xa0)
+}
+
+/// Whether every quote in `text` has its partner.
+fn closes_quotes(text: &[u8]) -> bool {
+    text.iter().filter(|byte| **byte == b'"').count().is_multiple_of(2)
 }
 
 fn is_key(word: &[u8], key: &str) -> bool {

@@ -161,7 +161,11 @@ impl ImageUndo {
     /// [`Error::Undo`] when the patched image was changed since, so that the original cannot be
     /// had.
     pub fn restore<'a>(&self, patched: &Image<'a>) -> Result<Output<'a>, Error> {
-        let output = self.assemble(patched).ok_or(Error::Undo { kind: self.kind })?;
+        // A patch never makes a file smaller: nothing larger than the patched image is put
+        // together, whatever a record says.
+        let possible = self.size <= patched.bytes().len() as u64;
+        let output = possible.then(|| self.assemble(patched)).flatten();
+        let output = output.ok_or(Error::Undo { kind: self.kind })?;
         if output.size() != self.size || output.sha256() != self.sha256 {
             return Err(Error::Undo { kind: self.kind });
         }
@@ -198,9 +202,13 @@ impl ImageUndo {
             });
         }
         let mut end = end_of_sections(patched_header, &patched_placed, patched.bytes().len());
+        let mut zeros = 0u64;
         for tail in &self.tail {
             output.push(match tail {
-                Tail::Zeros(count) => Chunk::Zeros(*count),
+                Tail::Zeros(count) => {
+                    zeros = zeros.checked_add(*count).filter(|zeros| *zeros <= self.size)?;
+                    Chunk::Zeros(*count)
+                }
                 Tail::Literal(bytes) => Chunk::owned(bytes.0.clone()),
                 Tail::Vbmeta => {
                     Chunk::borrowed(patched.bytes().get(patched.avb()?.vbmeta_range())?)

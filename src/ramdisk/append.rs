@@ -95,6 +95,10 @@ pub fn find_ours(ramdisk: &[u8]) -> Option<Range<usize>> {
     for segment in segments.iter().rev() {
         let ours = match segment.end {
             End::Assumed => find_ours_gzip(ramdisk, segment.range.clone()),
+            End::Exact if segment.format.is_none() => {
+                let start = ours_in_raw(&ramdisk[segment.range.clone()]);
+                start.map(|start| segment.range.start + start..segment.range.end)
+            }
             // Only our own segment is worth unpacking, and it stands behind another; alone, it
             // starts with its directory.
             End::Exact => {
@@ -275,6 +279,24 @@ fn find_ours_gzip(ramdisk: &[u8], range: Range<usize>) -> Option<Range<usize>> {
             && segments_to_end(ramdisk, whole.end);
         ours.then_some(whole)
     })
+}
+
+/// Where ours starts in a raw archive: behind one that ends without a TRAILER it is no segment of
+/// its own but goes on in the same archive.
+fn ours_in_raw(segment: &[u8]) -> Option<usize> {
+    let undo = normalise(bootfile::UNDO_FILE.as_bytes());
+    let directory = undo.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let mut reader = Reader::new(Source::Raw(segment));
+    let (mut start, mut found) = (None, None);
+    while let Ok(Some(entry)) = reader.next_entry() {
+        let path = normalise(entry.path());
+        if path == directory {
+            start = usize::try_from(entry.offset).ok();
+        } else if path == undo {
+            found = start;
+        }
+    }
+    found
 }
 
 /// Do whole segments and padding go from `position` to the end? A copy of our segment that is a

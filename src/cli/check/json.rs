@@ -46,6 +46,7 @@ struct Details<'a> {
     arch: Option<&'static str>,
     config: Source<'a>,
     cmdline: Option<&'a str>,
+    effective_cmdline: Option<super::cmdline::Line<'a>>,
     findings: Vec<FindingEntry<'a>>,
     notes: Vec<&'a str>,
     words: Vec<WordEntry<'a>>,
@@ -65,6 +66,15 @@ enum Source<'a> {
         path: &'a str,
     },
     Cmdline,
+    /// Names in the kernel's symbol table.
+    Kallsyms {
+        /// The input.
+        of: &'a str,
+        /// How many names there are.
+        names: usize,
+        /// `certain` or `likely`.
+        confidence: &'static str,
+    },
     NotKnown,
 }
 
@@ -111,6 +121,7 @@ fn details(audited: &Audited) -> Details<'_> {
         arch: facts.arch.map(|arch| arch.name()),
         config: config(facts),
         cmdline: facts.cmdline.as_deref(),
+        effective_cmdline: report.cmdline.as_ref().map(super::cmdline::json),
         findings: report.findings.iter().map(finding).collect(),
         notes: problems.iter().chain(&report.notes).map(String::as_str).collect(),
         words: report.words.iter().map(word).collect(),
@@ -126,6 +137,9 @@ fn source(provenance: &Provenance) -> Source<'_> {
         Provenance::Ikconfig { what, offset } => Source::Ikconfig { of: what, offset: *offset },
         Provenance::File(path) => Source::File { path },
         Provenance::Cmdline => Source::Cmdline,
+        Provenance::Kallsyms { what, count, confidence } => {
+            Source::Kallsyms { of: what, names: *count, confidence: confidence.name() }
+        }
         Provenance::NotKnown => Source::NotKnown,
     }
 }

@@ -36,6 +36,10 @@ fn one(out: &mut String, name: &str, audited: &Audited) -> std::fmt::Result {
         Some((_, provenance)) => writeln!(out, "  config: {provenance}")?,
         None => writeln!(out, "  config: none embedded, none given")?,
     }
+    if let (None, Some(evidence)) = (&facts.config, &facts.evidence) {
+        let count = evidence.count;
+        writeln!(out, "  evidence instead: {count} names in the kernel's own symbol table")?;
+    }
 
     let failed: Vec<&Finding> = report.with(Verdict::Fail).collect();
     let (serious, lesser): (Vec<&Finding>, Vec<&Finding>) =
@@ -56,6 +60,7 @@ fn one(out: &mut String, name: &str, audited: &Audited) -> std::fmt::Result {
             writeln!(out, "  {note}")?;
         }
     }
+    super::cmdline::text(out, report.cmdline.as_ref())?;
     if !report.words.is_empty() {
         writeln!(out, "\n{HEAD}FOR THE COMMAND LINE{HEAD:#}")?;
         for word in &report.words {
@@ -97,7 +102,7 @@ fn unknown(out: &mut String, facts: &Facts, report: &Report) -> std::fmt::Result
         return Ok(());
     }
     writeln!(out, "\n{NOTE}UNKNOWN{NOTE:#}")?;
-    if facts.config.is_none() {
+    if facts.config.is_none() && facts.evidence.is_none() {
         // The same reason for each.
         writeln!(out, "  {} rules: there is no config to look at", unknown.len())?;
         return writeln!(out, "      {GOOD}Fix:{GOOD:#} {HOW_TO_GET_A_CONFIG}.");

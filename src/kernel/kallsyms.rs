@@ -1,0 +1,238 @@
+//! The symbol names in a kernel's own table (`kallsyms`), decoded from an unpacked image.
+//!
+//! `scripts/kallsyms.c` writes it; nothing points at it from outside, so it is found by what it
+//! must look like. Of its parts, in all layouts from 4.6 to 6.12 and beyond, these stand in this
+//! order:
+//!
+//! | Part | What it is |
+//! |---|---|
+//! | `kallsyms_num_syms` | a number of 4 bytes (before 4.20 of 8) |
+//! | `kallsyms_names` | for each symbol a length (1 byte; from 6.1 on 2 where bit 7 is set) and that many token numbers, the first character being the type |
+//! | `kallsyms_markers` | where each 256th name starts, from the first: 4 bytes each (before 4.20: 8) |
+//! | `kallsyms_seqs_of_names` | 6.2 and 6.3 only (from 6.4 on it stands elsewhere) |
+//! | `kallsyms_token_table` | 256 strings, each ended by NUL; a digit stands for itself |
+//! | `kallsyms_token_index` | where each of them starts: 256 numbers of 2 bytes |
+//!
+//! Addresses (absolute, or offsets from a base, before `num_syms` or, from 6.4 on, behind the
+//! index) are not needed here and not read. Parts are aligned to 4, 8 or (arm64 before 4.20)
+//! 256 bytes.
+
+use std::collections::HashSet;
+
+/// The least and the most symbols that a table is believed to have.
+const COUNT: std::ops::RangeInclusive<usize> = 200..=4_000_000;
+/// How far before the tokens the names may start, in bytes.
+const MAX_NAMES: usize = 64 << 20;
+/// Longer names are not believed (`KSYM_NAME_LEN` is 512 from 6.1 on).
+const MAX_NAME: usize = 1024;
+/// Names that are read over all places where the table might start.
+const MAX_WORK: usize = 64 << 20;
+/// Digit strings that are tried as tokens.
+const MAX_CANDIDATES: usize = 256;
+/// The most bytes of names that are kept.
+const MAX_TEXT: usize = 256 << 20;
+/// A token: its first characters.
+const DIGITS: &[u8] = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0";
+/// The biggest gap that alignment makes, in bytes.
+const MAX_GAP: usize = 256;
+
+/// The names in a kernel's symbol table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kallsyms {
+    names: HashSet<String>,
+    /// How many symbols there are; names can occur more than once.
+    pub count: usize,
+    /// Where the names start in the unpacked kernel, in bytes.
+    pub offset: usize,
+    /// Variables are in it too (`KALLSYMS_ALL`), not only functions.
+    pub has_data: bool,
+}
+
+impl Kallsyms {
+    /// Find and decode the table in an unpacked kernel. None when there is none that makes sense
+    /// as a whole: the tokens must agree with their index, every name must be one, and the
+    /// markers behind the names must agree with them.
+    ///
+    /// Takes time linear in the size of `kernel`, whatever is in it.
+    pub fn find(kernel: &[u8]) -> Option<Self> {
+        let mut work = MAX_WORK;
+        memchr::memmem::find_iter(kernel, DIGITS)
+            .take(MAX_CANDIDATES)
+            .filter_map(|digits| Tokens::around(kernel, digits))
+            .find_map(|tokens| names_before(kernel, &tokens, &mut work))
+    }
+
+    /// There is a symbol of this name. What compilers append (`.llvm.123`, `.isra.0`,
+    /// `.cfi_jt`, `$hash`) does not count.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Every name once, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+}
+
+/// The 256 strings that names are made of.
+struct Tokens<'a> {
+    start: usize,
+    text: Vec<&'a [u8]>,
+}
+
+impl<'a> Tokens<'a> {
+    /// The tokens whose digits stand at `digits`, when the index behind them agrees.
+    fn around(kernel: &'a [u8], digits: usize) -> Option<Self> {
+        // 47 strings between the first and '0', each ended by NUL; none of them is long.
+        let mut second = digits;
+        for _ in 1..b'0' {
+            second = string_before(kernel, second)?;
+        }
+        let mut ends = Vec::with_capacity(255);
+        let mut at = second;
+        for _ in 1..256 {
+            let rest = kernel.get(at..)?;
+            let rest = &rest[..rest.len().min(MAX_NAME)];
+            at += rest.iter().position(|byte| *byte == 0)? + 1;
+            ends.push(at);
+        }
+        // What stands before the first one need not be NUL: the index tells how long it is.
+        let gap = kernel.get(at..)?.iter().take(MAX_GAP + 2).take_while(|byte| **byte == 0).count();
+        (0..gap).find_map(|gap| {
+            let index = kernel.get(at + gap..)?.first_chunk::<512>()?;
+            let entry = |number: usize| {
+                usize::from(u16::from_le_bytes([index[number * 2], index[number * 2 + 1]]))
+            };
+            let start = second.checked_sub(entry(1)).filter(|start| *start < second)?;
+            let starts =
+                std::iter::once(start).chain(std::iter::once(second)).chain(ends.iter().copied());
+            let starts: Vec<usize> = starts.take(256).collect();
+            let agree = starts.iter().enumerate().all(|(i, at)| entry(i) == at - start);
+            let ends = starts[1..].iter().copied().chain([at]);
+            let text: Vec<&[u8]> =
+                starts.iter().zip(ends).map(|(from, to)| &kernel[*from..to - 1]).collect();
+            (agree && !text[0].contains(&0)).then_some(Tokens { start, text })
+        })
+    }
+}
+
+/// Where the string starts whose NUL stands right before `at`, as far as a NUL tells.
+fn string_before(kernel: &[u8], at: usize) -> Option<usize> {
+    let (nul, before) = kernel.get(..at)?.split_last()?;
+    let reach = &before[before.len().saturating_sub(MAX_NAME)..];
+    let found = reach.iter().rev().position(|byte| *byte == 0)?;
+    (*nul == 0).then_some(before.len() - found)
+}
+
+/// Try every place before the tokens where the count could stand, the nearest first.
+fn names_before(kernel: &[u8], tokens: &Tokens<'_>, work: &mut usize) -> Option<Kallsyms> {
+    let lowest = tokens.start.saturating_sub(MAX_NAMES);
+    let mut at = tokens.start & !3;
+    while at >= lowest + 4 {
+        at -= 4;
+        let count = u32_at(kernel, at)? as usize;
+        // Each name takes at least a length and a token.
+        if !COUNT.contains(&count) || count * 2 > tokens.start - at {
+            continue;
+        }
+        for gap in [4, 8, MAX_GAP] {
+            let start = at + gap;
+            let Some(between) = kernel.get(at + 4..start) else { continue };
+            if between.iter().any(|byte| *byte != 0) {
+                break;
+            }
+            if let Some(found) = decode(kernel, start, count, tokens, work) {
+                return Some(found);
+            }
+        }
+        if *work == 0 {
+            return None;
+        }
+    }
+    None
+}
+
+/// The `count` names from `start` on.
+fn decode(
+    kernel: &[u8],
+    start: usize,
+    count: usize,
+    tokens: &Tokens<'_>,
+    work: &mut usize,
+) -> Option<Kallsyms> {
+    // First without keeping anything: nearly all places are wrong, most of them at once.
+    let mut name = Vec::new();
+    let mut markers = Vec::new();
+    let mut at = start;
+    let (mut types, mut total) = ([0usize; 256], 0);
+    for number in 0..count {
+        *work = work.checked_sub(1)?;
+        if number % 256 == 0 {
+            markers.push(at - start);
+        }
+        at = one(kernel, at, tokens, &mut name)?;
+        types[usize::from(name[0])] += 1;
+        total += name.len();
+        if total > MAX_TEXT {
+            return None;
+        }
+    }
+    if !markers_follow(kernel, at, &markers) {
+        return None;
+    }
+    let data: usize = b"dDbBrR".iter().map(|kind| types[usize::from(*kind)]).sum();
+    let mut names = HashSet::new();
+    let mut at = start;
+    for _ in 0..count {
+        at = one(kernel, at, tokens, &mut name)?;
+        let text = std::str::from_utf8(&name[1..]).ok()?;
+        let plain = text.split(['.', '$']).next().unwrap_or_default();
+        let plain = if plain.is_empty() { text } else { plain };
+        if !names.contains(plain) {
+            names.insert(plain.to_owned());
+        }
+    }
+    Some(Kallsyms { names, count, offset: start, has_data: data * 20 > count })
+}
+
+/// Expand the name at `at` into `name`, its type first; gives where the next one starts.
+fn one(kernel: &[u8], at: usize, tokens: &Tokens<'_>, name: &mut Vec<u8>) -> Option<usize> {
+    name.clear();
+    let first = usize::from(*kernel.get(at)?);
+    let (length, at) = match first & 0x80 {
+        0 => (first, at + 1),
+        _ => ((first & 0x7f) | usize::from(*kernel.get(at + 1)?) << 7, at + 2),
+    };
+    let end = at.checked_add(length)?;
+    if end > tokens.start || length > MAX_NAME {
+        return None;
+    }
+    for token in kernel.get(at..end)? {
+        name.extend_from_slice(tokens.text[usize::from(*token)]);
+        if name.len() > MAX_NAME {
+            return None;
+        }
+    }
+    let printable = name.iter().all(|byte| byte.is_ascii_graphic());
+    let kind = name.first().is_some_and(|kind| kind.is_ascii_alphabetic() || *kind == b'?');
+    (printable && kind && name.len() >= 2).then_some(end)
+}
+
+/// The markers stand behind the names, with 4 or 8 bytes each.
+fn markers_follow(kernel: &[u8], end: usize, markers: &[usize]) -> bool {
+    let bytes = |width: usize| -> Vec<u8> {
+        let wide = |marker: &usize| (*marker as u64).to_le_bytes();
+        markers.iter().flat_map(|marker| wide(marker)[..width].to_vec()).collect()
+    };
+    [4, 8].into_iter().any(|width| {
+        let wanted = bytes(width);
+        let rest = kernel.get(end..).unwrap_or_default();
+        let gap = rest.iter().take(MAX_GAP).take_while(|byte| **byte == 0).count();
+        // The first marker is 0 itself.
+        (0..=gap).any(|gap| (end + gap).is_multiple_of(4) && rest[gap..].starts_with(&wanted))
+    })
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}

@@ -1,0 +1,302 @@
+//! Damaged images: reading, repacking and patching them succeeds or gives one error. Never a
+//! panic, never without end, and in memory that what is really there bounds.
+//!
+//! The damage is the same in every run. Memory is what Rust's allocator gives out on the thread;
+//! the C library inside `zstd` is not counted (its window is limited to 128 MiB by the decoder).
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{AARCH64, elf, images};
+use vfioboot::bootfile::BootFile;
+use vfioboot::image::{Image, ImageKind, SectionName, unpacked};
+use vfioboot::kernel::Kernel;
+use vfioboot::patch::{self, Options, Runtimes};
+use vfioboot::ramdisk::kind::classify_ramdisk;
+use vfioboot::ramdisk::tree::Tree;
+use vfioboot::ramdisk::{Limits, Ramdisk, find_ours};
+
+/// Mutations of each image.
+const MUTATIONS: u64 = 1000;
+/// The most that one mutated image may take altogether.
+const SLOWEST: Duration = Duration::from_secs(10);
+
+// --- memory -----------------------------------------------------------------------------------
+
+struct Counting;
+
+thread_local! {
+    static NOW: Cell<usize> = const { Cell::new(0) };
+    static PEAK: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count(more: usize, less: usize) {
+    // Not there any more while a thread ends.
+    let _ = NOW.try_with(|now| {
+        now.set((now.get() + more).saturating_sub(less));
+        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(now.get())));
+    });
+}
+
+// SAFETY: every call goes to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Both exist for a moment.
+        count(size, 0);
+        count(0, layout.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, layout.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most memory that `work` held at a time, in bytes.
+fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = NOW.get();
+    PEAK.set(before);
+    let result = work();
+    (result, PEAK.get() - before)
+}
+
+// --- damage -----------------------------------------------------------------------------------
+
+/// SplitMix64: the same numbers in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+}
+
+/// Damage `bytes`; `fields` are the offsets of numbers in the header, `other` is another image.
+fn mutate(bytes: &mut Vec<u8>, fields: &[usize], other: &[u8], random: &mut Random) {
+    for _ in 0..1 + random.below(3) {
+        let length = bytes.len();
+        if length < 8 {
+            return;
+        }
+        match random.below(8) {
+            0 | 1 => {
+                let at = random.below(length);
+                bytes[at] ^= 1 << random.below(8);
+            }
+            // Where headers of the ramdisk and the kernel stand, and the image's own.
+            2 => {
+                let at = random.below(length.min(16 << 10));
+                bytes[at] = random.next() as u8;
+            }
+            3 | 4 => {
+                let values = [0, 1, 0x7fff_ffff, u32::MAX, length as u32, random.next() as u32];
+                let at = fields[random.below(fields.len())].min(length - 4);
+                let value = values[random.below(values.len())];
+                bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            }
+            5 => bytes.truncate(random.below(length)),
+            6 => {
+                let (at, from) = (random.below(length), random.below(other.len()));
+                let size = random.below(4096).min(length - at).min(other.len() - from);
+                bytes[at..at + size].copy_from_slice(&other[from..from + size]);
+            }
+            _ => {
+                let at = random.below(length);
+                let size = random.below(2048);
+                let piece: Vec<u8> = bytes[at..(at + size).min(length)].to_vec();
+                let at = random.below(length);
+                bytes.splice(at..at, piece);
+            }
+        }
+    }
+}
+
+fn number_fields(bytes: &[u8]) -> Vec<usize> {
+    let image = Image::parse(bytes).unwrap();
+    let fields = image.header().unwrap().fields();
+    let numbers = fields.iter().filter(|field| {
+        matches!(field.value, vfioboot::image::Value::U32(_) | vfioboot::image::Value::U64(_))
+    });
+    let mut offsets: Vec<usize> = numbers.map(|field| field.offset).collect();
+    // Sizes within the payloads: lz4 blocks, cpio headers.
+    for region in image.regions() {
+        offsets.extend([region.offset, region.offset + 4, region.offset + 8]);
+    }
+    offsets
+}
+
+// --- what is done with it ---------------------------------------------------------------------
+
+/// All that `info` and `check` read.
+fn read(image: &Image<'_>) {
+    let mut end = 0;
+    for region in image.regions() {
+        assert_eq!(region.offset, end, "gap or overlap");
+        end += image.region_bytes(region).len();
+    }
+    assert_eq!(end, image.bytes().len(), "the tiling ends early");
+    let fragments = image.fragments();
+    let ramdisks = image.section(SectionName::Ramdisk).into_iter();
+    for ramdisk in ramdisks.chain(fragments.iter().map(|fragment| fragment.bytes)) {
+        let limits = Limits::default();
+        let _ = Ramdisk::parse(ramdisk, limits).map(|parsed| parsed.tiles().len());
+        let _ = classify_ramdisk(ramdisk, limits);
+        let _ = Tree::read(ramdisk, limits);
+        let _ = find_ours(ramdisk);
+    }
+    if let Some(kernel) = image.section(SectionName::Kernel)
+        && let Ok(kernel) = Kernel::parse(kernel)
+    {
+        let _ = kernel.scan();
+        let _ = kernel.appended_dtbs();
+    }
+    let _ = image.id_is_right();
+    let _ = patch::record_of(std::slice::from_ref(image));
+}
+
+/// Unpack and repack: the same bytes.
+fn repack(image: &Image<'_>) {
+    let unpacked = unpacked::unpack(image);
+    let repacked = unpacked::repack(&unpacked.manifest, |name| {
+        let (_, bytes) = unpacked.files.iter().find(|(file, _)| file == name).unwrap();
+        Ok(bytes.to_vec())
+    });
+    let repacked = repacked.unwrap_or_else(|error| panic!("repack: {error}"));
+    assert!(repacked == image.bytes(), "repack gives other bytes");
+}
+
+/// Patch, where that is not refused, and unpatch: the same bytes.
+fn patch_and_back(image: &Image<'_>, runtime: &[u8]) {
+    let options = Options {
+        devices: vec!["1b36:0010".parse().unwrap()],
+        runtimes: Runtimes::given(runtime),
+        modules: Vec::new(),
+        words: Vec::new(),
+        deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
+    };
+    let set = std::slice::from_ref(image);
+    if !patch::is_patched(set).is_ok_and(|patched| !patched) {
+        let _ = patch::unpatch(set);
+        return;
+    }
+    let planned = match patch::plan(set, &options) {
+        Ok(plan) => plan.images[0].output.as_ref().unwrap().to_vec(),
+        Err(error) => return assert!(!error.to_string().contains('\n'), "{error}"),
+    };
+    let patched = Image::parse(&planned).unwrap();
+    let original = patch::unpatch(&[patched]).unwrap().remove(0).unwrap();
+    assert!(original.to_vec() == image.bytes(), "unpatch gives other bytes");
+}
+
+fn all(bytes: &[u8], runtime: &[u8]) {
+    match Image::parse(bytes) {
+        Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+        Ok(image) => {
+            read(&image);
+            repack(&image);
+            if image.kind() != ImageKind::Kernel {
+                patch_and_back(&image, runtime);
+            }
+        }
+    }
+}
+
+/// What one image may take above its own size: a compressor's or decompressor's window where it
+/// needs a large one, and little else.
+fn bound(name: &str) -> usize {
+    const MIB: usize = 1 << 20;
+    match name {
+        _ if name.ends_with("xz") || name.ends_with("lzma") => 160 * MIB,
+        _ => 24 * MIB,
+    }
+}
+
+#[test]
+fn damaged_images_give_an_error_or_come_back_unchanged() {
+    let images = images();
+    let others: Vec<Vec<u8>> = images.iter().map(|(_, bytes)| bytes.clone()).collect();
+    let runtime = elf(AARCH64);
+    // Batches, so that no thread is left with a slow image.
+    const BATCH: u64 = 50;
+    let batches: Vec<(usize, u64)> = (0..MUTATIONS / BATCH)
+        .flat_map(|batch| (0..images.len()).map(move |image| (image, batch)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    let peaks = Mutex::new(vec![(0, Duration::ZERO); images.len()]);
+    let work = || {
+        while let Some((which, batch)) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (name, original) = &images[*which];
+            let fields = number_fields(original);
+            for number in batch * BATCH..(batch + 1) * BATCH {
+                let mut random = Random((*which as u64) << 32 | number);
+                let mut bytes = original.clone();
+                let other = &others[random.below(others.len())];
+                mutate(&mut bytes, &fields, other, &mut random);
+                let start = Instant::now();
+                let (result, peak) =
+                    peak_of(|| catch_unwind(AssertUnwindSafe(|| all(&bytes, &runtime))));
+                let fail = |what: String| {
+                    failures.lock().unwrap().push(format!("{name} {number}: {what}"));
+                };
+                if result.is_err() {
+                    fail("panicked, see above".to_owned());
+                }
+                if start.elapsed() > SLOWEST {
+                    fail(format!("took {:?}", start.elapsed()));
+                }
+                let above = peak.saturating_sub(bytes.len());
+                if above > bound(name) {
+                    fail(format!("took {above} bytes, the bound is {}", bound(name)));
+                }
+                let mut peaks = peaks.lock().unwrap();
+                let (peak, time) = &mut peaks[*which];
+                *peak = above.max(*peak);
+                *time += start.elapsed();
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    for ((name, _), (peak, time)) in std::iter::zip(&images, peaks.into_inner().unwrap()) {
+        println!("{name}: {peak} bytes at most, {time:.1?} in all");
+    }
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
