@@ -4,6 +4,9 @@
 mod common;
 
 use std::borrow::Cow;
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::LazyLock;
 
 use common::{
@@ -450,6 +453,67 @@ fn a_vendor_trailer_moves_with_the_image() {
     let mut bytes = image("boot-v2-lz4_legacy");
     bytes.extend_from_slice(b"SEANDROIDENFORCE");
     assert!(patched_one(&bytes).ends_with(b"SEANDROIDENFORCE"));
+}
+
+/// AOSP's unpack_bootimg, which `make lab` puts into the cache.
+fn unpack_bootimg() -> Option<PathBuf> {
+    let cache = env::var_os("VFIOBOOT_CACHE").map(PathBuf::from).or_else(|| {
+        let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache"));
+        let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
+        Some(base.join("vfioboot"))
+    })?;
+    let versions = std::fs::read_dir(cache.join("lab-tools")).ok()?;
+    let programs = versions.filter_map(|dir| Some(dir.ok()?.path().join("unpack_bootimg")));
+    programs.into_iter().find(|program| program.is_file())
+}
+
+#[test]
+fn aosps_unpack_bootimg_reads_the_same_from_a_patched_image() {
+    let Some(program) = unpack_bootimg() else {
+        eprintln!("no unpack_bootimg in the cache (make lab): not compared with AOSP's reading");
+        return;
+    };
+    // One of each layout: Python takes its time to start.
+    let layouts = [
+        "boot-v0-second-4096",
+        "boot-v1-dtbo",
+        "boot-v2-xz",
+        "boot-v3",
+        "vendor_boot-v4-fragments",
+    ];
+    for (name, set) in sets().iter().filter(|(name, _)| layouts.contains(&&name[..])) {
+        for bytes in patched(set) {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("image");
+            std::fs::write(&file, &bytes).unwrap();
+            let out = dir.path().join("out");
+            let arguments = ["--boot_img".as_ref(), file.as_os_str(), "--out".as_ref()];
+            let run = Command::new(&program).args(arguments).arg(&out).output().unwrap();
+            assert!(run.status.success(), "{name}: {}", String::from_utf8_lossy(&run.stderr));
+            let parsed = Image::parse(&bytes).unwrap();
+            let read = |file: &str| std::fs::read(out.join(file)).unwrap_or_default();
+            for (section, file) in [
+                (SectionName::Kernel, "kernel"),
+                (SectionName::Ramdisk, "ramdisk"),
+                (SectionName::Second, "second"),
+                (SectionName::RecoveryDtbo, "recovery_dtbo"),
+                (SectionName::Dtb, "dtb"),
+                (SectionName::Bootconfig, "bootconfig"),
+            ] {
+                let ours = parsed.section(section).unwrap_or_default();
+                assert!(ours == read(file), "{name}: {section}");
+            }
+            for (i, fragment) in parsed.fragments().iter().enumerate() {
+                let table = parsed.section(SectionName::VendorRamdiskTable).is_some();
+                let file =
+                    if table { format!("vendor_ramdisk{i:02}") } else { "vendor_ramdisk".into() };
+                assert!(fragment.bytes == read(&file), "{name}: {file}");
+            }
+            let text = String::from_utf8_lossy(&run.stdout).into_owned();
+            let word = "rdinit=/vfioboot/init";
+            assert_eq!(text.contains(word), cmdline(&bytes).contains(word), "{name}: {text}");
+        }
+    }
 }
 
 // --- the kernel can read what it adds ---------------------------------------------------------
