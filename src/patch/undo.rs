@@ -138,15 +138,14 @@ impl ImageUndo {
             let start = end_of_sections(header, &placed, image.bytes().len());
             for region in image.regions().iter().filter(|region| region.offset >= start) {
                 let bytes = image.region_bytes(region);
-                let zeros = bytes.iter().all(|byte| *byte == 0);
-                let behind_blob = tail.contains(&Tail::Vbmeta);
-                tail.push(match region.kind {
+                match region.kind {
                     // Where the blob moves, what stands behind it does not stay.
-                    RegionKind::Trailing if !behind_blob => Tail::Trailing(region.size as u64),
-                    RegionKind::Vbmeta => Tail::Vbmeta,
-                    _ if zeros => Tail::Zeros(region.size as u64),
-                    _ => Tail::Literal(Bytes(bytes.to_vec())),
-                });
+                    RegionKind::Trailing if !tail.contains(&Tail::Vbmeta) => {
+                        tail.push(Tail::Trailing(region.size as u64));
+                    }
+                    RegionKind::Vbmeta => tail.push(Tail::Vbmeta),
+                    _ => tail.extend(literal(bytes)),
+                }
             }
         }
         ImageUndo {
@@ -276,6 +275,20 @@ impl ImageUndo {
         output.push(Chunk::borrowed(now.get(at.checked_add(inserted)?..)?));
         Some(())
     }
+}
+
+/// These bytes, the zeros around them only counted.
+fn literal(bytes: &[u8]) -> impl Iterator<Item = Tail> {
+    let is_used = |byte: &u8| *byte != 0;
+    let start = bytes.iter().position(is_used).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(is_used).map_or(start, |last| last + 1);
+    let middle = &bytes[start..end];
+    let parts = [
+        (start > 0).then_some(Tail::Zeros(start as u64)),
+        (!middle.is_empty()).then(|| Tail::Literal(Bytes(middle.to_vec()))),
+        (end < bytes.len()).then_some(Tail::Zeros((bytes.len() - end) as u64)),
+    ];
+    parts.into_iter().flatten()
 }
 
 fn padding_of<'a>(bytes: &'a [u8], placed: &Placed) -> &'a [u8] {

@@ -32,12 +32,13 @@ fn is_gzip(rest: &[u8], next: &Next<'_>) -> bool {
 
 /// What a stream unpacks to, in bytes, without unpacking it.
 pub(super) fn unpacked(stream: &[u8]) -> u64 {
-    let (mut position, mut unpacked) = (4, 0);
+    let mut position = 4;
+    let mut blocks = Vec::new();
     while let Next::Block(block) = next_block(stream.get(position..).unwrap_or_default()) {
         position += 4 + block.len();
-        unpacked += lz4_legacy::unpacked_len(block);
+        blocks.push(block);
     }
-    unpacked
+    lz4_legacy::unpacked_len(&blocks)
 }
 
 /// Do lz4_legacy streams with at least one block go from here to zero padding or the end?
