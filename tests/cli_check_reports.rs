@@ -132,18 +132,20 @@ fn evidence(format: &str) -> (TempDir, String) {
     let write = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
     let mut names: Vec<String> = (0..1000).map(|i| format!("tsome_function_{i}")).collect();
     names.extend(["Tload_module".into(), "Tkvm_dev_ioctl".into(), "Tvfio_pci_probe".into()]);
-    let mut body = body(None);
-    body.resize(body.len().next_multiple_of(256), 0);
-    body.extend(symbol_table(LAYOUTS[2], &names));
-    write("names", &arm64_image(&body, 1 << 20));
-    let config = CONFIG.replace("CONFIG_VFIO_PCI=y", "CONFIG_VFIO_PCI=m")
-        + "CONFIG_CMDLINE=\"kvm-arm.mode=nvhe\"\nCONFIG_CMDLINE_EXTEND=y\n";
-    write("kernel.config", config.as_bytes());
+    let mut table = body(None);
+    table.resize(table.len().next_multiple_of(256), 0);
+    table.extend(symbol_table(LAYOUTS[2], &names));
+    write("names", &arm64_image(&table, 1 << 20));
+    let own = "CONFIG_CMDLINE=\"kvm-arm.mode=nvhe\"\nCONFIG_CMDLINE_EXTEND=y";
+    let config = CONFIG
+        .replace("CONFIG_VFIO_PCI=y", "CONFIG_VFIO_PCI=m")
+        .replace("CONFIG_CMDLINE=\"\"", own);
+    write("kernel", &arm64_image(&body(Some(&config)), 1 << 20));
     let vermagic = format!("vermagic={RELEASE} SMP preempt mod_unload aarch64");
     write("vfio-pci.ko", &module(&["name=vfio_pci", &vermagic]));
-    let words = ["names", "kernel.config", "--modules", "vfio-pci.ko", "--format", format];
+    let words = ["names", "kernel", "--modules", "vfio-pci.ko", "--format", format];
     let line = ["--cmdline", "iommu.passthrough=1", "--report", "text=report.txt"];
-    let out = check(dir.path(), 3, &[&words[..], &line[..]].concat());
+    let out = check(dir.path(), 1, &[&words[..], &line[..]].concat());
     (dir, out)
 }
 
