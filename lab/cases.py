@@ -86,6 +86,9 @@ def _leave_alone() -> Iterator[Case]:
     yield Case("charger/cmdline", 2, loader_cmdline=charger, to_vfio=(), speaks=False)
     charger = 'androidboot.mode = "charger"\n'
     yield Case("charger/bootconfig", 4, loader_bootconfig=charger, to_vfio=(), speaks=False)
+    # vfio-pci.ids= takes a device that no other driver wants before any program runs
+    yield Case("disabled/ids", 2, devices=(EDU.id,), loader_cmdline="vfioboot.disable", to_vfio=(), speaks=False)
+    yield Case("charger/ids", 2, devices=(EDU.id,), loader_cmdline="androidboot.mode=charger", to_vfio=(), speaks=False)
 
 
 def _command_lines() -> Iterator[Case]:

@@ -6,13 +6,15 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
-# program or header, and the Debian package that brings it
+# program, header or file, and the Debian package that brings it
 BUILD=(cc:gcc stdio.h:libc6-dev make:make git:git python3:python3 flock:util-linux xz:xz-utils)
 LAB=(
     qemu-system-aarch64:qemu-system-arm lz4:lz4 zstd:zstd shellcheck:shellcheck
     # for the kernels
     aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu flex:flex bison:bison bc:bc perl:perl depmod:kmod
     openssl/opensslv.h:libssl-dev libelf.h:libelf-dev
+    # their config, which is in their bytes, records whether a program can be linked
+    /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross
 )
 
 case ${1:-all} in
@@ -23,6 +25,7 @@ esac
 
 present() {
     case $1 in
+        /*) [ -e "$1" ] ;;
         *.h) [ -e "/usr/include/$1" ] || compgen -G "/usr/include/*/$1" > /dev/null ;;
         *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" > /dev/null ;;
     esac

@@ -208,6 +208,27 @@ fn edited_fragments_keep_their_table_true() {
 }
 
 #[test]
+fn a_single_edited_fragment_keeps_its_table_true() {
+    let bytes = fixture("images/vendor_boot-v4.img");
+    let image = parse(&bytes);
+    let out = repack(&image, |name| (name == "vendor_ramdisk00").then(|| vec![9; 5001]));
+    let out = parse(&out);
+    assert_eq!(out.problems(), []);
+    assert_eq!(out.fragments()[0].bytes, [9; 5001]);
+}
+
+#[test]
+fn fragments_that_overlap_are_a_problem() {
+    let mut bytes = fixture("images/vendor_boot-v4-fragments.img");
+    // The second entry's ramdisk_offset, in the table at 8192.
+    bytes[8192 + 108 + 4..8192 + 108 + 8].copy_from_slice(&10u32.to_le_bytes());
+    let image = parse(&bytes);
+    let text = image.problems().iter().map(ToString::to_string).collect::<String>();
+    assert!(text.contains("fragments at 0 and 10 of the vendor ramdisk overlap"), "{text}");
+    assert!(repack(&image, |_| None) == bytes, "identity in spite of it");
+}
+
+#[test]
 fn bare_payloads_are_told_apart() {
     for name in ["gzip", "lz4_legacy", "raw", "xz", "zstd", "bzip2", "lzma"] {
         let name = if name == "gzip" { "boot-v2-gzip-dtbo" } else { &format!("boot-v2-{name}") };

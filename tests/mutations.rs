@@ -239,7 +239,7 @@ fn bound(name: &str) -> usize {
     const MIB: usize = 1 << 20;
     match name {
         _ if name.ends_with("xz") || name.ends_with("lzma") => 160 * MIB,
-        _ => 24 * MIB,
+        _ => 12 * MIB,
     }
 }
 

@@ -4,6 +4,9 @@
 mod common;
 
 use std::borrow::Cow;
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::LazyLock;
 
 use common::{
@@ -421,7 +424,8 @@ fn the_avb_blob_moves_unchanged_and_the_partition_keeps_its_size() {
     let (old_footer, new_footer) = (old.avb().unwrap(), new.avb().unwrap());
     assert_eq!(changed[new_footer.vbmeta_range()], bytes[old_footer.vbmeta_range()]);
     assert!(new_footer.vbmeta_offset > old_footer.vbmeta_offset);
-    assert_eq!(new_footer.vbmeta_offset % 4096, 0);
+    assert!(new_footer.original_image_size > old_footer.original_image_size);
+    assert_eq!(new_footer.vbmeta_offset, new_footer.original_image_size.next_multiple_of(4096));
 }
 
 #[test]
@@ -449,6 +453,67 @@ fn a_vendor_trailer_moves_with_the_image() {
     let mut bytes = image("boot-v2-lz4_legacy");
     bytes.extend_from_slice(b"SEANDROIDENFORCE");
     assert!(patched_one(&bytes).ends_with(b"SEANDROIDENFORCE"));
+}
+
+/// AOSP's unpack_bootimg, which `make lab` puts into the cache.
+fn unpack_bootimg() -> Option<PathBuf> {
+    let cache = env::var_os("VFIOBOOT_CACHE").map(PathBuf::from).or_else(|| {
+        let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".cache"));
+        let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
+        Some(base.join("vfioboot"))
+    })?;
+    let versions = std::fs::read_dir(cache.join("lab-tools")).ok()?;
+    let programs = versions.filter_map(|dir| Some(dir.ok()?.path().join("unpack_bootimg")));
+    programs.into_iter().find(|program| program.is_file())
+}
+
+#[test]
+fn aosps_unpack_bootimg_reads_the_same_from_a_patched_image() {
+    let Some(program) = unpack_bootimg() else {
+        eprintln!("no unpack_bootimg in the cache (make lab): not compared with AOSP's reading");
+        return;
+    };
+    // One of each layout: Python takes its time to start.
+    let layouts = [
+        "boot-v0-second-4096",
+        "boot-v1-dtbo",
+        "boot-v2-xz",
+        "boot-v3",
+        "vendor_boot-v4-fragments",
+    ];
+    for (name, set) in sets().iter().filter(|(name, _)| layouts.contains(&&name[..])) {
+        for bytes in patched(set) {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("image");
+            std::fs::write(&file, &bytes).unwrap();
+            let out = dir.path().join("out");
+            let arguments = ["--boot_img".as_ref(), file.as_os_str(), "--out".as_ref()];
+            let run = Command::new(&program).args(arguments).arg(&out).output().unwrap();
+            assert!(run.status.success(), "{name}: {}", String::from_utf8_lossy(&run.stderr));
+            let parsed = Image::parse(&bytes).unwrap();
+            let read = |file: &str| std::fs::read(out.join(file)).unwrap_or_default();
+            for (section, file) in [
+                (SectionName::Kernel, "kernel"),
+                (SectionName::Ramdisk, "ramdisk"),
+                (SectionName::Second, "second"),
+                (SectionName::RecoveryDtbo, "recovery_dtbo"),
+                (SectionName::Dtb, "dtb"),
+                (SectionName::Bootconfig, "bootconfig"),
+            ] {
+                let ours = parsed.section(section).unwrap_or_default();
+                assert!(ours == read(file), "{name}: {section}");
+            }
+            for (i, fragment) in parsed.fragments().iter().enumerate() {
+                let table = parsed.section(SectionName::VendorRamdiskTable).is_some();
+                let file =
+                    if table { format!("vendor_ramdisk{i:02}") } else { "vendor_ramdisk".into() };
+                assert!(fragment.bytes == read(&file), "{name}: {file}");
+            }
+            let text = String::from_utf8_lossy(&run.stdout).into_owned();
+            let word = "rdinit=/vfioboot/init";
+            assert_eq!(text.contains(word), cmdline(&bytes).contains(word), "{name}: {text}");
+        }
+    }
 }
 
 // --- the kernel can read what it adds ---------------------------------------------------------
@@ -956,7 +1021,8 @@ fn with_record(change: impl Fn(&str) -> String) -> Vec<u8> {
 
 #[test]
 fn a_damaged_undo_record_is_refused() {
-    let cases: [(&dyn Fn(&str) -> String, &str); 4] = [
+    type Damage<'a> = &'a dyn Fn(&str) -> String;
+    let cases: [(Damage<'_>, &str); 4] = [
         (&|_| String::new(), "undo record: EOF"),
         (&|text| text[..100].to_owned(), "undo record: EOF"),
         (&|text| text.replace("\"format\":1", "\"format\":9"), "undo record: its format is 9"),
@@ -968,20 +1034,36 @@ fn a_damaged_undo_record_is_refused() {
     }
 }
 
+/// The raw image whose undo record has this size and this tail.
+fn with_size_and_tail(size: u64, tail: &str) -> Vec<u8> {
+    with_record(|text| {
+        let (head, rest) = text.split_once("\"size\":").unwrap();
+        let (_, rest) = rest.split_once(',').unwrap();
+        let text = format!("{head}\"size\":{size},{rest}");
+        let (head, _) = text.split_once("\"tail\":").unwrap();
+        format!("{head}\"tail\":{tail}}}]}}\n")
+    })
+}
+
 #[test]
-fn an_undo_record_cannot_ask_for_more_than_the_patched_image_has() {
-    let huge = "\"tail\":[{\"zeros\":9223372036854775807},{\"zeros\":9223372036854775807},{\"zeros\":9223372036854775807}]";
-    for size in [1u64 << 40, u64::MAX] {
-        let bytes = with_record(|text| {
-            let (head, rest) = text.split_once("\"size\":").unwrap();
-            let (_, rest) = rest.split_once(',').unwrap();
-            let text = format!("{head}\"size\":{size},{rest}");
-            let (head, _) = text.split_once("\"tail\":").unwrap();
-            format!("{head}{huge}}}]}}")
-        });
-        let error = refusal(&[bytes]);
-        assert!(matches!(error, Error::Undo { .. }), "{error}");
-    }
+fn zeros_in_an_undo_record_do_not_overflow() {
+    let zeros = format!("{{\"zeros\":{}}}", u64::MAX / 2);
+    let tail = format!("[{zeros},{zeros},{zeros}]");
+    let size = image("boot-v2-raw").len() as u64;
+    let error = refusal(&[with_size_and_tail(size, &tail)]);
+    assert!(matches!(error, Error::Undo { .. }), "{error}");
+}
+
+#[test]
+fn an_undo_record_cannot_have_more_written_than_the_patched_image_has() {
+    // What it asks for adds up, so only its size tells; hashing that much takes a minute.
+    let size: u64 = 64 << 30;
+    let zeros = size - image("boot-v2-raw").len() as u64;
+    let bytes = with_size_and_tail(size, &format!("[{{\"zeros\":{zeros}}}]"));
+    let start = std::time::Instant::now();
+    let error = refusal(&[bytes]);
+    assert!(matches!(error, Error::Undo { .. }), "{error}");
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
 }
 
 // --- anything -------------------------------------------------------------------------------
@@ -1035,4 +1117,106 @@ proptest! {
         let changed = patched(&set);
         prop_assert!(unpatched(&changed).unwrap() == set, "{}", name);
     }
+}
+
+// --- what a review found ----------------------------------------------------------------------
+
+#[test]
+fn bytes_between_the_vbmeta_blob_and_its_footer_come_back() {
+    let mut bytes = with_avb_footer(&image("boot-v2-raw"), 1 << 20);
+    let at = bytes.len() - 64 - 100;
+    bytes[at..at + 12].copy_from_slice(b"left-over...");
+    assert_round_trip("left over", &[bytes]);
+}
+
+#[test]
+fn a_vbmeta_blob_inside_the_padding_is_not_overwritten() {
+    // 16 KiB pages, and an AVB footer that takes the image for one of 4 KiB pages.
+    let mut bytes = with_avb_footer(&image("boot-v1-dtbo"), 256 << 10);
+    let footer = bytes.len() - 64;
+    let early = 52 << 10;
+    bytes.copy_within((64 << 10)..(68 << 10), early);
+    bytes[footer + 12..footer + 20].copy_from_slice(&(early as u64).to_be_bytes());
+    bytes[footer + 20..footer + 28].copy_from_slice(&(early as u64).to_be_bytes());
+    let text = message(&[bytes], |_| {});
+    assert!(text.starts_with("avb_footer.vbmeta_offset"), "{text}");
+}
+
+#[test]
+fn junk_behind_a_gzip_ramdisk_is_refused() {
+    let original = image("boot-v2-gzip-dtbo");
+    let mut ramdisk = ramdisk_of(&original);
+    ramdisk.extend_from_slice(b"JUNKJUNKJUNK");
+    let text = message(&[with_section(&original, SectionName::Ramdisk, ramdisk)], |_| {});
+    assert!(text.starts_with("ramdisk offset 0x"), "{text}");
+}
+
+#[test]
+fn two_generic_ramdisks_get_a_warning() {
+    let set = [image("boot-v4-ramdisk"), image("init_boot-v4"), image("vendor_boot-v4")];
+    planned(
+        &set,
+        |_| {},
+        |plan| {
+            let warnings = plan.unwrap().warnings;
+            assert!(warnings.iter().any(|text| text.starts_with("boot has a ramdisk as well")));
+        },
+    );
+}
+
+#[test]
+fn words_that_defeat_the_patch_are_refused() {
+    for (word, reason) in [
+        ("rdinit=/foo", "the last one wins"),
+        ("vfio-pci.ids=1:2", "--device"),
+        ("vfio_pci.ids=1:2", "--device"),
+        ("vfioboot.disable", "turns the patch off"),
+    ] {
+        let words = vec![word.to_owned()];
+        let text = message(&[image("boot-v2-raw")], |options| options.words = words);
+        assert!(text.contains(word) && text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn words_of_half_characters_are_added_as_they_are() {
+    let words = vec!["androidboot.x=voilà1".to_owned()];
+    let bytes = patched_with(&[image("boot-v2-raw")], |options| options.words = words);
+    assert!(cmdline(&bytes[0]).contains("voil"));
+}
+
+#[test]
+fn a_relative_former_rdinit_is_taken_from_the_root() {
+    let bytes = patched_one(&with_cmdline(&image("boot-v2-raw"), "rdinit=init quiet"));
+    assert_eq!(boot_file(&bytes).init, "/init");
+}
+
+#[test]
+fn an_edit_after_the_patch_is_told() {
+    for (name, bytes) in images().into_iter().filter(|(name, _)| name.starts_with("boot-v2")) {
+        let original = ramdisk_of(&bytes);
+        let bytes = patched_one(&bytes);
+        let changed =
+            |bytes: &[u8]| patch::changed_since(&[Image::parse(bytes).unwrap()]).unwrap().is_some();
+        assert!(!changed(&bytes), "{name}: as it was patched");
+        let line = format!("{} quiet", cmdline(&bytes));
+        assert!(changed(&with_cmdline(&bytes, &line)), "{name}: another word");
+        let image = Image::parse(&bytes).unwrap();
+        let ramdisk = image.section(SectionName::Ramdisk).unwrap();
+        let more = [ramdisk, &original[..]].concat();
+        assert!(changed(&with_section(&bytes, SectionName::Ramdisk, more)), "{name}: more ramdisk");
+    }
+}
+
+#[test]
+fn a_shared_library_is_no_runtime() {
+    let mut library = elf(AARCH64);
+    // e_entry: a library has none.
+    library[24..32].fill(0);
+    let runtimes = Runtimes::given(&library);
+    let runtime = elf(AARCH64);
+    let options = Options { runtimes, ..options(&runtime) };
+    let set = [image("boot-v2-raw")];
+    let text = patch::plan(&parse(&set), &options).unwrap_err().to_string();
+    assert!(text.starts_with("the runtime is no program"), "{text}");
 }

@@ -94,6 +94,7 @@ fn edit(args: &Args, input: &Input, image: &Image<'_>, output: &Path) -> anyhow:
     let rebuilt = image.rebuild(edit).with_context(|| input.name())?;
     output::refuse_inputs(output, [input.path.as_path()])?;
     output::write_file(output, |file| rebuilt.output.write_to(file))?;
+    super::report_stale_digest(input, image);
     if !output::is_stdout(output) {
         say!("{}", line.display())?;
         say!("{GOOD}wrote{GOOD:#} {}", output.display())?;

@@ -59,7 +59,13 @@ struct Section<'i> {
     region: Region,
     bytes: &'i [u8],
     compression: Option<Format>,
-    detail: Option<String>,
+    detail: Option<Detail>,
+}
+
+/// What is known of a payload: in words and as data.
+struct Detail {
+    text: String,
+    json: Json,
 }
 
 impl<'i> Report<'i> {
@@ -242,7 +248,7 @@ impl<'i> Section<'i> {
             self.sha256()
         );
         if let Some(detail) = &self.detail {
-            let _ = writeln!(out, "  {:<20} {detail}", "");
+            let _ = writeln!(out, "  {:<20} {}", "", detail.text);
         }
     }
 
@@ -253,38 +259,47 @@ impl<'i> Section<'i> {
             "size": self.region.size,
             "compression": self.compression,
             "sha256": self.sha256(),
-            "detail": self.detail,
+            "detail": self.detail.as_ref().map(|detail| &detail.json),
         })
     }
 }
 
-fn kernel_detail(bytes: &[u8]) -> String {
+fn kernel_detail(bytes: &[u8]) -> Detail {
     let scanned = Kernel::parse(bytes).and_then(|kernel| Ok((kernel.describe(), kernel.scan()?)));
     match scanned {
         Ok((container, scan)) => {
-            let version = scan.version.as_deref().unwrap_or("no version found");
-            let config =
-                if scan.ikconfig.is_some() { "embedded config" } else { "no embedded config" };
-            format!("{container}, {version}, {config}")
+            let version = scan.version.as_deref();
+            let config = scan.ikconfig.is_some();
+            let text = format!(
+                "{container}, {}, {}",
+                version.unwrap_or("no version found"),
+                if config { "embedded config" } else { "no embedded config" }
+            );
+            let json = json!({ "container": container, "version": version, "config": config });
+            Detail { text, json }
         }
-        Err(error) => format!("not readable as a kernel: {error}"),
+        Err(error) => unreadable("kernel", &error),
     }
 }
 
-fn ramdisk_detail(bytes: &[u8]) -> String {
+fn ramdisk_detail(bytes: &[u8]) -> Detail {
     match kind::classify_ramdisk(bytes, Limits::default()) {
         Ok(kinds) => {
             let found = kinds.findings().iter().map(|f| format!("{} ({})", f.kind, f.evidence));
-            found.collect::<Vec<_>>().join(", ")
+            let text = found.collect::<Vec<_>>().join(", ");
+            Detail { text, json: json!({ "kinds": kinds }) }
         }
-        Err(error) => {
-            let mut text = format!("not readable as a ramdisk: {error}");
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                let _ = write!(text, ": {cause}");
-                source = cause.source();
-            }
-            text
-        }
+        Err(error) => unreadable("ramdisk", &error),
     }
+}
+
+fn unreadable(what: &str, error: &dyn std::error::Error) -> Detail {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(message, ": {cause}");
+        source = cause.source();
+    }
+    let text = format!("not readable as a {what}: {message}");
+    Detail { text, json: json!({ "error": message }) }
 }

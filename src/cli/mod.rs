@@ -89,6 +89,16 @@ fn complain(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "vfioboot: {text}");
 }
 
+/// Say that an edit without a new signature leaves AVB's digest behind.
+fn report_stale_digest(input: &input::Input, image: &Image<'_>) {
+    if image.avb().is_some() {
+        anstream::eprintln!(
+            "vfioboot: note: {}: the digest in its AVB descriptor no longer matches: an unlocked (orange) device boots it, a locked one does not",
+            input.name()
+        );
+    }
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()

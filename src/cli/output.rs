@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -59,7 +60,11 @@ fn write_then_rename(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     let dir = parent(path);
-    let mut temporary = tempfile::Builder::new().prefix(".vfioboot-").tempfile_in(&dir)?;
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".vfioboot-")
+        // What `open` gives a new file; the umask takes its part.
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(&dir)?;
     let mut buffered = BufWriter::new(temporary.as_file_mut());
     write(&mut buffered)?;
     buffered.flush()?;
@@ -78,14 +83,15 @@ fn parent(path: &Path) -> PathBuf {
     }
 }
 
-/// A temporary file is 0600; give it what the old file had, or what `open` would give.
+/// A file that is replaced keeps its mode.
 fn copy_mode(path: &Path, file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = match fs::metadata(path) {
-        Ok(old) => old.permissions().mode() & 0o7777,
-        Err(_) => 0o644,
-    };
-    file.set_permissions(fs::Permissions::from_mode(mode))
+    match fs::metadata(path) {
+        Ok(old) => {
+            let mode = old.permissions().mode() & 0o7777;
+            file.set_permissions(fs::Permissions::from_mode(mode))
+        }
+        Err(_) => Ok(()),
+    }
 }
 
 /// Refuse `output` when it is one of `inputs`, by whatever name: another spelling, a symbolic

@@ -133,6 +133,28 @@ pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<Bound, BindError>
     }
 }
 
+/// Takes a device from vfio-pci that `vfio-pci.ids=` on the command line put there and lets
+/// its own driver have it. The id must have been withdrawn ([`withdraw_id`]).
+///
+/// # Errors
+/// What the unbinding says. A device that no driver wants then is no error.
+pub fn give_back(host: &Host, address: PciAddress) -> Result<Option<String>, HostError> {
+    let name = address.to_string();
+    host.write(&pci::attribute(address, "driver/unbind"), &name)?;
+    // Its driver may be a module that comes later.
+    _ = host.write(DRIVERS_PROBE, &name);
+    pci::driver(host, address)
+}
+
+/// Makes vfio-pci forget an id that `ids=` gave it (`remove_id_store` in
+/// `drivers/pci/pci-driver.c`).
+///
+/// # Errors
+/// `ENODEV` when vfio-pci was not given the id.
+pub fn withdraw_id(host: &Host, vendor: u16, device: u16) -> Result<(), HostError> {
+    host.write("sys/bus/pci/drivers/vfio-pci/remove_id", &format!("{vendor:04x} {device:04x}"))
+}
+
 /// Gives a device its former override and driver back.
 fn restore(host: &Host, before: &PciDevice) -> Box<Restored> {
     let address = before.address;

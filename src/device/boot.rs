@@ -25,6 +25,31 @@ pub fn mode(host: &Host, ramdisk: &Path) -> Option<Skip> {
     })
 }
 
+/// Gives back what `vfio-pci.ids=` took before any program ran, in a boot that is to be left
+/// alone: the word is on the command line because `file` lists the same ids.
+pub fn give_back(file: &BootFile, host: &Host, log: &mut dyn FnMut(Level, &str)) {
+    let specs = file.devices.iter().filter_map(|text| text.parse().ok());
+    for spec in specs {
+        let DeviceSpec::Id { vendor, device } = spec else { continue };
+        // Not ours to touch unless the kernel itself was given the id.
+        if bind::withdraw_id(host, vendor, device).is_err() {
+            continue;
+        }
+        for found in pci::enumerate(host).unwrap_or_default() {
+            if !found.matches(&spec) || found.driver.as_deref() != Some("vfio-pci") {
+                continue;
+            }
+            match bind::give_back(host, found.address) {
+                Ok(driver) => {
+                    let driver = driver.as_deref().unwrap_or("no driver yet");
+                    log(Level::Info, &format!("{found}: given back, on {driver}"));
+                }
+                Err(error) => log(Level::Warning, &format!("{found}: not given back: {error}")),
+            }
+        }
+    }
+}
+
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {

@@ -289,8 +289,10 @@ fn work(started: Instant, mut parent: File) {
     let host = Host::new(HOME);
     if let Some(reason) = boot::mode(&host, Path::new("/")) {
         say(Level::Info, &format!("{version}: doing nothing: {reason}"));
-        if let Err(error) = mounted {
-            say(Level::Warning, &error);
+        match (mounted, &file) {
+            (Err(error), _) => say(Level::Warning, &error),
+            (Ok(()), Ok(file)) => boot::give_back(file, &host, &mut say),
+            (Ok(()), Err(_)) => {}
         }
         _ = parent.write_all(format!("{}\n", message::QUIET).as_bytes());
         return;

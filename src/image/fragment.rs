@@ -121,7 +121,19 @@ impl<'a> Image<'a> {
             problems.push(Problem { field, offset: 2116, message });
         }
         let readable = self.table_entries().map_or(0, |entries| entries.len());
-        if self.fragments().len() < readable {
+        let mut fragments = self.fragments();
+        fragments.sort_by_key(|fragment| fragment.offset);
+        let overlap = fragments.windows(2).find(|pair| {
+            pair[0].offset + pair[0].bytes.len() > pair[1].offset && !pair[1].bytes.is_empty()
+        });
+        if let Some([first, second]) = overlap {
+            let message = format!(
+                "the fragments at {} and {} of the vendor ramdisk overlap",
+                first.offset, second.offset
+            );
+            problems.push(Problem { field: "vendor_ramdisk_table", offset: 2112, message });
+        }
+        if fragments.len() < readable {
             let message = "an entry's ramdisk_offset and ramdisk_size lie outside of the vendor \
                            ramdisk section"
                 .to_owned();

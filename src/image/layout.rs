@@ -1,6 +1,6 @@
 //! Where a header says its sections are.
 
-use super::{Header, Problem, SectionName};
+use super::{AvbFooter, Header, Problem, SectionName};
 
 /// A section's place in the file, clipped to what the file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,25 @@ pub(crate) fn place(header: &Header, file_size: usize) -> (Vec<Placed>, Vec<Prob
         offset = padded;
     }
     (placed, problems)
+}
+
+/// A vbmeta blob that starts before the last section's page ends: no growth would leave it room.
+pub(crate) fn covers_blob(
+    header: &Header,
+    placed: &[Placed],
+    footer: &AvbFooter,
+) -> Option<Problem> {
+    let page = (header.page_size().max(1)) as usize;
+    let end = placed.last().map_or(header.size(), |last| last.offset + last.size);
+    let end = end.checked_next_multiple_of(page)? as u64;
+    (footer.vbmeta_offset < end).then(|| Problem {
+        field: "avb_footer.vbmeta_offset",
+        offset: 0,
+        message: format!(
+            "is {}, inside of the sections and their padding, which end at {end}",
+            footer.vbmeta_offset
+        ),
+    })
 }
 
 /// The offset that the header gives a section, whether or not the file reaches that far.

@@ -106,6 +106,8 @@ impl<'a> Image<'a> {
         problems.extend(avb_problems);
         let (placed, layout_problems) = layout::place(&header, bytes.len());
         problems.extend(layout_problems);
+        problems
+            .extend(avb.as_ref().and_then(|footer| layout::covers_blob(&header, &placed, footer)));
         let kind = kind_of(&header);
         let regions = region::tile(bytes, &header, &placed, avb.as_ref());
         let mut image = Image { bytes, kind, header: Some(header), regions, avb, problems };

@@ -94,24 +94,28 @@ pub fn unpack<'a>(image: &Image<'a>) -> Unpacked<'a> {
 }
 
 /// The vendor ramdisk as one part a fragment (`vendor_ramdisk00` and so on, as AOSP's
-/// unpack_bootimg names them), when the table describes it without gap or overlap.
+/// unpack_bootimg names them), when the table describes it so.
 fn fragment_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String, &'a [u8])>> {
+    let wanted = region.kind == RegionKind::Section(SectionName::VendorRamdisk);
+    let fragments = wanted.then(|| tiling_fragments(image))??;
+    let part = |(i, bytes)| (format!("{i:02}"), bytes);
+    Some(fragments.into_iter().enumerate().map(part).collect())
+}
+
+/// The fragments of the vendor ramdisk, when its table describes it without gap or overlap.
+fn tiling_fragments<'a>(image: &Image<'a>) -> Option<Vec<&'a [u8]>> {
     image.section(SectionName::VendorRamdiskTable)?;
-    if region.kind != RegionKind::Section(SectionName::VendorRamdisk) {
-        return None;
-    }
+    let section = image.section(SectionName::VendorRamdisk)?;
     let fragments = image.fragments();
     let mut end = 0;
     for fragment in &fragments {
-        if fragment.offset != end || fragment.bytes.is_empty() {
+        if fragment.offset != end {
             return None;
         }
         end += fragment.bytes.len();
     }
-    let part = |(i, bytes)| (format!("{i:02}"), bytes);
-    let bytes = fragments.into_iter().map(|fragment| fragment.bytes);
-    (end == region.size && image.problems().is_empty())
-        .then(|| bytes.enumerate().map(part).collect())
+    (end == section.len() && image.problems().is_empty())
+        .then(|| fragments.into_iter().map(|fragment| fragment.bytes).collect())
 }
 
 fn header_table(header: &Header) -> String {
@@ -329,7 +333,9 @@ fn rebuild(
     };
     for (kind, parts) in sections.into_iter().filter(|(_, parts)| resized(parts)) {
         let Some(name) = section_name(&kind) else { continue };
-        if name == SectionName::VendorRamdisk && parts.len() > 1 {
+        if name == SectionName::VendorRamdisk
+            && image.section(SectionName::VendorRamdiskTable).is_some()
+        {
             resize_table(&image, &mut edit, &parts)?;
         }
         let chunks = parts.into_iter().map(|part| part.into_chunk(&base)).collect();
@@ -341,7 +347,11 @@ fn rebuild(
         base[..header.len()].copy_from_slice(&header);
         return Ok(base);
     }
-    Ok(image.rebuild(edit)?.output.to_vec())
+    let bytes = image.rebuild(edit)?.output.to_vec();
+    match Image::parse(&bytes)?.problems() {
+        [problem, ..] if image.problems().is_empty() => Err(Error::Lies(problem.clone()).into()),
+        _ => Ok(bytes),
+    }
 }
 
 /// Give the vendor ramdisk table the sizes of edited fragments.
@@ -350,6 +360,13 @@ fn resize_table<'a>(
     edit: &mut Edit<'a>,
     parts: &[Part],
 ) -> Result<(), RepackError> {
+    if tiling_fragments(image).is_none_or(|fragments| fragments.len() != parts.len()) {
+        let message =
+            "vendor_ramdisk has another size, but vendor_ramdisk_table does not describe \
+                       it fragment by fragment, so it cannot follow: keep the size"
+                .to_owned();
+        return Err(RepackError::Manifest(message));
+    }
     let (_, entry_size) = edit.header.ramdisk_table().unwrap_or((0, TABLE_ENTRY_SIZE as u32));
     let mut table = image.section(SectionName::VendorRamdiskTable).unwrap_or_default().to_vec();
     for (i, part) in parts.iter().enumerate() {

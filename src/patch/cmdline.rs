@@ -42,7 +42,11 @@ impl Cmdline {
 
     /// Whether the word stands before `--`, exactly.
     pub fn has_word(&self, word: &str) -> bool {
-        self.parameters().into_iter().any(|span| &self.0[span] == word.as_bytes())
+        self.has_bytes(word.as_bytes())
+    }
+
+    fn has_bytes(&self, word: &[u8]) -> bool {
+        self.parameters().into_iter().any(|span| &self.0[span] == word)
     }
 
     /// Set `key=value`: the last such word is replaced in place, or one is added. A value with
@@ -53,16 +57,18 @@ impl Cmdline {
         let word = format!("{key}={quote}{value}{quote}");
         match self.last(key) {
             Some(span) => drop(self.0.splice(span, word.into_bytes())),
-            None => self.insert_at_end(&word),
+            None => self.insert_at_end(word.as_bytes()),
         }
     }
 
     /// Add a word behind all kernel parameters, unless it stands there already. Several words
     /// are added one by one.
     pub fn add(&mut self, words: &str) {
-        for span in spans(words.as_bytes()) {
+        // Bytes, not characters: the kernel's spaces include 0xa0, which is half of an "à".
+        let words = words.as_bytes();
+        for span in spans(words) {
             let word = &words[span];
-            if !self.has_word(word) {
+            if !self.has_bytes(word) {
                 self.insert_at_end(word);
             }
         }
@@ -94,19 +100,19 @@ impl Cmdline {
         spans.len()
     }
 
-    fn insert_at_end(&mut self, word: &str) {
+    fn insert_at_end(&mut self, word: &[u8]) {
         let spans = self.spans();
         let separator = spans.iter().find(|span| &self.0[(*span).clone()] == b"--");
         // A quote that nobody closes: the last word would swallow what stands behind it.
         let open = spans.last().filter(|span| !closes_quotes(&self.0[(*span).clone()]));
         if let Some(next) = separator.or(open) {
-            self.0.splice(next.start..next.start, format!("{word} ").into_bytes());
+            self.0.splice(next.start..next.start, [word, b" "].concat());
             return;
         }
         if self.0.last().is_some_and(|byte| !is_space(*byte)) {
             self.0.push(b' ');
         }
-        self.0.extend_from_slice(word.as_bytes());
+        self.0.extend_from_slice(word);
     }
 
     fn last(&self, key: &str) -> Option<Range<usize>> {

@@ -25,6 +25,14 @@ pub enum Error {
         "skip_initramfs on the command line: on this legacy system-as-root device the kernel does not unpack the ramdisk, so nothing in it can run"
     )]
     LegacySystemAsRoot,
+    /// A word for the command line that works against the patch.
+    #[error("\"{word}\" cannot be added: {reason}")]
+    Word {
+        /// The word.
+        word: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The ramdisk has nothing to go on with after vfiorun.
     #[error(
         "the ramdisk has no {0}: the kernel would mount root= instead, and a program started before that has nothing to go on with"
@@ -73,7 +81,7 @@ pub enum Error {
     SiblingMissing(ImageKind),
     /// The patched image was changed afterwards.
     #[error(
-        "{kind} was changed after it was patched: what can be restored is not the original (its SHA-256 differs)"
+        "{kind} was changed after it was patched, so that the original cannot be had from it (the SHA-256 differs): take the file that patch wrote, or the original"
     )]
     Undo {
         /// Which image.

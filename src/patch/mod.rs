@@ -32,7 +32,7 @@ pub use runtime::Runtimes;
 pub use undo::{ImageUndo, UndoRecord};
 
 use crate::bootfile::{RUNTIME, UNDO_FILE};
-use crate::image::{Image, Output, SectionName};
+use crate::image::{Image, ImageKind, Output, SectionName};
 use crate::ramdisk;
 
 /// The originals of a patched set, each None where that image was not changed.
@@ -55,6 +55,27 @@ pub fn unpatch<'a>(images: &[Image<'a>]) -> Result<Vec<Option<Output<'a>>>, Erro
     let restore =
         |image: &Image<'a>| record.image(image.kind()).map(|undo| undo.restore(image)).transpose();
     images.iter().map(restore).collect()
+}
+
+/// The first image of a patched set whose command line or ramdisk is not as the patch left it:
+/// undoing the patch would lose that change too.
+///
+/// # Errors
+/// As [`record_of`].
+pub fn changed_since(images: &[Image<'_>]) -> Result<Option<ImageKind>, Error> {
+    let Some(record) = record_of(images)? else { return Ok(None) };
+    let changed = |image: &&Image<'_>| {
+        let Some(undo) = record.image(image.kind()) else { return false };
+        let grown = undo.inserted(image).is_some_and(|(_, bytes)| {
+            // The segment and zeros: nothing else is ours.
+            ramdisk::find_ours(bytes).is_none_or(|ours| {
+                let around = bytes[..ours.start].iter().chain(&bytes[ours.end..]);
+                around.into_iter().any(|byte| *byte != 0)
+            })
+        });
+        grown || undo.cmdline_changed(image)
+    };
+    Ok(images.iter().find(changed).map(Image::kind))
 }
 
 /// Whether any image of the set is patched: carries an undo record or starts our runtime.

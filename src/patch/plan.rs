@@ -9,7 +9,7 @@ use super::runtime::Runtimes;
 use super::segment::{MODULE_DIR, Payload};
 use super::target::{self, Targets};
 use super::{Cmdline, Error, ImageUndo, UndoRecord, modules};
-use crate::bootfile::{BootFile, BootModule, DeviceSpec, RUNTIME};
+use crate::bootfile::{BootFile, BootModule, DISABLE_WORD, DeviceSpec, RUNTIME};
 use crate::compression::Format;
 use crate::image::{
     self, AvbFooter, Chunk, Edit, Header, Image, ImageKind, Output, Rebuilt, SectionName,
@@ -84,10 +84,12 @@ pub struct PlannedImage<'a> {
 /// [`Error`], each with what to do about it.
 pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>, Error> {
     let targets = target::choose(images)?;
+    refuse_words(&options.words)?;
     let modules = modules::read(&options.modules)?;
     let kernel = KernelFacts::gather(images, modules.clone());
     let mut draft = Draft { edits: Vec::new(), warnings: kernel.warnings() };
     let carrier = &images[targets.carrier];
+    draft.two_generic_ramdisks(images);
     let place = Place::find(carrier, &targets)?;
     kernel.require(place.point.format)?;
     refuse_legacy_sar(images)?;
@@ -118,7 +120,8 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
         let carries = change.index == targets.carrier;
         let inserted = carries.then_some((place.section, place.at as u64));
         let grown = if carries { segment_sections(vec![0]) } else { Ok(Vec::new()) };
-        Ok(ImageUndo::record(&images[change.index], &grown?, inserted))
+        let header = change.edit.as_ref().map(|edit| &edit.header);
+        Ok(ImageUndo::record(&images[change.index], header, &grown?, inserted))
     });
     let undo = UndoRecord::new(records.collect::<Result<_, Error>>()?);
     let order = modules::load_order(&modules, &kernel)?;
@@ -246,8 +249,10 @@ impl<'a> Place<'a> {
         chunks.retain(|chunk| !chunk.is_empty());
         let mut sections = vec![(section, chunks)];
         let table = carrier.header().and_then(Header::ramdisk_table);
-        if let (Some(index), Some((_, entry_size))) = (targets.fragment, table) {
-            let old = carrier.section(SectionName::VendorRamdiskTable).unwrap_or_default();
+        let old_table = carrier.section(SectionName::VendorRamdiskTable);
+        if let (Some(index), Some((_, entry_size)), Some(old)) =
+            (targets.fragment, table, old_table)
+        {
             let table = u32::try_from(fragment_size)
                 .ok()
                 .and_then(|size| resize_fragment(old, entry_size, index, size))
@@ -256,6 +261,24 @@ impl<'a> Place<'a> {
         }
         Ok(sections)
     }
+}
+
+/// Words that the patch sets itself, or that would turn it off.
+fn refuse_words(words: &[String]) -> Result<(), Error> {
+    for text in words {
+        let line = Cmdline::new(text.clone().into_bytes());
+        let reason = if line.value("rdinit").is_some() {
+            "the runtime is started by rdinit=, and the last one wins"
+        } else if line.value("vfio-pci.ids").is_some() {
+            "ids are given as --device"
+        } else if line.has_word(DISABLE_WORD) {
+            "it turns the patch off"
+        } else {
+            continue;
+        };
+        return Err(Error::Word { word: text.clone(), reason });
+    }
+    Ok(())
 }
 
 fn refuse_legacy_sar(images: &[Image<'_>]) -> Result<(), Error> {
@@ -395,6 +418,23 @@ impl Draft {
             format!("{name}, {old} bytes"),
             format!("the same and a {packed} segment of {size} bytes with /vfioboot/{{init,boot.toml,undo}}"),
         );
+    }
+
+    /// Which of two generic ramdisks is loaded is the bootloader's choice.
+    fn two_generic_ramdisks(&mut self, images: &[Image<'_>]) {
+        let has = |kind| {
+            let image = images.iter().find(|image| image.kind() == kind);
+            image.is_some_and(|image| image.section(SectionName::Ramdisk).is_some())
+        };
+        if has(ImageKind::Boot) && has(ImageKind::InitBoot) {
+            self.warnings.push(
+                "boot has a ramdisk as well as init_boot. Devices launched with Android 13 or later \
+                 load init_boot's, which is patched here; those with an android12 kernel load \
+                 boot's: for such a one patch boot.img (with vendor_boot.img) without init_boot.img, \
+                 or the device does not find /vfioboot/init and does not boot"
+                    .to_owned(),
+            );
+        }
     }
 
     /// The kernel cuts a longer line without a word.

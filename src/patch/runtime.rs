@@ -1,7 +1,7 @@
 //! The vfiorun executable that goes into the ramdisk.
 
-use goblin::elf::header::{EM_AARCH64, EM_X86_64};
-use goblin::elf::program_header::PT_INTERP;
+use goblin::elf::header::{EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC};
+use goblin::elf::program_header::{PT_INTERP, PT_LOAD};
 
 use super::Error;
 use super::kernel_facts::KernelFacts;
@@ -58,9 +58,16 @@ fn check(executable: &[u8], machine: Option<u16>, name: &str) -> Result<(), Erro
         let found = goblin::elf::header::machine_to_str(elf.header.e_machine);
         return Err(Error::Runtime(format!("is built for {found}, the kernel is {name}")));
     }
-    if elf.program_headers.iter().any(|header| header.p_type == PT_INTERP) {
+    let has = |kind| elf.program_headers.iter().any(|header| header.p_type == kind);
+    if has(PT_INTERP) {
         let message = "is dynamically linked: PID 1 needs a static executable";
         return Err(Error::Runtime(message.to_owned()));
+    }
+    // A shared library is ET_DYN too, but has no entry.
+    let program = matches!(elf.header.e_type, ET_EXEC | ET_DYN) && elf.entry != 0;
+    if !program || !has(PT_LOAD) {
+        let kind = goblin::elf::header::et_to_str(elf.header.e_type);
+        return Err(Error::Runtime(format!("is no program but an ELF file of type {kind}")));
     }
     Ok(())
 }

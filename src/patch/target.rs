@@ -76,6 +76,8 @@ pub fn last_rdinit(images: &[Image<'_>]) -> Option<(usize, String)> {
         let index = images.iter().position(|image| image.kind() == kind)?;
         let line = Cmdline::new(images[index].header()?.cmdline());
         let value = line.value("rdinit")?;
-        Some((index, String::from_utf8_lossy(value).into_owned()))
+        // PID 1 starts in /, so a relative path means the same.
+        let path = String::from_utf8_lossy(value).into_owned();
+        Some((index, if path.starts_with('/') { path } else { format!("/{path}") }))
     })
 }

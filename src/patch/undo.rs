@@ -35,6 +35,9 @@ pub struct ImageUndo {
     /// The original header; empty for a bare payload.
     #[serde(with = "hex::serde")]
     header: Vec<u8>,
+    /// The command line that the patch wrote; empty for a bare payload.
+    #[serde(with = "hex::serde")]
+    patched_cmdline: Vec<u8>,
     /// The section that grew and where in it the segment was put.
     inserted: Option<(SectionName, u64)>,
     /// Sections whose bytes were replaced: the vendor ramdisk table.
@@ -103,10 +106,11 @@ impl UndoRecord {
 }
 
 impl ImageUndo {
-    /// Record what replacing `sections` is about to take away from `image`. `inserted` names the
-    /// section that only grows, and where; its other bytes are not recorded.
+    /// Record what writing `header` and replacing `sections` is about to take away from `image`.
+    /// `inserted` names the section that only grows, and where; its other bytes are not recorded.
     pub fn record(
         image: &Image<'_>,
+        header: Option<&Header>,
         sections: &[(SectionName, Vec<Chunk<'_>>)],
         inserted: Option<(SectionName, u64)>,
     ) -> Self {
@@ -134,13 +138,14 @@ impl ImageUndo {
             let start = end_of_sections(header, &placed, image.bytes().len());
             for region in image.regions().iter().filter(|region| region.offset >= start) {
                 let bytes = image.region_bytes(region);
-                let zeros = bytes.iter().all(|byte| *byte == 0);
-                tail.push(match region.kind {
-                    RegionKind::Trailing => Tail::Trailing(region.size as u64),
-                    RegionKind::Vbmeta => Tail::Vbmeta,
-                    _ if zeros => Tail::Zeros(region.size as u64),
-                    _ => Tail::Literal(Bytes(bytes.to_vec())),
-                });
+                match region.kind {
+                    // Where the blob moves, what stands behind it does not stay.
+                    RegionKind::Trailing if !tail.contains(&Tail::Vbmeta) => {
+                        tail.push(Tail::Trailing(region.size as u64));
+                    }
+                    RegionKind::Vbmeta => tail.push(Tail::Vbmeta),
+                    _ => tail.extend(literal(bytes)),
+                }
             }
         }
         ImageUndo {
@@ -148,11 +153,34 @@ impl ImageUndo {
             size: image.bytes().len() as u64,
             sha256: Sha256::digest(image.bytes()).into(),
             header: image.header().map(Header::to_bytes).unwrap_or_default(),
+            patched_cmdline: header.map(Header::cmdline).unwrap_or_default(),
             inserted,
             replaced,
             displaced,
             tail,
         }
+    }
+
+    /// Whether `patched` has another command line than the patch gave it.
+    pub fn cmdline_changed(&self, patched: &Image<'_>) -> bool {
+        patched.header().is_some_and(|header| header.cmdline() != self.patched_cmdline)
+    }
+
+    /// The section that the patch made grow, and what stands in it now that the original had
+    /// not: the segment, its padding, and whatever was put there since.
+    pub fn inserted<'a>(&self, patched: &Image<'a>) -> Option<(SectionName, &'a [u8])> {
+        let (section, at) = self.inserted?;
+        let old_size = match patched.header() {
+            None => self.size,
+            Some(_) => {
+                let sizes = Header::parse(&self.header).ok()?.sections();
+                u64::from(sizes.iter().find(|field| field.section == section)?.size)
+            }
+        };
+        let now = patched.section(section)?;
+        let at = usize::try_from(at).ok()?;
+        let size = now.len().checked_sub(usize::try_from(old_size).ok()?)?;
+        Some((section, now.get(at..at.checked_add(size)?)?))
     }
 
     /// The original of `patched`, checked against the recorded SHA-256.
@@ -247,6 +275,20 @@ impl ImageUndo {
         output.push(Chunk::borrowed(now.get(at.checked_add(inserted)?..)?));
         Some(())
     }
+}
+
+/// These bytes, the zeros around them only counted.
+fn literal(bytes: &[u8]) -> impl Iterator<Item = Tail> {
+    let is_used = |byte: &u8| *byte != 0;
+    let start = bytes.iter().position(is_used).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(is_used).map_or(start, |last| last + 1);
+    let middle = &bytes[start..end];
+    let parts = [
+        (start > 0).then_some(Tail::Zeros(start as u64)),
+        (!middle.is_empty()).then(|| Tail::Literal(Bytes(middle.to_vec()))),
+        (end < bytes.len()).then_some(Tail::Zeros((bytes.len() - end) as u64)),
+    ];
+    parts.into_iter().flatten()
 }
 
 fn padding_of<'a>(bytes: &'a [u8], placed: &Placed) -> &'a [u8] {

@@ -169,7 +169,7 @@ fn skim(ramdisk: &[u8]) -> Result<Vec<Skimmed>, Error> {
         };
         let (length, end) = match format {
             None => (raw_length(rest, position)?, End::Exact),
-            Some(Format::Gzip) if !others_follow(rest) => (rest.len(), End::Assumed),
+            Some(Format::Gzip) if may_be_assumed(rest) => (rest.len(), End::Assumed),
             Some(format) => {
                 let length = stream_length(format, rest, limits.unpacked)
                     .map_err(|source| Error::Compressed { offset: position, source })?;
@@ -230,6 +230,26 @@ fn stream_length(format: Format, rest: &[u8], limit: u64) -> Result<usize, compr
             Ok(decoder.consumed())
         }
     }
+}
+
+/// Whether the gzip member that `rest` starts with may be taken to end where `rest` does: it is
+/// too large to unpack it only for that, and nothing speaks against it.
+fn may_be_assumed(rest: &[u8]) -> bool {
+    const CHEAP: usize = 4 << 20;
+    rest.len() > CHEAP && ends_like_gzip(rest) && !others_follow(rest)
+}
+
+/// Are the last bytes, but for zero padding, the length of an archive that a member of this size
+/// can unpack to? Archives have a multiple of 4 bytes, deflate packs 1032 to 1 at best.
+fn ends_like_gzip(rest: &[u8]) -> bool {
+    let zeros = rest.iter().rev().take_while(|byte| **byte == 0).count();
+    (0..=zeros.min(4)).any(|kept| {
+        let member = &rest[..rest.len() - zeros + kept];
+        let Some((_, isize)) = member.split_last_chunk::<4>() else { return false };
+        let unpacked = u64::from(u32::from_le_bytes(*isize));
+        let packed = member.len() as u64;
+        unpacked.is_multiple_of(4) && (packed / 2..packed * 1032).contains(&unpacked)
+    })
 }
 
 /// Does anything in the gzip member `rest` or behind it look like a segment in another format?

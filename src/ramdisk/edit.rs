@@ -1,7 +1,7 @@
 //! Add and remove entries; everything else stays byte for byte.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 
 use super::cpio::{CpioWriter, Entry, FileType, LinkKey, Reader};
@@ -216,7 +216,7 @@ impl Doomed {
 #[derive(Default)]
 struct Links {
     /// Path of a removed entry that has data; whether a name stays.
-    files: HashMap<LinkKey, (Option<Vec<u8>>, bool)>,
+    files: BTreeMap<LinkKey, (Option<Vec<u8>>, bool)>,
 }
 
 impl Links {

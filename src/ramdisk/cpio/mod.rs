@@ -183,7 +183,7 @@ impl Header {
 }
 
 /// Identifies a hard-linked file within one archive, as `find_link` in `init/initramfs.c` does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkKey {
     ino: u32,
     devmajor: u32,

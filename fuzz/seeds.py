@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Seeds for the fuzz targets, from the fixtures.
+
+    fuzz/seeds.py DIR
+"""
+
+import struct
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = Path(sys.argv[1])
+
+BOOT = """\
+version = 1
+init = "/init"
+deadline_ms = 5000
+devices = ["1b36:0010", "0000:00:02.0"]
+
+[[modules]]
+path = "/vfioboot/modules/vfio.ko"
+params = "a=1"
+"""
+MANIFEST = """\
+format = 1
+kind = "boot"
+compute_id = true
+
+[header]
+cmdline = "console=ttyAMA0"
+os_version = "12.0.0"
+
+[[region]]
+kind = "header"
+size = 1660
+file = "header.bin"
+
+[[region]]
+kind = "padding"
+size = 388
+"""
+UNDO = (
+    '{"format":1,"tool":"vfioboot 0.1.0","images":[{"kind":"boot","size":%d,"sha256":"%s",'
+    '"header":"%s","inserted":["ramdisk",%d],"replaced":[],"displaced":[[2048,"00ff"]],'
+    '"tail":[{"zeros":8},{"trailing":4},"vbmeta",{"literal":"00"}]}]}\n'
+)
+
+
+def put(target: str, name: str, data: bytes) -> None:
+    directory = OUT / target
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / name).write_bytes(data)
+
+
+def sections(image: bytes) -> tuple[bytes, bytes]:
+    """The kernel and the (vendor) ramdisk."""
+    if image.startswith(b"VNDRBOOT"):
+        page, = struct.unpack_from("<I", image, 12)
+        size, = struct.unpack_from("<I", image, 24)
+        start = -(-2128 // page) * page
+        return b"", image[start:start + size]
+    version, = struct.unpack_from("<I", image, 40)
+    if version >= 3:
+        page, (kernel, ramdisk) = 4096, struct.unpack_from("<II", image, 8)
+    else:
+        kernel, ramdisk, page = (struct.unpack_from("<I", image, at)[0] for at in (8, 16, 36))
+    start = -(-1660 // page) * page
+    behind = start + -(-kernel // page) * page
+    return image[start:start + kernel], image[behind:behind + ramdisk]
+
+
+def main() -> None:
+    for path in sorted((ROOT / "fixtures/images").glob("*.img")):
+        image = path.read_bytes()
+        put("image", path.stem, image)
+        kernel, ramdisk = sections(image)
+        if kernel:
+            put("kernel", path.stem, kernel)
+        if ramdisk:
+            put("ramdisk", path.stem, ramdisk)
+            put("image", f"{path.stem}.ramdisk", ramdisk)
+    image = (ROOT / "fixtures/images/boot-v2-raw.img").read_bytes()
+    ramdisk, = struct.unpack_from("<I", image, 16)
+    undo = UNDO % (len(image), "00" * 32, image[:1660].hex(), ramdisk)
+    put("undo", "record", undo.encode())
+    put("text", "boot.toml", BOOT.encode())
+    put("text", "image.toml", MANIFEST.encode())
+    put("text", "device", b"0000:00:02.0")
+    put("text", "line", b'console=ttyAMA0 a="x y" k=2 -- b')
+
+
+if __name__ == "__main__":
+    main()
