@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup try test lint unit e2e bench fuzz dist runtime lab clean prepare
+.PHONY: help setup try test lint unit e2e bench evidence fuzz dist runtime lab clean prepare
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ e2e: dist ## boot patched images on an emulated device; E2E='--only PATTERN' for
 
 bench: dist ## measure
 	@benches/run
+
+evidence: ## how well symbol tables tell a kernel's config: precision and recall over known kernels
+	@scripts/evidence.sh
 
 fuzz: ## throw damaged input at the parsers
 	@fuzz/run

@@ -118,6 +118,13 @@ pub struct CmdlineWord {
     pub counts: bool,
 }
 
+impl CmdlineWord {
+    /// Its origin, and whether the kernel ignores it: `CONFIG_CMDLINE, ignored`.
+    pub fn label(&self) -> String {
+        format!("{}{}", self.origin, if self.counts { "" } else { ", ignored" })
+    }
+}
+
 /// The kernel's command line as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EffectiveCmdline {
@@ -197,6 +204,27 @@ impl EffectiveCmdline {
         };
         values.dedup_by(|a, b| a.0 == b.0);
         if values.is_empty() { Setting::Absent } else { Setting::Values(values) }
+    }
+}
+
+impl fmt::Display for EffectiveCmdline {
+    /// In one line, the words behind their origin: `boot.img: quiet; CONFIG_CMDLINE, ignored: ro`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = None;
+        for word in &self.words {
+            let label = word.label();
+            if before.as_ref() != Some(&label) {
+                let between = if before.is_some() { "; " } else { "" };
+                write!(f, "{between}{label}:")?;
+                before = Some(label);
+            }
+            let quote = if word.word.contains(char::is_whitespace) { "\"" } else { "" };
+            write!(f, " {quote}{}{quote}", word.word)?;
+        }
+        match self.mode.explain() {
+            Some(explained) => write!(f, " ({explained})"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -127,6 +127,11 @@ impl Evidence {
         evidence
     }
 
+    /// What reports tell of it, without the symbols.
+    pub(super) fn outline(self) -> Self {
+        Evidence { signs: BTreeMap::new(), ..self }
+    }
+
     /// What is known about `symbol` (without `CONFIG_`).
     pub fn sign(&self, symbol: &str) -> Option<&Sign> {
         self.signs.get(symbol)

@@ -12,6 +12,9 @@ use crate::kernel::module::Module;
 /// A verdict with its reason.
 type Judged = (Verdict, String);
 
+/// What a reason says of a module that was seen, behind its name.
+pub(super) const MODULE_IS_THERE: &str = ".ko is there";
+
 /// Hold the facts against one rule.
 pub(super) fn judge(profile: &Profile, rule: &Rule, facts: &Facts) -> Finding {
     let config = match (&facts.config, &facts.evidence, &rule.condition) {
@@ -23,12 +26,19 @@ pub(super) fn judge(profile: &Profile, rule: &Rule, facts: &Facts) -> Finding {
         }
         (None, ..) => Provenance::NotKnown,
     };
+    let mut word = None;
     let (provenance, (verdict, reason)) = match applies(rule, facts) {
         Err(reason) => (config, (Verdict::NotApplicable, reason)),
         Ok(doubt) => {
             let (provenance, judged) = match &rule.condition {
-                Condition::Symbols(groups) => overruled(rule, facts)
-                    .unwrap_or_else(|| (config, symbols(profile, rule, groups, facts))),
+                Condition::Symbols(groups) => match overruled(rule, facts) {
+                    Some((origin, judged)) => {
+                        let from = facts.provenance(&origin);
+                        word = Some(origin);
+                        (from, judged)
+                    }
+                    None => (config, symbols(profile, rule, groups, facts)),
+                },
                 Condition::Parameter { name, reject } => parameter_rule(name, reject, facts),
             };
             // A rule that may not even apply can pass, but it cannot fail.
@@ -41,7 +51,7 @@ pub(super) fn judge(profile: &Profile, rule: &Rule, facts: &Facts) -> Finding {
             (provenance, judged)
         }
     };
-    Finding { rule: rule.clone(), verdict, reason, provenance }
+    Finding { rule: rule.clone(), verdict, reason, provenance, word }
 }
 
 /// Whether the rule is one for this kernel: Err with the reason when not, Ok with a doubt when
@@ -93,12 +103,16 @@ fn symbols(profile: &Profile, rule: &Rule, groups: &[Vec<String>], facts: &Facts
         .collect();
     let single = groups.len() == 1;
     let (verdict, reason) = combine(judged, &[Verdict::Pass, Verdict::Unknown, Verdict::Fail]);
+    let none = || {
+        let names: Vec<String> = groups.iter().map(|group| group.join(" with ")).collect();
+        format!("none of {} is set", names.join(", "))
+    };
+    let short = !single && !groups.iter().flatten().any(|name| is_module(name, facts));
     match verdict {
-        Verdict::Fail if rule.vendor_module && facts.is_gki() => vendor_module(rule, reason, facts),
-        Verdict::Fail if !single && !groups.iter().flatten().any(|name| is_module(name, facts)) => {
-            let names: Vec<String> = groups.iter().map(|group| group.join(" with ")).collect();
-            (Verdict::Fail, format!("none of {} is set", names.join(", ")))
+        Verdict::Fail if rule.vendor_module && facts.is_gki() => {
+            vendor_module(rule, if short { none() } else { reason }, facts)
         }
+        Verdict::Fail if short => (Verdict::Fail, none()),
         _ => (verdict, reason),
     }
 }
@@ -239,8 +253,8 @@ fn module(profile: &Profile, symbol: &str, value: &str, facts: &Facts) -> Judged
 /// The module in words.
 fn there(module: &Module) -> String {
     match module.file.as_str() {
-        "" => format!("{}.ko is there", module.name),
-        file => format!("{}.ko is there ({file})", module.name),
+        "" => format!("{}{MODULE_IS_THERE}", module.name),
+        file => format!("{}{MODULE_IS_THERE} ({file})", module.name),
     }
 }
 
@@ -307,7 +321,7 @@ fn assign(name: &str, value: &str) -> String {
 }
 
 /// What the command line does to a rule about symbols: words that break it, or satisfy it.
-fn overruled(rule: &Rule, facts: &Facts) -> Option<(Provenance, Judged)> {
+fn overruled(rule: &Rule, facts: &Facts) -> Option<(Origin, Judged)> {
     let line = EffectiveCmdline::new(facts)?;
     let lists = [(&rule.broken_by, Verdict::Fail), (&rule.satisfied_by, Verdict::Pass)];
     for (words, verdict) in lists {
@@ -317,13 +331,12 @@ fn overruled(rule: &Rule, facts: &Facts) -> Option<(Provenance, Judged)> {
             let Some((value, origin)) = values.iter().find(|(value, _)| value == wanted) else {
                 continue;
             };
-            let from = facts.provenance(origin);
             let text = assign(name, value);
             if values.len() > 1 {
                 let reason = format!("whether {text} (from {origin}) comes last is not known");
-                return Some((from, (Verdict::Unknown, reason)));
+                return Some((origin.clone(), (Verdict::Unknown, reason)));
             }
-            return Some((from, (verdict, format!("{text}, from {origin}"))));
+            return Some((origin.clone(), (verdict, format!("{text}, from {origin}"))));
         }
     }
     None

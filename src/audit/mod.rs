@@ -4,11 +4,15 @@
 //! pass, fail, unknown or not applicable, and says where its evidence comes from. Nothing here
 //! reads files: the caller gathers [`Facts`] from wherever it has them.
 
+pub mod baseline;
 mod cmdline;
 pub mod evidence;
+pub mod fragment;
 mod judge;
 pub mod modules;
 mod profile;
+pub mod render;
+pub mod run;
 mod words;
 
 use crate::kernel::config::{KernelConfig, KernelVersion, Value};
@@ -202,6 +206,15 @@ impl Facts {
         self.config = Some((config, provenance));
     }
 
+    /// What reports tell of them: where config and evidence come from, without their symbols and
+    /// without the modules. It takes little memory, however many kernels there are.
+    #[must_use]
+    pub fn outline(self) -> Facts {
+        let config = self.config.map(|(_, provenance)| (KernelConfig::default(), provenance));
+        let evidence = self.evidence.map(Evidence::outline);
+        Facts { config, evidence, modules: None, ..self }
+    }
+
     /// The version, by the release.
     pub fn version(&self) -> Option<KernelVersion> {
         KernelVersion::parse(self.release.as_deref()?)
@@ -253,6 +266,15 @@ pub struct Finding {
     pub reason: String,
     /// Where the evidence comes from.
     pub provenance: Provenance,
+    /// Where the word of the command line stands that decided it, whatever the config says.
+    pub word: Option<Origin>,
+}
+
+impl Finding {
+    /// A module decided it; the reason names its file.
+    pub fn by_module(&self) -> bool {
+        self.reason.contains(judge::MODULE_IS_THERE)
+    }
 }
 
 /// What an audit gives.

@@ -9,6 +9,7 @@ use crate::kernel::Arch;
 use crate::kernel::config::KernelVersion;
 use crate::kernel::module::normalise;
 
+use super::fragment::KconfigLine;
 use super::words::Word;
 use super::{Built, EffectiveCmdline, Facts, Level, Setting};
 
@@ -67,6 +68,8 @@ pub struct Rule {
     pub satisfied_by: Vec<String>,
     /// Words that break it, whatever the symbols are.
     pub broken_by: Vec<String>,
+    /// The settings that make it pass, visible symbols only; empty: its own symbols.
+    pub set: Vec<KconfigLine>,
     /// Why it matters.
     pub why: String,
     /// What failing means to the user.
@@ -335,6 +338,8 @@ struct RawRule {
     satisfied_by: Vec<String>,
     #[serde(default)]
     broken_by: Vec<String>,
+    #[serde(default)]
+    set: Vec<String>,
     why: String,
     effect: String,
     fix: String,
@@ -368,6 +373,7 @@ struct RawOverride {
     level: Option<Level>,
     title: Option<String>,
     accept: Option<Vec<String>>,
+    set: Option<Vec<String>>,
     why: Option<String>,
     effect: Option<String>,
     fix: Option<String>,
@@ -395,6 +401,12 @@ impl RawOverride {
         }
         if let Some(accept) = self.accept {
             rule.accept = accept;
+            // What was to be set for other values.
+            rule.set.clear();
+        }
+        if let Some(set) = self.set {
+            rule.set =
+                settings(&set).map_err(|message| format!("override of {}: {message}", self.id))?;
         }
         Ok(())
     }
@@ -521,6 +533,7 @@ impl RawRule {
             },
         };
         Ok(Rule {
+            set: settings(&self.set).map_err(fail)?,
             since: version(self.since)?,
             until: version(self.until)?,
             arch: arches(&self.arch).map_err(fail)?,
@@ -564,6 +577,10 @@ fn arches(names: &[String]) -> Result<Vec<Arch>, String> {
     names.iter().map(arch).collect()
 }
 
+fn settings(lines: &[String]) -> Result<Vec<KconfigLine>, String> {
+    lines.iter().map(|line| line.parse()).collect()
+}
+
 fn conditions(texts: &[String]) -> Result<Vec<When>, String> {
     let condition = |text: &String| {
         When::parse(text).ok_or_else(|| format!("\"{text}\" is no condition like ARM_SMMU=y"))
@@ -571,7 +588,7 @@ fn conditions(texts: &[String]) -> Result<Vec<When>, String> {
     texts.iter().map(condition).collect()
 }
 
-fn is_symbol(text: &str) -> bool {
+pub(super) fn is_symbol(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with("CONFIG_")
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

@@ -1,18 +1,23 @@
 //! `vfioboot check`.
 
-mod cmdline;
 mod gather;
-mod json;
 mod text;
+mod workers;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
+use vfioboot::audit::baseline::Baseline;
 use vfioboot::audit::modules::Gathered;
+use vfioboot::audit::render::{self, Kind};
+use vfioboot::audit::run::{self, Audited, Run};
 use vfioboot::audit::{
-    CmdlinePart, Evidence, Facts, Origin, Outcome, Profile, Provenance, Report, Verdict, evaluate,
+    CmdlinePart, Evidence, Facts, Level, Origin, Outcome, Profile, Provenance, Verdict, evaluate,
+    fragment,
 };
 use vfioboot::compression::{Decoder, Format as Compression};
 use vfioboot::kernel::KernelConfig;
@@ -50,30 +55,83 @@ pub struct Args {
     /// Write the report to this file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write another report of the same run: `--report sarif=check.sarif`
+    #[arg(long = "report", value_name = "FORMAT=FILE", value_parser = parse_report)]
+    reports: Vec<(Format, PathBuf)>,
+    /// Write the Kconfig fragment that makes failing rules pass
+    #[arg(long, value_name = "FILE")]
+    fragment: Option<PathBuf>,
+    /// Down to which level rules decide the exit status
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = FailOn::Required)]
+    fail_on: FailOn,
+    /// Fail only on what is not in this file
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Write what fails or is unknown now to this file, for --baseline
+    #[arg(long, value_name = "FILE")]
+    write_baseline: Option<PathBuf>,
+    /// How many inputs to check at once; by default one for each processor
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     /// For people
     Text,
-    /// For programs; described in the README
+    /// For programs: one document, with a schema
     Json,
+    /// For programs: one line an input
+    Jsonl,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// JUnit XML
+    Junit,
+    /// Annotations in GitHub Actions
+    Github,
+    /// For a comment on a pull request
+    Markdown,
+    /// A page to look at
+    Html,
 }
 
-/// One input and what became of it.
-struct Checked {
-    name: String,
-    result: anyhow::Result<Audited>,
+impl Format {
+    /// The library's report; None for text.
+    fn kind(self) -> Option<Kind> {
+        Some(match self {
+            Format::Text => return None,
+            Format::Json => Kind::Json,
+            Format::Jsonl => Kind::Jsonl,
+            Format::Sarif => Kind::Sarif,
+            Format::Junit => Kind::Junit,
+            Format::Github => Kind::Github,
+            Format::Markdown => Kind::Markdown,
+            Format::Html => Kind::Html,
+        })
+    }
 }
 
-/// An input that could be read.
-struct Audited {
-    /// What it is: `gzip → arm64 Image`, `config file`.
-    what: String,
-    facts: Facts,
-    report: Report,
-    /// What is odd about the input itself.
-    problems: Vec<String>,
+fn parse_report(text: &str) -> Result<(Format, PathBuf), String> {
+    let (format, file) = text.split_once('=').ok_or("expected FORMAT=FILE")?;
+    let format = <Format as clap::ValueEnum>::from_str(format, false)?;
+    Ok((format, file.into()))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum FailOn {
+    /// Required and forbidden
+    Required,
+    /// Recommended too
+    Recommended,
+}
+
+impl FailOn {
+    fn level(self) -> Level {
+        match self {
+            FailOn::Required => Level::Required,
+            FailOn::Recommended => Level::Recommended,
+        }
+    }
 }
 
 /// What the options say about all inputs.
@@ -90,58 +148,119 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => None,
         Some(path) => Some(open_config(path)?),
     };
-    if let Some(target) = &args.output {
-        let others = [args.config.as_deref(), Some(Path::new(&args.profile))];
-        let inputs = args.inputs.iter().map(PathBuf::as_path);
-        output::refuse_inputs(target, inputs.chain(others.into_iter().flatten()))?;
-    }
+    let baseline = match &args.baseline {
+        None => None,
+        Some(path) => Some(open_baseline(path)?),
+    };
+    refuse_inputs(args)?;
     let given = Given {
         profile: &profile,
         config,
         cmdline: args.cmdline.as_deref(),
         modules: gather::modules(&args.modules)?,
     };
-    let checked: Vec<Checked> = gather::sets(&args.inputs)
-        .iter()
-        .map(|set| Checked { name: set.main.display().to_string(), result: check(set, &given) })
-        .collect();
+    let fail_on = args.fail_on.level();
+    let sets = gather::sets(&args.inputs, args.jobs);
+    let inputs = workers::map(&sets, args.jobs, |set| run::Input {
+        name: set.main.display().to_string(),
+        key: key(&set.main),
+        result: check(set, &given)
+            .map(|audited| Audited { fail_on, ..audited })
+            .map_err(|error| format!("{error:#}")),
+    });
+    let (name, title) = (profile.name.clone(), profile.title.clone());
+    let mut run = Run { profile: name, title, fail_on, inputs };
+    if let Some(baseline) = &baseline {
+        baseline.apply(&mut run);
+    }
 
-    let report = match args.format {
-        Format::Text => text::render(&checked, args.output.is_some()),
-        Format::Json => json::render(&profile, &checked)?,
+    let whole = |format: Format, with_errors| match format.kind() {
+        Some(kind) => render::render(kind, &run),
+        None => text::render(&run, with_errors),
     };
+    for (format, path) in &args.reports {
+        write(path, &whole(*format, true))?;
+    }
+    if let Some(path) = &args.fragment {
+        write(path, &fragment::render(&run))?;
+    }
+    if let Some(path) = &args.write_baseline {
+        write(path, &Baseline::of(&run).render())?;
+    }
     match &args.output {
-        Some(path) => {
-            let plain = anstream::adapter::strip_str(&report).to_string();
-            output::write_file(path, |file| file.write_all(plain.as_bytes()))?;
-        }
+        Some(path) => write(path, &whole(args.format, true))?,
         None => {
-            let mut stdout = anstream::stdout().lock();
-            stdout.write_all(report.as_bytes())?;
-            stdout.flush()?;
+            let report = whole(args.format, false);
+            // Only text has colours to drop; a report for programs is what it is.
+            if args.format == Format::Text {
+                let mut stdout = anstream::stdout().lock();
+                stdout.write_all(report.as_bytes())?;
+                stdout.flush()?;
+            } else {
+                output::to_stdout(report.as_bytes())?;
+            }
         }
     }
-    for input in &checked {
+    for input in &run.inputs {
         if let Err(error) = &input.result {
-            anstream::eprintln!("vfioboot: {}: {error:#}", input.name);
+            anstream::eprintln!("vfioboot: {}: {error}", text::plain(&input.name));
         }
     }
-    Ok(exit_status(&checked))
+    if let Some(baseline) = &baseline {
+        for entry in baseline.obsolete(&run) {
+            let (rule, input) = (text::plain(&entry.rule), text::plain(&entry.input));
+            anstream::eprintln!("vfioboot: the baseline no longer needs {rule} of {input}");
+        }
+    }
+    Ok(exit_status(&run))
 }
 
-fn exit_status(checked: &[Checked]) -> ExitCode {
-    let has = |outcome| {
-        checked.iter().flat_map(|input| &input.result).any(|a| a.report.verdict == outcome)
-    };
-    ExitCode::from(if checked.iter().any(|input| input.result.is_err()) {
-        EXIT_FAILURE
-    } else if has(Outcome::Fail) {
-        1
-    } else if has(Outcome::Inconclusive) {
-        3
-    } else {
-        0
+/// No output may be a file that is read.
+fn refuse_inputs(args: &Args) -> anyhow::Result<()> {
+    let others = [args.config.as_deref(), Some(Path::new(&args.profile)), args.baseline.as_deref()];
+    let inputs = args.inputs.iter().chain(&args.modules).map(PathBuf::as_path);
+    let read: Vec<&Path> = inputs.chain(others.into_iter().flatten()).collect();
+    let reports = args.reports.iter().map(|(_, path)| path);
+    for target in reports.chain(&args.output).chain(&args.fragment).chain(&args.write_baseline) {
+        // A baseline may be brought up to date in place.
+        let update = Some(target) == args.write_baseline.as_ref()
+            && args.baseline.as_ref() == args.write_baseline.as_ref();
+        if !update {
+            output::refuse_inputs(target, read.iter().copied())?;
+        }
+    }
+    Ok(())
+}
+
+/// Without escape sequences: it goes to a file.
+fn write(path: &Path, report: &str) -> anyhow::Result<()> {
+    let plain = anstream::adapter::strip_str(report).to_string();
+    output::write_file(path, |file| file.write_all(plain.as_bytes()))
+}
+
+/// The path as it is named from the working directory, with no `./` in front.
+fn key(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
+    let path: PathBuf =
+        path.components().filter(|part| *part != std::path::Component::CurDir).collect();
+    path.display().to_string()
+}
+
+fn exit_status(run: &Run) -> ExitCode {
+    if run.has_errors() {
+        return ExitCode::from(EXIT_FAILURE);
+    }
+    ExitCode::from(match run.outcome() {
+        Some(Outcome::Fail) => 1,
+        Some(Outcome::Inconclusive) => 3,
+        Some(Outcome::Pass) | None => 0,
     })
+}
+
+fn open_baseline(path: &Path) -> anyhow::Result<Baseline> {
+    let input = Input::open(path)?;
+    Baseline::parse(&input).with_context(|| input.name())
 }
 
 fn open_profile(name: &str) -> anyhow::Result<Profile> {
@@ -202,7 +321,10 @@ fn check(set: &Set, given: &Given) -> anyhow::Result<Audited> {
         gather::add_from_images(&mut facts, &mut problems, images)?;
         report = evaluate(given.profile, &facts);
     }
-    Ok(Audited { what, facts, report, problems })
+    // Of a packed config or an embedded one there are no lines to show.
+    let lines = if is_config(&input) { run::lines(&report, &input) } else { BTreeMap::new() };
+    let (facts, known) = (facts.outline(), BTreeSet::new());
+    Ok(Audited { what, facts, report, problems, fail_on: Level::Required, known, lines })
 }
 
 /// What a kernel tells about itself, its problems beside it.

@@ -29,9 +29,11 @@ const MAX_NAME: usize = 1024;
 const MAX_WORK: usize = 64 << 20;
 /// Digit strings that are tried as tokens.
 const MAX_CANDIDATES: usize = 256;
+/// Token tables that agree with their index and are tried; a kernel has one.
+const MAX_TABLES: usize = 4;
 /// The most bytes of names that are kept.
 const MAX_TEXT: usize = 256 << 20;
-/// A token: its first characters.
+/// The tokens of the digits, as they stand in the table.
 const DIGITS: &[u8] = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0";
 /// The biggest gap that alignment makes, in bytes.
 const MAX_GAP: usize = 256;
@@ -59,6 +61,7 @@ impl Kallsyms {
         memchr::memmem::find_iter(kernel, DIGITS)
             .take(MAX_CANDIDATES)
             .filter_map(|digits| Tokens::around(kernel, digits))
+            .take(MAX_TABLES)
             .find_map(|tokens| names_before(kernel, &tokens, &mut work))
     }
 

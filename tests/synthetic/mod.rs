@@ -203,3 +203,83 @@ pub fn real(name: &str) -> Option<PathBuf> {
     }
     Some(path)
 }
+
+/// How `scripts/kallsyms.c` laid its tables out.
+#[derive(Clone, Copy)]
+pub struct Layout {
+    /// Alignment of each part, in bytes.
+    pub align: usize,
+    /// Of the count and the markers, in bytes.
+    pub word: usize,
+    /// Names longer than 127 tokens take a second length byte.
+    pub long: bool,
+    /// `kallsyms_seqs_of_names` stands before the tokens.
+    pub seqs: bool,
+    /// Addresses stand in front.
+    pub addresses_first: bool,
+}
+
+/// Those from 4.9 to 6.12.
+pub const LAYOUTS: [Layout; 5] = [
+    // 4.9 on arm64, 4.20, 6.1, 6.2, 6.4.
+    Layout { align: 256, word: 8, long: false, seqs: false, addresses_first: true },
+    Layout { align: 8, word: 4, long: false, seqs: false, addresses_first: true },
+    Layout { align: 8, word: 4, long: true, seqs: false, addresses_first: true },
+    Layout { align: 8, word: 4, long: true, seqs: true, addresses_first: true },
+    Layout { align: 8, word: 4, long: true, seqs: false, addresses_first: false },
+];
+
+/// Noise with a symbol table in this layout in it; each name begins with its type.
+pub fn symbol_table(layout: Layout, names: &[String]) -> Vec<u8> {
+    // Characters stand for themselves, `_` and `function` for what saves bytes.
+    let token = |code: usize| match code {
+        1 => "function".to_owned(),
+        2 => "some_".to_owned(),
+        33..=126 => char::from(code as u8).to_string(),
+        _ => String::new(),
+    };
+    let mut image = noise(10_000, 3);
+    let align = |image: &mut Vec<u8>| image.resize(image.len().next_multiple_of(layout.align), 0);
+    align(&mut image);
+    if layout.addresses_first {
+        (0..names.len() as u32).for_each(|i| image.extend_from_slice(&(i * 64).to_le_bytes()));
+        align(&mut image);
+        image.extend_from_slice(&0xffff_ffc0_0800_0000_u64.to_le_bytes());
+        align(&mut image);
+    }
+    image.extend_from_slice(&(names.len() as u64).to_le_bytes()[..layout.word]);
+    align(&mut image);
+    let start = image.len();
+    let mut markers = Vec::new();
+    for (i, name) in names.iter().enumerate() {
+        if i % 256 == 0 {
+            markers.push(image.len() - start);
+        }
+        let text = name.replace("function", "\x01").replace("some_", "\x02");
+        match text.len() {
+            short @ ..128 => image.push(short as u8),
+            long => image.extend([long as u8 & 0x7f | 0x80, (long >> 7) as u8]),
+        }
+        image.extend_from_slice(text.as_bytes());
+    }
+    align(&mut image);
+    for marker in markers {
+        image.extend_from_slice(&(marker as u64).to_le_bytes()[..layout.word]);
+    }
+    align(&mut image);
+    if layout.seqs {
+        (0..names.len()).for_each(|_| image.extend_from_slice(&[1, 2, 3]));
+        align(&mut image);
+    }
+    let mut index = Vec::new();
+    let tokens = image.len();
+    for code in 0..256 {
+        index.extend_from_slice(&((image.len() - tokens) as u16).to_le_bytes());
+        image.extend_from_slice(token(code).as_bytes());
+        image.push(0);
+    }
+    align(&mut image);
+    image.extend_from_slice(&index);
+    image.extend_from_slice(&noise(5000, 4));
+    image
+}

@@ -1,6 +1,7 @@
 //! What belongs together among the inputs, and the modules beside them.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -8,6 +9,7 @@ use vfioboot::audit::modules::{Gathered, gather, is_module_name};
 use vfioboot::audit::{CmdlinePart, Facts, Origin};
 use vfioboot::image::{Image, ImageKind, SectionName};
 
+use super::workers;
 use crate::cli::input::Input;
 
 /// Directories inside one another that are walked.
@@ -24,12 +26,13 @@ pub struct Set {
 /// Put the inputs together: an image without a kernel belongs to the last one with a kernel
 /// before it, or, when none stands before, to the first one behind. Where there is none at all
 /// it stands alone, and checking it says what is wrong.
-pub fn sets(inputs: &[PathBuf]) -> Vec<Set> {
+pub fn sets(inputs: &[PathBuf], jobs: Option<NonZeroUsize>) -> Vec<Set> {
     let mut sets: Vec<Set> = Vec::new();
     let mut early = Vec::new();
     let mut owner = None;
-    for path in inputs {
-        match role(path) {
+    let roles = workers::map(inputs, jobs, |path| role(path));
+    for (path, role) in inputs.iter().zip(roles) {
+        match role {
             Role::Beside => match owner.map(|owner: usize| &mut sets[owner]) {
                 Some(set) => set.beside.push(path.clone()),
                 None => early.push(path.clone()),

@@ -2,25 +2,26 @@
 
 use std::fmt::Write;
 
-use vfioboot::audit::{Facts, Finding, Outcome, Provenance, Report, Verdict};
+use vfioboot::audit::run::{Audited, Run};
+use vfioboot::audit::{Finding, Outcome, Provenance, Verdict};
 
-use super::{Audited, Checked};
 use crate::cli::config::HOW_TO_GET_A_CONFIG;
 use crate::cli::style::{BAD, DIM, GOOD, HEAD, NOTE};
 
 /// All inputs, with escape sequences for colour. Those that could not be read are told on
 /// standard error, and here `with_errors`.
-pub fn render(checked: &[Checked], with_errors: bool) -> String {
+pub fn render(run: &Run, with_errors: bool) -> String {
     let mut out = String::new();
-    for input in checked {
+    for input in &run.inputs {
+        let name = plain(&input.name);
         if !out.is_empty() {
             out.push('\n');
         }
         // Writing to a String does not fail.
         let _ = match &input.result {
-            Ok(audited) => one(&mut out, &input.name, audited),
+            Ok(audited) => one(&mut out, &name, audited),
             Err(error) if with_errors => {
-                writeln!(out, "{HEAD}{}{HEAD:#}: {BAD}not checked{BAD:#}: {error:#}", input.name)
+                writeln!(out, "{HEAD}{name}{HEAD:#}: {BAD}not checked{BAD:#}: {}", plain(error))
             }
             Err(_) => Ok(()),
         };
@@ -28,39 +29,52 @@ pub fn render(checked: &[Checked], with_errors: bool) -> String {
     out
 }
 
-fn one(out: &mut String, name: &str, audited: &Audited) -> std::fmt::Result {
-    let (facts, report) = (&audited.facts, &audited.report);
-    writeln!(out, "{HEAD}{name}{HEAD:#}: {}", audited.what)?;
-    writeln!(out, "  kernel: {}", kernel(facts))?;
-    match &facts.config {
-        Some((_, provenance)) => writeln!(out, "  config: {provenance}")?,
-        None => writeln!(out, "  config: none embedded, none given")?,
-    }
-    if let (None, Some(evidence)) = (&facts.config, &facts.evidence) {
-        let count = evidence.count;
-        writeln!(out, "  evidence instead: {count} names in the kernel's own symbol table")?;
-    }
+/// Foreign text without control characters: a name must not end a line or talk to the terminal.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
 
-    let failed: Vec<&Finding> = report.with(Verdict::Fail).collect();
+fn one(out: &mut String, name: &str, audited: &Audited) -> std::fmt::Result {
+    let report = &audited.report;
+    writeln!(out, "{HEAD}{name}{HEAD:#}: {}", plain(&audited.what))?;
+    writeln!(out, "  kernel: {}", plain(&audited.kernel()))?;
+    writeln!(out, "  config: {}", plain(&audited.config()))?;
+
+    let failed = audited.with(Verdict::Fail);
+    let (known, failed): (Vec<&Finding>, Vec<&Finding>) =
+        failed.into_iter().partition(|finding| audited.is_known(finding));
     let (serious, lesser): (Vec<&Finding>, Vec<&Finding>) =
-        failed.into_iter().partition(|finding| finding.rule.level.decides());
+        failed.into_iter().partition(|finding| audited.decides(finding));
     if !serious.is_empty() {
         writeln!(out, "\n{BAD}FAILS{BAD:#}")?;
         findings(out, &serious)?;
     }
-    unknown(out, facts, report)?;
+    unknown(out, audited)?;
     if !lesser.is_empty() {
         writeln!(out, "\n{NOTE}COULD BE BETTER{NOTE:#}")?;
         findings(out, &lesser)?;
     }
-    let notes: Vec<&String> = audited.problems.iter().chain(&report.notes).collect();
+    let by_module = audited.with(Verdict::Pass);
+    let by_module: Vec<&Finding> = by_module.into_iter().filter(|own| own.by_module()).collect();
+    if !by_module.is_empty() {
+        writeln!(out, "\n{GOOD}SATISFIED BY MODULES{GOOD:#}")?;
+        for finding in by_module {
+            let (id, title) = (&finding.rule.id, &finding.rule.title);
+            writeln!(out, "  {HEAD}{id}{HEAD:#} {title}: {}", plain(&finding.reason))?;
+        }
+    }
+    if !known.is_empty() {
+        writeln!(out, "\n{NOTE}KNOWN FROM THE BASELINE{NOTE:#}")?;
+        findings(out, &known)?;
+    }
+    let notes: Vec<&str> = audited.notes().collect();
     if !notes.is_empty() {
         writeln!(out, "\n{HEAD}NOTES{HEAD:#}")?;
         for note in notes {
-            writeln!(out, "  {note}")?;
+            writeln!(out, "  {}", plain(note))?;
         }
     }
-    super::cmdline::text(out, report.cmdline.as_ref())?;
+    cmdline(out, audited)?;
     if !report.words.is_empty() {
         writeln!(out, "\n{HEAD}FOR THE COMMAND LINE{HEAD:#}")?;
         for word in &report.words {
@@ -68,41 +82,51 @@ fn one(out: &mut String, name: &str, audited: &Audited) -> std::fmt::Result {
             writeln!(out, "      {}", word.why)?;
         }
     }
-    verdict(out, name, report)
-}
-
-fn kernel(facts: &Facts) -> String {
-    let release = match &facts.release {
-        Some(release) => format!("Linux {release}"),
-        None => "version not known".to_owned(),
-    };
-    match facts.arch {
-        Some(arch) => format!("{release}, {arch}"),
-        None => format!("{release}, architecture not known"),
-    }
+    verdict(out, name, audited)
 }
 
 fn findings(out: &mut String, findings: &[&Finding]) -> std::fmt::Result {
     for finding in findings {
         let rule = &finding.rule;
         let (id, title, level) = (&rule.id, &rule.title, rule.level.name());
-        writeln!(out, "  {HEAD}{id}{HEAD:#} {title} ({level}): {}", finding.reason)?;
-        if finding.provenance == Provenance::Cmdline {
-            writeln!(out, "      {DIM}by the {}{DIM:#}", finding.provenance)?;
-        }
+        writeln!(out, "  {HEAD}{id}{HEAD:#} {title} ({level}): {}", plain(&finding.reason))?;
+        evidence(out, finding)?;
         writeln!(out, "      {}", rule.effect)?;
         writeln!(out, "      {GOOD}Fix:{GOOD:#} {}", rule.fix)?;
     }
     Ok(())
 }
 
-fn unknown(out: &mut String, facts: &Facts, report: &Report) -> std::fmt::Result {
-    let unknown: Vec<&Finding> = report.with(Verdict::Unknown).collect();
+/// Evidence that is not the config, which stands at the top.
+fn evidence(out: &mut String, finding: &Finding) -> std::fmt::Result {
+    let text = match &finding.provenance {
+        Provenance::Cmdline => format!("by the {}", finding.provenance),
+        Provenance::Kallsyms { .. } => format!("by {}", finding.provenance),
+        _ => return Ok(()),
+    };
+    writeln!(out, "      {DIM}{}{DIM:#}", plain(&text))
+}
+
+/// Every word with its origin.
+fn cmdline(out: &mut String, audited: &Audited) -> std::fmt::Result {
+    let Some(line) = audited.cmdline() else { return Ok(()) };
+    writeln!(out, "\n{HEAD}THE COMMAND LINE{HEAD:#}")?;
+    for word in &line.words {
+        writeln!(out, "  {}  {DIM}{}{DIM:#}", plain(&word.word), plain(&word.label()))?;
+    }
+    match line.mode.explain() {
+        Some(explained) => writeln!(out, "      {explained}"),
+        None => Ok(()),
+    }
+}
+
+fn unknown(out: &mut String, audited: &Audited) -> std::fmt::Result {
+    let unknown = audited.with(Verdict::Unknown);
     if unknown.is_empty() {
         return Ok(());
     }
     writeln!(out, "\n{NOTE}UNKNOWN{NOTE:#}")?;
-    if facts.config.is_none() && facts.evidence.is_none() {
+    if audited.facts.config.is_none() && audited.facts.evidence.is_none() {
         // The same reason for each.
         writeln!(out, "  {} rules: there is no config to look at", unknown.len())?;
         return writeln!(out, "      {GOOD}Fix:{GOOD:#} {HOW_TO_GET_A_CONFIG}.");
@@ -110,29 +134,23 @@ fn unknown(out: &mut String, facts: &Facts, report: &Report) -> std::fmt::Result
     for finding in unknown {
         let rule = &finding.rule;
         let (id, title, level) = (&rule.id, &rule.title, rule.level.name());
-        writeln!(out, "  {HEAD}{id}{HEAD:#} {title} ({level}): {}", finding.reason)?;
-        if rule.level.decides() {
+        writeln!(out, "  {HEAD}{id}{HEAD:#} {title} ({level}): {}", plain(&finding.reason))?;
+        evidence(out, finding)?;
+        if audited.decides(finding) {
             writeln!(out, "      {GOOD}To be sure:{GOOD:#} {}", rule.fix)?;
         }
     }
     Ok(())
 }
 
-fn verdict(out: &mut String, name: &str, report: &Report) -> std::fmt::Result {
-    let count = |verdict, deciding: bool| {
-        let counted = report.with(verdict);
-        counted.filter(|finding| finding.rule.level.decides() || !deciding).count()
+fn verdict(out: &mut String, name: &str, audited: &Audited) -> std::fmt::Result {
+    let style = match audited.outcome() {
+        Outcome::Pass => GOOD,
+        Outcome::Fail => BAD,
+        Outcome::Inconclusive => NOTE,
     };
-    let failed = count(Verdict::Fail, true);
-    let unknown = count(Verdict::Unknown, true);
-    let (style, words) = match report.verdict {
-        Outcome::Pass => (GOOD, "PASS: this kernel can pass PCI devices through".to_owned()),
-        Outcome::Fail => (BAD, format!("FAIL: {failed} required rule(s) fail, {unknown} unknown")),
-        Outcome::Inconclusive => {
-            (NOTE, format!("INCONCLUSIVE: no required rule fails, {unknown} unknown"))
-        }
-    };
-    let passed = count(Verdict::Pass, false);
-    let others = count(Verdict::NotApplicable, false);
-    writeln!(out, "\n{name}: {style}{words}{style:#} ({passed} passed, {others} do not apply)")
+    let tally = audited.tally();
+    let (passed, others) = (tally.passed, tally.not_applicable);
+    let line = audited.verdict_line();
+    writeln!(out, "\n{name}: {style}{line}{style:#} ({passed} passed, {others} do not apply)")
 }

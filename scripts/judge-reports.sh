@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# judge-reports.sh [VFIOBOOT]: the reports of `check` against the schemas that others wrote: SARIF's
+# (it comes with the crate serde-sarif), the JUnit XSD of Jenkins (it comes with pytest's source), and
+# our own JSON schema by an independent validator. Without a network it says so and judges nothing.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname "$0")/common.sh"
+
+vfioboot=$(realpath "${1:-$ROOT/dist/vfioboot}")
+[ -x "$vfioboot" ] || die "no $vfioboot: make dist builds it, or name another"
+final=$CACHE/report-judges/1
+lock report-judges
+scratch report-judges
+if [ ! -d "$final" ]; then
+    new=$SCRATCH/new
+    mkdir -p "$new" "$SCRATCH/crate/src"
+    if ! {
+        python3 -m venv "$SCRATCH/venv"
+        "$SCRATCH/venv/bin/pip" install -q --target "$new/python" jsonschema lxml
+        "$SCRATCH/venv/bin/pip" download -q --no-deps --no-binary pytest pytest -d "$SCRATCH/pytest"
+        tar xzf "$SCRATCH"/pytest/*.tar.gz -C "$new" --strip-components=3 --wildcards '*/junit-10.xsd'
+        printf '[package]\nname = "judge"\nversion = "0.1.0"\n[dependencies]\nserde-sarif = "0.8"\n' \
+            > "$SCRATCH/crate/Cargo.toml"
+        touch "$SCRATCH/crate/src/lib.rs"
+        cargo vendor -q --manifest-path "$SCRATCH/crate/Cargo.toml" "$SCRATCH/vendor"
+        cp "$SCRATCH/vendor/serde-sarif/src/schema.json" "$new/sarif-2.1.0.json"
+    } > "$SCRATCH/log" 2>&1; then
+        tail -n 3 "$SCRATCH/log" >&2
+        say "judge-reports: skipped, the judges could not be fetched"
+        exit 0
+    fi
+    publish "$new" "$final"
+fi
+
+work=$SCRATCH/work
+mkdir "$work"
+cd "$work"
+config=$ROOT/fixtures/configs/lab-6.1-arm64.config
+cp "$config" good.config
+grep -v '^CONFIG_VFIO' "$config" > bad.config
+hostile=$'a&b<i>"\'%,:|`*_]\n::error::x\x1b[31m@y.config'
+cp bad.config "$hostile"
+"$vfioboot" check bad.config --write-baseline known.json > one.txt || true
+status=0
+"$vfioboot" check good.config bad.config "$hostile" missing --baseline known.json \
+    --report sarif=check.sarif --report junit=check.xml --report jsonl=check.jsonl \
+    --format json > check.json 2> errors.txt || status=$?
+[ "$status" -eq 2 ] || die "expected exit status 2, got $status"
+PYTHONPATH=$final/python python3 - "$final" "$ROOT/docs/schema/check.schema.json" << 'PYTHON'
+import json
+import sys
+
+from jsonschema import Draft202012Validator, validators
+from lxml import etree
+
+judges, ours = sys.argv[1:]
+wrong = 0
+
+
+def judge(name, errors):
+    global wrong
+    print(f"{'FAIL' if errors else 'ok  '} {name}")
+    for error in errors[:5]:
+        print(f"     {error}")
+    wrong += bool(errors)
+
+
+with open(f"{judges}/sarif-2.1.0.json", encoding="utf-8") as file:
+    schema = json.load(file)
+with open("check.sarif", encoding="utf-8") as file:
+    sarif = json.load(file)
+judge("SARIF 2.1.0", [e.message for e in validators.validator_for(schema)(schema).iter_errors(sarif)])
+
+xsd = etree.XMLSchema(etree.parse(f"{judges}/junit-10.xsd"))
+xsd.validate(etree.parse("check.xml"))
+judge("JUnit", [str(error) for error in xsd.error_log])
+
+with open(ours, encoding="utf-8") as file:
+    schema = json.load(file)
+Draft202012Validator.check_schema(schema)
+with open("check.json", encoding="utf-8") as file:
+    documents = [json.load(file)]
+with open("check.jsonl", encoding="utf-8") as file:
+    documents += [json.loads(line) for line in file]
+for number, document in enumerate(documents):
+    errors = Draft202012Validator(schema).iter_errors(document)
+    judge("JSON" if number == 0 else f"JSON line {number}", [e.message[:200] for e in errors])
+sys.exit(bool(wrong))
+PYTHON

@@ -1,0 +1,134 @@
+//! What a project already knows about, so that a check fails only on what is new.
+//!
+//! A baseline is JSON that can be kept in version control and edited by hand. An entry is a rule
+//! id with the key of an input (its path relative to where the check runs; `*` is every input)
+//! and the verdict it had. An entry that says `fail` also covers `unknown`; one that says
+//! `unknown` does not cover `fail`.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::Verdict;
+use super::run::{Run, decides};
+
+/// The version of the file.
+const FORMAT: u32 = 1;
+
+/// A baseline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    format: u32,
+    /// What is known, in order.
+    pub known: BTreeSet<Entry>,
+}
+
+/// One finding that is known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The key of the input, or `*`.
+    pub input: String,
+    /// The rule.
+    pub rule: String,
+    /// What it was.
+    pub verdict: Known,
+}
+
+/// What a finding in a baseline was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    /// It failed.
+    Fail,
+    /// It could not be decided.
+    Unknown,
+}
+
+/// Why a baseline could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BaselineError {
+    /// Not JSON, or not the fields that a baseline has.
+    #[error("no baseline: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Made by another version.
+    #[error("baseline of format {0}, expected {FORMAT}: write it anew with --write-baseline")]
+    Format(u32),
+}
+
+impl Baseline {
+    /// Everything that decides the outcome of this run and is not a pass.
+    pub fn of(run: &Run) -> Self {
+        let mut known = BTreeSet::new();
+        for input in &run.inputs {
+            let Ok(audited) = &input.result else { continue };
+            for finding in &audited.report.findings {
+                let verdict = match finding.verdict {
+                    Verdict::Fail => Known::Fail,
+                    Verdict::Unknown => Known::Unknown,
+                    Verdict::Pass | Verdict::NotApplicable => continue,
+                };
+                if decides(run.fail_on, finding.rule.level) {
+                    let (input, rule) = (input.key.clone(), finding.rule.id.clone());
+                    known.insert(Entry { input, rule, verdict });
+                }
+            }
+        }
+        Baseline { format: FORMAT, known }
+    }
+
+    /// Read one.
+    ///
+    /// # Errors
+    /// [`BaselineError`].
+    pub fn parse(text: &[u8]) -> Result<Self, BaselineError> {
+        let baseline: Baseline = serde_json::from_slice(text)?;
+        if baseline.format != FORMAT {
+            return Err(BaselineError::Format(baseline.format));
+        }
+        Ok(baseline)
+    }
+
+    /// The file, one entry a line so that a change to it reads well.
+    pub fn render(&self) -> String {
+        let line = |entry: &Entry| {
+            serde_json::to_string(entry).map(|text| format!("    {text}")).unwrap_or_default()
+        };
+        let lines: Vec<String> = self.known.iter().map(line).collect();
+        if lines.is_empty() {
+            return format!("{{\n  \"format\": {FORMAT},\n  \"known\": []\n}}\n");
+        }
+        format!("{{\n  \"format\": {FORMAT},\n  \"known\": [\n{}\n  ]\n}}\n", lines.join(",\n"))
+    }
+
+    /// Mark what is known in the run.
+    pub fn apply(&self, run: &mut Run) {
+        for input in &mut run.inputs {
+            let Ok(audited) = &mut input.result else { continue };
+            for finding in &audited.report.findings {
+                let covered = self.known.iter().any(|entry| {
+                    let verdict = match finding.verdict {
+                        Verdict::Fail => entry.verdict == Known::Fail,
+                        Verdict::Unknown => true,
+                        Verdict::Pass | Verdict::NotApplicable => false,
+                    };
+                    let input = entry.input == "*" || entry.input == input.key;
+                    verdict && input && entry.rule == finding.rule.id
+                });
+                if covered {
+                    audited.known.insert(finding.rule.id.clone());
+                }
+            }
+        }
+    }
+
+    /// Entries that this run no longer needs: the finding is gone. Of inputs that were checked.
+    pub fn obsolete<'a>(&'a self, run: &'a Run) -> impl Iterator<Item = &'a Entry> {
+        self.known.iter().filter(move |entry| {
+            let input = run.inputs.iter().find(|input| input.key == entry.input);
+            let audited = input.and_then(|input| input.result.as_ref().ok());
+            audited.is_some_and(|audited| !audited.known.contains(&entry.rule))
+        })
+    }
+}

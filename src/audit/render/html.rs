@@ -1,0 +1,250 @@
+//! One self-contained page: nothing is fetched, and without scripts everything is still there.
+
+use std::fmt::Write;
+
+use super::escape::xml;
+use crate::audit::run::{Audited, Input, Run};
+use crate::audit::{Finding, Outcome, Rule, Verdict};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// The page.
+pub fn render(run: &Run) -> String {
+    let mut out = String::new();
+    // Writing to a String does not fail.
+    let _ = page(&mut out, run);
+    out
+}
+
+fn page(out: &mut String, run: &Run) -> std::fmt::Result {
+    let (verdict, words) = overall(run);
+    write!(
+        out,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
+         style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
+         <title>vfioboot check: {words}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <header>\n<div><h1>vfioboot check</h1>\n<p>Profile <b>{}</b>: {}</p></div>\n\
+         <label class=\"theme\">Colours <select id=\"theme\"><option value=\"\">as the system\
+         <option value=\"light\">light<option value=\"dark\">dark</select></label>\n</header>\n<main>\n\
+         <p class=\"verdict {verdict}\" role=\"status\">{words}</p>\n",
+        xml(&run.profile),
+        xml(&run.title),
+    )?;
+    if run.inputs.len() > 1 {
+        matrix(out, run)?;
+    }
+    out.write_str(
+        "<form id=\"filter\" role=\"search\" aria-label=\"Filter findings\" hidden>\n\
+         <label>Level <select name=\"level\"><option value=\"\">all<option>required<option>forbidden\
+         <option>recommended<option>optional</select></label>\n\
+         <label>Verdict <select name=\"verdict\"><option value=\"\">all<option value=\"fail\">fails\
+         <option value=\"unknown\">unknown<option value=\"pass\">passes\
+         <option value=\"not_applicable\">does not apply</select></label>\n\
+         <label>Text <input name=\"text\" type=\"search\" placeholder=\"VFIO, VB-KVM-001, …\"></label>\n\
+         <button type=\"reset\">All</button>\n<output id=\"count\" aria-live=\"polite\"></output>\n</form>\n",
+    )?;
+    for (index, input) in run.inputs.iter().enumerate() {
+        match &input.result {
+            Ok(audited) => section(out, index, input, audited, run.inputs.len() > 1)?,
+            Err(error) => writeln!(
+                out,
+                "<section id=\"i{index}\">\n<h2>{}</h2>\n<p class=\"error\">Not checked: {}</p>\n</section>",
+                xml(&input.name),
+                xml(error)
+            )?,
+        }
+    }
+    writeln!(
+        out,
+        "</main>\n<footer>Made by vfioboot {}</footer>\n<script>\n{SCRIPT}</script>\n</body>\n</html>",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+fn class(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "pass",
+        Outcome::Fail => "fail",
+        Outcome::Inconclusive => "unknown",
+    }
+}
+
+/// The class and the words of the verdict on everything.
+fn overall(run: &Run) -> (&'static str, String) {
+    if let [Input { result: Ok(audited), .. }] = run.inputs.as_slice() {
+        return (class(audited.outcome()), xml(&audited.verdict_line()));
+    }
+    let count = |outcome| run.audits().filter(|(_, a)| a.outcome() == outcome).count();
+    let errors = run.inputs.len() - run.audits().count();
+    let mut parts = Vec::new();
+    for (count, what) in [
+        (count(Outcome::Fail), "fail"),
+        (errors, "not checked"),
+        (count(Outcome::Inconclusive), "inconclusive"),
+        (count(Outcome::Pass), "pass"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    let class = if errors > 0 { "fail" } else { run.outcome().map_or("fail", class) };
+    (class, format!("{} inputs: {}", run.inputs.len(), parts.join(", ")))
+}
+
+/// A sign and a word for a finding; colour alone says nothing.
+fn sign(verdict: Verdict) -> (&'static str, &'static str) {
+    match verdict {
+        Verdict::Pass => ("✓", "passes"),
+        Verdict::Fail => ("✗", "fails"),
+        Verdict::Unknown => ("?", "unknown"),
+        Verdict::NotApplicable => ("–", "does not apply"),
+    }
+}
+
+/// A rule id as part of an element's id.
+fn slug(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+}
+
+fn matrix(out: &mut String, run: &Run) -> std::fmt::Result {
+    let Some((_, first)) = run.audits().next() else { return Ok(()) };
+    let rules: Vec<&Rule> = first.report.findings.iter().map(|finding| &finding.rule).collect();
+    out.write_str(
+        "<section class=\"matrix\" tabindex=\"0\" aria-label=\"Kernels by rules\">\n<table>\n\
+         <caption>Kernels by rules. A sign leads to the finding.</caption>\n<thead><tr>\
+         <th scope=\"col\">Input</th><th scope=\"col\">Verdict</th>",
+    )?;
+    for rule in &rules {
+        write!(
+            out,
+            "<th scope=\"col\" class=\"rule\" data-level=\"{}\" title=\"{}\"><span>{}</span></th>",
+            rule.level.name(),
+            xml(&rule.title),
+            xml(&rule.id)
+        )?;
+    }
+    out.write_str("</tr></thead>\n<tbody>\n")?;
+    for (index, input) in run.inputs.iter().enumerate() {
+        let name = xml(&input.name);
+        write!(out, "<tr><th scope=\"row\"><a href=\"#i{index}\">{name}</a></th>")?;
+        match &input.result {
+            Err(_) => write!(
+                out,
+                "<td class=\"fail\">error</td><td colspan=\"{}\">not checked</td>",
+                rules.len()
+            )?,
+            Ok(audited) => {
+                let outcome = audited.outcome();
+                write!(out, "<td class=\"{}\">{}</td>", class(outcome), outcome.name())?;
+                for rule in &rules {
+                    match audited.report.finding(&rule.id) {
+                        Some(finding) => cell(out, index, audited, finding)?,
+                        None => out.write_str("<td></td>")?,
+                    }
+                }
+            }
+        }
+        out.write_str("</tr>\n")?;
+    }
+    out.write_str("</tbody>\n</table>\n</section>\n")
+}
+
+fn cell(out: &mut String, index: usize, audited: &Audited, finding: &Finding) -> std::fmt::Result {
+    let (sign, word) = sign(finding.verdict);
+    let lesser = if audited.decides(finding) { "" } else { " lesser" };
+    let id = xml(&finding.rule.id);
+    write!(
+        out,
+        "<td class=\"{}{lesser}\"><a href=\"#i{index}-{}\" aria-label=\"{id} {word}\" title=\"{id} {word}: {}\">{sign}</a></td>",
+        finding.verdict.name(),
+        slug(&finding.rule.id),
+        xml(&finding.reason)
+    )
+}
+
+fn section(
+    out: &mut String,
+    index: usize,
+    input: &Input,
+    audited: &Audited,
+    several: bool,
+) -> std::fmt::Result {
+    writeln!(out, "<section id=\"i{index}\">\n<h2>{}</h2>", xml(&input.name))?;
+    if several {
+        let (class, words) = (class(audited.outcome()), xml(&audited.verdict_line()));
+        writeln!(out, "<p class=\"verdict {class}\">{words}</p>")?;
+    }
+    writeln!(
+        out,
+        "<dl><dt>What</dt><dd>{}</dd><dt>Kernel</dt><dd>{}</dd><dt>Config</dt><dd>{}</dd>",
+        xml(&audited.what),
+        xml(&audited.kernel()),
+        xml(&audited.config())
+    )?;
+    if let Some(line) = audited.cmdline() {
+        out.write_str("<dt>Command line</dt><dd><ul class=\"cmdline\">\n")?;
+        for word in &line.words {
+            let class = if word.counts { "" } else { " class=\"ignored\"" };
+            let (text, label) = (xml(&word.word), xml(&word.label()));
+            writeln!(out, "<li{class}><code>{text}</code> <small>{label}</small></li>")?;
+        }
+        let explained = line.mode.explain().map(xml).unwrap_or_default();
+        writeln!(out, "</ul>{explained}</dd>")?;
+    }
+    out.write_str("</dl>\n")?;
+    let notes: Vec<&str> = audited.notes().collect();
+    if !notes.is_empty() || !audited.report.words.is_empty() {
+        out.write_str("<ul class=\"notes\">\n")?;
+        for note in notes {
+            writeln!(out, "<li>{}</li>", xml(note))?;
+        }
+        for word in &audited.report.words {
+            let (text, level, why) = (xml(&word.word), word.level.name(), xml(&word.why));
+            writeln!(out, "<li>For the command line: <code>{text}</code> ({level}). {why}</li>")?;
+        }
+        out.write_str("</ul>\n")?;
+    }
+    out.write_str(
+        "<table class=\"findings\">\n<thead><tr><th scope=\"col\">Verdict</th><th scope=\"col\">Rule</th>\
+         <th scope=\"col\">Level</th><th scope=\"col\">Finding</th></tr></thead>\n<tbody>\n",
+    )?;
+    for finding in audited.ranked() {
+        row(out, index, audited, finding)?;
+    }
+    out.write_str("</tbody>\n</table>\n</section>\n")
+}
+
+fn row(out: &mut String, index: usize, audited: &Audited, finding: &Finding) -> std::fmt::Result {
+    let rule = &finding.rule;
+    let (sign, word) = sign(finding.verdict);
+    let lesser = if audited.decides(finding) { "" } else { " lesser" };
+    let (id, level, verdict) = (xml(&rule.id), rule.level.name(), finding.verdict.name());
+    write!(
+        out,
+        "<tr id=\"i{index}-{}\" data-rule=\"{id}\" data-level=\"{level}\" data-verdict=\"{verdict}\">\
+         <td class=\"{verdict}{lesser}\"><span aria-hidden=\"true\">{sign}</span> {word}</td>\
+         <td><b>{id}</b> {}</td><td>{level}</td><td>{}",
+        slug(&rule.id),
+        xml(&rule.title),
+        xml(&finding.reason)
+    )?;
+    if audited.is_known(finding) {
+        out.write_str(" <i>(known from the baseline)</i>")?;
+    }
+    match finding.verdict {
+        Verdict::Fail => {
+            write!(out, "<p>{}</p><p><b>Fix:</b> {}</p>", xml(&rule.effect), xml(&rule.fix))?;
+        }
+        Verdict::Unknown => write!(out, "<p><b>To be sure:</b> {}</p>", xml(&rule.fix))?,
+        Verdict::Pass | Verdict::NotApplicable => {}
+    }
+    writeln!(
+        out,
+        "<details><summary>Why, and by which evidence</summary><p>{}</p><p>Evidence: {}</p></details></td></tr>",
+        xml(&rule.why),
+        xml(&finding.provenance.to_string())
+    )
+}

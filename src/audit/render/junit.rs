@@ -1,0 +1,132 @@
+//! JUnit XML: a suite an input, a case a rule. What fails there fails the check, nothing else.
+
+use std::fmt::Write;
+
+use super::escape::xml;
+use crate::audit::run::{Audited, Input, Run};
+use crate::audit::{Finding, Verdict};
+
+/// How many cases there are, and of what kind.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    tests: usize,
+    failures: usize,
+    errors: usize,
+    skipped: usize,
+}
+
+/// All inputs.
+pub fn render(run: &Run) -> String {
+    let mut total = Counts::default();
+    let mut suites = String::new();
+    for input in &run.inputs {
+        let (counts, cases) = match &input.result {
+            Ok(audited) => cases(input, audited),
+            Err(error) => unreadable(input, error),
+        };
+        total.tests += counts.tests;
+        total.failures += counts.failures;
+        total.errors += counts.errors;
+        total.skipped += counts.skipped;
+        let attributes = attributes(&xml(&input.key), counts, true);
+        let properties = input.result.as_ref().map(properties).unwrap_or_default();
+        let _ = writeln!(suites, "  <testsuite {attributes}>\n{properties}{cases}  </testsuite>");
+    }
+    let attributes = attributes("vfioboot check", total, false);
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites {attributes}>\n{suites}</testsuites>\n"
+    )
+}
+
+fn attributes(name: &str, counts: Counts, skipped: bool) -> String {
+    let Counts { tests, failures, errors, .. } = counts;
+    let mut out =
+        format!("name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\"");
+    if skipped {
+        let _ = write!(out, " skipped=\"{}\"", counts.skipped);
+    }
+    out
+}
+
+fn unreadable(input: &Input, error: &str) -> (Counts, String) {
+    let case = format!(
+        "    <testcase classname=\"{}\" name=\"the input can be read\">\n      \
+         <error message=\"{}\" type=\"unreadable\"/>\n    </testcase>\n",
+        xml(&input.key),
+        xml(error)
+    );
+    (Counts { tests: 1, errors: 1, ..Counts::default() }, case)
+}
+
+/// What is known about the input as a whole.
+fn properties(audited: &Audited) -> String {
+    let mut out = String::from("    <properties>\n");
+    let mut property = |name: &str, value: &str| {
+        let _ = writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", xml(value));
+    };
+    property("description", &audited.what);
+    property("kernel", &audited.kernel());
+    property("config", &audited.config());
+    if let Some(line) = audited.cmdline() {
+        property("cmdline", &line.to_string());
+    }
+    for note in audited.notes() {
+        property("note", note);
+    }
+    out + "    </properties>\n"
+}
+
+fn cases(input: &Input, audited: &Audited) -> (Counts, String) {
+    let mut counts = Counts::default();
+    let mut out = String::new();
+    for finding in &audited.report.findings {
+        let rule = &finding.rule;
+        counts.tests += 1;
+        let _ = write!(
+            out,
+            "    <testcase classname=\"{}\" name=\"{} {}\"",
+            xml(&input.key),
+            xml(&rule.id),
+            xml(&rule.title)
+        );
+        let level = rule.level.name();
+        let body = match (finding.verdict, audited.decides(finding)) {
+            (Verdict::Pass, _) => evidence(finding),
+            (Verdict::Fail, true) => {
+                counts.failures += 1;
+                format!(
+                    "<failure message=\"{}\" type=\"{level}\">{}</failure>",
+                    xml(&finding.reason),
+                    xml(&format!(
+                        "{}\nFix: {}\nEvidence: {}",
+                        rule.effect, rule.fix, finding.provenance
+                    ))
+                )
+            }
+            (verdict, _) => {
+                counts.skipped += 1;
+                let why = match verdict {
+                    Verdict::NotApplicable => format!("does not apply: {}", finding.reason),
+                    Verdict::Unknown => format!("unknown: {}", finding.reason),
+                    _ if audited.is_known(finding) => {
+                        format!("fails, in the baseline: {}", finding.reason)
+                    }
+                    _ => format!("fails, but is only {level}: {}", finding.reason),
+                };
+                let evidence = match verdict {
+                    Verdict::NotApplicable => String::new(),
+                    _ => evidence(finding),
+                };
+                format!("<skipped message=\"{}\"/>{evidence}", xml(&why))
+            }
+        };
+        let _ = writeln!(out, ">\n      {body}\n    </testcase>");
+    }
+    (counts, out)
+}
+
+/// Why, for cases that do not fail.
+fn evidence(finding: &Finding) -> String {
+    let text = format!("{}\nEvidence: {}", finding.reason, finding.provenance);
+    format!("<system-out>{}</system-out>", xml(&text))
+}

@@ -1,0 +1,160 @@
+//! SARIF 2.1.0, as GitHub's code scanning takes it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::escape::uri;
+use super::json;
+use crate::audit::run::{Audited, Input, Run};
+use crate::audit::{Finding, Level, Rule, Verdict};
+
+/// One run; a result for each finding that fails or is unknown.
+pub fn render(run: &Run) -> String {
+    let mut rules: Vec<&Rule> = Vec::new();
+    let mut index: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, audited) in run.audits() {
+        for finding in &audited.report.findings {
+            index.entry(&finding.rule.id).or_insert_with(|| {
+                rules.push(&finding.rule);
+                rules.len() - 1
+            });
+        }
+    }
+    let mut results = Vec::new();
+    let mut notifications = Vec::new();
+    for input in &run.inputs {
+        match &input.result {
+            Ok(audited) => {
+                let open = |own: &&Finding| matches!(own.verdict, Verdict::Fail | Verdict::Unknown);
+                let found = audited.ranked().into_iter().filter(open);
+                results.extend(found.map(|own| result(input, audited, own, &index)));
+            }
+            Err(error) => notifications.push(json!({
+                "level": "error",
+                "message": { "text": format!("{}: {error}", input.name) },
+                "locations": [location(input, 1)],
+            })),
+        }
+    }
+    let document = json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "vfioboot",
+                "semanticVersion": env!("CARGO_PKG_VERSION"),
+                "informationUri": env!("CARGO_PKG_REPOSITORY"),
+                "rules": rules.into_iter().map(rule).collect::<Vec<Value>>(),
+            }},
+            "automationDetails": { "id": format!("vfioboot-check/{}/", run.profile) },
+            "artifacts": run.inputs.iter().map(artifact).collect::<Vec<Value>>(),
+            "columnKind": "unicodeCodePoints",
+            "invocations": [{
+                "executionSuccessful": !run.has_errors(),
+                "toolExecutionNotifications": notifications,
+            }],
+            "results": results,
+        }],
+    });
+    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::Required | Level::Forbidden => "error",
+        Level::Recommended => "warning",
+        Level::Optional => "note",
+    }
+}
+
+fn rule(rule: &Rule) -> Value {
+    let (title, why, effect, fix) = (&rule.title, &rule.why, &rule.effect, &rule.fix);
+    json!({
+        "id": rule.id,
+        "name": pascal(title),
+        "shortDescription": { "text": format!("{title} ({})", rule.level.name()) },
+        "fullDescription": { "text": format!("{why} Without it: {effect}") },
+        "help": {
+            "text": format!("{why}\n\nWhen it fails: {effect}\n\nFix: {fix}"),
+            "markdown": format!("{why}\n\n**When it fails:** {effect}\n\n**Fix:** {fix}"),
+        },
+        "defaultConfiguration": { "level": level(rule.level) },
+        "properties": { "tags": ["kernel", "vfio", rule.level.name()], "precision": "very-high" },
+    })
+}
+
+/// A title as an identifier: `VFIO can map guest memory` → `VfioCanMapGuestMemory`.
+fn pascal(title: &str) -> String {
+    let words = title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(|word| word[..1].to_ascii_uppercase() + &word[1..].to_ascii_lowercase()).collect()
+}
+
+fn address(input: &Input) -> String {
+    if input.key == "-" { "stdin".to_owned() } else { uri(&input.key) }
+}
+
+/// An input with what is known about it as a whole.
+fn artifact(input: &Input) -> Value {
+    let mut artifact =
+        json!({ "location": { "uri": address(input) }, "roles": ["analysisTarget"] });
+    if let (Ok(audited), Some(object)) = (&input.result, artifact.as_object_mut()) {
+        let properties = json!({
+            "description": audited.what,
+            "kernel": audited.kernel(),
+            "config": audited.config(),
+            "verdict": audited.verdict_line(),
+            "effectiveCmdline": audited.cmdline().map(json::line),
+            "notes": audited.notes().collect::<Vec<&str>>(),
+        });
+        object.insert("properties".into(), properties);
+    }
+    artifact
+}
+
+fn location(input: &Input, line: usize) -> Value {
+    json!({ "physicalLocation": {
+        "artifactLocation": { "uri": address(input) },
+        "region": { "startLine": line },
+    }})
+}
+
+fn result(
+    input: &Input,
+    audited: &Audited,
+    finding: &Finding,
+    index: &BTreeMap<&str, usize>,
+) -> Value {
+    let rule = &finding.rule;
+    let fails = finding.verdict == Verdict::Fail;
+    let text = format!(
+        "{}: {}. {} Fix: {} (evidence: {})",
+        rule.title, finding.reason, rule.effect, rule.fix, finding.provenance
+    );
+    let fingerprint = hex::encode(Sha256::digest(format!("{}\0{}", rule.id, input.key)));
+    let mut result = json!({
+        "ruleId": rule.id,
+        "ruleIndex": index.get(rule.id.as_str()),
+        // SARIF: what is not a failure has no level.
+        "kind": if fails { "fail" } else { "open" },
+        "level": if fails { level(rule.level) } else { "none" },
+        "message": { "text": text },
+        "locations": [location(input, audited.line(finding))],
+        "partialFingerprints": {
+            "vfiobootFinding/v1": fingerprint,
+            // The name that code scanning goes by. Not of the line: it may move, and a boot image
+            // has none.
+            "primaryLocationLineHash": format!("{}:1", &fingerprint[..16]),
+        },
+        "properties": { "provenance": json::source(&finding.provenance) },
+    });
+    if audited.is_known(finding)
+        && let Some(object) = result.as_object_mut()
+    {
+        object.insert("baselineState".into(), "unchanged".into());
+        let suppression = json!({ "kind": "external", "justification": "in the baseline" });
+        object.insert("suppressions".into(), json!([suppression]));
+    }
+    result
+}
