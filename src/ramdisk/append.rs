@@ -151,6 +151,9 @@ fn skim(ramdisk: &[u8]) -> Result<Vec<Skimmed>, Error> {
     let limits = Limits::default();
     let mut segments: Vec<Skimmed> = Vec::new();
     let mut position = 0;
+    // What once spoke against assuming stands behind all that follows too: looking again for each
+    // of many small members would cost their number times the ramdisk.
+    let mut assume = true;
     loop {
         let rest = &ramdisk[position..];
         position += leading_zeros(rest);
@@ -167,9 +170,10 @@ fn skim(ramdisk: &[u8]) -> Result<Vec<Skimmed>, Error> {
             Piece::Raw => None,
             Piece::Compressed(format) => Some(format),
         };
+        assume = assume && (format != Some(Format::Gzip) || may_be_assumed(rest));
         let (length, end) = match format {
             None => (raw_length(rest, position)?, End::Exact),
-            Some(Format::Gzip) if may_be_assumed(rest) => (rest.len(), End::Assumed),
+            Some(Format::Gzip) if assume => (rest.len(), End::Assumed),
             Some(format) => {
                 let length = stream_length(format, rest, limits.unpacked)
                     .map_err(|source| Error::Compressed { offset: position, source })?;
