@@ -4,6 +4,8 @@
 
 use std::io;
 
+use super::Format;
+
 /// The magic, little-endian in the file.
 pub const MAGIC: u32 = 0x184c_2102;
 /// What one block unpacks to at most, in bytes (`LZ4_DEFAULT_UNCOMPRESSED_CHUNK_SIZE`).
@@ -23,9 +25,9 @@ pub enum Next<'a> {
     Truncated,
 }
 
-/// Look at `rest`, the bytes where the next block's size field is expected.
-pub fn next_block(rest: &[u8]) -> Next<'_> {
-    let Some((size, rest)) = rest.split_first_chunk::<4>() else { return Next::End };
+/// Look at `bytes`, where the next block's size field is expected.
+pub fn next_block(bytes: &[u8]) -> Next<'_> {
+    let Some((size, rest)) = bytes.split_first_chunk::<4>() else { return Next::End };
     let size = u32::from_le_bytes(*size);
     if size == 0 || size == MAGIC || size as usize > MAX_COMPRESSED {
         return Next::End;
@@ -34,6 +36,9 @@ pub fn next_block(rest: &[u8]) -> Next<'_> {
         Some(block) => Next::Block(block),
         // `size_append` in scripts/Makefile.lib: the unpacked size, alone behind the stream.
         None if rest.is_empty() => Next::End,
+        // A gzip header without flags can be read as a size. It ends the stream, whatever the
+        // kernel makes of it.
+        None if Format::detect(bytes).is_some() => Next::End,
         None => Next::Truncated,
     }
 }
