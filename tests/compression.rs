@@ -87,13 +87,16 @@ fn a_size_behind_an_lz4_legacy_kernel_is_not_part_of_the_stream() {
 }
 
 #[test]
-fn a_gzip_stream_directly_behind_lz4_legacy_is_no_block_of_it() {
-    // Without a name in its header, the first four bytes of gzip are a plausible block size.
-    let mut packed = encode(Format::Lz4Legacy, &sample(), None).unwrap();
-    let end = packed.len();
-    packed.extend(encode(Format::Gzip, b"next", None).unwrap());
-    let (_, consumed) = decode_all(Format::Lz4Legacy, &packed, 1 << 30).unwrap();
-    assert_eq!(consumed, end);
+fn the_start_of_another_stream_is_no_block_of_lz4_legacy() {
+    // Each reads as a plausible block size: gzip without a name, lzma behind one or two zeros.
+    for (format, zeros) in [(Format::Gzip, 0), (Format::Lzma, 1), (Format::Lzma, 2)] {
+        let mut packed = encode(Format::Lz4Legacy, &sample(), None).unwrap();
+        let end = packed.len();
+        packed.resize(end + zeros, 0);
+        packed.extend(encode(format, b"next", None).unwrap());
+        let (_, consumed) = decode_all(Format::Lz4Legacy, &packed, 1 << 30).unwrap();
+        assert_eq!(consumed, end, "{format} behind {zeros} zeros");
+    }
 }
 
 #[test]

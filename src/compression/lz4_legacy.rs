@@ -36,11 +36,17 @@ pub fn next_block(bytes: &[u8]) -> Next<'_> {
         Some(block) => Next::Block(block),
         // `size_append` in scripts/Makefile.lib: the unpacked size, alone behind the stream.
         None if rest.is_empty() => Next::End,
-        // A gzip header without flags can be read as a size. It ends the stream, whatever the
-        // kernel makes of it.
-        None if Format::detect(bytes).is_some() => Next::End,
+        // The start of another stream, or padding and then one, can be read as a size: that of
+        // gzip without flags, that of lzma. It ends this one, whatever the kernel makes of it.
+        None if Format::detect(behind_zeros(bytes)).is_some() => Next::End,
         None => Next::Truncated,
     }
+}
+
+/// `bytes` without the up to three zeros that they start with.
+fn behind_zeros(bytes: &[u8]) -> &[u8] {
+    let zeros = bytes.iter().take(3).take_while(|byte| **byte == 0).count();
+    &bytes[zeros..]
 }
 
 /// What blocks unpack to together, in bytes, without unpacking them: the sum of their literal and
