@@ -76,14 +76,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for (input, image) in inputs.iter().zip(&images) {
         super::report_problems(input, image);
     }
-    if let Some(kind) = patch::changed_since(&images)? {
+    let patched = patch::is_patched(&images)?;
+    if patched && let Some(kind) = patch::changed_since(&images)? {
         bail!(
             "{}: {kind} was changed after it was patched, and patching it again would lose that change: unpatch, make the change on the original, patch that",
             names(&args.images)
         );
     }
     // Patches never stack: start from the originals.
-    let restored: Vec<Option<Vec<u8>>> = match patch::is_patched(&images)? {
+    let restored: Vec<Option<Vec<u8>>> = match patched {
         true => patch::unpatch(&images)?.iter().map(|o| o.as_ref().map(Output::to_vec)).collect(),
         false => images.iter().map(|_| None).collect(),
     };
