@@ -335,7 +335,12 @@ fn kernel_facts(
 ) -> anyhow::Result<(String, Facts, Vec<String>)> {
     let payload = kernel_payload(input)?;
     let kernel = payload.kernel()?;
-    let scan = kernel.scan()?;
+    // The symbol table stands in for a config, and only then is a compressed kernel held in memory
+    // as a whole.
+    let (scan, names) = match config {
+        Some(_) => (kernel.scan()?, None),
+        None => kernel.scan_or_kallsyms()?,
+    };
     let mut problems: Vec<String> = kernel.problems().iter().map(ToString::to_string).collect();
     if !scan.is_linux() && scan.complete {
         if payload.cmdline.is_none() && kernel.is_raw() {
@@ -350,12 +355,8 @@ fn kernel_facts(
         }
         facts.set_config(config.clone(), provenance.clone());
     }
-    if facts.config.is_none() && scan.complete {
-        // The only case in which a compressed kernel is held in memory as a whole.
-        facts.evidence = kernel
-            .kallsyms()?
-            .map(|names| Evidence::collect(&names, facts.arch, facts.version(), name));
-    }
+    facts.evidence =
+        names.map(|names| Evidence::collect(&names, facts.arch, facts.version(), name));
     if let Some(damage) = scan.damage {
         if facts.config.is_none() {
             return Err(damage.into());

@@ -81,6 +81,8 @@ impl Kallsyms {
 struct Tokens<'a> {
     start: usize,
     text: Vec<&'a [u8]>,
+    /// Which of them are nothing but printable characters.
+    printable: Vec<bool>,
 }
 
 impl<'a> Tokens<'a> {
@@ -114,7 +116,8 @@ impl<'a> Tokens<'a> {
             let ends = starts[1..].iter().copied().chain([at]);
             let text: Vec<&[u8]> =
                 starts.iter().zip(ends).map(|(from, to)| &kernel[*from..to - 1]).collect();
-            (agree && !text[0].contains(&0)).then_some(Tokens { start, text })
+            let printable = text.iter().map(|text| text.iter().all(u8::is_ascii_graphic)).collect();
+            (agree && !text[0].contains(&0)).then_some(Tokens { start, text, printable })
         })
     }
 }
@@ -163,8 +166,7 @@ fn decode(
     tokens: &Tokens<'_>,
     work: &mut usize,
 ) -> Option<Kallsyms> {
-    // First without keeping anything: nearly all places are wrong, most of them at once.
-    let mut name = Vec::new();
+    // First without putting names together: nearly all places are wrong, most of them at once.
     let mut markers = Vec::new();
     let mut at = start;
     let (mut types, mut total) = ([0usize; 256], 0);
@@ -173,9 +175,10 @@ fn decode(
         if number % 256 == 0 {
             markers.push(at - start);
         }
-        at = one(kernel, at, tokens, &mut name)?;
-        types[usize::from(name[0])] += 1;
-        total += name.len();
+        let name = Name::at(kernel, at, tokens)?;
+        at = name.end;
+        types[usize::from(name.kind)] += 1;
+        total += name.length;
         if total > MAX_TEXT {
             return None;
         }
@@ -184,41 +187,56 @@ fn decode(
         return None;
     }
     let data: usize = b"dDbBrR".iter().map(|kind| types[usize::from(*kind)]).sum();
-    let mut names = HashSet::new();
+    let mut names = HashSet::with_capacity(count);
+    let mut text = Vec::new();
     let mut at = start;
     for _ in 0..count {
-        at = one(kernel, at, tokens, &mut name)?;
-        let text = std::str::from_utf8(&name[1..]).ok()?;
+        let name = Name::at(kernel, at, tokens)?;
+        at = name.end;
+        text.clear();
+        name.tokens.iter().for_each(|token| text.extend(tokens.text[usize::from(*token)]));
+        let text = std::str::from_utf8(&text[1..]).ok()?;
         let plain = text.split(['.', '$']).next().unwrap_or_default();
-        let plain = if plain.is_empty() { text } else { plain };
-        if !names.contains(plain) {
-            names.insert(plain.to_owned());
-        }
+        names.insert(if plain.is_empty() { text } else { plain }.to_owned());
     }
     Some(Kallsyms { names, count, offset: start, has_data: data * 20 > count })
 }
 
-/// Expand the name at `at` into `name`, its type first; gives where the next one starts.
-fn one(kernel: &[u8], at: usize, tokens: &Tokens<'_>, name: &mut Vec<u8>) -> Option<usize> {
-    name.clear();
-    let first = usize::from(*kernel.get(at)?);
-    let (length, at) = match first & 0x80 {
-        0 => (first, at + 1),
-        _ => ((first & 0x7f) | usize::from(*kernel.get(at + 1)?) << 7, at + 2),
-    };
-    let end = at.checked_add(length)?;
-    if end > tokens.start || length > MAX_NAME {
-        return None;
-    }
-    for token in kernel.get(at..end)? {
-        name.extend_from_slice(tokens.text[usize::from(*token)]);
-        if name.len() > MAX_NAME {
+/// A name in the table, which makes sense as one.
+struct Name<'a> {
+    tokens: &'a [u8],
+    /// Where the next one starts.
+    end: usize,
+    /// Its first character, the type.
+    kind: u8,
+    /// Its length with the type, in bytes.
+    length: usize,
+}
+
+impl<'a> Name<'a> {
+    fn at(kernel: &'a [u8], at: usize, tokens: &Tokens<'_>) -> Option<Self> {
+        let first = usize::from(*kernel.get(at)?);
+        let (count, at) = match first & 0x80 {
+            0 => (first, at + 1),
+            _ => ((first & 0x7f) | usize::from(*kernel.get(at + 1)?) << 7, at + 2),
+        };
+        let end = at.checked_add(count)?;
+        if end > tokens.start || count > MAX_NAME {
             return None;
         }
+        let numbers = kernel.get(at..end)?;
+        let texts = || numbers.iter().map(|token| tokens.text[usize::from(*token)]);
+        let length = texts().map(<[u8]>::len).sum();
+        let printable = numbers.iter().all(|token| tokens.printable[usize::from(*token)]);
+        let kind = *texts().find_map(<[u8]>::first)?;
+        let plausible = (2..=MAX_NAME).contains(&length) && printable;
+        (plausible && (kind.is_ascii_alphabetic() || kind == b'?')).then_some(Name {
+            tokens: numbers,
+            end,
+            kind,
+            length,
+        })
     }
-    let printable = name.iter().all(|byte| byte.is_ascii_graphic());
-    let kind = name.first().is_some_and(|kind| kind.is_ascii_alphabetic() || *kind == b'?');
-    (printable && kind && name.len() >= 2).then_some(end)
 }
 
 /// The markers stand behind the names, with 4 or 8 bytes each.

@@ -442,7 +442,31 @@ impl<'a> Kernel<'a> {
     /// [`Error::UnsupportedCompression`]; [`Error::Compression`] when a stream inside a stream
     /// is damaged. Damage in the outer stream ends the search and is told by [`Scan::damage`].
     pub fn scan(&self) -> Result<Scan, Error> {
-        let mut scan = self.scan_payload(0)?;
+        let (mut scan, _) = self.scan_payload(0, false)?;
+        self.complete(&mut scan);
+        Ok(scan)
+    }
+
+    /// The same, and the names of [`Kernel::kallsyms`] where everything was looked at without
+    /// finding a config. Unpacks a compressed kernel once for both, but keeps in memory what it
+    /// has unpacked (at most 256 MiB).
+    ///
+    /// # Errors
+    /// As [`Kernel::scan`] and [`Kernel::kallsyms`].
+    pub fn scan_or_kallsyms(&self) -> Result<(Scan, Option<Kallsyms>), Error> {
+        let (mut scan, unpacked) = self.scan_payload(0, true)?;
+        self.complete(&mut scan);
+        let wanted = scan.complete && scan.ikconfig.is_none();
+        let names = match unpacked {
+            _ if !wanted => None,
+            Some(unpacked) => Kallsyms::find(&unpacked),
+            None => self.kallsyms()?,
+        };
+        Ok((scan, names))
+    }
+
+    /// What a header tells when the kernel itself does not.
+    fn complete(&self, scan: &mut Scan) {
         if scan.version.is_none() {
             let header = self.layers.iter().find_map(|layer| match &layer.kind {
                 LayerKind::BzImage { version, .. } => version.as_deref(),
@@ -450,7 +474,6 @@ impl<'a> Kernel<'a> {
             });
             scan.version = header.and_then(|text| text.split(' ').next()).map(str::to_owned);
         }
-        Ok(scan)
     }
 
     /// The names in the kernel's own symbol table; None when it has none that can be read.
@@ -480,9 +503,10 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    fn scan_payload(&self, depth: usize) -> Result<Scan, Error> {
+    /// With `keep`, also what was unpacked, where one stream holds the kernel itself.
+    fn scan_payload(&self, depth: usize, keep: bool) -> Result<(Scan, Option<Vec<u8>>), Error> {
         match self.payload {
-            Payload::Plain(bytes) => Ok(scan::scan_slice(bytes)),
+            Payload::Plain(bytes) => Ok((scan::scan_slice(bytes), None)),
             Payload::Unsupported => {
                 let name = self.layers.iter().find_map(|layer| match &layer.kind {
                     LayerKind::UnsupportedCompression(name) => Some(name.clone()),
@@ -499,14 +523,14 @@ impl<'a> Kernel<'a> {
                 });
                 let mut decoder = Decoder::new(format, bytes)?;
                 if !wrapped_again {
-                    return Ok(scan::scan_stream(&mut decoder));
+                    return Ok(scan::scan_stream(&mut decoder, keep));
                 }
                 // Rare (a compressed zboot image): the inner container needs its bytes at hand.
                 if depth >= MAX_LAYERS {
                     return Err(Error::TooDeep);
                 }
                 let inner = decoder.read_all(scan::MAX_NESTED)?;
-                Kernel::parse(&inner)?.scan_payload(depth + 1)
+                Kernel::parse(&inner)?.scan_payload(depth + 1, false)
             }
         }
     }

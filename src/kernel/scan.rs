@@ -81,8 +81,9 @@ pub(super) fn scan_slice(bytes: &[u8]) -> Scan {
     search.finish(scanned as u64, scanned == bytes.len())
 }
 
-/// Search what a decoder gives, through a window.
-pub(super) fn scan_stream(decoder: &mut Decoder<'_>) -> Scan {
+/// Search what a decoder gives, through a window. With `keep` the window becomes everything that
+/// was unpacked, for who needs it when nothing is found; unless that is more than [`MAX_NESTED`].
+pub(super) fn scan_stream(decoder: &mut Decoder<'_>, mut keep: bool) -> (Scan, Option<Vec<u8>>) {
     let mut search = Search::default();
     // The first `filled` bytes of it are read; never shrunk, so that it is zeroed but once.
     let mut window: Vec<u8> = Vec::new();
@@ -107,7 +108,14 @@ pub(super) fn scan_stream(decoder: &mut Decoder<'_>) -> Scan {
         if done || last {
             let scanned = base + filled as u64;
             let complete = last && damage.is_none();
-            return Scan { damage: damage.filter(|_| !done), ..search.finish(scanned, complete) };
+            let scan =
+                Scan { damage: damage.filter(|_| !done), ..search.finish(scanned, complete) };
+            window.truncate(filled);
+            return (scan, keep.then_some(window));
+        }
+        keep &= filled as u64 <= MAX_NESTED;
+        if keep {
+            continue;
         }
         let drop = search.droppable(base, filled);
         window.copy_within(drop..filled, 0);

@@ -240,7 +240,18 @@ fn stream_length(format: Format, rest: &[u8], limit: u64) -> Result<usize, compr
 /// too large to unpack it only for that, and nothing speaks against it.
 fn may_be_assumed(rest: &[u8]) -> bool {
     const CHEAP: usize = 4 << 20;
-    rest.len() > CHEAP && ends_like_gzip(rest) && !others_follow(rest)
+    rest.len() > CHEAP
+        && (ends_like_gzip(rest) || without_ours(rest).is_some_and(ends_like_gzip))
+        && !others_follow(rest)
+}
+
+/// What stands before a member of ours that goes to the end of `rest`: what may be assumed of a
+/// ramdisk may be assumed when it is patched, too.
+fn without_ours(rest: &[u8]) -> Option<&[u8]> {
+    let start = named_members(rest).next()?;
+    let length = stream_length(Format::Gzip, &rest[start..], OURS_MAX).ok()?;
+    let behind = &rest[start + length..];
+    (leading_zeros(behind) == behind.len()).then_some(&rest[..start])
 }
 
 /// Are the last bytes, but for zero padding, the length of an archive that a member of this size
@@ -291,18 +302,26 @@ fn others_follow(rest: &[u8]) -> bool {
 
 /// Our gzip segment within `range`, which starts with a gzip member.
 fn find_ours_gzip(ramdisk: &[u8], range: Range<usize>) -> Option<Range<usize>> {
-    let name = [GZIP_NAME.as_bytes(), &[0]].concat();
     let bytes = &ramdisk[range.clone()];
-    memmem::rfind_iter(bytes, &name).take(CANDIDATES).find_map(|at| {
-        let start = at.checked_sub(GZIP_HEADER)?;
-        let member = bytes[start..].starts_with(&GZIP_START).then_some(&bytes[start..])?;
-        let length = stream_length(Format::Gzip, member, OURS_MAX).ok()?;
+    named_members(bytes).find_map(|start| {
+        let length = stream_length(Format::Gzip, &bytes[start..], OURS_MAX).ok()?;
         let start = range.start + start;
         let whole = start..start + length;
         let ours = holds_undo(Some(Format::Gzip), &ramdisk[whole.clone()], false)
             && segments_to_end(ramdisk, whole.end);
         ours.then_some(whole)
     })
+}
+
+/// Where gzip members that have our name may start, the last one first.
+fn named_members(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let names = memmem::rfind_iter(bytes, GZIP_NAME.as_bytes());
+    let starts = names.filter_map(|at| at.checked_sub(GZIP_HEADER));
+    let members = starts.filter(|start| {
+        let (header, name) = bytes[*start..].split_at(GZIP_HEADER);
+        header.starts_with(&GZIP_START) && name.get(GZIP_NAME.len()) == Some(&0)
+    });
+    members.take(CANDIDATES)
 }
 
 /// Where ours starts in a raw archive: behind one that ends without a TRAILER it is no segment of
