@@ -1,7 +1,5 @@
 //! What rules ask to be set: visible symbols only, and broken ones are refused by line.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use vfioboot::audit::fragment::KconfigLine;
 use vfioboot::audit::{Condition, Level, Profile};
 

@@ -1,7 +1,5 @@
 //! Rule profiles: the builtin one holds what its header promises, bad ones are refused by line.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::collections::HashSet;
 
 use vfioboot::audit::{Condition, Level, Profile};

@@ -1,8 +1,6 @@
 //! `vfioboot check`: modules from everywhere, images that belong together, the effective command
 //! line, and tables of verdicts for real kernels.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod common;
 mod synthetic;
 

@@ -1,7 +1,5 @@
 //! `vfioboot check`: reports for programs, the fragment, baselines, several inputs at once.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod synthetic;
 
 use std::fs;

@@ -1,7 +1,5 @@
 //! `vfioboot ramdisk` as a user runs it.
 
-#![allow(clippy::unwrap_used)] // a helper that fails fails its test
-
 mod ramdisk_common;
 
 use std::fs;

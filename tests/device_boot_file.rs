@@ -10,7 +10,6 @@ use vfioboot::device::boot_file::{self, parse};
 
 const GOOD: &str = "version = 1\ninit = \"/init\"\ndeadline_ms = 5000\ndevices = [\"1b36:0010\"]\n";
 
-#[allow(clippy::unwrap_used)]
 fn error(text: &str) -> String {
     parse(text).unwrap_err().to_string()
 }

@@ -1,7 +1,5 @@
 //! `.config` files.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod synthetic;
 
 use proptest::prelude::*;

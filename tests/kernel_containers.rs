@@ -1,7 +1,5 @@
 //! What a kernel is wrapped in, where it ends, and what lying headers lead to.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod synthetic;
 
 use synthetic::*;

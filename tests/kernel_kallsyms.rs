@@ -1,7 +1,5 @@
 //! The symbol table of a kernel: every layout, real kernels, lies.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod synthetic;
 
 use std::path::Path;

@@ -1,7 +1,5 @@
 //! Kernel modules: what they say of themselves, and the order to load them in.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod synthetic;
 
 use std::fs;

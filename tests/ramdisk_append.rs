@@ -1,8 +1,6 @@
 //! What the patch asks of a ramdisk, and the edits: appended segments must be where every kernel
 //! finds them, and found again.
 
-#![allow(clippy::unwrap_used)] // a helper that fails fails its test
-
 mod ramdisk_common;
 
 use ramdisk_common::{COMPRESSIONS, archive, names, noise, ours, packed, read_all, tool};

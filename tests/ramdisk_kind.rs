@@ -1,7 +1,5 @@
 //! What sort of ramdisk it is, and files out of it.
 
-#![allow(clippy::unwrap_used)] // a helper that fails fails its test
-
 mod ramdisk_common;
 
 use std::fs;

@@ -1,7 +1,5 @@
 //! Segments and cpio entries, against hand-made bytes, our own writer and the usual tools.
 
-#![allow(clippy::unwrap_used)] // a helper that fails fails its test
-
 mod ramdisk_common;
 
 use proptest::prelude::*;

@@ -1,7 +1,5 @@
 //! Damaged, hostile and enormous ramdisks: an error or an answer, in bounded memory and time.
 
-#![allow(clippy::unwrap_used)] // a helper that fails fails its test
-
 mod ramdisk_common;
 
 use std::io::Write;

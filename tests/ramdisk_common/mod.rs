@@ -1,6 +1,5 @@
 //! Archives and tools for the ramdisk tests.
 #![allow(dead_code)] // every test program uses some of it
-#![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
 use std::io::Write;
 use std::process::{Command, Stdio};
