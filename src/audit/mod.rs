@@ -13,6 +13,7 @@ pub mod modules;
 mod profile;
 pub mod render;
 pub mod run;
+pub mod sources;
 mod words;
 
 use crate::kernel::config::{KernelConfig, KernelVersion, Value};

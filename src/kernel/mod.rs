@@ -16,7 +16,7 @@
 
 pub mod config;
 mod container;
-mod dtb;
+pub mod dtb;
 pub mod kallsyms;
 pub mod module;
 mod scan;

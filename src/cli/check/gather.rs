@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use vfioboot::audit::modules::{Gathered, gather, is_module_name};
+use vfioboot::audit::sources::{self, Named};
 use vfioboot::audit::{CmdlinePart, Facts, Origin};
 use vfioboot::image::{Image, ImageKind, SectionName};
 
@@ -129,13 +130,12 @@ fn directory(path: &Path, all: &mut Gathered, depth: usize) -> anyhow::Result<()
 /// Join the command line as bootloaders do: vendor_boot's, then boot's, which is there already.
 pub fn add_cmdlines(facts: &mut Facts, name: &str, beside: &[Input]) {
     let boot = facts.cmdline.take().map(|text| (Origin::Boot(name.to_owned()), text));
-    let vendor = beside.iter().filter_map(|input| {
-        let image = Image::parse(input).ok().filter(|image| image.kind() == ImageKind::VendorBoot);
-        let line = image?.header()?.cmdline();
-        Some((Origin::VendorBoot(input.name()), String::from_utf8_lossy(&line).into_owned()))
-    });
-    let parts: Vec<_> =
-        vendor.chain(boot).map(|(origin, text)| CmdlinePart { origin, text }).collect();
+    let images = beside.iter().filter_map(|input| Some((input.name(), Image::parse(input).ok()?)));
+    let images: Vec<_> =
+        images.filter(|(_, image)| image.kind() == ImageKind::VendorBoot).collect();
+    let named = images.iter().map(|(file, image)| Named { file, image }).collect::<Vec<_>>();
+    let mut parts = sources::of_headers(&named);
+    parts.extend(boot.map(|(origin, text)| CmdlinePart { origin, text }));
     if !parts.is_empty() {
         facts.set_cmdline(parts);
     }
