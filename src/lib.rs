@@ -9,7 +9,8 @@
 //! | [`compression`] | gzip, lz4_legacy, lz4, xz, lzma, zstd, bzip2: detect, decode, encode |
 //! | [`image`] | boot, vendor_boot and init_boot images as regions that tile the file |
 //! | [`ramdisk`] | segments, newc cpio, what kind of ramdisk this is |
-//! | [`kernel`] | kernel containers, version, IKCONFIG, modules |
+//! | [`kernel`] | kernel containers, version, IKCONFIG, symbols, single modules |
+//! | [`modules`] | trees of kernel modules: their lists, what a module needs, who drives a device |
 //! | [`audit`] | a kernel config + rules → findings |
 //! | [`patch`] | plan, command line, injection, undo |
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
@@ -30,6 +31,8 @@ pub mod compression;
 pub mod image;
 #[cfg(feature = "desktop")]
 pub mod kernel;
+#[cfg(feature = "desktop")]
+pub mod modules;
 #[cfg(feature = "desktop")]
 pub mod patch;
 #[cfg(feature = "desktop")]
