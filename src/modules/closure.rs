@@ -97,7 +97,7 @@ impl Dependencies {
                     all.nodes.insert(name.clone(), Node { path: dep.path.clone(), needs });
                 }
             }
-            None => all.from_modules(modules, is_builtin),
+            None => all.add_modules(modules, is_builtin),
         }
         if lists.seen.contains("modules.softdep") {
             all.softdeps(lists.softdeps.iter().cloned());
@@ -122,7 +122,7 @@ impl Dependencies {
         }
     }
 
-    fn from_modules(&mut self, modules: &[Module], is_builtin: impl Fn(&str) -> bool) {
+    fn add_modules(&mut self, modules: &[Module], is_builtin: impl Fn(&str) -> bool) {
         let by_name: BTreeMap<&str, &Module> =
             modules.iter().rev().map(|module| (module.name.as_str(), module)).collect();
         for module in by_name.values() {
