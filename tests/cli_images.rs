@@ -295,18 +295,19 @@ fn cmdline_shows_where_each_word_comes_from() {
     let scratch = scratch();
     scratch.image("vendor_boot.img", "vendor_boot-v4");
     scratch.file("boot.img", &with_cmdline(&scratch.read("boot.img"), "quiet"));
-    let expected = "console=ttyAMA0  vendor_boot.img (vendor_boot)\n\
-                    bootconfig  vendor_boot.img (vendor_boot)\n\
-                    quiet  boot.img (boot)\n\
-                    32 of 2047 bytes\n";
-    assert_eq!(scratch.ok("cmdline --effective boot.img vendor_boot.img"), expected);
+    let expected = "console=ttyAMA0  vendor_boot.img\n\
+                    bootconfig  vendor_boot.img\n\
+                    quiet  boot.img\n\
+                    32 of 2047 bytes, and what the bootloader adds\n";
+    let text = scratch.ok("cmdline --effective boot.img vendor_boot.img");
+    assert!(text.starts_with(expected), "{text}");
 }
 
 #[test]
 fn cmdline_refuses_what_it_cannot_do() {
     for (arguments, expected) in [
         ("boot.img --add a", "an edit needs -o FILE"),
-        ("boot.img -o out.img", "nothing to edit: give --set, --add or --remove"),
+        ("boot.img -o out.img", "nothing to edit: give --set, --add, --remove"),
         ("boot.img boot.img --add a -o out.img", "an edit takes one image, 2 were given"),
         ("boot.img --set a -o out.img", "--set a: expected KEY=VALUE"),
         ("boot.img --remove nope -o out.img", "boot.img: no word nope to remove"),

@@ -20,6 +20,11 @@ pub enum Origin {
     Given,
     /// `CONFIG_CMDLINE`.
     Config,
+    /// Keys below `kernel` and `init` in the bootconfig of this vendor_boot image
+    /// (`setup_command_line` in the kernel's `init/main.c`).
+    Bootconfig(String),
+    /// A kernel command line descriptor of AVB in this image.
+    Avb(String),
 }
 
 impl Origin {
@@ -30,6 +35,19 @@ impl Origin {
             Origin::VendorBoot(_) => "vendor_boot",
             Origin::Given => "given",
             Origin::Config => "config",
+            Origin::Bootconfig(_) => "bootconfig",
+            Origin::Avb(_) => "avb",
+        }
+    }
+
+    /// The file it stands in.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Origin::Boot(file)
+            | Origin::VendorBoot(file)
+            | Origin::Bootconfig(file)
+            | Origin::Avb(file) => Some(file),
+            Origin::Given | Origin::Config => None,
         }
     }
 }
@@ -40,6 +58,8 @@ impl fmt::Display for Origin {
             Origin::Boot(file) | Origin::VendorBoot(file) => f.pad(file),
             Origin::Given => f.pad("the command line given"),
             Origin::Config => f.pad("CONFIG_CMDLINE"),
+            Origin::Bootconfig(file) => write!(f, "bootconfig of {file}"),
+            Origin::Avb(file) => write!(f, "AVB descriptor of {file}"),
         }
     }
 }
@@ -170,10 +190,11 @@ impl EffectiveCmdline {
         let given = parts.flat_map(|part| {
             words_of(&part.text).map(move |text| word(text, &part.origin, given_counts))
         });
-        let words = match mode {
+        let mut words: Vec<CmdlineWord> = match mode {
             CmdlineMode::Front => own.chain(given).collect(),
             _ => given.chain(own).collect(),
         };
+        place_bootconfig(&mut words, facts);
         Some(EffectiveCmdline { words, mode })
     }
 
@@ -182,16 +203,43 @@ impl EffectiveCmdline {
         self.words.iter().filter(|word| word.counts).take_while(|word| word.word != "--")
     }
 
+    /// For each word the one that takes its effect, by index: the last of a name that the kernel
+    /// sees, of `androidboot.*` the first (`ro.boot.*` properties are set once). None where a word
+    /// has its effect, where it is not seen at all, and for parameters of which all count.
+    pub fn overridden(&self) -> Vec<Option<usize>> {
+        let seen = self.parameters().count();
+        let counting = |(_, word): &(usize, &CmdlineWord)| word.counts;
+        let parameters: Vec<(usize, &str)> = (self.words.iter().enumerate().filter(counting))
+            .take(seen)
+            .map(|(index, word)| (index, name_of(&word.word)))
+            .filter(|(_, name)| !EVERY_ONE_COUNTS.iter().any(|known| same_name(known, name)))
+            .collect();
+        let mut overridden = vec![None; self.words.len()];
+        for (index, name) in &parameters {
+            let mut same = parameters.iter().filter(|(_, other)| same_name(other, name));
+            let first_wins = name.starts_with("androidboot.");
+            let winner = if first_wins { same.next() } else { same.next_back() };
+            overridden[*index] = winner.map(|(winner, _)| *winner).filter(|w| w != index);
+        }
+        overridden
+    }
+
+    /// Bytes of the words that the kernel sees, with the spaces between them.
+    pub fn length(&self) -> usize {
+        let quotes = |word: &str| if word.contains(char::is_whitespace) { 2 } else { 0 };
+        let seen = self.words.iter().filter(|word| word.counts);
+        seen.map(|word| word.word.len() + quotes(&word.word) + 1).sum::<usize>().saturating_sub(1)
+    }
+
     /// What the parameter `name` is set to; `-` and `_` are the same in names (`parameq` in
     /// `kernel/params.c`).
     pub fn setting(&self, name: &str) -> Setting {
-        let same = |a: &str, b: &str| a.replace('-', "_") == b.replace('-', "_");
         let last = |wanted: &dyn Fn(&CmdlineWord) -> bool| {
             self.parameters()
                 .filter(|word| wanted(word))
                 .filter_map(|word| {
                     let (key, value) = word.word.split_once('=').unwrap_or((&word.word, ""));
-                    same(key, name).then(|| (value.to_owned(), word.origin.clone()))
+                    same_name(key, name).then(|| (value.to_owned(), word.origin.clone()))
                 })
                 .last()
         };
@@ -226,6 +274,38 @@ impl fmt::Display for EffectiveCmdline {
             None => Ok(()),
         }
     }
+}
+
+/// Parameters that may be given several times, each time with an effect of its own
+/// (`Documentation/admin-guide/kernel-parameters.txt`).
+const EVERY_ONE_COUNTS: [&str; 7] =
+    ["console", "dyndbg", "earlycon", "hugepages", "hugepagesz", "initcall_blacklist", "memmap"];
+
+fn name_of(word: &str) -> &str {
+    word.split_once('=').map_or(word, |(name, _)| name)
+}
+
+fn same_name(a: &str, b: &str) -> bool {
+    a.replace('-', "_") == b.replace('-', "_")
+}
+
+/// Put the words of the bootconfig where the kernel has them: those below `kernel` in front of
+/// everything, `CONFIG_CMDLINE` and `CMDLINE_FORCE` or not, those below `init` behind a `--`. It
+/// reads the bootconfig only when told to by `bootconfig` on the line, or by its own config.
+fn place_bootconfig(words: &mut Vec<CmdlineWord>, facts: &Facts) {
+    let config = facts.config.as_ref().map(|(config, _)| config);
+    let able = config.is_none_or(|config| config.is_set("BOOT_CONFIG"));
+    let forced = config.is_some_and(|config| config.is_set("BOOT_CONFIG_FORCE"));
+    let mut seen = words.iter().filter(|word| word.counts).take_while(|word| word.word != "--");
+    let told = seen.any(|word| name_of(&word.word) == "bootconfig");
+    let of_bootconfig = |word: &CmdlineWord| matches!(word.origin, Origin::Bootconfig(_));
+    let (mut placed, others): (Vec<_>, Vec<_>) = words.drain(..).partition(of_bootconfig);
+    placed.iter_mut().for_each(|word| word.counts = able && (told || forced));
+    let behind = placed.iter().position(|word| word.word == "--").unwrap_or(placed.len());
+    let init = placed.split_off(behind);
+    words.extend(placed);
+    words.extend(others);
+    words.extend(init);
 }
 
 /// The parts of the bootloader's line; None when nothing is known about it.

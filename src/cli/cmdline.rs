@@ -1,21 +1,25 @@
-//! `vfioboot cmdline`: show and edit the kernel command line of an image.
+//! `vfioboot cmdline`: show and edit the kernel command line and the bootconfig of an image.
+
+mod bootconfig;
+mod effective;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use vfioboot::image::{Image, ImageKind};
-use vfioboot::patch::{COMMAND_LINE_SIZE, Cmdline};
+use vfioboot::image::{Chunk, Image, SectionName};
+use vfioboot::patch::Cmdline;
 
 use super::image_set;
 use super::input::Input;
 use super::output::{self, say};
-use super::style::{DIM, GOOD};
+use super::style::GOOD;
 
-/// Show or edit the kernel command line in an image
+/// Show or edit the kernel command line and the bootconfig in an image
 ///
 /// Without an edit it is printed; with several images, one line each. Edits go in the order
-/// remove, set, add, and need one image and -o.
+/// remove, set, add, and need one image and -o. Bootconfig is what vendor_boot v4 has besides; a
+/// value is written as it stands in a bootconfig file, so that 'K="a;b"' needs its quotes.
 #[derive(clap::Args)]
 pub struct Args {
     /// The images
@@ -30,10 +34,24 @@ pub struct Args {
     /// Remove every word that is KEY or starts with KEY=
     #[arg(long, value_name = "KEY")]
     remove: Vec<String>,
-    /// Show which image each word of the kernel's line comes from, in the order in which
-    /// bootloaders join them (vendor_boot, then boot)
-    #[arg(long, conflicts_with_all = ["set", "add", "remove", "output"])]
+    /// Set a key of the bootconfig: its value is replaced in place, or it gets a line at the end
+    #[arg(long, value_name = "KEY=VALUE")]
+    bootconfig_set: Vec<String>,
+    /// Remove a key from the bootconfig, with every value it has
+    #[arg(long, value_name = "KEY")]
+    bootconfig_remove: Vec<String>,
+    /// Print the bootconfig instead of the command line
+    #[arg(long, conflicts_with_all = ["set", "add", "remove", "bootconfig_set",
+          "bootconfig_remove", "output", "effective"])]
+    bootconfig: bool,
+    /// Show the line as the kernel will see it: every word with where it comes from, in order,
+    /// and which of two takes effect
+    #[arg(long, conflicts_with_all = ["set", "add", "remove", "bootconfig_set",
+          "bootconfig_remove", "output"])]
     effective: bool,
+    /// With --effective: print JSON
+    #[arg(long, requires = "effective")]
+    json: bool,
     /// The image to write; `-` is standard output
     #[arg(short, long)]
     output: Option<PathBuf>,
@@ -50,13 +68,18 @@ pub fn word(text: &str) -> Result<String, &'static str> {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let inputs = image_set::open(&args.images)?;
     let images = image_set::parse(&inputs)?;
-    let edits = !(args.set.is_empty() && args.add.is_empty() && args.remove.is_empty());
+    let words = !(args.set.is_empty() && args.add.is_empty() && args.remove.is_empty());
+    let keys = !(args.bootconfig_set.is_empty() && args.bootconfig_remove.is_empty());
+    let edits = words || keys;
     match (edits, &args.output, inputs.as_slice()) {
         (true, Some(output), [input]) => edit(args, input, &images[0], output)?,
         (true, None, _) => bail!("an edit needs -o FILE to write the image to"),
         (true, Some(_), _) => bail!("an edit takes one image, {} were given", inputs.len()),
-        (false, Some(_), _) => bail!("nothing to edit: give --set, --add or --remove with -o"),
-        (false, None, _) if args.effective => effective(&inputs, &images)?,
+        (false, Some(_), _) => bail!(
+            "nothing to edit: give --set, --add, --remove, --bootconfig-set or --bootconfig-remove with -o"
+        ),
+        (false, None, _) if args.effective => effective::print(&inputs, &images, args.json)?,
+        (false, None, _) if args.bootconfig => bootconfig::print(&inputs, &images)?,
         (false, None, _) => {
             for (input, image) in inputs.iter().zip(&images) {
                 let mut line = header(input, image)?.cmdline();
@@ -91,29 +114,22 @@ fn edit(args: &Args, input: &Input, image: &Image<'_>, output: &Path) -> anyhow:
     }
     args.add.iter().for_each(|word| line.add(word));
     edit.header.set_cmdline(line.as_bytes()).with_context(|| input.name())?;
+    let config = bootconfig::edited(&args.bootconfig_set, &args.bootconfig_remove, image)
+        .with_context(|| input.name())?;
+    if let Some(config) = &config {
+        let chunk = Chunk::owned(config.as_bytes().to_vec());
+        edit.sections.push((SectionName::Bootconfig, vec![chunk]));
+    }
     let rebuilt = image.rebuild(edit).with_context(|| input.name())?;
     output::refuse_inputs(output, [input.path.as_path()])?;
     output::write_file(output, |file| rebuilt.output.write_to(file))?;
     super::report_stale_digest(input, image);
+    if let Some(config) = &config {
+        bootconfig::report(input, config, &line);
+    }
     if !output::is_stdout(output) {
         say!("{}", line.display())?;
         say!("{GOOD}wrote{GOOD:#} {}", output.display())?;
     }
-    Ok(())
-}
-
-fn effective(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Result<()> {
-    let mut total = 0;
-    for kind in [ImageKind::VendorBoot, ImageKind::Boot] {
-        for (input, image) in inputs.iter().zip(images).filter(|(_, image)| image.kind() == kind) {
-            let line = Cmdline::new(header(input, image)?.cmdline());
-            total += line.as_bytes().len() + usize::from(total > 0 && !line.as_bytes().is_empty());
-            for word in line.words() {
-                let word = String::from_utf8_lossy(word).into_owned();
-                say!("{word}  {DIM}{} ({kind}){DIM:#}", input.name())?;
-            }
-        }
-    }
-    say!("{total} of {} bytes", COMMAND_LINE_SIZE - 1)?;
     Ok(())
 }

@@ -11,12 +11,14 @@
 //! | `region` | the tiling |
 //! | `fragment` | the vendor ramdisk table |
 //! | `avb` | the AVB footer |
+//! | [`bootconfig`] | the bootconfig of vendor_boot v4: read, judged, edited |
 //! | `id` | the SHA-1 `id` of v0–v2 |
 //! | `rebuild`, `output` | an edited image as chunks to write |
 //! | `unpacked` | a directory of sections and `image.toml` |
 //! | `identify` | bare payloads, and files that are no boot image |
 
 mod avb;
+pub mod bootconfig;
 mod error;
 mod fragment;
 mod header;

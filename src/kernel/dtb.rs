@@ -1,4 +1,5 @@
-//! Flattened device trees behind a kernel: `cat Image.gz a.dtb b.dtb > Image.gz-dtb`.
+//! Flattened device trees: behind a kernel (`cat Image.gz a.dtb b.dtb > Image.gz-dtb`) or in a
+//! section of their own, as the Devicetree Specification describes them.
 
 /// `FDT_MAGIC`, big-endian in the file.
 const MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
@@ -15,7 +16,7 @@ pub struct Dtb {
 }
 
 /// The DTBs in `bytes` from `start` on, each a whole one by its header.
-pub(super) fn find(bytes: &[u8], start: usize) -> Vec<Dtb> {
+pub fn find(bytes: &[u8], start: usize) -> Vec<Dtb> {
     let mut dtbs = Vec::new();
     let mut position = start;
     let finder = memchr::memmem::Finder::new(&MAGIC);
@@ -30,6 +31,53 @@ pub(super) fn find(bytes: &[u8], start: usize) -> Vec<Dtb> {
         }
     }
     dtbs
+}
+
+/// `bootargs` of the node `/chosen` of the DTB that `bytes` start with. None when it has none, or
+/// is damaged in front of it.
+pub fn bootargs(bytes: &[u8]) -> Option<String> {
+    const BEGIN_NODE: u32 = 1;
+    const END_NODE: u32 = 2;
+    const PROPERTY: u32 = 3;
+    const NOTHING: u32 = 4;
+    let dtb = bytes.get(..size(bytes)?)?;
+    let word =
+        |at: usize| -> Option<u32> { Some(u32::from_be_bytes(*dtb.get(at..)?.first_chunk()?)) };
+    let name = |at: usize| -> Option<&[u8]> {
+        let rest = dtb.get(at..)?;
+        rest.get(..rest.iter().position(|byte| *byte == 0)?)
+    };
+    let (mut at, strings) = (word(8)? as usize, word(12)? as usize);
+    let (mut depth, mut chosen) = (0usize, false);
+    loop {
+        let token = word(at)?;
+        at += 4;
+        match token {
+            BEGIN_NODE => {
+                let node = name(at)?;
+                depth += 1;
+                // The root is the first level.
+                chosen = depth == 2 && node == b"chosen";
+                at += (node.len() + 1).next_multiple_of(4);
+            }
+            END_NODE => {
+                depth = depth.checked_sub(1)?;
+                chosen = false;
+            }
+            PROPERTY => {
+                let (length, offset) = (word(at)? as usize, word(at + 4)? as usize);
+                at += 8;
+                let value = dtb.get(at..at.checked_add(length)?)?;
+                if chosen && name(strings.checked_add(offset)?)? == b"bootargs" {
+                    let text = value.split(|byte| *byte == 0).next().unwrap_or_default();
+                    return Some(String::from_utf8_lossy(text).into_owned());
+                }
+                at += length.next_multiple_of(4);
+            }
+            NOTHING => {}
+            _ => return None,
+        }
+    }
 }
 
 /// `totalsize` of the DTB that `bytes` start with, when every block its header names lies

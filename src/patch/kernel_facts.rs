@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::{Cmdline, Error};
+use super::Error;
+use crate::audit::sources::{self, Named};
 use crate::audit::{self, Built, Facts, Level, Profile, Report, Verdict};
 use crate::compression::Format;
-use crate::image::{Header, Image, ImageKind, SectionName};
+use crate::image::{Image, SectionName};
 use crate::kernel::{Arch, Kernel, Module, Scan};
 
 /// The kernel as far as the images show it, and what the audit says of it.
@@ -68,9 +69,15 @@ impl KernelFacts {
         }
     }
 
-    fn judge(images: &[Image<'_>], arch: Option<Arch>, scan: &Scan, modules: Vec<Module>) -> Self {
+    fn judge<'i>(
+        images: &'i [Image<'_>],
+        arch: Option<Arch>,
+        scan: &Scan,
+        modules: Vec<Module>,
+    ) -> Self {
         let mut facts = Facts::from_scan(scan, arch, "the image");
-        facts.cmdline = Some(joined_cmdline(images));
+        let named = |image: &'i Image<'_>| Named { file: image.kind().as_str(), image };
+        facts.set_cmdline(sources::of_headers(&images.iter().map(named).collect::<Vec<_>>()));
         facts.modules = (!modules.is_empty()).then_some(modules);
         // Every builtin profile is read by a test.
         let report: Option<Report> =
@@ -176,12 +183,4 @@ impl KernelFacts {
         let words = self.words.iter().filter(|word| word.level != Level::Optional);
         words.map(|word| word.word.clone()).collect()
     }
-}
-
-/// The kernel's line as bootloaders join it: vendor_boot's, then boot's.
-fn joined_cmdline(images: &[Image<'_>]) -> String {
-    let order = [ImageKind::VendorBoot, ImageKind::Boot];
-    let of_kind = |kind| images.iter().find(|image| image.kind() == kind).and_then(Image::header);
-    let lines = order.into_iter().filter_map(of_kind).map(Header::cmdline);
-    lines.map(|line| Cmdline::new(line).display()).collect::<Vec<_>>().join(" ")
 }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::audit::run::{Audited, Input, Run, Tally};
-use crate::audit::{EffectiveCmdline, Facts, Finding, Origin, Provenance, Word};
+use crate::audit::{EffectiveCmdline, Facts, Finding, Provenance, Word};
 
 /// The version of this format.
 const FORMAT: u32 = 1;
@@ -202,10 +202,7 @@ pub(super) fn line(line: &EffectiveCmdline) -> Line<'_> {
     let words = line.words.iter().map(|word| LineWord {
         word: &word.word,
         origin: word.origin.name(),
-        file: match &word.origin {
-            Origin::Boot(file) | Origin::VendorBoot(file) => Some(file),
-            Origin::Given | Origin::Config => None,
-        },
+        file: word.origin.file(),
         counts: word.counts,
     });
     Line { mode: line.mode.name(), words: words.collect() }

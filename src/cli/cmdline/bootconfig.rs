@@ -1,0 +1,94 @@
+//! The bootconfig of an image: printed, edited, and what to know about an edited one.
+
+use anyhow::bail;
+use vfioboot::image::bootconfig::{Bootconfig, Limits};
+use vfioboot::image::{Image, SectionName};
+use vfioboot::patch::Cmdline;
+
+use crate::cli::input::Input;
+use crate::cli::{complain, output};
+
+/// Keys that bootloaders add themselves (AOSP's "Implement bootconfig" and "Properties set by the
+/// bootloader"). Twice in the block, they void it.
+const OF_BOOTLOADERS: [&str; 12] = [
+    "androidboot.baseband",
+    "androidboot.bootdevice",
+    "androidboot.bootloader",
+    "androidboot.bootreason",
+    "androidboot.force_normal_boot",
+    "androidboot.mode",
+    "androidboot.serialno",
+    "androidboot.slot_suffix",
+    "androidboot.vbmeta.device_state",
+    "androidboot.vbmeta.digest",
+    "androidboot.verifiedbootstate",
+    "androidboot.veritymode",
+];
+
+pub fn print(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Result<()> {
+    for (input, image) in inputs.iter().zip(images) {
+        let Some(section) = image.section(SectionName::Bootconfig) else {
+            bail!("{}: this {} image has no bootconfig", input.name(), image.kind());
+        };
+        output::to_stdout(Bootconfig::parse(section)?.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The bootconfig after the edits, one that the kernel takes; None without an edit.
+pub fn edited(
+    set: &[String],
+    remove: &[String],
+    image: &Image<'_>,
+) -> anyhow::Result<Option<Bootconfig>> {
+    if set.is_empty() && remove.is_empty() {
+        return Ok(None);
+    }
+    let sections = image.header().map(|header| header.sections()).unwrap_or_default();
+    if !sections.iter().any(|field| field.section == SectionName::Bootconfig) {
+        bail!(
+            "only vendor_boot of header version 4 has a bootconfig, this {} image has none",
+            image.kind()
+        );
+    }
+    let section = image.section(SectionName::Bootconfig).unwrap_or_default();
+    let mut config = Bootconfig::parse(section)?;
+    for key in remove {
+        config.remove(key)?;
+    }
+    for word in set {
+        let Some((key, value)) = word.split_once('=') else {
+            bail!("--bootconfig-set {word}: expected KEY=VALUE");
+        };
+        config.set(key.trim(), value)?;
+    }
+    config.validate(Limits::KERNEL)?;
+    Ok(Some(config))
+}
+
+/// What the kernel and the bootloader may make of it.
+pub fn report(input: &Input, config: &Bootconfig, line: &Cmdline) {
+    let note = |text: &str| complain(&format!("note: {}: {text}", input.name()));
+    if !config.statements().is_empty() && !line.has_word("bootconfig") {
+        note(
+            "the kernel reads a bootconfig only with the word bootconfig on its command line, \
+             which this image does not have (--add bootconfig), or with CONFIG_BOOT_CONFIG_FORCE",
+        );
+    }
+    if config.nodes() > Limits::NODES_OF_OLD_KERNELS {
+        note(&format!(
+            "the bootconfig has {} nodes: kernels before 5.19 take 1024 at most, with those that \
+             the bootloader adds",
+            config.nodes()
+        ));
+    }
+    for entry in config.entries() {
+        if OF_BOOTLOADERS.contains(&entry.key.as_str()) {
+            note(&format!(
+                "{}: bootloaders add this key themselves, and a key that is there twice makes the \
+                 kernel ignore the whole bootconfig",
+                entry.key
+            ));
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The bootconfig of vendor_boot v4: keys with values in the kernel's own grammar, edited without
+//! touching what stays.
+//!
+//! Grammar and limits are those of the kernel's `lib/bootconfig.c` and `include/linux/bootconfig.h`;
+//! `Documentation/admin-guide/bootconfig.rst` explains them. The bootloader appends keys of its own
+//! and the trailer (size, checksum, `#BOOTCONFIG\n`); the section itself has neither.
+//!
+//! The kernel takes all of it or nothing: a key that gets a second value by `=` voids the whole
+//! block, what the bootloader appends included.
+
+mod parse;
+
+use std::ops::Range;
+
+pub use parse::{Operator, Statement};
+
+/// What a text must not exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes (`XBC_DATA_MAX` less the NUL that ends it).
+    pub bytes: usize,
+    /// Nodes: one a word of a key, one a value (`XBC_NODE_MAX`).
+    pub nodes: usize,
+}
+
+impl Limits {
+    /// The kernel's own: 32 KiB less two bytes, and 8192 nodes.
+    pub const KERNEL: Limits = Limits { bytes: 32 * 1024 - 2, nodes: 8192 };
+    /// Nodes that every kernel with bootconfig takes; those before 5.19 refuse more.
+    pub const NODES_OF_OLD_KERNELS: usize = 1024;
+    /// Bytes of a whole key, dots included (`XBC_KEYLEN_MAX` less its NUL).
+    pub const KEY_BYTES: usize = 255;
+    /// Words of a key, and braces within braces (`XBC_DEPTH_MAX`).
+    pub const DEPTH: usize = 16;
+}
+
+/// A bootconfig that the kernel would refuse, or an edit that cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The text does not follow the grammar.
+    #[error("bootconfig line {line} (offset {offset}): {reason}")]
+    Syntax {
+        /// Counted from 1.
+        line: usize,
+        /// Bytes from the beginning of the text.
+        offset: usize,
+        /// What is wrong, and what was expected.
+        reason: String,
+    },
+    /// A key is given a second value by `=`.
+    #[error(
+        "bootconfig line {line}: {key} has a value already, from line {first}: the kernel would ignore the whole bootconfig; \"{key} := …\" replaces a value, \"{key} += …\" adds one"
+    )]
+    Redefined {
+        /// The key.
+        key: String,
+        /// The line of its second value.
+        line: usize,
+        /// The line of its first value.
+        first: usize,
+    },
+    /// More than the kernel takes.
+    #[error("the bootconfig has {found} {what}, the kernel takes {limit} at most ({} too many)", found - limit)]
+    TooLarge {
+        /// `bytes` or `nodes`.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A key to remove that is not there.
+    #[error("the bootconfig has no key {key}{}", hint(.similar))]
+    NoKey {
+        /// The key.
+        key: String,
+        /// Keys below it.
+        similar: Vec<String>,
+    },
+    /// Something to set that is no key.
+    #[error(
+        "\"{0}\" is no bootconfig key: expected words of letters, digits, - and _ with dots between them"
+    )]
+    Key(String),
+    /// Something to set that is not one value, or several with commas between them.
+    #[error("\"{value}\" is no bootconfig value: {reason}")]
+    Value {
+        /// As it was given.
+        value: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+}
+
+fn hint(similar: &[String]) -> String {
+    match similar {
+        [] => String::new(),
+        _ => format!(" itself, only {}", similar.join(", ")),
+    }
+}
+
+/// A bootconfig text that follows the grammar. [`Bootconfig::validate`] says whether the kernel
+/// takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootconfig {
+    text: Vec<u8>,
+    statements: Vec<Statement>,
+    nodes: usize,
+}
+
+/// A key as the kernel has it after reading the whole text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// All its words: `androidboot.hardware`.
+    pub key: String,
+    /// Its values, several for an array; none for a key without a value.
+    pub values: Vec<String>,
+}
+
+impl Bootconfig {
+    /// Read a text. As for the kernel it ends at a NUL byte: zeros behind it are padding.
+    ///
+    /// # Errors
+    /// [`Error::Syntax`].
+    pub fn parse(section: &[u8]) -> Result<Self, Error> {
+        let end = section.iter().position(|byte| *byte == 0).unwrap_or(section.len());
+        let text = section[..end].to_vec();
+        let parse::Parsed { statements, nodes } = parse::parse(&text)?;
+        Ok(Bootconfig { text, statements, nodes })
+    }
+
+    /// The text, without padding.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// What the text says, in its order.
+    pub fn statements(&self) -> &[Statement] {
+        &self.statements
+    }
+
+    /// How many nodes the kernel needs for it.
+    pub fn nodes(&self) -> usize {
+        self.nodes
+    }
+
+    /// Whether the kernel takes the text.
+    ///
+    /// # Errors
+    /// [`Error::Redefined`], [`Error::TooLarge`].
+    pub fn validate(&self, limits: Limits) -> Result<(), Error> {
+        let mut valued: Vec<(&str, usize)> = Vec::new();
+        for statement in self.statements.iter().filter(|statement| statement.operator.is_some()) {
+            let first = valued.iter().find(|(key, _)| *key == statement.key);
+            match (first, statement.operator) {
+                (Some((_, first)), Some(Operator::Set)) => {
+                    return Err(Error::Redefined {
+                        key: statement.key.clone(),
+                        line: statement.line,
+                        first: *first,
+                    });
+                }
+                (Some(_), _) => {}
+                (None, _) => valued.push((&statement.key, statement.line)),
+            }
+        }
+        let counts =
+            [("bytes", self.text.len(), limits.bytes), ("nodes", self.nodes, limits.nodes)];
+        match counts.into_iter().find(|(_, found, limit)| found > limit) {
+            Some((what, found, limit)) => Err(Error::TooLarge { what, found, limit }),
+            None => Ok(()),
+        }
+    }
+
+    /// Every key and its values, in the order of their first mention.
+    pub fn entries(&self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for statement in &self.statements {
+            let at = entries.iter().position(|entry| entry.key == statement.key);
+            let at = at.unwrap_or_else(|| {
+                entries.push(Entry { key: statement.key.clone(), values: Vec::new() });
+                entries.len() - 1
+            });
+            let entry = &mut entries[at];
+            match statement.operator {
+                None => {}
+                Some(Operator::Append) => entry.values.extend_from_slice(&statement.values),
+                Some(Operator::Set | Operator::Override) => {
+                    entry.values.clone_from(&statement.values);
+                }
+            }
+        }
+        entries
+    }
+
+    /// Give `key` the value that `value` spells in a bootconfig: the text of its first statement
+    /// is replaced, later ones for the same key go; a key that is not there gets a line of its own
+    /// at the end. Comments and everything else keep their bytes.
+    ///
+    /// # Errors
+    /// [`Error::Key`], [`Error::Value`].
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
+        if !parse::is_key(key) {
+            return Err(Error::Key(key.to_owned()));
+        }
+        let value = parse::whole_value(value)?;
+        let matching = |statement: &&Statement| statement.key == key;
+        let Some(first) = self.statements.iter().find(matching).cloned() else {
+            if self.text.last().is_some_and(|byte| *byte != b'\n') {
+                self.text.push(b'\n');
+            }
+            self.text.extend_from_slice(format!("{key} = {value}\n").as_bytes());
+            return self.read_again();
+        };
+        let later = self.statements.iter().filter(matching).skip(1).cloned().collect::<Vec<_>>();
+        for statement in later.iter().rev() {
+            self.cut(statement);
+        }
+        // The first operator may stay, whichever it is: all three add a value where there is none.
+        let assign = if first.operator.is_none() { " = " } else { "" };
+        self.text.splice(first.values_span, format!("{assign}{value}").bytes());
+        self.read_again()
+    }
+
+    /// Take `key` out: every statement that names exactly it. A line that is left with nothing
+    /// goes as well.
+    ///
+    /// # Errors
+    /// [`Error::NoKey`].
+    pub fn remove(&mut self, key: &str) -> Result<(), Error> {
+        let named = |statement: &&Statement| statement.key == key;
+        let found: Vec<_> = self.statements.iter().filter(named).cloned().collect();
+        if found.is_empty() {
+            let below = format!("{key}.");
+            let keys = self.statements.iter().map(|statement| &statement.key);
+            let mut similar: Vec<_> = keys.filter(|k| k.starts_with(&below)).cloned().collect();
+            similar.dedup();
+            return Err(Error::NoKey { key: key.to_owned(), similar });
+        }
+        for statement in found.iter().rev() {
+            self.cut(statement);
+        }
+        self.read_again()
+    }
+
+    /// Cut a statement out, with the semicolon or the line that was its own.
+    fn cut(&mut self, statement: &Statement) {
+        let Range { mut start, mut end } = statement.span;
+        let blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r');
+        end += self.text[end..].iter().take_while(blank).count();
+        if self.text.get(end) == Some(&b';') {
+            end += 1;
+            end += self.text[end..].iter().take_while(blank).count();
+        }
+        let indent = self.text[..start].iter().rev().take_while(blank).count();
+        let begins_line = start == indent || self.text[start - indent - 1] == b'\n';
+        match self.text.get(end) {
+            Some(b'\n') if begins_line => {
+                start -= indent;
+                end += 1;
+            }
+            None if begins_line => start -= indent,
+            _ => {}
+        }
+        self.text.drain(start..end);
+    }
+
+    /// The statements of the edited text.
+    fn read_again(&mut self) -> Result<(), Error> {
+        *self = Bootconfig::parse(&self.text)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,350 @@
+//! The grammar, as `xbc_parse_tree` of the kernel's `lib/bootconfig.c` has it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::{Error, Limits};
+
+/// How a key gets its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `=`: the key must have no value yet.
+    Set,
+    /// `:=`: in place of the value it has.
+    Override,
+    /// `+=`: behind the values it has.
+    Append,
+}
+
+/// A key, with or without a value, where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The whole key, those of the braces around it included.
+    pub key: String,
+    /// None for a key without a value.
+    pub operator: Option<Operator>,
+    /// Its values without quotes; more than one for an array.
+    pub values: Vec<String>,
+    /// Where it stands in the text: from its key to its last value, without what ends it.
+    pub span: Range<usize>,
+    /// Its line, counted from 1.
+    pub line: usize,
+    /// Where its values stand, with their quotes; empty where there are none.
+    pub(super) values_span: Range<usize>,
+}
+
+pub(super) struct Parsed {
+    pub statements: Vec<Statement>,
+    pub nodes: usize,
+}
+
+pub(super) fn parse(text: &[u8]) -> Result<Parsed, Error> {
+    let mut parser = Parser {
+        text,
+        at: 0,
+        braces: Vec::new(),
+        nodes: 0,
+        keys: HashMap::new(),
+        statements: Vec::new(),
+    };
+    parser.run()?;
+    Ok(Parsed { statements: parser.statements, nodes: parser.nodes })
+}
+
+/// Whether all words of `key` are such as the kernel takes.
+pub(super) fn is_key(key: &str) -> bool {
+    let words = key.split('.');
+    let count = key.split('.').count();
+    words.clone().all(is_word) && count <= Limits::DEPTH && key.len() <= Limits::KEY_BYTES
+}
+
+fn is_word(word: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    !word.is_empty() && word.bytes().all(known)
+}
+
+/// `text` without the spaces around it, when it is a value, or several with commas between them,
+/// to its end.
+pub(super) fn whole_value(text: &str) -> Result<&str, Error> {
+    let trimmed = text.trim();
+    let wrong = |reason: &str| Error::Value { value: text.to_owned(), reason: reason.to_owned() };
+    if trimmed.starts_with('#') {
+        return Err(wrong("# begins a comment: put quotes around it"));
+    }
+    let parsed = parse(format!("k={trimmed}\n").as_bytes()).map_err(|error| match error {
+        Error::Syntax { reason, .. } => wrong(&reason),
+        other => other,
+    })?;
+    let whole = match parsed.statements.as_slice() {
+        [one] => one.span == (0.."k=".len() + trimmed.len()),
+        _ => false,
+    };
+    // Nothing at all is a value too: an empty one.
+    if whole || trimmed.is_empty() {
+        Ok(if trimmed.is_empty() { "\"\"" } else { trimmed })
+    } else {
+        Err(wrong(
+            "it ends before its last character (at one of ; # } or a line break): put quotes around it",
+        ))
+    }
+}
+
+struct Parser<'t> {
+    text: &'t [u8],
+    at: usize,
+    /// Keys of the braces that are open, and where each was opened.
+    braces: Vec<(String, usize)>,
+    nodes: usize,
+    /// Whole keys that have a node, and whether they have a value.
+    keys: HashMap<String, bool>,
+    statements: Vec<Statement>,
+}
+
+struct Value {
+    /// Without quotes.
+    text: String,
+    /// With its quotes.
+    span: Range<usize>,
+    /// What ends it; None at the end of the text.
+    delimiter: Option<u8>,
+}
+
+/// What ends a value.
+const ENDS_VALUE: &[u8] = b",;\n#}";
+
+impl Parser<'_> {
+    fn run(&mut self) -> Result<(), Error> {
+        loop {
+            let start = self.at;
+            let delimiter = |byte: &u8| b"{}=+;:\n#".contains(byte);
+            let Some(length) = self.text[start..].iter().position(delimiter) else {
+                let rest = trim(self.text, start..self.text.len());
+                if !rest.is_empty() {
+                    return Err(
+                        self.error(rest.start, "expected =, {, ; or a line break behind the key")
+                    );
+                }
+                break;
+            };
+            let at = start + length;
+            let name = trim(self.text, start..at);
+            self.at = at + 1;
+            match self.text[at] {
+                b'=' => self.assignment(name, Operator::Set)?,
+                operator @ (b':' | b'+') => {
+                    if self.text.get(self.at) != Some(&b'=') {
+                        let reason =
+                            format!("expected {0}= and not {0} alone", char::from(operator));
+                        return Err(self.error(at, &reason));
+                    }
+                    self.at += 1;
+                    let operator =
+                        if operator == b':' { Operator::Override } else { Operator::Append };
+                    self.assignment(name, operator)?;
+                }
+                b'{' => {
+                    let key = self.key(name.clone())?;
+                    self.add_key(&key, name.start)?;
+                    // One less than the number of words: `open_brace` is full before it overflows.
+                    if self.braces.len() + 1 >= Limits::DEPTH {
+                        return Err(self.error(at, "too many braces within each other"));
+                    }
+                    self.braces.push((key, at));
+                }
+                b'}' => {
+                    self.bare_key(name)?;
+                    self.close_brace(at)?;
+                }
+                b'#' => {
+                    self.bare_key(name)?;
+                    self.skip_comment();
+                }
+                _ => self.bare_key(name)?,
+            }
+        }
+        match self.braces.last() {
+            Some((key, at)) => Err(self.error(*at, &format!("the brace of {key} is not closed"))),
+            None => Ok(()),
+        }
+    }
+
+    /// A key without a value, or nothing.
+    fn bare_key(&mut self, name: Range<usize>) -> Result<(), Error> {
+        if name.is_empty() {
+            return Ok(());
+        }
+        let key = self.key(name.clone())?;
+        self.add_key(&key, name.start)?;
+        self.statements.push(Statement {
+            key,
+            operator: None,
+            values: Vec::new(),
+            line: self.line(name.start),
+            values_span: name.end..name.end,
+            span: name,
+        });
+        Ok(())
+    }
+
+    fn assignment(&mut self, name: Range<usize>, operator: Operator) -> Result<(), Error> {
+        let key = self.key(name.clone())?;
+        self.add_key(&key, name.start)?;
+        let first = self.value()?;
+        let (start, mut last) = (first.span.start, first);
+        let mut values = Vec::new();
+        while last.delimiter == Some(b',') {
+            values.push(last.text);
+            last = self.value()?;
+        }
+        values.push(last.text);
+        let end = last.span.end;
+        // An override takes over the first node of the value that was there.
+        let had_value = self.keys.insert(key.clone(), true) == Some(true);
+        let reused = usize::from(had_value && operator == Operator::Override);
+        self.nodes += values.len() - reused;
+        self.statements.push(Statement {
+            key,
+            operator: Some(operator),
+            values,
+            line: self.line(name.start),
+            values_span: start..end,
+            span: name.start..end,
+        });
+        if last.delimiter == Some(b'}') {
+            self.close_brace(self.at - 1)?;
+        }
+        Ok(())
+    }
+
+    /// The next value and the delimiter behind it, which is passed, a comment as well.
+    fn value(&mut self) -> Result<Value, Error> {
+        self.skip_spaces();
+        while self.text.get(self.at) == Some(&b'#') {
+            self.skip_comment();
+            self.skip_spaces();
+        }
+        let start = self.at;
+        let quote = self.text.get(start).copied().filter(|byte| matches!(byte, b'"' | b'\''));
+        let body = start + usize::from(quote.is_some());
+        let ends = |byte: &u8| match quote {
+            Some(quote) => *byte == quote,
+            None => ENDS_VALUE.contains(byte),
+        };
+        let end = self.text[body..].iter().position(ends).map(|length| body + length);
+        let strange = |byte: &u8| !is_print(*byte) && !is_space(*byte);
+        let stop = end.unwrap_or(self.text.len());
+        if let Some(at) = self.text[body..stop].iter().position(strange) {
+            return Err(self.error(body + at, "a value has a byte that cannot be printed"));
+        }
+        let (value, mut at) = match (quote, end) {
+            (Some(quote), None) => {
+                let reason = format!("the quote {} is not closed", char::from(quote));
+                return Err(self.error(start, &reason));
+            }
+            (Some(_), Some(end)) => (body..end, end + 1),
+            (None, Some(end)) => (trim(self.text, body..end), end),
+            // At the end of the text the kernel keeps the spaces of a value.
+            (None, None) => (body..stop, stop),
+        };
+        let span = if quote.is_some() { start..at } else { value.clone() };
+        if quote.is_some() {
+            at += self.text[at..].iter().take_while(|b| is_space(**b) && **b != b'\n').count();
+            if self.text.get(at).is_some_and(|byte| !ENDS_VALUE.contains(byte)) {
+                return Err(
+                    self.error(at, "expected , ; # } or a line break behind the closing quote")
+                );
+            }
+        }
+        let delimiter = self.text.get(at).copied();
+        self.at = (at + 1).min(self.text.len());
+        if delimiter == Some(b'#') {
+            self.skip_comment();
+        }
+        let text = String::from_utf8_lossy(&self.text[value]).into_owned();
+        Ok(Value { text, span, delimiter })
+    }
+
+    fn close_brace(&mut self, at: usize) -> Result<(), Error> {
+        match self.braces.pop() {
+            Some(_) => Ok(()),
+            None => Err(self.error(at, "a closing brace without an opening one")),
+        }
+    }
+
+    /// The whole key of the name at `name`.
+    fn key(&self, name: Range<usize>) -> Result<String, Error> {
+        let text = String::from_utf8_lossy(&self.text[name.clone()]).into_owned();
+        if !text.split('.').all(is_word) {
+            let reason = match text.is_empty() {
+                true => "expected a key".to_owned(),
+                false => format!(
+                    "\"{}\" is no key: expected words of letters, digits, - and _ with dots between them",
+                    text.escape_debug()
+                ),
+            };
+            return Err(self.error(name.start, &reason));
+        }
+        Ok(match self.braces.last() {
+            Some((parent, _)) => format!("{parent}.{text}"),
+            None => text,
+        })
+    }
+
+    /// A node for each word of the key that has none yet.
+    fn add_key(&mut self, key: &str, at: usize) -> Result<(), Error> {
+        let words = key.split('.').count();
+        if words > Limits::DEPTH {
+            let reason = format!("{key} has {words} words, at most {} are read", Limits::DEPTH);
+            return Err(self.error(at, &reason));
+        }
+        if key.len() > Limits::KEY_BYTES {
+            let reason =
+                format!("{key} has {} bytes, at most {} are read", key.len(), Limits::KEY_BYTES);
+            return Err(self.error(at, &reason));
+        }
+        let ends = key.match_indices('.').map(|(dot, _)| dot).chain([key.len()]);
+        for end in ends {
+            if !self.keys.contains_key(&key[..end]) {
+                self.keys.insert(key[..end].to_owned(), false);
+                self.nodes += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn skip_spaces(&mut self) {
+        self.at += self.text[self.at..].iter().take_while(|byte| is_space(**byte)).count();
+    }
+
+    /// Behind the line break that ends the comment.
+    fn skip_comment(&mut self) {
+        let rest = &self.text[self.at..];
+        self.at += rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+    }
+
+    fn line(&self, at: usize) -> usize {
+        1 + self.text[..at].iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    fn error(&self, offset: usize, reason: &str) -> Error {
+        Error::Syntax { line: self.line(offset), offset, reason: reason.to_owned() }
+    }
+}
+
+/// `range` without the spaces at both ends; an empty one stands where the text would begin.
+fn trim(text: &[u8], range: Range<usize>) -> Range<usize> {
+    let inside = &text[range.clone()];
+    let start = inside.iter().take_while(|byte| is_space(**byte)).count();
+    let end = inside.iter().rev().take_while(|byte| is_space(**byte)).count();
+    range.start + start..(range.end - end).max(range.start + start)
+}
+
+/// `isspace` of the kernel's `lib/ctype.c`.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | b' ' | 0xa0)
+}
+
+/// `isprint` of the kernel's `lib/ctype.c`: Latin-1 counts.
+fn is_print(byte: u8) -> bool {
+    matches!(byte, 0x20..=0x7e | 0xa0..)
+}
