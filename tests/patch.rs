@@ -625,7 +625,8 @@ fn modules_go_in_and_are_listed_in_load_order() {
         ("vfio.ko".to_owned(), module("vfio", RELEASE, "")),
     ];
     let changed = patched_with(&set, |options| {
-        options.modules.files = given.iter().map(|(n, b)| (n.clone(), Cow::Owned(b.clone()))).collect();
+        options.modules.files =
+            given.iter().map(|(n, b)| (n.clone(), Cow::Owned(b.clone()))).collect();
     });
     let path = |name: &str| BootModule {
         path: format!("/vfioboot/modules/{name}"),
