@@ -39,6 +39,14 @@ file = "header.bin"
 kind = "padding"
 size = 388
 """
+BOOTCONFIG = """\
+# all of the grammar
+androidboot { hardware = lab; list = one, "two;", # behind
+  'three'; deep.er { x = 1; y } } k
+a.b = 1
+a.b := 2, 3
+a.b += 4
+"""
 UNDO = (
     '{"format":1,"tool":"vfioboot 0.1.0","images":[{"kind":"boot","size":%d,"sha256":"%s",'
     '"header":"%s","inserted":["ramdisk",%d],"replaced":[],"displaced":[[2048,"00ff"]],'
@@ -86,6 +94,7 @@ def main() -> None:
     put("text", "boot.toml", BOOT.encode())
     put("text", "image.toml", MANIFEST.encode())
     put("text", "device", b"0000:00:02.0")
+    put("bootconfig", "grammar", BOOTCONFIG.encode())
     put("text", "line", b'console=ttyAMA0 a="x y" k=2 -- b')
 
 

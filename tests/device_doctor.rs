@@ -185,6 +185,15 @@ fn a_config_that_fails_a_rule_names_it_with_its_fix() {
 }
 
 #[test]
+fn what_is_there_counts_more_than_the_config() {
+    let tree = tree("config-kvm");
+    config(&tree, &good_config().replace("CONFIG_KVM=y", "# CONFIG_KVM is not set"));
+    says(&tree, "config", Status::Problem, "VB-KVM-001", "CONFIG_KVM=y");
+    tree.file("dev/kvm", "");
+    assert!(!check(&tree, "config").found.contains("VB-KVM-001"));
+}
+
+#[test]
 fn a_module_counts_when_it_is_loaded() {
     let tree = tree("config-module");
     config(&tree, &good_config().replace("CONFIG_VFIO_PCI=y", "CONFIG_VFIO_PCI=m"));
