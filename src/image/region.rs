@@ -1,5 +1,7 @@
 //! The tiling: every byte of the file belongs to exactly one region.
 
+use std::ops::Range;
+
 use super::layout::Placed;
 use super::{AvbFooter, Header, SectionName};
 
@@ -19,6 +21,8 @@ pub enum RegionKind {
     Vbmeta,
     /// The 64-byte AVB footer.
     AvbFooter,
+    /// A vendor's header or trailer around the image.
+    Wrapper,
 }
 
 impl RegionKind {
@@ -31,6 +35,7 @@ impl RegionKind {
             RegionKind::Trailing => "trailing",
             RegionKind::Vbmeta => "vbmeta",
             RegionKind::AvbFooter => "avb_footer",
+            RegionKind::Wrapper => "wrapper",
         }
     }
 }
@@ -81,6 +86,17 @@ pub(super) fn tile(
         tiles.push(RegionKind::AvbFooter, AvbFooter::SIZE);
     }
     tiles.unknown_to(bytes.len());
+    tiles.regions
+}
+
+/// Tile a file with a wrapper around the image at `payload`, whose own tiles are `inner`.
+pub(super) fn around(file: &[u8], payload: &Range<usize>, inner: &[Region]) -> Vec<Region> {
+    let mut tiles = Tiles { bytes: file, regions: Vec::new(), end: 0 };
+    tiles.push(RegionKind::Wrapper, payload.start);
+    inner.iter().for_each(|region| tiles.push(region.kind, region.size));
+    let behind = &file[payload.end..];
+    tiles.push(RegionKind::Wrapper, behind.len() - trailing_zeros(behind));
+    tiles.pad_to(file.len());
     tiles.regions
 }
 
