@@ -8,7 +8,8 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use vfioboot::compression::Format;
 use vfioboot::image::{
-    Image, ImageKind, Region, RegionKind, SectionName, Value, Wrapper, text_of, trailer_name,
+    DtTable, Image, ImageKind, Region, RegionKind, SectionName, Value, Wrapper, text_of,
+    trailer_name,
 };
 use vfioboot::kernel::Kernel;
 use vfioboot::patch;
@@ -85,6 +86,9 @@ impl<'i> Report<'i> {
                 None => (*region, bytes),
             };
             sections.push(Section::of(name.as_str().to_owned(), name, place, bytes));
+            if let (SectionName::DtEntries, Some(section)) = (name, sections.last_mut()) {
+                section.detail = DtTable::parse(image.bytes()).map(table_detail);
+            }
             if name != SectionName::VendorRamdisk || image.kind() != ImageKind::VendorBoot {
                 continue;
             }
@@ -274,6 +278,7 @@ fn describe(image: &Image<'_>) -> String {
             let form = header.form().map(|form| format!(", {form}")).unwrap_or_default();
             format!("{} image, header version {}{form}", image.kind(), header.version())
         }
+        None if image.kind() == ImageKind::Dtbo => "dtbo image".to_owned(),
         None => format!("a bare {}", image.kind()),
     }
 }
@@ -292,6 +297,7 @@ impl<'i> Section<'i> {
         let detail = match name {
             SectionName::Kernel => Some(kernel_detail(bytes)),
             SectionName::Ramdisk => Some(ramdisk_detail(bytes)),
+            SectionName::Dt | SectionName::Extra => DtTable::parse(bytes).map(table_detail),
             _ => None,
         };
         Section { name: label, region, bytes, compression: Format::detect(bytes), detail }
@@ -326,6 +332,21 @@ impl<'i> Section<'i> {
             "detail": self.detail.as_ref().map(|detail| &detail.json),
         })
     }
+}
+
+/// The entries of a table of device trees, one a line.
+fn table_detail(table: DtTable) -> Detail {
+    let mut text = format!("{} version {}, {} entries", table.form, table.version, table.count);
+    for entry in &table.entries {
+        let ids = entry.ids.iter().filter(|(_, value)| *value != 0);
+        let ids: String = ids.map(|(name, value)| format!(" {name} {value:#x}")).collect();
+        let _ = write!(text, "\n  {:<20} {} bytes at {}{ids}", "", entry.size, entry.offset);
+    }
+    let outside = (table.count as usize).saturating_sub(table.entries.len());
+    if outside > 0 {
+        let _ = write!(text, "\n  {:<20} {outside} point outside of the table", "");
+    }
+    Detail { text, json: json!({ "table": table }) }
 }
 
 fn kernel_detail(bytes: &[u8]) -> Detail {

@@ -6,7 +6,7 @@ use super::{Error, Header, ImageKind, SectionName};
 use crate::compression::{Decoder, Format};
 
 /// Files that people take for boot images, and what to do with each: magic, offset, hint.
-const LOOKALIKES: [(&[u8], usize, &str); 14] = [
+const LOOKALIKES: [(&[u8], usize, &str); 15] = [
     (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img IN OUT first)"),
     (
         b"PK\x03\x04",
@@ -33,6 +33,7 @@ const LOOKALIKES: [(&[u8], usize, &str); 14] = [
         " (a U-Boot image of neither a kernel nor a ramdisk: unpack it with dumpimage first)",
     ),
     (&[0xd0, 0x0d, 0xfe, 0xed], 0, " (a device tree or a U-Boot FIT: dumpimage unpacks a FIT)"),
+    (&super::dt_table::DTBO_MAGIC, 0, " (a dtbo image without a readable device tree)"),
     (b"PARM", 0, " (Rockchip's parameter file; it holds no kernel and no ramdisk)"),
     (b"$OS$", 0, " (an Intel OSIP image: unpack it with mboot first)"),
     (b"\x03SIN", 0, " (Sony's SIN file: unpack it with UnSIN first)"),

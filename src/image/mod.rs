@@ -10,6 +10,7 @@
 //! | `layout` | where the header says the sections are |
 //! | `region` | the tiling |
 //! | `fragment` | the vendor ramdisk table |
+//! | `dt_table` | QCDT, DTBH and dtbo tables |
 //! | `wrapper/` | vendors' headers around an image or a section |
 //! | `avb` | the AVB footer |
 //! | [`bootconfig`] | the bootconfig of vendor_boot v4: read, judged, edited |
@@ -20,6 +21,7 @@
 
 mod avb;
 pub mod bootconfig;
+mod dt_table;
 mod error;
 mod fragment;
 mod header;
@@ -33,6 +35,7 @@ pub mod unpacked;
 mod wrapper;
 
 pub use avb::AvbFooter;
+pub use dt_table::{DtEntry, DtTable};
 pub use error::{Error, Problem};
 pub use fragment::{Fragment, FragmentType, resize_fragment};
 pub use header::{Field, Header, OsVersion, SectionName, SizeField, Value, text_of};
@@ -55,6 +58,8 @@ pub enum ImageKind {
     Ramdisk,
     /// A kernel and nothing else.
     Kernel,
+    /// A dtbo image: a table of device trees.
+    Dtbo,
 }
 
 impl ImageKind {
@@ -66,6 +71,7 @@ impl ImageKind {
             ImageKind::VendorBoot => "vendor_boot",
             ImageKind::Ramdisk => "ramdisk",
             ImageKind::Kernel => "kernel",
+            ImageKind::Dtbo => "dtbo",
         }
     }
 }
@@ -114,6 +120,15 @@ impl<'a> Image<'a> {
 
     /// `kind` is what a wrapper says the bytes are.
     fn parse_inner(bytes: &'a [u8], kind: Option<(ImageKind, SectionName)>) -> Result<Self, Error> {
+        if let Some(span) = DtTable::parse(bytes)
+            .filter(|table| table.form == "dtbo")
+            .and_then(|table| table.span())
+        {
+            let (avb, problems) = AvbFooter::find(bytes);
+            let regions = region::tile_dtbo(bytes, &span, avb.as_ref());
+            let (file, header, wrapper, kind) = (bytes, None, None, ImageKind::Dtbo);
+            return Ok(Image { file, wrapper, bytes, kind, header, regions, avb, problems });
+        }
         let known = || kind.filter(|_| !Header::starts(bytes));
         if let Some((kind, section)) = identify::bare(bytes).or_else(known) {
             let regions = vec![Region::new(RegionKind::Section(section), 0, bytes.len())];

@@ -76,16 +76,16 @@ pub(super) fn tile(
         tiles.push(RegionKind::Section(section.section), section.size);
         tiles.pad_to(tiles.end + section.padding);
     }
-    if let Some(footer) = avb {
-        let blob = footer.vbmeta_range();
-        if blob.start >= tiles.end {
-            tiles.unknown_to(blob.start);
-            tiles.push(RegionKind::Vbmeta, blob.len());
-        }
-        tiles.unknown_to(bytes.len() - AvbFooter::SIZE);
-        tiles.push(RegionKind::AvbFooter, AvbFooter::SIZE);
-    }
-    tiles.unknown_to(bytes.len());
+    tiles.finish(avb);
+    tiles.regions
+}
+
+/// Tile a dtbo image with its device trees at `span`.
+pub(super) fn tile_dtbo(bytes: &[u8], span: &Range<usize>, avb: Option<&AvbFooter>) -> Vec<Region> {
+    let mut tiles = Tiles { bytes, regions: Vec::new(), end: 0 };
+    tiles.push(RegionKind::Header, span.start);
+    tiles.push(RegionKind::Section(SectionName::DtEntries), span.len());
+    tiles.finish(avb);
     tiles.regions
 }
 
@@ -117,6 +117,21 @@ impl Tiles<'_> {
 
     fn pad_to(&mut self, offset: usize) {
         self.push(RegionKind::Padding, offset.saturating_sub(self.end));
+    }
+
+    /// What is behind the sections.
+    fn finish(&mut self, avb: Option<&AvbFooter>) {
+        let end = self.bytes.len();
+        if let Some(footer) = avb {
+            let blob = footer.vbmeta_range();
+            if blob.start >= self.end {
+                self.unknown_to(blob.start);
+                self.push(RegionKind::Vbmeta, blob.len());
+            }
+            self.unknown_to(end - AvbFooter::SIZE);
+            self.push(RegionKind::AvbFooter, AvbFooter::SIZE);
+        }
+        self.unknown_to(end);
     }
 
     /// Unknown bytes up to `offset`: the zeros at their end are padding.

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::header::vendor::TABLE_ENTRY_SIZE;
 use super::{
-    Chunk, Edit, Error, Header, IdPolicy, Image, OsVersion, Output, Region, RegionKind,
-    SectionName, Value, Wrapper, resize_fragment, text_of,
+    Chunk, DtTable, Edit, Error, Header, IdPolicy, Image, ImageKind, OsVersion, Output, Region,
+    RegionKind, SectionName, Value, Wrapper, resize_fragment, text_of,
 };
 
 /// The manifest's name in the directory.
@@ -81,6 +81,7 @@ pub fn unpack<'a>(image: &Image<'a>) -> Unpacked<'a> {
         let bytes = &image.file()[region.offset..region.offset + region.size];
         let parts = fragment_parts(image, region)
             .or_else(|| wrapped_parts(image, region))
+            .or_else(|| dt_parts(image, region))
             .unwrap_or_else(|| vec![(String::new(), bytes)]);
         for (suffix, part) in parts {
             let kind = region.kind.as_str();
@@ -123,6 +124,21 @@ fn wrapped_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String, 
     ];
     let parts = parts.into_iter().filter(|(_, bytes)| !bytes.is_empty());
     Some(parts.map(|(suffix, bytes)| (suffix.to_owned(), bytes)).collect())
+}
+
+/// The device trees of a dtbo image, numbered by table entry.
+fn dt_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String, &'a [u8])>> {
+    if region.kind != RegionKind::Section(SectionName::DtEntries) {
+        return None;
+    }
+    let part = |(entry, range): (Option<usize>, Range<usize>)| {
+        let suffix = match entry {
+            Some(entry) => format!("{entry:02}.dtb"),
+            None => format!("-gap-{}.bin", range.start),
+        };
+        Some((suffix, image.bytes().get(range)?))
+    };
+    DtTable::parse(image.bytes())?.parts()?.into_iter().map(part).collect()
 }
 
 /// Every vendor's wrapper there is.
@@ -287,6 +303,11 @@ fn check_sizes(manifest: &Manifest, image: &Image<'_>) -> Result<(), RepackError
             None => stated.push((&region.kind, region.size)),
         }
     }
+    if image.header().is_none() && image.bytes().len() >= stated.iter().map(|(_, size)| size).sum()
+    {
+        // What a payload without a header is may be told by the bytes that were edited.
+        return Ok(());
+    }
     let sections = image.regions().iter().filter_map(|region| match region.kind {
         RegionKind::Section(name) => Some((name.as_str(), region.size)),
         _ => None,
@@ -345,6 +366,16 @@ fn rebuild(
     let image = Image::parse(&base)?;
     check_sizes(manifest, &image)?;
     let resized = |parts: &Vec<Part>| parts.iter().any(|part| part.resized.is_some());
+    if image.kind() == ImageKind::Dtbo {
+        return match sections.iter().any(|(_, parts)| resized(parts)) {
+            false => Ok(base),
+            true => Err(RepackError::Manifest(
+                "a device tree of a dtbo image has another size: keep the size, or make the \
+                 image anew with mkdtboimg"
+                    .to_owned(),
+            )),
+        };
+    }
     let wrapper = match manifest.compute_wrappers {
         Some(true) => IdPolicy::Recompute,
         _ => IdPolicy::Keep,

@@ -41,6 +41,8 @@ pub enum SectionName {
     VendorRamdiskTable,
     /// The bootconfig parameters, vendor_boot v4.
     Bootconfig,
+    /// The device trees of a dtbo image, end to end.
+    DtEntries,
 }
 
 impl SectionName {
@@ -58,6 +60,7 @@ impl SectionName {
             SectionName::VendorRamdisk => "vendor_ramdisk",
             SectionName::VendorRamdiskTable => "vendor_ramdisk_table",
             SectionName::Bootconfig => "bootconfig",
+            SectionName::DtEntries => "dt_entries",
         }
     }
 }
