@@ -20,6 +20,8 @@
 //! | [`kmsg`] | lines for the kernel log |
 //! | [`boot_file`] | the boot file read and checked |
 //! | [`boot`] | the boot file carried out: all of the above, in order |
+//! | [`kvm`] | what /dev/kvm answers |
+//! | [`doctor`] | every prerequisite of passthrough, looked at |
 //! | [`pid1`] | the process that cannot fail: fork, deadline, cleanup, exec of the real init |
 //!
 //! Everything below [`pid1`] returns values or reports through a callback and
@@ -29,11 +31,13 @@ pub mod bind;
 pub mod boot;
 pub mod boot_file;
 pub mod bootmode;
+pub mod doctor;
 pub mod group;
 pub mod holders;
 pub mod host;
 pub mod journal;
 pub mod kmsg;
+pub mod kvm;
 pub mod lease;
 pub mod lock;
 pub mod modules;
