@@ -7,6 +7,8 @@
 //! | [`bind`] | one device to another driver, checked, and put back when it fails |
 //! | [`group`] | IOMMU groups: what must go together |
 //! | [`holders`] | why a device must not be taken from the system |
+//! | [`names`] | names of vendors, devices and classes |
+//! | [`inventory`] | all devices, and whether each can be passed through |
 //! | [`users`] | who has a device open through VFIO |
 //! | [`process`] | processes, told apart even when a pid is used again |
 //! | [`state`], [`lock`] | where journals are; one process at a time changes devices |
@@ -35,12 +37,14 @@ pub mod doctor;
 pub mod group;
 pub mod holders;
 pub mod host;
+pub mod inventory;
 pub mod journal;
 pub mod kmsg;
 pub mod kvm;
 pub mod lease;
 pub mod lock;
 pub mod modules;
+pub mod names;
 pub mod pci;
 pub mod pid1;
 pub mod plan;
