@@ -1,7 +1,7 @@
 //! Control groups for QEMU: out of the app that started it, onto the right processors.
 
 use super::cpu;
-use super::host::Host;
+use super::host::{Host, Write};
 
 /// A control group that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Cgroup {
     /// Its directory, relative to the [`Host`].
     pub directory: String,
     /// What to write into its attributes, before anything can join.
-    pub writes: Vec<(String, String)>,
+    pub writes: Vec<Write>,
     /// What a process writes `0` to, to join.
     pub join: String,
 }
@@ -34,8 +34,11 @@ pub fn plan(host: &Host, guest: &str, cpus: Option<&[u32]>) -> Vec<Cgroup> {
         let directory = format!("{root}/vfiorun-{guest}");
         groups.push(Cgroup {
             writes: vec![
-                (format!("{directory}/{prefix}cpus"), cpus.map_or(all, cpu::format_list)),
-                (format!("{directory}/{prefix}mems"), nodes),
+                Write {
+                    path: format!("{directory}/{prefix}cpus"),
+                    value: cpus.map_or(all, cpu::format_list),
+                },
+                Write { path: format!("{directory}/{prefix}mems"), value: nodes },
             ],
             join: format!("{directory}/cgroup.procs"),
             directory,

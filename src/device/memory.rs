@@ -1,7 +1,7 @@
 //! The memory that a guest can have, and of what pages.
 
 use super::guest::{Hugepages, Memory, Size};
-use super::host::{Host, HostError};
+use super::host::{Host, HostError, Write};
 
 const MEMINFO: &str = "proc/meminfo";
 const TRANSPARENT: &str = "sys/kernel/mm/transparent_hugepage/enabled";
@@ -24,8 +24,8 @@ pub enum Backing {
 pub struct MemoryPlan {
     /// Of what.
     pub backing: Backing,
-    /// The attribute to set before, and its value.
-    pub write: Option<(String, String)>,
+    /// The attribute to set before.
+    pub write: Option<Write>,
 }
 
 /// Memory that is not to be had.
@@ -103,7 +103,8 @@ pub fn fallback(host: &Host, memory: &Memory, pinned: bool) -> Result<MemoryPlan
     let never = host.read(TRANSPARENT).is_ok_and(|text| text.contains("[never]"));
     Ok(MemoryPlan {
         backing: Backing::Anonymous,
-        write: (wanted && never).then(|| (TRANSPARENT.to_owned(), "madvise".to_owned())),
+        write: (wanted && never)
+            .then(|| Write { path: TRANSPARENT.to_owned(), value: "madvise".to_owned() }),
     })
 }
 
@@ -133,7 +134,7 @@ fn hugetlb(host: &Host, size: Size, available: u64) -> Result<MemoryPlan, String
         0 => None,
         _ => {
             let more = number("nr_hugepages")? + short;
-            Some((format!("{directory}/nr_hugepages"), more.to_string()))
+            Some(Write { path: format!("{directory}/nr_hugepages"), value: more.to_string() })
         }
     };
     Ok(MemoryPlan { backing: Backing::Hugetlb(page), write })

@@ -75,7 +75,38 @@ pub fn read(path: &Path) -> Result<Guest, GuestError> {
             message: "must be given: the file's own name does not do for one",
         })?;
     }
+    let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+    let directory = std::path::absolute(&directory)
+        .or_else(|_| std::env::current_dir())
+        .map_err(|error| GuestError::Io { file: path.display().to_string(), error })?;
+    resolve(&mut guest, &directory);
     Ok(guest)
+}
+
+/// Makes paths absolute that are relative to the guest file. In a chroot they are relative to
+/// its root, which QEMU starts in.
+fn resolve(guest: &mut Guest, directory: &Path) {
+    if guest.chroot.is_some() {
+        return;
+    }
+    let Guest { qemu, boot, disks, display, devices, .. } = guest;
+    let boot = [
+        &mut boot.firmware,
+        &mut boot.firmware_variables,
+        &mut boot.kernel,
+        &mut boot.initrd,
+        &mut display.socket,
+    ];
+    let named = boot
+        .into_iter()
+        .filter_map(Option::as_mut)
+        .chain(disks.iter_mut().map(|disk| &mut disk.path))
+        // Without a slash they are names to be looked up.
+        .chain(qemu.iter_mut().filter(|path| path.contains('/')))
+        .chain(devices.iter_mut().filter_map(|d| d.romfile.as_mut().filter(|p| p.contains('/'))));
+    for path in named {
+        *path = directory.join(&*path).to_string_lossy().into_owned();
+    }
 }
 
 /// Reads and checks the text of a guest file; `file` is what errors call it.

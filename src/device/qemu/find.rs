@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::device::guest::{Arch, Guest};
-use crate::device::host::Host;
 
 /// Where programs are when nobody says otherwise; the last is Termux's.
 const DIRECTORIES: [&str; 6] = [
@@ -43,14 +42,9 @@ pub enum FindError {
 ///
 /// # Errors
 /// See [`FindError`].
-pub fn find(
-    host: &Host,
-    guest: &Guest,
-    arch: Arch,
-    path: Option<&str>,
-) -> Result<String, FindError> {
+pub fn find(guest: &Guest, arch: Arch, path: Option<&str>) -> Result<String, FindError> {
     let chroot = guest.chroot.as_deref().unwrap_or("/");
-    let root = host.path(chroot.trim_start_matches('/'));
+    let root = Path::new(chroot);
     if !root.is_dir() {
         return Err(FindError::NoChroot(chroot.to_owned()));
     }

@@ -233,12 +233,13 @@ impl Supervised<'_> {
             Duration::from_secs(self.shutdown.timeout.into()),
             Duration::from_secs(self.shutdown.quit_timeout.into()),
         );
+        if self.escalation.is_none() && self.send("system_powerdown") {
+            tell(&News::PoweringDown(powerdown));
+            self.deadline = Some(Instant::now() + powerdown);
+            self.escalation = Some(Escalation::PowerDown);
+            return;
+        }
         let next = match self.escalation {
-            None if self.send("system_powerdown") => {
-                tell(&News::PoweringDown(powerdown));
-                self.deadline = Some(Instant::now() + powerdown);
-                Escalation::PowerDown
-            }
             None | Some(Escalation::PowerDown) => {
                 tell(&News::Quitting(quit));
                 if !self.send("quit") {
