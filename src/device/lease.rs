@@ -128,7 +128,7 @@ pub enum StepFailure {
         /// The device.
         device: PciDevice,
         /// The reason.
-        error: BindError,
+        error: Box<BindError>,
     },
     /// It is on vfio-pci and in no group, so nobody could open it.
     #[error("{0}: on vfio-pci, but in no IOMMU group")]
@@ -310,7 +310,7 @@ fn carry_out(
                 log(&format!("{before}: {}", bound.from));
                 devices.push(bound.device);
             }
-            Err(error) => return Err(StepFailure::Bind { device: before, error }),
+            Err(error) => return Err(StepFailure::Bind { device: before, error: error.into() }),
         }
     }
     // Again, because a device gets its group only when it is probed for the first time.

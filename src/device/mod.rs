@@ -26,6 +26,7 @@
 //! | [`kmsg`] | lines for the kernel log |
 //! | [`boot_file`] | the boot file read and checked |
 //! | [`boot`] | the boot file carried out: all of the above, in order |
+//! | [`doctor`] | every prerequisite of passthrough, looked at |
 //! | [`pid1`] | the process that cannot fail: fork, deadline, cleanup, exec of the real init |
 //!
 //! Everything below [`pid1`] returns values or reports through a callback and
@@ -37,6 +38,7 @@ pub mod boot_file;
 pub mod bootmode;
 pub mod cgroup;
 pub mod cpu;
+pub mod doctor;
 pub mod group;
 pub mod guest;
 pub mod holders;

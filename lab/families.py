@@ -1,0 +1,6 @@
+"""All families of cases, in the order in which they start."""
+
+import patching
+from family import Family
+
+FAMILIES: tuple[Family, ...] = (patching.FAMILY,)
