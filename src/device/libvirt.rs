@@ -43,10 +43,14 @@ pub fn domain(guest: &Guest, arch: Arch, qemu: &str, devices: &[(PciAddress, &De
             }
         });
         xml.empty("cpu", &[("mode", "host-passthrough")]);
-        xml.text("on_reboot", &[], match guest.on_reboot {
-            OnReboot::Restart => "restart",
-            OnReboot::Exit => "destroy",
-        });
+        xml.text(
+            "on_reboot",
+            &[],
+            match guest.on_reboot {
+                OnReboot::Restart => "restart",
+                OnReboot::Exit => "destroy",
+            },
+        );
         xml.within("devices", &[], |xml| {
             xml.text("emulator", &[], qemu);
             disks(xml, guest);
@@ -115,7 +119,9 @@ fn disks(xml: &mut Xml, guest: &Guest) {
     for (letter, disk) in ('a'..='z').zip(&guest.disks) {
         let (bus, target) = match disk.interface {
             DiskInterface::Virtio => ("virtio", format!("vd{letter}")),
-            DiskInterface::Nvme => ("nvme", format!("nvme{}n1", u32::from(letter) - u32::from('a'))),
+            DiskInterface::Nvme => {
+                ("nvme", format!("nvme{}n1", u32::from(letter) - u32::from('a')))
+            }
         };
         xml.within("disk", &[("type", "file"), ("device", "disk")], |xml| {
             xml.empty("driver", &[("name", "qemu"), ("type", disk.format.name())]);
@@ -163,12 +169,15 @@ fn hostdev(xml: &mut Xml, address: PciAddress, device: &Device) {
     xml.within("hostdev", &attributes, |xml| {
         xml.within("source", &[], |xml| {
             let hex = |number: u32, width: usize| format!("0x{number:0width$x}");
-            xml.empty("address", &[
-                ("domain", &hex(address.domain, 4)),
-                ("bus", &hex(address.bus.into(), 2)),
-                ("slot", &hex(address.device.into(), 2)),
-                ("function", &hex(address.function.into(), 1)),
-            ]);
+            xml.empty(
+                "address",
+                &[
+                    ("domain", &hex(address.domain, 4)),
+                    ("bus", &hex(address.bus.into(), 2)),
+                    ("slot", &hex(address.device.into(), 2)),
+                    ("function", &hex(address.function.into(), 1)),
+                ],
+            );
         });
         if let Some(romfile) = &device.romfile {
             xml.empty("rom", &[("file", romfile)]);

@@ -75,7 +75,9 @@ impl FromStr for Size {
             .and_then(|n| n.checked_mul(1u64.checked_shl(shift)?))
             .filter(|bytes| *bytes < 1 << 48)
             .map(Self)
-            .ok_or_else(|| format!("\"{text}\" is no size: expected a number and M or G, as in \"2G\""))
+            .ok_or_else(|| {
+                format!("\"{text}\" is no size: expected a number and M or G, as in \"2G\"")
+            })
     }
 }
 

@@ -108,8 +108,7 @@ fn boot(argv: &mut Argv, guest: &Guest) {
             );
         }
     }
-    let linux =
-        [("-kernel", &boot.kernel), ("-initrd", &boot.initrd), ("-append", &boot.cmdline)];
+    let linux = [("-kernel", &boot.kernel), ("-initrd", &boot.initrd), ("-append", &boot.cmdline)];
     for (name, text) in linux {
         if let Some(text) = text {
             argv.pair(name, text);

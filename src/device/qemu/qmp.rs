@@ -77,9 +77,7 @@ pub fn parse(line: &[u8]) -> Option<Message> {
     }
     Some(Message::Event(match value.get("event")?.as_str()? {
         "RESET" => Event::Reset,
-        "SHUTDOWN" => {
-            Event::Shutdown(value.pointer("/data/reason").map(text).unwrap_or_default())
-        }
+        "SHUTDOWN" => Event::Shutdown(value.pointer("/data/reason").map(text).unwrap_or_default()),
         "GUEST_PANICKED" => Event::Panicked,
         other => Event::Other(other.to_owned()),
     }))

@@ -128,9 +128,8 @@ fn write_existing(path: &Path, text: &str) -> io::Result<()> {
 /// Makes `root` the root directory, with the host's devices, `/sys`, `/proc` and the guest's
 /// directory in it. All mounts are in a namespace that goes away with QEMU.
 fn enter(root: &Path, directory: &Path) -> Result<(), LaunchError> {
-    let step = |text: String| move |error: rustix::io::Errno| LaunchError {
-        step: text,
-        error: error.into(),
+    let step = |text: String| {
+        move |error: rustix::io::Errno| LaunchError { step: text, error: error.into() }
     };
     // SAFETY: nothing here shares the mount namespace's file descriptors with another thread.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }

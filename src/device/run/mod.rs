@@ -82,7 +82,9 @@ pub enum RunError {
 fn undone_text(report: &Report) -> String {
     match report.is_clean() {
         true => "; everything is as it was".to_owned(),
-        false => format!("; not everything could be undone (vfiorun recover tries again):\n{report}"),
+        false => {
+            format!("; not everything could be undone (vfiorun recover tries again):\n{report}")
+        }
     }
 }
 
@@ -223,12 +225,15 @@ fn with_devices(
     // One that a former QEMU left would be connected to in vain.
     _ = fs::remove_file(&monitor);
     let found = start.devices(host, guest);
-    let argv = super::qemu::argv::argv(guest, &super::qemu::argv::Found {
-        arch: start.arch,
-        devices: &found,
-        backing,
-        directory: &start.directory,
-    });
+    let argv = super::qemu::argv::argv(
+        guest,
+        &super::qemu::argv::Found {
+            arch: start.arch,
+            devices: &found,
+            backing,
+            directory: &start.directory,
+        },
+    );
     if signals.stop_wanted() {
         return Err(StartError::Interrupted);
     }
@@ -248,15 +253,20 @@ fn with_devices(
     {
         let name = Path::new(&start.qemu).file_name().unwrap_or_default().to_string_lossy();
         lease.journal().record(Undo::Process { process: qemu, name: name.into_owned() })?;
-        let written = record::write(&directory, &Record {
-            format: record::FORMAT,
-            name: guest.name.to_string(),
-            file: file.display().to_string(),
-            supervisor,
-            qemu,
-            since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            devices: devices.iter().map(|device| device.address.to_string()).collect(),
-        });
+        let written = record::write(
+            &directory,
+            &Record {
+                format: record::FORMAT,
+                name: guest.name.to_string(),
+                file: file.display().to_string(),
+                supervisor,
+                qemu,
+                since: SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |since| since.as_secs()),
+                devices: devices.iter().map(|device| device.address.to_string()).collect(),
+            },
+        );
         if let Err(error) = written {
             tell(&Told::Warning(format!("status will not know of it: {}", errno_text(&error))));
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::launch::CHROOT_DIRECTORY;
 use super::record;
+use crate::bootfile::DeviceSpec;
 use crate::device::cgroup::{self, Cgroup};
 use crate::device::cpu::{self, CpuError};
 use crate::device::guest::{Arch, Device, Guest};
@@ -17,7 +18,6 @@ use crate::device::qemu::argv::{Found, argv};
 use crate::device::qemu::{self, FindError};
 use crate::device::state::StateDir;
 use crate::device::vfio::{self, Node};
-use crate::bootfile::DeviceSpec;
 
 /// The parameter that lets VFIO do without isolated interrupts.
 const UNSAFE_INTERRUPTS: &str = "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
@@ -220,12 +220,15 @@ impl Start {
     /// QEMU's arguments, without the program.
     pub fn argv(&self, host: &Host, guest: &Guest) -> Vec<String> {
         let devices = self.devices(host, guest);
-        argv(guest, &Found {
-            arch: self.arch,
-            devices: &devices,
-            backing: self.memory.backing,
-            directory: &self.directory,
-        })
+        argv(
+            guest,
+            &Found {
+                arch: self.arch,
+                devices: &devices,
+                backing: self.memory.backing,
+                directory: &self.directory,
+            },
+        )
     }
 
     /// The devices of the guest by address, each with its options. In a start that is refused
@@ -315,7 +318,8 @@ fn files(guest: &Guest, refusals: &mut Vec<Refusal>) {
         ("boot.kernel", &boot.kernel, false),
         ("boot.initrd", &boot.initrd, false),
     ];
-    let named = named.into_iter().filter_map(|(key, path, write)| Some((key, path.as_ref()?, write)));
+    let named =
+        named.into_iter().filter_map(|(key, path, write)| Some((key, path.as_ref()?, write)));
     for (key, path, write) in named.chain(disks) {
         let inside = root.join(path.trim_start_matches('/'));
         let opened = std::fs::OpenOptions::new().read(true).write(write).open(inside);
