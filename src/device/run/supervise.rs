@@ -199,7 +199,10 @@ impl Supervised<'_> {
         let Connection::Open(monitor) = &mut self.monitor else { return };
         match monitor.receive() {
             Ok(messages) => messages.into_iter().for_each(|message| self.hear(message, tell)),
-            Err(qmp::QmpError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(qmp::QmpError::Io(error))
+                if [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset]
+                    .contains(&error.kind()) =>
+            {
                 // Its end comes next.
                 self.monitor = Connection::Lost;
             }
