@@ -7,6 +7,8 @@
 //! | [`bind`] | one device to another driver, checked, and put back when it fails |
 //! | [`group`] | IOMMU groups: what must go together |
 //! | [`holders`] | why a device must not be taken from the system |
+//! | [`names`] | names of vendors, devices and classes |
+//! | [`inventory`] | all devices, and whether each can be passed through |
 //! | [`users`] | who has a device open through VFIO |
 //! | [`process`] | processes, told apart even when a pid is used again |
 //! | [`state`], [`lock`] | where journals are; one process at a time changes devices |
@@ -43,6 +45,7 @@ pub mod group;
 pub mod guest;
 pub mod holders;
 pub mod host;
+pub mod inventory;
 pub mod journal;
 pub mod kmsg;
 pub mod kvm;
@@ -51,6 +54,7 @@ pub mod libvirt;
 pub mod lock;
 pub mod memory;
 pub mod modules;
+pub mod names;
 pub mod pci;
 pub mod pid1;
 pub mod plan;

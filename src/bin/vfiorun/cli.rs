@@ -8,7 +8,9 @@ use clap::{Parser, Subcommand};
 use vfioboot::device::host::Host;
 use vfioboot::device::state::StateDir;
 
-use crate::{autostart, devices, doctor, output, run as run_guest, status, stop};
+use crate::{
+    autostart, bind, devices, doctor, output, recover, release, run as run_guest, status, stop,
+};
 
 /// Finishes on the device what vfioboot began on the desktop.
 ///
@@ -32,10 +34,14 @@ pub struct Global {
     /// Look at this tree instead of the running system
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub sysroot: PathBuf,
-    /// Keep journals and running guests here [default: /data/adb/vfioboot/state, else /run/vfioboot]
+    /// Where journals are kept [default: /data/adb/vfioboot/state on a rooted Android device, else
+    /// /run/vfioboot]
     #[arg(long, global = true, value_name = "DIR")]
     pub state: Option<PathBuf>,
 }
+
+/// A test aid: the number of journal records after which the process kills itself.
+const CRASH_AFTER: &str = "VFIORUN_CRASH_AFTER";
 
 impl Global {
     /// The system to look at.
@@ -43,9 +49,14 @@ impl Global {
         Host::new(&self.sysroot)
     }
 
-    /// Where journals and running guests are.
+    /// Where the journals are.
     pub fn state(&self) -> StateDir {
-        self.state.as_ref().map_or_else(|| StateDir::of(&self.host()), StateDir::new)
+        let state = self.state.as_ref().map_or_else(|| StateDir::of(&self.host()), StateDir::new);
+        let records = std::env::var(CRASH_AFTER).ok().and_then(|text| text.parse().ok());
+        match records {
+            Some(records) => state.crash_after(records),
+            None => state,
+        }
     }
 }
 
@@ -55,6 +66,12 @@ enum Command {
     Doctor(doctor::Arguments),
     /// The PCI devices by IOMMU group
     Devices(devices::Arguments),
+    /// Put devices on vfio-pci, whole IOMMU groups only, until they are released
+    Bind(bind::Arguments),
+    /// Give devices on vfio-pci back to the drivers they came from
+    Release(release::Arguments),
+    /// Undo what a vfiorun that was killed left behind
+    Recover(recover::Arguments),
     /// Start a guest with its devices, stay with it, and give them back when it has ended
     ///
     /// The exit status is QEMU's own; 1 when the guest panicked or had to be ended by force, 2
@@ -94,6 +111,9 @@ pub fn run(words: &[OsString]) -> c_int {
     let outcome = match &cli.command {
         Command::Doctor(arguments) => doctor::run(&cli.global, arguments),
         Command::Devices(arguments) => devices::run(&cli.global, arguments),
+        Command::Bind(arguments) => bind::run(&cli.global, arguments),
+        Command::Release(arguments) => release::run(&cli.global, arguments),
+        Command::Recover(arguments) => recover::run(&cli.global, arguments),
         Command::Run(arguments) => run_guest::run(&cli.global, arguments),
         Command::Status(arguments) => status::run(&cli.global, arguments),
         Command::Stop(arguments) => stop::run(&cli.global, arguments),

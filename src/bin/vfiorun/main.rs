@@ -8,10 +8,14 @@
 #![no_main]
 
 mod autostart;
+mod bind;
 mod cli;
 mod devices;
 mod doctor;
+mod interrupt;
 mod output;
+mod recover;
+mod release;
 mod run;
 mod status;
 mod stop;
