@@ -134,9 +134,9 @@ impl FromStr for Forward {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = || -> Option<Self> {
             let mut parts: Vec<&str> = text.split(':').collect();
-            let protocol = match parts.first()? {
-                &"tcp" => Some(Protocol::Tcp),
-                &"udp" => Some(Protocol::Udp),
+            let protocol = match *parts.first()? {
+                "tcp" => Some(Protocol::Tcp),
+                "udp" => Some(Protocol::Udp),
                 _ => None,
             };
             if protocol.is_some() {

@@ -13,8 +13,9 @@ use super::signals::{Signal, Signals};
 use crate::device::guest::Shutdown;
 use crate::device::qemu::qmp::{self, Message, Monitor};
 
-/// How often a monitor that does not listen yet is tried again.
-const CONNECT_AGAIN: Duration = Duration::from_millis(20);
+/// How often a monitor that does not listen yet is tried again, and how often a QEMU that closed
+/// it is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What is told while a guest runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,8 +176,8 @@ impl Supervised<'_> {
     /// Waits for a signal, a message, or the time for something.
     fn wait(&self, signals: &Signals) {
         let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let connect = matches!(self.monitor, Connection::NotYet).then_some(CONNECT_AGAIN);
-        let limit = left.into_iter().chain(connect).min();
+        let look = !matches!(self.monitor, Connection::Open(_));
+        let limit = left.into_iter().chain(look.then_some(LOOK_AGAIN)).min();
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
         if let Connection::Open(monitor) = &self.monitor {
