@@ -1,0 +1,166 @@
+"""What is done on the device, on which machine, and what has to come out of it: data only."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import family
+from machine import DISK, EDU, NVME, SECOND_DISK, Device, Machine
+
+FUNCTION_0 = Device("0000:00:06.0", NVME, "nvme", "nvme,serial=LAB60,multifunction=on", "disk60.img")
+FUNCTION_1 = Device("0000:00:06.1", NVME, "nvme", "nvme,serial=LAB61", "disk61.img")
+SYSTEM = Device("0000:00:07.0", NVME, "nvme", "nvme,serial=SYSTEM", "system.img", readonly=True)
+DATA = Device("0000:00:08.0", "1af4:1001", "virtio-pci", "virtio-blk-pci", "data.img")
+# Its DMA engine reaches 28 bits by default, and the board's memory begins at 30.
+WIDE_EDU = dataclasses.replace(EDU, model="edu,dma_mask=0xffffffffff")
+
+DISKS = (DISK, SECOND_DISK, FUNCTION_0, FUNCTION_1)
+_DEVICES = (*DISKS, WIDE_EDU, SYSTEM, DATA)
+
+# The machine's memory is a file, so that the judge can read it from outside. The kernel is told of
+# less than there is: what lies above belongs to nobody, and nobody may write to it.
+RAM = "ram.img"
+RAM_START = 0x4000_0000
+RAM_SIZE = 1024 << 20
+CANARY = RAM_START + (960 << 20)
+_RAM = ("-object", f"memory-backend-file,id=ram,size={RAM_SIZE},mem-path={RAM},share=on", "-machine", "memory-backend=ram")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A machine and what it boots."""
+
+    name: str
+    machine: Machine
+    cmdline: str = ""
+    patched: tuple[str, ...] = ()
+    """What `vfioboot patch` is given as --device; without, the image is booted as it is."""
+
+
+def _setup(name: str, cmdline: str = "", patched: tuple[str, ...] = (), **board: object) -> Setup:
+    machine = Machine(devices=_DEVICES, memory=f"{RAM_SIZE >> 20}M", extra=_RAM)
+    return Setup(name, dataclasses.replace(machine, **board), f"mem=960M {cmdline}".strip(), patched)
+
+
+PATCHED = _setup("patched", patched=(DISK.address,))
+STANDARD = _setup("standard")
+RESET = _setup("reset")
+LONG = _setup("long")
+NO_SMMU = _setup("no-smmu", smmu=False)
+GIC_2 = _setup("gic-version-2", gic_version=2)
+NO_EL2 = _setup("no-el2", virtualization=False)
+KVM_NONE = _setup("kvm-none", "kvm-arm.mode=none")
+KVM_PROTECTED = _setup("kvm-protected", "kvm-arm.mode=protected")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case(family.Case):
+    """One thing that is done on the device."""
+
+    setup: Setup = STANDARD
+    steps: str
+    """The script in guest/steps that does it, and its arguments."""
+    after_reset: str = ""
+    """The steps after the machine was reset in the middle of `steps`."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """What has to be found, all values of a key in order: ("status", "0")."""
+    says: tuple[str, ...] = ()
+    """Regular expressions that lines of what vfiorun and the guest print have to match."""
+    at_most: tuple[tuple[str, int], ...] = ()
+    """The largest value of a number that is found."""
+    answered: tuple[Device, ...] = ()
+    """Disks on which the guest's answer has to be, read by the host's driver and from outside."""
+    crashes: bool = False
+    """The runtime is killed after each record of its journal, and recover has to give everything back."""
+    strays: bool = False
+    """The device is made to write to memory that is not its guest's."""
+    gives: tuple[Device, ...] = ()
+    """Devices that are on vfio-pci before, and with the host's driver afterwards. All others, and
+    everything else that is counted, have to be as they were."""
+
+    @property
+    def boot(self) -> str:
+        return self.setup.name
+
+
+def _main() -> Iterator[Case]:
+    """From an image that was patched to a guest that used the device, and back."""
+    yield Case(
+        name="main", setup=PATCHED, steps=f'run {DISK.address} on_exit="host"', facts=(("status", "0"),),
+        says=("nested read MAGIC",), answered=(DISK,), gives=(DISK,),
+    )  # fmt: skip
+
+
+def _guests() -> Iterator[Case]:
+    """Guests that come up, and how they end."""
+    two = (DISK, SECOND_DISK)
+    yield Case(
+        name="two-devices", ci=False, setup=LONG, steps=f"run {DISK.address},{SECOND_DISK.address}",
+        facts=(("status", "0"),), answered=two,
+    )  # fmt: skip
+    both = (FUNCTION_0, FUNCTION_1)
+    yield Case(
+        name="group/both-functions", ci=False, setup=LONG, steps=f"run {FUNCTION_0.address},{FUNCTION_1.address}",
+        facts=(("status", "0"),), answered=both,
+    )  # fmt: skip
+    yield Case(
+        name="sigterm/graceful", steps="stop serve", facts=(("status", "0"),), says=("nested button",),
+        at_most=(("seconds", 30), ("cpu", 30), ("rss", 4096)), answered=(DISK,),
+    )  # fmt: skip
+    yield Case(
+        name="sigterm/guest-ignores-it", ci=False, setup=LONG, steps="stop ignore", says=("quit",), at_most=(("seconds", 8),),
+    )  # fmt: skip
+    yield Case(
+        name="sigterm/qemu-hangs", ci=False, setup=LONG, steps="stop ignore STOP", says=("[Kk]ill",),
+        at_most=(("seconds", 10),),
+    )  # fmt: skip
+    yield Case(name="kill/supervisor", steps="kill-supervisor", facts=(("recover", "0"),))
+    yield Case(name="kill/every-step-of-run", ci=False, setup=LONG, steps="crash run", crashes=True, facts=(("status", "0"),), answered=(DISK,))
+    yield Case(
+        name="reset", ci=False, setup=RESET, steps="reset", after_reset="after-reset",
+        facts=(("recover", "0"), ("status", "0")), says=("stale",), answered=(DISK,),
+    )  # fmt: skip
+    yield Case(
+        name="dma-isolation", strays=True, steps=f"edu {CANARY:#x}", facts=(("status", "0"),),
+        says=("nested edu inside 0", "nested edu write 0"),
+    )  # fmt: skip
+
+
+def _by_hand() -> Iterator[Case]:
+    """bind, release and recover without a guest."""
+    both = (FUNCTION_0, FUNCTION_1)
+    yield Case(name="bind/one", steps=f"bind {DISK.address}", facts=(("bind", "0"), ("bound", f"{DISK.address} vfio-pci"), ("release", "0")))
+    yield Case(
+        name="bind/group", steps=f"bind {' '.join(device.address for device in both)}",
+        facts=(("bind", "0"), *(("bound", f"{device.address} vfio-pci") for device in both), ("release", "0")),
+    )  # fmt: skip
+    yield Case(name="kill/every-step-of-bind", steps="crash bind", crashes=True, facts=(("status", "0"), ("release", "0")))
+
+
+def _refused() -> Iterator[Case]:
+    """No guest comes of it; why is said, and nothing is left bound."""
+    refused = (("status", "2"),)
+    yield Case(name="refused/group-in-use", steps=f"refuse {FUNCTION_0.address}", facts=refused, says=(FUNCTION_1.address,))
+    yield Case(name="refused/root-filesystem", steps=f"refuse {SYSTEM.address}", facts=refused, says=(r"mount|root|/ ",))
+    yield Case(name="refused/memory", steps="memory", facts=refused, says=("memory",))
+    yield Case(
+        name="refused/no-qemu", steps='broken-qemu qemu="/nowhere/qemu"', facts=refused, says=("/nowhere/qemu",)
+    )
+    yield Case(
+        name="refused/qemu-dies", steps='broken-qemu qemu_arguments=["-nonsense"]', facts=refused,
+        says=("-nonsense: invalid option",),
+    )  # fmt: skip
+
+
+def _unfit() -> Iterator[Case]:
+    """Machines that cannot do it: doctor and run say what is missing."""
+    unfit = (("doctor", "1"), ("status", "2"))
+    for setup, says in (
+        (NO_SMMU, ("IOMMU",)),
+        (GIC_2, ("interrupt",)),
+        (NO_EL2, ("HYP mode|EL2",)),
+        (KVM_NONE, (r"kvm-arm\.mode=none",)),
+        (KVM_PROTECTED, (r"kvm-arm\.mode=protected",)),
+    ):
+        yield Case(name=f"unfit/{setup.name}", setup=setup, steps="unfit", facts=unfit, says=says, ci=setup in (NO_SMMU, NO_EL2))
+
+
+CASES: tuple[Case, ...] = (*_main(), *_guests(), *_by_hand(), *_refused(), *_unfit())
