@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup try test lint unit e2e e2e-full bench evidence closure fuzz dist runtime lab clean prepare
+.PHONY: help setup try test lint unit e2e bench evidence closure exports fuzz dist runtime lab clean prepare e2e-full
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ evidence: ## how well symbol tables tell a kernel's config: precision and recall
 
 closure: ## what is loaded for a module: vfioboot against kmod, for every module of Debian's arm64 kernel
 	@scripts/closure.sh
+
+exports: ## the exported symbols read from Debian's kernels against their Module.symvers
+	@scripts/exports.sh
 
 fuzz: ## throw damaged input at the parsers
 	@fuzz/run
