@@ -141,7 +141,14 @@ def read_facts(log: str) -> Iterator[tuple[str, str]]:
 
 
 def boot(
-    machine: Machine, kernel: Path, initrd: Path, cmdline: str, *, scratch: Path, timeout: float, log: str = "serial.log"
+    machine: Machine,
+    kernel: Path,
+    initrd: Path,
+    cmdline: str,
+    *,
+    scratch: Path,
+    timeout: float,
+    log: str = "serial.log",
 ) -> Run:
     """Boot and wait for the end; `scratch` holds the disks, keeps the serial log and is QEMU's working directory."""
     program = shutil.which(QEMU)

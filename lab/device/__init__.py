@@ -39,7 +39,10 @@ def _ramdisk(busybox: Path) -> bytes:
     return archive.finish()
 
 
-def _nested_ramdisk(busybox: Path, edu: Path) -> bytes:
+def _nested_ramdisk(busybox: Path, work: Path) -> bytes:
+    edu = work / "edu"
+    compiler = ["aarch64-linux-gnu-gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s"]
+    subprocess.run([*compiler, "-o", str(edu), str(_GUEST / "edu.c")], check=True)
     archive = Archive()
     archive.directory("bin")
     archive.file("bin/busybox", busybox.read_bytes(), 0o755)
@@ -53,7 +56,7 @@ def _plan(cases: Sequence[Case], after_reset: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _make_data(lab: Lab, system: Path, cases: Sequence[Case], work: Path) -> None:
+def _make_data(lab: Lab, cases: Sequence[Case], work: Path) -> None:
     """The disk that is /data: the programs under test and the steps of the cases."""
     tree = work / "data"
     parts = tree / "lab"
@@ -63,7 +66,7 @@ def _make_data(lab: Lab, system: Path, cases: Sequence[Case], work: Path) -> Non
         shutil.copy(_GUEST / name, parts / name)
     shutil.copy(lab.vfiorun, parts / "vfiorun")
     shutil.copy(lab.kernels["good"] / "Image", parts / "Image")
-    (parts / "nested.cpio").write_bytes(_nested_ramdisk(lab.tools / "busybox", system / "edu"))
+    (parts / "nested.cpio").write_bytes(_nested_ramdisk(lab.tools / "busybox", work))
     (parts / "plan").write_text(_plan(cases, after_reset=False))
     (parts / "plan-after-reset").write_text(_plan(cases, after_reset=True))
     # neither root nor a mount: mke2fs takes the tree as it is
@@ -94,11 +97,10 @@ def _image(lab: Lab, setup: Setup, work: Path) -> tuple[Path, Path, str]:
 
 def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     setup = cases[0].setup
-    system = _system()
-    (work / SYSTEM.drive).symlink_to(system / SYSTEM.drive)
+    (work / SYSTEM.drive).symlink_to(_system() / SYSTEM.drive)
     disks = verdict.Disks(work, secrets.token_hex(4))
     disks.make()
-    _make_data(lab, system, cases, work)
+    _make_data(lab, cases, work)
     kernel, initrd, cmdline = _image(lab, setup, work)
     runs: list[machine.Run] = []
     for log, plan in (("serial.log", "plan"), ("serial-after-reset.log", "plan-after-reset")):

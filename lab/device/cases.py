@@ -22,7 +22,10 @@ RAM = "ram.img"
 RAM_START = 0x4000_0000
 RAM_SIZE = 1024 << 20
 CANARY = RAM_START + (960 << 20)
-_RAM = ("-object", f"memory-backend-file,id=ram,size={RAM_SIZE},mem-path={RAM},share=on", "-machine", "memory-backend=ram")
+_RAM = (
+    "-object", f"memory-backend-file,id=ram,size={RAM_SIZE},mem-path={RAM},share=on",
+    "-machine", "memory-backend=ram",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,83 +87,108 @@ class Case(family.Case):
 def _main() -> Iterator[Case]:
     """From an image that was patched to a guest that used the device, and back."""
     yield Case(
-        name="main", setup=PATCHED, steps=f'run {DISK.address} on_exit="host"', facts=(("status", "0"),),
-        says=("nested read MAGIC",), answered=(DISK,), gives=(DISK,),
-    )  # fmt: skip
+        name="main",
+        setup=PATCHED,
+        steps=f'run {DISK.address} on_exit="host"',
+        facts=(("status", "0"),),
+        says=("nested read MAGIC",),
+        answered=(DISK,),
+        gives=(DISK,),
+    )
 
 
 def _guests() -> Iterator[Case]:
     """Guests that come up, and how they end."""
-    two = (DISK, SECOND_DISK)
+    passed = (("status", "0"),)
+    for name, devices in (("two-devices", (DISK, SECOND_DISK)), ("group/both-functions", (FUNCTION_0, FUNCTION_1))):
+        addresses = ",".join(device.address for device in devices)
+        yield Case(name=name, ci=False, setup=LONG, steps=f"run {addresses}", facts=passed, answered=devices)
     yield Case(
-        name="two-devices", ci=False, setup=LONG, steps=f"run {DISK.address},{SECOND_DISK.address}",
-        facts=(("status", "0"),), answered=two,
-    )  # fmt: skip
-    both = (FUNCTION_0, FUNCTION_1)
+        name="sigterm/graceful",
+        steps="stop serve",
+        facts=passed,
+        says=("nested button",),
+        # hundredths of a CPU second until the guest is up, and KiB
+        at_most=(("cpu", 30), ("rss", 4096)),
+        answered=(DISK,),
+    )
+    # the guest file gives the guest 3 seconds and QEMU 2
+    yield Case(name="sigterm/guest-ignores-it", ci=False, setup=LONG, steps="stop ignore", at_most=(("seconds", 10),))
+    yield Case(name="sigterm/qemu-hangs", ci=False, setup=LONG, steps="stop ignore STOP", at_most=(("seconds", 12),))
     yield Case(
-        name="group/both-functions", ci=False, setup=LONG, steps=f"run {FUNCTION_0.address},{FUNCTION_1.address}",
-        facts=(("status", "0"),), answered=both,
-    )  # fmt: skip
-    yield Case(
-        name="sigterm/graceful", steps="stop serve", facts=(("status", "0"),), says=("nested button",),
-        at_most=(("seconds", 30), ("cpu", 30), ("rss", 4096)), answered=(DISK,),
-    )  # fmt: skip
-    yield Case(
-        name="sigterm/guest-ignores-it", ci=False, setup=LONG, steps="stop ignore", says=("quit",), at_most=(("seconds", 8),),
-    )  # fmt: skip
-    yield Case(
-        name="sigterm/qemu-hangs", ci=False, setup=LONG, steps="stop ignore STOP", says=("[Kk]ill",),
-        at_most=(("seconds", 10),),
-    )  # fmt: skip
-    yield Case(name="kill/supervisor", steps="kill-supervisor", facts=(("recover", "0"),))
-    yield Case(name="kill/every-step-of-run", ci=False, setup=LONG, steps="crash run", crashes=True, facts=(("status", "0"),), answered=(DISK,))
-    yield Case(
-        name="reset", ci=False, setup=RESET, steps="reset", after_reset="after-reset",
-        facts=(("recover", "0"), ("status", "0")), says=("stale",), answered=(DISK,),
-    )  # fmt: skip
-    yield Case(
-        name="dma-isolation", strays=True, steps=f"edu {CANARY:#x}", facts=(("status", "0"),),
+        name="dma-isolation",
+        steps=f"edu {CANARY:#x}",
+        facts=passed,
         says=("nested edu inside 0", "nested edu write 0"),
-    )  # fmt: skip
+        strays=True,
+    )
+
+
+def _crashes() -> Iterator[Case]:
+    """What is left behind when nobody could tidy up, and recover."""
+    yield Case(name="kill/supervisor", steps="kill-supervisor", facts=(("recover", "0"),))
+    yield Case(
+        name="kill/every-step-of-bind", steps="crash bind", crashes=True, facts=(("status", "0"), ("release", "0"))
+    )
+    yield Case(
+        name="kill/every-step-of-run",
+        ci=False,
+        setup=LONG,
+        steps="crash run",
+        crashes=True,
+        facts=(("status", "0"),),
+    )
+    yield Case(
+        name="reset",
+        ci=False,
+        setup=RESET,
+        steps="reset",
+        after_reset="after-reset",
+        facts=(("recover", "0"), ("status", "0")),
+        says=("stale",),
+        answered=(DISK,),
+    )
 
 
 def _by_hand() -> Iterator[Case]:
-    """bind, release and recover without a guest."""
-    both = (FUNCTION_0, FUNCTION_1)
-    yield Case(name="bind/one", steps=f"bind {DISK.address}", facts=(("bind", "0"), ("bound", f"{DISK.address} vfio-pci"), ("release", "0")))
-    yield Case(
-        name="bind/group", steps=f"bind {' '.join(device.address for device in both)}",
-        facts=(("bind", "0"), *(("bound", f"{device.address} vfio-pci") for device in both), ("release", "0")),
-    )  # fmt: skip
-    yield Case(name="kill/every-step-of-bind", steps="crash bind", crashes=True, facts=(("status", "0"), ("release", "0")))
+    """bind and release without a guest."""
+    for name, devices in (("one", (DISK,)), ("group", (FUNCTION_0, FUNCTION_1))):
+        yield Case(
+            name=f"bind/{name}",
+            steps=f"bind {' '.join(device.address for device in devices)}",
+            facts=(("bind", "0"), ("release", "0"), *(("bound", f"{device.address} vfio-pci") for device in devices)),
+        )
 
 
 def _refused() -> Iterator[Case]:
     """No guest comes of it; why is said, and nothing is left bound."""
-    refused = (("status", "2"),)
-    yield Case(name="refused/group-in-use", steps=f"refuse {FUNCTION_0.address}", facts=refused, says=(FUNCTION_1.address,))
-    yield Case(name="refused/root-filesystem", steps=f"refuse {SYSTEM.address}", facts=refused, says=(r"mount|root|/ ",))
-    yield Case(name="refused/memory", steps="memory", facts=refused, says=("memory",))
-    yield Case(
-        name="refused/no-qemu", steps='broken-qemu qemu="/nowhere/qemu"', facts=refused, says=("/nowhere/qemu",)
-    )
-    yield Case(
-        name="refused/qemu-dies", steps='broken-qemu qemu_arguments=["-nonsense"]', facts=refused,
-        says=("-nonsense: invalid option",),
-    )  # fmt: skip
+    for name, steps, says in (
+        ("group-in-use", f"refuse {FUNCTION_0.address}", FUNCTION_1.address),
+        ("root-filesystem", f"refuse {SYSTEM.address}", "mounted"),
+        ("memory", "memory", "memory"),
+        ("no-qemu", 'broken-qemu qemu="/nowhere/qemu"', "/nowhere/qemu"),
+        ("qemu-dies", 'broken-qemu qemu_arguments=["-nonsense"]', "-nonsense: invalid option"),
+    ):
+        yield Case(name=f"refused/{name}", steps=steps, facts=(("status", "2"),), says=(says,))
 
 
 def _unfit() -> Iterator[Case]:
     """Machines that cannot do it: doctor and run say what is missing."""
-    unfit = (("doctor", "1"), ("status", "2"))
     for setup, says in (
-        (NO_SMMU, ("IOMMU",)),
-        (GIC_2, ("interrupt",)),
-        (NO_EL2, ("HYP mode|EL2",)),
-        (KVM_NONE, (r"kvm-arm\.mode=none",)),
-        (KVM_PROTECTED, (r"kvm-arm\.mode=protected",)),
+        (NO_SMMU, "IOMMU"),
+        (GIC_2, "interrupt"),
+        (NO_EL2, "HYP mode|EL2"),
+        (KVM_NONE, r"kvm-arm\.mode=none"),
+        (KVM_PROTECTED, r"kvm-arm\.mode=protected"),
     ):
-        yield Case(name=f"unfit/{setup.name}", setup=setup, steps="unfit", facts=unfit, says=says, ci=setup in (NO_SMMU, NO_EL2))
+        yield Case(
+            name=f"unfit/{setup.name}",
+            ci=setup in (NO_SMMU, NO_EL2),
+            setup=setup,
+            steps="unfit",
+            facts=(("doctor", "1"), ("status", "2")),
+            says=(says,),
+        )
 
 
-CASES: tuple[Case, ...] = (*_main(), *_guests(), *_by_hand(), *_refused(), *_unfit())
+CASES: tuple[Case, ...] = (*_main(), *_guests(), *_crashes(), *_by_hand(), *_refused(), *_unfit())
