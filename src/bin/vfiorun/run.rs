@@ -77,10 +77,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         tell(told, arguments.quiet);
     })?;
     let run::Finished { ended, report } = finished;
-    if !ended.ran && ended.escalation.is_none() {
-        if let Some(complaint) = qemu::complaint(&start.qemu, guest.chroot.as_deref()) {
-            output::complain(&complaint);
-        }
+    if !ended.ran
+        && ended.escalation.is_none()
+        && let Some(complaint) = qemu::complaint(&start.qemu, guest.chroot.as_deref())
+    {
+        output::complain(&complaint);
     }
     finish(&guest, &ended, &report, arguments)
 }
