@@ -33,6 +33,8 @@ pub use module::Module;
 pub use scan::{Ikconfig, Scan};
 pub use symbols::Symbols;
 
+use scan::Unpacked;
+
 /// How many containers may be wrapped in one another.
 const MAX_LAYERS: usize = 8;
 /// How much of a compressed stream is unpacked to see what is inside: enough for a bzImage's
@@ -228,6 +230,9 @@ pub enum Error {
     /// Containers in containers without end.
     #[error("more than {MAX_LAYERS} containers inside one another")]
     TooDeep,
+    /// The system gives no memory to unpack into.
+    #[error("no memory for an unpacked kernel of up to 256 MiB: {0}")]
+    Memory(std::io::Error),
     /// A stream that could not be unpacked.
     #[error(transparent)]
     Compression(#[from] compression::Error),
@@ -506,7 +511,7 @@ impl<'a> Kernel<'a> {
     }
 
     /// With `keep`, also what was unpacked, where one stream holds the kernel itself.
-    fn scan_payload(&self, depth: usize, keep: bool) -> Result<(Scan, Option<Vec<u8>>), Error> {
+    fn scan_payload(&self, depth: usize, keep: bool) -> Result<(Scan, Option<Unpacked>), Error> {
         match self.payload {
             Payload::Plain(bytes) => Ok((scan::scan_slice(bytes), None)),
             Payload::Unsupported => {
@@ -525,7 +530,7 @@ impl<'a> Kernel<'a> {
                 });
                 let mut decoder = Decoder::new(format, bytes)?;
                 if !wrapped_again {
-                    return Ok(scan::scan_stream(&mut decoder, keep));
+                    return scan::scan_stream(&mut decoder, keep).map_err(Error::Memory);
                 }
                 // Rare (a compressed zboot image): the inner container needs its bytes at hand.
                 if depth >= MAX_LAYERS {
