@@ -16,8 +16,8 @@
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
 //!
 //! The library returns values and typed errors; it never prints and never exits.
-//! The programs are `src/main.rs` with `src/cli/` (vfioboot) and
-//! `src/bin/vfiorun.rs` (vfiorun).
+//! The programs are `src/main.rs` with `src/cli/` (vfioboot) and `src/bin/vfiorun/`
+//! (vfiorun).
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
