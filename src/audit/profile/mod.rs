@@ -291,6 +291,11 @@ impl Profile {
         out
     }
 
+    /// It has rules for this architecture.
+    pub fn covers(&self, arch: Arch) -> bool {
+        self.arch.is_empty() || self.arch.contains(&arch)
+    }
+
     /// The name (with `_`) of the module that `symbol` builds when it is `m`.
     pub fn module_name(&self, symbol: &str) -> String {
         match self.modules.get(symbol) {
