@@ -6,8 +6,11 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use vfioboot::device::host::Host;
+use vfioboot::device::state::StateDir;
 
-use crate::{devices, doctor, output};
+use crate::{
+    autostart, bind, devices, doctor, output, recover, release, run as run_guest, status, stop,
+};
 
 /// Finishes on the device what vfioboot began on the desktop.
 ///
@@ -31,12 +34,29 @@ pub struct Global {
     /// Look at this tree instead of the running system
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub sysroot: PathBuf,
+    /// Where journals are kept [default: /data/adb/vfioboot/state on a rooted Android device, else
+    /// /run/vfioboot]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
 }
+
+/// A test aid: the number of journal records after which the process kills itself.
+const CRASH_AFTER: &str = "VFIORUN_CRASH_AFTER";
 
 impl Global {
     /// The system to look at.
     pub fn host(&self) -> Host {
         Host::new(&self.sysroot)
+    }
+
+    /// Where the journals are.
+    pub fn state(&self) -> StateDir {
+        let state = self.state.as_ref().map_or_else(|| StateDir::of(&self.host()), StateDir::new);
+        let records = std::env::var(CRASH_AFTER).ok().and_then(|text| text.parse().ok());
+        match records {
+            Some(records) => state.crash_after(records),
+            None => state,
+        }
     }
 }
 
@@ -46,6 +66,24 @@ enum Command {
     Doctor(doctor::Arguments),
     /// The PCI devices by IOMMU group
     Devices(devices::Arguments),
+    /// Put devices on vfio-pci, whole IOMMU groups only, until they are released
+    Bind(bind::Arguments),
+    /// Give devices on vfio-pci back to the drivers they came from
+    Release(release::Arguments),
+    /// Undo what a vfiorun that was killed left behind
+    Recover(recover::Arguments),
+    /// Start a guest with its devices, stay with it, and give them back when it has ended
+    ///
+    /// The exit status is QEMU's own; 1 when the guest panicked or had to be ended by force, 2
+    /// when it was not started. SIGINT and SIGTERM ask the guest to power down; a second one
+    /// tells QEMU to quit, a third kills it.
+    Run(run_guest::Arguments),
+    /// The guests that are running
+    Status(status::Arguments),
+    /// Ask a guest to power down, and wait until everything is given back
+    Stop(stop::Arguments),
+    /// Start every guest of a directory that has autostart = true, each on its own
+    Autostart(autostart::Arguments),
 }
 
 /// How a subcommand that did not fail ended.
@@ -54,6 +92,8 @@ pub enum Answer {
     Yes,
     /// A negative answer.
     No,
+    /// The result of what was run.
+    Status(c_int),
 }
 
 /// The reason of a failure goes to standard error.
@@ -71,10 +111,18 @@ pub fn run(words: &[OsString]) -> c_int {
     let outcome = match &cli.command {
         Command::Doctor(arguments) => doctor::run(&cli.global, arguments),
         Command::Devices(arguments) => devices::run(&cli.global, arguments),
+        Command::Bind(arguments) => bind::run(&cli.global, arguments),
+        Command::Release(arguments) => release::run(&cli.global, arguments),
+        Command::Recover(arguments) => recover::run(&cli.global, arguments),
+        Command::Run(arguments) => run_guest::run(&cli.global, arguments),
+        Command::Status(arguments) => status::run(&cli.global, arguments),
+        Command::Stop(arguments) => stop::run(&cli.global, arguments),
+        Command::Autostart(arguments) => autostart::run(&cli.global, arguments),
     };
     match outcome {
         Ok(Answer::Yes) => 0,
         Ok(Answer::No) => 1,
+        Ok(Answer::Status(status)) => status,
         Err(error) => {
             // Whoever closed the pipe has read enough.
             if !output::is_broken_pipe(error.as_ref()) {
