@@ -83,6 +83,9 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// The vbmeta image cannot be made anew.
+    #[error("AVB: {0}")]
+    Avb(#[from] super::avb::SignError),
     /// The result does not fit the partition.
     #[error(
         "the result does not fit the partition of {partition} bytes: {missing} bytes are missing (image {image}, vbmeta {vbmeta}, footer 64)"

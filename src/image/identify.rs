@@ -6,13 +6,12 @@ use super::{Error, ImageKind, SectionName};
 use crate::compression::{Decoder, Format};
 
 /// Files that people take for boot images, and what to do with each: magic, offset, hint.
-const LOOKALIKES: [(&[u8], usize, &str); 8] = [
+const LOOKALIKES: [(&[u8], usize, &str); 7] = [
     (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img first)"),
     (b"PK\x03\x04", 0, " (a zip file: take boot.img out of it first)"),
     (b"CrAU", 0, " (an OTA payload.bin: take boot.img out of it with a payload dumper first)"),
     (b"CHROMEOS", 0, " (a ChromeOS kernel partition, which must be signed; not supported)"),
     (b"DHTB", 0, " (a DHTB header in front of the image; not supported)"),
-    (b"AVB0", 0, " (a vbmeta image; it holds no kernel and no ramdisk)"),
     (&[0xd7, 0xb7, 0xab, 0x1e], 0, " (a dtbo image; it holds no kernel and no ramdisk)"),
     (&[0x27, 0x05, 0x19, 0x56], 0, " (a U-Boot legacy image; unpack it with dumpimage first)"),
 ];

@@ -15,7 +15,7 @@ pub enum RegionKind {
     /// Bytes behind the last section that no header describes (vendor trailers, GKI
     /// certificates).
     Trailing,
-    /// The AVB vbmeta blob that the footer points to.
+    /// A vbmeta image: the blob that the AVB footer points to, or the file itself.
     Vbmeta,
     /// The 64-byte AVB footer.
     AvbFooter,
@@ -80,6 +80,14 @@ pub(super) fn tile(
         tiles.unknown_to(bytes.len() - AvbFooter::SIZE);
         tiles.push(RegionKind::AvbFooter, AvbFooter::SIZE);
     }
+    tiles.unknown_to(bytes.len());
+    tiles.regions
+}
+
+/// Tile a file that is a vbmeta image of `size` bytes and what follows it.
+pub(super) fn tile_vbmeta(bytes: &[u8], size: usize) -> Vec<Region> {
+    let mut tiles = Tiles { bytes, regions: Vec::new(), end: 0 };
+    tiles.push(RegionKind::Vbmeta, size);
     tiles.unknown_to(bytes.len());
     tiles.regions
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::header::vendor::TABLE_ENTRY_SIZE;
 use super::{
-    Chunk, Edit, Error, Header, IdPolicy, Image, OsVersion, Output, Region, RegionKind,
+    Chunk, Edit, Error, Header, IdPolicy, Image, ImageKind, OsVersion, Output, Region, RegionKind,
     SectionName, Value, resize_fragment, text_of,
 };
 
@@ -65,6 +65,11 @@ pub fn unpack<'a>(image: &Image<'a>) -> Unpacked<'a> {
     if let Some(right) = image.id_is_right() {
         manifest += "# true: id is computed anew, as AOSP's mkbootimg does. false: it is kept.\n";
         let _ = writeln!(manifest, "compute_id = {right}");
+    }
+    if let Some(right) = image.unsigned_digest_is_right() {
+        manifest += "# true: the digest in the unsigned vbmeta image is computed anew. false: it is\n\
+                     # not that of the image, and is kept while no section changes its size.\n";
+        let _ = writeln!(manifest, "avb_rehash = {right}");
     }
     if let Some(header) = image.header() {
         manifest += &header_table(header);
@@ -165,6 +170,7 @@ struct Manifest {
     #[allow(dead_code, reason = "for people; what the image is stands in its header")]
     kind: String,
     compute_id: Option<bool>,
+    avb_rehash: Option<bool>,
     #[serde(default)]
     header: toml::Table,
     region: Vec<ManifestRegion>,
@@ -315,6 +321,9 @@ fn rebuild(
     check_sizes(manifest, &image)?;
     let resized = |parts: &Vec<Part>| parts.iter().any(|part| part.resized.is_some());
     let Some(mut edit) = image.edit() else {
+        if image.kind() == ImageKind::Vbmeta {
+            return Ok(base);
+        }
         // A bare payload is its section.
         let parts = sections.into_iter().flat_map(|(_, parts)| parts);
         let mut output = Output::default();
@@ -342,8 +351,13 @@ fn rebuild(
         edit.sections.push((name, chunks));
     }
     if edit.sections.is_empty() {
-        // Nothing moves: only the header, whose size is that of its version, may differ.
-        let header = image.rebuild(edit)?.header.to_bytes();
+        // Nothing moves: only the header, whose size is that of its version, may differ, and
+        // the digest of what may have been edited without changing its size.
+        let rebuilt = image.rebuild(edit)?;
+        if manifest.avb_rehash == Some(true) {
+            return Ok(rebuilt.output.to_vec());
+        }
+        let header = rebuilt.header.to_bytes();
         base[..header.len()].copy_from_slice(&header);
         return Ok(base);
     }
