@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup try test lint unit e2e bench evidence fuzz dist runtime lab clean prepare
+.PHONY: help setup try test lint unit e2e bench evidence closure fuzz dist runtime lab clean prepare
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench: dist ## measure
 
 evidence: ## how well symbol tables tell a kernel's config: precision and recall over known kernels
 	@scripts/evidence.sh
+
+closure: ## what is loaded for a module: vfioboot against kmod, for every module of Debian's arm64 kernel
+	@scripts/closure.sh
 
 fuzz: ## throw damaged input at the parsers
 	@fuzz/run

@@ -9,14 +9,15 @@
 //! | [`compression`] | gzip, lz4_legacy, lz4, xz, lzma, zstd, bzip2: detect, decode, encode |
 //! | [`image`] | boot, vendor_boot and init_boot images as regions that tile the file |
 //! | [`ramdisk`] | segments, newc cpio, what kind of ramdisk this is |
-//! | [`kernel`] | kernel containers, version, IKCONFIG, modules |
+//! | [`kernel`] | kernel containers, version, IKCONFIG, symbols, single modules |
+//! | [`modules`] | trees of kernel modules: their lists, what a module needs, who drives a device |
 //! | [`audit`] | a kernel config + rules → findings |
 //! | [`patch`] | plan, command line, injection, undo |
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
 //!
 //! The library returns values and typed errors; it never prints and never exits.
-//! The programs are `src/main.rs` with `src/cli/` (vfioboot) and
-//! `src/bin/vfiorun.rs` (vfiorun).
+//! The programs are `src/main.rs` with `src/cli/` (vfioboot) and `src/bin/vfiorun/`
+//! (vfiorun).
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
@@ -30,6 +31,8 @@ pub mod compression;
 pub mod image;
 #[cfg(feature = "desktop")]
 pub mod kernel;
+#[cfg(feature = "desktop")]
+pub mod modules;
 #[cfg(feature = "desktop")]
 pub mod patch;
 #[cfg(feature = "desktop")]

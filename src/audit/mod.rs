@@ -9,7 +9,6 @@ mod cmdline;
 pub mod evidence;
 pub mod fragment;
 mod judge;
-pub mod modules;
 mod profile;
 pub mod render;
 pub mod run;
@@ -214,6 +213,16 @@ impl Facts {
         let config = self.config.map(|(_, provenance)| (KernelConfig::default(), provenance));
         let evidence = self.evidence.map(Evidence::outline);
         Facts { config, evidence, modules: None, ..self }
+    }
+
+    /// The module of that name (with `_`); of several the one that fits the kernel.
+    fn module(&self, name: &str) -> Option<&Module> {
+        let mut named = self.modules.iter().flatten().filter(|module| module.name == name);
+        let first = named.clone().next();
+        let fits = |module: &&Module| {
+            self.release.as_deref().is_some_and(|release| module.vermagic_matches(release))
+        };
+        named.find(fits).or(first)
     }
 
     /// The version, by the release.

@@ -12,7 +12,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use vfioboot::audit::baseline::Baseline;
-use vfioboot::audit::modules::Gathered;
 use vfioboot::audit::render::{self, Kind};
 use vfioboot::audit::run::{self, Audited, Run};
 use vfioboot::audit::{
@@ -21,6 +20,7 @@ use vfioboot::audit::{
 };
 use vfioboot::compression::{Decoder, Format as Compression};
 use vfioboot::kernel::KernelConfig;
+use vfioboot::modules::Gathered;
 
 use self::gather::Set;
 use super::config::kernel_payload;

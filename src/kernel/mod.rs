@@ -20,6 +20,7 @@ pub mod dtb;
 pub mod kallsyms;
 pub mod module;
 mod scan;
+pub mod symbols;
 
 use std::io::Read;
 
@@ -30,6 +31,7 @@ pub use dtb::Dtb;
 pub use kallsyms::Kallsyms;
 pub use module::Module;
 pub use scan::{Ikconfig, Scan};
+pub use symbols::Symbols;
 
 /// How many containers may be wrapped in one another.
 const MAX_LAYERS: usize = 8;

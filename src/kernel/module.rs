@@ -1,5 +1,6 @@
 //! Kernel modules: what `.modinfo` says, and the order to load them in.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -37,9 +38,20 @@ pub struct Module {
     pub softdeps: Vec<String>,
     /// Its parameters, by first mention.
     pub parameters: Vec<Parameter>,
+    /// `GPL`, `GPL v2`, `Proprietary`…; empty when not told.
+    pub license: String,
+    /// Symbol namespaces that it imports (`MODULE_IMPORT_NS`).
+    pub namespaces: Vec<String>,
+    /// A signature is appended (`include/linux/module_signature.h`).
+    pub signed: bool,
+    /// Its path in what it was read from; empty when nobody said.
+    pub path: String,
     /// The file it was read from, as messages call it; empty when nobody said.
     pub file: String,
 }
+
+/// What stands at the end of a signed module.
+const SIGNATURE: &[u8] = b"~Module signature appended~\n";
 
 /// Why a module could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -81,17 +93,12 @@ impl Module {
     /// # Errors
     /// [`Error::Elf`], [`Error::NoModinfo`], [`Error::NoName`], [`Error::Compression`].
     pub fn parse(bytes: &[u8], file_name: &str) -> Result<Self, Error> {
-        match Format::detect(bytes) {
-            Some(format) => {
-                let (plain, _) = decode_all(format, bytes, MAX_MODULE)?;
-                Self::from_elf(&plain, file_name)
-            }
-            None => Self::from_elf(bytes, file_name),
-        }
+        Self::from_elf(&unpack(bytes)?, file_name)
     }
 
     fn from_elf(bytes: &[u8], file_name: &str) -> Result<Self, Error> {
-        let mut module = Module::default();
+        let mut module = Module { signed: bytes.ends_with(SIGNATURE), ..Module::default() };
+        module.path = file_name.to_owned();
         for entry in modinfo(bytes)?.split(|byte| *byte == 0) {
             let entry = String::from_utf8_lossy(entry);
             if let Some((key, value)) = entry.split_once('=') {
@@ -115,6 +122,8 @@ impl Module {
             }
             "alias" => self.aliases.push(value.to_owned()),
             "softdep" => self.softdeps.push(value.to_owned()),
+            "license" => value.clone_into(&mut self.license),
+            "import_ns" => self.namespaces.push(value.to_owned()),
             "parm" => {
                 if let Some((name, text)) = value.split_once(':') {
                     self.parameter(name).description = text.to_owned();
@@ -148,10 +157,35 @@ impl Module {
         vermagic.split(' ').next() == Some(release) && !release.is_empty()
     }
 
+    /// Its licence lets it use symbols that are exported to GPL modules only
+    /// (`license_is_gpl_compatible` in `include/linux/license.h`).
+    pub fn is_gpl(&self) -> bool {
+        const COMPATIBLE: [&str; 6] = [
+            "GPL",
+            "GPL v2",
+            "GPL and additional rights",
+            "Dual BSD/GPL",
+            "Dual MIT/GPL",
+            "Dual MPL/GPL",
+        ];
+        COMPATIBLE.contains(&self.license.as_str())
+    }
+
     /// It was built with `MODVERSIONS`: not the release decides whether it loads.
     pub fn has_modversions(&self) -> bool {
         let vermagic = self.vermagic.as_deref().unwrap_or_default();
         vermagic.split(' ').any(|word| word == "modversions")
+    }
+}
+
+/// A `.ko` as the kernel gets it, out of any of [`Format::ALL`].
+///
+/// # Errors
+/// [`compression::Error`].
+pub fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, compression::Error> {
+    match Format::detect(bytes) {
+        Some(format) => Ok(Cow::Owned(decode_all(format, bytes, MAX_MODULE)?.0)),
+        None => Ok(Cow::Borrowed(bytes)),
     }
 }
 

@@ -5,16 +5,13 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use vfioboot::audit::modules::{Gathered, gather, is_module_name};
 use vfioboot::audit::sources::{self, Named};
 use vfioboot::audit::{CmdlinePart, Facts, Origin};
 use vfioboot::image::{Image, ImageKind, SectionName};
+use vfioboot::modules::{Gathered, Source, gather};
 
 use super::workers;
 use crate::cli::input::Input;
-
-/// Directories inside one another that are walked.
-const MAX_DEPTH: usize = 32;
 
 /// One kernel to check, with the images that belong to it.
 pub struct Set {
@@ -89,42 +86,24 @@ pub fn modules(paths: &[PathBuf]) -> anyhow::Result<Option<Gathered>> {
     }
     let mut all = Gathered::default();
     for path in paths {
-        let found = all.modules.len();
         let name = path.display().to_string();
-        if path.is_dir() {
-            directory(path, &mut all, 0).with_context(|| name.clone())?;
+        let found = if path.is_dir() {
+            gather(&Source::Directory(path.clone()))
         } else {
-            let input = Input::open(path)?;
-            all.extend(gather(&input, &name).with_context(|| name.clone())?);
-        }
-        if all.modules.len() == found {
-            let reason = all.problems.first().map(|problem| format!(": {problem}"));
+            gather(&source(&Input::open(path)?))
+        };
+        let found = found.with_context(|| name.clone())?;
+        if found.modules.is_empty() {
+            let reason = found.problems.first().map(|problem| format!(": {problem}"));
             bail!("--modules {name}: there is no kernel module{}", reason.unwrap_or_default());
         }
+        all.extend(found);
     }
     Ok(Some(all))
 }
 
-/// The modules in a directory and those below it. Symbolic links to directories (`build` and
-/// `source` of a modules tree) are not followed.
-fn directory(path: &Path, all: &mut Gathered, depth: usize) -> anyhow::Result<()> {
-    let mut entries: Vec<_> = fs::read_dir(path)?.collect::<Result<_, _>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            if depth < MAX_DEPTH {
-                directory(&path, all, depth + 1)?;
-            }
-        } else if is_module_name(&path.to_string_lossy()) && path.is_file() {
-            let name = path.display().to_string();
-            match Input::open(&path) {
-                Ok(input) => all.take(&input, &name, &name)?,
-                Err(error) => all.problems.push(format!("{error:#}")),
-            }
-        }
-    }
-    Ok(())
+fn source(input: &Input) -> Source<'_> {
+    Source::Bytes { name: input.name(), bytes: input }
 }
 
 /// Join the command line as bootloaders do: vendor_boot's, then boot's, which is there already.
@@ -159,7 +138,7 @@ pub fn add_from_images<'a>(
         };
         if image.is_some_and(|image| has(&image)) {
             ramdisks = true;
-            found.extend(gather(input, &input.name()).with_context(|| input.name())?);
+            found.extend(gather(&source(input)).with_context(|| input.name())?);
         }
     }
     if !ramdisks {

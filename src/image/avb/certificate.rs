@@ -78,28 +78,30 @@ pub struct GkiCertificate<'a> {
 const GKI_SIGNATURE_SIZE: usize = 16 << 10;
 
 impl<'a> Image<'a> {
+    /// Unknown bytes from `offset` on, with the zeros that they may end with: those count as
+    /// padding in the tiling.
+    fn behind(&self, offset: usize) -> &'a [u8] {
+        let vbmeta = self.regions().iter().find(|region| region.kind == RegionKind::Vbmeta);
+        let end = vbmeta.map_or(self.bytes().len(), |region| region.offset);
+        &self.bytes()[offset..end.max(offset)]
+    }
+
     /// The AVB 1.0 signature behind the sections.
     pub fn avb1_signature(&self) -> Option<Avb1Signature> {
         let trailing = self.regions().iter().filter(|r| r.kind == RegionKind::Trailing);
         let mut found =
-            trailing.filter_map(|r| Avb1Signature::parse(self.region_bytes(r), r.offset));
+            trailing.filter_map(|r| Avb1Signature::parse(self.behind(r.offset), r.offset));
         found.next()
     }
 
     /// The certificates of a GKI boot signature: in the section that v4 has for it, or in the
     /// last 16 KiB of the image.
     pub fn gki_certificates(&self) -> Vec<GkiCertificate<'a>> {
-        let behind = |offset: usize| {
-            let vbmeta = self.regions().iter().find(|region| region.kind == RegionKind::Vbmeta);
-            let end = vbmeta.map_or(self.bytes().len(), |region| region.offset);
-            &self.bytes()[offset..end.max(offset)]
-        };
         let mut certificates = Vec::new();
         for region in self.regions() {
             let bytes = match region.kind {
                 RegionKind::Section(SectionName::BootSignature) => self.region_bytes(region),
-                // The zeros that a certificate may end with count as padding there.
-                RegionKind::Trailing => behind(region.offset),
+                RegionKind::Trailing => self.behind(region.offset),
                 _ => continue,
             };
             let mut start = 0;

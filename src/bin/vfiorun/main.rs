@@ -7,21 +7,15 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 #![no_main]
 
-use std::ffi::{CStr, c_char, c_int};
-use std::io::Write;
+mod cli;
+mod devices;
+mod output;
+
+use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
 
 use vfioboot::bootfile::RUNTIME;
 use vfioboot::device::pid1;
-
-const HELP: &str = "\
-vfiorun finishes on the device what vfioboot began on the desktop.
-
-As PID 1, started by the kernel with rdinit=/vfioboot/init, it loads the modules
-and puts the devices on vfio-pci that /vfioboot/boot.toml names, and executes the
-real init. vfioboot.disable on the kernel command line turns that off.
-
-Usage: vfiorun --help | --version
-";
 
 /// The entry point, called by the C library.
 ///
@@ -46,24 +40,25 @@ pub unsafe extern "C" fn main(
         unsafe { pid1::run(argv, envp) };
         return 1;
     }
-    let words: Vec<&[u8]> = arguments.iter().skip(1).map(|word| word.to_bytes()).collect();
-    let written = match words.as_slice() {
-        [b"--version" | b"-V"] => {
-            writeln!(std::io::stdout(), "vfiorun {}", env!("CARGO_PKG_VERSION"))
+    start_as_command();
+    // Not from `std::env`: with musl std knows them only if its own `main` ran.
+    let words: Vec<OsString> =
+        arguments.iter().map(|word| OsStr::from_bytes(word.to_bytes()).to_owned()).collect();
+    cli::run(&words)
+}
+
+/// What std's start-up code does for a command: no file opened later lands on
+/// 0, 1 or 2, and a reader that went away is an error, not the end of a process
+/// that has half of a device moved.
+fn start_as_command() {
+    use std::os::fd::AsRawFd;
+    while let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") {
+        if null.as_raw_fd() > 2 {
+            break;
         }
-        [b"--help" | b"-h"] => write!(std::io::stdout(), "{HELP}"),
-        _ => {
-            _ = match words.first() {
-                None => writeln!(std::io::stderr(), "vfiorun: nothing to do"),
-                Some(word) => writeln!(
-                    std::io::stderr(),
-                    "vfiorun: unknown arguments, from \"{}\" on",
-                    String::from_utf8_lossy(word)
-                ),
-            };
-            _ = writeln!(std::io::stderr(), "Usage: vfiorun --help | --version");
-            return 2;
-        }
-    };
-    if written.and_then(|()| std::io::stdout().flush()).is_ok() { 0 } else { 2 }
+        // Stays open until the end.
+        std::mem::forget(null);
+    }
+    // SAFETY: sets a disposition; no handler is installed.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }

@@ -1,0 +1,80 @@
+//! The command line: global options, the subcommands, and how each of them ends.
+
+use std::error::Error;
+use std::ffi::{OsString, c_int};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use vfioboot::device::host::Host;
+
+use crate::{devices, output};
+
+/// Finishes on the device what vfioboot began on the desktop.
+///
+/// As PID 1, started by the kernel with rdinit=/vfioboot/init, it loads the modules and puts the
+/// devices on vfio-pci that /vfioboot/boot.toml names, and executes the real init.
+/// vfioboot.disable on the kernel command line turns that off. After boot it is this command.
+///
+/// Exit status: 0 done, 1 a negative answer, 2 a wrong command line or a failure.
+#[derive(Parser)]
+#[command(name = "vfiorun", version, subcommand_required = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The options of every subcommand.
+#[derive(clap::Args)]
+pub struct Global {
+    /// Look at this tree instead of the running system
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    pub sysroot: PathBuf,
+}
+
+impl Global {
+    /// The system to look at.
+    pub fn host(&self) -> Host {
+        Host::new(&self.sysroot)
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The PCI devices by IOMMU group
+    Devices(devices::Arguments),
+}
+
+/// How a subcommand that did not fail ended.
+pub enum Answer {
+    /// Done, or yes.
+    Yes,
+}
+
+/// The reason of a failure goes to standard error.
+pub type Outcome = Result<Answer, Box<dyn Error>>;
+
+/// Runs the program; the result is its exit status.
+pub fn run(words: &[OsString]) -> c_int {
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let status = error.exit_code();
+            return if error.print().is_ok() { status } else { 2 };
+        }
+    };
+    let outcome = match &cli.command {
+        Command::Devices(arguments) => devices::run(&cli.global, arguments),
+    };
+    match outcome {
+        Ok(Answer::Yes) => 0,
+        Err(error) => {
+            // Whoever closed the pipe has read enough.
+            if !output::is_broken_pipe(error.as_ref()) {
+                output::complain(&error.to_string());
+            }
+            2
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The symbols of a module: what it needs of kernel and other modules, what it gives to them.
+
+use std::collections::HashMap;
+
+use goblin::elf::section_header::{SHN_ABS, SHN_UNDEF};
+use goblin::elf::sym::STB_WEAK;
+use goblin::elf::{Elf, SectionHeader};
+
+use super::module::{Error, unpack};
+
+/// A symbol that a module needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// Its name.
+    pub name: String,
+    /// The module loads without it.
+    pub weak: bool,
+    /// The CRC of its type that the module was built with (`MODVERSIONS`).
+    pub crc: Option<u32>,
+}
+
+/// A symbol that kernel or module export.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Export {
+    /// For modules with a GPL-compatible licence only.
+    pub gpl: bool,
+    /// For modules that import this namespace; empty for everybody.
+    pub namespace: String,
+    /// The CRC of its type (`MODVERSIONS`).
+    pub crc: Option<u32>,
+}
+
+/// What a `.ko` needs and gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Symbols {
+    /// In the file's order.
+    pub imports: Vec<Import>,
+    /// By name.
+    pub exports: HashMap<String, Export>,
+}
+
+impl Symbols {
+    /// Read the symbol table of a `.ko`, plain or compressed.
+    ///
+    /// # Errors
+    /// [`Error::Elf`], [`Error::Compression`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let bytes = unpack(bytes)?;
+        let elf = Elf::parse(&bytes)?;
+        let file = File { bytes: &bytes, elf: &elf };
+        let crcs = file.versions();
+        let mut symbols = Symbols::default();
+        for symbol in &elf.syms {
+            let Some(name) = elf.strtab.get_at(symbol.st_name).filter(|name| !name.is_empty())
+            else {
+                continue;
+            };
+            if symbol.st_shndx == SHN_UNDEF as usize {
+                let import = Import {
+                    name: name.to_owned(),
+                    weak: symbol.st_bind() == STB_WEAK,
+                    crc: crcs.get(name).copied(),
+                };
+                symbols.imports.push(import);
+            } else if let Some(name) = name.strip_prefix("__ksymtab_") {
+                let export = symbols.exports.entry(name.to_owned()).or_default();
+                // Before 5.13 there were more kinds, all for GPL modules but the first.
+                export.gpl = file.section_name(symbol.st_shndx) != "__ksymtab";
+            } else if let Some(name) = name.strip_prefix("__crc_") {
+                let export = symbols.exports.entry(name.to_owned()).or_default();
+                export.crc = match symbol.st_shndx {
+                    // Before 5.19 the linker knew it as a number.
+                    index if index == SHN_ABS as usize => Some(symbol.st_value as u32),
+                    index => file.u32_at(index, symbol.st_value),
+                };
+            } else if let Some(name) = name.strip_prefix("__kstrtabns_") {
+                let namespace = file.text_at(symbol.st_shndx, symbol.st_value);
+                let export = symbols.exports.entry(name.to_owned()).or_default();
+                export.namespace = namespace.unwrap_or_default();
+            }
+        }
+        Ok(symbols)
+    }
+
+    /// It needs the symbol of this name.
+    pub fn needs(&self, name: &str) -> bool {
+        self.imports.iter().any(|import| import.name == name)
+    }
+}
+
+/// An ELF file and its bytes.
+struct File<'f> {
+    bytes: &'f [u8],
+    elf: &'f Elf<'f>,
+}
+
+impl<'f> File<'f> {
+    fn section_name(&self, index: usize) -> &'f str {
+        let section = self.elf.section_headers.get(index);
+        section.and_then(|section| self.elf.shdr_strtab.get_at(section.sh_name)).unwrap_or_default()
+    }
+
+    fn contents(&self, section: &SectionHeader) -> &'f [u8] {
+        let range = section.file_range();
+        range.and_then(|range| self.bytes.get(range)).unwrap_or_default()
+    }
+
+    fn section(&self, name: &str) -> &'f [u8] {
+        let mut sections = self.elf.section_headers.iter();
+        let section = sections.find(|s| self.elf.shdr_strtab.get_at(s.sh_name) == Some(name));
+        section.map(|section| self.contents(section)).unwrap_or_default()
+    }
+
+    fn at(&self, index: usize, offset: u64) -> &'f [u8] {
+        let section = self.elf.section_headers.get(index).map(|section| self.contents(section));
+        let offset = usize::try_from(offset).ok();
+        section.zip(offset).and_then(|(bytes, offset)| bytes.get(offset..)).unwrap_or_default()
+    }
+
+    fn word(&self, bytes: [u8; 4]) -> u32 {
+        match self.elf.little_endian {
+            true => u32::from_le_bytes(bytes),
+            false => u32::from_be_bytes(bytes),
+        }
+    }
+
+    fn u32_at(&self, index: usize, offset: u64) -> Option<u32> {
+        self.at(index, offset).first_chunk().map(|bytes| self.word(*bytes))
+    }
+
+    fn text_at(&self, index: usize, offset: u64) -> Option<String> {
+        let bytes = self.at(index, offset);
+        let end = bytes.iter().position(|byte| *byte == 0)?;
+        Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+    }
+
+    /// `struct modversion_info`: 64 bytes each, the CRC as an unsigned long and the name behind it;
+    /// from 6.14 on also numbers and names apart, for names that are longer.
+    fn versions(&self) -> HashMap<String, u32> {
+        let mut crcs = HashMap::new();
+        let long = if self.elf.is_64 { 8 } else { 4 };
+        for entry in self.section("__versions").chunks_exact(64) {
+            let (number, name) = entry.split_at(long);
+            let low = if self.elf.little_endian { 0 } else { long - 4 };
+            let Some(number) = number[low..].first_chunk() else { continue };
+            let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+            crcs.insert(String::from_utf8_lossy(name).into_owned(), self.word(*number));
+        }
+        let numbers = self.section("__version_ext_crcs").chunks_exact(4);
+        let names = self.section("__version_ext_names").split(|byte| *byte == 0);
+        for (number, name) in numbers.zip(names) {
+            let Some(number) = number.first_chunk() else { continue };
+            crcs.insert(String::from_utf8_lossy(name).into_owned(), self.word(*number));
+        }
+        crcs
+    }
+}

@@ -1,0 +1,183 @@
+//! The lists beside modules: what depmod writes (`depmod(8)`) and what Android's build adds for
+//! first-stage init (`libmodprobe/module_config.cpp` of AOSP). `modprobe.d(5)` has the grammar of
+//! `softdep`, `options`, `alias`, `blacklist` and `install`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::kernel::module::normalise;
+
+/// The names of the lists that are read.
+pub const LISTS: [&str; 11] = [
+    "modules.dep",
+    "modules.alias",
+    "modules.softdep",
+    "modules.options",
+    "modules.load",
+    "modules.load.recovery",
+    "modules.load.charger",
+    "modules.blocklist",
+    "modules.builtin",
+    "modules.builtin.modinfo",
+    "modules.builtin.alias",
+];
+
+/// A line of `modules.dep`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dep {
+    /// The module's path, below the directory of the list or absolute.
+    pub path: String,
+    /// Paths of all it needs, directly or not. They are loaded from the last to the first.
+    pub needs: Vec<String>,
+}
+
+/// A `softdep` line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Softdep {
+    /// The module, with `_`.
+    pub module: String,
+    /// Loaded before it where they are there: names or aliases, as written.
+    pub pre: Vec<String>,
+    /// Loaded behind it.
+    pub post: Vec<String>,
+}
+
+impl Softdep {
+    /// What stands behind the module's name: `pre: a b post: c`.
+    pub fn parse(module: &str, text: &str) -> Self {
+        let mut softdep = Softdep { module: normalise(module), ..Softdep::default() };
+        let mut list = None;
+        for word in text.split_ascii_whitespace() {
+            match (word, list) {
+                ("pre:", _) => list = Some(false),
+                ("post:", _) => list = Some(true),
+                (name, Some(false)) => softdep.pre.push(name.to_owned()),
+                (name, Some(true)) => softdep.post.push(name.to_owned()),
+                (_, None) => {}
+            }
+        }
+        softdep
+    }
+}
+
+/// The lists of one directory of modules, read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lists {
+    /// `modules.dep` by the module's name; None where there is none.
+    pub dep: Option<BTreeMap<String, Dep>>,
+    /// Patterns and the module each stands for, in order: `modules.alias`, and `alias` lines.
+    pub aliases: Vec<(String, String)>,
+    /// In order.
+    pub softdeps: Vec<Softdep>,
+    /// Parameters by module, several lines joined.
+    pub options: BTreeMap<String, String>,
+    /// `modules.load`: names in the order of loading; None where there is none.
+    pub load: Option<Vec<String>>,
+    /// `modules.load.recovery`, likewise.
+    pub load_recovery: Option<Vec<String>>,
+    /// Names that are not loaded by an alias, nor by first-stage init at all.
+    pub blocklist: BTreeSet<String>,
+    /// Names of what is part of the kernel.
+    pub builtin: BTreeSet<String>,
+    /// Patterns and the part of the kernel that each stands for.
+    pub builtin_aliases: Vec<(String, String)>,
+    /// Commands that stand for loading a module, by its name.
+    pub install: BTreeMap<String, String>,
+    /// The lists that were there, by name.
+    pub seen: BTreeSet<String>,
+}
+
+/// `vfio_pci` for `kernel/drivers/vfio/pci/vfio-pci.ko.xz`.
+pub fn name_of(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    normalise(file.split(".ko").next().unwrap_or_default())
+}
+
+impl Lists {
+    /// Take the list of this name in. Lines that are none are passed over, as both kmod and
+    /// libmodprobe do.
+    pub fn read(&mut self, name: &str, bytes: &[u8]) {
+        if self.seen.contains(name) {
+            self.forget(name);
+        }
+        self.seen.insert(name.to_owned());
+        if name == "modules.builtin.modinfo" {
+            return self.builtin_modinfo(bytes);
+        }
+        let text = String::from_utf8_lossy(bytes);
+        let lines = || text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+        match name {
+            "modules.dep" => self.dep = Some(lines().filter_map(dep).collect()),
+            "modules.load" => self.load = Some(lines().map(name_of).collect()),
+            "modules.load.recovery" => self.load_recovery = Some(lines().map(name_of).collect()),
+            "modules.builtin" => self.builtin.extend(lines().map(name_of)),
+            "modules.builtin.alias" => self.builtin_aliases.extend(lines().filter_map(alias)),
+            _ => lines().for_each(|line| self.line(line)),
+        }
+    }
+
+    /// A later file of the same path replaces what an earlier one said.
+    fn forget(&mut self, name: &str) {
+        match name {
+            "modules.alias" => self.aliases.clear(),
+            "modules.softdep" => self.softdeps.clear(),
+            "modules.options" => self.options.clear(),
+            "modules.blocklist" => self.blocklist.clear(),
+            "modules.builtin" => self.builtin.clear(),
+            "modules.builtin.alias" => self.builtin_aliases.clear(),
+            _ => {}
+        }
+    }
+
+    /// A line of a configuration file (`modprobe.d(5)`).
+    fn line(&mut self, line: &str) {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(command), Some(module)) = (words.next(), words.next()) else { return };
+        let rest = words.collect::<Vec<_>>().join(" ");
+        match command {
+            "alias" => self.aliases.extend(alias(line)),
+            "softdep" => self.softdeps.push(Softdep::parse(module, &rest)),
+            "options" => {
+                let options = self.options.entry(name_of(module)).or_default();
+                if !options.is_empty() {
+                    options.push(' ');
+                }
+                options.push_str(&rest);
+            }
+            "blocklist" | "blacklist" => {
+                self.blocklist.insert(name_of(module));
+            }
+            "install" => {
+                self.install.insert(normalise(module), rest);
+            }
+            _ => {}
+        }
+    }
+
+    /// `name.key=value`, each ended by NUL (`kernel/Makefile`, `modules.builtin.modinfo`).
+    fn builtin_modinfo(&mut self, bytes: &[u8]) {
+        for entry in bytes.split(|byte| *byte == 0) {
+            let entry = String::from_utf8_lossy(entry);
+            let Some((key, value)) = entry.split_once('=') else { continue };
+            let Some((name, key)) = key.split_once('.') else { continue };
+            let name = normalise(name);
+            match key {
+                "alias" => self.builtin_aliases.push((value.to_owned(), name)),
+                _ => {
+                    self.builtin.insert(name);
+                }
+            }
+        }
+    }
+}
+
+fn dep(line: &str) -> Option<(String, Dep)> {
+    let (path, needs) = line.split_once(':')?;
+    let needs = needs.split_ascii_whitespace().map(str::to_owned).collect();
+    Some((name_of(path), Dep { path: path.to_owned(), needs }))
+}
+
+fn alias(line: &str) -> Option<(String, String)> {
+    let mut words = line.split_ascii_whitespace();
+    let (command, pattern, module) = (words.next()?, words.next()?, words.next()?);
+    (command == "alias").then(|| (pattern.to_owned(), normalise(module)))
+}

@@ -1,0 +1,23 @@
+//! Kernel modules where they stand together: in ramdisks, directories, archives.
+//!
+//! One `.ko` by itself is [`crate::kernel::module`]'s subject; here is what only several of them,
+//! and the lists that depmod and Android's build put beside them, can tell.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`survey`] | find modules and lists in whatever holds them |
+//! | [`depmod`] | the lists: `modules.dep`, `.alias`, `.softdep`, `.load`… |
+//! | [`tree`] | the modules of one device, with their lists |
+//! | [`closure`] | what must be loaded for a module, and in which order |
+//! | [`alias`] | which drivers want a PCI device |
+
+pub mod alias;
+pub mod closure;
+pub mod depmod;
+pub mod survey;
+pub mod tree;
+
+pub use closure::{ClosureError, Dependencies, Step};
+pub use depmod::Lists;
+pub use survey::{Gathered, Source, SurveyError, gather};
+pub use tree::ModuleTree;

@@ -1,0 +1,337 @@
+//! Files of module trees out of whatever holds them: directories, ramdisks, images with ramdisks,
+//! tar archives, single `.ko` files.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::depmod;
+use crate::compression::{self, Decoder, Format};
+use crate::image::{Image, SectionName};
+use crate::kernel::module::Module;
+use crate::ramdisk::cpio::FileType;
+use crate::ramdisk::{self, Entries, Limits};
+
+/// The largest module that is read, in bytes, as it stands in its container.
+const MAX_MODULE: u64 = 256 << 20;
+/// The most that a tar archive may unpack to, in bytes.
+const MAX_TAR: u64 = 8 << 30;
+/// The longest path in a tar archive that is looked at, in bytes.
+const MAX_PATH: u64 = 64 << 10;
+/// The most modules that are kept.
+const MAX_MODULES: usize = 1 << 16;
+/// Directories inside one another that are walked.
+const MAX_DEPTH: usize = 32;
+/// A tar archive's block, in bytes.
+const TAR_BLOCK: usize = 512;
+
+/// What is looked through.
+#[derive(Clone, Debug)]
+pub enum Source<'a> {
+    /// A directory and those below it.
+    Directory(PathBuf),
+    /// A ramdisk, a boot, vendor_boot or init_boot image, a tar archive (also compressed) or a
+    /// `.ko`, with what messages call it.
+    Bytes {
+        /// Its name in messages, and the path of a lone `.ko`.
+        name: String,
+        /// All of it.
+        bytes: &'a [u8],
+    },
+}
+
+/// A module, or one of the lists that depmod and Android's build put beside modules.
+#[derive(Clone, Debug)]
+pub struct Found<'f> {
+    /// Its path in the source, without `/` in front.
+    pub path: &'f str,
+    /// What messages call it: the source and the path.
+    pub file: &'f str,
+    /// Its contents.
+    pub bytes: &'f [u8],
+}
+
+impl Found<'_> {
+    /// It is called a module; otherwise it is a list.
+    pub fn is_module(&self) -> bool {
+        is_module_name(self.path)
+    }
+}
+
+/// The modules in one source, and what could not be read there.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// In the source's order, each with the file it came from.
+    pub modules: Vec<Module>,
+    /// Files that are called modules and are none, damaged rest.
+    pub problems: Vec<String>,
+}
+
+/// Why nothing could be gathered.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// Nothing that can hold modules.
+    #[error(
+        "holds no modules: expected a directory, a ramdisk, a boot or vendor_boot image, a tar archive or a .ko file"
+    )]
+    Unrecognised,
+    /// A compressed stream that could not be unpacked.
+    #[error(transparent)]
+    Compression(#[from] compression::Error),
+    /// A directory that could not be listed.
+    #[error("{}: {error}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// More modules than anyone has.
+    #[error("holds more than {MAX_MODULES} modules")]
+    TooMany,
+}
+
+/// Find the modules in a source; see [`visit`].
+///
+/// # Errors
+/// [`SurveyError`]. Damage behind the first file is told by [`Gathered::problems`] instead.
+pub fn gather(source: &Source<'_>) -> Result<Gathered, SurveyError> {
+    let mut gathered = Gathered::default();
+    let mut problems = Vec::new();
+    visit(source, &mut problems, &mut |found| {
+        if found.is_module() {
+            match Module::parse(found.bytes, found.path) {
+                Ok(module) => {
+                    gathered.modules.push(Module { file: found.file.to_owned(), ..module });
+                }
+                Err(error) => gathered.problems.push(format!("{}: {error}", found.file)),
+            }
+        }
+    })?;
+    gathered.problems.extend(problems);
+    Ok(gathered)
+}
+
+impl Gathered {
+    /// Add everything that another source gave.
+    pub fn extend(&mut self, other: Gathered) {
+        self.modules.extend(other.modules);
+        self.problems.extend(other.problems);
+    }
+}
+
+/// Show each module and each list (see [`depmod::LISTS`]) of a source to `look`, in the source's
+/// order. In a ramdisk a later file of a path replaces an earlier one, and both are shown. Damage
+/// behind the first file ends the search and becomes one of `problems`.
+///
+/// Reads through compressed containers as a stream; one file is held at a time.
+///
+/// # Errors
+/// [`SurveyError`].
+pub fn visit(
+    source: &Source<'_>,
+    problems: &mut Vec<String>,
+    look: &mut dyn FnMut(&Found<'_>),
+) -> Result<(), SurveyError> {
+    let mut survey = Survey { problems, look, modules: 0 };
+    let (name, bytes) = match source {
+        Source::Directory(path) => return survey.directory(path, path, 0),
+        Source::Bytes { name, bytes } => (name.as_str(), *bytes),
+    };
+    if bytes.starts_with(b"\x7fELF") {
+        return survey.show(name, name, bytes);
+    }
+    if is_tar(bytes) {
+        return survey.tar_archive(bytes, name);
+    }
+    if let Some(format) = Format::detect(bytes) {
+        let mut head = [0; TAR_BLOCK];
+        let filled = fill(&mut Decoder::new(format, bytes)?, &mut head);
+        if head[..filled].starts_with(b"\x7fELF") {
+            return survey.show(name, name, bytes);
+        }
+        if is_tar(&head[..filled]) {
+            return survey.tar_archive(Decoder::new(format, bytes)?, name);
+        }
+    }
+    let Ok(image) = Image::parse(bytes) else { return Err(SurveyError::Unrecognised) };
+    let ramdisks = ramdisks(&image);
+    if ramdisks.is_empty() && image.section(SectionName::Kernel).is_none() {
+        return Err(SurveyError::Unrecognised);
+    }
+    for (part, ramdisk) in ramdisks {
+        survey.ramdisk(ramdisk, &join(name, &part))?;
+    }
+    Ok(())
+}
+
+/// The ramdisks of an image with what each is called.
+fn ramdisks<'a>(image: &Image<'a>) -> Vec<(String, &'a [u8])> {
+    let mut found = Vec::new();
+    if let Some(bytes) = image.section(SectionName::Ramdisk) {
+        found.push((String::new(), bytes));
+    }
+    for fragment in image.fragments() {
+        found.push((String::from_utf8_lossy(fragment.name).into_owned(), fragment.bytes));
+    }
+    found
+}
+
+fn join(name: &str, part: &str) -> String {
+    if part.is_empty() { name.to_owned() } else { format!("{name}, fragment {part}") }
+}
+
+/// Read until `buffer` is full; damage just ends it.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> usize {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => filled += count,
+        }
+    }
+    filled
+}
+
+/// A POSIX or GNU tar header.
+fn is_tar(bytes: &[u8]) -> bool {
+    bytes.get(257..262) == Some(b"ustar")
+}
+
+/// `vfio.ko`, `vfio.ko.xz`.
+pub fn is_module_name(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or_default();
+    let endings = [".ko", ".ko.gz", ".ko.xz", ".ko.zst", ".ko.bz2", ".ko.lz4", ".ko.lzma"];
+    endings.iter().any(|ending| file.len() > ending.len() && file.ends_with(ending))
+}
+
+/// A module or a list.
+fn is_wanted(path: &str) -> bool {
+    is_module_name(path) || depmod::LISTS.contains(&path.rsplit('/').next().unwrap_or_default())
+}
+
+/// The value of `path` in a pax header: lines of `LENGTH KEY=VALUE`.
+fn pax_path(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.split(|byte| *byte == b'\n').find_map(|line| {
+        let space = line.iter().position(|byte| *byte == b' ')?;
+        line[space + 1..].strip_prefix(b"path=")
+    })
+}
+
+/// A search under way.
+struct Survey<'s> {
+    problems: &'s mut Vec<String>,
+    look: &'s mut dyn FnMut(&Found<'_>),
+    modules: usize,
+}
+
+impl Survey<'_> {
+    fn show(&mut self, path: &str, file: &str, bytes: &[u8]) -> Result<(), SurveyError> {
+        self.modules += 1;
+        if self.modules > MAX_MODULES {
+            return Err(SurveyError::TooMany);
+        }
+        (self.look)(&Found { path: path.trim_start_matches('/'), file, bytes });
+        Ok(())
+    }
+
+    /// Symbolic links to directories (`build` and `source` of a modules tree) are not followed.
+    fn directory(&mut self, root: &Path, path: &Path, depth: usize) -> Result<(), SurveyError> {
+        let failed = |error| SurveyError::Directory { path: path.to_owned(), error };
+        let entries = fs::read_dir(path).map_err(failed)?;
+        let mut entries: Vec<_> = entries.collect::<Result<_, _>>().map_err(failed)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            if entry.file_type().map_err(failed)?.is_dir() {
+                if depth < MAX_DEPTH {
+                    self.directory(root, &path, depth + 1)?;
+                }
+                continue;
+            }
+            let inside = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            if !is_wanted(&inside) || !path.is_file() {
+                continue;
+            }
+            let file = path.display().to_string();
+            match fs::read(&path) {
+                Ok(bytes) => self.show(&inside, &file, &bytes)?,
+                Err(error) => self.problems.push(format!("{file}: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn tar_archive(&mut self, reader: impl Read, name: &str) -> Result<(), SurveyError> {
+        let mut archive = tar::Archive::new(reader.take(MAX_TAR));
+        let mut long_path = None;
+        let done: io::Result<Result<(), SurveyError>> = (|| {
+            // Raw entries, so that a lie about the length of a name costs no memory.
+            for entry in archive.entries()?.raw(true) {
+                if let Err(error) = self.tar_entry(entry?, name, &mut long_path)? {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(()))
+        })();
+        done.unwrap_or_else(|error| {
+            self.problems.push(format!("{name}: the rest is damaged: {error}"));
+            Ok(())
+        })
+    }
+
+    /// `long_path` is what an entry before said of the next one's name.
+    fn tar_entry(
+        &mut self,
+        mut entry: tar::Entry<'_, impl Read>,
+        name: &str,
+        long_path: &mut Option<String>,
+    ) -> io::Result<Result<(), SurveyError>> {
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_longname() || kind.is_pax_local_extensions() {
+            let mut bytes = Vec::new();
+            entry.by_ref().take(MAX_PATH).read_to_end(&mut bytes)?;
+            let path = if kind.is_gnu_longname() { Some(&bytes[..]) } else { pax_path(&bytes) };
+            if let Some(path) = path {
+                *long_path = Some(String::from_utf8_lossy(path).trim_end_matches('\0').to_owned());
+            }
+            return Ok(Ok(()));
+        }
+        let short = || String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let path = long_path.take().unwrap_or_else(short);
+        if !kind.is_file() || !is_wanted(&path) || entry.size() > MAX_MODULE {
+            return Ok(Ok(()));
+        }
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        Ok(self.show(path.trim_start_matches("./"), &format!("{name}: {path}"), &bytes))
+    }
+
+    fn ramdisk(&mut self, ramdisk: &[u8], name: &str) -> Result<(), SurveyError> {
+        let mut entries = Entries::new(ramdisk, Limits::default());
+        let damaged = |error: ramdisk::Error| format!("{name}: the rest is damaged: {error}");
+        loop {
+            let entry = match entries.next_entry() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    self.problems.push(damaged(error));
+                    return Ok(());
+                }
+            };
+            let path = String::from_utf8_lossy(entry.path()).into_owned();
+            if entry.file_type() != FileType::Regular
+                || !is_wanted(&path)
+                || u64::from(entry.header.filesize) > MAX_MODULE
+            {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            if let Err(error) = entries.copy_data(&mut bytes) {
+                self.problems.push(damaged(error));
+                return Ok(());
+            }
+            self.show(path.trim_start_matches("./"), &format!("{name}: {path}"), &bytes)?;
+        }
+    }
+}

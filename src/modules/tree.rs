@@ -1,0 +1,236 @@
+//! The modules of one device, with what their lists say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::alias::{PciAlias, Wants};
+use super::closure::Dependencies;
+use super::depmod::{LISTS, Lists};
+use super::survey::{Found, Source, SurveyError, visit};
+use crate::kernel::module::Module;
+use crate::kernel::symbols::Symbols;
+
+/// What a driver is for, as far as that decides when it must be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It brings a PCI bus up: without it there are no PCI devices.
+    HostBridge,
+    /// It drives an IOMMU.
+    Iommu,
+}
+
+/// Symbols that only drivers of a kind need: each registers what the driver is.
+const ROLES: [(&str, Role); 12] = [
+    // drivers/pci/probe.c, drivers/pci/controller
+    ("pci_host_probe", Role::HostBridge),
+    ("pci_host_common_probe", Role::HostBridge),
+    ("dw_pcie_host_init", Role::HostBridge),
+    ("cdns_pcie_host_setup", Role::HostBridge),
+    ("pci_scan_root_bus_bridge", Role::HostBridge),
+    ("pci_scan_root_bus", Role::HostBridge),
+    ("pci_create_root_bus", Role::HostBridge),
+    // arch/arm/kernel/bios32.c
+    ("pci_common_init_dev", Role::HostBridge),
+    // drivers/iommu/iommu.c; before 5.12 the first was two
+    ("iommu_device_register", Role::Iommu),
+    ("__iommu_device_register", Role::Iommu),
+    ("iommu_device_sysfs_add", Role::Iommu),
+    ("bus_set_iommu", Role::Iommu),
+];
+
+/// Compatible strings of host bridges that need nothing but memory: neither clock nor PHY nor
+/// reset, which other modules would have to bring (`drivers/pci/controller/pci-host-generic.c`).
+const SELF_CONTAINED: [&str; 2] = ["pci-host-ecam-generic", "pci-host-cam-generic"];
+
+/// A driver that wants a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Driver {
+    /// The module's name.
+    pub module: String,
+    /// How sure that is.
+    pub wants: Wants,
+    /// The class of devices, in words, where that is why.
+    pub class: Option<&'static str>,
+}
+
+/// The modules in one or more sources, the last of a path counting, and the lists beside them.
+#[derive(Clone, Debug, Default)]
+pub struct ModuleTree {
+    /// By path.
+    pub modules: BTreeMap<String, Module>,
+    /// Roles by name of the module.
+    pub roles: BTreeMap<String, BTreeSet<Role>>,
+    /// The directory that the lists stand in, without `/` in front nor behind; empty when there
+    /// are none.
+    pub directory: String,
+    /// The lists, read.
+    pub lists: Lists,
+    /// The lists as they stand, by name.
+    pub raw_lists: BTreeMap<String, Vec<u8>>,
+    /// What could not be read.
+    pub problems: Vec<String>,
+}
+
+impl ModuleTree {
+    /// Read the modules and lists of several sources, as they come to lie on top of each other.
+    ///
+    /// # Errors
+    /// [`SurveyError`].
+    pub fn read(sources: &[Source<'_>]) -> Result<Self, SurveyError> {
+        let mut tree = ModuleTree::default();
+        let mut lists: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let mut problems = Vec::new();
+        for source in sources {
+            visit(source, &mut problems, &mut |found| match found.is_module() {
+                true => tree.module(found),
+                false => {
+                    lists.insert(found.path.to_owned(), found.bytes.to_vec());
+                }
+            })?;
+        }
+        tree.problems.extend(problems);
+        tree.take_lists(lists);
+        Ok(tree)
+    }
+
+    fn module(&mut self, found: &Found<'_>) {
+        let module = match Module::parse(found.bytes, found.path) {
+            Ok(module) => module,
+            Err(error) => return self.problems.push(format!("{}: {error}", found.file)),
+        };
+        if may_have_role(&module) {
+            match Symbols::parse(found.bytes) {
+                Ok(symbols) => {
+                    let roles = ROLES.iter().filter(|(symbol, _)| symbols.needs(symbol));
+                    let roles: BTreeSet<Role> = roles.map(|(_, role)| *role).collect();
+                    if !roles.is_empty() {
+                        self.roles.insert(module.name.clone(), roles);
+                    }
+                }
+                Err(error) => self.problems.push(format!("{}: {error}", found.file)),
+            }
+        }
+        let path = found.path.to_owned();
+        self.modules.insert(path, Module { file: found.file.to_owned(), ..module });
+    }
+
+    /// The directory with a `modules.dep` is the one that counts; of several the one with the most
+    /// modules below it.
+    fn take_lists(&mut self, lists: BTreeMap<String, Vec<u8>>) {
+        let directories: BTreeSet<&str> = lists.keys().map(|path| split(path).0).collect();
+        let below = |directory: &str| {
+            let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+            self.modules.keys().filter(|path| path.starts_with(&prefix)).count()
+        };
+        let chosen = directories.into_iter().max_by_key(|directory| {
+            let dep = lists.contains_key(&join(directory, "modules.dep"));
+            (dep, below(directory), std::cmp::Reverse(directory.len()))
+        });
+        let Some(directory) = chosen.map(str::to_owned) else { return };
+        for name in LISTS {
+            if let Some(bytes) = lists.get(&join(&directory, name)) {
+                self.lists.read(name, bytes);
+                self.raw_lists.insert(name.to_owned(), bytes.clone());
+            }
+        }
+        self.directory = directory;
+    }
+
+    /// The module of this name (with `_`).
+    pub fn named(&self, name: &str) -> Option<&Module> {
+        self.modules.values().find(|module| module.name == name)
+    }
+
+    /// Names of the modules with this role.
+    pub fn with_role(&self, role: Role) -> Vec<&str> {
+        let of_role = self.roles.iter().filter(|(_, roles)| roles.contains(&role));
+        of_role.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// The module is a host bridge that needs no other hardware to work.
+    pub fn is_self_contained(&self, name: &str) -> bool {
+        let Some(module) = self.named(name) else { return false };
+        let mut compatibles = module.aliases.iter().filter_map(|alias| {
+            let (_, compatible) = alias.strip_prefix("of:")?.split_once('C')?;
+            Some(compatible.trim_end_matches("C*").trim_end_matches('*'))
+        });
+        let known = |compatible: &str| SELF_CONTAINED.contains(&compatible);
+        compatibles.clone().next().is_some() && compatibles.all(known)
+    }
+
+    /// The dependencies among them. `is_builtin` tells what is part of the kernel where no list
+    /// does.
+    pub fn dependencies(&self, is_builtin: impl Fn(&str) -> bool) -> Dependencies {
+        let modules: Vec<Module> = self.modules.values().cloned().collect();
+        Dependencies::new(&self.lists, &modules, is_builtin)
+    }
+
+    /// Aliases with the module that each is for.
+    fn aliases(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = self.modules.values().flat_map(|module| {
+            module.aliases.iter().map(|alias| (alias.as_str(), module.name.as_str()))
+        });
+        // What a list alone says is of modules on another partition.
+        let listed = self.lists.aliases.iter().map(|(alias, name)| (alias.as_str(), name.as_str()));
+        own.chain(listed)
+    }
+
+    /// The modules that drive PCI devices, vfio-pci's own excepted.
+    pub fn pci_drivers(&self) -> BTreeSet<&str> {
+        self.aliases()
+            .filter(|(alias, _)| alias.starts_with("pci:"))
+            .map(|(_, name)| name)
+            .collect()
+    }
+
+    /// The drivers that want the device, the surest first.
+    pub fn drivers(&self, vendor: u16, device: u16) -> Vec<Driver> {
+        driver_of(self.aliases(), vendor, device)
+    }
+
+    /// The drivers inside the kernel that want the device, where a list tells.
+    pub fn builtin_drivers(&self, vendor: u16, device: u16) -> Vec<Driver> {
+        let listed = self.lists.builtin_aliases.iter();
+        driver_of(listed.map(|(alias, name)| (alias.as_str(), name.as_str())), vendor, device)
+    }
+}
+
+fn driver_of<'a>(
+    aliases: impl Iterator<Item = (&'a str, &'a str)>,
+    vendor: u16,
+    device: u16,
+) -> Vec<Driver> {
+    let mut found: BTreeMap<&str, (Wants, Option<&'static str>)> = BTreeMap::new();
+    for (alias, name) in aliases {
+        let Some(alias) = PciAlias::parse(alias) else { continue };
+        let Some(wants) = alias.wants(vendor, device) else { continue };
+        let class = (wants == Wants::Class).then(|| alias.class_name()).flatten();
+        let entry = found.entry(name).or_insert((wants, class));
+        if wants < entry.0 {
+            *entry = (wants, class);
+        }
+    }
+    let drivers = found.into_iter().map(|(module, (wants, class))| Driver {
+        module: module.to_owned(),
+        wants,
+        class,
+    });
+    let mut drivers: Vec<Driver> = drivers.collect();
+    drivers.sort_by_key(|driver| driver.wants);
+    drivers
+}
+
+/// Its devices come from a device tree, from ACPI or from a board file; only such can be host
+/// bridges and IOMMUs, and only their symbols are worth reading.
+fn may_have_role(module: &Module) -> bool {
+    let prefixes = ["of:", "acpi", "platform:", "vmbus:"];
+    module.aliases.iter().any(|alias| prefixes.iter().any(|prefix| alias.starts_with(prefix)))
+}
+
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+fn join(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+}
