@@ -198,5 +198,5 @@ fn print_prospect(state: &str, prospect: &Prospect) -> io::Result<()> {
         Some(false) => (BAD, "does not boot"),
         None => (NOTE, "may boot"),
     };
-    say!("  {state}: {style}{boots}{style:#} {DIM}{}{DIM:#}", prospect.why)
+    say!("  {state}: {style}{boots}{style:#}: {}", prospect.why)
 }
