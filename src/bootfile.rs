@@ -12,6 +12,9 @@ pub const BOOT_FILE: &str = "/vfioboot/boot.toml";
 pub const RUNTIME: &str = "/vfioboot/init";
 /// Where the undo record stands in the ramdisk. Only the desktop reads it.
 pub const UNDO_FILE: &str = "/vfioboot/undo";
+/// The directory in the ramdisk below which the originals of shadowed files stand, each under its
+/// own path.
+pub const ORIGINALS: &str = "/vfioboot/original";
 /// The word on the kernel command line that makes PID 1 do nothing.
 pub const DISABLE_WORD: &str = "vfioboot.disable";
 
@@ -29,6 +32,10 @@ pub struct BootFile {
     /// Devices to put on vfio-pci, each `vendor:device` (four hex digits each)
     /// or `domain:bus:device.function`, in order.
     pub devices: Vec<String>,
+    /// Files that the patch shadows, absolute. In a boot that is to be left alone each gets its
+    /// original from below [`ORIGINALS`] back, or goes where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<String>,
     /// Modules to load first, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<BootModule>,

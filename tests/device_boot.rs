@@ -14,6 +14,7 @@ fn file(devices: &[&str], modules: &[&str]) -> BootFile {
         init: "/init".into(),
         deadline_ms: 5000,
         devices: devices.iter().map(|text| (*text).into()).collect(),
+        shadows: Vec::new(),
         modules: modules
             .iter()
             .map(|path| BootModule { path: (*path).into(), params: String::new() })

@@ -27,6 +27,7 @@ fn reads_what_people_may_write() {
             init: "/init".into(),
             deadline_ms: 100,
             devices: vec!["1b36:0010".into(), "0000:00:02.0".into()],
+            shadows: Vec::new(),
             modules: vec![module("/mA\\.ko", ""), module("/n.ko", "a=\"b c\"")],
         }
     );
@@ -100,6 +101,7 @@ fn boot_file() -> impl Strategy<Value = BootFile> {
             init,
             deadline_ms: ms.unsigned_abs(),
             devices,
+            shadows: Vec::new(),
             modules,
         })
 }

@@ -10,6 +10,8 @@
 //! | [`kmsg`] | lines for the kernel log |
 //! | [`boot_file`] | the boot file read and checked |
 //! | [`boot`] | the boot file carried out: all of the above, in order |
+//! | [`kvm`] | what /dev/kvm answers |
+//! | [`doctor`] | every prerequisite of passthrough, looked at |
 //! | [`pid1`] | the process that cannot fail: fork, deadline, cleanup, exec of the real init |
 //!
 //! Everything below [`pid1`] returns values or reports through a callback and
@@ -19,8 +21,10 @@ pub mod bind;
 pub mod boot;
 pub mod boot_file;
 pub mod bootmode;
+pub mod doctor;
 pub mod host;
 pub mod kmsg;
+pub mod kvm;
 pub mod modules;
 pub mod pci;
 pub mod pid1;
