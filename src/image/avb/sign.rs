@@ -208,6 +208,9 @@ impl Image<'_> {
     }
 }
 
+/// A vbmeta blob, and what became of it.
+type Blob<'a> = (Cow<'a, [u8]>, AvbChange);
+
 /// The vbmeta blob that belongs behind the first `size` bytes of `output`, the edited form of
 /// `image`, and what became of it; None for none.
 pub(in crate::image) fn rewrite<'a>(
@@ -215,7 +218,7 @@ pub(in crate::image) fn rewrite<'a>(
     policy: &AvbPolicy<'_>,
     output: &Output<'a>,
     size: u64,
-) -> Result<Option<(Cow<'a, [u8]>, AvbChange)>, SignError> {
+) -> Result<Option<Blob<'a>>, SignError> {
     let Some(footer) = image.avb() else { return Ok(None) };
     let blob = image.bytes().get(footer.vbmeta_range()).unwrap_or_default();
     let old_size = footer.original_image_size;
