@@ -424,7 +424,8 @@ pub fn edits(index: usize, image: &Image<'_>, rebuilt: &Rebuilt<'_>) -> Vec<Plan
     if change != AvbChange::Preserved
         && let Some(old) = old
     {
-        let blob = rebuilt.output.slice(after.vbmeta_offset, after.vbmeta_size);
+        let start = image.wrapper().map_or(0, |wrapper| wrapper.payload_range().start as u64);
+        let blob = rebuilt.output.slice(start + after.vbmeta_offset, after.vbmeta_size);
         let after = Vbmeta::parse(&blob, 0).map(|new| digests(&new)).unwrap_or_default();
         edits.push(edit("vbmeta", why, digests(&old), after));
     }
