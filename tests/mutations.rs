@@ -17,7 +17,7 @@ use common::{AARCH64, elf, images};
 use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Image, ImageKind, SectionName, unpacked};
 use vfioboot::kernel::Kernel;
-use vfioboot::patch::{self, ModuleOptions, Options, Runtimes};
+use vfioboot::patch::{self, AvbOptions, ModuleOptions, Options, Runtimes};
 use vfioboot::ramdisk::kind::classify_ramdisk;
 use vfioboot::ramdisk::tree::Tree;
 use vfioboot::ramdisk::{Limits, Ramdisk, find_ours};
@@ -205,6 +205,7 @@ fn patch_and_back(image: &Image<'_>, runtime: &[u8]) {
         modules: ModuleOptions::default(),
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
+        avb: AvbOptions::default(),
     };
     let set = std::slice::from_ref(image);
     if !patch::is_patched(set).is_ok_and(|patched| !patched) {

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use vfioboot::bootfile::{BootFile, BootModule, DeviceSpec};
 use vfioboot::compression::{self, Format};
 use vfioboot::image::{Image, ImageKind, RegionKind, SectionName};
-use vfioboot::patch::{self, Cmdline, Error, ModuleOptions, Options, Plan, Runtimes};
+use vfioboot::patch::{self, AvbOptions, Cmdline, Error, ModuleOptions, Options, Plan, Runtimes};
 use vfioboot::ramdisk::{self, Entries, Limits};
 
 fn image(name: &str) -> Vec<u8> {
@@ -35,6 +35,7 @@ fn options(runtime: &[u8]) -> Options<'_> {
         modules: ModuleOptions::default(),
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
+        avb: AvbOptions::default(),
     }
 }
 

@@ -123,7 +123,7 @@ fn edit(args: &Args, input: &Input, image: &Image<'_>, output: &Path) -> anyhow:
     let rebuilt = image.rebuild(edit).with_context(|| input.name())?;
     output::refuse_inputs(output, [input.path.as_path()])?;
     output::write_file(output, |file| rebuilt.output.write_to(file))?;
-    super::report_stale_digest(input, image);
+    super::report_avb(&input.name(), rebuilt.avb_change);
     if let Some(config) = &config {
         bootconfig::report(input, config, &line);
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use vfioboot::image::{Image, Output};
+use vfioboot::image::{Image, ImageKind, Output};
 
 use super::input::Input;
 use super::output;
@@ -50,6 +50,17 @@ pub fn require_room(
         "{}: the result of {size} bytes does not fit the partition of {partition}: {missing} bytes are missing; {remedy}",
         input.name()
     )
+}
+
+/// A set has one top-level vbmeta image at most.
+pub fn require_one_vbmeta(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Result<()> {
+    let is_vbmeta = |(_, image): &(&Input, &Image<'_>)| image.kind() == ImageKind::Vbmeta;
+    let names: Vec<_> =
+        std::iter::zip(inputs, images).filter(is_vbmeta).map(|(input, _)| input.name()).collect();
+    match names.len() {
+        0 | 1 => Ok(()),
+        count => bail!("{count} vbmeta images ({}): give the top-level one", names.join(", ")),
+    }
 }
 
 impl Destination {

@@ -155,6 +155,26 @@ impl<'i> Report<'i> {
         } else if image.header().is_some() {
             line("AVB", "no footer");
         }
+        match image.vbmeta() {
+            Some(Ok(vbmeta)) => {
+                super::avb::lines(&vbmeta).iter().for_each(|(label, text)| line(label, text));
+            }
+            // A bare one has it among its problems.
+            Some(Err(problem)) if image.avb().is_some() => {
+                line("vbmeta", &format!("not readable: {problem}"));
+            }
+            _ => {}
+        }
+        if let Some(signature) = image.avb1_signature() {
+            let text = format!(
+                "signature of {} bytes at {} for {}, over {} bytes",
+                signature.size, signature.offset, signature.target, signature.length
+            );
+            line("AVB 1.0", &text);
+        }
+        for certificate in image.gki_certificates() {
+            line("boot signature", &certificate.describe());
+        }
         if let Some(tool) = &self.patched {
             line("patched", &format!("by {tool} (undo: vfioboot unpatch)"));
         }
@@ -222,6 +242,22 @@ impl<'i> Report<'i> {
                 "vbmeta_size": footer.vbmeta_size,
             })
         });
+        let avb1 = image.avb1_signature().map(|signature| {
+            json!({
+                "offset": signature.offset,
+                "size": signature.size,
+                "target": signature.target,
+                "length": signature.length,
+            })
+        });
+        let certificates: Vec<Json> = image
+            .gki_certificates()
+            .iter()
+            .map(|certificate| {
+                let vbmeta = super::avb::json(&certificate.vbmeta);
+                json!({ "offset": certificate.offset, "vbmeta": vbmeta })
+            })
+            .collect();
         let problems: Vec<Json> = image
             .problems()
             .iter()
@@ -235,6 +271,9 @@ impl<'i> Report<'i> {
             "header": header,
             "sections": self.sections.iter().map(Section::to_json).collect::<Vec<_>>(),
             "avb_footer": avb,
+            "vbmeta": image.vbmeta().and_then(Result::ok).as_ref().map(super::avb::json),
+            "avb1_signature": avb1,
+            "gki_certificates": certificates,
             "patched_by": self.patched,
             "problems": problems,
             "regions": regions,
@@ -279,6 +318,7 @@ fn describe(image: &Image<'_>) -> String {
             format!("{} image, header version {}{form}", image.kind(), header.version())
         }
         None if image.kind() == ImageKind::Dtbo => "dtbo image".to_owned(),
+        None if image.kind() == ImageKind::Vbmeta => "a vbmeta image".to_owned(),
         None => format!("a bare {}", image.kind()),
     }
 }

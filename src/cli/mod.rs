@@ -1,5 +1,6 @@
 //! The command line of `vfioboot`: one file a subcommand.
 
+mod avb;
 mod check;
 mod cmdline;
 mod completions;
@@ -7,6 +8,7 @@ mod config;
 mod image_set;
 mod info;
 mod input;
+mod keys;
 mod man;
 mod output;
 mod patch;
@@ -15,12 +17,13 @@ mod repack;
 mod style;
 mod unpack;
 mod unpatch;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use vfioboot::image::Image;
+use vfioboot::image::{AvbChange, Image};
 
 /// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
 ///
@@ -43,12 +46,14 @@ enum Command {
     Cmdline(cmdline::Args),
     Patch(patch::Args),
     Unpatch(unpatch::Args),
+    Verify(verify::Args),
     Ramdisk(ramdisk::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
 
-/// A bad command line or unreadable input. Everything but `check` ends in 0 or this.
+/// A bad command line or unreadable input. Everything but `check` and `verify` ends in
+/// 0 or this.
 const EXIT_FAILURE: u8 = 2;
 
 /// Parse the arguments, run the subcommand, report the error; the value is the exit status.
@@ -62,6 +67,7 @@ pub fn run() -> ExitCode {
         Command::Cmdline(args) => cmdline::run(&args),
         Command::Patch(args) => patch::run(&args),
         Command::Unpatch(args) => unpatch::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Ramdisk(args) => ramdisk::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
@@ -89,14 +95,18 @@ fn complain(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "vfioboot: {text}");
 }
 
-/// Say that an edit without a new signature leaves AVB's digest behind.
-fn report_stale_digest(input: &input::Input, image: &Image<'_>) {
-    if image.avb().is_some() {
-        anstream::eprintln!(
-            "vfioboot: note: {}: the digest in its AVB descriptor no longer matches: an unlocked (orange) device boots it, a locked one does not",
-            input.name()
-        );
-    }
+/// Say what an edit did to AVB's metadata.
+fn report_avb(input: &str, change: Option<AvbChange>) {
+    let what = match change {
+        Some(AvbChange::Preserved) => {
+            "the digest in its AVB descriptor no longer matches: an unlocked (orange) device boots it, a locked one does not"
+        }
+        Some(AvbChange::Rehashed) => {
+            "its vbmeta image is not signed: the digest in it was made right"
+        }
+        _ => return,
+    };
+    anstream::eprintln!("vfioboot: note: {input}: {what}");
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,5 +1,7 @@
 //! `vfioboot patch`: plan, show, write.
 
+mod avb;
+
 use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use vfioboot::modules::Source;
 use vfioboot::modules::alias::Wants;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{
-    self, LoadedBy, ModuleOptions, ModulePlan, Options, Plan, PlannedDriver, Runtimes,
+    self, LoadedBy, ModuleOptions, ModulePlan, Options, Plan, PlannedDriver, Prospect, Runtimes,
 };
 
 use super::image_set::{self, Destination};
@@ -48,9 +50,8 @@ pub struct Args {
     /// A word to add to the kernel command line
     #[arg(long, value_name = "WORD", value_parser = super::cmdline::word)]
     add_word: Vec<String>,
-    /// What becomes of an AVB footer and its vbmeta blob
-    #[arg(long, value_enum, default_value_t)]
-    avb: Avb,
+    #[command(flatten)]
+    avb: avb::AvbArgs,
     /// Milliseconds that the runtime may take before it starts the original init
     #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_DEADLINE_MS,
           value_parser = clap::value_parser!(u32).range(100..=60_000))]
@@ -70,14 +71,6 @@ pub struct Args {
     json: bool,
 }
 
-/// What becomes of AVB's metadata.
-#[derive(Clone, Copy, Default, clap::ValueEnum)]
-enum Avb {
-    /// The vbmeta blob stays byte-identical, the footer moves with it
-    #[default]
-    Preserve,
-}
-
 /// Who loads modules.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum ModulesBy {
@@ -88,13 +81,17 @@ enum ModulesBy {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let Avb::Preserve = args.avb;
     let to_stdout = args.destination.output.as_deref().is_some_and(output::is_stdout);
     if to_stdout && args.json && !args.dry_run {
         bail!("-o - and --json both write to standard output: name a file with -o");
     }
-    let inputs = image_set::open(&args.images)?;
+    let mut paths = args.images.clone();
+    paths.extend(args.avb.vbmeta.clone());
+    let inputs = image_set::open(&paths)?;
     let images = image_set::parse(&inputs)?;
+    image_set::require_one_vbmeta(&inputs, &images)?;
+    let keys = args.avb.keys()?;
+    let avb = args.avb.options(&keys, &images)?;
     for (input, image) in inputs.iter().zip(&images) {
         super::report_problems(input, image);
     }
@@ -102,7 +99,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if patched && let Some(kind) = patch::changed_since(&images)? {
         bail!(
             "{}: {kind} was changed after it was patched, and patching it again would lose that change: unpatch, make the change on the original, patch that",
-            names(&args.images)
+            names(&paths)
         );
     }
     // Patches never stack: start from the originals.
@@ -127,6 +124,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         modules: modules(&directories, &given, args.modules_by)?,
         words: args.add_word.clone(),
         deadline_ms: args.deadline,
+        avb,
     };
     let remedy = remedy(&options, runtime.as_ref());
     let plan = patch::plan(&originals, &options)
@@ -136,7 +134,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
             error => error.into(),
         })
-        .with_context(|| names(&args.images))?;
+        .with_context(|| names(&paths))?;
 
     let changed: Vec<usize> =
         (0..inputs.len()).filter(|i| plan.images[*i].output.is_some()).collect();
@@ -149,7 +147,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         image_set::require_room(&inputs[*i], args.partition_size, size, content, &remedy)?;
     }
     if !args.dry_run {
-        let others = runtime.iter().chain(&given);
+        let others = runtime.iter().chain(&given).chain(keys.files());
         args.destination.check(&inputs, &changed, others)?;
     }
     let mut written = Vec::new();
@@ -249,6 +247,12 @@ fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) -> io:
         let check = "vfioboot check tells more";
         say!("{HEAD}kernel{HEAD:#} {version}: {style}{text}{style:#} {DIM}({check}){DIM:#}")?;
     }
+    if let Some(outlook) = &plan.avb {
+        say!("{HEAD}AVB{HEAD:#}: what a device does with the result")?;
+        print_prospect("locked (green)", &outlook.green)?;
+        print_prospect("locked with your own key (yellow)", &outlook.yellow)?;
+        print_prospect("unlocked (orange)", &outlook.orange)?;
+    }
     print_modules(&plan.modules)?;
     for warning in &plan.warnings {
         say!("{NOTE}note:{NOTE:#} {warning}")?;
@@ -263,6 +267,15 @@ fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) -> io:
         }
     }
     Ok(())
+}
+
+fn print_prospect(state: &str, prospect: &Prospect) -> io::Result<()> {
+    let (style, boots) = match prospect.boots {
+        Some(true) => (GOOD, "boots"),
+        Some(false) => (BAD, "does not boot"),
+        None => (NOTE, "may boot"),
+    };
+    say!("  {state}: {style}{boots}{style:#}: {}", prospect.why)
 }
 
 /// What the modules have to do with it.

@@ -235,7 +235,9 @@ impl<'a> Located<'a> {
         let mut edit = image.edit().context("the image has no header")?;
         edit.sections = sections;
         let rebuilt = image.rebuild(edit)?;
-        output::write_file(output, |out| rebuilt.output.write_to(out))
+        output::write_file(output, |out| rebuilt.output.write_to(out))?;
+        super::report_avb(&output.display().to_string(), rebuilt.avb_change);
+        Ok(())
     }
 }
 

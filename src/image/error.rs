@@ -83,6 +83,9 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// The vbmeta image cannot be made anew.
+    #[error("AVB: {0}")]
+    Avb(#[from] super::avb::SignError),
     /// A wrapper whose payload only its vendor can replace.
     #[error("{form}: what is inside cannot be changed: {reason}")]
     Sealed {

@@ -21,7 +21,6 @@ const LOOKALIKES: [(&[u8], usize, &str); 14] = [
         " (an NVIDIA Tegra blob of more than one partition: unpack it with blobunpack first)",
     ),
     (b"MSM-RADIO-UPDATE", 0, " (an NVIDIA Tegra blob: unpack it with blobunpack first)"),
-    (b"AVB0", 0, " (a vbmeta image; it holds no kernel and no ramdisk)"),
     (
         &[0x27, 0x05, 0x19, 0x56],
         0,

@@ -1,7 +1,7 @@
 //! The on-disk formats of boot partitions.
 //!
-//! [`Image::parse`] reads a boot, init_boot, recovery or vendor_boot image, a bare ramdisk or a
-//! bare kernel, into *regions* that tile the file exactly. Writing an unmodified image copies
+//! [`Image::parse`] reads a boot, init_boot, recovery or vendor_boot image, a bare ramdisk, a bare
+//! kernel or a vbmeta image, into *regions* that tile the file exactly. Writing an unmodified image copies
 //! its regions, so identity holds by construction; [`Image::rebuild`] writes an edited one.
 //!
 //! | file | subject |
@@ -12,14 +12,14 @@
 //! | `fragment` | the vendor ramdisk table |
 //! | `dt_table` | QCDT, DTBH and dtbo tables |
 //! | `wrapper/` | vendors' headers around an image or a section |
-//! | `avb` | the AVB footer |
+//! | `avb/` | AVB: footer, vbmeta image, keys, signatures |
 //! | [`bootconfig`] | the bootconfig of vendor_boot v4: read, judged, edited |
 //! | `id` | the SHA-1 `id` of v0–v2 |
 //! | `rebuild`, `output` | an edited image as chunks to write |
 //! | `unpacked` | a directory of sections and `image.toml` |
 //! | `identify` | bare payloads, and files that are no boot image |
 
-mod avb;
+pub mod avb;
 pub mod bootconfig;
 mod dt_table;
 mod error;
@@ -35,12 +35,13 @@ pub mod unpacked;
 mod wrapper;
 
 pub use avb::AvbFooter;
+use avb::Vbmeta;
 pub use dt_table::{DtEntry, DtTable};
 pub use error::{Error, Problem};
 pub use fragment::{Fragment, FragmentType, resize_fragment};
 pub use header::{Field, Header, OsVersion, SectionName, SizeField, Value, text_of};
 pub use output::{Chunk, Output};
-pub use rebuild::{Edit, IdPolicy, Rebuilt};
+pub use rebuild::{AvbChange, AvbPolicy, Edit, IdPolicy, Rebuilt};
 pub use region::{Region, RegionKind};
 pub use wrapper::{Wrapper, WrapperField, trailer_name};
 
@@ -58,6 +59,8 @@ pub enum ImageKind {
     Ramdisk,
     /// A kernel and nothing else.
     Kernel,
+    /// The vbmeta image that describes other partitions.
+    Vbmeta,
     /// A dtbo image: a table of device trees.
     Dtbo,
 }
@@ -71,6 +74,7 @@ impl ImageKind {
             ImageKind::VendorBoot => "vendor_boot",
             ImageKind::Ramdisk => "ramdisk",
             ImageKind::Kernel => "kernel",
+            ImageKind::Vbmeta => "vbmeta",
             ImageKind::Dtbo => "dtbo",
         }
     }
@@ -133,6 +137,15 @@ impl<'a> Image<'a> {
         if let Some((kind, section)) = identify::bare(bytes).or_else(known) {
             let regions = vec![Region::new(RegionKind::Section(section), 0, bytes.len())];
             let problems = Vec::new();
+            let (file, header, wrapper, avb) = (bytes, None, None, None);
+            return Ok(Image { file, wrapper, bytes, kind, header, regions, avb, problems });
+        }
+        if bytes.starts_with(b"AVB0") {
+            let (size, problems) = match Vbmeta::parse(bytes, 0) {
+                Ok(vbmeta) => (vbmeta.bytes().len(), Vec::new()),
+                Err(problem) => (bytes.len(), vec![problem]),
+            };
+            let (kind, regions) = (ImageKind::Vbmeta, region::tile_vbmeta(bytes, size));
             let (file, header, wrapper, avb) = (bytes, None, None, None);
             return Ok(Image { file, wrapper, bytes, kind, header, regions, avb, problems });
         }

@@ -109,6 +109,34 @@ impl<'a> Output<'a> {
         bytes
     }
 
+    /// The `size` bytes at `offset`, or as many of them as there are.
+    pub(crate) fn slice(&self, offset: u64, size: u64) -> Vec<u8> {
+        let (mut skip, mut bytes) = (offset, Vec::new());
+        self.each_of_first(offset.saturating_add(size), &mut |piece| {
+            let skipped = piece.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
+            skip -= skipped as u64;
+            bytes.extend_from_slice(&piece[skipped..]);
+        });
+        bytes
+    }
+
+    /// Give the first `size` bytes to `sink`, in pieces.
+    pub(super) fn each_of_first(&self, size: u64, sink: &mut dyn FnMut(&[u8])) {
+        let mut left = size;
+        for chunk in &self.chunks {
+            let taken: Result<(), std::convert::Infallible> = chunk.each(|bytes| {
+                let piece = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                left -= piece as u64;
+                sink(&bytes[..piece]);
+                Ok(())
+            });
+            let Ok(()) = taken;
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
     /// Give all the bytes to `sink`, in pieces.
     pub(super) fn each(&self, mut sink: impl FnMut(&[u8])) {
         for chunk in &self.chunks {

@@ -1,5 +1,8 @@
 //! Write an image with an edited header or other sections: everything else is copied.
 
+use std::borrow::Cow;
+
+use super::avb::{self, Algorithm, SigningKey};
 use super::header::SectionName;
 use super::layout::{offset_of, place};
 use super::region::trailing_zeros;
@@ -15,8 +18,42 @@ pub struct Edit<'a> {
     pub sections: Vec<(SectionName, Vec<Chunk<'a>>)>,
     /// What becomes of the `id` of v0–v2.
     pub id: IdPolicy,
+    /// What becomes of an AVB footer and its vbmeta blob.
+    pub avb: AvbPolicy<'a>,
     /// What becomes of sizes and checksums in vendors' wrappers.
     pub wrapper: IdPolicy,
+}
+
+/// What becomes of an AVB footer and its vbmeta blob. Never half: descriptors are only changed
+/// where the signature is made anew or there is none.
+#[derive(Clone, Copy, Debug)]
+pub enum AvbPolicy<'k> {
+    /// A signed blob stays byte-identical and the footer moves with it; its digest is wrong then.
+    /// One that is not signed (algorithm NONE) gets the right digest.
+    Preserve,
+    /// The blob gets the right digest and is signed with this key.
+    Resign(&'k SigningKey),
+    /// Blob and footer are overwritten with zeros. The file keeps its size, so that flashing it
+    /// also overwrites the footer that is on the device (`avbtool erase_footer` cuts the file).
+    Strip,
+}
+
+/// What became of an AVB footer and its vbmeta blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AvbChange {
+    /// The blob is byte-identical.
+    Preserved,
+    /// The blob was not signed and got the right digest.
+    Rehashed,
+    /// The blob got the right digest and was signed.
+    Resigned {
+        /// What it was signed with.
+        before: Algorithm,
+        /// What it is signed with now.
+        after: Algorithm,
+    },
+    /// Both are gone.
+    Stripped,
 }
 
 /// What becomes of a value that follows from other bytes: the `id` of v0–v2, or a size or
@@ -40,6 +77,8 @@ pub struct Rebuilt<'a> {
     pub header: Header,
     /// The AVB footer as written.
     pub avb: Option<AvbFooter>,
+    /// What became of the AVB footer and its blob; None where there was none.
+    pub avb_change: Option<AvbChange>,
     /// Bytes up to where padding to the partition's size, or AVB's blob, begins.
     pub content_size: u64,
 }
@@ -49,23 +88,23 @@ impl<'a> Image<'a> {
     pub fn edit(&self) -> Option<Edit<'a>> {
         let header = self.header()?.clone();
         let (id, wrapper) = (IdPolicy::KeepRight, IdPolicy::KeepRight);
-        Some(Edit { header, sections: Vec::new(), id, wrapper })
+        Some(Edit { header, sections: Vec::new(), id, avb: AvbPolicy::Preserve, wrapper })
     }
 
     /// The image with `edit` applied.
     ///
     /// Padding of sections whose size stays is copied, that of others is zeros up to the page.
     /// What follows the sections moves with them; zeros at the end of the file give way, so
-    /// that the size of a partition dump stays. With an AVB footer the vbmeta blob is moved,
-    /// byte-identical, to the next 4096 bytes behind the image, and the footer follows it
-    /// (*preserve*); the file's size stays.
+    /// that the size of a partition dump stays. With an AVB footer the vbmeta blob is moved to
+    /// the next 4096 bytes behind the image, the footer names its place, and the file's size
+    /// stays; what is in the blob is up to the [`AvbPolicy`].
     ///
     /// # Errors
     /// [`Error::Lies`] when the image has problems, [`Error::NoSection`],
-    /// [`Error::SectionTooLarge`], [`Error::PartitionTooSmall`], [`Error::Sealed`],
-    /// [`Error::WrapperTooLarge`].
+    /// [`Error::SectionTooLarge`], [`Error::Avb`], [`Error::PartitionTooSmall`],
+    /// [`Error::Sealed`], [`Error::WrapperTooLarge`].
     pub fn rebuild(&self, edit: Edit<'a>) -> Result<Rebuilt<'a>, Error> {
-        let Edit { mut header, sections: replaced, id: policy, wrapper } = edit;
+        let Edit { mut header, sections: replaced, id: policy, avb, wrapper } = edit;
         // An unterminated command line may be edited: writing it anew mends it.
         let lie = self.problems.iter().find(|problem| !problem.field.ends_with("cmdline"));
         if let Some(problem) = lie {
@@ -112,7 +151,7 @@ impl<'a> Image<'a> {
         if let Some(last) = placed.last() {
             old_end = last.offset + last.size + last.padding;
         }
-        let mut rebuilt = self.finish(output, header, old_end)?;
+        let mut rebuilt = self.finish(output, header, old_end, avb)?;
         rebuilt.output = self.wrap(rebuilt.output, wrapper)?;
         rebuilt.content_size += self.start() as u64;
         Ok(rebuilt)
@@ -180,6 +219,7 @@ impl<'a> Image<'a> {
         mut output: Output<'a>,
         header: Header,
         old_end: usize,
+        policy: AvbPolicy<'_>,
     ) -> Result<Rebuilt<'a>, Error> {
         let file = self.bytes.len() as u64;
         let Some(footer) = &self.avb else {
@@ -187,35 +227,48 @@ impl<'a> Image<'a> {
             output.push(Chunk::borrowed(&tail[..tail.len() - trailing_zeros(tail)]));
             let content_size = output.size();
             output.push(Chunk::Zeros(file.saturating_sub(content_size)));
-            return Ok(Rebuilt { output, header, avb: None, content_size });
+            return Ok(Rebuilt { output, header, avb: None, avb_change: None, content_size });
         };
         let stated = footer.original_image_size as usize;
         let old_content = stated.max(old_end).max(self.trailing_end());
-        let blob = self.bytes.get(footer.vbmeta_range()).unwrap_or_default();
         output.push(Chunk::borrowed(&self.bytes[old_end..old_content]));
         let content_size = output.size();
-        if content_size == old_content as u64 {
+        let Some((blob, change)) = avb::rewrite(self, &policy, &output, content_size)? else {
+            self.require_room(content_size, 0, file)?;
+            output.push(Chunk::Zeros(file - content_size));
+            let avb_change = Some(AvbChange::Stripped);
+            return Ok(Rebuilt { output, header, avb: None, avb_change, content_size });
+        };
+        let avb_change = Some(change);
+        if content_size == old_content as u64 && matches!(blob, Cow::Borrowed(_)) {
             output.push(Chunk::borrowed(&self.bytes[old_content..]));
-            return Ok(Rebuilt { output, header, avb: Some(footer.clone()), content_size });
+            let avb = Some(footer.clone());
+            return Ok(Rebuilt { output, header, avb, avb_change, content_size });
         }
         let mut footer = footer.clone();
         footer.original_image_size = content_size;
         footer.vbmeta_offset = content_size.next_multiple_of(AvbFooter::BLOB_ALIGNMENT);
+        footer.vbmeta_size = blob.len() as u64;
         let end = footer.vbmeta_offset + footer.vbmeta_size;
         let room = file - AvbFooter::SIZE as u64;
-        if end > room {
-            return Err(Error::PartitionTooSmall {
-                partition: file,
-                image: content_size,
-                vbmeta: footer.vbmeta_size,
-                missing: end - room,
-            });
-        }
+        self.require_room(end, footer.vbmeta_size, room)?;
         output.push(Chunk::Zeros(footer.vbmeta_offset - content_size));
-        output.push(Chunk::borrowed(blob));
+        output.push(Chunk::Bytes(blob));
         output.push(Chunk::Zeros(room - end));
         output.push(Chunk::owned(footer.to_bytes()));
-        Ok(Rebuilt { output, header, avb: Some(footer), content_size })
+        Ok(Rebuilt { output, header, avb: Some(footer), avb_change, content_size })
+    }
+
+    fn require_room(&self, end: u64, vbmeta: u64, room: u64) -> Result<(), Error> {
+        match end.checked_sub(room) {
+            Some(missing @ 1..) => Err(Error::PartitionTooSmall {
+                partition: self.bytes.len() as u64,
+                image: end - vbmeta,
+                vbmeta,
+                missing,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Where unknown bytes in front of the vbmeta blob end.

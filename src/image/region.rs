@@ -17,7 +17,7 @@ pub enum RegionKind {
     /// Bytes behind the last section that no header describes (vendor trailers, GKI
     /// certificates).
     Trailing,
-    /// The AVB vbmeta blob that the footer points to.
+    /// A vbmeta image: the blob that the AVB footer points to, or the file itself.
     Vbmeta,
     /// The 64-byte AVB footer.
     AvbFooter,
@@ -97,6 +97,14 @@ pub(super) fn around(file: &[u8], payload: &Range<usize>, inner: &[Region]) -> V
     let behind = &file[payload.end..];
     tiles.push(RegionKind::Wrapper, behind.len() - trailing_zeros(behind));
     tiles.pad_to(file.len());
+    tiles.regions
+}
+
+/// Tile a file that is a vbmeta image of `size` bytes and what follows it.
+pub(super) fn tile_vbmeta(bytes: &[u8], size: usize) -> Vec<Region> {
+    let mut tiles = Tiles { bytes, regions: Vec::new(), end: 0 };
+    tiles.push(RegionKind::Vbmeta, size);
+    tiles.unknown_to(bytes.len());
     tiles.regions
 }
 

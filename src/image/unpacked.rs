@@ -66,6 +66,11 @@ pub fn unpack<'a>(image: &Image<'a>) -> Unpacked<'a> {
         manifest += "# true: id is computed anew, as AOSP's mkbootimg does. false: it is kept.\n";
         let _ = writeln!(manifest, "compute_id = {right}");
     }
+    if let Some(right) = image.unsigned_digest_is_right() {
+        manifest += "# true: the digest in the unsigned vbmeta image is computed anew. false: it is\n\
+                     # not that of the image, and is kept while no section changes its size.\n";
+        let _ = writeln!(manifest, "avb_rehash = {right}");
+    }
     let wrappers = wrappers(image);
     if !wrappers.is_empty() {
         let right = wrappers.iter().flat_map(Wrapper::fields).all(|field| field.right);
@@ -211,6 +216,7 @@ struct Manifest {
     #[allow(dead_code, reason = "for people; what the image is stands in its header")]
     kind: String,
     compute_id: Option<bool>,
+    avb_rehash: Option<bool>,
     compute_wrappers: Option<bool>,
     #[serde(default)]
     header: toml::Table,
@@ -381,6 +387,9 @@ fn rebuild(
         _ => IdPolicy::Keep,
     };
     let Some(mut edit) = image.edit() else {
+        if image.kind() == ImageKind::Vbmeta {
+            return Ok(base);
+        }
         // A bare payload is its section.
         let parts = sections.into_iter().flat_map(|(_, parts)| parts);
         let output = Output::from_chunks(parts.map(|part| part.into_chunk(&base)).collect());
@@ -424,8 +433,13 @@ fn rebuild(
         edit.sections.push((name, chunks));
     }
     if edit.sections.is_empty() && image.wrapper().is_none() {
-        // Nothing moves: only the header, whose size is that of its version, may differ.
-        let header = image.rebuild(edit)?.header.to_bytes();
+        // Nothing moves: only the header, whose size is that of its version, may differ, and
+        // the digest of what may have been edited without changing its size.
+        let rebuilt = image.rebuild(edit)?;
+        if manifest.avb_rehash == Some(true) {
+            return Ok(rebuilt.output.to_vec());
+        }
+        let header = rebuilt.header.to_bytes();
         base[..header.len()].copy_from_slice(&header);
         return Ok(base);
     }

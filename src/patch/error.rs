@@ -113,6 +113,32 @@ pub enum Error {
     /// Writing the boot file failed.
     #[error("boot.toml: {0}")]
     BootFile(String),
+    /// There is nothing that could be signed.
+    #[error(
+        "nothing to sign: none of the images that change has an AVB footer, and no vbmeta.img with their digests was given (--vbmeta FILE)"
+    )]
+    NothingToSign,
+    /// A chained partition without a vbmeta image of its own.
+    #[error(
+        "vbmeta.img chains to {0}, but the image has no AVB footer: it is not the image that the device boots"
+    )]
+    ChainedWithoutFooter(String),
+    /// The vbmeta image is damaged.
+    #[error("vbmeta.img: {0}")]
+    Vbmeta(image::Problem),
+    /// The vbmeta image cannot be made anew.
+    #[error("vbmeta.img: {0}")]
+    SignVbmeta(#[from] image::avb::SignError),
+    /// Something stands where the larger vbmeta image would.
+    #[error(
+        "vbmeta.img: the new vbmeta image takes {size} bytes, but unknown bytes stand at {trailing}"
+    )]
+    VbmetaTrailing {
+        /// Bytes of the new one.
+        size: usize,
+        /// Where the unknown bytes start.
+        trailing: usize,
+    },
     /// See [`image::Error`].
     #[error(transparent)]
     Image(#[from] image::Error),

@@ -8,12 +8,14 @@
 //! |---|---|
 //! | `plan` | what is changed, where and why |
 //! | `target` | which of several images gets what |
+//! | `avb` | what becomes of AVB's metadata, and what devices do with it |
 //! | `cmdline` | a kernel command line as words |
 //! | `segment` | the appended segment |
 //! | `undo` | the undo record |
 //! | `kernel_facts` | what the kernel says, and whether that allows the patch |
 //! | `runtime`, `modules` | the executable and the modules to put in |
 
+mod avb;
 mod cmdline;
 mod error;
 mod kernel_facts;
@@ -24,6 +26,7 @@ mod segment;
 mod target;
 mod undo;
 
+pub use avb::{AvbMode, AvbOptions, Outlook, Prospect};
 pub use cmdline::Cmdline;
 pub use error::Error;
 pub use kernel_facts::KernelFacts;

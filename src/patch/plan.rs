@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::avb::{self, AvbOptions, Outlook, Signing};
 use super::kernel_facts::KernelFacts;
 use super::modules::{self, ModuleOptions, ModulePlan};
 use super::runtime::Runtimes;
@@ -11,7 +12,7 @@ use super::{Cmdline, Error, ImageUndo, UndoRecord};
 use crate::bootfile::{BootFile, DISABLE_WORD, DeviceSpec, RUNTIME};
 use crate::compression::Format;
 use crate::image::{
-    self, AvbFooter, Chunk, Edit, Header, IdPolicy, Image, ImageKind, Output, Rebuilt, SectionName,
+    self, Chunk, Edit, Header, IdPolicy, Image, ImageKind, Output, Rebuilt, SectionName,
     resize_fragment,
 };
 use crate::ramdisk::{self, AppendPoint};
@@ -29,6 +30,8 @@ pub struct Options<'a> {
     pub words: Vec<String>,
     /// Milliseconds that PID 1 may take, see [`BootFile::deadline_ms`].
     pub deadline_ms: u32,
+    /// What becomes of AVB's metadata.
+    pub avb: AvbOptions<'a>,
 }
 
 /// A patch, computed and not yet written.
@@ -44,6 +47,8 @@ pub struct Plan<'a> {
     pub modules: ModulePlan,
     /// Words that the images cannot carry: the bootloader's configuration must.
     pub words_for_bootloader: Vec<String>,
+    /// What devices do with the result; None where no image has anything of AVB.
+    pub avb: Option<Outlook>,
     /// The images in the order they were given.
     pub images: Vec<PlannedImage<'a>>,
 }
@@ -53,7 +58,7 @@ pub struct Plan<'a> {
 pub struct PlannedEdit {
     /// Index of the image.
     pub image: usize,
-    /// What is changed: `ramdisk`, `cmdline`, `avb_footer`, `id`.
+    /// What is changed: `ramdisk`, `cmdline`, `avb_footer`, `vbmeta`, `id`.
     pub what: &'static str,
     /// Why it is.
     pub why: String,
@@ -83,7 +88,7 @@ pub struct PlannedImage<'a> {
 ///
 /// # Errors
 /// [`Error`], each with what to do about it.
-pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>, Error> {
+pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>, Error> {
     images.iter().try_for_each(Image::require_unsealed)?;
     let targets = target::choose(images)?;
     refuse_words(&options.words)?;
@@ -119,14 +124,23 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
     if changed.first().is_none_or(|change| change.index != targets.carrier) {
         changed.insert(0, Change { index: targets.carrier, edit: carrier.edit() });
     }
+    let indices: Vec<usize> = changed.iter().map(|change| change.index).collect();
+    let signing = Signing::choose(images, &indices, &options.avb)?;
+    for change in &mut changed {
+        if let Some(edit) = &mut change.edit {
+            edit.avb = signing.policy(&images[change.index]);
+        }
+    }
     // Records do not depend on the segment, which contains them.
+    let vbmeta = signing.vbmeta.map(|index| ImageUndo::record(&images[index], None, &[], None));
     let records = changed.iter().map(|change| {
         let carries = change.index == targets.carrier;
         let inserted = carries.then_some((place.section, place.at as u64));
         let grown = if carries { segment_sections(vec![0]) } else { Ok(Vec::new()) };
-        let header = change.edit.as_ref().map(|edit| &edit.header);
-        Ok(ImageUndo::record(&images[change.index], header, &grown?, inserted))
+        let edit = change.edit.as_ref();
+        Ok(ImageUndo::record(&images[change.index], edit, &grown?, inserted))
     });
+    let records = records.chain(vbmeta.map(Ok));
     let undo = UndoRecord::new(records.collect::<Result<_, Error>>()?);
     let payload = Payload {
         runtime: options.runtimes.choose(&kernel)?,
@@ -151,8 +165,16 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
         let index = change.index;
         planned[index] = change.apply(image, sections, &mut draft)?;
     }
+    if let Some(index) = signing.vbmeta {
+        let vbmeta = signing.vbmeta_image(images, &planned)?;
+        draft.edits.push(vbmeta.edit);
+        planned[index].size_after = vbmeta.output.size();
+        planned[index].output = Some(vbmeta.output);
+    }
+    let avb = signing.outlook(images);
+    draft.warnings.extend(signing.warnings(images));
     let Draft { edits, warnings } = draft;
-    Ok(Plan { edits, warnings, kernel, modules, words_for_bootloader, images: planned })
+    Ok(Plan { edits, warnings, kernel, modules, words_for_bootloader, avb, images: planned })
 }
 
 /// An image that will be rewritten; a bare ramdisk has no header to edit.
@@ -481,21 +503,7 @@ impl Draft {
             let (before, after) = (hex::encode(&before[..20]), hex::encode(&after[..20]));
             self.edit(index, "id", why, before, after);
         }
-        if let (Some(before), Some(after)) = (image.avb(), &rebuilt.avb) {
-            if before != after {
-                self.edit(
-                    index,
-                    "avb_footer",
-                    "preserve: the vbmeta blob stays byte-identical, the footer points to its new place",
-                    footer_text(before),
-                    footer_text(after),
-                );
-            }
-            self.warnings.push(format!(
-                "{}: the digest in its AVB descriptor no longer matches: an unlocked (orange) device boots it, a locked one does not",
-                image.kind()
-            ));
-        }
+        self.edits.extend(avb::edits(index, image, rebuilt));
         let grown = rebuilt.output.size().saturating_sub(image.file().len() as u64);
         if grown > 0 && rebuilt.avb.is_none() {
             self.warnings.push(format!(
@@ -505,8 +513,4 @@ impl Draft {
             ));
         }
     }
-}
-
-fn footer_text(footer: &AvbFooter) -> String {
-    format!("image {} bytes, vbmeta at {}", footer.original_image_size, footer.vbmeta_offset)
 }

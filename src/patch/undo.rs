@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::Error;
 use crate::image::layout::{Placed, place};
-use crate::image::{Chunk, Header, Image, ImageKind, Output, RegionKind, SectionName, Wrapper};
+use crate::image::{
+    Chunk, Edit, Header, Image, ImageKind, Output, RegionKind, SectionName, Wrapper,
+};
 
 /// Format of the record; readers refuse any other.
 const FORMAT: u32 = 1;
@@ -50,7 +52,7 @@ pub struct ImageUndo {
     replaced: Vec<(SectionName, Bytes)>,
     /// Bytes that were not zero and gave way: offset in the original, bytes.
     displaced: Vec<(u64, Bytes)>,
-    /// What stood behind the sections, in order.
+    /// What stood behind the sections, in order; of a vbmeta image all of it.
     tail: Vec<Tail>,
 }
 
@@ -113,7 +115,7 @@ enum Tail {
     Zeros(u64),
     /// This many bytes, which stand behind the sections of the patched image too.
     Trailing(u64),
-    /// The vbmeta blob, which the patched image has too.
+    /// The vbmeta blob, which the patched image has too; one that is replaced is a literal.
     Vbmeta,
     /// These bytes.
     Literal(Bytes),
@@ -159,11 +161,12 @@ impl UndoRecord {
 }
 
 impl ImageUndo {
-    /// Record what writing `header` and replacing `sections` is about to take away from `image`.
-    /// `inserted` names the section that only grows, and where; its other bytes are not recorded.
+    /// Record what writing `edit`, of which `sections` are the replaced ones, is about to take
+    /// away from `image`; without an edit it is a bare payload. `inserted` names the section that
+    /// only grows, and where; its other bytes are not recorded.
     pub fn record(
         image: &Image<'_>,
-        header: Option<&Header>,
+        edit: Option<&Edit<'_>>,
         sections: &[(SectionName, Vec<Chunk<'_>>)],
         inserted: Option<(SectionName, u64)>,
     ) -> Self {
@@ -189,17 +192,22 @@ impl ImageUndo {
                 }
             }
             let start = end_of_sections(header, &placed, image.bytes().len());
+            let keeps_blob = edit.is_some_and(|edit| image.keeps_vbmeta(edit.avb));
+            let mut behind_blob = false;
             for region in image.regions().iter().filter(|region| region.offset >= start) {
                 let bytes = image.region_bytes(region);
                 match region.kind {
                     // Where the blob moves, what stands behind it does not stay.
-                    RegionKind::Trailing if !tail.contains(&Tail::Vbmeta) => {
+                    RegionKind::Trailing if !behind_blob => {
                         tail.push(Tail::Trailing(region.size as u64));
                     }
-                    RegionKind::Vbmeta => tail.push(Tail::Vbmeta),
+                    RegionKind::Vbmeta if keeps_blob => tail.push(Tail::Vbmeta),
                     _ => tail.extend(literal(bytes)),
                 }
+                behind_blob |= region.kind == RegionKind::Vbmeta;
             }
+        } else if inserted.is_none() {
+            tail.extend(literal(image.bytes()));
         }
         ImageUndo {
             kind: image.kind(),
@@ -210,7 +218,7 @@ impl ImageUndo {
                 .map(|wrapper| WrapperUndo::record(&wrapper)),
             sha256: Sha256::digest(image.file()).into(),
             header: image.header().map(Header::to_bytes).unwrap_or_default(),
-            patched_cmdline: header.map(Header::cmdline).unwrap_or_default(),
+            patched_cmdline: edit.map(|edit| edit.header.cmdline()).unwrap_or_default(),
             inserted,
             replaced,
             displaced,
@@ -276,8 +284,12 @@ impl ImageUndo {
     fn assemble<'a>(&self, patched: &Image<'a>) -> Option<Output<'a>> {
         let mut output = Output::default();
         let Some(patched_header) = patched.header() else {
-            let (section, _) = self.inserted?;
-            self.section(patched, section, self.image_size(), &mut output)?;
+            match self.inserted {
+                Some((section, _)) => {
+                    self.section(patched, section, self.image_size(), &mut output)?
+                }
+                None => self.tail(patched, 0, &mut output)?,
+            }
             return Some(output);
         };
         let header = Header::parse(&self.header).ok()?;
@@ -302,7 +314,13 @@ impl ImageUndo {
                 None => Chunk::Zeros(section.padding as u64),
             });
         }
-        let mut end = end_of_sections(patched_header, &patched_placed, patched.bytes().len());
+        let end = end_of_sections(patched_header, &patched_placed, patched.bytes().len());
+        self.tail(patched, end, &mut output)?;
+        Some(output)
+    }
+
+    /// What stood behind the sections; those of the patched image end at `end`.
+    fn tail<'a>(&self, patched: &Image<'a>, mut end: usize, output: &mut Output<'a>) -> Option<()> {
         let mut zeros = 0u64;
         for tail in &self.tail {
             output.push(match tail {
@@ -321,7 +339,7 @@ impl ImageUndo {
                 }
             });
         }
-        Some(output)
+        Some(())
     }
 
     /// The original bytes of a section, `size` of them.

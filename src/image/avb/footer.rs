@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use binrw::{BinRead, BinWrite, binrw};
 
-use super::Problem;
+use super::super::Problem;
 
 /// The footer's fields.
 #[binrw]
@@ -30,11 +30,11 @@ impl AvbFooter {
     /// Bytes of the footer.
     pub const SIZE: usize = 64;
     /// What avbtool aligns the vbmeta blob to.
-    pub(super) const BLOB_ALIGNMENT: u64 = 4096;
+    pub(crate) const BLOB_ALIGNMENT: u64 = 4096;
 
     /// The footer at the end of `file`, and what is wrong with it. A footer that points
     /// nowhere is a problem and None: AVB would refuse it too.
-    pub(super) fn find(file: &[u8]) -> (Option<Self>, Vec<Problem>) {
+    pub(in crate::image) fn find(file: &[u8]) -> (Option<Self>, Vec<Problem>) {
         let Some(start) = file.len().checked_sub(Self::SIZE) else { return (None, Vec::new()) };
         let Ok(footer) = Self::read(&mut Cursor::new(&file[start..])) else {
             return (None, Vec::new());
@@ -63,14 +63,14 @@ impl AvbFooter {
         (Some(footer), Vec::new())
     }
 
-    /// Where the vbmeta blob is; inside the file for a footer that [`super::Image`] gives out.
+    /// Where the vbmeta blob is; inside the file for a footer that [`Image`](crate::image::Image) gives out.
     pub fn vbmeta_range(&self) -> Range<usize> {
         let start = self.vbmeta_offset as usize;
         start..start + self.vbmeta_size as usize
     }
 
     /// The 64 bytes.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(in crate::image) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::with_capacity(Self::SIZE));
         let written = self.write(&mut bytes);
         debug_assert!(written.is_ok());

@@ -1,0 +1,118 @@
+//! Two older or other signatures that images carry: AVB 1.0's, and GKI's boot signature.
+
+use super::super::{Image, RegionKind, SectionName};
+use super::Vbmeta;
+
+/// The signature that `boot_signer` puts behind an image (AVB 1.0), DER:
+/// `SEQUENCE { formatVersion, certificate, algorithm, SEQUENCE { target, length }, signature }`
+/// (AOSP `external/verity/BootSignature.java`). Recognised, not checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Avb1Signature {
+    /// Where it starts in the file.
+    pub offset: usize,
+    /// Its bytes.
+    pub size: usize,
+    /// The partition it was made for, such as `/boot`.
+    pub target: String,
+    /// How many bytes of the file it signs.
+    pub length: u64,
+}
+
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
+
+/// The contents of the DER value that `bytes` start with, and what follows it. None when it has
+/// not this tag, or is longer than what is there.
+fn der(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (contents, found, rest) = der_any(bytes)?;
+    (found == tag).then_some((contents, rest))
+}
+
+fn der_any(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
+    let (&tag, rest) = bytes.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81..=0x84 => {
+            let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
+        }
+        _ => return None,
+    };
+    let (contents, rest) = rest.split_at_checked(length)?;
+    Some((contents, tag, rest))
+}
+
+impl Avb1Signature {
+    fn parse(bytes: &[u8], offset: usize) -> Option<Self> {
+        let (contents, behind) = der(bytes, SEQUENCE)?;
+        let (_, rest) = der(contents, INTEGER)?;
+        let (_, rest) = der(rest, SEQUENCE)?;
+        let (_, rest) = der(rest, SEQUENCE)?;
+        let (attributes, rest) = der(rest, SEQUENCE)?;
+        der(rest, OCTET_STRING)?;
+        let (target, _, rest) = der_any(attributes)?;
+        let (length, _) = der(rest, INTEGER)?;
+        if length.len() > 9 {
+            return None;
+        }
+        let length = length.iter().fold(0u64, |length, digit| length << 8 | u64::from(*digit));
+        let size = bytes.len() - behind.len();
+        let target = target.escape_ascii().to_string();
+        Some(Avb1Signature { offset, size, target, length })
+    }
+}
+
+/// A certificate of a GKI boot signature: a vbmeta image for the whole boot image (`boot`) or for
+/// its kernel (`generic_kernel`). Android's test suite looks at it, bootloaders do not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GkiCertificate<'a> {
+    /// Where it starts in the file.
+    pub offset: usize,
+    /// The vbmeta image.
+    pub vbmeta: Vbmeta<'a>,
+}
+
+/// Bytes of the boot signature that `certify_bootimg` puts behind the sections.
+const GKI_SIGNATURE_SIZE: usize = 16 << 10;
+
+impl<'a> Image<'a> {
+    /// Unknown bytes from `offset` on, with the zeros that they may end with: those count as
+    /// padding in the tiling.
+    fn behind(&self, offset: usize) -> &'a [u8] {
+        let vbmeta = self.regions().iter().find(|region| region.kind == RegionKind::Vbmeta);
+        let end = vbmeta.map_or(self.bytes().len(), |region| region.offset);
+        &self.bytes()[offset..end.max(offset)]
+    }
+
+    /// The AVB 1.0 signature behind the sections.
+    pub fn avb1_signature(&self) -> Option<Avb1Signature> {
+        let trailing = self.regions().iter().filter(|r| r.kind == RegionKind::Trailing);
+        let mut found =
+            trailing.filter_map(|r| Avb1Signature::parse(self.behind(r.offset), r.offset));
+        found.next()
+    }
+
+    /// The certificates of a GKI boot signature: in the section that v4 has for it, or in the
+    /// last 16 KiB of the image.
+    pub fn gki_certificates(&self) -> Vec<GkiCertificate<'a>> {
+        let mut certificates = Vec::new();
+        for region in self.regions() {
+            let bytes = match region.kind {
+                RegionKind::Section(SectionName::BootSignature) => self.region_bytes(region),
+                RegionKind::Trailing => self.behind(region.offset),
+                _ => continue,
+            };
+            let mut start = 0;
+            while start < bytes.len().min(GKI_SIGNATURE_SIZE)
+                && let Ok(vbmeta) = Vbmeta::parse(&bytes[start..], region.offset + start)
+            {
+                let offset = region.offset + start;
+                start += vbmeta.bytes().len();
+                certificates.push(GkiCertificate { offset, vbmeta });
+            }
+        }
+        certificates
+    }
+}

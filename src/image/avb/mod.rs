@@ -1,0 +1,36 @@
+//! Android Verified Boot 2: the footer, the vbmeta image, its descriptors, keys and signatures.
+//!
+//! The formats are those of AOSP's `external/avb` (`libavb/avb_footer.h`,
+//! `avb_vbmeta_image.h`, `avb_*_descriptor.h`, `avb_crypto.h`), all numbers big-endian; what is
+//! accepted is what `libavb` accepts, because that is what a bootloader runs.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `footer` | the last 64 bytes of a partition |
+//! | `vbmeta` | header, authentication block, auxiliary block |
+//! | `descriptor` | what the auxiliary block describes |
+//! | `algorithm` | hashes and signature algorithms |
+//! | `key` | AVB's public key format, PEM keys, signatures |
+//! | `sign` | a vbmeta image with other digests, keys and flags |
+//! | `verify` | whether images are what their vbmeta says |
+//! | `certificate` | the boot signature of GKI, and AVB 1.0's |
+
+mod algorithm;
+mod certificate;
+mod descriptor;
+mod footer;
+mod key;
+mod sign;
+mod vbmeta;
+mod verify;
+
+pub use algorithm::{Algorithm, HashAlgorithm, RsaAlgorithm};
+pub use certificate::{Avb1Signature, GkiCertificate};
+pub use descriptor::{ChainPartition, Descriptor, Entry, Hash, Hashtree};
+pub use footer::AvbFooter;
+pub use key::{KeyError, PublicKey, SigningKey};
+pub use sign::{SignError, VbmetaEdit};
+pub use vbmeta::{Flags, MAX_VBMETA_SIZE, Vbmeta, VbmetaHeader};
+pub use verify::{Check, ImageVerification, Outcome, Verification, verify};
+
+pub(super) use sign::rewrite;

@@ -1,0 +1,251 @@
+//! A vbmeta image with other digests, keys and flags, signed anew, and the end of a partition
+//! that holds it.
+
+use std::borrow::Cow;
+
+use super::super::{AvbChange, AvbPolicy, Image, Output, Problem};
+use super::vbmeta::BLOCK_ALIGNMENT;
+use super::{Algorithm, Descriptor, KeyError, MAX_VBMETA_SIZE, SigningKey, Vbmeta, VbmetaHeader};
+
+/// A vbmeta image that cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// The old one is not what libavb reads.
+    #[error(transparent)]
+    Structure(#[from] Problem),
+    /// No hash descriptor is about the image.
+    #[error(
+        "the vbmeta image has no hash descriptor that describes this image: it cannot be re-hashed (preserve or strip leave it)"
+    )]
+    NoHashDescriptor,
+    /// A hash descriptor with an unknown hash.
+    #[error(
+        "the hash descriptor of {partition} has the hash \"{algorithm}\", expected sha1, sha256 or sha512"
+    )]
+    UnknownHash {
+        /// The partition.
+        partition: String,
+        /// The hash's name.
+        algorithm: String,
+    },
+    /// A digest that has not the size of its hash.
+    #[error(
+        "the hash descriptor of {partition} has a digest of {found} bytes, {algorithm} has {expected}"
+    )]
+    DigestSize {
+        /// The partition.
+        partition: String,
+        /// The hash's name.
+        algorithm: &'static str,
+        /// Bytes there.
+        found: usize,
+        /// Bytes expected.
+        expected: usize,
+    },
+    /// More than libavb loads.
+    #[error("the vbmeta image would take {0} bytes, libavb loads at most 65536")]
+    TooLarge(usize),
+    /// The key is of no use.
+    #[error("the key {0}")]
+    Key(String),
+}
+
+impl From<KeyError> for SignError {
+    fn from(error: KeyError) -> Self {
+        SignError::Key(error.to_string())
+    }
+}
+
+/// A vbmeta image about to be changed.
+#[derive(Clone, Debug)]
+pub struct VbmetaEdit<'a> {
+    vbmeta: Vbmeta<'a>,
+    header: VbmetaHeader,
+    descriptors: Vec<Cow<'a, [u8]>>,
+}
+
+impl<'a> VbmetaEdit<'a> {
+    /// An edit that changes nothing yet.
+    pub fn new(vbmeta: Vbmeta<'a>) -> Self {
+        let header = vbmeta.header.clone();
+        let descriptors =
+            vbmeta.descriptors.iter().map(|entry| Cow::Borrowed(entry.bytes)).collect();
+        VbmetaEdit { vbmeta, header, descriptors }
+    }
+
+    /// Give hash descriptor `index` the digest of the first `size` bytes of `output`, with the
+    /// salt and the hash it has. A persistent digest stays empty.
+    ///
+    /// # Errors
+    /// [`SignError::NoHashDescriptor`], [`SignError::UnknownHash`], [`SignError::DigestSize`].
+    pub fn set_digest(
+        &mut self,
+        index: usize,
+        output: &Output<'_>,
+        size: u64,
+    ) -> Result<(), SignError> {
+        let entry = self.vbmeta.descriptors.get(index).ok_or(SignError::NoHashDescriptor)?;
+        let Descriptor::Hash(hash) = &entry.descriptor else {
+            return Err(SignError::NoHashDescriptor);
+        };
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        let algorithm = hash.algorithm().ok_or_else(|| SignError::UnknownHash {
+            partition: text(hash.partition_name),
+            algorithm: text(hash.hash_algorithm),
+        })?;
+        let found = hash.digest.len();
+        if found != 0 && found != algorithm.size() {
+            return Err(SignError::DigestSize {
+                partition: text(hash.partition_name),
+                algorithm: algorithm.name(),
+                found,
+                expected: algorithm.size(),
+            });
+        }
+        let digest = algorithm.digest_output(hash.salt, output, size);
+        let bytes = entry.with_digest(size, &digest).ok_or(SignError::NoHashDescriptor)?;
+        self.descriptors[index] = Cow::Owned(bytes);
+        Ok(())
+    }
+
+    /// Give chain partition descriptor `index` another key, in AVB's format. False when it is no
+    /// such descriptor.
+    pub fn set_chain_key(&mut self, index: usize, key: &[u8]) -> bool {
+        let bytes = self.vbmeta.descriptors.get(index).and_then(|entry| entry.with_key(key));
+        match bytes {
+            Some(bytes) => {
+                self.descriptors[index] = Cow::Owned(bytes);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Set the flags, see [`super::Flags`].
+    pub fn set_flags(&mut self, flags: u32) {
+        self.header.flags = flags;
+    }
+
+    /// The bytes, signed with `key`: the hash that it was signed with, SHA-256 for one that was
+    /// not. The blocks are laid out as avbtool does; everything that was not set is kept.
+    ///
+    /// # Errors
+    /// [`SignError::Key`], [`SignError::TooLarge`].
+    pub fn sign(self, key: &SigningKey) -> Result<Vec<u8>, SignError> {
+        let rsa = key.algorithm(self.vbmeta.algorithm())?;
+        let public_key = key.public().to_avb();
+        let VbmetaEdit { vbmeta, mut header, descriptors } = self;
+        let metadata = vbmeta.public_key_metadata();
+        let mut auxiliary = descriptors.concat();
+        header.descriptors_offset = 0;
+        header.descriptors_size = auxiliary.len() as u64;
+        header.public_key_offset = auxiliary.len() as u64;
+        header.public_key_size = public_key.len() as u64;
+        auxiliary.extend(public_key);
+        header.public_key_metadata_offset = auxiliary.len() as u64;
+        header.public_key_metadata_size = metadata.len() as u64;
+        auxiliary.extend_from_slice(metadata);
+        pad(&mut auxiliary);
+        header.auxiliary_data_block_size = auxiliary.len() as u64;
+
+        header.algorithm_type = rsa.number;
+        header.hash_offset = 0;
+        header.hash_size = rsa.hash.size() as u64;
+        header.signature_offset = header.hash_size;
+        header.signature_size = (rsa.key_bits / 8) as u64;
+        let signature_end = (header.signature_offset + header.signature_size) as usize;
+        header.authentication_data_block_size =
+            signature_end.next_multiple_of(BLOCK_ALIGNMENT) as u64;
+
+        let mut bytes = header.to_bytes();
+        let digest = rsa.hash.digest(&[&bytes, &auxiliary]);
+        let mut authentication = digest.clone();
+        authentication.extend(key.sign(rsa.hash, &digest)?);
+        pad(&mut authentication);
+        bytes.extend(authentication);
+        bytes.extend(auxiliary);
+        match bytes.len() {
+            size if size > MAX_VBMETA_SIZE => Err(SignError::TooLarge(size)),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// The bytes of a vbmeta image that nobody signs (algorithm NONE): digests and flags are
+    /// written in place, everything else is kept. None for a signed one, or where a descriptor
+    /// has another size.
+    pub fn write_unsigned(self) -> Option<Vec<u8>> {
+        let unsigned = self.vbmeta.algorithm() == Algorithm::None;
+        let mut bytes = unsigned.then(|| self.vbmeta.bytes().to_vec())?;
+        bytes[..VbmetaHeader::SIZE].copy_from_slice(&self.header.to_bytes());
+        for (entry, now) in self.vbmeta.descriptors.iter().zip(&self.descriptors) {
+            bytes.get_mut(entry.offset..entry.offset + now.len())?.copy_from_slice(now);
+            if now.len() != entry.bytes.len() {
+                return None;
+            }
+        }
+        Some(bytes)
+    }
+}
+
+fn pad(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(BLOCK_ALIGNMENT), 0);
+}
+
+impl Image<'_> {
+    /// Whether the digest in an unsigned vbmeta blob (algorithm NONE) is that of the image: what
+    /// [`AvbPolicy::Preserve`] keeps true. None where the blob is signed, or has no such digest.
+    pub fn unsigned_digest_is_right(&self) -> Option<bool> {
+        let size = self.avb()?.original_image_size;
+        let vbmeta = self.vbmeta()?.ok().filter(|v| v.algorithm() == Algorithm::None)?;
+        let (_, hash) = vbmeta.own_hash(size)?;
+        let content = self.bytes().get(..usize::try_from(hash.image_size).ok()?)?;
+        Some(hash.algorithm()?.digest(&[hash.salt, content]) == hash.digest)
+    }
+
+    /// Whether an edit under this policy leaves the vbmeta blob byte-identical.
+    pub(crate) fn keeps_vbmeta(&self, policy: AvbPolicy<'_>) -> bool {
+        matches!(policy, AvbPolicy::Preserve) && self.unsigned_digest_is_right().is_none()
+    }
+}
+
+/// A vbmeta blob, and what became of it.
+type Blob<'a> = (Cow<'a, [u8]>, AvbChange);
+
+/// The vbmeta blob that belongs behind the first `size` bytes of `output`, the edited form of
+/// `image`, and what became of it; None for none.
+pub(in crate::image) fn rewrite<'a>(
+    image: &Image<'a>,
+    policy: &AvbPolicy<'_>,
+    output: &Output<'a>,
+    size: u64,
+) -> Result<Option<Blob<'a>>, SignError> {
+    let Some(footer) = image.avb() else { return Ok(None) };
+    let blob = image.bytes().get(footer.vbmeta_range()).unwrap_or_default();
+    let old_size = footer.original_image_size;
+    let edited = |vbmeta: Vbmeta<'a>| {
+        let (index, _) = vbmeta.own_hash(old_size).ok_or(SignError::NoHashDescriptor)?;
+        let mut edit = VbmetaEdit::new(vbmeta);
+        edit.set_digest(index, output, size)?;
+        Ok::<_, SignError>(edit)
+    };
+    match policy {
+        AvbPolicy::Strip => Ok(None),
+        AvbPolicy::Preserve => {
+            let kept = (Cow::Borrowed(blob), AvbChange::Preserved);
+            let Ok(vbmeta) = Vbmeta::parse(blob, 0) else { return Ok(Some(kept)) };
+            // Without a hash descriptor there is no digest that could be wrong.
+            if vbmeta.algorithm() != Algorithm::None || vbmeta.own_hash(old_size).is_none() {
+                return Ok(Some(kept));
+            }
+            let bytes = edited(vbmeta)?.write_unsigned().filter(|bytes| bytes != blob);
+            Ok(Some(bytes.map_or(kept, |bytes| (Cow::Owned(bytes), AvbChange::Rehashed))))
+        }
+        AvbPolicy::Resign(key) => {
+            let vbmeta = image.vbmeta().ok_or(SignError::NoHashDescriptor)??;
+            let before = vbmeta.algorithm();
+            let after = Algorithm::Rsa(key.algorithm(before)?);
+            let bytes = edited(vbmeta)?.sign(key)?;
+            Ok(Some((Cow::Owned(bytes), AvbChange::Resigned { before, after })))
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! A vbmeta image: a header of 256 bytes, the authentication block (hash and signature) and the
+//! auxiliary block (descriptors and keys). `AvbVBMetaImageHeader` of `avb_vbmeta_image.h`.
+
+use std::io::Cursor;
+
+use binrw::{BinRead, BinWrite, binrw};
+
+use super::super::{Problem, text_of};
+use super::descriptor::{self, Descriptor, Entry, Hash};
+use super::{Algorithm, HashAlgorithm};
+
+/// The largest vbmeta image that libavb loads, in bytes (`VBMETA_MAX_SIZE`).
+pub const MAX_VBMETA_SIZE: usize = 64 << 10;
+
+/// Both blocks are padded to this many bytes.
+pub(super) const BLOCK_ALIGNMENT: usize = 64;
+
+/// The header's fields. Offsets are within the block they point into.
+#[binrw]
+#[brw(big, magic = b"AVB0")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VbmetaHeader {
+    /// Major version of libavb that can read this, 1.
+    pub required_libavb_version_major: u32,
+    /// Minor version that it needs at least.
+    pub required_libavb_version_minor: u32,
+    /// Bytes of the authentication block, a multiple of 64.
+    pub authentication_data_block_size: u64,
+    /// Bytes of the auxiliary block, a multiple of 64.
+    pub auxiliary_data_block_size: u64,
+    /// See [`Algorithm::from_number`].
+    pub algorithm_type: u32,
+    /// Where the hash is in the authentication block.
+    pub hash_offset: u64,
+    /// Its bytes.
+    pub hash_size: u64,
+    /// Where the signature is in the authentication block.
+    pub signature_offset: u64,
+    /// Its bytes.
+    pub signature_size: u64,
+    /// Where the public key is in the auxiliary block.
+    pub public_key_offset: u64,
+    /// Its bytes.
+    pub public_key_size: u64,
+    /// Where the metadata of the key is in the auxiliary block.
+    pub public_key_metadata_offset: u64,
+    /// Its bytes.
+    pub public_key_metadata_size: u64,
+    /// Where the descriptors are in the auxiliary block.
+    pub descriptors_offset: u64,
+    /// Their bytes.
+    pub descriptors_size: u64,
+    /// A device refuses an image whose index is below the one it has stored.
+    pub rollback_index: u64,
+    /// See [`Flags`].
+    pub flags: u32,
+    /// Where the device stores the rollback index; 0 in a chained vbmeta image.
+    pub rollback_index_location: u32,
+    /// Who made it, NUL-terminated.
+    pub release_string: [u8; 48],
+    pub(super) reserved: [u8; 80],
+}
+
+/// The bits of the header's `flags`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    /// dm-verity is off (`AVB_VBMETA_IMAGE_FLAGS_HASHTREE_DISABLED`).
+    pub fn hashtree_disabled(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// No descriptor is looked at (`AVB_VBMETA_IMAGE_FLAGS_VERIFICATION_DISABLED`).
+    pub fn verification_disabled(self) -> bool {
+        self.0 & 2 != 0
+    }
+}
+
+impl std::fmt::Display for Flags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = [
+            self.hashtree_disabled().then_some("hashtree disabled"),
+            self.verification_disabled().then_some("verification disabled"),
+        ];
+        let names: Vec<&str> = names.into_iter().flatten().collect();
+        match names.is_empty() {
+            true => write!(f, "{}", self.0),
+            false => write!(f, "{} ({})", self.0, names.join(", ")),
+        }
+    }
+}
+
+impl VbmetaHeader {
+    /// Bytes of the header.
+    pub const SIZE: usize = 256;
+
+    /// The 256 bytes.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::with_capacity(Self::SIZE));
+        let written = self.write(&mut bytes);
+        debug_assert!(written.is_ok());
+        bytes.into_inner()
+    }
+}
+
+/// A vbmeta image over borrowed bytes, its structure checked as `avb_vbmeta_image_verify` does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vbmeta<'a> {
+    /// Header and both blocks, nothing else.
+    bytes: &'a [u8],
+    /// The header.
+    pub header: VbmetaHeader,
+    /// The descriptors in order.
+    pub descriptors: Vec<Entry<'a>>,
+}
+
+impl<'a> Vbmeta<'a> {
+    /// Read the vbmeta image that `bytes` start with and which stands at `at` in its file.
+    ///
+    /// # Errors
+    /// What libavb would refuse, with the field and its offset in the file.
+    pub fn parse(bytes: &'a [u8], at: usize) -> Result<Self, Problem> {
+        let problem = |field, offset, message| Problem { field, offset: at + offset, message };
+        if bytes.len() < VbmetaHeader::SIZE {
+            let message = format!("takes {} bytes, {} are there", VbmetaHeader::SIZE, bytes.len());
+            return Err(problem("vbmeta.header", 0, message));
+        }
+        let header = VbmetaHeader::read(&mut Cursor::new(bytes)).map_err(|_| {
+            let found = bytes[..4].escape_ascii();
+            problem("vbmeta.magic", 0, format!("is \"{found}\", expected \"AVB0\""))
+        })?;
+        if header.required_libavb_version_major != 1 {
+            let message = format!(
+                "is {}, expected 1: this is not read by any libavb there is",
+                header.required_libavb_version_major
+            );
+            return Err(problem("vbmeta.required_libavb_version_major", 4, message));
+        }
+        if !header.release_string.contains(&0) {
+            let message = "has no NUL in its 48 bytes".to_owned();
+            return Err(problem("vbmeta.release_string", 128, message));
+        }
+        let blocks = [
+            ("vbmeta.authentication_data_block_size", 12, header.authentication_data_block_size),
+            ("vbmeta.auxiliary_data_block_size", 20, header.auxiliary_data_block_size),
+        ];
+        let mut end = VbmetaHeader::SIZE as u64;
+        for (field, offset, size) in blocks {
+            if !size.is_multiple_of(BLOCK_ALIGNMENT as u64) {
+                let message = format!("is {size}, expected a multiple of {BLOCK_ALIGNMENT}");
+                return Err(problem(field, offset, message));
+            }
+            let behind = end.checked_add(size).filter(|end| *end <= bytes.len() as u64);
+            end = behind.ok_or_else(|| {
+                let left = bytes.len() as u64 - end;
+                problem(field, offset, format!("is {size}, the image has {left} bytes left for it"))
+            })?;
+        }
+        let authentication = header.authentication_data_block_size;
+        let auxiliary = header.auxiliary_data_block_size;
+        let parts = [
+            ("vbmeta.hash_offset", 32, header.hash_offset, header.hash_size, authentication),
+            (
+                "vbmeta.signature_offset",
+                48,
+                header.signature_offset,
+                header.signature_size,
+                authentication,
+            ),
+            (
+                "vbmeta.public_key_offset",
+                64,
+                header.public_key_offset,
+                header.public_key_size,
+                auxiliary,
+            ),
+            (
+                "vbmeta.public_key_metadata_offset",
+                80,
+                header.public_key_metadata_offset,
+                header.public_key_metadata_size,
+                auxiliary,
+            ),
+            (
+                "vbmeta.descriptors_offset",
+                96,
+                header.descriptors_offset,
+                header.descriptors_size,
+                auxiliary,
+            ),
+        ];
+        for (field, at, offset, size, block) in parts {
+            if offset.checked_add(size).is_none_or(|end| end > block) {
+                let message = format!("{size} bytes at {offset} reach behind a block of {block}");
+                return Err(problem(field, at, message));
+            }
+        }
+        let mut vbmeta = Vbmeta { bytes: &bytes[..end as usize], header, descriptors: Vec::new() };
+        vbmeta.check_sizes().map_err(|(field, offset, message)| problem(field, offset, message))?;
+        let start = vbmeta.auxiliary_offset() + vbmeta.header.descriptors_offset as usize;
+        let size = vbmeta.header.descriptors_size as usize;
+        let bytes = vbmeta.bytes;
+        vbmeta.descriptors = descriptor::parse_all(&bytes[start..start + size], start)
+            .map_err(|wrong| Problem { offset: at + wrong.offset, ..wrong })?;
+        Ok(vbmeta)
+    }
+
+    /// Hash and signature have the sizes of the algorithm.
+    fn check_sizes(&self) -> Result<(), (&'static str, usize, String)> {
+        let Algorithm::Rsa(rsa) = self.algorithm() else { return Ok(()) };
+        let name = rsa.name;
+        let hash = rsa.hash.size() as u64;
+        if self.header.hash_size != hash {
+            let message = format!("is {}, expected {hash} for {name}", self.header.hash_size);
+            return Err(("vbmeta.hash_size", 40, message));
+        }
+        let signature = (rsa.key_bits / 8) as u64;
+        if self.header.signature_size != signature {
+            let message =
+                format!("is {}, expected {signature} for {name}", self.header.signature_size);
+            return Err(("vbmeta.signature_size", 56, message));
+        }
+        if self.header.public_key_size == 0 {
+            let message = format!("is 0, expected the key of {name}");
+            return Err(("vbmeta.public_key_size", 72, message));
+        }
+        Ok(())
+    }
+
+    /// Header and blocks.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// What it is signed with.
+    pub fn algorithm(&self) -> Algorithm {
+        Algorithm::from_number(self.header.algorithm_type)
+    }
+
+    /// The flags.
+    pub fn flags(&self) -> Flags {
+        Flags(self.header.flags)
+    }
+
+    /// Who made it.
+    pub fn release_string(&self) -> &[u8] {
+        text_of(&self.header.release_string)
+    }
+
+    /// The bytes that hash and signature are over: the header and the auxiliary block.
+    pub fn signed_parts(&self) -> [&'a [u8]; 2] {
+        [&self.bytes[..VbmetaHeader::SIZE], &self.bytes[self.auxiliary_offset()..]]
+    }
+
+    /// Where the auxiliary block starts, in bytes.
+    pub fn auxiliary_offset(&self) -> usize {
+        VbmetaHeader::SIZE + self.header.authentication_data_block_size as usize
+    }
+
+    /// The hash in the authentication block.
+    pub fn hash(&self) -> &'a [u8] {
+        self.part(VbmetaHeader::SIZE, self.header.hash_offset, self.header.hash_size)
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &'a [u8] {
+        self.part(VbmetaHeader::SIZE, self.header.signature_offset, self.header.signature_size)
+    }
+
+    /// The embedded public key in AVB's format; empty when there is none.
+    pub fn public_key(&self) -> &'a [u8] {
+        let header = &self.header;
+        self.part(self.auxiliary_offset(), header.public_key_offset, header.public_key_size)
+    }
+
+    /// The metadata of the public key; mostly empty.
+    pub fn public_key_metadata(&self) -> &'a [u8] {
+        let (offset, size) =
+            (self.header.public_key_metadata_offset, self.header.public_key_metadata_size);
+        self.part(self.auxiliary_offset(), offset, size)
+    }
+
+    /// The hash descriptors and their index among all descriptors.
+    pub fn hashes(&self) -> impl Iterator<Item = (usize, &Hash<'a>)> {
+        self.descriptors.iter().enumerate().filter_map(|(i, entry)| match &entry.descriptor {
+            Descriptor::Hash(hash) => Some((i, hash)),
+            _ => None,
+        })
+    }
+
+    /// The hash descriptor of the partition that holds this image, whose content has
+    /// `image_size` bytes: the one of that size, or the only one.
+    pub fn own_hash(&self, image_size: u64) -> Option<(usize, &Hash<'a>)> {
+        let of_size = self.hashes().find(|(_, hash)| hash.image_size == image_size);
+        of_size.or_else(|| {
+            let mut all = self.hashes();
+            all.next().filter(|_| all.next().is_none())
+        })
+    }
+
+    // Parsing has seen that every part is inside of its block.
+    fn part(&self, block: usize, offset: u64, size: u64) -> &'a [u8] {
+        let start = block + offset as usize;
+        &self.bytes[start..start + size as usize]
+    }
+}
+
+impl Hash<'_> {
+    /// Its hash; None for one that is not known.
+    pub fn algorithm(&self) -> Option<HashAlgorithm> {
+        HashAlgorithm::from_name(self.hash_algorithm)
+    }
+}

@@ -1,0 +1,578 @@
+//! Whether images are what their vbmeta images say, and whether those are signed.
+//!
+//! The same checks as `avb_vbmeta_image_verify` and `avb_slot_verify` of libavb. Images that are
+//! given together with a vbmeta image are what it describes.
+
+use super::super::{Image, ImageKind, Problem};
+use super::vbmeta::MAX_VBMETA_SIZE;
+use super::{
+    Algorithm, ChainPartition, Descriptor, Hash, HashAlgorithm, PublicKey, Vbmeta, VbmetaHeader,
+};
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As it should be.
+    Pass,
+    /// Not as it should be.
+    Fail,
+    /// Good to know; says nothing for or against the image.
+    Note,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Check {
+    /// What was looked at: `structure`, `hash`, `signature`, `key`, `digest`, `chain`, `flags`,
+    /// `rollback`, `hashtree`, `avb1`, `gki`.
+    pub part: &'static str,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What was found, and where.
+    pub message: String,
+}
+
+/// What there is to say about one image.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ImageVerification {
+    /// Every check passed, and a signature covers the image: its own, or that of the vbmeta image
+    /// which holds its digest.
+    pub verified: bool,
+    /// The checks, in order.
+    pub checks: Vec<Check>,
+}
+
+/// What there is to say about a set of images, in their order.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Verification {
+    /// Every image is verified.
+    pub verified: bool,
+    /// One for each image.
+    pub images: Vec<ImageVerification>,
+}
+
+/// Verify `images`. With `trusted` a signature only counts when the top-level vbmeta image (of a
+/// set without one: every image) carries that key.
+pub fn verify(images: &[Image<'_>], trusted: Option<&PublicKey>) -> Verification {
+    let top = images.iter().position(|image| image.kind() == ImageKind::Vbmeta);
+    let mut reports: Vec<Report> = images.iter().map(|_| Report::default()).collect();
+    let parsed: Vec<Option<Vbmeta<'_>>> = std::iter::zip(images, &mut reports)
+        .map(|(image, report)| report.structure(image))
+        .collect();
+    for (i, vbmeta) in parsed.iter().enumerate() {
+        let Some(vbmeta) = vbmeta else { continue };
+        let is_top = top.is_none_or(|top| top == i);
+        // Where the top-level vbmeta image holds the digest, nobody reads the image's own.
+        let is_read = is_top || !top.is_some_and(|top| holds_digest(&parsed[top], &images[i]));
+        reports[i].signature(vbmeta, trusted.filter(|_| is_top), is_read);
+        reports[i].own_descriptors(vbmeta, &images[i], is_top);
+    }
+    if let Some((top, vbmeta)) = top.and_then(|top| Some((top, parsed[top].as_ref()?))) {
+        let signed = reports[top].signed;
+        for i in (0..images.len()).filter(|i| *i != top) {
+            reports[i].described(vbmeta, &images[i], parsed[i].as_ref(), signed);
+        }
+        reports[top].elsewhere(vbmeta, images);
+    }
+    let images: Vec<ImageVerification> = reports.into_iter().map(Report::finish).collect();
+    Verification { verified: images.iter().all(|image| image.verified), images }
+}
+
+/// Whether `image` is the one that goes into `partition`: its own hash descriptor names it, or,
+/// without one, its kind does.
+fn is_of(image: &Image<'_>, partition: &[u8]) -> bool {
+    match image.partition_name() {
+        Some(name) => name == partition,
+        None => image.kind().as_str().as_bytes() == partition,
+    }
+}
+
+fn holds_digest(top: &Option<Vbmeta<'_>>, image: &Image<'_>) -> bool {
+    let Some(top) = top else { return false };
+    top.hashes().any(|(_, hash)| is_of(image, hash.partition_name))
+}
+
+#[derive(Default)]
+struct Report {
+    checks: Vec<Check>,
+    signed: bool,
+}
+
+impl Report {
+    fn say(&mut self, part: &'static str, outcome: Outcome, message: impl Into<String>) {
+        self.checks.push(Check { part, outcome, message: message.into() });
+    }
+
+    fn judge(&mut self, part: &'static str, right: bool, pass: String, fail: String) {
+        match right {
+            true => self.say(part, Outcome::Pass, pass),
+            false => self.say(part, Outcome::Fail, fail),
+        }
+    }
+
+    fn finish(mut self) -> ImageVerification {
+        let failed = self.checks.iter().any(|check| check.outcome == Outcome::Fail);
+        if !failed && !self.signed {
+            self.say("signature", Outcome::Fail, "nothing signs this image");
+        }
+        ImageVerification { verified: self.signed && !failed, checks: self.checks }
+    }
+
+    /// The vbmeta image, when it is one that libavb reads.
+    fn structure<'a>(&mut self, image: &Image<'a>) -> Option<Vbmeta<'a>> {
+        if let Some(signature) = image.avb1_signature() {
+            self.say(
+                "avb1",
+                Outcome::Note,
+                format!(
+                    "an AVB 1.0 signature of {} bytes at {} (boot_signer), for {} and the first {} bytes; it is not checked here",
+                    signature.size, signature.offset, signature.target, signature.length
+                ),
+            );
+        }
+        for certificate in image.gki_certificates() {
+            self.say("gki", Outcome::Note, certificate.describe());
+        }
+        for problem in image.problems().iter().filter(|p| p.field.starts_with("avb_footer")) {
+            self.say("structure", Outcome::Fail, problem.to_string());
+        }
+        match image.vbmeta() {
+            None => None,
+            Some(Err(problem)) => {
+                // What is wrong with a bare vbmeta image stands among its problems, too.
+                self.say("structure", Outcome::Fail, problem.to_string());
+                None
+            }
+            Some(Ok(vbmeta)) => {
+                let size = vbmeta.bytes().len();
+                let place = match image.avb() {
+                    Some(footer) => format!("footer, and vbmeta image at {}", footer.vbmeta_offset),
+                    None => "vbmeta image at 0".to_owned(),
+                };
+                self.judge(
+                    "structure",
+                    size <= MAX_VBMETA_SIZE,
+                    format!(
+                        "{place}: {size} bytes, {} descriptors, made by {}",
+                        vbmeta.descriptors.len(),
+                        vbmeta.release_string().escape_ascii()
+                    ),
+                    format!("{place} has {size} bytes, libavb loads at most {MAX_VBMETA_SIZE}"),
+                );
+                Some(vbmeta)
+            }
+        }
+    }
+
+    /// Hash, signature and key.
+    fn signature(&mut self, vbmeta: &Vbmeta<'_>, trusted: Option<&PublicKey>, is_read: bool) {
+        let rsa = match vbmeta.algorithm() {
+            Algorithm::Rsa(rsa) => rsa,
+            Algorithm::None if !is_read => {
+                return self.say("signature", Outcome::Note, "algorithm NONE: not signed itself");
+            }
+            Algorithm::None => {
+                return self.say("signature", Outcome::Fail, "algorithm NONE: it is not signed");
+            }
+            other => {
+                let message =
+                    format!("signed with {}, which is not checked here: RSA is", other.name());
+                return self.say("signature", Outcome::Fail, message);
+            }
+        };
+        let digest = rsa.hash.digest(&vbmeta.signed_parts());
+        let hash_right = digest == vbmeta.hash();
+        let mut consistent = true;
+        let key = match PublicKey::from_avb(vbmeta.public_key()) {
+            Ok(key) if key.to_avb() == vbmeta.public_key() => Some(key),
+            Ok(key) => {
+                let message = format!(
+                    "the embedded key at {} is not consistent: {} does not follow from its modulus",
+                    place(
+                        vbmeta,
+                        vbmeta.auxiliary_offset() as u64 + vbmeta.header.public_key_offset
+                    ),
+                    if key.to_avb()[4..8] == vbmeta.public_key()[4..8] { "rr" } else { "n0inv" },
+                );
+                self.say("key", Outcome::Fail, message);
+                consistent = false;
+                // What it signs still says what was changed.
+                Some(key)
+            }
+            Err(error) => {
+                self.say("key", Outcome::Fail, format!("the embedded key {error}"));
+                None
+            }
+        };
+        let signs = |digest: &[u8]| {
+            key.as_ref().is_some_and(|key| key.verifies(rsa.hash, digest, vbmeta.signature()))
+        };
+        self.judge(
+            "hash",
+            hash_right,
+            format!("{} of header and auxiliary block", rsa.hash.name()),
+            hash_message(vbmeta, rsa.hash, &signs),
+        );
+        // libavb compares the signature with the hash it computed itself.
+        let signed = signs(&digest);
+        let what = match (hash_right, signs(vbmeta.hash())) {
+            (false, true) => {
+                "is right for the hash as it is stored: what it signs was changed".to_owned()
+            }
+            _ => format!(
+                "of {} bytes in the authentication block is not one of the embedded key: it was changed, or another key made it",
+                vbmeta.signature().len()
+            ),
+        };
+        self.judge(
+            "signature",
+            signed,
+            rsa.name.to_owned(),
+            format!("the {} signature {what}", rsa.name),
+        );
+        if let Some(key) = &key {
+            let fingerprint = key.fingerprint();
+            match trusted {
+                Some(trusted) => self.judge(
+                    "key",
+                    trusted == key,
+                    format!("the embedded key is the given one (sha1 {fingerprint})"),
+                    format!(
+                        "the embedded key (sha1 {fingerprint}) is not the given one (sha1 {})",
+                        trusted.fingerprint()
+                    ),
+                ),
+                None => self.say(
+                    "key",
+                    Outcome::Note,
+                    format!("RSA-{}, sha1 {fingerprint}", key.bits()),
+                ),
+            }
+        }
+        self.signed = signed && hash_right && consistent;
+    }
+
+    fn own_descriptors(&mut self, vbmeta: &Vbmeta<'_>, image: &Image<'_>, is_top: bool) {
+        let header = &vbmeta.header;
+        self.say(
+            "rollback",
+            Outcome::Note,
+            format!(
+                "index {} at location {}",
+                header.rollback_index, header.rollback_index_location
+            ),
+        );
+        let flags = vbmeta.flags();
+        if header.flags != 0 {
+            let outcome = match flags.verification_disabled() || !is_top {
+                true => Outcome::Fail,
+                false => Outcome::Note,
+            };
+            let why = match is_top {
+                true => "an unlocked device looks at nothing else, a locked one refuses it",
+                false => "in a chained vbmeta image they must be 0: libavb refuses it",
+            };
+            let message = match flags.verification_disabled() || !is_top {
+                true => format!("flags are {flags}: {why}"),
+                false => format!("flags are {flags}"),
+            };
+            self.say("flags", outcome, message);
+        }
+        if image.kind() == ImageKind::Vbmeta {
+            return;
+        }
+        for (i, entry) in vbmeta.descriptors.iter().enumerate() {
+            match &entry.descriptor {
+                Descriptor::Hash(hash) if image.partition_name() == Some(hash.partition_name) => {
+                    self.digest(i, hash, image, "");
+                }
+                Descriptor::Hash(hash) => {
+                    let message =
+                        format!("{} is another partition: not checked", name(hash.partition_name));
+                    self.say("digest", Outcome::Note, message);
+                }
+                Descriptor::Hashtree(tree) => self.say(
+                    "hashtree",
+                    Outcome::Note,
+                    format!("of {} is not checked here", name(tree.partition_name)),
+                ),
+                Descriptor::ChainPartition(chain) if !is_top => self.say(
+                    "chain",
+                    Outcome::Fail,
+                    format!(
+                        "to {} in a chained vbmeta image: libavb refuses it",
+                        name(chain.partition_name)
+                    ),
+                ),
+                _ => {}
+            }
+        }
+    }
+
+    /// A digest, in the image's own vbmeta image or, `whose` says so, in vbmeta.img.
+    fn digest(&mut self, index: usize, hash: &Hash<'_>, image: &Image<'_>, whose: &str) -> bool {
+        let partition = name(hash.partition_name);
+        let what = format!("{whose}descriptor {index}, hash of {partition}");
+        let content = usize::try_from(hash.image_size).ok();
+        let Some(content) = content.and_then(|size| image.bytes().get(..size)) else {
+            let message = format!(
+                "{what}: image_size is {}, the file has {} bytes",
+                hash.image_size,
+                image.bytes().len()
+            );
+            self.say("digest", Outcome::Fail, message);
+            return false;
+        };
+        let algorithm = match hash.algorithm() {
+            Some(HashAlgorithm::Sha1) | None => {
+                let found = hash.hash_algorithm.escape_ascii();
+                let message =
+                    format!("{what}: hash \"{found}\", libavb takes sha256 and sha512 only");
+                self.say("digest", Outcome::Fail, message);
+                return false;
+            }
+            Some(algorithm) => algorithm,
+        };
+        if hash.digest.is_empty() {
+            let message = format!("{what}: a persistent digest, which the device stores itself");
+            self.say("digest", Outcome::Note, message);
+            return true;
+        }
+        let found = algorithm.digest(&[hash.salt, content]);
+        self.judge(
+            "digest",
+            found == hash.digest,
+            format!("{what}: {} of {} bytes", algorithm.name(), hash.image_size),
+            format!(
+                "{what}: the {} of the first {} bytes is {}, the descriptor says {}: the image was changed, or the descriptor",
+                algorithm.name(),
+                hash.image_size,
+                hex::encode(&found),
+                hex::encode(hash.digest)
+            ),
+        );
+        found == hash.digest
+    }
+
+    /// What the top-level vbmeta image says about `image`.
+    fn described(
+        &mut self,
+        top: &Vbmeta<'_>,
+        image: &Image<'_>,
+        own: Option<&Vbmeta<'_>>,
+        top_signed: bool,
+    ) {
+        let mut described = false;
+        for (i, entry) in top.descriptors.iter().enumerate() {
+            if !entry.descriptor.partition().is_some_and(|name| is_of(image, name)) {
+                continue;
+            }
+            match &entry.descriptor {
+                Descriptor::Hash(hash) => {
+                    described = true;
+                    let right = self.digest(i, hash, image, "vbmeta ");
+                    self.signed |= right && top_signed;
+                }
+                Descriptor::ChainPartition(chain) => {
+                    described = true;
+                    self.chain(chain, own);
+                    self.signed &= top_signed;
+                }
+                _ => {}
+            }
+        }
+        if !described {
+            let partition = image.partition_name().map_or_else(|| image.kind().to_string(), name);
+            let message = format!(
+                "the vbmeta image says nothing about {partition}: the device does not verify it"
+            );
+            self.say("chain", Outcome::Fail, message);
+        } else if !top_signed {
+            self.say("chain", Outcome::Fail, "the vbmeta image above it is not verified itself");
+        }
+    }
+
+    fn chain(&mut self, chain: &ChainPartition<'_>, own: Option<&Vbmeta<'_>>) {
+        let partition = name(chain.partition_name);
+        let location = chain.rollback_index_location;
+        if location == 0 {
+            let message = format!(
+                "the chain to {partition} has rollback index location 0, expected 1 or more"
+            );
+            self.say("chain", Outcome::Fail, message);
+        }
+        let fingerprint = |key: &[u8]| {
+            PublicKey::from_avb(key).map_or_else(|_| "no key".to_owned(), |key| key.fingerprint())
+        };
+        match own {
+            None => self.say(
+                "chain",
+                Outcome::Fail,
+                format!("the vbmeta image chains to {partition}, but this image has no vbmeta image of its own"),
+            ),
+            Some(own) => self.judge(
+                "chain",
+                own.public_key() == chain.public_key && !chain.public_key.is_empty(),
+                format!("{partition}: the key is the one that the vbmeta image names, rollback index location {location}"),
+                format!(
+                    "{partition}: the vbmeta image asks for the key with sha1 {}, this image has the one with sha1 {}",
+                    fingerprint(chain.public_key),
+                    fingerprint(own.public_key())
+                ),
+            ),
+        }
+    }
+
+    /// What the top-level vbmeta image describes and nobody gave.
+    fn elsewhere(&mut self, top: &Vbmeta<'_>, images: &[Image<'_>]) {
+        let others = images.iter().filter(|image| image.kind() != ImageKind::Vbmeta);
+        let given = |partition: &[u8]| others.clone().any(|image| is_of(image, partition));
+        let missing: Vec<String> = top
+            .descriptors
+            .iter()
+            .filter_map(|entry| entry.descriptor.partition())
+            .filter(|partition| !given(partition))
+            .map(name)
+            .collect();
+        if !missing.is_empty() {
+            let message = format!("not given, so not checked: {}", missing.join(", "));
+            self.say("digest", Outcome::Note, message);
+        }
+    }
+}
+
+fn name(partition: &[u8]) -> String {
+    partition.escape_ascii().to_string()
+}
+
+/// What stands at an offset of a vbmeta image.
+fn place(vbmeta: &Vbmeta<'_>, offset: u64) -> String {
+    let at = offset as usize;
+    if at < VbmetaHeader::SIZE {
+        return format!("offset {at} (header)");
+    }
+    let entries = vbmeta.descriptors.iter().enumerate();
+    let mut entries = entries.filter(|(_, e)| (e.offset..e.offset + e.bytes.len()).contains(&at));
+    if let Some((i, entry)) = entries.next() {
+        let kind = entry.descriptor.kind();
+        return match entry.descriptor.partition() {
+            Some(partition) => {
+                format!("offset {at} (descriptor {i}, {kind} of {})", name(partition))
+            }
+            None => format!("offset {at} (descriptor {i}, {kind})"),
+        };
+    }
+    let key = vbmeta.auxiliary_offset() + vbmeta.header.public_key_offset as usize;
+    match (key..key + vbmeta.public_key().len()).contains(&at) {
+        true => format!("offset {at} (public key)"),
+        false => format!("offset {at} (auxiliary block)"),
+    }
+}
+
+/// Why the hash is wrong. Where the signature tells the hash that was signed, one changed byte
+/// can be found.
+fn hash_message(vbmeta: &Vbmeta<'_>, hash: HashAlgorithm, signs: &dyn Fn(&[u8]) -> bool) -> String {
+    let name = hash.name();
+    if signs(&hash.digest(&vbmeta.signed_parts())) {
+        return format!(
+            "the {name} stored in the authentication block was changed: header and auxiliary block have the one that is signed"
+        );
+    }
+    let changed = format!("header or auxiliary block are not what the stored {name} is of");
+    if !signs(vbmeta.hash()) {
+        return changed;
+    }
+    match changed_byte(vbmeta, hash) {
+        Some((offset, was)) => {
+            let now = vbmeta.bytes()[offset];
+            let place = place(vbmeta, offset as u64);
+            format!(
+                "{changed}: the byte at {place} of the vbmeta image is {now:#04x} and was {was:#04x} when it was signed"
+            )
+        }
+        None => changed,
+    }
+}
+
+/// Signed bytes among which a changed one is looked for: 255 hashes a byte, so that this takes
+/// seconds at most.
+const SEARCH_LIMIT: usize = 3072;
+
+/// The one byte that, changed back, gives the stored hash: its offset and its former value.
+fn changed_byte(vbmeta: &Vbmeta<'_>, hash: HashAlgorithm) -> Option<(usize, u8)> {
+    match hash {
+        HashAlgorithm::Sha256 => search::<sha2::Sha256>(vbmeta),
+        HashAlgorithm::Sha512 => search::<sha2::Sha512>(vbmeta),
+        HashAlgorithm::Sha1 => None,
+    }
+}
+
+fn search<D: sha2::Digest + Clone>(vbmeta: &Vbmeta<'_>) -> Option<(usize, u8)> {
+    let mut signed = vbmeta.signed_parts().concat();
+    if signed.len() > SEARCH_LIMIT {
+        return None;
+    }
+    let mut before = D::new();
+    for i in 0..signed.len() {
+        let now = signed[i];
+        for was in (0..=255).filter(|was| *was != now) {
+            signed[i] = was;
+            let mut hasher = before.clone();
+            hasher.update(&signed[i..]);
+            if hasher.finalize().as_slice() == vbmeta.hash() {
+                let gap = vbmeta.auxiliary_offset() - VbmetaHeader::SIZE;
+                return Some((if i < VbmetaHeader::SIZE { i } else { i + gap }, was));
+            }
+        }
+        signed[i] = now;
+        before.update([now]);
+    }
+    None
+}
+
+impl super::GkiCertificate<'_> {
+    /// What it is for, and whether its signature is right.
+    pub fn describe(&self) -> String {
+        let vbmeta = &self.vbmeta;
+        let partitions: Vec<String> =
+            vbmeta.hashes().map(|(_, hash)| name(hash.partition_name)).collect();
+        let key = PublicKey::from_avb(vbmeta.public_key());
+        let signed = match (vbmeta.algorithm(), key) {
+            (Algorithm::Rsa(rsa), Ok(key)) => {
+                let digest = rsa.hash.digest(&vbmeta.signed_parts());
+                let right =
+                    digest == vbmeta.hash() && key.verifies(rsa.hash, &digest, vbmeta.signature());
+                let verdict =
+                    if right { "its signature is right" } else { "its signature is wrong" };
+                format!("{}, {verdict}", rsa.name)
+            }
+            (algorithm, _) => algorithm.name(),
+        };
+        format!("GKI certificate for {} at {}: {signed}", partitions.join(", "), self.offset)
+    }
+}
+
+impl<'a> Image<'a> {
+    /// The vbmeta image: of a bare one the file, otherwise what the AVB footer points to. None
+    /// where there is neither.
+    ///
+    /// # Errors
+    /// What libavb would refuse.
+    pub fn vbmeta(&self) -> Option<Result<Vbmeta<'a>, Problem>> {
+        if self.kind() == ImageKind::Vbmeta {
+            return Some(Vbmeta::parse(self.bytes(), 0));
+        }
+        let range = self.avb()?.vbmeta_range();
+        let start = range.start;
+        Some(Vbmeta::parse(self.bytes().get(range)?, start))
+    }
+
+    /// The partition that the image's own hash descriptor names.
+    pub fn partition_name(&self) -> Option<&'a [u8]> {
+        let size = self.avb()?.original_image_size;
+        let vbmeta = self.vbmeta()?.ok()?;
+        let (_, hash) = vbmeta.own_hash(size)?;
+        Some(hash.partition_name)
+    }
+}
