@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::{fs, io};
 
-use super::bind::{self, Origin};
+use super::bind;
 use super::bootmode::{self, Facts, RECOVERY_PROGRAMS, Skip};
 use super::host::{Host, errno_text};
 use super::kmsg::Level;
@@ -130,12 +130,7 @@ pub fn carry_out(
                         Some(group) => format!("IOMMU group {group}"),
                         None => "no IOMMU group".to_owned(),
                     };
-                    let from = match done.from {
-                        Origin::VfioPci => "was on vfio-pci already".to_owned(),
-                        Origin::Driver(driver) => format!("from {driver} to vfio-pci"),
-                        Origin::Nothing => "from no driver to vfio-pci".to_owned(),
-                    };
-                    log(Level::Info, &format!("{device}: {from}, {group}"));
+                    log(Level::Info, &format!("{device}: {}, {group}", done.from));
                 }
                 Err(error) => problem(&format!("{device}: failed: {error}"), log),
             }
