@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup try test lint unit e2e bench evidence closure exports fuzz dist runtime lab clean prepare e2e-full
+.PHONY: help judge setup try test lint unit e2e bench evidence closure exports fuzz dist runtime lab clean prepare e2e-full
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ e2e-full: ## the same with every case there is
 
 bench: dist ## measure
 	@benches/run
+
+judge: dist ## the reports of the audit against the schemas of SARIF, JUnit and ours
+	@scripts/judge-reports.sh
 
 evidence: ## how well symbol tables tell a kernel's config: precision and recall over known kernels
 	@scripts/evidence.sh

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use vfioboot::audit::{Condition, Level, Profile};
+use vfioboot::kernel::Arch;
 
 /// Symbols without a prompt in Kconfig: telling a user to set one leads nowhere.
 const HIDDEN: [&str; 17] = [
@@ -125,4 +126,20 @@ fn a_profile_extends_a_builtin_one() {
         let named = error.contains("team.toml") && error.contains(line) && error.contains(what);
         assert!(named, "{text}: expected {line} and {what} in: {error}");
     }
+}
+
+#[test]
+fn a_profile_says_which_architectures_it_is_for() {
+    for name in Profile::BUILTIN {
+        let profile = Profile::builtin(name).unwrap();
+        assert_eq!(profile.arch, [Arch::Arm64, Arch::X86_64], "{name}");
+        assert!(profile.covers(Arch::Arm64) && !profile.covers(Arch::Riscv64), "{name}");
+    }
+    let own = Profile::parse("title = \"t\"\n", "my.toml").unwrap();
+    assert!(own.covers(Arch::Riscv64), "one that says nothing takes every kernel");
+    let wider = "title = \"t\"\nextends = \"kvm-only\"\narch = [\"riscv64\"]\n";
+    assert_eq!(Profile::parse(wider, "my.toml").unwrap().arch, [Arch::Riscv64]);
+    let wrong = wider.replace("riscv64", "z80");
+    let error = Profile::parse(&wrong, "my.toml").unwrap_err().to_string();
+    assert_eq!(error, "profile my.toml, line 3: \"z80\" is no architecture like arm64");
 }

@@ -4,10 +4,11 @@ mod synthetic;
 
 use synthetic::CONFIG;
 use vfioboot::audit::{
-    Built, Facts, Outcome, Profile, Provenance, Report, Verdict, evaluate, recommended_words,
+    Built, Facts, Links, Outcome, Profile, Provenance, Report, Verdict, evaluate, recommended_words,
 };
 use vfioboot::kernel::module::Module;
-use vfioboot::kernel::{Arch, KernelConfig};
+use vfioboot::kernel::symbols::{Export, Import};
+use vfioboot::kernel::{Arch, Exports, KernelConfig, Symbols};
 
 /// Facts from a config text alone.
 fn facts(config: &str) -> Facts {
@@ -216,4 +217,45 @@ fn words_for_the_command_line() {
         ));
     assert_eq!(words(&on), ["iommu=pt"]);
     assert_eq!(words(&facts(CONFIG)), [""; 0], "arm64 needs none");
+}
+
+/// The same vermagic does not make a module load: a symbol that nobody exports keeps it out, and
+/// what depends on it.
+#[test]
+fn a_module_whose_symbols_are_missing_fails() {
+    let mut facts = facts("CONFIG_MODULES=y\nCONFIG_VFIO_PCI=m\n");
+    facts.release = Some("6.1.99".into());
+    let core = module("vfio_pci_core", "6.1.99 SMP");
+    let pci = Module { depends: vec!["vfio_pci_core".into()], ..module("vfio_pci", "6.1.99 SMP") };
+    let needs = |names: &[&str]| Symbols {
+        imports: names
+            .iter()
+            .map(|name| Import { name: (*name).into(), weak: false, crc: None })
+            .collect(),
+        exports: [("vfio_pci_core_enable".to_owned(), Export::default())].into(),
+    };
+    facts.modules = Some(vec![core.clone(), pci.clone()]);
+    let exports = Exports::from_iter([("kfree".to_owned(), Export::default())]);
+    let mut judge = |core_needs: &[&str]| {
+        let linked = [
+            (core.clone(), needs(core_needs)),
+            (pci.clone(), needs(&["kfree", "vfio_pci_core_enable"])),
+        ];
+        facts.links = Some(Links::new(&linked, &exports, &facts));
+        let report = evaluate(&Profile::builtin("passthrough").unwrap(), &facts);
+        let found = report.finding("VB-VFIO-003").unwrap();
+        (found.verdict, found.reason.clone())
+    };
+    let (verdict, reason) = judge(&["kfree"]);
+    assert_eq!(verdict, Verdict::Pass, "{reason}");
+    assert!(reason.ends_with("(vermagic 6.1.99), and what it needs is exported"), "{reason}");
+    let (verdict, reason) = judge(&["kfree", "irq_bypass_register_producer"]);
+    assert_eq!(verdict, Verdict::Fail, "{reason}");
+    assert!(
+        reason.ends_with(
+            "it will not load: vfio_pci_core needs the symbol irq_bypass_register_producer, which \
+             neither the kernel nor another module exports"
+        ),
+        "{reason}"
+    );
 }

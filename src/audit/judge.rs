@@ -258,8 +258,24 @@ fn there(module: &Module) -> String {
     }
 }
 
-/// Whether the kernel will load it, by its vermagic.
+/// Whether the kernel will load it: by its vermagic, and by its symbols where these are known.
 fn fit(module: &Module, facts: &Facts) -> Judged {
+    let (verdict, what) = by_vermagic(module, facts);
+    let refusals = facts.links.as_ref().and_then(|links| links.refusals(&module.name));
+    match (verdict, refusals) {
+        (Verdict::Fail, _) | (_, None) => (verdict, what),
+        (_, Some([])) => (verdict, format!("{what}, and what it needs is exported")),
+        (_, Some([first, rest @ ..])) => {
+            let more = match rest.len() {
+                0 => String::new(),
+                count => format!("; {count} more such"),
+            };
+            (Verdict::Fail, format!("it will not load: {first}{more}"))
+        }
+    }
+}
+
+fn by_vermagic(module: &Module, facts: &Facts) -> Judged {
     let vermagic = module.vermagic.as_deref().unwrap_or("none");
     match facts.release.as_deref() {
         Some(release) if module.vermagic_matches(release) => {

@@ -9,6 +9,7 @@ mod cmdline;
 pub mod evidence;
 pub mod fragment;
 mod judge;
+pub mod links;
 mod profile;
 pub mod render;
 pub mod run;
@@ -21,6 +22,7 @@ use crate::kernel::{Arch, Scan};
 
 pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
 pub use evidence::{Confidence, Evidence};
+pub use links::Links;
 pub use profile::{Condition, Profile, ProfileError, Rule, When};
 pub use words::{Word, recommended_words};
 
@@ -181,6 +183,8 @@ pub struct Facts {
     /// There may be more modules than these: they are those in the ramdisks of the images, and
     /// nobody looked at the other partitions.
     pub modules_partial: bool,
+    /// Whether the modules find the symbols they need; None where that was not compared.
+    pub links: Option<Links>,
     /// What the kernel's symbol table tells; counts only where there is no config.
     pub evidence: Option<Evidence>,
 }
@@ -212,7 +216,7 @@ impl Facts {
     pub fn outline(self) -> Facts {
         let config = self.config.map(|(_, provenance)| (KernelConfig::default(), provenance));
         let evidence = self.evidence.map(Evidence::outline);
-        Facts { config, evidence, modules: None, ..self }
+        Facts { config, evidence, modules: None, links: None, ..self }
     }
 
     /// The module of that name (with `_`); of several the one that fits the kernel.

@@ -1,5 +1,6 @@
 //! `vfioboot check`.
 
+mod content;
 mod gather;
 mod text;
 mod workers;
@@ -15,14 +16,13 @@ use vfioboot::audit::baseline::Baseline;
 use vfioboot::audit::render::{self, Kind};
 use vfioboot::audit::run::{self, Audited, Run};
 use vfioboot::audit::{
-    CmdlinePart, Evidence, Facts, Level, Origin, Outcome, Profile, Provenance, Verdict, evaluate,
-    fragment,
+    CmdlinePart, Evidence, Facts, Finding, Level, Origin, Outcome, Profile, Provenance, Verdict,
+    evaluate, fragment,
 };
 use vfioboot::compression::{Decoder, Format as Compression};
 use vfioboot::kernel::KernelConfig;
-use vfioboot::modules::Gathered;
 
-use self::gather::Set;
+use self::gather::{Modules, Set};
 use super::config::kernel_payload;
 use super::{EXIT_FAILURE, input::Input, output};
 
@@ -32,7 +32,8 @@ use super::{EXIT_FAILURE, input::Input, output};
 /// read, 3 when what is known does not decide it.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Boot images, bare kernels, .config files (also gzipped); `-` is standard input. A
+    /// Boot images, bare kernels, .config files (also gzipped), directories with such files; `-`
+    /// is standard input. A
     /// vendor_boot, init_boot or ramdisk belongs to the boot image or kernel before it
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
@@ -139,7 +140,7 @@ struct Given<'a> {
     profile: &'a Profile,
     config: Option<(KernelConfig, Provenance)>,
     cmdline: Option<&'a str>,
-    modules: Option<Gathered>,
+    modules: Option<Modules>,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -157,10 +158,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         profile: &profile,
         config,
         cmdline: args.cmdline.as_deref(),
-        modules: gather::modules(&args.modules)?,
+        modules: Modules::open(&args.modules)?,
     };
     let fail_on = args.fail_on.level();
-    let sets = gather::sets(&args.inputs, args.jobs);
+    let sets = gather::sets(&gather::expand(&args.inputs), args.jobs);
     let inputs = workers::map(&sets, args.jobs, |set| run::Input {
         name: set.main.display().to_string(),
         key: key(&set.main),
@@ -289,11 +290,16 @@ fn open_config(path: &Path) -> anyhow::Result<(KernelConfig, Provenance)> {
 fn check(set: &Set, given: &Given) -> anyhow::Result<Audited> {
     // Without the name, which the caller puts in front.
     let open = |path: &Path| Input::open(path).map_err(|error| anyhow!("{}", error.root_cause()));
+    if set.main.is_dir() {
+        bail!("is a directory without any boot image, kernel or config that can be read");
+    }
     let input = open(&set.main)?;
     let name = input.name();
     let beside =
         set.beside.iter().map(|path| Input::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let (what, mut facts, mut problems) = match config_text(&input)? {
+    let text = config_text(&input)?;
+    let holds_kernel = text.is_none();
+    let (what, mut facts, mut problems) = match text {
         Some(text) => {
             if given.config.is_some() {
                 bail!("is a config itself; --config goes with a kernel or a boot image");
@@ -304,6 +310,11 @@ fn check(set: &Set, given: &Given) -> anyhow::Result<Audited> {
         }
         None => kernel_facts(&input, &name, given.config.as_ref())?,
     };
+    if let Some(arch) = facts.arch.filter(|arch| !given.profile.covers(*arch)) {
+        let (name, covered) = (&given.profile.name, &given.profile.arch);
+        let covered: Vec<&str> = covered.iter().map(|arch| arch.name()).collect();
+        bail!("is for {arch}; the profile {name} has rules for {} only", covered.join(" and "));
+    }
     match given.cmdline {
         Some(line) => {
             facts.set_cmdline(vec![CmdlinePart { origin: Origin::Given, text: line.to_owned() }])
@@ -311,14 +322,19 @@ fn check(set: &Set, given: &Given) -> anyhow::Result<Audited> {
         None => gather::add_cmdlines(&mut facts, &name, &beside),
     }
     if let Some(modules) = &given.modules {
-        facts.modules = Some(modules.modules.clone());
-        problems.extend(modules.problems.iter().cloned());
+        facts.modules = Some(modules.gathered.modules.clone());
+        problems.extend(modules.gathered.problems.iter().cloned());
     }
     let mut report = evaluate(given.profile, &facts);
     // Ramdisks are unpacked only where their modules can decide something.
     if report.with(Verdict::Unknown).next().is_some() {
         let images = std::iter::once(&input).chain(&beside);
         gather::add_from_images(&mut facts, &mut problems, images)?;
+        report = evaluate(given.profile, &facts);
+    }
+    if holds_kernel && report.findings.iter().any(Finding::by_module) {
+        let images = std::iter::once(&input).chain(&beside);
+        gather::link(&mut facts, given.profile, &input, given.modules.as_ref(), images)?;
         report = evaluate(given.profile, &facts);
     }
     // Of a packed config or an embedded one there are no lines to show.
@@ -333,7 +349,13 @@ fn kernel_facts(
     name: &str,
     config: Option<&(KernelConfig, Provenance)>,
 ) -> anyhow::Result<(String, Facts, Vec<String>)> {
-    let payload = kernel_payload(input)?;
+    let payload = match kernel_payload(input) {
+        Err(error) if !content::begins_as_image(input) => match content::describe(input) {
+            Some(what) => bail!("{what}"),
+            None => return Err(error),
+        },
+        payload => payload?,
+    };
     let kernel = payload.kernel()?;
     // The symbol table stands in for a config, and only then is a compressed kernel held in memory
     // as a whole.
@@ -343,8 +365,12 @@ fn kernel_facts(
     };
     let mut problems: Vec<String> = kernel.problems().iter().map(ToString::to_string).collect();
     if !scan.is_linux() && scan.complete {
-        if payload.cmdline.is_none() && kernel.is_raw() {
-            bail!("no kernel: {} that holds neither a Linux banner nor a config", kernel.summary());
+        let summary = kernel.summary();
+        if kernel.is_raw() && content::looks_encrypted(payload.bytes) {
+            bail!("no kernel that can be read: it is encrypted, or compressed in an unknown way");
+        }
+        if payload.cmdline.is_none() {
+            bail!("no Linux kernel: {summary} that holds neither a Linux banner nor a config");
         }
         problems.push("there is no Linux banner in it: it may be no Linux kernel".into());
     }
@@ -352,6 +378,11 @@ fn kernel_facts(
     if let Some((config, provenance)) = config {
         if facts.config.is_some() {
             problems.push("the kernel has a config embedded; --config is used instead".into());
+        }
+        if let (Some(kernel), Some(other)) = (facts.arch, config.arch())
+            && kernel != other
+        {
+            bail!("the kernel is for {kernel}, but {provenance} is for {other}");
         }
         facts.set_config(config.clone(), provenance.clone());
     }
@@ -392,7 +423,7 @@ const HEAD: usize = 4096;
 /// Text whose first line that is no comment sets a symbol, as far as it can be seen.
 fn is_config(bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(HEAD)];
-    let text = !head.is_empty() && head.iter().all(|b| !matches!(b, 0..9 | 11 | 12 | 14..32));
+    let text = content::is_text(head);
     let mut lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     text && lines
         .find(|line| !line.starts_with(b"#") || line.starts_with(b"# CONFIG_"))

@@ -17,7 +17,8 @@
 //! index) are not needed here and not read. Parts are aligned to 4, 8 or (arm64 before 4.20)
 //! 256 bytes.
 
-use std::collections::HashSet;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
 
 /// The least and the most symbols that a table is believed to have.
 const COUNT: std::ops::RangeInclusive<usize> = 200..=4_000_000;
@@ -39,9 +40,9 @@ const DIGITS: &[u8] = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0";
 const MAX_GAP: usize = 256;
 
 /// The names in a kernel's symbol table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Kallsyms {
-    names: HashSet<String>,
+    names: Names,
     /// How many symbols there are; names can occur more than once.
     pub count: usize,
     /// Where the names start in the unpacked kernel, in bytes.
@@ -68,12 +69,12 @@ impl Kallsyms {
     /// There is a symbol of this name. What compilers append (`.llvm.123`, `.isra.0`,
     /// `.cfi_jt`, `$hash`) does not count.
     pub fn has(&self, name: &str) -> bool {
-        self.names.contains(name)
+        self.names.contains(name.as_bytes())
     }
 
     /// Every name once, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
+        self.names.iter().filter_map(|name| std::str::from_utf8(name).ok())
     }
 }
 
@@ -81,9 +82,12 @@ impl Kallsyms {
 struct Tokens<'a> {
     start: usize,
     text: Vec<&'a [u8]>,
-    /// Which of them are nothing but printable characters.
-    printable: Vec<bool>,
+    /// How long each is, in bytes; [`UNPRINTABLE`] where one has other than printable characters.
+    lengths: [u16; 256],
 }
+
+/// More than any name may take.
+const UNPRINTABLE: u16 = u16::MAX;
 
 impl<'a> Tokens<'a> {
     /// The tokens whose digits stand at `digits`, when the index behind them agrees.
@@ -116,8 +120,13 @@ impl<'a> Tokens<'a> {
             let ends = starts[1..].iter().copied().chain([at]);
             let text: Vec<&[u8]> =
                 starts.iter().zip(ends).map(|(from, to)| &kernel[*from..to - 1]).collect();
-            let printable = text.iter().map(|text| text.iter().all(u8::is_ascii_graphic)).collect();
-            (agree && !text[0].contains(&0)).then_some(Tokens { start, text, printable })
+            let mut lengths = [UNPRINTABLE; 256];
+            for (length, text) in lengths.iter_mut().zip(&text) {
+                if text.iter().all(u8::is_ascii_graphic) {
+                    *length = u16::try_from(text.len()).unwrap_or(UNPRINTABLE);
+                }
+            }
+            (agree && !text[0].contains(&0)).then_some(Tokens { start, text, lengths })
         })
     }
 }
@@ -187,19 +196,65 @@ fn decode(
         return None;
     }
     let data: usize = b"dDbBrR".iter().map(|kind| types[usize::from(*kind)]).sum();
-    let mut names = HashSet::with_capacity(count);
-    let mut text = Vec::new();
+    let mut names = Names::with_capacity(count, total);
     let mut at = start;
     for _ in 0..count {
         let name = Name::at(kernel, at, tokens)?;
         at = name.end;
-        text.clear();
-        name.tokens.iter().for_each(|token| text.extend(tokens.text[usize::from(*token)]));
-        let text = std::str::from_utf8(&text[1..]).ok()?;
-        let plain = text.split(['.', '$']).next().unwrap_or_default();
-        names.insert(if plain.is_empty() { text } else { plain }.to_owned());
+        names.insert(name.tokens.iter().map(|token| tokens.text[usize::from(*token)]));
     }
     Some(Kallsyms { names, count, offset: start, has_data: data * 20 > count })
+}
+
+/// A set of names in two pieces of memory: a kernel has some 150,000, and a string each would
+/// cost more time than reading the table.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    text: Vec<u8>,
+    /// Where each name stands in the text.
+    places: HashTable<(u32, u32)>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Names {
+    /// Room for `count` names of `total` bytes, at most [`MAX_TEXT`].
+    fn with_capacity(count: usize, total: usize) -> Self {
+        Names {
+            text: Vec::with_capacity(total),
+            places: HashTable::with_capacity(count),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
+    /// Take in the name that `pieces` come to, without the type in front and without what the
+    /// compiler appended.
+    fn insert<'t>(&mut self, pieces: impl Iterator<Item = &'t [u8]>) {
+        let start = self.text.len();
+        pieces.for_each(|piece| self.text.extend_from_slice(piece));
+        let name = &self.text[start + 1..];
+        let plain = memchr::memchr2(b'.', b'$', name).filter(|length| *length > 0);
+        let place = (start + 1, start + 1 + plain.unwrap_or(name.len()));
+        self.text.truncate(place.1);
+        let text = &self.text;
+        let of = |(from, to): (u32, u32)| &text[from as usize..to as usize];
+        // MAX_TEXT is below 4 GiB.
+        let place = (place.0 as u32, place.1 as u32);
+        let hash = |place: &(u32, u32)| self.hasher.hash_one(of(*place));
+        self.places.entry(hash(&place), |other| of(*other) == of(place), hash).or_insert(place);
+    }
+
+    fn contains(&self, name: &[u8]) -> bool {
+        let hash = self.hasher.hash_one(name);
+        self.places.find(hash, |place| self.at(*place) == name).is_some()
+    }
+
+    fn at(&self, (from, to): (u32, u32)) -> &[u8] {
+        &self.text[from as usize..to as usize]
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.places.iter().map(|place| self.at(*place))
+    }
 }
 
 /// A name in the table, which makes sense as one.
@@ -225,11 +280,11 @@ impl<'a> Name<'a> {
             return None;
         }
         let numbers = kernel.get(at..end)?;
-        let texts = || numbers.iter().map(|token| tokens.text[usize::from(*token)]);
-        let length = texts().map(<[u8]>::len).sum();
-        let printable = numbers.iter().all(|token| tokens.printable[usize::from(*token)]);
-        let kind = *texts().find_map(<[u8]>::first)?;
-        let plausible = (2..=MAX_NAME).contains(&length) && printable;
+        let length = numbers.iter().map(|token| usize::from(tokens.lengths[usize::from(*token)]));
+        let length = length.sum();
+        let mut texts = numbers.iter().map(|token| tokens.text[usize::from(*token)]);
+        let kind = *texts.find_map(<[u8]>::first)?;
+        let plausible = (2..=MAX_NAME).contains(&length);
         (plausible && (kind.is_ascii_alphabetic() || kind == b'?')).then_some(Name {
             tokens: numbers,
             end,

@@ -14,226 +14,40 @@
 //! Parsing reads headers and at most the first few KiB of a compressed stream. Only
 //! [`Kernel::appended_dtbs`] (when there may be one) and [`Kernel::scan`] unpack more.
 
+mod arch;
 pub mod config;
 mod container;
 pub mod dtb;
+mod error;
 pub mod exports;
 pub mod kallsyms;
+mod layer;
 pub mod module;
 mod scan;
 pub mod symbols;
 
 use std::io::Read;
 
-use crate::compression::{self, Decoder, Format};
+use crate::compression::{Decoder, Format};
 
+pub use arch::Arch;
 pub use config::{KernelConfig, KernelVersion};
 pub use dtb::Dtb;
+pub use error::{Error, Problem};
 pub use exports::Exports;
 pub use kallsyms::Kallsyms;
+pub use layer::{Layer, LayerKind};
 pub use module::Module;
 pub use scan::{Ikconfig, Scan};
 pub use symbols::Symbols;
+
+use scan::Unpacked;
 
 /// How many containers may be wrapped in one another.
 const MAX_LAYERS: usize = 8;
 /// How much of a compressed stream is unpacked to see what is inside: enough for a bzImage's
 /// setup header and any ELF or PE header.
 const PEEK: usize = 4096;
-
-/// A processor architecture a kernel is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Arch {
-    /// 64-bit ARM (`aarch64`).
-    Arm64,
-    /// 32-bit ARM.
-    Arm,
-    /// 64-bit x86.
-    #[serde(rename = "x86_64")]
-    X86_64,
-    /// 32-bit x86.
-    X86,
-    /// 64-bit RISC-V.
-    Riscv64,
-    /// 64-bit LoongArch.
-    Loongarch64,
-}
-
-impl Arch {
-    /// The name used in rules, JSON and messages; what the kernel calls it, except that `x86`
-    /// is told apart by word size.
-    pub fn name(self) -> &'static str {
-        match self {
-            Arch::Arm64 => "arm64",
-            Arch::Arm => "arm",
-            Arch::X86_64 => "x86_64",
-            Arch::X86 => "x86",
-            Arch::Riscv64 => "riscv64",
-            Arch::Loongarch64 => "loongarch64",
-        }
-    }
-
-    /// The architecture of that name; also takes `aarch64` and `i386`.
-    pub fn from_name(name: &str) -> Option<Arch> {
-        Some(match name {
-            "arm64" | "aarch64" => Arch::Arm64,
-            "arm" => Arch::Arm,
-            "x86_64" => Arch::X86_64,
-            "x86" | "i386" => Arch::X86,
-            "riscv64" => Arch::Riscv64,
-            "loongarch64" => Arch::Loongarch64,
-            _ => return None,
-        })
-    }
-}
-
-impl std::fmt::Display for Arch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// One container, outermost first in [`Kernel::layers`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layer {
-    /// What it is.
-    pub kind: LayerKind,
-    /// Where it starts, in bytes: in the input, or, behind a [`LayerKind::Compressed`] layer,
-    /// in what that one unpacks to.
-    pub offset: usize,
-    /// Its size in bytes as far as it is known without unpacking; a compressed stream's is the
-    /// room it has, its own end comes before that.
-    pub size: Option<usize>,
-}
-
-/// The kinds of container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LayerKind {
-    /// MediaTek's 512-byte section header (magic `0x58881688`).
-    MtkHeader {
-        /// The section's name, `KERNEL`.
-        name: String,
-    },
-    /// An EFI executable that unpacks its payload itself (`drivers/firmware/efi/libstub/zboot.c`).
-    EfiZboot {
-        /// The compression's name in the header: `gzip`, `zstd22`, `xzkern`…
-        compression: String,
-    },
-    /// A compressed stream.
-    Compressed(Format),
-    /// A compression that vfioboot cannot unpack (`lzo`).
-    UnsupportedCompression(String),
-    /// `Image` of arm64 (`Documentation/arch/arm64/booting.rst`).
-    Arm64Image {
-        /// Load offset from the 2 MiB aligned base, in bytes.
-        text_offset: u64,
-        /// Size in memory in bytes, BSS included; 0 before Linux 3.17.
-        image_size: u64,
-        /// It is also an EFI executable.
-        efi_stub: bool,
-    },
-    /// `zImage` of 32-bit ARM (`arch/arm/boot/compressed/head.S`).
-    ArmZimage,
-    /// `bzImage` of x86 (`Documentation/arch/x86/boot.rst`).
-    BzImage {
-        /// Boot protocol, major in the high byte: `0x020f` is 2.15.
-        protocol: u16,
-        /// The version string that the header points to.
-        version: Option<String>,
-    },
-    /// An ELF file: `vmlinux`.
-    Elf,
-    /// Machine code without a header that says what it is.
-    Raw,
-}
-
-impl std::fmt::Display for LayerKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            LayerKind::MtkHeader { name } => write!(f, "MTK header ({name})"),
-            LayerKind::EfiZboot { .. } => f.write_str("EFI zboot"),
-            LayerKind::Compressed(format) => write!(f, "{format}"),
-            LayerKind::UnsupportedCompression(name) => write!(f, "{name} (not supported)"),
-            LayerKind::Arm64Image { .. } => f.write_str("arm64 Image"),
-            LayerKind::ArmZimage => f.write_str("ARM zImage"),
-            LayerKind::BzImage { .. } => f.write_str("x86 bzImage"),
-            LayerKind::Elf => f.write_str("ELF"),
-            LayerKind::Raw => f.write_str("raw code"),
-        }
-    }
-}
-
-/// Something wrong that did not keep the rest from being read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{layer}: {field} at offset {offset:#x}: {what}")]
-pub struct Problem {
-    /// The container.
-    pub layer: &'static str,
-    /// The header field, by the name its documentation gives it.
-    pub field: &'static str,
-    /// Where that field stands, in bytes from the layer's coordinates' start.
-    pub offset: usize,
-    /// What is wrong with it.
-    pub what: String,
-}
-
-/// Why a kernel could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No bytes at all.
-    #[error("it is empty, expected a kernel")]
-    Empty,
-    /// No known magic.
-    #[error(
-        "no kernel: it starts with {start}, expected an arm64 Image, a compressed stream, EFI zboot, zImage, bzImage, ELF or an MTK header"
-    )]
-    Unrecognised {
-        /// The first bytes in hex.
-        start: String,
-    },
-    /// A header field that leads out of the file, and without which nothing can be read.
-    #[error(
-        "{layer}: {field} at offset {offset:#x} is {value:#x}, but there are only {limit:#x} bytes"
-    )]
-    OutOfRange {
-        /// The container.
-        layer: &'static str,
-        /// The header field.
-        field: &'static str,
-        /// Where that field stands, in bytes.
-        offset: usize,
-        /// What it says.
-        value: u64,
-        /// What there is, in bytes.
-        limit: u64,
-    },
-    /// The file ends inside a header.
-    #[error("{layer}: the header is cut short: {have} bytes, expected {need}")]
-    Truncated {
-        /// The container.
-        layer: &'static str,
-        /// Bytes there are.
-        have: usize,
-        /// Bytes there must be.
-        need: usize,
-    },
-    /// Nothing inside can be unpacked.
-    #[error("{layer}: no compressed kernel that can be unpacked inside")]
-    NoPayload {
-        /// The container.
-        layer: &'static str,
-    },
-    /// A compression that vfioboot cannot unpack.
-    #[error("the kernel is compressed with {0}, which vfioboot cannot unpack")]
-    UnsupportedCompression(String),
-    /// Containers in containers without end.
-    #[error("more than {MAX_LAYERS} containers inside one another")]
-    TooDeep,
-    /// A stream that could not be unpacked.
-    #[error(transparent)]
-    Compression(#[from] compression::Error),
-}
 
 /// What the innermost container that borrowed bytes can reach holds.
 #[derive(Clone, Copy, Debug)]
@@ -522,7 +336,7 @@ impl<'a> Kernel<'a> {
     }
 
     /// With `keep`, also what was unpacked, where one stream holds the kernel itself.
-    fn scan_payload(&self, depth: usize, keep: bool) -> Result<(Scan, Option<Vec<u8>>), Error> {
+    fn scan_payload(&self, depth: usize, keep: bool) -> Result<(Scan, Option<Unpacked>), Error> {
         match self.payload {
             Payload::Plain(bytes) => Ok((scan::scan_slice(bytes), None)),
             Payload::Unsupported => {
@@ -541,7 +355,7 @@ impl<'a> Kernel<'a> {
                 });
                 let mut decoder = Decoder::new(format, bytes)?;
                 if !wrapped_again {
-                    return Ok(scan::scan_stream(&mut decoder, keep));
+                    return scan::scan_stream(&mut decoder, keep).map_err(Error::Memory);
                 }
                 // Rare (a compressed zboot image): the inner container needs its bytes at hand.
                 if depth >= MAX_LAYERS {

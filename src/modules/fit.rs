@@ -90,6 +90,20 @@ pub enum Misfit {
     },
 }
 
+impl Misfit {
+    /// The name of the module.
+    pub fn module(&self) -> &str {
+        match self {
+            Misfit::Release { module, .. }
+            | Misfit::Unresolved { module, .. }
+            | Misfit::Crc { module, .. }
+            | Misfit::Gpl { module, .. }
+            | Misfit::Namespace { module, .. }
+            | Misfit::Unsigned { module } => module,
+        }
+    }
+}
+
 /// Whether a module's CRCs were compared with the kernel's and are the same: then it is of this
 /// kernel's build or of one with the same interface, whatever its vermagic says.
 fn same_interface(module: &Module, symbols: &Symbols, target: &Target<'_>) -> bool {

@@ -32,7 +32,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let options = Options { force: arguments.force.clone() };
     let plan = match Plan::new(&host, &arguments.devices, &options) {
         Ok(plan) => plan,
-        Err(error) => return refuse(&error, arguments.json),
+        Err(error) => return refuse(&error, arguments.dry_run, arguments.json),
     };
     for warning in &plan.warnings {
         output::complain(&format!("warning: {warning}"));
@@ -99,11 +99,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     Ok(Answer::Yes)
 }
 
-fn refuse(error: &PlanError, as_json: bool) -> Outcome {
+fn refuse(error: &PlanError, dry_run: bool, as_json: bool) -> Outcome {
     let refusals: Vec<String> = error.refusals.iter().map(ToString::to_string).collect();
     if as_json {
         output::print_json(&json!({
-            "format": 1, "devices": [], "warnings": [], "refusals": refusals,
+            "format": 1, "dry_run": dry_run, "devices": [], "warnings": [], "refusals": refusals,
         }))?;
     } else {
         for refusal in refusals {

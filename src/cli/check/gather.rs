@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use vfioboot::audit::sources::{self, Named};
-use vfioboot::audit::{CmdlinePart, Facts, Origin};
+use vfioboot::audit::{CmdlinePart, Facts, Links, Origin, Profile, links};
 use vfioboot::image::{Image, ImageKind, SectionName};
+use vfioboot::kernel::{Kernel, LayerKind};
 use vfioboot::modules::{Gathered, Source, gather};
 
 use super::workers;
+use crate::cli::config::kernel_payload;
 use crate::cli::input::Input;
 
 /// One kernel to check, with the images that belong to it.
@@ -19,6 +21,59 @@ pub struct Set {
     pub main: PathBuf,
     /// Images without a kernel: vendor_boot, init_boot, bare ramdisks.
     pub beside: Vec<PathBuf>,
+}
+
+/// Put the files of a directory, and of those in it, in its place, in order of their names: those
+/// that hold a kernel or a config or belong to a kernel. A directory without any stays, and
+/// checking it says so.
+pub fn expand(inputs: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for path in inputs {
+        let before = all.len();
+        if path.is_dir() {
+            files_below(path, 0, &mut all);
+        }
+        if all.len() == before {
+            all.push(path.clone());
+        }
+    }
+    all
+}
+
+/// How deep directories may lie in one another.
+const MAX_DEPTH: usize = 16;
+
+fn files_below(directory: &Path, depth: usize, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        files.push(directory.to_owned());
+        return;
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        // Links to directories may lead round in circles.
+        let is_directory = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        if is_directory && depth < MAX_DEPTH {
+            files_below(&path, depth + 1, files);
+        } else if fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()) && is_wanted(&path) {
+            files.push(path);
+        }
+    }
+}
+
+/// The file is one to check, by its headers; or cannot be read, which is to be told.
+fn is_wanted(path: &Path) -> bool {
+    let Ok(input) = Input::open(path) else { return true };
+    let is_image =
+        |image: Image<'_>| image.header().is_some() || image.kind() == ImageKind::Ramdisk;
+    if !matches!(super::config_text(&input), Ok(None)) || Image::parse(&input).is_ok_and(is_image) {
+        return true;
+    }
+    let Ok(kernel) = Kernel::parse(&input) else { return false };
+    // Of all ELF files, programs and modules, those that are called as the kernel's build calls it.
+    let is_elf = kernel.layers().iter().all(|layer| layer.kind == LayerKind::Elf);
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    !kernel.is_raw() && (!is_elf || name.starts_with(b"vmlinux"))
 }
 
 /// Put the inputs together: an image without a kernel belongs to the last one with a kernel
@@ -79,27 +134,70 @@ fn role(path: &Path) -> Role {
     }
 }
 
-/// The modules that `--modules` names: all there are, as far as the user knows.
-pub fn modules(paths: &[PathBuf]) -> anyhow::Result<Option<Gathered>> {
-    if paths.is_empty() {
-        return Ok(None);
-    }
-    let mut all = Gathered::default();
-    for path in paths {
-        let name = path.display().to_string();
-        let found = if path.is_dir() {
-            gather(&Source::Directory(path.clone()))
-        } else {
-            gather(&source(&Input::open(path)?))
-        };
-        let found = found.with_context(|| name.clone())?;
-        if found.modules.is_empty() {
-            let reason = found.problems.first().map(|problem| format!(": {problem}"));
-            bail!("--modules {name}: there is no kernel module{}", reason.unwrap_or_default());
+/// What `--modules` names: all modules there are, as far as the user knows.
+pub struct Modules {
+    places: Vec<Place>,
+    /// What is in them.
+    pub gathered: Gathered,
+}
+
+enum Place {
+    Directory(PathBuf),
+    File(Input),
+}
+
+impl Modules {
+    /// None when nothing is named.
+    pub fn open(paths: &[PathBuf]) -> anyhow::Result<Option<Self>> {
+        if paths.is_empty() {
+            return Ok(None);
         }
-        all.extend(found);
+        let mut all = Modules { places: Vec::new(), gathered: Gathered::default() };
+        for path in paths {
+            let name = path.display().to_string();
+            let place = match path.is_dir() {
+                true => Place::Directory(path.clone()),
+                false => Place::File(Input::open(path)?),
+            };
+            let found = gather(&place.source()).with_context(|| name.clone())?;
+            if found.modules.is_empty() {
+                let reason = found.problems.first().map(|problem| format!(": {problem}"));
+                bail!("--modules {name}: there is no kernel module{}", reason.unwrap_or_default());
+            }
+            all.gathered.extend(found);
+            all.places.push(place);
+        }
+        Ok(Some(all))
     }
-    Ok(Some(all))
+}
+
+impl Place {
+    fn source(&self) -> Source<'_> {
+        match self {
+            Place::Directory(path) => Source::Directory(path.clone()),
+            Place::File(input) => source(input),
+        }
+    }
+}
+
+/// Compare the symbols of the modules that decide something with what the kernel in `input`
+/// exports, where that can be read.
+pub fn link<'a>(
+    facts: &mut Facts,
+    profile: &Profile,
+    input: &Input,
+    modules: Option<&'a Modules>,
+    images: impl Iterator<Item = &'a Input>,
+) -> anyhow::Result<()> {
+    let exports = kernel_payload(input)?.kernel()?.exports();
+    // Damage was told when the kernel was searched.
+    let Ok(Some(exports)) = exports else { return Ok(()) };
+    let given = modules.iter().flat_map(|modules| modules.places.iter().map(Place::source));
+    let carried = images.filter(|input| carries_ramdisk(input)).map(source);
+    let sources: Vec<Source<'_>> = given.chain(carried).collect();
+    let linked = links::read(profile, facts.modules.as_deref().unwrap_or_default(), &sources)?;
+    facts.links = Some(Links::new(&linked, &exports, facts));
+    Ok(())
 }
 
 fn source(input: &Input) -> Source<'_> {
@@ -130,13 +228,7 @@ pub fn add_from_images<'a>(
     let mut found = Gathered::default();
     let mut ramdisks = false;
     for input in images {
-        let image = Image::parse(input).ok();
-        let has = |image: &Image<'_>| {
-            [SectionName::Ramdisk, SectionName::VendorRamdisk]
-                .into_iter()
-                .any(|name| image.section(name).is_some_and(|bytes| !bytes.is_empty()))
-        };
-        if image.is_some_and(|image| has(&image)) {
+        if carries_ramdisk(input) {
             ramdisks = true;
             found.extend(gather(&source(input)).with_context(|| input.name())?);
         }
@@ -148,4 +240,11 @@ pub fn add_from_images<'a>(
     facts.modules.get_or_insert_default().extend(found.modules);
     problems.extend(found.problems);
     Ok(())
+}
+
+fn carries_ramdisk(input: &Input) -> bool {
+    let Ok(image) = Image::parse(input) else { return false };
+    [SectionName::Ramdisk, SectionName::VendorRamdisk]
+        .into_iter()
+        .any(|name| image.section(name).is_some_and(|bytes| !bytes.is_empty()))
 }

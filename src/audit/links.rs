@@ -1,0 +1,116 @@
+//! Whether the modules that a verdict rests on will load: the same vermagic says that they are
+//! meant for this kernel, their symbols say whether it takes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Built, Condition, Facts, Profile};
+use crate::kernel::module::Module;
+use crate::kernel::{Exports, Symbols};
+use crate::modules::survey::{Source, SurveyError, visit};
+use crate::modules::{Target, misfits};
+
+/// A module and the symbols that it needs and gives.
+pub type Linked = (Module, Symbols);
+
+/// What comparing symbols came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// For each module that was compared, by name, why it will not load; empty when it will.
+    compared: BTreeMap<String, Vec<String>>,
+}
+
+impl Links {
+    /// Compare the modules, in the order that [`read`] gives them, with what the kernel exports.
+    pub fn new(modules: &[Linked], exports: &Exports, facts: &Facts) -> Self {
+        let modules: Vec<(&Module, &Symbols)> = modules.iter().map(|(m, s)| (m, s)).collect();
+        let target = Target {
+            // The vermagic is judged by the rule itself.
+            release: None,
+            release_is_partial: false,
+            exports: Some(exports),
+            trims_exports: facts.built("TRIM_UNUSED_KSYMS") == Built::In,
+            requires_signature: facts.built("MODULE_SIG_FORCE") == Built::In,
+        };
+        let mut compared: BTreeMap<String, Vec<String>> =
+            modules.iter().map(|(module, _)| (module.name.clone(), Vec::new())).collect();
+        for misfit in misfits(&modules, &target) {
+            compared.entry(misfit.module().to_owned()).or_default().push(misfit.to_string());
+        }
+        // A module does not load without those it depends on, which stand before it.
+        for (module, _) in &modules {
+            let inherited = module.depends.iter().find_map(|name| compared.get(name)?.first());
+            if let Some(reason) = inherited.cloned() {
+                compared.entry(module.name.clone()).or_default().push(reason);
+            }
+        }
+        Links { compared }
+    }
+
+    /// Why the module of this name will not load, the first reason first; None when it was not
+    /// compared.
+    pub(super) fn refusals(&self, name: &str) -> Option<&[String]> {
+        self.compared.get(name).map(Vec::as_slice)
+    }
+}
+
+/// Read the modules that rules of `profile` ask for and those that these depend on, as far as
+/// they are in `sources`, each behind what it depends on. Damaged ones are left out: gathering the
+/// modules has told of them.
+///
+/// # Errors
+/// [`SurveyError`].
+pub fn read(
+    profile: &Profile,
+    modules: &[Module],
+    sources: &[Source<'_>],
+) -> Result<Vec<Linked>, SurveyError> {
+    let by_name: BTreeMap<&str, &Module> =
+        modules.iter().map(|module| (module.name.as_str(), module)).collect();
+    let mut order = Vec::new();
+    let mut seen = BTreeSet::new();
+    for name in asked_for(profile) {
+        behind_dependencies(&name, &by_name, &mut seen, &mut order);
+    }
+    let wanted: BTreeSet<&str> = order.iter().map(|module| module.file.as_str()).collect();
+    let mut found = BTreeMap::new();
+    if !wanted.is_empty() {
+        for source in sources {
+            visit(source, &mut Vec::new(), &mut |file| {
+                if wanted.contains(file.file)
+                    && let Ok(symbols) = Symbols::parse(file.bytes)
+                {
+                    found.insert(file.file.to_owned(), symbols);
+                }
+            })?;
+        }
+    }
+    let linked = |module: &Module| Some((module.clone(), found.remove(&module.file)?));
+    Ok(order.into_iter().filter_map(linked).collect())
+}
+
+/// The names of the modules that may satisfy a rule.
+fn asked_for(profile: &Profile) -> BTreeSet<String> {
+    let symbols = |condition: &Condition| match condition {
+        Condition::Symbols(groups) => groups.concat(),
+        Condition::Parameter { .. } => Vec::new(),
+    };
+    let built = profile.rules.iter().flat_map(|rule| symbols(&rule.condition));
+    let built = built.map(|symbol| profile.module_name(&symbol));
+    built.chain(profile.rules.iter().flat_map(|rule| rule.modules.clone())).collect()
+}
+
+fn behind_dependencies<'m>(
+    name: &str,
+    by_name: &BTreeMap<&str, &'m Module>,
+    seen: &mut BTreeSet<String>,
+    order: &mut Vec<&'m Module>,
+) {
+    let Some(module) = by_name.get(name) else { return };
+    if !seen.insert(name.to_owned()) {
+        return;
+    }
+    for dependency in &module.depends {
+        behind_dependencies(dependency, by_name, seen, order);
+    }
+    order.push(module);
+}

@@ -1,0 +1,73 @@
+//! The containers that a kernel is wrapped in.
+
+use crate::compression::Format;
+
+/// One container, outermost first in [`Kernel::layers`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// What it is.
+    pub kind: LayerKind,
+    /// Where it starts, in bytes: in the input, or, behind a [`LayerKind::Compressed`] layer,
+    /// in what that one unpacks to.
+    pub offset: usize,
+    /// Its size in bytes as far as it is known without unpacking; a compressed stream's is the
+    /// room it has, its own end comes before that.
+    pub size: Option<usize>,
+}
+
+/// The kinds of container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayerKind {
+    /// MediaTek's 512-byte section header (magic `0x58881688`).
+    MtkHeader {
+        /// The section's name, `KERNEL`.
+        name: String,
+    },
+    /// An EFI executable that unpacks its payload itself (`drivers/firmware/efi/libstub/zboot.c`).
+    EfiZboot {
+        /// The compression's name in the header: `gzip`, `zstd22`, `xzkern`…
+        compression: String,
+    },
+    /// A compressed stream.
+    Compressed(Format),
+    /// A compression that vfioboot cannot unpack (`lzo`).
+    UnsupportedCompression(String),
+    /// `Image` of arm64 (`Documentation/arch/arm64/booting.rst`).
+    Arm64Image {
+        /// Load offset from the 2 MiB aligned base, in bytes.
+        text_offset: u64,
+        /// Size in memory in bytes, BSS included; 0 before Linux 3.17.
+        image_size: u64,
+        /// It is also an EFI executable.
+        efi_stub: bool,
+    },
+    /// `zImage` of 32-bit ARM (`arch/arm/boot/compressed/head.S`).
+    ArmZimage,
+    /// `bzImage` of x86 (`Documentation/arch/x86/boot.rst`).
+    BzImage {
+        /// Boot protocol, major in the high byte: `0x020f` is 2.15.
+        protocol: u16,
+        /// The version string that the header points to.
+        version: Option<String>,
+    },
+    /// An ELF file: `vmlinux`.
+    Elf,
+    /// Machine code without a header that says what it is.
+    Raw,
+}
+
+impl std::fmt::Display for LayerKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LayerKind::MtkHeader { name } => write!(f, "MTK header ({name})"),
+            LayerKind::EfiZboot { .. } => f.write_str("EFI zboot"),
+            LayerKind::Compressed(format) => write!(f, "{format}"),
+            LayerKind::UnsupportedCompression(name) => write!(f, "{name} (not supported)"),
+            LayerKind::Arm64Image { .. } => f.write_str("arm64 Image"),
+            LayerKind::ArmZimage => f.write_str("ARM zImage"),
+            LayerKind::BzImage { .. } => f.write_str("x86 bzImage"),
+            LayerKind::Elf => f.write_str("ELF"),
+            LayerKind::Raw => f.write_str("raw code"),
+        }
+    }
+}
