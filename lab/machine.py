@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 QEMU = "qemu-system-aarch64"
@@ -132,18 +133,24 @@ class Run:
         return "no answer before the time limit" if self.timed_out else "the machine stopped early"
 
 
-def _read_facts(log: str) -> dict[str, list[str]]:
-    facts: dict[str, list[str]] = {}
+def read_facts(log: str) -> Iterator[tuple[str, str]]:
+    """The lines "LAB key value" of a log, in order."""
     for line in log.splitlines():
         if match := _FACT.match(line.rstrip("\r")):
-            facts.setdefault(match.group(1), []).append(match.group(2))
-    return facts
+            yield match.group(1), match.group(2)
 
 
 def boot(
-    machine: Machine, kernel: Path, initrd: Path, cmdline: str, *, scratch: Path, timeout: float, log: str = "serial.log"
+    machine: Machine,
+    kernel: Path,
+    initrd: Path,
+    cmdline: str,
+    *,
+    scratch: Path,
+    timeout: float,
+    log: str = "serial.log",
 ) -> Run:
-    """Boot and wait for the end; `scratch` holds the disks and keeps the serial log."""
+    """Boot and wait for the end; `scratch` holds the disks, keeps the serial log and is QEMU's working directory."""
     program = shutil.which(QEMU)
     if program is None:
         raise FileNotFoundError(f"{QEMU} is not installed: make setup")
@@ -152,7 +159,9 @@ def boot(
     started = time.monotonic()
     log_file = scratch / log
     with open(log_file, "wb") as serial:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=serial, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=scratch, stdin=subprocess.DEVNULL, stdout=serial, stderr=subprocess.STDOUT
+        )
         timer = threading.Timer(timeout, process.kill)
         timer.start()
         try:
@@ -164,7 +173,10 @@ def boot(
                 process.kill()
                 process.wait()
     text = log_file.read_bytes().decode(errors="replace")
-    return Run(text, time.monotonic() - started, timed_out, _read_facts(text))
+    facts: dict[str, list[str]] = {}
+    for key, value in read_facts(text):
+        facts.setdefault(key, []).append(value)
+    return Run(text, time.monotonic() - started, timed_out, facts)
 
 
 def cpu_seconds() -> float:

@@ -38,8 +38,12 @@ missing() {
 }
 
 for v in "${variants[@]}"; do fragments "$v" > /dev/null; done
-lock kernels
 mapfile -t todo < <(missing)
+if [ ${#todo[@]} -gt 0 ]; then
+    # somebody else may be building them
+    lock kernels
+    mapfile -t todo < <(missing)
+fi
 
 # The source, from the package without installing it. Leaving out what arm64 virt never reads saves
 # 0.6 GB; Kconfig files and Makefiles must stay.

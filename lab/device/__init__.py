@@ -1,0 +1,114 @@
+"""The device after boot: vfiorun from a patched image to a running guest and back: family "device".
+
+The stand-in system has three parts: a ramdisk with busybox, which mounts the disks; its read-only
+disk with Debian's arm64 QEMU, from the cache; and /data, made for each boot, with what is tested.
+"""
+
+import secrets
+import shutil
+import subprocess
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import machine
+from compression import compress
+from cpio import Archive
+from family import LAB, Family, Lab, Verdict, from_script
+from images import BOOT, Aosp, initramfs
+
+from . import verdict
+from .cases import CASES, DATA, SYSTEM, Case, Setup
+
+_GUEST = LAB / "device" / "guest"
+_SYSTEM_LOCK = threading.Lock()
+
+
+def _system() -> Path:
+    """The directory with the system's disk; see system.sh."""
+    with _SYSTEM_LOCK:
+        (directory,) = from_script(LAB / "device" / "system.sh")
+    return directory
+
+
+def _ramdisk(busybox: Path) -> bytes:
+    archive = Archive()
+    archive.directory("bin")
+    archive.file("bin/busybox", busybox.read_bytes(), 0o755)
+    archive.file("init", (_GUEST / "init").read_bytes(), 0o750)
+    return archive.finish()
+
+
+def _nested_ramdisk(busybox: Path, work: Path) -> bytes:
+    edu = work / "edu"
+    compiler = ["aarch64-linux-gnu-gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s"]
+    subprocess.run([*compiler, "-o", str(edu), str(_GUEST / "edu.c")], check=True)
+    archive = Archive()
+    archive.directory("bin")
+    archive.file("bin/busybox", busybox.read_bytes(), 0o755)
+    archive.file("bin/edu", edu.read_bytes(), 0o755)
+    archive.file("init", (_GUEST / "nested").read_bytes(), 0o755)
+    return archive.finish()
+
+
+def _plan(cases: Sequence[Case], after_reset: bool) -> str:
+    lines = [f"{case.name} {case.after_reset if after_reset else case.steps}" for case in cases]
+    return "\n".join(lines) + "\n"
+
+
+def _make_data(lab: Lab, cases: Sequence[Case], work: Path) -> None:
+    """The disk that is /data: the programs under test and the steps of the cases."""
+    tree = work / "data"
+    parts = tree / "lab"
+    shutil.copytree(_GUEST / "steps", parts / "steps")
+    (tree / "adb").mkdir()
+    for name in ("system", "functions"):
+        shutil.copy(_GUEST / name, parts / name)
+    shutil.copy(lab.vfiorun, parts / "vfiorun")
+    shutil.copy(lab.kernels["good"] / "Image", parts / "Image")
+    (parts / "nested.cpio").write_bytes(_nested_ramdisk(lab.tools / "busybox", work))
+    (parts / "plan").write_text(_plan(cases, after_reset=False))
+    (parts / "plan-after-reset").write_text(_plan(cases, after_reset=True))
+    # neither root nor a mount: mke2fs takes the tree as it is
+    command = ["mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", str(tree), str(work / DATA.drive), "32M"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
+
+
+def _image(lab: Lab, setup: Setup, work: Path) -> tuple[Path, Path, str]:
+    """Kernel, initramfs and command line: as they are, or out of an image made by AOSP's tools and patched."""
+    kernel, initrd = lab.kernels["good"] / "Image", work / "initrd"
+    ramdisk = _ramdisk(lab.tools / "busybox")
+    if not setup.patched:
+        initrd.write_bytes(ramdisk)
+        return kernel, initrd, setup.cmdline
+    aosp = Aosp(lab.tools)
+    (work / "ramdisk").write_bytes(compress(ramdisk, "lz4_legacy"))
+    original, patched = work / "original.img", work / BOOT
+    arguments = ["--header_version", "1", "--pagesize", "2048", "--kernel", str(lab.kernels["good"] / "Image.gz")]
+    aosp.make(original, [*arguments, "--ramdisk", str(work / "ramdisk"), "--cmdline", setup.cmdline])
+    options = [word for device in setup.patched for word in ("--device", device)]
+    lab.call("patch", original, *options, "-o", patched)
+    (work / "contents").mkdir()
+    contents = aosp.take_apart({BOOT: patched}, work / "contents")
+    initrd.write_bytes(initramfs(contents))
+    (work / "kernel").write_bytes(contents.kernel)
+    return work / "kernel", initrd, contents.cmdline
+
+
+def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
+    setup = cases[0].setup
+    (work / SYSTEM.drive).symlink_to(_system() / SYSTEM.drive)
+    disks = verdict.Disks(work, secrets.token_hex(4))
+    disks.make()
+    _make_data(lab, cases, work)
+    kernel, initrd, cmdline = _image(lab, setup, work)
+    runs: list[machine.Run] = []
+    for log, plan in (("serial.log", "plan"), ("serial-after-reset.log", "plan-after-reset")):
+        if runs and not cases[0].after_reset:
+            break
+        words = f"{cmdline} lab.plan={plan}"
+        runs.append(machine.boot(setup.machine, kernel, initrd, words, scratch=work, timeout=lab.timeout, log=log))
+    return {case.name: list(verdict.of_case(case, runs, disks)) for case in cases}
+
+
+FAMILY = Family("device", CASES, _run)

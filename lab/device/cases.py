@@ -1,0 +1,207 @@
+"""What is done on the device, on which machine, and what has to come out of it: data only."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import family
+from machine import DISK, EDU, NVME, SECOND_DISK, Device, Machine
+
+FUNCTION_0 = Device("0000:00:06.0", NVME, "nvme", "nvme,serial=LAB60,multifunction=on", "disk60.img")
+FUNCTION_1 = Device("0000:00:06.1", NVME, "nvme", "nvme,serial=LAB61", "disk61.img")
+SYSTEM = Device("0000:00:07.0", NVME, "nvme", "nvme,serial=SYSTEM", "system.img", readonly=True)
+DATA = Device("0000:00:08.0", "1af4:1001", "virtio-pci", "virtio-blk-pci", "data.img")
+# Its DMA engine reaches 28 bits by default, and the board's memory begins at 30.
+WIDE_EDU = dataclasses.replace(EDU, model="edu,dma_mask=0xffffffffff")
+
+DISKS = (DISK, SECOND_DISK, FUNCTION_0, FUNCTION_1)
+_DEVICES = (*DISKS, WIDE_EDU, SYSTEM, DATA)
+
+# The machine's memory is a file, so that the judge can read it from outside. The kernel is told of
+# less than there is: what lies above belongs to nobody, and nobody may write to it.
+RAM = "ram.img"
+RAM_START = 0x4000_0000
+RAM_SIZE = 1024 << 20
+CANARY = RAM_START + (960 << 20)
+_RAM = (
+    "-object", f"memory-backend-file,id=ram,size={RAM_SIZE},mem-path={RAM},share=on",
+    "-machine", "memory-backend=ram",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A machine and what it boots."""
+
+    name: str
+    machine: Machine
+    cmdline: str = ""
+    patched: tuple[str, ...] = ()
+    """What `vfioboot patch` is given as --device; without, the image is booted as it is."""
+
+
+def _setup(name: str, cmdline: str = "", patched: tuple[str, ...] = (), **board: object) -> Setup:
+    machine = Machine(devices=_DEVICES, memory=f"{RAM_SIZE >> 20}M", extra=_RAM)
+    return Setup(name, dataclasses.replace(machine, **board), f"mem=960M {cmdline}".strip(), patched)
+
+
+PATCHED = _setup("patched", patched=(DISK.address,))
+STANDARD = _setup("standard")
+RESET = _setup("reset")
+LONG = _setup("long")
+NO_SMMU = _setup("no-smmu", smmu=False)
+GIC_2 = _setup("gic-version-2", gic_version=2)
+NO_EL2 = _setup("no-el2", virtualization=False)
+KVM_NONE = _setup("kvm-none", "kvm-arm.mode=none")
+KVM_PROTECTED = _setup("kvm-protected", "kvm-arm.mode=protected")
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case(family.Case):
+    """One thing that is done on the device."""
+
+    ci: bool = False
+    setup: Setup = STANDARD
+    steps: str
+    """The script in guest/steps that does it, and its arguments."""
+    after_reset: str = ""
+    """The steps after the machine was reset in the middle of `steps`."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """What has to be found, all values of a key in order: ("status", "0")."""
+    says: tuple[str, ...] = ()
+    """Regular expressions that lines of what vfiorun and the guest print have to match."""
+    at_most: tuple[tuple[str, int], ...] = ()
+    """The largest value of a number that is found."""
+    answered: tuple[Device, ...] = ()
+    """Disks on which the guest's answer has to be, read by the host's driver and from outside."""
+    crashes: bool = False
+    """The runtime is killed after each record of its journal, and recover has to give everything back."""
+    strays: bool = False
+    """The device is made to write to memory that is not its guest's."""
+    gives: tuple[Device, ...] = ()
+    """Devices that are on vfio-pci before, and with the host's driver afterwards. All others, and
+    everything else that is counted, have to be as they were."""
+
+    @property
+    def boot(self) -> str:
+        return self.setup.name
+
+
+def _main() -> Iterator[Case]:
+    """From an image that was patched to a guest that used the device, and back."""
+    yield Case(
+        name="main",
+        setup=PATCHED,
+        steps=f'run {DISK.address} on_exit="host"',
+        facts=(("status", "0"),),
+        says=("nested read MAGIC",),
+        answered=(DISK,),
+        gives=(DISK,),
+    )
+
+
+def _guests() -> Iterator[Case]:
+    """Guests that come up, and how they end."""
+    passed = (("status", "0"),)
+    for name, devices in (("two-devices", (DISK, SECOND_DISK)), ("group/both-functions", (FUNCTION_0, FUNCTION_1))):
+        addresses = ",".join(device.address for device in devices)
+        yield Case(name=name, ci=False, setup=LONG, steps=f"run {addresses}", facts=passed, answered=devices)
+    yield Case(
+        name="sigterm/graceful",
+        steps="stop serve",
+        facts=passed,
+        says=("nested button",),
+        # hundredths of a CPU second until the guest is up, and KiB
+        at_most=(("cpu", 30), ("rss", 4096)),
+        answered=(DISK,),
+    )
+    # the guest file gives the guest 3 seconds and QEMU 2
+    for name, steps, says, seconds in (
+        ("guest-ignores-it", "stop ignore", "told QEMU to quit", 8),
+        ("qemu-hangs", "stop ignore STOP", "killing QEMU", 10),
+    ):
+        yield Case(
+            name=f"sigterm/{name}",
+            ci=False,
+            setup=LONG,
+            steps=steps,
+            facts=(("status", "1"),),
+            says=(says,),
+            at_most=(("seconds", seconds),),
+        )
+    yield Case(
+        name="dma-isolation",
+        steps=f"edu {CANARY:#x}",
+        facts=passed,
+        says=("nested edu inside 0", "nested edu write 0"),
+        strays=True,
+    )
+
+
+def _crashes() -> Iterator[Case]:
+    """What is left behind when nobody could tidy up, and recover."""
+    yield Case(name="kill/supervisor", steps="kill-supervisor", facts=(("recover", "0"),))
+    yield Case(
+        name="kill/every-step-of-bind", steps="crash bind", crashes=True, facts=(("status", "0"), ("release", "0"))
+    )
+    yield Case(
+        name="kill/every-step-of-run",
+        ci=False,
+        setup=LONG,
+        steps="crash run",
+        crashes=True,
+        facts=(("status", "0"),),
+    )
+    yield Case(
+        name="reset",
+        ci=False,
+        setup=RESET,
+        steps="reset",
+        after_reset="after-reset",
+        facts=(("recover", "0"), ("status", "0")),
+        says=("of an earlier boot",),
+        answered=(DISK,),
+    )
+
+
+def _by_hand() -> Iterator[Case]:
+    """bind and release without a guest."""
+    for name, devices in (("one", (DISK,)), ("group", (FUNCTION_0, FUNCTION_1))):
+        yield Case(
+            name=f"bind/{name}",
+            steps=f"bind {' '.join(device.address for device in devices)}",
+            facts=(("bind", "0"), ("release", "0"), *(("bound", f"{device.address} vfio-pci") for device in devices)),
+        )
+
+
+def _refused() -> Iterator[Case]:
+    """No guest comes of it; why is said, and nothing is left bound."""
+    for name, steps, status, says in (
+        ("group-in-use", f"refuse {FUNCTION_0.address}", "2", FUNCTION_1.address),
+        ("root-filesystem", f"refuse {SYSTEM.address}", "2", "mounted"),
+        ("memory", "memory", "2", "memory"),
+        ("no-qemu", 'broken-qemu qemu="/nowhere/qemu"', "2", "/nowhere/qemu"),
+        # that was started, and the status is its own
+        ("qemu-dies", 'broken-qemu qemu_arguments=["-nonsense"]', "1", "-nonsense: invalid option"),
+    ):
+        yield Case(name=f"refused/{name}", steps=steps, facts=(("status", status),), says=(says,))
+
+
+def _unfit() -> Iterator[Case]:
+    """Machines that cannot do it: doctor and run say what is missing."""
+    for setup, says in (
+        (NO_SMMU, "IOMMU"),
+        (GIC_2, "interrupt"),
+        (NO_EL2, "HYP mode|EL2"),
+        (KVM_NONE, r"kvm-arm\.mode=none"),
+        (KVM_PROTECTED, r"kvm-arm\.mode=protected"),
+    ):
+        yield Case(
+            name=f"unfit/{setup.name}",
+            ci=setup in (NO_SMMU, NO_EL2),
+            setup=setup,
+            steps="unfit",
+            facts=(("doctor", "1"), ("status", "2")),
+            says=(says,),
+        )
+
+
+CASES: tuple[Case, ...] = (*_main(), *_guests(), *_crashes(), *_by_hand(), *_refused(), *_unfit())

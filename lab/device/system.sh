@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# system.sh: the system of the emulated device, prints its directory. In it is system.img, ext4, to be
+# mounted read only: busybox, and Debian's arm64 QEMU with the libraries it is linked with.
+# The parts that change with the project are on a disk of their own (see __init__.py).
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/common.sh
+. "$here/../../scripts/common.sh"
+
+# A change of what is done below needs a new number.
+RECIPE=1
+LIBRARIES=lib/aarch64-linux-gnu
+export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
+
+version() { debian apt-cache show --no-all-versions "$1" | sed -n 's/^Version: //p'; }
+qemu=$(version qemu-system-arm:arm64)
+busybox=$(version busybox-static:arm64)
+[[ -n $qemu && -n $busybox ]] || die "qemu-system-arm or busybox-static is not in Debian's lists"
+final=$CACHE/lab-system/$(echo "$RECIPE $qemu $busybox" | key)
+[ -d "$final" ] || lock lab-system
+if [ -d "$final" ]; then
+    printf '%s\n' "$final"
+    exit 0
+fi
+
+say "lab: fetching Debian's arm64 QEMU $qemu (25 MB)"
+scratch lab-system
+mkdir -p "$SCRATCH"/{debs,root,new,tree}
+
+# Of what it depends on, libraries alone: the programs and data of qemu-system-common are for
+# things that no guest here has. Without an architecture apt means the machine's own.
+mapfile -t direct < <(debian apt-cache depends --no-recommends --no-suggests --no-conflicts \
+    --no-breaks --no-replaces --no-enhances qemu-system-arm:arm64 \
+    | sed -nE 's/^ *\|?Depends: (lib[^<>:]*|zlib1g)(:arm64)?$/\1:arm64/p' | sort -u)
+mapfile -t packages < <(debian apt-cache depends --recurse --no-recommends --no-suggests \
+    --no-conflicts --no-breaks --no-replaces --no-enhances "${direct[@]}" \
+    | grep -E '^(lib|zlib).*:arm64$' | sort -u)
+(cd "$SCRATCH/debs" && debian apt-get download -qq "qemu-system-arm:arm64=$qemu" \
+    "busybox-static:arm64=$busybox" "${packages[@]}" >&2)
+for deb in "$SCRATCH"/debs/*.deb; do dpkg -x "$deb" "$SCRATCH/root"; done
+
+# What the linker would load, and nothing else of these packages.
+closure() {
+    local file needed found
+    local -A seen=()
+    local queue=("$1")
+    while [ ${#queue[@]} -gt 0 ]; do
+        file=${queue[0]}
+        queue=("${queue[@]:1}")
+        for needed in $(readelf -d "$file" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'); do
+            [ -z "${seen[$needed]:-}" ] || continue
+            seen[$needed]=1
+            found=$(find "$SCRATCH/root"/{lib,usr/lib}/aarch64-linux-gnu -name "$needed" | head -n 1)
+            [ -n "$found" ] || die "no package brings $needed"
+            printf '%s\n' "$found"
+            queue+=("$found")
+        done
+    done
+}
+tree=$SCRATCH/tree
+mkdir -p "$tree"/{bin,usr/bin,"$LIBRARIES",data,dev,proc,run,sys,tmp}
+cp "$SCRATCH/root/bin/busybox" "$tree/bin/"
+ln -s busybox "$tree/bin/sh"
+cp "$SCRATCH/root/usr/bin/qemu-system-aarch64" "$tree/usr/bin/"
+while read -r library; do
+    cp -L "$library" "$tree/$LIBRARIES/"
+done < <(closure "$tree/usr/bin/qemu-system-aarch64")
+ln -s "${LIBRARIES#lib/}/ld-linux-aarch64.so.1" "$tree/lib/ld-linux-aarch64.so.1"
+size=$(du -sm "$tree" | cut -f1)
+mke2fs -q -t ext4 -O '^has_journal' -E root_owner=0:0 -d "$tree" "$SCRATCH/new/system.img" \
+    $((size * 11 / 10 + 8))M >&2
+publish "$SCRATCH/new" "$final"
+printf '%s\n' "$final"

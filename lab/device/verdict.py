@@ -1,0 +1,126 @@
+"""Whether a case came out as it should, from the serial log and from the disks; lists what is wrong."""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import machine
+
+from .cases import CANARY, DISKS, RAM, RAM_START, Case
+
+Facts = dict[str, list[str]]
+_SECTOR = 512
+_REPLY_SECTOR = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Disks:
+    """The disks of one machine, each with a magic that nobody can guess."""
+
+    work: Path
+    token: str
+
+    def magic(self, device: machine.Device) -> str:
+        """What stands at the beginning of a disk."""
+        return f"MAGIC-{self.token}-{device.address.replace(':', '-')}"
+
+    def make(self) -> None:
+        """Make all of them."""
+        for device in DISKS:
+            with open(self.work / device.drive, "wb") as disk:
+                disk.write(self.magic(device).encode())
+                disk.truncate(1 << 20)
+
+    def reply(self, device: machine.Device) -> str:
+        """What a guest wrote to it."""
+        with open(self.work / device.drive, "rb") as disk:
+            disk.seek(_REPLY_SECTOR * _SECTOR)
+            return disk.read(_SECTOR).rstrip(b"\0").decode(errors="replace")
+
+
+def of_case(case: Case, runs: Sequence[machine.Run], disks: Disks) -> Iterator[str]:
+    """What was found on the machine, and in what is left of it; a run more for each reset."""
+    if case.after_reset and not sections(runs[0]).get(case.name, {}).get("reset"):
+        yield f"the machine was not reset: {runs[0].why_not()}"
+        return
+    facts = sections(runs[-1]).get(case.name, {})
+    if "done" not in facts:
+        yield f"it was {'begun' if facts else 'not reached'}: {runs[-1].why_not()}"
+        return
+    for key in dict(case.facts):
+        wanted = [value for name, value in case.facts if name == key]
+        if (got := facts.get(key, [])) != wanted:
+            yield f"{key}: {got}, not {wanted}"
+    said = facts.get("says", [])
+    for pattern in case.says:
+        if not any(re.search(pattern, line) for line in said):
+            yield f"nothing that was said matches {pattern}"
+    for key, limit in case.at_most:
+        values = facts.get(key, [])
+        if len(values) != 1 or int(values[0]) > limit:
+            yield f"{key}: {values}, not at most {limit}"
+    yield from facts.get("late", [])
+    yield from _afterwards(case, facts)
+    yield from _answers(case, facts, disks)
+    if case.crashes:
+        yield from _crashes(facts)
+    if case.strays:
+        yield from _isolation(facts, disks.work)
+
+
+def _afterwards(case: Case, facts: Facts) -> Iterator[str]:
+    """The machine is as it was."""
+    wanted = set(facts.get("before", []))
+    for device in case.gives:
+        wanted.discard(f"{device.address} vfio-pci vfio-pci")
+        wanted.add(f"{device.address} {device.driver} -")
+    found = set(facts.get("after", []))
+    for line in sorted(found - wanted):
+        yield f"afterwards there is: {line}"
+    for line in sorted(wanted - found):
+        yield f"before there was: {line}"
+
+
+def _answers(case: Case, facts: Facts, disks: Disks) -> Iterator[str]:
+    """The guest has read the magic and written its answer: as the host's driver reads it, and from outside."""
+    replies = facts.get("reply", [])
+    for number, device in enumerate(case.answered):
+        wanted = f"REPLY {disks.magic(device)} {case.name}"
+        # a later case of the same boot may have written to the disk, never with another magic
+        if not disks.reply(device).startswith(f"REPLY {disks.magic(device)} "):
+            yield f"{device.drive} has no answer of a guest, but {disks.reply(device)!r}"
+        if replies[number : number + 1] != [wanted]:
+            yield f"{device.address}: the host reads {replies[number : number + 1]}, not {wanted}"
+
+
+def _crashes(facts: Facts) -> Iterator[str]:
+    """Wherever the runtime was killed, recover gave everything back."""
+    crashes = facts.get("crash", [])
+    if len(crashes) < 2:
+        yield f"it was killed {len(crashes)} times only"
+    for number, line in enumerate(crashes, 1):
+        if line != "nvme - -":
+            yield f"killed after record {number} and recovered: driver, override and QEMU are {line}"
+
+
+def _isolation(facts: Facts, work: Path) -> Iterator[str]:
+    """A device that writes where its guest has no memory is stopped by the SMMU, and that is logged."""
+    if not any("event 0x10" in line for line in facts.get("smmu", [])):
+        yield f"no translation fault of the SMMU: {facts.get('smmu', [])}"
+    with open(work / RAM, "rb") as memory:
+        memory.seek(CANARY - RAM_START)
+        if any(memory.read(1 << 20)):
+            yield "the device wrote to memory that is not the guest's"
+
+
+def sections(run: machine.Run) -> dict[str, Facts]:
+    """The facts of each case, by its name."""
+    found: dict[str, Facts] = {}
+    facts: Facts = {}
+    for key, value in machine.read_facts(run.log):
+        if key == "case":
+            facts = found.setdefault(value, {})
+        else:
+            facts.setdefault(key, []).append(value)
+    return found
