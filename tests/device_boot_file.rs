@@ -26,6 +26,7 @@ fn reads_what_people_may_write() {
             version: 1,
             init: "/init".into(),
             deadline_ms: 100,
+            wait_ms: 0,
             devices: vec!["1b36:0010".into(), "0000:00:02.0".into()],
             modules: vec![module("/mA\\.ko", ""), module("/n.ko", "a=\"b c\"")],
         }
@@ -99,6 +100,7 @@ fn boot_file() -> impl Strategy<Value = BootFile> {
             version: BootFile::VERSION,
             init,
             deadline_ms: ms.unsigned_abs(),
+            wait_ms: ms.unsigned_abs() / 2,
             devices,
             modules,
         })

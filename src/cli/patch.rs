@@ -10,7 +10,7 @@ use serde_json::json;
 use vfioboot::audit::Outcome;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
 use vfioboot::image::{Image, Output};
-use vfioboot::patch::{self, Options, Plan, Runtimes};
+use vfioboot::patch::{self, HookChoice, Options, Plan, Runtimes};
 
 use super::image_set::{self, Destination};
 use super::input::Input;
@@ -46,6 +46,13 @@ pub struct Args {
     #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_DEADLINE_MS,
           value_parser = clap::value_parser!(u32).range(100..=60_000))]
     deadline: u32,
+    /// Milliseconds to wait for a device that is not there yet, within the deadline
+    #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_WAIT_MS,
+          value_parser = clap::value_parser!(u32).range(..=60_000))]
+    wait: u32,
+    /// How the kernel starts the runtime
+    #[arg(long, value_enum, default_value_t)]
+    hook: Hook,
     /// The vfiorun executable to put in, instead of the one inside vfioboot
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
@@ -55,6 +62,29 @@ pub struct Args {
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// How the kernel starts the runtime.
+#[derive(Clone, Copy, Default, clap::ValueEnum)]
+enum Hook {
+    /// rdinit=, or /init where the images show that rdinit= would not reach the kernel
+    #[default]
+    Auto,
+    /// By rdinit= on the command line; nothing in the ramdisk is shadowed
+    Rdinit,
+    /// The runtime stands at /init and puts the original back before it runs: for kernels and
+    /// bootloaders that ignore the command line in the images
+    Init,
+}
+
+impl From<Hook> for HookChoice {
+    fn from(hook: Hook) -> Self {
+        match hook {
+            Hook::Auto => HookChoice::Auto,
+            Hook::Rdinit => HookChoice::Rdinit,
+            Hook::Init => HookChoice::Init,
+        }
+    }
 }
 
 /// What becomes of AVB's metadata.
@@ -104,6 +134,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         modules: modules.iter().map(module).collect::<anyhow::Result<_>>()?,
         words: args.add_word.clone(),
         deadline_ms: args.deadline,
+        wait_ms: args.wait,
+        hook: args.hook.into(),
     };
     let plan = patch::plan(&originals, &options).with_context(|| names(&args.images))?;
 

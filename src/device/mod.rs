@@ -8,8 +8,10 @@
 //! | [`modules`] | kernel modules, in the order that the boot file gives |
 //! | [`bootmode`] | is this a boot in which to do anything? |
 //! | [`kmsg`] | lines for the kernel log |
+//! | [`late`] | devices that appear only after PID 1 has started |
 //! | [`boot_file`] | the boot file read and checked |
 //! | [`boot`] | the boot file carried out: all of the above, in order |
+//! | [`original_init`] | the program that the runtime stands in for, put back |
 //! | [`pid1`] | the process that cannot fail: fork, deadline, cleanup, exec of the real init |
 //!
 //! Everything below [`pid1`] returns values or reports through a callback and
@@ -21,6 +23,8 @@ pub mod boot_file;
 pub mod bootmode;
 pub mod host;
 pub mod kmsg;
+pub mod late;
 pub mod modules;
+pub mod original_init;
 pub mod pci;
 pub mod pid1;

@@ -9,6 +9,7 @@
 //! | `plan` | what is changed, where and why |
 //! | `target` | which of several images gets what |
 //! | `cmdline` | a kernel command line as words |
+//! | `hook` | how the kernel comes to start the runtime |
 //! | `segment` | the appended segment |
 //! | `undo` | the undo record |
 //! | `kernel_facts` | what the kernel says, and whether that allows the patch |
@@ -16,6 +17,7 @@
 
 mod cmdline;
 mod error;
+mod hook;
 mod kernel_facts;
 mod modules;
 mod plan;
@@ -26,6 +28,7 @@ mod undo;
 
 pub use cmdline::Cmdline;
 pub use error::Error;
+pub use hook::{Hook, HookChoice, HookKind};
 pub use kernel_facts::KernelFacts;
 pub use plan::{COMMAND_LINE_SIZE, Options, Plan, PlannedEdit, PlannedImage, plan};
 pub use runtime::Runtimes;

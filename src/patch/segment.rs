@@ -1,5 +1,6 @@
 //! The segment that a patch appends to the ramdisk.
 
+use super::hook::Original;
 use super::{Error, UndoRecord};
 use crate::bootfile::{BOOT_FILE, BootFile, RUNTIME, UNDO_FILE};
 use crate::compression;
@@ -19,6 +20,8 @@ pub struct Payload<'a> {
     pub boot: BootFile,
     /// Modules to add: file name and bytes.
     pub modules: Vec<(&'a str, &'a [u8])>,
+    /// The program that the runtime stands in for; None where `rdinit=` starts it.
+    pub original: Option<Original>,
     /// How to undo the patch.
     pub undo: UndoRecord,
 }
@@ -48,7 +51,9 @@ impl Payload<'_> {
         let write = || {
             let mut cpio = CpioWriter::with_lead_in(Vec::new(), lead_in)?;
             cpio.dir(&in_archive("/vfioboot"), 0o755)?;
-            cpio.file(&in_archive(RUNTIME), 0o755, self.runtime)?;
+            if self.original.is_none() {
+                cpio.file(&in_archive(RUNTIME), 0o755, self.runtime)?;
+            }
             cpio.file(&in_archive(BOOT_FILE), 0o644, boot.as_bytes())?;
             cpio.file(&in_archive(UNDO_FILE), 0o600, &undo)?;
             if !self.modules.is_empty() {
@@ -56,6 +61,9 @@ impl Payload<'_> {
             }
             for (name, bytes) in &self.modules {
                 cpio.file(&in_archive(&format!("{MODULE_DIR}/{name}")), 0o644, bytes)?;
+            }
+            if let Some(original) = &self.original {
+                original.write(&mut cpio, self.runtime)?;
             }
             cpio.finish()
         };
