@@ -3,10 +3,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup try test lint unit e2e bench evidence closure fuzz dist runtime lab clean prepare
+.PHONY: help setup try test lint unit e2e bench evidence closure exports fuzz dist runtime lab clean prepare e2e-full
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install the programs that are missing, or name them
 	@scripts/setup.sh all
@@ -30,10 +30,13 @@ lint: ## formatting, clippy, licences and sources of dependencies, shellcheck
 unit: ## cargo's tests
 	@scripts/unit.sh
 
-e2e: dist ## boot patched images on an emulated device; E2E='--only PATTERN' for some, E2E=--list for names
+e2e: dist ## boot on an emulated device what CI boots; E2E='--only PATTERN' for some, E2E=--list for names
 	@mkdir -p target
 	@set -o pipefail; python3 lab/e2e.py $(E2E) | tee target/e2e.log; \
 	    status=$$?; tail -n 1 target/e2e.log > target/e2e.count; exit $$status
+
+e2e-full: ## the same with every case there is
+	@$(MAKE) --no-print-directory e2e E2E='--all $(E2E)'
 
 bench: dist ## measure
 	@benches/run
@@ -43,6 +46,9 @@ evidence: ## how well symbol tables tell a kernel's config: precision and recall
 
 closure: ## what is loaded for a module: vfioboot against kmod, for every module of Debian's arm64 kernel
 	@scripts/closure.sh
+
+exports: ## the exported symbols read from Debian's kernels against their Module.symvers
+	@scripts/exports.sh
 
 fuzz: ## throw damaged input at the parsers
 	@fuzz/run

@@ -1,4 +1,4 @@
-"""The emulated device: an arm64 board with an SMMUv3, EL2 and a few PCI devices behind it.
+"""The emulated device: an arm64 board, by default with an SMMUv3, EL2 and a few PCI devices behind it.
 
 It boots a kernel, an initramfs and a command line, and reads the verdict from the serial log. It
 knows nothing of the cases that use it.
@@ -16,9 +16,8 @@ from pathlib import Path
 QEMU = "qemu-system-aarch64"
 
 # cortex-a76 and not max: QEMU 7.2 emulates the latter five times slower.
-_BOARD = [
-    "-machine", "virt,virtualization=on,gic-version=3,its=on,iommu=smmuv3",
-    "-accel", "tcg,thread=multi", "-cpu", "cortex-a76", "-smp", "1", "-m", "512M",
+_ALWAYS = [
+    "-accel", "tcg,thread=multi", "-cpu", "cortex-a76",
     "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-monitor", "none",
     "-no-reboot",
 ]  # fmt: skip
@@ -42,27 +41,61 @@ class Device:
     id: str
     driver: str
     """The driver that a kernel binds it to when nobody interferes."""
+    model: str
+    """What QEMU calls it, with its options."""
+    drive: str = ""
+    """The raw image behind a disk, from the directory of the run; made (1 MiB of zeros) where there is none."""
+    readonly: bool = False
+
+    def arguments(self, scratch: Path) -> list[str]:
+        """QEMU's words for it."""
+        slot, function = self.address[8:].split(".")
+        name = f"{int(slot, 16):x}.{function}"
+        device = f"{self.model},addr={name}"
+        if not self.drive:
+            return ["-device", device]
+        image = scratch / self.drive
+        if not image.exists():
+            with open(image, "wb") as file:
+                file.truncate(1 << 20)
+        drive = f"if=none,id=drive{name},format=raw,file={image}"
+        if self.readonly:
+            drive += ",readonly=on"
+        return ["-drive", drive, "-device", f"{device},drive=drive{name}"]
 
 
-DISK = Device("0000:00:02.0", "1b36:0010", "nvme")
-EDU = Device("0000:00:03.0", "1234:11e8", "none")
-SECOND_DISK = Device("0000:00:04.0", "1b36:0010", "nvme")
+NVME = "1b36:0010"
+DISK = Device("0000:00:02.0", NVME, "nvme", "nvme,serial=LAB2", "disk2.img")
+EDU = Device("0000:00:03.0", "1234:11e8", "none", "edu")
+SECOND_DISK = Device("0000:00:04.0", NVME, "nvme", "nvme,serial=LAB4", "disk4.img")
 DEVICES = (DISK, EDU, SECOND_DISK)
 
 
-def _device_arguments(scratch: Path) -> list[str]:
-    arguments: list[str] = []
-    for device in DEVICES:
-        slot = int(device.address[8:10], 16)
-        if device.id == EDU.id:
-            arguments += ["-device", f"edu,addr={slot:x}"]
-            continue
-        disk = scratch / f"disk{slot}.img"
-        with open(disk, "wb") as file:
-            file.truncate(1 << 20)
-        arguments += ["-drive", f"if=none,id=disk{slot},format=raw,file={disk}"]
-        arguments += ["-device", f"nvme,serial=LAB{slot},drive=disk{slot},addr={slot:x}"]
-    return arguments
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """A board and what is plugged into it."""
+
+    devices: tuple[Device, ...] = DEVICES
+    memory: str = "512M"
+    virtualization: bool = True
+    """The CPU has EL2, which KVM needs."""
+    gic_version: int = 3
+    """3 comes with an ITS, which isolates the interrupts of devices; 2 has none."""
+    smmu: bool = True
+    console: bool = True
+    """The kernel has a console. Most phones have none, and PID 1 starts without open files."""
+    extra: tuple[str, ...] = ()
+    """More words for QEMU."""
+
+    def arguments(self, scratch: Path) -> list[str]:
+        """QEMU's words for all of it; `scratch` holds the disks."""
+        board = ["virt", f"virtualization={'on' if self.virtualization else 'off'}", f"gic-version={self.gic_version}"]
+        if self.gic_version == 3:
+            board.append("its=on")
+        if self.smmu:
+            board.append("iommu=smmuv3")
+        devices = [word for device in self.devices for word in device.arguments(scratch)]
+        return ["-machine", ",".join(board), *_ALWAYS, "-smp", "1", "-m", self.memory, *devices, *self.extra]
 
 
 @dataclasses.dataclass
@@ -107,18 +140,19 @@ def _read_facts(log: str) -> dict[str, list[str]]:
     return facts
 
 
-def boot(kernel: Path, initrd: Path, cmdline: str, *, console: bool, scratch: Path, timeout: float) -> Run:
-    """Boot and wait for the end; `scratch` holds the disks and keeps the log as serial.log."""
+def boot(
+    machine: Machine, kernel: Path, initrd: Path, cmdline: str, *, scratch: Path, timeout: float, log: str = "serial.log"
+) -> Run:
+    """Boot and wait for the end; `scratch` holds the disks and keeps the serial log."""
     program = shutil.which(QEMU)
     if program is None:
         raise FileNotFoundError(f"{QEMU} is not installed: make setup")
-    command = [program, *_BOARD, *_device_arguments(scratch)]
-    words = f"{_WITH_CONSOLE if console else _WITHOUT_CONSOLE} {_CMDLINE} {cmdline}".strip()
-    command += ["-kernel", str(kernel), "-initrd", str(initrd), "-append", words]
+    words = f"{_WITH_CONSOLE if machine.console else _WITHOUT_CONSOLE} {_CMDLINE} {cmdline}".strip()
+    command = [program, *machine.arguments(scratch), "-kernel", str(kernel), "-initrd", str(initrd), "-append", words]
     started = time.monotonic()
-    log_file = scratch / "serial.log"
-    with open(log_file, "wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+    log_file = scratch / log
+    with open(log_file, "wb") as serial:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=serial, stderr=subprocess.STDOUT)
         timer = threading.Timer(timeout, process.kill)
         timer.start()
         try:

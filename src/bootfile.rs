@@ -18,6 +18,9 @@ pub const ORIGINAL_INIT: &str = "/vfioboot/init.orig";
 /// In place of [`ORIGINAL_INIT`] where that program has another name in the ramdisk (a hard
 /// link): a symbolic link to that name.
 pub const ORIGINAL_INIT_LINK: &str = "/vfioboot/init.link";
+/// The directory in the ramdisk below which the originals of shadowed files stand, each under its
+/// own path.
+pub const ORIGINALS: &str = "/vfioboot/original";
 /// The word on the kernel command line that makes PID 1 do nothing.
 pub const DISABLE_WORD: &str = "vfioboot.disable";
 
@@ -39,6 +42,10 @@ pub struct BootFile {
     /// Devices to put on vfio-pci, each `vendor:device` (four hex digits each)
     /// or `domain:bus:device.function`, in order.
     pub devices: Vec<String>,
+    /// Files that the patch shadows, absolute. In a boot that is to be left alone each gets its
+    /// original from below [`ORIGINALS`] back, or goes where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadows: Vec<String>,
     /// Modules to load first, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<BootModule>,

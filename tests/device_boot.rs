@@ -18,6 +18,7 @@ fn file(devices: &[&str], modules: &[&str]) -> BootFile {
         deadline_ms: 5000,
         wait_ms: 0,
         devices: devices.iter().map(|text| (*text).into()).collect(),
+        shadows: Vec::new(),
         modules: modules
             .iter()
             .map(|path| BootModule { path: (*path).into(), params: String::new() })

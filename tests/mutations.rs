@@ -17,7 +17,7 @@ use common::{AARCH64, elf, images};
 use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Image, ImageKind, SectionName, unpacked};
 use vfioboot::kernel::Kernel;
-use vfioboot::patch::{self, HookChoice, Options, Runtimes};
+use vfioboot::patch::{self, HookChoice, ModuleOptions, Options, Runtimes};
 use vfioboot::ramdisk::kind::classify_ramdisk;
 use vfioboot::ramdisk::tree::Tree;
 use vfioboot::ramdisk::{Limits, Ramdisk, find_ours};
@@ -202,7 +202,7 @@ fn patch_and_back(image: &Image<'_>, runtime: &[u8]) {
     let options = Options {
         devices: vec!["1b36:0010".parse().unwrap()],
         runtimes: Runtimes::given(runtime),
-        modules: Vec::new(),
+        modules: ModuleOptions::default(),
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         wait_ms: BootFile::DEFAULT_WAIT_MS,

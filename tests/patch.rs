@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use vfioboot::bootfile::{BootFile, BootModule, DeviceSpec};
 use vfioboot::compression::{self, Format};
 use vfioboot::image::{Image, ImageKind, RegionKind, SectionName};
-use vfioboot::patch::{self, Cmdline, Error, HookChoice, Options, Plan, Runtimes};
+use vfioboot::patch::{self, Cmdline, Error, HookChoice, ModuleOptions, Options, Plan, Runtimes};
 use vfioboot::ramdisk::{self, Entries, Limits};
 
 fn image(name: &str) -> Vec<u8> {
@@ -32,7 +32,7 @@ fn options(runtime: &[u8]) -> Options<'_> {
     Options {
         devices: devices(&["1b36:0010", "0000:00:02.0"]),
         runtimes: Runtimes::given(runtime),
-        modules: Vec::new(),
+        modules: ModuleOptions::default(),
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         wait_ms: BootFile::DEFAULT_WAIT_MS,
@@ -607,6 +607,7 @@ fn the_boot_file_lists_the_devices_in_order() {
         wait_ms: 1000,
         devices: vec!["1b36:0010".to_owned(), "0000:00:02.0".to_owned()],
         modules: Vec::new(),
+        shadows: Vec::new(),
     };
     assert_eq!(boot, expected);
 }
@@ -627,7 +628,8 @@ fn modules_go_in_and_are_listed_in_load_order() {
         ("vfio.ko".to_owned(), module("vfio", RELEASE, "")),
     ];
     let changed = patched_with(&set, |options| {
-        options.modules = given.iter().map(|(n, b)| (n.clone(), Cow::Owned(b.clone()))).collect();
+        options.modules.files =
+            given.iter().map(|(n, b)| (n.clone(), Cow::Owned(b.clone()))).collect();
     });
     let path = |name: &str| BootModule {
         path: format!("/vfioboot/modules/{name}"),
@@ -964,7 +966,7 @@ fn modules_that_cannot_be_loaded_are_refused() {
     ];
     for (modules, expected) in cases {
         let text = message(&set, |options| {
-            options.modules = modules.into_iter().map(|(n, b)| (n.to_owned(), b)).collect();
+            options.modules.files = modules.into_iter().map(|(n, b)| (n.to_owned(), b)).collect();
         });
         assert!(text.starts_with(expected), "{text}");
     }

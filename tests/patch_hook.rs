@@ -6,7 +6,7 @@ mod common;
 use common::{AARCH64, cpio, elf, fixture, with_cmdline, with_config, with_section};
 use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Image, SectionName};
-use vfioboot::patch::{self, HookChoice, HookKind, Options, Plan, Runtimes};
+use vfioboot::patch::{self, HookChoice, HookKind, ModuleOptions, Options, Plan, Runtimes};
 use vfioboot::ramdisk::Limits;
 use vfioboot::ramdisk::cpio::{CpioWriter, FileType, Header};
 use vfioboot::ramdisk::tree::{Found, Tree, read_file};
@@ -29,7 +29,7 @@ fn planned<T>(
     let options = Options {
         devices: vec!["1b36:0010".parse().unwrap()],
         runtimes: Runtimes::given(&runtime),
-        modules: Vec::new(),
+        modules: ModuleOptions::default(),
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         wait_ms: BootFile::DEFAULT_WAIT_MS,

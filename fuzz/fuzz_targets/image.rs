@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Image, ImageKind, unpacked};
-use vfioboot::patch::{self, HookChoice, Options, Runtimes};
+use vfioboot::patch::{self, HookChoice, ModuleOptions, Options, Runtimes};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(image) = Image::parse(bytes) else { return };
@@ -40,7 +40,7 @@ fn patch_and_back(image: &Image<'_>) {
     let options = Options {
         devices: vec!["1b36:0010".parse().unwrap()],
         runtimes: Runtimes::given(&runtime),
-        modules: Vec::new(),
+        modules: ModuleOptions::default(),
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         wait_ms: BootFile::DEFAULT_WAIT_MS,

@@ -10,7 +10,12 @@ use serde_json::json;
 use vfioboot::audit::Outcome;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
 use vfioboot::image::{Image, Output};
-use vfioboot::patch::{self, HookChoice, Options, Plan, Runtimes};
+use vfioboot::modules::Source;
+use vfioboot::modules::alias::Wants;
+use vfioboot::modules::survey::is_module_name;
+use vfioboot::patch::{
+    self, HookChoice, LoadedBy, ModuleOptions, ModulePlan, Options, Plan, PlannedDriver, Runtimes,
+};
 
 use super::image_set::{self, Destination};
 use super::input::Input;
@@ -33,9 +38,13 @@ pub struct Args {
     devices: Vec<DeviceSpec>,
     #[command(flatten)]
     destination: Destination,
-    /// Kernel modules to put into the ramdisk and load before binding, in any order
+    /// Kernel modules to load before binding, in any order: .ko files, all of which are put in; or
+    /// a directory, tar archive, ramdisk or image, of which what vfio-pci needs is
     #[arg(long, value_name = "FILE", num_args = 1..)]
     add_module: Vec<PathBuf>,
+    /// Who loads the modules; chosen by what is in the ramdisk when left out
+    #[arg(long, value_enum, value_name = "WHO")]
+    modules_by: Option<ModulesBy>,
     /// A word to add to the kernel command line
     #[arg(long, value_name = "WORD", value_parser = super::cmdline::word)]
     add_word: Vec<String>,
@@ -95,6 +104,15 @@ enum Avb {
     Preserve,
 }
 
+/// Who loads modules.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ModulesBy {
+    /// The runtime, before any other program
+    Pid1,
+    /// The ramdisk's first-stage init, by its modules.load, which gets lines added
+    Libmodprobe,
+}
+
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Avb::Preserve = args.avb;
     let to_stdout = args.destination.output.as_deref().is_some_and(output::is_stdout);
@@ -126,12 +144,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .collect::<anyhow::Result<_>>()?;
 
     let runtime = args.runtime.as_deref().map(Input::open).transpose()?;
-    let modules =
-        args.add_module.iter().map(|path| Input::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let (directories, files): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        args.add_module.iter().partition(|path| path.is_dir());
+    let given = files.into_iter().map(|path| Input::open(path)).collect::<Result<Vec<_>, _>>()?;
     let options = Options {
         devices: args.devices.clone(),
         runtimes: runtime.as_ref().map_or_else(Runtimes::built_in, |file| Runtimes::given(file)),
-        modules: modules.iter().map(module).collect::<anyhow::Result<_>>()?,
+        modules: modules(&directories, &given, args.modules_by)?,
         words: args.add_word.clone(),
         deadline_ms: args.deadline,
         wait_ms: args.wait,
@@ -142,7 +161,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let changed: Vec<usize> =
         (0..inputs.len()).filter(|i| plan.images[*i].output.is_some()).collect();
     if !args.dry_run {
-        let others = runtime.iter().chain(&modules);
+        let others = runtime.iter().chain(&given);
         args.destination.check(&inputs, &changed, others)?;
     }
     let mut written = Vec::new();
@@ -166,12 +185,33 @@ fn names(paths: &[PathBuf]) -> String {
     names.join(", ")
 }
 
-fn module(input: &Input) -> anyhow::Result<(String, Cow<'_, [u8]>)> {
-    let name = input.path.file_name().and_then(|name| name.to_str());
-    match name {
-        Some(name) => Ok((name.to_owned(), Cow::Borrowed(&**input))),
-        None => bail!("{}: a module needs a file name in UTF-8", input.name()),
+/// A single `.ko` is wanted as it is; of everything else only what is needed.
+fn modules<'i>(
+    directories: &[&PathBuf],
+    given: &'i [Input],
+    by: Option<ModulesBy>,
+) -> anyhow::Result<ModuleOptions<'i>> {
+    let mut options = ModuleOptions {
+        by: by.map(|by| match by {
+            ModulesBy::Pid1 => LoadedBy::Pid1,
+            ModulesBy::Libmodprobe => LoadedBy::Libmodprobe,
+        }),
+        ..ModuleOptions::default()
+    };
+    options.sources.extend(directories.iter().map(|path| Source::Directory((*path).clone())));
+    for input in given {
+        let name = input.path.file_name().and_then(|name| name.to_str());
+        match name {
+            Some(name) if is_module_name(name) => {
+                options.files.push((name.to_owned(), Cow::Borrowed(&**input)));
+            }
+            _ if input.path.extension().is_some_and(|extension| extension == "ko") => {
+                bail!("{}: a module needs a file name in UTF-8", input.name())
+            }
+            _ => options.sources.push(Source::Bytes { name: input.name(), bytes: input }),
+        }
     }
+    Ok(options)
 }
 
 fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) -> io::Result<()> {
@@ -205,6 +245,7 @@ fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) -> io:
         let check = "vfioboot check tells more";
         say!("{HEAD}kernel{HEAD:#} {version}: {style}{text}{style:#} {DIM}({check}){DIM:#}")?;
     }
+    print_modules(&plan.modules)?;
     for warning in &plan.warnings {
         say!("{NOTE}note:{NOTE:#} {warning}")?;
     }
@@ -218,4 +259,51 @@ fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) -> io:
         }
     }
     Ok(())
+}
+
+/// What the modules have to do with it.
+fn print_modules(plan: &ModulePlan) -> io::Result<()> {
+    if plan.by.is_none() && plan.drivers.is_empty() && plan.host_bridges.is_empty() {
+        return Ok(());
+    }
+    let who = match plan.by {
+        Some(LoadedBy::Pid1) => "loaded by PID 1",
+        Some(LoadedBy::Libmodprobe) => "loaded by first-stage init",
+        None => "none has to be loaded",
+    };
+    say!("{HEAD}modules{HEAD:#}: {who}  {DIM}{}{DIM:#}", plan.reason)?;
+    for module in &plan.load {
+        let from = match &module.added_from {
+            Some(file) => format!("added from {file}"),
+            None => "in the ramdisk".to_owned(),
+        };
+        say!("    {} {DIM}{from}{DIM:#}", module.path)?;
+    }
+    for driver in &plan.drivers {
+        say!("  {} {}", driver.device, rival(driver, plan.by))?;
+    }
+    Ok(())
+}
+
+/// What a driver would do with a device, and why it does not get it.
+fn rival(driver: &PlannedDriver, by: Option<LoadedBy>) -> String {
+    let class =
+        driver.class.map_or("devices of its class".to_owned(), |name| format!("all {name}"));
+    let wants = match driver.wants {
+        Wants::Id => "drives it".to_owned(),
+        Wants::Subsystem => "drives some with this id".to_owned(),
+        Wants::Class => format!("drives {class}, so it too if it is one"),
+    };
+    let place = match (driver.in_ramdisk, driver.loaded_at_boot) {
+        (false, _) => "part of the kernel",
+        (true, true) => "a module of the ramdisk that first-stage init loads",
+        (true, false) => "a module of the ramdisk",
+    };
+    let outcome = match (driver.in_ramdisk, by) {
+        (true, Some(LoadedBy::Libmodprobe)) => "vfio-pci is loaded before it and has the id",
+        (true, _) => "when it comes, the device is on vfio-pci and has driver_override set",
+        (false, Some(LoadedBy::Libmodprobe)) => "it may be first",
+        (false, _) => "PID 1 takes the device from it",
+    };
+    format!("{} ({place}) {wants}: {outcome}", driver.module)
 }

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use super::bind::{self, BindError, Origin};
 use super::bootmode::{self, Facts, RECOVERY_PROGRAMS, Skip};
-use super::host::Host;
+use super::host::{Host, errno_text};
 use super::kmsg::Level;
 use super::late::Arrivals;
 use super::modules::{self, Loaded};
 use super::pci::{self, PciAddress, PciDevice};
-use crate::bootfile::{BootFile, DeviceSpec};
+use crate::bootfile::{BootFile, DeviceSpec, ORIGINALS};
 
 /// Gathers the [`Facts`] and decides whether to do anything in this boot.
 /// `ramdisk` is where the ramdisk's files are: `/` for PID 1.
@@ -48,6 +49,21 @@ pub fn give_back(file: &BootFile, host: &Host, log: &mut dyn FnMut(Level, &str))
                 }
                 Err(error) => log(Level::Warning, &format!("{found}: not given back: {error}")),
             }
+        }
+    }
+}
+
+/// Puts the originals of the files that `file` shadows back, in a boot that is to be left alone.
+/// `ramdisk` is where the ramdisk's files are.
+pub fn put_back(file: &BootFile, ramdisk: &Path, log: &mut dyn FnMut(Level, &str)) {
+    let inside = |path: &str| ramdisk.join(path.trim_start_matches('/'));
+    for path in &file.shadows {
+        let done = match fs::rename(inside(&format!("{ORIGINALS}{path}")), inside(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(inside(path)),
+            done => done,
+        };
+        if let Err(error) = done {
+            log(Level::Warning, &format!("{path}: not put back: {}", errno_text(&error)));
         }
     }
 }

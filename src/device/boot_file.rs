@@ -70,6 +70,7 @@ pub fn parse(text: &str) -> Result<BootFile, BootFileError> {
     let mut reader = Reader { rest: text, line: 1 };
     let (mut version, mut init, mut deadline_ms, mut devices) = (None, None, None, None);
     let mut wait_ms = None;
+    let mut shadows = None;
     let mut modules: Vec<(Option<String>, Option<String>)> = Vec::new();
     loop {
         reader.skip_blank();
@@ -98,6 +99,7 @@ pub fn parse(text: &str) -> Result<BootFile, BootFileError> {
                 ("deadline_ms", None) => deadline_ms.replace(reader.integer()?).is_none(),
                 ("wait_ms", None) => wait_ms.replace(reader.integer()?).is_none(),
                 ("devices", None) => devices.replace(reader.strings()?).is_none(),
+                ("shadows", None) => shadows.replace(reader.strings()?).is_none(),
                 ("path", Some((path, _))) => path.replace(reader.string()?).is_none(),
                 ("params", Some((_, params))) => params.replace(reader.string()?).is_none(),
                 _ => return Err(reader.error(format!("unknown key \"{key}\""))),
@@ -121,6 +123,7 @@ pub fn parse(text: &str) -> Result<BootFile, BootFileError> {
         deadline_ms: deadline_ms.ok_or(BootFileError::Missing("deadline_ms"))?,
         wait_ms: wait_ms.unwrap_or_default(),
         devices: devices.ok_or(BootFileError::Missing("devices"))?,
+        shadows: shadows.unwrap_or_default(),
         modules: list,
     };
     if !file.init.starts_with('/') || file.init.contains(['\0', '\n']) {

@@ -12,6 +12,8 @@
 //! | [`boot_file`] | the boot file read and checked |
 //! | [`boot`] | the boot file carried out: all of the above, in order |
 //! | [`original_init`] | the program that the runtime stands in for, put back |
+//! | [`kvm`] | what /dev/kvm answers |
+//! | [`doctor`] | every prerequisite of passthrough, looked at |
 //! | [`pid1`] | the process that cannot fail: fork, deadline, cleanup, exec of the real init |
 //!
 //! Everything below [`pid1`] returns values or reports through a callback and
@@ -21,8 +23,10 @@ pub mod bind;
 pub mod boot;
 pub mod boot_file;
 pub mod bootmode;
+pub mod doctor;
 pub mod host;
 pub mod kmsg;
+pub mod kvm;
 pub mod late;
 pub mod modules;
 pub mod original_init;

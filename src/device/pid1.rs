@@ -304,6 +304,9 @@ fn work(started: Instant, mut parent: File) {
     let host = Host::new(HOME);
     if let Some(reason) = boot::mode(&host, Path::new("/")) {
         say(Level::Info, &format!("{version}: doing nothing: {reason}"));
+        if let Ok(file) = &file {
+            boot::put_back(file, Path::new("/"), &mut say);
+        }
         match (mounted, &file) {
             (Err(error), _) => say(Level::Warning, &error),
             (Ok(()), Ok(file)) => boot::give_back(file, &host, &mut say),

@@ -17,6 +17,7 @@
 pub mod config;
 mod container;
 pub mod dtb;
+pub mod exports;
 pub mod kallsyms;
 pub mod module;
 mod scan;
@@ -28,6 +29,7 @@ use crate::compression::{self, Decoder, Format};
 
 pub use config::{KernelConfig, KernelVersion};
 pub use dtb::Dtb;
+pub use exports::Exports;
 pub use kallsyms::Kallsyms;
 pub use module::Module;
 pub use scan::{Ikconfig, Scan};
@@ -486,20 +488,34 @@ impl<'a> Kernel<'a> {
     /// # Errors
     /// [`Error::Compression`] when a stream cannot be unpacked or is larger than that.
     pub fn kallsyms(&self) -> Result<Option<Kallsyms>, Error> {
-        self.kallsyms_at(0)
+        self.in_unpacked(&Kallsyms::find, 0)
     }
 
-    fn kallsyms_at(&self, depth: usize) -> Result<Option<Kallsyms>, Error> {
+    /// The symbols that the kernel exports to modules; None when they cannot be read. Needs
+    /// memory as [`Kernel::kallsyms`] does.
+    ///
+    /// # Errors
+    /// [`Error::Compression`] when a stream cannot be unpacked or is larger than that.
+    pub fn exports(&self) -> Result<Option<Exports>, Error> {
+        self.in_unpacked(&Exports::find, 0)
+    }
+
+    /// Look into the unpacked kernel, in whatever it is wrapped.
+    fn in_unpacked<T>(
+        &self,
+        look: &dyn Fn(&[u8]) -> Option<T>,
+        depth: usize,
+    ) -> Result<Option<T>, Error> {
         match self.payload {
-            Payload::Plain(bytes) => Ok(Kallsyms::find(bytes)),
+            Payload::Plain(bytes) => Ok(look(bytes)),
             Payload::Unsupported => Ok(None),
             Payload::Packed(format, bytes) => {
                 let inner = Decoder::new(format, bytes)?.read_all(scan::MAX_NESTED)?;
                 match Kernel::parse(&inner) {
                     Ok(kernel) if !kernel.is_raw() && depth < MAX_LAYERS => {
-                        kernel.kallsyms_at(depth + 1)
+                        kernel.in_unpacked(look, depth + 1)
                     }
-                    _ => Ok(Kallsyms::find(&inner)),
+                    _ => Ok(look(&inner)),
                 }
             }
         }

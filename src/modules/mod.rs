@@ -10,14 +10,17 @@
 //! | [`tree`] | the modules of one device, with their lists |
 //! | [`closure`] | what must be loaded for a module, and in which order |
 //! | [`alias`] | which drivers want a PCI device |
+//! | [`fit`] | whether a kernel will take a module |
 
 pub mod alias;
 pub mod closure;
 pub mod depmod;
+pub mod fit;
 pub mod survey;
 pub mod tree;
 
 pub use closure::{ClosureError, Dependencies, Step};
 pub use depmod::Lists;
+pub use fit::{Misfit, Target, misfits};
 pub use survey::{Gathered, Source, SurveyError, gather};
 pub use tree::ModuleTree;

@@ -1,7 +1,7 @@
 //! Why a patch is refused.
 
 use crate::image::{self, ImageKind};
-use crate::kernel::module;
+use crate::modules::{ClosureError, Misfit, SurveyError};
 use crate::ramdisk;
 
 /// A patch, or its undoing, that cannot be done.
@@ -73,6 +73,26 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// Where modules were to be taken from there is none that is needed.
+    #[error(
+        "CONFIG_{symbol} is not built in, and there is no module {name} in the ramdisk nor in {given}"
+    )]
+    NoModule {
+        /// The module.
+        name: &'static str,
+        /// Its symbol in the kernel's config.
+        symbol: &'static str,
+        /// Where it was looked for.
+        given: String,
+    },
+    /// Modules that the kernel will refuse.
+    #[error("{}", misfits_text(.0))]
+    Misfits(Vec<Misfit>),
+    /// No first-stage init that could load modules.
+    #[error(
+        "the ramdisk has no modules.load, so nothing in it loads modules by libmodprobe's lists: leave out --modules-by libmodprobe"
+    )]
+    NoLibmodprobe,
     /// The undo record is damaged, or another version's.
     #[error("undo record: {0}")]
     UndoRecord(String),
@@ -107,7 +127,21 @@ pub enum Error {
     /// See [`ramdisk::Error`].
     #[error(transparent)]
     Ramdisk(#[from] ramdisk::Error),
-    /// See [`module::Error`].
+    /// See [`ClosureError`].
     #[error(transparent)]
-    LoadOrder(#[from] module::Error),
+    Closure(#[from] ClosureError),
+    /// What modules are taken from cannot be read.
+    #[error("modules: {0}")]
+    ModuleSource(#[from] SurveyError),
+}
+
+/// The first few of them, and how many more there are.
+fn misfits_text(misfits: &[Misfit]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = misfits.iter().take(SHOWN).map(ToString::to_string).collect();
+    let mut text = format!("the kernel would not load the modules: {}", shown.join("; "));
+    if misfits.len() > SHOWN {
+        text += &format!("; and {} more such", misfits.len() - SHOWN);
+    }
+    text
 }

@@ -2,12 +2,16 @@
 
 use serde::Serialize;
 
-use super::Error;
+use super::{Cmdline, Error};
 use crate::audit::sources::{self, Named};
-use crate::audit::{self, Built, Facts, Level, Profile, Report, Verdict};
+use crate::audit::{self, Built, Condition, Facts, Level, Profile, Report, Verdict};
 use crate::compression::Format;
 use crate::image::{Image, SectionName};
-use crate::kernel::{Arch, Kernel, Module, Scan};
+use crate::kernel::{Arch, Exports, Kernel, Module};
+use crate::modules::Target;
+
+/// The rule whose symbols are the drivers of PCI host bridges.
+const HOST_BRIDGE: &str = "VB-PCI-002";
 
 /// The kernel as far as the images show it, and what the audit says of it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -54,52 +58,56 @@ enum Seen {
 }
 
 impl KernelFacts {
-    /// Read the kernel of the set, if there is one, and audit it with `modules` at hand. A
-    /// kernel that cannot be read is no error: the patch does not touch it.
-    pub(super) fn gather(images: &[Image<'_>], modules: Vec<Module>) -> Self {
+    /// Read the kernel of the set, if there is one. A kernel that cannot be read is no error: the
+    /// patch does not touch it.
+    pub(super) fn gather(images: &[Image<'_>]) -> Self {
         let Some(bytes) = images.iter().find_map(|image| image.section(SectionName::Kernel)) else {
             return Self::default();
         };
         let scanned = Kernel::parse(bytes).and_then(|kernel| Ok((kernel.arch(), kernel.scan()?)));
         match scanned {
-            Ok((arch, scan)) => Self::judge(images, arch, &scan, modules),
+            Ok((arch, scan)) => {
+                let mut facts = Facts::from_scan(&scan, arch, "the image");
+                let named = images.iter().map(|image| Named { file: image.kind().as_str(), image });
+                facts.set_cmdline(sources::of_headers(&named.collect::<Vec<_>>()));
+                KernelFacts {
+                    version: facts.release.clone(),
+                    arch: facts.arch,
+                    release_is_whole: scan.banner.is_some(),
+                    seen: if facts.config.is_some() { Seen::Config } else { Seen::NoConfig },
+                    facts,
+                    ..Self::default()
+                }
+            }
             Err(error) => {
                 KernelFacts { seen: Seen::Unreadable(error.to_string()), ..Self::default() }
             }
         }
     }
 
-    fn judge<'i>(
-        images: &'i [Image<'_>],
-        arch: Option<Arch>,
-        scan: &Scan,
-        modules: Vec<Module>,
-    ) -> Self {
-        let mut facts = Facts::from_scan(scan, arch, "the image");
-        let named = |image: &'i Image<'_>| Named { file: image.kind().as_str(), image };
-        facts.set_cmdline(sources::of_headers(&images.iter().map(named).collect::<Vec<_>>()));
-        facts.modules = (!modules.is_empty()).then_some(modules);
+    /// Hold the kernel against the passthrough audit. `modules` are those that will be in the
+    /// ramdisk; None when nobody looked.
+    pub(super) fn audit(&mut self, modules: Option<Vec<Module>>) {
+        if matches!(self.seen, Seen::NoKernel | Seen::Unreadable(_)) {
+            return;
+        }
+        // There may be more on other partitions.
+        self.facts.modules_partial = true;
+        self.facts.modules = modules.filter(|modules| !modules.is_empty());
         // Every builtin profile is read by a test.
-        let report: Option<Report> =
-            Profile::builtin("passthrough").ok().map(|profile| audit::evaluate(&profile, &facts));
-        let failed = report.iter().flat_map(|report| report.with(Verdict::Fail));
-        let failed =
-            failed.filter(|finding| finding.rule.level.decides()).map(|finding| FailedRule {
+        let Ok(profile) = Profile::builtin("passthrough") else { return };
+        let report: Report = audit::evaluate(&profile, &self.facts);
+        let failed = report.with(Verdict::Fail).filter(|finding| finding.rule.level.decides());
+        self.failed = failed
+            .map(|finding| FailedRule {
                 id: finding.rule.id.clone(),
                 title: finding.rule.title.clone(),
                 reason: finding.reason.clone(),
                 fix: finding.rule.fix.clone(),
-            });
-        KernelFacts {
-            version: facts.release.clone(),
-            arch: facts.arch,
-            failed: failed.collect(),
-            audit: report.as_ref().map(|report| report.verdict),
-            words: report.map(|report| report.words).unwrap_or_default(),
-            release_is_whole: scan.banner.is_some(),
-            seen: if facts.config.is_some() { Seen::Config } else { Seen::NoConfig },
-            facts,
-        }
+            })
+            .collect();
+        self.audit = Some(report.verdict);
+        self.words = report.words;
     }
 
     /// What could not be checked, for people.
@@ -171,15 +179,47 @@ impl KernelFacts {
         self.facts.built("VFIO_PCI") == Built::In
     }
 
-    /// The kernel's release, when the module was built for another one.
-    pub(super) fn mismatch(&self, module: &Module) -> Option<&str> {
-        let release = self.version.as_deref()?;
-        let built_for = module.vermagic.as_deref().unwrap_or_default();
-        let matches = match self.release_is_whole {
-            true => module.vermagic_matches(release),
-            false => built_for.starts_with(release),
+    /// How the feature of `symbol` (without `CONFIG_`) is built.
+    pub(super) fn built(&self, symbol: &str) -> Built {
+        self.facts.built(symbol)
+    }
+
+    /// A driver of a PCI host bridge is part of the kernel. In a GKI kernel that says nothing: it
+    /// has the one of virtual machines, and the hardware's is a vendor module.
+    pub(super) fn host_bridge_built_in(&self) -> bool {
+        let profile = Profile::builtin("passthrough").ok();
+        let rule = profile.iter().flat_map(|profile| &profile.rules).find(|r| r.id == HOST_BRIDGE);
+        let Some(Condition::Symbols(drivers)) = rule.map(|rule| &rule.condition) else {
+            return false;
         };
-        (!matches).then_some(release)
+        let built_in = |symbol: &String| self.built(symbol) == Built::In;
+        !self.facts.is_gki() && drivers.iter().any(|driver| driver.iter().all(built_in))
+    }
+
+    /// Whether what is a module can decide how devices get to vfio-pci: not when all that is
+    /// needed is part of the kernel, and not when nothing is known of it.
+    pub(super) fn modules_may_matter(&self) -> bool {
+        let Some((config, _)) = &self.facts.config else { return false };
+        let all_built_in = self.vfio_pci_built_in() && self.host_bridge_built_in();
+        config.is_set("MODULES") && !all_built_in || self.built("VFIO_PCI") == Built::Module
+    }
+
+    /// The kernel decompresses modules itself (`MODULE_DECOMPRESS`, from 5.17 on).
+    pub(super) fn unpacks_modules(&self) -> bool {
+        self.built("MODULE_DECOMPRESS") == Built::In
+    }
+
+    /// What a module must fit.
+    pub(super) fn target<'k>(&'k self, exports: Option<&'k Exports>) -> Target<'k> {
+        let line = self.facts.cmdline.clone().unwrap_or_default().into_bytes();
+        let enforced = Cmdline::new(line).has_word("module.sig_enforce");
+        Target {
+            release: self.version.as_deref(),
+            release_is_partial: !self.release_is_whole,
+            exports,
+            trims_exports: self.built("TRIM_UNUSED_KSYMS") == Built::In,
+            requires_signature: enforced || self.built("MODULE_SIG_FORCE") == Built::In,
+        }
     }
 
     /// Words that make this kernel fit. Optional ones are for the user to choose.

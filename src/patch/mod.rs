@@ -30,6 +30,7 @@ pub use cmdline::Cmdline;
 pub use error::Error;
 pub use hook::{Hook, HookChoice, HookKind};
 pub use kernel_facts::KernelFacts;
+pub use modules::{ListEdit, LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
 pub use plan::{COMMAND_LINE_SIZE, Options, Plan, PlannedEdit, PlannedImage, plan};
 pub use runtime::Runtimes;
 pub use undo::{ImageUndo, UndoRecord};

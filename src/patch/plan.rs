@@ -1,16 +1,15 @@
 //! The plan: what a patch changes, where and why, as data; and the bytes to write.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
 
 use super::hook::{Hook, HookChoice, HookKind, Original};
 use super::kernel_facts::KernelFacts;
+use super::modules::{self, ModuleOptions, ModulePlan};
 use super::runtime::Runtimes;
-use super::segment::{MODULE_DIR, Payload};
+use super::segment::Payload;
 use super::target::{self, Targets};
-use super::{Cmdline, Error, ImageUndo, UndoRecord, modules};
-use crate::bootfile::{BootFile, BootModule, DISABLE_WORD, DeviceSpec, RUNTIME};
+use super::{Cmdline, Error, ImageUndo, UndoRecord};
+use crate::bootfile::{BootFile, DISABLE_WORD, DeviceSpec, RUNTIME};
 use crate::compression::Format;
 use crate::image::{
     self, AvbFooter, Chunk, Edit, Header, Image, ImageKind, Output, Rebuilt, SectionName,
@@ -25,8 +24,8 @@ pub struct Options<'a> {
     pub devices: Vec<DeviceSpec>,
     /// vfiorun for each architecture.
     pub runtimes: Runtimes<'a>,
-    /// Modules to put into the ramdisk and load before binding: file name and bytes.
-    pub modules: Vec<(String, Cow<'a, [u8]>)>,
+    /// Modules to load, and where they may come from.
+    pub modules: ModuleOptions<'a>,
     /// Words for the kernel command line, besides those that the audit recommends.
     pub words: Vec<String>,
     /// Milliseconds that PID 1 may take, see [`BootFile::deadline_ms`].
@@ -48,6 +47,8 @@ pub struct Plan<'a> {
     pub hook: Hook,
     /// The kernel that the plan is for, and what the audit says of it.
     pub kernel: KernelFacts,
+    /// The modules that are loaded, by whom, and who would take the devices otherwise.
+    pub modules: ModulePlan,
     /// Words that the images cannot carry: the bootloader's configuration must.
     pub words_for_bootloader: Vec<String>,
     /// The images in the order they were given.
@@ -92,10 +93,12 @@ pub struct PlannedImage<'a> {
 pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>, Error> {
     let targets = target::choose(images)?;
     refuse_words(&options.words)?;
-    let modules = modules::read(&options.modules)?;
-    let kernel = KernelFacts::gather(images, modules.clone());
-    let mut draft = Draft { edits: Vec::new(), warnings: kernel.warnings() };
+    let mut kernel = KernelFacts::gather(images);
     let carrier = &images[targets.carrier];
+    let mut modules = modules::resolve(images, &kernel, &options.devices, &options.modules)?;
+    kernel.audit(modules.seen.take());
+    let mut draft = Draft { edits: Vec::new(), warnings: kernel.warnings() };
+    draft.warnings.append(&mut modules.warnings);
     draft.two_generic_ramdisks(images);
     let place = Place::find(carrier, &targets)?;
     kernel.require(place.point.format)?;
@@ -138,16 +141,11 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
         Ok(ImageUndo::record(&images[change.index], header, &grown?, inserted))
     });
     let undo = UndoRecord::new(records.collect::<Result<_, Error>>()?);
-    let order = modules::load_order(&modules, &kernel)?;
     let payload = Payload {
         runtime: options.runtimes.choose(&kernel)?,
-        boot: boot_file(options, hook.init.clone(), &order),
+        boot: boot_file(options, hook.init.clone(), &mut modules),
         original,
-        modules: order
-            .iter()
-            .map(|i| &options.modules[*i])
-            .map(|(n, b)| (&n[..], &b[..]))
-            .collect(),
+        files: std::mem::take(&mut modules.files),
         undo,
     };
     let mut segment = payload.to_segment(&place.point)?;
@@ -155,6 +153,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
         place.keep_alignment(&mut segment);
     }
     draft.segment(&targets, &place, segment.len(), &hook, payload.original.as_ref());
+    draft.modules(targets.carrier, &modules);
 
     let mut planned: Vec<PlannedImage<'a>> = images.iter().map(PlannedImage::unchanged).collect();
     for change in changed {
@@ -167,7 +166,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>,
         planned[index] = change.apply(image, sections, &mut draft)?;
     }
     let Draft { edits, warnings } = draft;
-    Ok(Plan { edits, warnings, hook, kernel, words_for_bootloader, images: planned })
+    Ok(Plan { edits, warnings, hook, kernel, modules, words_for_bootloader, images: planned })
 }
 
 /// An image that will be rewritten; a bare ramdisk has no header to edit.
@@ -411,18 +410,15 @@ fn words(
     (words, None, vec![all])
 }
 
-fn boot_file(options: &Options<'_>, init: String, order: &[usize]) -> BootFile {
-    let module = |i: &usize| BootModule {
-        path: format!("{MODULE_DIR}/{}", options.modules[*i].0),
-        params: String::new(),
-    };
+fn boot_file(options: &Options<'_>, init: String, modules: &mut ModulePlan) -> BootFile {
     BootFile {
         version: BootFile::VERSION,
         init,
         deadline_ms: options.deadline_ms,
         wait_ms: options.wait_ms,
         devices: options.devices.iter().map(DeviceSpec::to_string).collect(),
-        modules: order.iter().map(module).collect(),
+        shadows: std::mem::take(&mut modules.shadows),
+        modules: std::mem::take(&mut modules.boot),
     }
 }
 
@@ -481,6 +477,26 @@ impl Draft {
         };
         let after = format!("the same and a {packed} segment of {size} bytes with {files}");
         self.edit(targets.carrier, "ramdisk", &why, before, after);
+    }
+
+    /// The lists that the segment shadows.
+    fn modules(&mut self, carrier: usize, modules: &ModulePlan) {
+        for list in &modules.lists {
+            self.edit(
+                carrier,
+                "modules",
+                "the segment shadows the list, the original stays below it and is put back in \
+                 recovery, in charger mode and with vfioboot.disable",
+                match list.removed.as_slice() {
+                    [] => list.path.clone(),
+                    removed => format!("{}: {}", list.path, removed.join("; ")),
+                },
+                match list.added.as_slice() {
+                    [] => "without that".to_owned(),
+                    added => added.join("; "),
+                },
+            );
+        }
     }
 
     /// Which of two generic ramdisks is loaded is the bootloader's choice.

@@ -18,12 +18,36 @@ pub struct Payload<'a> {
     pub runtime: &'a [u8],
     /// What it is to do.
     pub boot: BootFile,
-    /// Modules to add: file name and bytes.
-    pub modules: Vec<(&'a str, &'a [u8])>,
     /// The program that the runtime stands in for; None where `rdinit=` starts it.
     pub original: Option<Original>,
+    /// Modules and lists to add.
+    pub files: Vec<SegmentFile>,
     /// How to undo the patch.
     pub undo: UndoRecord,
+}
+
+/// A file that a patch puts into the ramdisk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentFile {
+    /// Absolute.
+    path: String,
+    mode: u32,
+    bytes: Vec<u8>,
+}
+
+impl SegmentFile {
+    /// A new one.
+    pub fn new(path: &str, mode: u32, bytes: Vec<u8>) -> Self {
+        SegmentFile { path: path.to_owned(), mode, bytes }
+    }
+
+    /// Directories on the way to it that are ours to make: one that is called after us, and what
+    /// is below. To make one that is there already would change its mode.
+    fn directories(&self) -> Vec<&str> {
+        let ends = self.path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+        let parents = ends.map(|at| &self.path[..at]);
+        parents.filter(|path| path.split('/').any(|part| part == "vfioboot")).collect()
+    }
 }
 
 impl Payload<'_> {
@@ -56,11 +80,15 @@ impl Payload<'_> {
             }
             cpio.file(&in_archive(BOOT_FILE), 0o644, boot.as_bytes())?;
             cpio.file(&in_archive(UNDO_FILE), 0o600, &undo)?;
-            if !self.modules.is_empty() {
-                cpio.dir(&in_archive(MODULE_DIR), 0o755)?;
-            }
-            for (name, bytes) in &self.modules {
-                cpio.file(&in_archive(&format!("{MODULE_DIR}/{name}")), 0o644, bytes)?;
+            let mut made = vec!["/vfioboot"];
+            for file in &self.files {
+                for directory in file.directories() {
+                    if !made.contains(&directory) {
+                        cpio.dir(&in_archive(directory), 0o755)?;
+                        made.push(directory);
+                    }
+                }
+                cpio.file(&in_archive(&file.path), file.mode, &file.bytes)?;
             }
             if let Some(original) = &self.original {
                 original.write(&mut cpio, self.runtime)?;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use vfioboot::device::host::Host;
 
-use crate::{devices, output};
+use crate::{devices, doctor, output};
 
 /// Finishes on the device what vfioboot began on the desktop.
 ///
@@ -42,6 +42,8 @@ impl Global {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Look at every prerequisite of passthrough, and say what to do about those that are missing
+    Doctor(doctor::Arguments),
     /// The PCI devices by IOMMU group
     Devices(devices::Arguments),
 }
@@ -50,6 +52,8 @@ enum Command {
 pub enum Answer {
     /// Done, or yes.
     Yes,
+    /// A negative answer.
+    No,
 }
 
 /// The reason of a failure goes to standard error.
@@ -65,10 +69,12 @@ pub fn run(words: &[OsString]) -> c_int {
         }
     };
     let outcome = match &cli.command {
+        Command::Doctor(arguments) => doctor::run(&cli.global, arguments),
         Command::Devices(arguments) => devices::run(&cli.global, arguments),
     };
     match outcome {
         Ok(Answer::Yes) => 0,
+        Ok(Answer::No) => 1,
         Err(error) => {
             // Whoever closed the pipe has read enough.
             if !output::is_broken_pipe(error.as_ref()) {

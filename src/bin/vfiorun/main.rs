@@ -9,6 +9,7 @@
 
 mod cli;
 mod devices;
+mod doctor;
 mod output;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};

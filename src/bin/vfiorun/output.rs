@@ -1,7 +1,7 @@
 //! Where the words go.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
 
@@ -31,4 +31,32 @@ pub fn complain(message: &str) {
 /// Whether an error is that of a reader that went away.
 pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// What begins a colour and what ends it; empty where none is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Palette {
+    pub good: &'static str,
+    pub note: &'static str,
+    pub bad: &'static str,
+    pub head: &'static str,
+    pub dim: &'static str,
+    pub end: &'static str,
+}
+
+/// Colours on a terminal, unless `NO_COLOR` says otherwise (<https://no-color.org>).
+pub fn palette() -> Palette {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    if unwanted || dumb || !io::stdout().is_terminal() {
+        return Palette::default();
+    }
+    Palette {
+        good: "\x1b[32m",
+        note: "\x1b[33m",
+        bad: "\x1b[1;31m",
+        head: "\x1b[1m",
+        dim: "\x1b[2m",
+        end: "\x1b[0m",
+    }
 }

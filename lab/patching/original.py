@@ -3,12 +3,14 @@
 import hashlib
 from pathlib import Path
 
-from cases import Case
 from compression import compress
 from cpio import Archive
+from family import LAB
 from images import BOOT, INIT_BOOT, VENDOR_BOOT, Aosp
 
-STAND_IN = Path(__file__).parent / "guest" / "init"
+from .cases import Case
+
+STAND_IN = LAB / "guest" / "init"
 
 
 def _generic_ramdisk(case: Case, busybox: Path) -> bytes:

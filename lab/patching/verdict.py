@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from cases import INIT_ARGUMENT, VFIO, Case
 from images import Contents
 from machine import DEVICES, Run
-from original import expected_parts
+
+from .cases import INIT_ARGUMENT, VFIO, Case
+from .original import expected_parts
 
 # The kernel's built-in initramfs has this one.
 _NODES = {"console"}

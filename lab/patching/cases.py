@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 
+import family
 from machine import DISK, EDU, SECOND_DISK, Device
 
 VFIO = "vfio-pci"
@@ -10,16 +11,13 @@ VFIO = "vfio-pci"
 INIT_ARGUMENT = "--lab-argument"
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case(family.Case):
     """One original set of images, one patch, one boot."""
 
-    name: str
     header: int
     """Android boot image header version, 0 to 4."""
     compression: str = "gzip"
-    kernel: str = "good"
-    """Variant of the lab's kernel; "vfio-m" gets its modules through --add-module."""
     raw_kernel: bool = False
     """The kernel stands in the image uncompressed."""
     devices: tuple[str, ...] = (DISK.id,)
@@ -41,6 +39,7 @@ class Case:
 
     @property
     def modules(self) -> bool:
+        """VFIO is a module and comes through --add-module."""
         return self.kernel == "vfio-m"
 
     def expected_driver(self, device: Device) -> str:
@@ -60,42 +59,48 @@ def _formats() -> Iterator[Case]:
         ("v4-lz4_legacy", 4, "lz4_legacy", False),
     ):
         for kernel, suffix in (("good", "built-in"), ("vfio-m", "modules")):
-            yield Case(f"{name}/{suffix}", header, compression, kernel, raw_kernel)
+            yield Case(
+                name=f"{name}/{suffix}", header=header, compression=compression, kernel=kernel, raw_kernel=raw_kernel
+            )
 
 
 def _devices() -> Iterator[Case]:
     """Ways to name a device, and devices that are special."""
     for kernel, suffix in (("good", "built-in"), ("vfio-m", "modules")):
-        yield Case(f"by-address/{suffix}", 2, kernel=kernel, devices=(DISK.address,), to_vfio=(DISK,))
+        yield Case(name=f"by-address/{suffix}", header=2, kernel=kernel, devices=(DISK.address,), to_vfio=(DISK,))
     both = (EDU.id, SECOND_DISK.address)
-    yield Case("two-devices", 4, devices=both, to_vfio=(EDU, SECOND_DISK), console=True)
-    yield Case("no-driver-before", 2, devices=(EDU.address,), to_vfio=(EDU,))
+    yield Case(name="two-devices", header=4, devices=both, to_vfio=(EDU, SECOND_DISK), console=True)
+    yield Case(name="no-driver-before", header=2, devices=(EDU.address,), to_vfio=(EDU,))
     absent = ("10de:2684", "0000:00:1f.0")
-    yield Case("absent-device", 2, "lz4_legacy", devices=absent, to_vfio=())
-    yield Case("absent-and-present", 3, devices=(*absent, DISK.address), to_vfio=(DISK,))
-    yield Case("kernel-without-vfio", 2, kernel="bad", to_vfio=())
+    yield Case(name="absent-device", header=2, compression="lz4_legacy", devices=absent, to_vfio=())
+    yield Case(name="absent-and-present", header=3, devices=(*absent, DISK.address), to_vfio=(DISK,))
+    yield Case(name="kernel-without-vfio", header=2, kernel="bad", to_vfio=())
 
 
 def _leave_alone() -> Iterator[Case]:
     """Whatever happens, /init runs."""
-    yield Case("disabled/built-in", 2, loader_cmdline="vfioboot.disable", to_vfio=(), speaks=False)
-    yield Case("disabled/modules", 4, "lz4_legacy", "vfio-m", loader_cmdline="vfioboot.disable", to_vfio=(), speaks=False)
-    yield Case("garbage-boot-file/gzip", 2, garbage=True, to_vfio=())
-    yield Case("garbage-boot-file/lz4_legacy", 4, "lz4_legacy", garbage=True, to_vfio=(), console=True)
-    charger = "androidboot.mode=charger"
-    yield Case("charger/cmdline", 2, loader_cmdline=charger, to_vfio=(), speaks=False)
-    charger = 'androidboot.mode = "charger"\n'
-    yield Case("charger/bootconfig", 4, loader_bootconfig=charger, to_vfio=(), speaks=False)
+    disable, charger = "vfioboot.disable", "androidboot.mode=charger"
+    untouched = {"to_vfio": (), "speaks": False}
+    yield Case(name="disabled/built-in", header=2, loader_cmdline=disable, **untouched)
+    yield Case(
+        name="disabled/modules", header=4, compression="lz4_legacy", kernel="vfio-m", loader_cmdline=disable, **untouched
+    )
+    yield Case(name="garbage-boot-file/gzip", header=2, garbage=True, to_vfio=())
+    yield Case(
+        name="garbage-boot-file/lz4_legacy", header=4, compression="lz4_legacy", garbage=True, to_vfio=(), console=True
+    )
+    yield Case(name="charger/cmdline", header=2, loader_cmdline=charger, **untouched)
+    yield Case(name="charger/bootconfig", header=4, loader_bootconfig='androidboot.mode = "charger"\n', **untouched)
     # vfio-pci.ids= takes a device that no other driver wants before any program runs
-    yield Case("disabled/ids", 2, devices=(EDU.id,), loader_cmdline="vfioboot.disable", to_vfio=(), speaks=False)
-    yield Case("charger/ids", 2, devices=(EDU.id,), loader_cmdline="androidboot.mode=charger", to_vfio=(), speaks=False)
+    yield Case(name="disabled/ids", header=2, devices=(EDU.id,), loader_cmdline=disable, **untouched)
+    yield Case(name="charger/ids", header=2, devices=(EDU.id,), loader_cmdline=charger, **untouched)
 
 
 def _command_lines() -> Iterator[Case]:
     """What else is on the command line stays on it and stays in force."""
     filler = " ".join(f"androidboot.filler{n:02}=0123456789abcdef" for n in range(12))
-    yield Case("cmdline-in-two-fields", 2, cmdline=filler)
-    yield Case("init-arguments", 2, console=True, cmdline=f"LAB_VARIABLE=kept -- {INIT_ARGUMENT}")
+    yield Case(name="cmdline-in-two-fields", header=2, cmdline=filler)
+    yield Case(name="init-arguments", header=2, console=True, cmdline=f"LAB_VARIABLE=kept -- {INIT_ARGUMENT}")
 
 
 CASES: tuple[Case, ...] = (*_formats(), *_devices(), *_leave_alone(), *_command_lines())

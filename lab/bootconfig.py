@@ -1,0 +1,136 @@
+"""A kernel reads the bootconfig that vfioboot wrote, and finds in it what vfioboot says is in it.
+
+The kernel is the judge of the grammar: whatever stands in `text`, its /proc/bootconfig and
+/proc/cmdline are compared with what `vfioboot cmdline --effective` foretells.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import family
+import machine
+from compression import compress
+from cpio import Archive
+from family import LAB, Family, Lab, Verdict
+from images import VENDOR_BOOT, Aosp, initramfs
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case(family.Case):
+    """One bootconfig, edited and booted."""
+
+    text: str
+    """The bootconfig in the original vendor_boot."""
+    edits: tuple[str, ...] = ()
+    """What `vfioboot cmdline` is given."""
+    loader: str = ""
+    """What the bootloader appends."""
+    wanted: tuple[str, ...] = ()
+    """Lines that have to be in /proc/bootconfig."""
+    void: bool = False
+    """The kernel takes none of it."""
+
+
+_EVERYTHING = """\
+# comments, braces, arrays, quotes, overrides
+androidboot { hardware = lab # behind a value
+  list = one, "two;2", # between values
+    'thr#ee'
+  empty = ""; bare
+  deep.er { x=1; y } }
+a.b = 1
+a.b := 2, 3
+a.b += 4
+c+= 5 ; d := "6"
+kernel.lab_word = 7
+kernel { lab_flag; lab_list = 8, 9 }
+init.lab_argument = 10
+last = spaces around   ;"""
+
+CASES = (
+    Case(
+        name="edited",
+        text="# of the vendor\nandroidboot.hardware=vendor # kept\nandroidboot.other = 1\n",
+        edits=(
+            "--bootconfig-set", "androidboot.hardware=lab",
+            "--bootconfig-set", 'androidboot.new="a;b", c',
+            "--bootconfig-remove", "androidboot.other",
+        ),
+        loader='androidboot.slot_suffix = "_a"\n',
+        wanted=(
+            'androidboot.hardware = "lab"',
+            'androidboot.new = "a;b", "c"',
+            'androidboot.slot_suffix = "_a"',
+        ),
+    ),
+    Case(name="grammar", text=_EVERYTHING, edits=("--bootconfig-set", "a.c=new")),
+    Case(name="redefined", text="a = 1\nb = 2\na = 3\n", loader="androidboot.mode = normal\n", void=True),
+)  # fmt: skip
+
+
+def _proc_lines(entries: Sequence[dict]) -> Iterator[str]:
+    """The lines of /proc/bootconfig for what vfioboot foretells."""
+    for entry in entries:
+        values = [f"'{value}'" if '"' in value else f'"{value}"' for value in entry["values"]]
+        yield f"{entry['key']} = {', '.join(values)}" if values else f'{entry["key"]} = ""'
+
+
+def _judge(case: Case, foretold: dict, run: machine.Run) -> Iterator[str]:
+    if not run.reached_init:
+        yield f"/init did not run: {run.why_not()}"
+        return
+    lines = run.facts.get("bootconfig", [])
+    if case.void:
+        if lines:
+            yield f"the kernel took {lines}"
+        if not any("has a value already" in note for note in foretold["notes"]):
+            yield f"vfioboot did not foretell it: {foretold['notes']}"
+        return
+    for line in case.wanted:
+        if line not in lines:
+            yield f"/proc/bootconfig has no {line}: {lines}"
+    for line in _proc_lines(foretold["bootconfig"]):
+        if line not in lines:
+            yield f"vfioboot foretells {line}, /proc/bootconfig has {lines}"
+    others = [line for line in lines if not line.startswith(("kernel.", "init.", "androidboot.slot_suffix"))]
+    if len(others) != len(foretold["bootconfig"]):
+        yield f"vfioboot foretells {len(foretold['bootconfig'])} keys, /proc/bootconfig has {others}"
+    words = [word.replace('"', "") for word in run.facts.get("cmdline", [])]
+    mine = [word["word"] for word in foretold["words"] if word["counts"]]
+    if [word for word in words if word in mine] != mine:
+        yield f"vfioboot foretells the words {mine}, /proc/cmdline has {words}"
+
+
+def _run(lab: Lab, cases: Sequence[family.Case], work: Path) -> Verdict:
+    (case,) = cases
+    assert isinstance(case, Case)
+    archive = Archive()
+    archive.directory("bin")
+    archive.file("bin/busybox", (lab.tools / "busybox").read_bytes(), 0o755)
+    archive.file("init", (LAB / "guest" / "init").read_bytes(), 0o750)
+    ramdisk, config = work / "ramdisk", work / "bootconfig"
+    ramdisk.write_bytes(compress(archive.finish(), "gzip"))
+    config.write_text(case.text)
+    aosp = Aosp(lab.tools)
+    image = work / VENDOR_BOOT
+    aosp.make(image, [
+        "--header_version", "4", "--vendor_ramdisk", str(ramdisk), "--vendor_cmdline", "bootconfig lab_vendor=1",
+        "--vendor_bootconfig", str(config),
+    ])  # fmt: skip
+    if case.edits:
+        edited = work / "edited"
+        edited.mkdir()
+        lab.call("cmdline", image, *case.edits, "-o", edited / VENDOR_BOOT)
+        image = edited / VENDOR_BOOT
+    foretold = json.loads(lab.call("cmdline", "--effective", "--json", image))
+    contents = aosp.take_apart({VENDOR_BOOT: image}, work / "after")
+    initrd = work / "initrd"
+    initrd.write_bytes(initramfs(contents, case.loader))
+    kernel = lab.kernels[case.kernel] / "Image.gz"
+    run = machine.boot(machine.Machine(), kernel, initrd, contents.cmdline, scratch=work, timeout=lab.timeout)
+    return {case.name: list(_judge(case, foretold, run))}
+
+
+FAMILY = Family("bootconfig", CASES, _run)

@@ -1,0 +1,7 @@
+"""All families of cases, in the order in which they start."""
+
+import bootconfig
+import patching
+from family import Family
+
+FAMILIES: tuple[Family, ...] = (patching.FAMILY, bootconfig.FAMILY)

@@ -1,0 +1,74 @@
+//! What the kernel command line says about passthrough.
+
+use super::{ARCH, Check};
+use crate::bootfile::{DISABLE_WORD, RUNTIME};
+
+/// A word that matters.
+struct Word {
+    name: &'static str,
+    /// With this value; None: whatever the value.
+    value: Option<&'static str>,
+    /// Empty: for every architecture.
+    arch: &'static str,
+    warns: bool,
+    means: &'static str,
+}
+
+const fn note(name: &'static str, value: Option<&'static str>, means: &'static str) -> Word {
+    Word { name, value, arch: "", warns: false, means }
+}
+
+const fn warn(name: &'static str, value: Option<&'static str>, means: &'static str) -> Word {
+    Word { name, value, arch: "", warns: true, means }
+}
+
+const WORDS: [Word; 10] = [
+    note("rdinit", Some(RUNTIME), "vfiorun ran as PID 1"),
+    warn(DISABLE_WORD, None, "PID 1 left the devices alone in this boot"),
+    warn(
+        "iommu.passthrough",
+        Some("1"),
+        "enables nothing and takes isolation away from every device of the host",
+    ),
+    note("iommu.passthrough", Some("0"), "the host's own devices are isolated as well"),
+    warn(
+        "vfio_iommu_type1.allow_unsafe_interrupts",
+        Some("1"),
+        "a guest can raise any interrupt of the host",
+    ),
+    note("vfio-pci.ids", None, "taken by vfio-pci where it is built in"),
+    Word { arch: "aarch64", ..warn("intel_iommu", None, "is for x86 and has no effect here") },
+    Word { arch: "aarch64", ..warn("amd_iommu", None, "is for x86 and has no effect here") },
+    note("iommu.strict", None, "when mappings of the host's own devices are taken away"),
+    note("default_hugepagesz", None, "the size of reserved huge pages"),
+];
+
+pub(super) fn checks(cmdline: &str) -> Vec<Check> {
+    let matching = |word: &Word| {
+        let given = cmdline.split_ascii_whitespace().rfind(|given| {
+            let (name, value) = given.split_once('=').unwrap_or((given, ""));
+            let same = name.replace('-', "_") == word.name.replace('-', "_");
+            same && word.value.is_none_or(|wanted| wanted == value)
+        })?;
+        let here = word.arch.is_empty() || word.arch == ARCH;
+        here.then(|| (word.warns, format!("{given}: {}", word.means)))
+    };
+    let found: Vec<(bool, String)> = WORDS.iter().filter_map(matching).collect();
+    if found.is_empty() {
+        return vec![Check::ok("cmdline", "command line", "nothing that concerns passthrough")];
+    }
+    let check = |(warns, text): (bool, String)| match warns {
+        true => Check::warning("cmdline", "command line", text),
+        false => Check::ok("cmdline", "command line", text),
+    };
+    found.into_iter().map(check).collect()
+}
+
+/// The value of the last `name=` on the line.
+pub(super) fn value<'l>(cmdline: &'l str, name: &str) -> Option<&'l str> {
+    let mut words = cmdline.split_ascii_whitespace();
+    words
+        .rfind(|word| word.split_once('=').is_some_and(|(key, _)| key == name))?
+        .split_once('=')
+        .map(|(_, value)| value)
+}

@@ -1,0 +1,96 @@
+//! Architecture, privileges, SELinux.
+
+use super::{ARCH, Check};
+use crate::device::host::Host;
+
+/// Capabilities that binding and a guest need (`include/uapi/linux/capability.h`): number, name,
+/// what for.
+const CAPABILITIES: [(u32, &str, &str); 4] = [
+    (14, "CAP_IPC_LOCK", "to pin guest memory"),
+    (21, "CAP_SYS_ADMIN", "to write to sysfs and mount"),
+    (24, "CAP_SYS_RESOURCE", "to raise the limit of locked memory"),
+    (27, "CAP_MKNOD", "to make device nodes where no ueventd does"),
+];
+
+pub(super) fn checks(host: &Host) -> Vec<Check> {
+    vec![architecture(), kernel(host), privileges(host), selinux(host)]
+}
+
+fn architecture() -> Check {
+    match ARCH {
+        "aarch64" | "x86_64" => Check::ok("arch", "architecture", ARCH),
+        other => Check::problem("arch", "architecture", other)
+            .fix("PCI passthrough to KVM guests is for 64-bit ARM and x86_64"),
+    }
+}
+
+fn kernel(host: &Host) -> Check {
+    match host.read("proc/sys/kernel/osrelease") {
+        Ok(release) => Check::ok("kernel", "kernel", release),
+        Err(error) => Check::warning("kernel", "kernel", error.to_string()),
+    }
+}
+
+fn privileges(host: &Host) -> Check {
+    let check = |status: fn(&'static str, &'static str, String) -> Check, found| {
+        status("privileges", "privileges", found)
+    };
+    let status = match host.read("proc/self/status") {
+        Ok(status) => status,
+        Err(error) => return check(Check::warning, error.to_string()),
+    };
+    let field = |name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next())
+    };
+    let Some(held) = field("CapEff:").and_then(|hex| u64::from_str_radix(hex, 16).ok()) else {
+        return check(Check::warning, "no CapEff in /proc/self/status".to_owned());
+    };
+    let missing: Vec<String> = CAPABILITIES
+        .iter()
+        .filter(|(bit, ..)| held & (1 << bit) == 0)
+        .map(|(_, name, what)| format!("{name} ({what})"))
+        .collect();
+    let root = field("Uid:") == Some("0");
+    match (root, missing.is_empty()) {
+        (true, true) => check(Check::ok, "root with all capabilities that are needed".to_owned()),
+        (false, true) => check(Check::ok, "all capabilities that are needed".to_owned()),
+        (true, false) => check(Check::problem, format!("root, but without {}", missing.join(", ")))
+            .fix("run it outside of the container or the sandbox that took them away"),
+        (false, false) => {
+            check(Check::problem, "not root: nothing can be bound, and some checks see less".into())
+                .fix("run it as root: su -c, sudo, or adb root")
+        }
+    }
+}
+
+/// SELinux is looked at and never touched.
+fn selinux(host: &Host) -> Check {
+    let check = |status: fn(&'static str, &'static str, String) -> Check, found| {
+        status("selinux", "SELinux", found)
+    };
+    if !host.exists("sys/fs/selinux") {
+        return check(Check::ok, "not in this kernel or not mounted".to_owned());
+    }
+    let enforcing = host.read("sys/fs/selinux/enforce");
+    let domain = host.read("proc/self/attr/current").unwrap_or_default();
+    let domain = domain.trim_end_matches('\0').to_owned();
+    let mode = match enforcing.as_deref() {
+        Ok("1") => "enforcing",
+        Ok("0") => return check(Check::ok, format!("permissive, domain {domain}")),
+        _ => "of unknown mode",
+    };
+    // u:r:DOMAIN:s0
+    match domain.split(':').nth(2) {
+        Some("su" | "magisk" | "ksu" | "init" | "kernel_su" | "unconfined_t") => {
+            check(Check::ok, format!("{mode}, domain {domain}"))
+        }
+        Some("kernel") => check(
+            Check::problem,
+            format!("{mode}, domain {domain}, which is silently denied access to sysfs"),
+        )
+        .fix("start it from a root shell (su of Magisk or KernelSU), not from a process that survived the ramdisk"),
+        Some(_) => check(Check::warning, format!("{mode}, domain {domain}, which may lack access"))
+            .fix("use a root shell of Magisk or KernelSU, whose domain may do everything; setenforce 0 is no fix"),
+        None => check(Check::ok, format!("{mode}, no domain")),
+    }
+}

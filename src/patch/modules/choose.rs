@@ -1,0 +1,222 @@
+//! What must be loaded for vfio-pci, out of what was given and what the ramdisk has.
+
+use std::collections::BTreeMap;
+
+use super::{Error, ModuleOptions};
+use crate::audit::Built;
+use crate::image::{FragmentType, Image, ImageKind, SectionName};
+use crate::kernel::symbols::Symbols;
+use crate::kernel::{Kernel, Module};
+use crate::modules::survey::visit;
+use crate::modules::{Dependencies, Misfit, ModuleTree, Source, misfits};
+use crate::patch::kernel_facts::KernelFacts;
+
+/// What passthrough needs that may be a module: its config symbol and its name.
+const NEEDED: [(&str, &str); 2] =
+    [("VFIO_PCI", "vfio_pci"), ("VFIO_IOMMU_TYPE1", "vfio_iommu_type1")];
+
+/// The modules to load, in order.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    pub modules: Vec<ChosenModule>,
+    /// The modules themselves, of those that are added.
+    added: Vec<Module>,
+    pub warnings: Vec<String>,
+}
+
+impl Chosen {
+    /// The modules that the ramdisk does not have yet.
+    pub fn added(&self) -> impl Iterator<Item = &Module> {
+        self.added.iter()
+    }
+}
+
+/// A module to load.
+#[derive(Clone, Debug)]
+pub struct ChosenModule {
+    pub name: String,
+    /// In the ramdisk, or the name of the file that was given.
+    pub path: String,
+    pub bytes: Vec<u8>,
+    /// The file it is taken from when the ramdisk does not have it.
+    pub added_from: Option<String>,
+}
+
+/// The ramdisks of a set that a normal boot unpacks, in the order of unpacking.
+pub fn ramdisks<'a>(images: &[Image<'a>]) -> Vec<Source<'a>> {
+    let order = [ImageKind::VendorBoot, ImageKind::Boot, ImageKind::InitBoot, ImageKind::Ramdisk];
+    let mut found = Vec::new();
+    for kind in order {
+        let Some(image) = images.iter().find(|image| image.kind() == kind) else { continue };
+        let fragments = image.fragments();
+        for fragment in &fragments {
+            if fragment.kind != FragmentType::Recovery && !fragment.bytes.is_empty() {
+                found.push(Source::Bytes { name: kind.to_string(), bytes: fragment.bytes });
+            }
+        }
+        let whole = image.section(SectionName::Ramdisk).filter(|bytes| !bytes.is_empty());
+        if let (true, Some(bytes)) = (fragments.is_empty(), whole) {
+            found.push(Source::Bytes { name: kind.to_string(), bytes });
+        }
+    }
+    found
+}
+
+/// Choose. What was given as files is always loaded; what vfio-pci needs besides comes from the
+/// ramdisk where it is there, otherwise from the sources.
+pub fn choose(
+    tree: &ModuleTree,
+    supply: &ModuleTree,
+    ramdisks: &[Source<'_>],
+    kernel: &KernelFacts,
+    options: &ModuleOptions<'_>,
+) -> Result<Chosen, Error> {
+    let files = read_files(&options.files)?;
+    let mut all: Vec<Module> = files.iter().map(|(module, _)| module.clone()).collect();
+    for module in tree.modules.values().chain(supply.modules.values()) {
+        if all.iter().all(|other| other.name != module.name) {
+            all.push(module.clone());
+        }
+    }
+    let mut lists = tree.lists.clone();
+    // What modules say of themselves covers the added ones too.
+    lists.dep = None;
+    lists.aliases.clear();
+    let own_softdeps = all.iter().flat_map(|module| {
+        module
+            .softdeps
+            .iter()
+            .map(|text| crate::modules::depmod::Softdep::parse(&module.name, text))
+    });
+    lists.softdeps.extend(own_softdeps);
+    lists.seen.insert("modules.softdep".to_owned());
+    lists.seen.insert("modules.alias".to_owned());
+    lists.install.clear();
+    let builtin = lists.builtin.clone();
+    let dependencies = Dependencies::new(&lists, &all, |name| builtin.contains(name));
+
+    let mut warnings = Vec::new();
+    let mut wanted: Vec<&str> = files.iter().map(|(module, _)| module.name.as_str()).collect();
+    for (symbol, name) in NEEDED {
+        match (kernel.built(symbol), dependencies.has(name)) {
+            (Built::In, _) => {}
+            (_, true) => wanted.push(name),
+            (_, false) if !options.sources.is_empty() => {
+                return Err(Error::NoModule { name, symbol, given: names_of(&options.sources) });
+            }
+            (Built::Module, false) if files.is_empty() => warnings.push(format!(
+                "CONFIG_{symbol}=m, and {name} is not in the ramdisk: give the modules that were \
+                 built with this kernel with --add-module (a directory, a tar archive, another \
+                 image)"
+            )),
+            _ => {}
+        }
+    }
+    let order = dependencies.load_order(&wanted)?;
+
+    let from_ramdisk = |name: &String| {
+        files.iter().all(|(module, _)| module.name != **name) && tree.named(name).is_some()
+    };
+    let (here, rest): (Vec<String>, Vec<String>) = order.iter().cloned().partition(from_ramdisk);
+    let mut here = contents(ramdisks, tree, &here)?;
+    let mut supplied = contents(&options.sources, supply, &rest)?;
+    let mut chosen = Chosen { warnings, ..Chosen::default() };
+    for name in order {
+        let file = files.iter().find(|(module, _)| module.name == name);
+        let (module, bytes, added_from) = match (file, here.remove(&name)) {
+            (Some((module, bytes)), _) => (module, bytes.to_vec(), Some(module.path.clone())),
+            (None, Some(bytes)) => {
+                let Some(module) = tree.named(&name) else { continue };
+                (module, bytes, None)
+            }
+            (None, None) => {
+                let Some(module) = supply.named(&name) else { continue };
+                (module, supplied.remove(&name).unwrap_or_default(), Some(module.file.clone()))
+            }
+        };
+        if added_from.is_some() {
+            chosen.added.push(module.clone());
+        }
+        chosen.modules.push(ChosenModule { name, path: module.path.clone(), bytes, added_from });
+    }
+    Ok(chosen)
+}
+
+type File<'f> = (Module, &'f [u8]);
+
+/// The modules that were given one by one.
+fn read_files<'f>(
+    files: &'f [(String, std::borrow::Cow<'_, [u8]>)],
+) -> Result<Vec<File<'f>>, Error> {
+    let mut modules = Vec::new();
+    for (i, (name, bytes)) in files.iter().enumerate() {
+        let fail = |reason: String| Error::Module { name: name.clone(), reason };
+        if files[..i].iter().any(|(other, _)| other == name) {
+            return Err(fail("is given twice".to_owned()));
+        }
+        let module = Module::parse(bytes, name).map_err(|error| fail(error.to_string()))?;
+        modules.push((module, &**bytes));
+    }
+    Ok(modules)
+}
+
+/// The bytes of the modules of these names, as they stand in the sources.
+pub fn contents(
+    sources: &[Source<'_>],
+    tree: &ModuleTree,
+    names: &[String],
+) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let paths: BTreeMap<&str, &String> =
+        names.iter().filter_map(|name| Some((tree.named(name)?.path.as_str(), name))).collect();
+    let mut found = BTreeMap::new();
+    if paths.is_empty() {
+        return Ok(found);
+    }
+    for source in sources {
+        visit(source, &mut Vec::new(), &mut |file| {
+            if let Some(name) = paths.get(file.path) {
+                found.insert((*name).clone(), file.bytes.to_vec());
+            }
+        })?;
+    }
+    Ok(found)
+}
+
+/// Refuse modules that the kernel will not take. Those that the ramdisk has are taken for fit:
+/// they came with it.
+pub fn check_fit(chosen: &Chosen, images: &[Image<'_>], kernel: &KernelFacts) -> Result<(), Error> {
+    if chosen.added.is_empty() {
+        return Ok(());
+    }
+    let bytes = images.iter().find_map(|image| image.section(SectionName::Kernel));
+    // What cannot be read is not compared.
+    let exports = bytes.and_then(|bytes| Kernel::parse(bytes).ok()?.exports().ok()?);
+    let target = kernel.target(exports.as_ref());
+    let mut read: Vec<(Module, Symbols)> = Vec::new();
+    for chosen in &chosen.modules {
+        let fail = |error: crate::kernel::module::Error| Error::Module {
+            name: chosen.name.clone(),
+            reason: error.to_string(),
+        };
+        let module = Module::parse(&chosen.bytes, &chosen.path).map_err(fail)?;
+        read.push((module, Symbols::parse(&chosen.bytes).map_err(fail)?));
+    }
+    let modules: Vec<(&Module, &Symbols)> = read.iter().map(|(m, s)| (m, s)).collect();
+    let found = misfits(&modules, &target);
+    match found.first() {
+        None => Ok(()),
+        Some(Misfit::Release { module, built_for, release }) => Err(Error::Module {
+            name: module.clone(),
+            reason: format!("was built for {built_for}, the kernel in the image is {release}"),
+        }),
+        Some(_) => Err(Error::Misfits(found)),
+    }
+}
+
+fn names_of(sources: &[Source<'_>]) -> String {
+    let names = sources.iter().map(|source| match source {
+        Source::Directory(path) => path.display().to_string(),
+        Source::Bytes { name, .. } => name.clone(),
+    });
+    names.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,90 @@
+//! Who loads modules: a table of situations, each with the reason that the plan shows.
+
+use super::choose::Chosen;
+use super::{Error, LoadedBy};
+use crate::modules::ModuleTree;
+use crate::patch::kernel_facts::KernelFacts;
+
+/// Who loads, why, and what has to be there before VFIO.
+#[derive(Debug)]
+pub struct Decision {
+    pub by: LoadedBy,
+    pub reason: String,
+    /// Modules of the ramdisk that PID 1 loads first, in order: what brings the bus up.
+    pub before: Vec<String>,
+}
+
+/// Decide. A device must exist before PID 1 can bind it, and it exists when its host bridge has a
+/// driver; a driver that is loaded later than vfio-pci never gets it.
+///
+/// | Host bridge | `modules.load` | Who loads | |
+/// |---|---|---|---|
+/// | in the kernel, or not seen | any | PID 1 | the devices are there when it runs |
+/// | a module that needs nothing else | any | PID 1 | it loads that one first |
+/// | a module | yes | first-stage init | nobody else knows what the bridge waits for |
+/// | a module | no | PID 1 | it loads that one first, and hopes |
+pub fn decide(
+    tree: &ModuleTree,
+    bridges: &[String],
+    chosen: &Chosen,
+    kernel: &KernelFacts,
+    wanted: Option<LoadedBy>,
+) -> Result<Decision, Error> {
+    let listed = tree.lists.load.is_some();
+    if wanted == Some(LoadedBy::Libmodprobe) && !listed {
+        return Err(Error::NoLibmodprobe);
+    }
+    let bridge = bridges.join(", ");
+    let (by, reason) = match bridges {
+        [] => {
+            let what = match kernel.host_bridge_built_in() {
+                true => "the PCI host bridge is part of the kernel",
+                false => "no module of the ramdisk is a PCI host bridge",
+            };
+            (LoadedBy::Pid1, format!("{what}, so the devices are there when PID 1 runs"))
+        }
+        _ if bridges.iter().all(|name| tree.is_self_contained(name)) => (
+            LoadedBy::Pid1,
+            format!(
+                "the PCI host bridge is a module of the ramdisk, {bridge}, that needs no other \
+                 hardware: PID 1 loads it first, and first-stage init finds it loaded"
+            ),
+        ),
+        _ if listed && !chosen.modules.is_empty() => (
+            LoadedBy::Libmodprobe,
+            format!(
+                "the PCI host bridge is a module of the ramdisk, {bridge}, and its clocks, PHYs and \
+                 regulators come with others: there is no device yet when PID 1 runs. First-stage \
+                 init loads VFIO right before it, so that no other driver is first"
+            ),
+        ),
+        _ if listed => (
+            LoadedBy::Libmodprobe,
+            format!(
+                "the PCI host bridge is a module of the ramdisk, {bridge}: there is no device yet \
+                 when PID 1 runs. vfio-pci is part of the kernel and takes the device by its id \
+                 as soon as it appears, unless the device's own driver is part of the kernel too"
+            ),
+        ),
+        _ => (
+            LoadedBy::Pid1,
+            format!(
+                "the PCI host bridge is a module of the ramdisk, {bridge}, and there is no \
+                 modules.load that somebody else would load it by: PID 1 does"
+            ),
+        ),
+    };
+    let (by, reason) = match wanted {
+        Some(wanted) if wanted != by => {
+            (wanted, format!("asked for; by itself it would be otherwise: {reason}"))
+        }
+        _ => (by, reason),
+    };
+    let mut before = Vec::new();
+    if by == LoadedBy::Pid1 && !bridges.is_empty() {
+        let names: Vec<&str> = bridges.iter().map(String::as_str).collect();
+        before = tree.dependencies(|_| false).load_order(&names)?;
+        before.retain(|name| chosen.modules.iter().all(|module| module.name != *name));
+    }
+    Ok(Decision { by, reason, before })
+}
