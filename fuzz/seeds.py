@@ -79,6 +79,8 @@ def main() -> None:
         if ramdisk:
             put("ramdisk", path.stem, ramdisk)
             put("image", f"{path.stem}.ramdisk", ramdisk)
+    for path in sorted((ROOT / "fixtures/vendor").glob("*.img")):
+        put("image", f"vendor-{path.stem}", path.read_bytes())
     image = (ROOT / "fixtures/images/boot-v2-raw.img").read_bytes()
     ramdisk, = struct.unpack_from("<I", image, 16)
     undo = UNDO % (len(image), "00" * 32, image[:1660].hex(), ramdisk)

@@ -11,7 +11,7 @@ BUILD=(cc:gcc stdio.h:libc6-dev make:make git:git python3:python3 flock:util-lin
 LAB=(
     qemu-system-aarch64:qemu-system-arm lz4:lz4 zstd:zstd cpio:cpio bzip2:bzip2 shellcheck:shellcheck
     # for the kernels
-    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu flex:flex bison:bison bc:bc perl:perl depmod:kmod
+    aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu flex:flex bison:bison bc:bc perl:perl depmod:kmod dumpimage:u-boot-tools
     openssl/opensslv.h:libssl-dev libelf.h:libelf-dev
     # their config, which is in their bytes, records whether a program can be linked
     /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross

@@ -85,7 +85,7 @@ pub(super) fn kernel_payload(input: &[u8]) -> anyhow::Result<Payload<'_>> {
             let cmdline = String::from_utf8_lossy(&header.cmdline()).into_owned();
             Ok(Payload { bytes, cmdline: Some(cmdline) })
         }
-        (_, None, _) => Ok(bare),
+        (_, None, _) => Ok(Payload { bytes: image.bytes(), cmdline: None }),
         (kind, Some(_), None) => {
             bail!("this {} image holds no kernel; name the one that does", kind.as_str())
         }

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use vfioboot::compression::Format;
-use vfioboot::image::{Image, ImageKind, Region, RegionKind, SectionName, Value, text_of};
+use vfioboot::image::{
+    DtTable, Image, ImageKind, Region, RegionKind, SectionName, Value, Wrapper, text_of,
+    trailer_name,
+};
 use vfioboot::kernel::Kernel;
 use vfioboot::patch;
 use vfioboot::ramdisk::{Limits, kind};
@@ -74,7 +77,18 @@ impl<'i> Report<'i> {
         for region in image.regions() {
             let RegionKind::Section(name) = region.kind else { continue };
             let bytes = image.region_bytes(region);
-            sections.push(Section::of(name.as_str().to_owned(), name, *region, bytes));
+            let (place, bytes) = match image.section_wrapper(name) {
+                Some(wrapper) => {
+                    let payload = wrapper.payload_range();
+                    let offset = region.offset + payload.start;
+                    (Region { offset, size: payload.len(), ..*region }, wrapper.payload())
+                }
+                None => (*region, bytes),
+            };
+            sections.push(Section::of(name.as_str().to_owned(), name, place, bytes));
+            if let (SectionName::DtEntries, Some(section)) = (name, sections.last_mut()) {
+                section.detail = DtTable::parse(image.bytes()).map(table_detail);
+            }
             if name != SectionName::VendorRamdisk || image.kind() != ImageKind::VendorBoot {
                 continue;
             }
@@ -89,6 +103,7 @@ impl<'i> Report<'i> {
                 sections.push(Section::of(label, name, place, fragment.bytes));
             }
         }
+        sections.iter_mut().for_each(|section| section.region.offset += image.start());
         let record = patch::record_of(std::slice::from_ref(image)).ok().flatten();
         let patched = record.map(|record| record.tool);
         Report { name: input.name(), image, sections, patched }
@@ -101,7 +116,10 @@ impl<'i> Report<'i> {
         let mut line = |key: &str, value: &str| {
             let _ = writeln!(out, "  {key:<20} {value}");
         };
-        line("size", &format!("{} bytes", image.bytes().len()));
+        line("size", &format!("{} bytes", image.file().len()));
+        for (around, wrapper) in self.wrappers() {
+            line("wrapper", &format!("{} around the {around}{}", wrapper.name(), state(&wrapper)));
+        }
         if let Some(header) = image.header() {
             line("page size", &header.page_size().to_string());
             for field in header.fields() {
@@ -144,18 +162,31 @@ impl<'i> Report<'i> {
             section.write_text(&mut out);
         }
         for region in image.regions().iter().filter(|r| r.kind == RegionKind::Trailing) {
-            let start = image.region_bytes(region);
-            let start = start[..start.len().min(16)].escape_ascii();
+            let bytes = image.region_bytes(region);
+            let what = match trailer_name(bytes) {
+                Some(name) => name.to_owned(),
+                None => format!("\"{}\"…", bytes[..bytes.len().min(16)].escape_ascii()),
+            };
             let _ = writeln!(
                 out,
-                "  {HEAD}{:<20}{HEAD:#} {} bytes at {}: \"{start}\"…",
-                "trailing", region.size, region.offset
+                "  {HEAD}{:<20}{HEAD:#} {} bytes at {}: {what}",
+                "trailing",
+                region.size,
+                image.start() + region.offset
             );
         }
         for problem in image.problems() {
             let _ = writeln!(out, "  {NOTE}warning:{NOTE:#} {problem}");
         }
         out
+    }
+
+    /// Each vendor's wrapper with the name of what it is around.
+    fn wrappers(&self) -> Vec<(&'static str, Wrapper<'i>)> {
+        let outer = self.image.wrapper().map(|wrapper| ("image", wrapper.clone()));
+        let sections = [SectionName::Kernel, SectionName::Ramdisk].into_iter();
+        let section = |name| Some((SectionName::as_str(name), self.image.section_wrapper(name)?));
+        outer.into_iter().chain(sections.filter_map(section)).collect()
     }
 
     fn to_json(&self) -> Json {
@@ -168,6 +199,7 @@ impl<'i> Report<'i> {
                 .collect();
             json!({
                 "version": header.version(),
+                "form": header.form(),
                 "page_size": header.page_size(),
                 "fields": fields,
                 "cmdline": String::from_utf8_lossy(&header.cmdline()),
@@ -176,8 +208,10 @@ impl<'i> Report<'i> {
                 "id_is_right": image.id_is_right(),
             })
         });
+        let wrappers: Vec<Json> =
+            self.wrappers().iter().map(|(around, wrapper)| wrapper_json(around, wrapper)).collect();
         let regions: Vec<Json> = image
-            .regions()
+            .file_regions()
             .iter()
             .map(|r| json!({ "kind": r.kind.as_str(), "offset": r.offset, "size": r.size }))
             .collect();
@@ -196,7 +230,8 @@ impl<'i> Report<'i> {
         json!({
             "file": self.name,
             "kind": image.kind(),
-            "size": image.bytes().len(),
+            "size": image.file().len(),
+            "wrappers": wrappers,
             "header": header,
             "sections": self.sections.iter().map(Section::to_json).collect::<Vec<_>>(),
             "avb_footer": avb,
@@ -207,9 +242,43 @@ impl<'i> Report<'i> {
     }
 }
 
+/// What a wrapper says, and which of its values are wrong.
+fn state(wrapper: &Wrapper<'_>) -> String {
+    let mut text = wrapper.label().map(|label| format!(" \"{label}\"")).unwrap_or_default();
+    let (right, wrong): (Vec<_>, Vec<_>) = wrapper.fields().into_iter().partition(|f| f.right);
+    for (fields, verdict) in [(right, "right"), (wrong, "WRONG")] {
+        let names: Vec<_> = fields.iter().map(|field| field.name).collect();
+        if !names.is_empty() {
+            let _ = write!(text, ", {} {verdict}", names.join(" and "));
+        }
+    }
+    text
+}
+
+fn wrapper_json(around: &str, wrapper: &Wrapper<'_>) -> Json {
+    let fields: Vec<Json> = wrapper
+        .fields()
+        .iter()
+        .map(|f| json!({ "name": f.name, "offset": f.offset, "right": f.right }))
+        .collect();
+    json!({
+        "name": wrapper.name(),
+        "around": around,
+        "label": wrapper.label(),
+        "size": wrapper.whole().len(),
+        "payload": { "offset": wrapper.payload_range().start, "size": wrapper.payload().len() },
+        "fields": fields,
+        "refusal": wrapper.refusal(),
+    })
+}
+
 fn describe(image: &Image<'_>) -> String {
     match image.header() {
-        Some(header) => format!("{} image, header version {}", image.kind(), header.version()),
+        Some(header) => {
+            let form = header.form().map(|form| format!(", {form}")).unwrap_or_default();
+            format!("{} image, header version {}{form}", image.kind(), header.version())
+        }
+        None if image.kind() == ImageKind::Dtbo => "dtbo image".to_owned(),
         None => format!("a bare {}", image.kind()),
     }
 }
@@ -228,6 +297,7 @@ impl<'i> Section<'i> {
         let detail = match name {
             SectionName::Kernel => Some(kernel_detail(bytes)),
             SectionName::Ramdisk => Some(ramdisk_detail(bytes)),
+            SectionName::Dt | SectionName::Extra => DtTable::parse(bytes).map(table_detail),
             _ => None,
         };
         Section { name: label, region, bytes, compression: Format::detect(bytes), detail }
@@ -262,6 +332,21 @@ impl<'i> Section<'i> {
             "detail": self.detail.as_ref().map(|detail| &detail.json),
         })
     }
+}
+
+/// The entries of a table of device trees, one a line.
+fn table_detail(table: DtTable) -> Detail {
+    let mut text = format!("{} version {}, {} entries", table.form, table.version, table.count);
+    for entry in &table.entries {
+        let ids = entry.ids.iter().filter(|(_, value)| *value != 0);
+        let ids: String = ids.map(|(name, value)| format!(" {name} {value:#x}")).collect();
+        let _ = write!(text, "\n  {:<20} {} bytes at {}{ids}", "", entry.size, entry.offset);
+    }
+    let outside = (table.count as usize).saturating_sub(table.entries.len());
+    if outside > 0 {
+        let _ = write!(text, "\n  {:<20} {outside} point outside of the table", "");
+    }
+    Detail { text, json: json!({ "table": table }) }
 }
 
 fn kernel_detail(bytes: &[u8]) -> Detail {

@@ -12,7 +12,9 @@ use anyhow::{Context, bail};
 use super::input::Input;
 use super::output;
 use vfioboot::compression::Format;
-use vfioboot::image::{Chunk, Error, Image, ImageKind, SectionName, resize_fragment};
+use vfioboot::image::{
+    Chunk, Error, IdPolicy, Image, ImageKind, Output, SectionName, resize_fragment,
+};
 use vfioboot::ramdisk::edit::{NewFile, Pieces};
 use vfioboot::ramdisk::{Limits, edit, extract, tree};
 
@@ -151,6 +153,8 @@ struct Located<'a> {
 enum Place<'a> {
     /// The file is the ramdisk.
     Bare,
+    /// The file is the ramdisk in a vendor's wrapper.
+    Wrapped(Box<Image<'a>>),
     /// It is this section.
     Section(Box<Image<'a>>, SectionName),
     /// It is this fragment of vendor_boot v4.
@@ -171,6 +175,10 @@ impl<'a> Located<'a> {
         }
         let image = match image {
             Some(image) if image.kind() != ImageKind::Ramdisk => Box::new(image),
+            Some(image) if image.wrapper().is_some() => {
+                let ramdisk = image.bytes();
+                return Ok(Located { ramdisk, place: Place::Wrapped(Box::new(image)) });
+            }
             _ => return Ok(Located { ramdisk: bytes, place: Place::Bare }),
         };
         if vendor {
@@ -215,6 +223,11 @@ impl<'a> Located<'a> {
                 return output::write_file(output, |out| {
                     pieces.iter().try_for_each(|piece| out.write_all(piece))
                 });
+            }
+            Place::Wrapped(image) => {
+                let wrapped = Output::from_chunks(chunks(pieces));
+                let wrapped = image.wrap(wrapped, IdPolicy::KeepRight)?;
+                return output::write_file(output, |out| wrapped.write_to(out));
             }
             Place::Section(image, section) => (image, vec![(*section, chunks(pieces))]),
             Place::Fragment(image, index) => (image, replace_fragment(image, *index, pieces)?),

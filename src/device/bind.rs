@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use super::host::{Host, HostError, errno_text};
+use serde::{Deserialize, Serialize};
+
+use super::host::{Host, HostError, Write, errno_text};
 use super::pci::{self, PciAddress, PciDevice, PciError};
 
 /// The driver that hands a device to user space.
@@ -29,6 +31,17 @@ pub enum Origin {
     Driver(String),
     /// On none.
     Nothing,
+}
+
+impl fmt::Display for Origin {
+    /// What happened to it: `from nvme to vfio-pci`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VfioPci => f.write_str("was on vfio-pci already"),
+            Self::Driver(driver) => write!(f, "from {driver} to vfio-pci"),
+            Self::Nothing => f.write_str("from no driver to vfio-pci"),
+        }
+    }
 }
 
 /// Why a device is not on vfio-pci. Wherever something was written it has been
@@ -98,6 +111,30 @@ pub fn vfio_pci_registered(host: &Host) -> bool {
     host.exists("sys/bus/pci/drivers/vfio-pci")
 }
 
+/// The writes that put a device on vfio-pci, in order; none when it is there already.
+pub fn writes(before: &PciDevice) -> Vec<Write> {
+    if before.driver.as_deref() == Some(VFIO_PCI) {
+        return Vec::new();
+    }
+    // First the override: from here on no other driver can win a race for it.
+    let mut writes = vec![override_write(before.address, VFIO_PCI)];
+    writes.extend(before.driver.is_some().then(|| unbind_write(before.address)));
+    writes.push(probe_write(before.address));
+    writes
+}
+
+fn override_write(address: PciAddress, value: &str) -> Write {
+    Write { path: pci::attribute(address, "driver_override"), value: value.to_owned() }
+}
+
+fn unbind_write(address: PciAddress) -> Write {
+    Write { path: pci::attribute(address, "driver/unbind"), value: address.to_string() }
+}
+
+fn probe_write(address: PciAddress) -> Write {
+    Write { path: DRIVERS_PROBE.to_owned(), value: address.to_string() }
+}
+
 /// Puts the device at `address` on vfio-pci: driver_override, unbind, probe, and
 /// then a look at where it really landed.
 ///
@@ -115,21 +152,190 @@ pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<Bound, BindError>
     if !vfio_pci_registered(host) {
         return Err(BindError::NoVfioPci);
     }
-    let name = address.to_string();
-    // First the override: from here on no other driver can win a race for it.
-    host.write(&pci::attribute(address, "driver_override"), VFIO_PCI)
-        .map_err(BindError::Override)?;
-    if before.driver.is_some()
-        && let Err(error) = host.write(&pci::attribute(address, "driver/unbind"), &name)
-    {
-        return Err(BindError::Unbind { error, restored: restore(host, &before) });
+    let mut probe = None;
+    for (number, write) in writes(&before).iter().enumerate() {
+        match host.carry_out(write) {
+            Ok(()) => {}
+            Err(error) if number == 0 => return Err(BindError::Override(error)),
+            Err(error) if write.path == DRIVERS_PROBE => probe = Some(error),
+            Err(error) => {
+                return Err(BindError::Unbind { error, restored: restore(host, &before) });
+            }
+        }
     }
-    let probe = host.write(DRIVERS_PROBE, &name).err();
     match PciDevice::read(host, address) {
         Ok(device) if device.driver.as_deref() == Some(VFIO_PCI) => {
             Ok(Bound { device, from: before.driver.map_or(Origin::Nothing, Origin::Driver) })
         }
         _ => Err(BindError::NotTaken { probe, restored: restore(host, &before) }),
+    }
+}
+
+/// What a device was on, and what it was told: enough to put it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// The device.
+    pub address: PciAddress,
+    /// Its driver.
+    pub driver: Option<String>,
+    /// Its `driver_override`.
+    pub driver_override: Option<String>,
+}
+
+impl From<&PciDevice> for Former {
+    fn from(device: &PciDevice) -> Self {
+        Self {
+            address: device.address,
+            driver: device.driver.clone(),
+            driver_override: device.driver_override.clone(),
+        }
+    }
+}
+
+/// Why a device is not what it was.
+#[derive(Debug, thiserror::Error)]
+pub enum PutBackError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Device(#[from] PciError),
+    /// It is on another driver, or has another override, than before.
+    #[error("{}{}", mismatch(.now, .former), .error.as_ref().map(|e| format!(" (could not {e})")).unwrap_or_default())]
+    Mismatch {
+        /// What it was.
+        former: Box<Former>,
+        /// What it is.
+        now: Box<Former>,
+        /// The first of the writes that failed.
+        error: Option<HostError>,
+    },
+}
+
+fn mismatch(now: &Former, former: &Former) -> String {
+    let name = |driver: &Option<String>| driver.as_deref().unwrap_or("no driver").to_owned();
+    if now.driver != former.driver {
+        return format!(
+            "it is on {}, not on {} as before",
+            name(&now.driver),
+            name(&former.driver)
+        );
+    }
+    let text = |value: &Option<String>| value.as_deref().unwrap_or("").to_owned();
+    let (is, was) = (text(&now.driver_override), text(&former.driver_override));
+    format!("its driver_override is \"{is}\", not \"{was}\" as before")
+}
+
+/// The writes that make a device, as it is now, what it was; none when it is that already.
+pub fn writes_back(now: &PciDevice, former: &Former) -> Vec<Write> {
+    let address = now.address;
+    // "\n" clears: an empty write(2) would not even reach the kernel's store
+    // function, and "(null)" would be taken for a driver's name
+    // (drivers/base/driver.c, driver_set_override).
+    let original = former.driver_override.as_deref().unwrap_or("\n");
+    let moves = now.driver != former.driver;
+    let mut writes = Vec::new();
+    // An override that names another driver would keep the device from its former one.
+    let interim = former
+        .driver
+        .as_deref()
+        .filter(|driver| moves && former.driver_override.as_deref().is_some_and(|o| o != *driver));
+    if let Some(driver) = interim {
+        writes.push(override_write(address, driver));
+    } else if now.driver_override != former.driver_override {
+        writes.push(override_write(address, original));
+    }
+    if moves {
+        writes.extend(now.driver.is_some().then(|| unbind_write(address)));
+        // Its driver by name; a probe would take whichever matches first.
+        writes.extend(former.driver.as_ref().map(|driver| Write {
+            path: format!("sys/bus/pci/drivers/{driver}/bind"),
+            value: address.to_string(),
+        }));
+    }
+    writes.extend(interim.map(|_| override_write(address, original)));
+    writes
+}
+
+/// Gives a device its former driver and override back, and reads both again. Says whether
+/// anything had to be written.
+///
+/// # Errors
+/// See [`PutBackError`]. A driver that is no longer there is replaced by the one that a probe
+/// finds: better than none, and still an error.
+pub fn put_back(host: &Host, former: &Former) -> Result<bool, PutBackError> {
+    let address = former.address;
+    let now = PciDevice::read(host, address)?;
+    let writes = writes_back(&now, former);
+    let mut error = None;
+    for write in &writes {
+        if let Err(failed) = host.carry_out(write) {
+            error = error.or(Some(failed));
+        }
+    }
+    let mut now = PciDevice::read(host, address)?;
+    if now.driver.is_none() && former.driver.is_some() {
+        _ = host.carry_out(&probe_write(address));
+        now = PciDevice::read(host, address)?;
+    }
+    match Former::from(&now) {
+        found if found == *former => Ok(!writes.is_empty()),
+        found => Err(PutBackError::Mismatch {
+            former: Box::new(former.clone()),
+            now: Box::new(found),
+            error,
+        }),
+    }
+}
+
+/// The writes that give a device, which somebody else put on vfio-pci, to whichever driver wants
+/// it: PID 1 in the ramdisk, or `vfio-pci.ids=`, of which no record is left.
+///
+/// The id is withdrawn between unbinding and probing, or vfio-pci would take the device again;
+/// that write fails with `ENODEV` where vfio-pci was not given the id ([`withdraw_id`]).
+pub fn release_writes(now: &PciDevice) -> Vec<Write> {
+    let mut writes = Vec::new();
+    if now.driver_override.is_some() {
+        writes.push(override_write(now.address, "\n"));
+    }
+    writes.extend(now.driver.is_some().then(|| unbind_write(now.address)));
+    writes.push(id_write(now.vendor, now.device));
+    writes.push(probe_write(now.address));
+    writes
+}
+
+/// Why a device is still on vfio-pci.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Device(#[from] PciError),
+    /// A write failed.
+    #[error("{0}")]
+    Write(HostError),
+    /// It is on vfio-pci again, or still.
+    #[error("it is still on vfio-pci")]
+    Still,
+    /// It is not what it was before; the reason.
+    #[error("{0}")]
+    Former(String),
+}
+
+/// Carries out [`release_writes`] and says which driver has the device now.
+///
+/// # Errors
+/// See [`ReleaseError`]. That no driver wants the device is none.
+pub fn release(host: &Host, address: PciAddress) -> Result<Option<String>, ReleaseError> {
+    let now = PciDevice::read(host, address)?;
+    for write in release_writes(&now) {
+        match host.carry_out(&write) {
+            Ok(()) => {}
+            // Not given the id; no driver, which the look below tells.
+            Err(_) if write.path == REMOVE_ID || write.path == DRIVERS_PROBE => {}
+            Err(error) => return Err(ReleaseError::Write(error)),
+        }
+    }
+    match PciDevice::read(host, address)?.driver {
+        Some(driver) if driver == VFIO_PCI => Err(ReleaseError::Still),
+        driver => Ok(driver),
     }
 }
 
@@ -146,33 +352,27 @@ pub fn give_back(host: &Host, address: PciAddress) -> Result<Option<String>, Hos
     pci::driver(host, address)
 }
 
+/// Makes vfio-pci forget an id.
+const REMOVE_ID: &str = "sys/bus/pci/drivers/vfio-pci/remove_id";
+
+fn id_write(vendor: u16, device: u16) -> Write {
+    Write { path: REMOVE_ID.to_owned(), value: format!("{vendor:04x} {device:04x}") }
+}
+
 /// Makes vfio-pci forget an id that `ids=` gave it (`remove_id_store` in
 /// `drivers/pci/pci-driver.c`).
 ///
 /// # Errors
 /// `ENODEV` when vfio-pci was not given the id.
 pub fn withdraw_id(host: &Host, vendor: u16, device: u16) -> Result<(), HostError> {
-    host.write("sys/bus/pci/drivers/vfio-pci/remove_id", &format!("{vendor:04x} {device:04x}"))
+    host.carry_out(&id_write(vendor, device))
 }
 
-/// Gives a device its former override and driver back.
+/// Gives a device its former override and driver back, as far as the kernel lets us.
 fn restore(host: &Host, before: &PciDevice) -> Box<Restored> {
-    let address = before.address;
-    // "\n" clears: an empty write(2) would not even reach the kernel's store
-    // function, and "(null)" would be taken for a driver's name
-    // (drivers/base/driver.c, driver_set_override).
-    let original = before.driver_override.as_deref().unwrap_or("\n");
-    let mut error = host.write(&pci::attribute(address, "driver_override"), original).err();
-    if let Some(driver) = &before.driver
-        && !matches!(pci::driver(host, address), Ok(Some(_)))
-    {
-        // Its driver by name; a probe would take whichever matches first.
-        let name = address.to_string();
-        if let Err(failed) = host.write(&format!("sys/bus/pci/drivers/{driver}/bind"), &name) {
-            error = error.or(Some(failed));
-            // Perhaps another one takes it: better than none.
-            _ = host.write(DRIVERS_PROBE, &name);
-        }
-    }
-    Box::new(Restored { driver: pci::driver(host, address).unwrap_or(None), error })
+    let error = match put_back(host, &before.into()) {
+        Err(PutBackError::Mismatch { error, .. }) => error,
+        _ => None,
+    };
+    Box::new(Restored { driver: pci::driver(host, before.address).unwrap_or(None), error })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use super::bind::{self, BindError, Origin};
+use super::bind::{self, BindError};
 use super::bootmode::{self, Facts, RECOVERY_PROGRAMS, Skip};
 use super::host::{Host, errno_text};
 use super::kmsg::Level;
@@ -181,13 +181,8 @@ fn to_vfio_pci(
                 Some(group) => format!("IOMMU group {group}"),
                 None => "no IOMMU group".to_owned(),
             };
-            let from = match done.from {
-                Origin::VfioPci => "was on vfio-pci already".to_owned(),
-                Origin::Driver(driver) => format!("from {driver} to vfio-pci"),
-                Origin::Nothing => "from no driver to vfio-pci".to_owned(),
-            };
             let late = if arrivals.is_some() { "appeared late, " } else { "" };
-            log(Level::Info, &format!("{device}: {late}{from}, {group}"));
+            log(Level::Info, &format!("{device}: {late}{}, {group}", done.from));
             true
         }
         Err(error) => {

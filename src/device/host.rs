@@ -1,9 +1,11 @@
 //! The files of the running system under one root.
 
+use core::fmt;
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Attributes and the files of proc that we read are far smaller; whatever is
 /// longer is not what it should be, and PID 1 must not fill memory with it.
@@ -13,9 +15,38 @@ const READ_LIMIT: u64 = 64 * 1024;
 ///
 /// `/` on a booted system, `/vfioboot` for PID 1 (which mounts its own), a
 /// temporary directory in tests.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Host {
     root: PathBuf,
+    kernel: Option<Arc<Kernel>>,
+}
+
+/// Takes a write, given its path relative to the root and the value, in the place of the kernel.
+pub type Kernel = dyn Fn(&str, &str) -> io::Result<()> + Send + Sync;
+
+/// A write to an attribute, as data: what a plan consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The attribute, relative to the [`Host`].
+    pub path: String,
+    /// What is written, with one `write(2)`.
+    pub value: String,
+}
+
+impl fmt::Display for Write {
+    /// As a shell would do it: `echo vfio-pci > /sys/...`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value.trim_end() {
+            "" => write!(f, "echo > /{}", self.path),
+            value => write!(f, "echo {value} > /{}", self.path),
+        }
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("root", &self.root).finish_non_exhaustive()
+    }
 }
 
 /// A file of the system that could not be read or written.
@@ -33,7 +64,13 @@ pub struct HostError {
 impl Host {
     /// The system whose `sys` and `proc` directories are in `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), kernel: None }
+    }
+
+    /// A tree whose attributes somebody answers for: `kernel` gets every write that
+    /// [`write`](Self::write) is asked for, and may move links, refuse, or lie. For tests.
+    pub fn with_kernel(root: impl Into<PathBuf>, kernel: Arc<Kernel>) -> Self {
+        Self { root: root.into(), kernel: Some(kernel) }
     }
 
     /// A path below the root: `sys/bus/pci`.
@@ -58,6 +95,11 @@ impl Host {
     /// # Errors
     /// When the file does not exist (it is never created) or the kernel refuses.
     pub fn write(&self, relative: &str, value: &str) -> Result<(), HostError> {
+        if let Some(kernel) = &self.kernel {
+            return kernel(relative, value).map_err(|error| {
+                self.error(&format!("write \"{}\" to", value.trim_end()), relative, error)
+            });
+        }
         // Truncation means nothing to sysfs and makes a fake tree readable.
         OpenOptions::new()
             .write(true)
@@ -70,6 +112,14 @@ impl Host {
             .map_err(|error| {
                 self.error(&format!("write \"{}\" to", value.trim_end()), relative, error)
             })
+    }
+
+    /// Carries out one [`Write`].
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn carry_out(&self, write: &Write) -> Result<(), HostError> {
+        self.write(&write.path, &write.value)
     }
 
     /// The last component of what a symbolic link points to: the name of a

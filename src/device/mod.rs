@@ -5,6 +5,18 @@
 //! | [`host`] | the files of a running system under one root, so that tests use a fake tree |
 //! | [`pci`] | which PCI devices there are, read from sysfs |
 //! | [`bind`] | one device to another driver, checked, and put back when it fails |
+//! | [`group`] | IOMMU groups: what must go together |
+//! | [`holders`] | why a device must not be taken from the system |
+//! | [`names`] | names of vendors, devices and classes |
+//! | [`inventory`] | all devices, and whether each can be passed through |
+//! | [`users`] | who has a device open through VFIO |
+//! | [`process`] | processes, told apart even when a pid is used again |
+//! | [`state`], [`lock`] | where journals are; one process at a time changes devices |
+//! | [`undo`] | what a step was, and how it is undone |
+//! | [`journal`] | the steps on disk before they are made |
+//! | [`plan`] | what is written to have devices on vfio-pci, or why not, as data |
+//! | [`lease`] | a plan carried out, for as long as somebody needs the devices |
+//! | [`recover`] | what an owner that is gone left behind, undone; devices given back |
 //! | [`modules`] | kernel modules, in the order that the boot file gives |
 //! | [`bootmode`] | is this a boot in which to do anything? |
 //! | [`kmsg`] | lines for the kernel log |
@@ -24,11 +36,24 @@ pub mod boot;
 pub mod boot_file;
 pub mod bootmode;
 pub mod doctor;
+pub mod group;
+pub mod holders;
 pub mod host;
+pub mod inventory;
+pub mod journal;
 pub mod kmsg;
 pub mod kvm;
 pub mod late;
+pub mod lease;
+pub mod lock;
 pub mod modules;
+pub mod names;
 pub mod original_init;
 pub mod pci;
 pub mod pid1;
+pub mod plan;
+pub mod process;
+pub mod recover;
+pub mod state;
+pub mod undo;
+pub mod users;

@@ -3,6 +3,8 @@
 use core::fmt;
 use core::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::host::{Host, HostError};
 use crate::bootfile::DeviceSpec;
 
@@ -10,7 +12,8 @@ use crate::bootfile::DeviceSpec;
 pub const DEVICES: &str = "sys/bus/pci/devices";
 
 /// A place on a PCI bus. Its text is the one sysfs uses: `0000:00:02.0`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct PciAddress {
     /// PCI domain (segment), up to 32 bits wide in Linux.
     pub domain: u32,
@@ -44,6 +47,20 @@ impl FromStr for PciAddress {
             }
             _ => Err(PciAddressError(text.to_owned())),
         }
+    }
+}
+
+impl From<PciAddress> for String {
+    fn from(address: PciAddress) -> Self {
+        address.to_string()
+    }
+}
+
+impl TryFrom<String> for PciAddress {
+    type Error = PciAddressError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 
@@ -126,6 +143,27 @@ impl fmt::Display for PciDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:04x}:{:04x})", self.address, self.vendor, self.device)
     }
+}
+
+/// Whether the device is (still) on its bus.
+pub fn exists(host: &Host, address: PciAddress) -> bool {
+    host.exists(&attribute(address, "vendor"))
+}
+
+/// The class code of a device, 24 bits: base class, subclass, programming interface.
+pub fn class(host: &Host, address: PciAddress) -> Option<u32> {
+    let text = host.read(&attribute(address, "class")).ok()?;
+    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+/// Whether it is a PCI-to-PCI or CardBus bridge (header type 1 or 2), which no guest can have.
+///
+/// The kernel goes by the header type; the class code says the same and needs no look into the
+/// config space.
+pub fn is_bridge(host: &Host, address: PciAddress) -> bool {
+    const PCI_BRIDGE: u32 = 0x0604;
+    const CARDBUS_BRIDGE: u32 = 0x0607;
+    class(host, address).is_some_and(|class| [PCI_BRIDGE, CARDBUS_BRIDGE].contains(&(class >> 8)))
 }
 
 /// The path of a device's attribute, relative to the [`Host`].

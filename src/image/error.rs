@@ -83,6 +83,22 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// A wrapper whose payload only its vendor can replace.
+    #[error("{form}: what is inside cannot be changed: {reason}")]
+    Sealed {
+        /// The wrapper.
+        form: &'static str,
+        /// Why, and what to do.
+        reason: &'static str,
+    },
+    /// A payload that does not fit the 32-bit size of its wrapper.
+    #[error("{form}: a payload of {size} bytes does not fit its 32-bit size")]
+    WrapperTooLarge {
+        /// The wrapper.
+        form: &'static str,
+        /// Size of the payload in bytes.
+        size: u64,
+    },
     /// The result does not fit the partition.
     #[error(
         "the result does not fit the partition of {partition} bytes: {missing} bytes are missing (image {image}, vbmeta {vbmeta}, footer 64)"

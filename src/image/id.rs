@@ -21,7 +21,7 @@ fn names(header: &Header) -> Vec<SectionName> {
 pub(super) fn of(image: &Image<'_>) -> [u8; 32] {
     let mut hasher = Sha1::new();
     for name in image.header().map(names).unwrap_or_default() {
-        let bytes = image.section(name).unwrap_or_default();
+        let bytes = image.raw_section(name).unwrap_or_default();
         hasher.update(bytes);
         hasher.update((bytes.len() as u32).to_le_bytes());
     }
@@ -38,7 +38,7 @@ pub(super) fn before_and_after<'a>(
     // None as long as nothing differs.
     let mut after: Option<Sha1> = None;
     for name in image.header().map(names).unwrap_or_default() {
-        let old = image.section(name).unwrap_or_default();
+        let old = image.raw_section(name).unwrap_or_default();
         let old_size = (old.len() as u32).to_le_bytes();
         let Some((_, chunks)) = replaced.iter().find(|(section, _)| *section == name) else {
             for hasher in [Some(&mut before), after.as_mut()].into_iter().flatten() {

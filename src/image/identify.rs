@@ -2,19 +2,42 @@
 
 use std::io::Read;
 
-use super::{Error, ImageKind, SectionName};
+use super::{Error, Header, ImageKind, SectionName};
 use crate::compression::{Decoder, Format};
 
 /// Files that people take for boot images, and what to do with each: magic, offset, hint.
-const LOOKALIKES: [(&[u8], usize, &str); 8] = [
-    (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img first)"),
-    (b"PK\x03\x04", 0, " (a zip file: take boot.img out of it first)"),
-    (b"CrAU", 0, " (an OTA payload.bin: take boot.img out of it with a payload dumper first)"),
-    (b"CHROMEOS", 0, " (a ChromeOS kernel partition, which must be signed; not supported)"),
-    (b"DHTB", 0, " (a DHTB header in front of the image; not supported)"),
+const LOOKALIKES: [(&[u8], usize, &str); 15] = [
+    (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img IN OUT first)"),
+    (
+        b"PK\x03\x04",
+        0,
+        " (a zip file: take boot.img out of it with vfioboot unpack FILE -d DIR first)",
+    ),
+    (
+        b"CrAU",
+        0,
+        " (an OTA payload.bin: take boot.img out of it with vfioboot unpack FILE -d DIR first)",
+    ),
+    (b"CHROMEOS", 0, " (a ChromeOS kernel partition, cut off or damaged)"),
+    (b"DHTB", 0, " (a DHTB header of an unknown version)"),
+    (
+        b"-SIGNED-BY-SIGNBLOB-",
+        0,
+        " (an NVIDIA Tegra blob of more than one partition: unpack it with blobunpack first)",
+    ),
+    (b"MSM-RADIO-UPDATE", 0, " (an NVIDIA Tegra blob: unpack it with blobunpack first)"),
     (b"AVB0", 0, " (a vbmeta image; it holds no kernel and no ramdisk)"),
-    (&[0xd7, 0xb7, 0xab, 0x1e], 0, " (a dtbo image; it holds no kernel and no ramdisk)"),
-    (&[0x27, 0x05, 0x19, 0x56], 0, " (a U-Boot legacy image; unpack it with dumpimage first)"),
+    (
+        &[0x27, 0x05, 0x19, 0x56],
+        0,
+        " (a U-Boot image of neither a kernel nor a ramdisk: unpack it with dumpimage first)",
+    ),
+    (&[0xd0, 0x0d, 0xfe, 0xed], 0, " (a device tree or a U-Boot FIT: dumpimage unpacks a FIT)"),
+    (&super::dt_table::DTBO_MAGIC, 0, " (a dtbo image without a readable device tree)"),
+    (b"PARM", 0, " (Rockchip's parameter file; it holds no kernel and no ramdisk)"),
+    (b"$OS$", 0, " (an Intel OSIP image: unpack it with mboot first)"),
+    (b"\x03SIN", 0, " (Sony's SIN file: unpack it with UnSIN first)"),
+    (b"LOKI", 0x400, " (an image that loki patched: undo that with loki_tool unlok first)"),
 ];
 
 pub(super) fn unknown_magic(bytes: &[u8]) -> Error {
@@ -32,7 +55,7 @@ pub(super) fn unknown_magic(bytes: &[u8]) -> Error {
 /// A payload without a header around it, told by its own first bytes or, when compressed, by
 /// the first bytes it unpacks to.
 pub(super) fn bare(bytes: &[u8]) -> Option<(ImageKind, SectionName)> {
-    if bytes.starts_with(b"ANDROID!") || bytes.starts_with(b"VNDRBOOT") {
+    if Header::starts(bytes) {
         return None;
     }
     if let Some(kind) = payload(bytes) {
@@ -58,9 +81,6 @@ fn payload(bytes: &[u8]) -> Option<(ImageKind, SectionName)> {
     if at(0, b"070701") || at(0, b"070702") {
         return Some(RAMDISK);
     }
-    if at(0, &MTK_MAGIC) {
-        return Some(if at(8, b"KERNEL") { KERNEL } else { RAMDISK });
-    }
     let kernel = at(56, b"ARM\x64") // arm64 Image
         || at(4, b"zimg") // EFI zboot
         || at(0x24, &[0x18, 0x28, 0x6f, 0x01]) // ARM zImage
@@ -68,6 +88,3 @@ fn payload(bytes: &[u8]) -> Option<(ImageKind, SectionName)> {
         || at(0, b"\x7fELF"); // vmlinux
     kernel.then_some(KERNEL)
 }
-
-/// The header that MediaTek puts in front of kernels and ramdisks.
-const MTK_MAGIC: [u8; 4] = [0x88, 0x16, 0x88, 0x58];

@@ -10,6 +10,8 @@
 //! | `layout` | where the header says the sections are |
 //! | `region` | the tiling |
 //! | `fragment` | the vendor ramdisk table |
+//! | `dt_table` | QCDT, DTBH and dtbo tables |
+//! | `wrapper/` | vendors' headers around an image or a section |
 //! | `avb` | the AVB footer |
 //! | [`bootconfig`] | the bootconfig of vendor_boot v4: read, judged, edited |
 //! | `id` | the SHA-1 `id` of v0–v2 |
@@ -19,6 +21,7 @@
 
 mod avb;
 pub mod bootconfig;
+mod dt_table;
 mod error;
 mod fragment;
 mod header;
@@ -29,14 +32,17 @@ mod output;
 mod rebuild;
 mod region;
 pub mod unpacked;
+mod wrapper;
 
 pub use avb::AvbFooter;
+pub use dt_table::{DtEntry, DtTable};
 pub use error::{Error, Problem};
 pub use fragment::{Fragment, FragmentType, resize_fragment};
 pub use header::{Field, Header, OsVersion, SectionName, SizeField, Value, text_of};
 pub use output::{Chunk, Output};
 pub use rebuild::{Edit, IdPolicy, Rebuilt};
 pub use region::{Region, RegionKind};
+pub use wrapper::{Wrapper, WrapperField, trailer_name};
 
 /// What kind of image a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -52,6 +58,8 @@ pub enum ImageKind {
     Ramdisk,
     /// A kernel and nothing else.
     Kernel,
+    /// A dtbo image: a table of device trees.
+    Dtbo,
 }
 
 impl ImageKind {
@@ -63,6 +71,7 @@ impl ImageKind {
             ImageKind::VendorBoot => "vendor_boot",
             ImageKind::Ramdisk => "ramdisk",
             ImageKind::Kernel => "kernel",
+            ImageKind::Dtbo => "dtbo",
         }
     }
 }
@@ -76,6 +85,8 @@ impl std::fmt::Display for ImageKind {
 /// An image over borrowed bytes.
 #[derive(Clone, Debug)]
 pub struct Image<'a> {
+    file: &'a [u8],
+    wrapper: Option<Wrapper<'a>>,
     bytes: &'a [u8],
     kind: ImageKind,
     header: Option<Header>,
@@ -87,16 +98,43 @@ pub struct Image<'a> {
 impl<'a> Image<'a> {
     /// Read an image. Nothing is copied but the header.
     ///
+    /// A vendor's [`Wrapper`] around the image is taken off first.
+    ///
     /// A header whose sizes the file does not bear out is read as far as it can be; what is
     /// wrong stands in [`Image::problems`] and [`Image::rebuild`] refuses it.
     ///
     /// # Errors
     /// [`Error::UnknownMagic`], [`Error::TruncatedHeader`], [`Error::UnknownVersion`].
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
-        if let Some((kind, section)) = identify::bare(bytes) {
+    pub fn parse(file: &'a [u8]) -> Result<Self, Error> {
+        let Some(wrapper) = Wrapper::around_image(file) else {
+            return Self::parse_inner(file, None);
+        };
+        let mut image = Self::parse_inner(wrapper.payload(), wrapper.payload_kind())?;
+        for problem in &mut image.problems {
+            problem.offset += wrapper.payload_range().start;
+        }
+        image.file = file;
+        image.wrapper = Some(wrapper);
+        Ok(image)
+    }
+
+    /// `kind` is what a wrapper says the bytes are.
+    fn parse_inner(bytes: &'a [u8], kind: Option<(ImageKind, SectionName)>) -> Result<Self, Error> {
+        if let Some(span) = DtTable::parse(bytes)
+            .filter(|table| table.form == "dtbo")
+            .and_then(|table| table.span())
+        {
+            let (avb, problems) = AvbFooter::find(bytes);
+            let regions = region::tile_dtbo(bytes, &span, avb.as_ref());
+            let (file, header, wrapper, kind) = (bytes, None, None, ImageKind::Dtbo);
+            return Ok(Image { file, wrapper, bytes, kind, header, regions, avb, problems });
+        }
+        let known = || kind.filter(|_| !Header::starts(bytes));
+        if let Some((kind, section)) = identify::bare(bytes).or_else(known) {
             let regions = vec![Region::new(RegionKind::Section(section), 0, bytes.len())];
             let problems = Vec::new();
-            return Ok(Image { bytes, kind, header: None, regions, avb: None, problems });
+            let (file, header, wrapper, avb) = (bytes, None, None, None);
+            return Ok(Image { file, wrapper, bytes, kind, header, regions, avb, problems });
         }
         let header = Header::parse(bytes)?;
         let mut problems = Vec::new();
@@ -112,14 +150,59 @@ impl<'a> Image<'a> {
             .extend(avb.as_ref().and_then(|footer| layout::covers_blob(&header, &placed, footer)));
         let kind = kind_of(&header);
         let regions = region::tile(bytes, &header, &placed, avb.as_ref());
-        let mut image = Image { bytes, kind, header: Some(header), regions, avb, problems };
+        let (file, header, wrapper) = (bytes, Some(header), None);
+        let mut image = Image { file, wrapper, bytes, kind, header, regions, avb, problems };
         image.problems.extend(image.table_problems());
         Ok(image)
     }
 
-    /// The whole file.
+    /// The whole file, the vendor's wrapper included.
+    pub fn file(&self) -> &'a [u8] {
+        self.file
+    }
+
+    /// The image proper: the file, or what the vendor's wrapper is around. Offsets of regions
+    /// count from its start.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// The vendor's wrapper around the image.
+    pub fn wrapper(&self) -> Option<&Wrapper<'a>> {
+        self.wrapper.as_ref()
+    }
+
+    /// The regions of the whole file, the wrapper's in front and behind, without gap or overlap.
+    pub fn file_regions(&self) -> Vec<Region> {
+        let Some(wrapper) = &self.wrapper else { return self.regions.clone() };
+        region::around(self.file, &wrapper.payload_range(), &self.regions)
+    }
+
+    /// Where in the file the image proper starts, in bytes.
+    pub fn start(&self) -> usize {
+        self.wrapper.as_ref().map_or(0, |wrapper| wrapper.payload_range().start)
+    }
+
+    /// A changed image in the wrapper that this one has.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`], [`Error::WrapperTooLarge`].
+    pub fn wrap(&self, output: Output<'a>, policy: IdPolicy) -> Result<Output<'a>, Error> {
+        match &self.wrapper {
+            Some(wrapper) => wrapper.wrap_file(output, policy),
+            None => Ok(output),
+        }
+    }
+
+    /// That the wrapper around this image lets it be changed.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`].
+    pub fn require_unsealed(&self) -> Result<(), Error> {
+        match self.wrapper.as_ref().and_then(|wrapper| Some((wrapper, wrapper.refusal()?))) {
+            Some((wrapper, reason)) => Err(Error::Sealed { form: wrapper.name(), reason }),
+            None => Ok(()),
+        }
     }
 
     /// What kind of image it is.
@@ -152,8 +235,23 @@ impl<'a> Image<'a> {
         &self.bytes[region.offset..region.offset + region.size]
     }
 
-    /// The payload of a section; None when the image has no such section or it is empty.
+    /// The payload of a section, without the vendor's wrapper around it; None when the image has no
+    /// such section or it is empty.
     pub fn section(&self, name: SectionName) -> Option<&'a [u8]> {
+        let raw = self.raw_section(name)?;
+        Some(self.section_wrapper(name).map_or(raw, |wrapper| wrapper.payload()))
+    }
+
+    /// The vendor's wrapper around a kernel or ramdisk section.
+    pub fn section_wrapper(&self, name: SectionName) -> Option<Wrapper<'a>> {
+        let wrapped = matches!(name, SectionName::Kernel | SectionName::Ramdisk);
+        // A bare payload has its wrapper, if any, around the image.
+        let raw = self.raw_section(name).filter(|_| wrapped && self.header.is_some())?;
+        Wrapper::around_section(raw)
+    }
+
+    /// The section with the vendor's wrapper: what the header's size field counts.
+    pub(crate) fn raw_section(&self, name: SectionName) -> Option<&'a [u8]> {
         let region = self.regions.iter().find(|region| region.kind == RegionKind::Section(name))?;
         Some(self.region_bytes(region))
     }

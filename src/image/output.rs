@@ -63,6 +63,18 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
+    /// The file that these chunks make.
+    pub fn from_chunks(chunks: Vec<Chunk<'a>>) -> Self {
+        let mut output = Output::default();
+        chunks.into_iter().for_each(|chunk| output.push(chunk));
+        output
+    }
+
+    /// The chunks in order, taken out.
+    pub fn into_chunks(self) -> Vec<Chunk<'a>> {
+        self.chunks
+    }
+
     /// Append a chunk.
     pub fn push(&mut self, chunk: Chunk<'a>) {
         if !chunk.is_empty() {
@@ -97,16 +109,28 @@ impl<'a> Output<'a> {
         bytes
     }
 
+    /// Give all the bytes to `sink`, in pieces.
+    pub(super) fn each(&self, mut sink: impl FnMut(&[u8])) {
+        for chunk in &self.chunks {
+            let taken: Result<(), std::convert::Infallible> = chunk.each(|bytes| {
+                sink(bytes);
+                Ok(())
+            });
+            let Ok(()) = taken;
+        }
+    }
+
+    /// Whether these are the bytes.
+    pub(super) fn is(&self, bytes: &[u8]) -> bool {
+        let mut left = Some(bytes);
+        self.each(|piece| left = left.and_then(|left| left.strip_prefix(piece)));
+        left.is_some_and(<[u8]>::is_empty)
+    }
+
     /// SHA-256 of the file.
     pub fn sha256(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();
-        for chunk in &self.chunks {
-            let hashed: Result<(), std::convert::Infallible> = chunk.each(|bytes| {
-                hasher.update(bytes);
-                Ok(())
-            });
-            let Ok(()) = hashed;
-        }
+        self.each(|bytes| hasher.update(bytes));
         hasher.finalize().into()
     }
 }

@@ -10,13 +10,17 @@ use super::{AvbFooter, Chunk, Error, Header, Image, Output, RegionKind, id};
 pub struct Edit<'a> {
     /// The header to write. Section sizes, `id` and `recovery_dtbo_offset` are seen to.
     pub header: Header,
-    /// Sections that get other bytes; all others are copied.
+    /// Sections that get another payload; all others are copied. A vendor's wrapper around one
+    /// stays around it.
     pub sections: Vec<(SectionName, Vec<Chunk<'a>>)>,
     /// What becomes of the `id` of v0–v2.
     pub id: IdPolicy,
+    /// What becomes of sizes and checksums in vendors' wrappers.
+    pub wrapper: IdPolicy,
 }
 
-/// What becomes of the `id` field of v0–v2.
+/// What becomes of a value that follows from other bytes: the `id` of v0–v2, or a size or
+/// checksum in a vendor's wrapper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdPolicy {
     /// Recomputed when it was right before, otherwise left as it is.
@@ -44,7 +48,8 @@ impl<'a> Image<'a> {
     /// An edit that changes nothing yet; None for a bare payload, which has no header.
     pub fn edit(&self) -> Option<Edit<'a>> {
         let header = self.header()?.clone();
-        Some(Edit { header, sections: Vec::new(), id: IdPolicy::KeepRight })
+        let (id, wrapper) = (IdPolicy::KeepRight, IdPolicy::KeepRight);
+        Some(Edit { header, sections: Vec::new(), id, wrapper })
     }
 
     /// The image with `edit` applied.
@@ -57,15 +62,17 @@ impl<'a> Image<'a> {
     ///
     /// # Errors
     /// [`Error::Lies`] when the image has problems, [`Error::NoSection`],
-    /// [`Error::SectionTooLarge`], [`Error::PartitionTooSmall`].
+    /// [`Error::SectionTooLarge`], [`Error::PartitionTooSmall`], [`Error::Sealed`],
+    /// [`Error::WrapperTooLarge`].
     pub fn rebuild(&self, edit: Edit<'a>) -> Result<Rebuilt<'a>, Error> {
-        let Edit { mut header, sections: replaced, id: policy } = edit;
+        let Edit { mut header, sections: replaced, id: policy, wrapper } = edit;
         // An unterminated command line may be edited: writing it anew mends it.
         let lie = self.problems.iter().find(|problem| !problem.field.ends_with("cmdline"));
         if let Some(problem) = lie {
             return Err(Error::Lies(problem.clone()));
         }
         let old_header = self.header().ok_or(Error::NoSection(SectionName::Kernel))?;
+        let replaced = self.wrap_sections(replaced, wrapper)?;
         self.update_sizes(&mut header, &replaced)?;
         self.update_id(&mut header, &replaced, policy);
 
@@ -105,7 +112,23 @@ impl<'a> Image<'a> {
         if let Some(last) = placed.last() {
             old_end = last.offset + last.size + last.padding;
         }
-        self.finish(output, header, old_end)
+        let mut rebuilt = self.finish(output, header, old_end)?;
+        rebuilt.output = self.wrap(rebuilt.output, wrapper)?;
+        rebuilt.content_size += self.start() as u64;
+        Ok(rebuilt)
+    }
+
+    /// Put the wrappers of sections around their new payloads.
+    fn wrap_sections(
+        &self,
+        replaced: Vec<(SectionName, Vec<Chunk<'a>>)>,
+        policy: IdPolicy,
+    ) -> Result<Vec<(SectionName, Vec<Chunk<'a>>)>, Error> {
+        let wrap = |(name, chunks)| match self.section_wrapper(name) {
+            Some(wrapper) => Ok((name, wrapper.wrap(chunks, policy)?)),
+            None => Ok((name, chunks)),
+        };
+        replaced.into_iter().map(wrap).collect()
     }
 
     fn update_sizes(

@@ -1,5 +1,7 @@
 //! The tiling: every byte of the file belongs to exactly one region.
 
+use std::ops::Range;
+
 use super::layout::Placed;
 use super::{AvbFooter, Header, SectionName};
 
@@ -19,6 +21,8 @@ pub enum RegionKind {
     Vbmeta,
     /// The 64-byte AVB footer.
     AvbFooter,
+    /// A vendor's header or trailer around the image.
+    Wrapper,
 }
 
 impl RegionKind {
@@ -31,6 +35,7 @@ impl RegionKind {
             RegionKind::Trailing => "trailing",
             RegionKind::Vbmeta => "vbmeta",
             RegionKind::AvbFooter => "avb_footer",
+            RegionKind::Wrapper => "wrapper",
         }
     }
 }
@@ -71,16 +76,27 @@ pub(super) fn tile(
         tiles.push(RegionKind::Section(section.section), section.size);
         tiles.pad_to(tiles.end + section.padding);
     }
-    if let Some(footer) = avb {
-        let blob = footer.vbmeta_range();
-        if blob.start >= tiles.end {
-            tiles.unknown_to(blob.start);
-            tiles.push(RegionKind::Vbmeta, blob.len());
-        }
-        tiles.unknown_to(bytes.len() - AvbFooter::SIZE);
-        tiles.push(RegionKind::AvbFooter, AvbFooter::SIZE);
-    }
-    tiles.unknown_to(bytes.len());
+    tiles.finish(avb);
+    tiles.regions
+}
+
+/// Tile a dtbo image with its device trees at `span`.
+pub(super) fn tile_dtbo(bytes: &[u8], span: &Range<usize>, avb: Option<&AvbFooter>) -> Vec<Region> {
+    let mut tiles = Tiles { bytes, regions: Vec::new(), end: 0 };
+    tiles.push(RegionKind::Header, span.start);
+    tiles.push(RegionKind::Section(SectionName::DtEntries), span.len());
+    tiles.finish(avb);
+    tiles.regions
+}
+
+/// Tile a file with a wrapper around the image at `payload`, whose own tiles are `inner`.
+pub(super) fn around(file: &[u8], payload: &Range<usize>, inner: &[Region]) -> Vec<Region> {
+    let mut tiles = Tiles { bytes: file, regions: Vec::new(), end: 0 };
+    tiles.push(RegionKind::Wrapper, payload.start);
+    inner.iter().for_each(|region| tiles.push(region.kind, region.size));
+    let behind = &file[payload.end..];
+    tiles.push(RegionKind::Wrapper, behind.len() - trailing_zeros(behind));
+    tiles.pad_to(file.len());
     tiles.regions
 }
 
@@ -101,6 +117,21 @@ impl Tiles<'_> {
 
     fn pad_to(&mut self, offset: usize) {
         self.push(RegionKind::Padding, offset.saturating_sub(self.end));
+    }
+
+    /// What is behind the sections.
+    fn finish(&mut self, avb: Option<&AvbFooter>) {
+        let end = self.bytes.len();
+        if let Some(footer) = avb {
+            let blob = footer.vbmeta_range();
+            if blob.start >= self.end {
+                self.unknown_to(blob.start);
+                self.push(RegionKind::Vbmeta, blob.len());
+            }
+            self.unknown_to(end - AvbFooter::SIZE);
+            self.push(RegionKind::AvbFooter, AvbFooter::SIZE);
+        }
+        self.unknown_to(end);
     }
 
     /// Unknown bytes up to `offset`: the zeros at their end are padding.

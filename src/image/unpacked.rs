@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::header::vendor::TABLE_ENTRY_SIZE;
 use super::{
-    Chunk, Edit, Error, Header, IdPolicy, Image, OsVersion, Output, Region, RegionKind,
-    SectionName, Value, resize_fragment, text_of,
+    Chunk, DtTable, Edit, Error, Header, IdPolicy, Image, ImageKind, OsVersion, Output, Region,
+    RegionKind, SectionName, Value, Wrapper, resize_fragment, text_of,
 };
 
 /// The manifest's name in the directory.
@@ -66,13 +66,23 @@ pub fn unpack<'a>(image: &Image<'a>) -> Unpacked<'a> {
         manifest += "# true: id is computed anew, as AOSP's mkbootimg does. false: it is kept.\n";
         let _ = writeln!(manifest, "compute_id = {right}");
     }
+    let wrappers = wrappers(image);
+    if !wrappers.is_empty() {
+        let right = wrappers.iter().flat_map(Wrapper::fields).all(|field| field.right);
+        manifest +=
+            "# true: sizes and checksums in vendors' headers follow the files. false: kept.\n";
+        let _ = writeln!(manifest, "compute_wrappers = {right}");
+    }
     if let Some(header) = image.header() {
         manifest += &header_table(header);
     }
     let mut files = Vec::new();
-    for region in image.regions() {
-        let bytes = image.region_bytes(region);
-        let parts = fragment_parts(image, region).unwrap_or_else(|| vec![(String::new(), bytes)]);
+    for region in &image.file_regions() {
+        let bytes = &image.file()[region.offset..region.offset + region.size];
+        let parts = fragment_parts(image, region)
+            .or_else(|| wrapped_parts(image, region))
+            .or_else(|| dt_parts(image, region))
+            .unwrap_or_else(|| vec![(String::new(), bytes)]);
         for (suffix, part) in parts {
             let kind = region.kind.as_str();
             let _ = write!(manifest, "\n[[region]]\nkind = \"{kind}\"\nsize = {}\n", part.len());
@@ -81,7 +91,7 @@ pub fn unpack<'a>(image: &Image<'a>) -> Unpacked<'a> {
             }
             let file = match region.kind {
                 RegionKind::Section(_) => format!("{kind}{suffix}"),
-                RegionKind::Padding | RegionKind::Trailing => {
+                RegionKind::Padding | RegionKind::Trailing | RegionKind::Wrapper => {
                     format!("{kind}-{}.bin", region.offset)
                 }
                 _ => format!("{kind}.bin"),
@@ -100,6 +110,42 @@ fn fragment_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String,
     let fragments = wanted.then(|| tiling_fragments(image))??;
     let part = |(i, bytes)| (format!("{i:02}"), bytes);
     Some(fragments.into_iter().enumerate().map(part).collect())
+}
+
+/// A section in a vendor's wrapper as that in front, the payload and that behind.
+fn wrapped_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String, &'a [u8])>> {
+    let RegionKind::Section(name) = region.kind else { return None };
+    let wrapper = image.section_wrapper(name)?;
+    let (whole, payload) = (wrapper.whole(), wrapper.payload_range());
+    let parts = [
+        ("-wrapper.bin", &whole[..payload.start]),
+        ("", &whole[payload.clone()]),
+        ("-wrapper-end.bin", &whole[payload.end..]),
+    ];
+    let parts = parts.into_iter().filter(|(_, bytes)| !bytes.is_empty());
+    Some(parts.map(|(suffix, bytes)| (suffix.to_owned(), bytes)).collect())
+}
+
+/// The device trees of a dtbo image, numbered by table entry.
+fn dt_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String, &'a [u8])>> {
+    if region.kind != RegionKind::Section(SectionName::DtEntries) {
+        return None;
+    }
+    let part = |(entry, range): (Option<usize>, Range<usize>)| {
+        let suffix = match entry {
+            Some(entry) => format!("{entry:02}.dtb"),
+            None => format!("-gap-{}.bin", range.start),
+        };
+        Some((suffix, image.bytes().get(range)?))
+    };
+    DtTable::parse(image.bytes())?.parts()?.into_iter().map(part).collect()
+}
+
+/// Every vendor's wrapper there is.
+fn wrappers<'a>(image: &Image<'a>) -> Vec<Wrapper<'a>> {
+    let sections = [SectionName::Kernel, SectionName::Ramdisk];
+    let sections = sections.into_iter().filter_map(|name| image.section_wrapper(name));
+    image.wrapper().cloned().into_iter().chain(sections).collect()
 }
 
 /// The fragments of the vendor ramdisk, when its table describes it without gap or overlap.
@@ -165,6 +211,7 @@ struct Manifest {
     #[allow(dead_code, reason = "for people; what the image is stands in its header")]
     kind: String,
     compute_id: Option<bool>,
+    compute_wrappers: Option<bool>,
     #[serde(default)]
     header: toml::Table,
     region: Vec<ManifestRegion>,
@@ -256,6 +303,11 @@ fn check_sizes(manifest: &Manifest, image: &Image<'_>) -> Result<(), RepackError
             None => stated.push((&region.kind, region.size)),
         }
     }
+    if image.header().is_none() && image.bytes().len() >= stated.iter().map(|(_, size)| size).sum()
+    {
+        // What a payload without a header is may be told by the bytes that were edited.
+        return Ok(());
+    }
     let sections = image.regions().iter().filter_map(|region| match region.kind {
         RegionKind::Section(name) => Some((name.as_str(), region.size)),
         _ => None,
@@ -314,12 +366,25 @@ fn rebuild(
     let image = Image::parse(&base)?;
     check_sizes(manifest, &image)?;
     let resized = |parts: &Vec<Part>| parts.iter().any(|part| part.resized.is_some());
+    if image.kind() == ImageKind::Dtbo {
+        return match sections.iter().any(|(_, parts)| resized(parts)) {
+            false => Ok(base),
+            true => Err(RepackError::Manifest(
+                "a device tree of a dtbo image has another size: keep the size, or make the \
+                 image anew with mkdtboimg"
+                    .to_owned(),
+            )),
+        };
+    }
+    let wrapper = match manifest.compute_wrappers {
+        Some(true) => IdPolicy::Recompute,
+        _ => IdPolicy::Keep,
+    };
     let Some(mut edit) = image.edit() else {
         // A bare payload is its section.
         let parts = sections.into_iter().flat_map(|(_, parts)| parts);
-        let mut output = Output::default();
-        parts.for_each(|part| output.push(part.into_chunk(&base)));
-        return Ok(output.to_vec());
+        let output = Output::from_chunks(parts.map(|part| part.into_chunk(&base)).collect());
+        return Ok(image.wrap(output, wrapper)?.to_vec());
     };
     apply_header(&mut edit.header, &manifest.header)?;
     let edited = Some(&edit.header) != image.header();
@@ -331,8 +396,25 @@ fn rebuild(
         Some(true) => IdPolicy::Recompute,
         _ => IdPolicy::Keep,
     };
-    for (kind, parts) in sections.into_iter().filter(|(_, parts)| resized(parts)) {
+    edit.wrapper = wrapper;
+    for (kind, mut parts) in sections {
         let Some(name) = section_name(&kind) else { continue };
+        if let Some(wrapper) = image.section_wrapper(name) {
+            let fixed =
+                parts.iter().filter(|part| part.old != payload_place(&wrapper, parts[0].old.start));
+            if fixed.into_iter().any(|part| part.resized.is_some()) {
+                let message = format!("{kind}: the files of its wrapper cannot change their sizes");
+                return Err(RepackError::Manifest(message));
+            }
+            let place = payload_place(&wrapper, parts[0].old.start);
+            parts.retain(|part| part.old == place);
+            let chunks = parts.into_iter().map(|part| part.into_chunk(&base)).collect();
+            edit.sections.push((name, chunks));
+            continue;
+        }
+        if !resized(&parts) {
+            continue;
+        }
         if name == SectionName::VendorRamdisk
             && image.section(SectionName::VendorRamdiskTable).is_some()
         {
@@ -341,7 +423,7 @@ fn rebuild(
         let chunks = parts.into_iter().map(|part| part.into_chunk(&base)).collect();
         edit.sections.push((name, chunks));
     }
-    if edit.sections.is_empty() {
+    if edit.sections.is_empty() && image.wrapper().is_none() {
         // Nothing moves: only the header, whose size is that of its version, may differ.
         let header = image.rebuild(edit)?.header.to_bytes();
         base[..header.len()].copy_from_slice(&header);
@@ -352,6 +434,12 @@ fn rebuild(
         [problem, ..] if image.problems().is_empty() => Err(Error::Lies(problem.clone()).into()),
         _ => Ok(bytes),
     }
+}
+
+/// Where in the base the payload of a wrapper stands that starts at `start`.
+fn payload_place(wrapper: &Wrapper<'_>, start: usize) -> Range<usize> {
+    let payload = wrapper.payload_range();
+    start + payload.start..start + payload.end
 }
 
 /// Give the vendor ramdisk table the sizes of edited fragments.

@@ -12,7 +12,7 @@ use super::{Cmdline, Error, ImageUndo, UndoRecord};
 use crate::bootfile::{BootFile, DISABLE_WORD, DeviceSpec, RUNTIME};
 use crate::compression::Format;
 use crate::image::{
-    self, AvbFooter, Chunk, Edit, Header, Image, ImageKind, Output, Rebuilt, SectionName,
+    self, AvbFooter, Chunk, Edit, Header, IdPolicy, Image, ImageKind, Output, Rebuilt, SectionName,
     resize_fragment,
 };
 use crate::ramdisk::{self, AppendPoint};
@@ -91,6 +91,7 @@ pub struct PlannedImage<'a> {
 /// # Errors
 /// [`Error`], each with what to do about it.
 pub fn plan<'a>(images: &[Image<'a>], options: &Options<'_>) -> Result<Plan<'a>, Error> {
+    images.iter().try_for_each(Image::require_unsealed)?;
     let targets = target::choose(images)?;
     refuse_words(&options.words)?;
     let mut kernel = KernelFacts::gather(images);
@@ -189,6 +190,7 @@ impl<'a> Change<'a> {
                 .into_iter()
                 .flat_map(|(_, chunks)| chunks)
                 .for_each(|chunk| output.push(chunk));
+            let output = image.wrap(output, IdPolicy::KeepRight)?;
             planned.size_after = output.size();
             planned.content_size = planned.size_after;
             planned.output = Some(output);
@@ -206,7 +208,7 @@ impl<'a> Change<'a> {
 
 impl PlannedImage<'_> {
     fn unchanged(image: &Image<'_>) -> Self {
-        let size = image.bytes().len() as u64;
+        let size = image.file().len() as u64;
         let kind = image.kind();
         PlannedImage { kind, size_before: size, size_after: size, content_size: size, output: None }
     }
@@ -557,7 +559,7 @@ impl Draft {
                 image.kind()
             ));
         }
-        let grown = rebuilt.output.size().saturating_sub(image.bytes().len() as u64);
+        let grown = rebuilt.output.size().saturating_sub(image.file().len() as u64);
         if grown > 0 && rebuilt.avb.is_none() {
             self.warnings.push(format!(
                 "{}: the file grows by {grown} bytes to {}: its partition must be that large",

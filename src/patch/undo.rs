@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::Error;
 use crate::image::layout::{Placed, place};
-use crate::image::{Chunk, Header, Image, ImageKind, Output, RegionKind, SectionName};
+use crate::image::{Chunk, Header, Image, ImageKind, Output, RegionKind, SectionName, Wrapper};
 
 /// Format of the record; readers refuse any other.
 const FORMAT: u32 = 1;
@@ -29,6 +29,12 @@ pub struct ImageUndo {
     pub kind: ImageKind,
     /// Size of the original file in bytes.
     size: u64,
+    /// What the vendor's wrapper around the image was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wrapper: Option<WrapperUndo>,
+    /// What the vendor's wrapper around the section that grew was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    section_wrapper: Option<WrapperUndo>,
     /// SHA-256 of the original file.
     #[serde(with = "hex::serde")]
     sha256: [u8; 32],
@@ -46,6 +52,53 @@ pub struct ImageUndo {
     displaced: Vec<(u64, Bytes)>,
     /// What stood behind the sections, in order.
     tail: Vec<Tail>,
+}
+
+/// A vendor's wrapper as it was: what the patch changed of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct WrapperUndo {
+    /// Bytes in front of the payload.
+    start: u64,
+    /// Bytes of the payload.
+    size: u64,
+    /// The first bytes of what stood in front of it; the others are the same now.
+    header: Bytes,
+    /// What stood behind it.
+    behind: Vec<Tail>,
+}
+
+impl WrapperUndo {
+    fn record(wrapper: &Wrapper<'_>) -> Self {
+        let (header, behind) = wrapper.volatile();
+        let payload = wrapper.payload_range();
+        WrapperUndo {
+            start: payload.start as u64,
+            size: payload.len() as u64,
+            header: Bytes(header.to_vec()),
+            behind: literal(behind).collect(),
+        }
+    }
+
+    /// The wrapper `now` as it was, around `payload`.
+    fn restore<'a>(
+        &self,
+        now: &Wrapper<'a>,
+        payload: Output<'a>,
+        limit: u64,
+    ) -> Option<Vec<Chunk<'a>>> {
+        let header = now.whole().get(..usize::try_from(self.start).ok()?)?;
+        let rest = header.get(self.header.0.len()..)?;
+        let mut chunks = vec![Chunk::owned(self.header.0.clone()), Chunk::borrowed(rest)];
+        chunks.extend(payload.into_chunks());
+        for tail in &self.behind {
+            chunks.push(match tail {
+                Tail::Zeros(count) if *count <= limit => Chunk::Zeros(*count),
+                Tail::Literal(bytes) => Chunk::owned(bytes.0.clone()),
+                _ => return None,
+            });
+        }
+        Some(chunks)
+    }
 }
 
 /// Bytes, in hex.
@@ -150,8 +203,12 @@ impl ImageUndo {
         }
         ImageUndo {
             kind: image.kind(),
-            size: image.bytes().len() as u64,
-            sha256: Sha256::digest(image.bytes()).into(),
+            size: image.file().len() as u64,
+            wrapper: image.wrapper().map(WrapperUndo::record),
+            section_wrapper: inserted
+                .and_then(|(section, _)| image.section_wrapper(section))
+                .map(|wrapper| WrapperUndo::record(&wrapper)),
+            sha256: Sha256::digest(image.file()).into(),
             header: image.header().map(Header::to_bytes).unwrap_or_default(),
             patched_cmdline: header.map(Header::cmdline).unwrap_or_default(),
             inserted,
@@ -171,10 +228,13 @@ impl ImageUndo {
     pub fn inserted<'a>(&self, patched: &Image<'a>) -> Option<(SectionName, &'a [u8])> {
         let (section, at) = self.inserted?;
         let old_size = match patched.header() {
-            None => self.size,
+            None => self.image_size(),
             Some(_) => {
                 let sizes = Header::parse(&self.header).ok()?.sections();
-                u64::from(sizes.iter().find(|field| field.section == section)?.size)
+                match &self.section_wrapper {
+                    Some(wrapper) => wrapper.size,
+                    None => u64::from(sizes.iter().find(|field| field.section == section)?.size),
+                }
             }
         };
         let now = patched.section(section)?;
@@ -191,8 +251,15 @@ impl ImageUndo {
     pub fn restore<'a>(&self, patched: &Image<'a>) -> Result<Output<'a>, Error> {
         // A patch never makes a file smaller: nothing larger than the patched image is put
         // together, whatever a record says.
-        let possible = self.size <= patched.bytes().len() as u64;
+        let possible = self.size.max(self.image_size()) <= patched.file().len() as u64;
         let output = possible.then(|| self.assemble(patched)).flatten();
+        let output = match (&self.wrapper, patched.wrapper()) {
+            (None, None) => output,
+            (Some(undo), Some(now)) => output
+                .and_then(|output| undo.restore(now, output, self.size))
+                .map(Output::from_chunks),
+            _ => None,
+        };
         let output = output.ok_or(Error::Undo { kind: self.kind })?;
         if output.size() != self.size || output.sha256() != self.sha256 {
             return Err(Error::Undo { kind: self.kind });
@@ -200,19 +267,25 @@ impl ImageUndo {
         Ok(output)
     }
 
+    /// Size of the original image without the wrapper around it, in bytes.
+    fn image_size(&self) -> u64 {
+        self.wrapper.as_ref().map_or(self.size, |wrapper| wrapper.size)
+    }
+
     /// None when the patched image lacks something that it must have.
     fn assemble<'a>(&self, patched: &Image<'a>) -> Option<Output<'a>> {
         let mut output = Output::default();
         let Some(patched_header) = patched.header() else {
             let (section, _) = self.inserted?;
-            self.section(patched, section, self.size, &mut output)?;
+            self.section(patched, section, self.image_size(), &mut output)?;
             return Some(output);
         };
         let header = Header::parse(&self.header).ok()?;
-        let (placed, _) = place(&header, usize::try_from(self.size).ok()?);
+        let size = usize::try_from(self.image_size()).ok()?;
+        let (placed, _) = place(&header, size);
         let (patched_placed, _) = place(patched_header, patched.bytes().len());
         output.push(Chunk::owned(self.header.clone()));
-        let first = end_of_sections(&header, &[], usize::try_from(self.size).ok()?);
+        let first = end_of_sections(&header, &[], size);
         output.push(Chunk::borrowed(patched.bytes().get(header.size()..first)?));
         for section in &placed {
             let gap = (section.offset as u64).checked_sub(output.size())?;
@@ -263,7 +336,26 @@ impl ImageUndo {
             output.push(Chunk::owned(bytes.0.clone()));
             return Some(());
         }
-        let now = patched.section(name)?;
+        let wrapped = self.inserted.is_some_and(|(section, _)| section == name);
+        if let Some(undo) = self.section_wrapper.as_ref().filter(|_| wrapped) {
+            let now = patched.section_wrapper(name)?;
+            let mut payload = Output::default();
+            self.payload(now.payload(), name, undo.size, &mut payload)?;
+            let chunks = undo.restore(&now, payload, self.size)?;
+            chunks.into_iter().for_each(|chunk| output.push(chunk));
+            return Some(());
+        }
+        self.payload(patched.raw_section(name)?, name, size, output)
+    }
+
+    /// `now` without what was inserted into it.
+    fn payload<'a>(
+        &self,
+        now: &'a [u8],
+        name: SectionName,
+        size: u64,
+        output: &mut Output<'a>,
+    ) -> Option<()> {
         let at = self.inserted.filter(|(section, _)| *section == name);
         let Some((_, at)) = at else {
             output.push(Chunk::borrowed(now));

@@ -27,6 +27,11 @@ pub fn images() -> Vec<(String, Vec<u8>)> {
     files_in(&fixture_path("images"))
 }
 
+/// Every vendor's form under `fixtures/vendor`, by name, in order.
+pub fn vendor_images() -> Vec<(String, Vec<u8>)> {
+    files_in(&fixture_path("vendor"))
+}
+
 /// Real images that may lie beside a checkout; says so when they do not.
 pub fn real_images() -> Vec<(String, Vec<u8>)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/images");

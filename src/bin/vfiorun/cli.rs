@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use vfioboot::device::host::Host;
+use vfioboot::device::state::StateDir;
 
-use crate::{devices, doctor, output};
+use crate::{bind, devices, doctor, output, recover, release};
 
 /// Finishes on the device what vfioboot began on the desktop.
 ///
@@ -31,12 +32,29 @@ pub struct Global {
     /// Look at this tree instead of the running system
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub sysroot: PathBuf,
+    /// Where journals are kept [default: /data/adb/vfioboot/state on a rooted Android device, else
+    /// /run/vfioboot]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
 }
+
+/// A test aid: the number of journal records after which the process kills itself.
+const CRASH_AFTER: &str = "VFIORUN_CRASH_AFTER";
 
 impl Global {
     /// The system to look at.
     pub fn host(&self) -> Host {
         Host::new(&self.sysroot)
+    }
+
+    /// Where the journals are.
+    pub fn state(&self) -> StateDir {
+        let state = self.state.as_ref().map_or_else(|| StateDir::of(&self.host()), StateDir::new);
+        let records = std::env::var(CRASH_AFTER).ok().and_then(|text| text.parse().ok());
+        match records {
+            Some(records) => state.crash_after(records),
+            None => state,
+        }
     }
 }
 
@@ -46,6 +64,12 @@ enum Command {
     Doctor(doctor::Arguments),
     /// The PCI devices by IOMMU group
     Devices(devices::Arguments),
+    /// Put devices on vfio-pci, whole IOMMU groups only, until they are released
+    Bind(bind::Arguments),
+    /// Give devices on vfio-pci back to the drivers they came from
+    Release(release::Arguments),
+    /// Undo what a vfiorun that was killed left behind
+    Recover(recover::Arguments),
 }
 
 /// How a subcommand that did not fail ended.
@@ -71,6 +95,9 @@ pub fn run(words: &[OsString]) -> c_int {
     let outcome = match &cli.command {
         Command::Doctor(arguments) => doctor::run(&cli.global, arguments),
         Command::Devices(arguments) => devices::run(&cli.global, arguments),
+        Command::Bind(arguments) => bind::run(&cli.global, arguments),
+        Command::Release(arguments) => release::run(&cli.global, arguments),
+        Command::Recover(arguments) => recover::run(&cli.global, arguments),
     };
     match outcome {
         Ok(Answer::Yes) => 0,

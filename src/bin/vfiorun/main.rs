@@ -7,10 +7,14 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 #![no_main]
 
+mod bind;
 mod cli;
 mod devices;
 mod doctor;
+mod interrupt;
 mod output;
+mod recover;
+mod release;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;

@@ -2,6 +2,7 @@
 
 pub(crate) mod boot;
 pub(crate) mod legacy;
+mod pxa;
 mod text;
 pub(crate) mod vendor;
 
@@ -26,6 +27,8 @@ pub enum SectionName {
     Second,
     /// The device tree table (QCDT) of vendors' v0 images.
     Dt,
+    /// The extra section of PXA headers.
+    Extra,
     /// DTBO for recovery, v1 and v2.
     RecoveryDtbo,
     /// The device tree blob.
@@ -38,6 +41,8 @@ pub enum SectionName {
     VendorRamdiskTable,
     /// The bootconfig parameters, vendor_boot v4.
     Bootconfig,
+    /// The device trees of a dtbo image, end to end.
+    DtEntries,
 }
 
 impl SectionName {
@@ -48,12 +53,14 @@ impl SectionName {
             SectionName::Ramdisk => "ramdisk",
             SectionName::Second => "second",
             SectionName::Dt => "dt",
+            SectionName::Extra => "extra",
             SectionName::RecoveryDtbo => "recovery_dtbo",
             SectionName::Dtb => "dtb",
             SectionName::BootSignature => "boot_signature",
             SectionName::VendorRamdisk => "vendor_ramdisk",
             SectionName::VendorRamdiskTable => "vendor_ramdisk_table",
             SectionName::Bootconfig => "bootconfig",
+            SectionName::DtEntries => "dt_entries",
         }
     }
 }
@@ -121,11 +128,16 @@ pub(crate) enum NumberMut<'a> {
 /// The header of a boot, init_boot, recovery or vendor_boot image. Keeps every byte of the
 /// header, known and unknown, so that [`Header::to_bytes`] gives back what was parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header(Kind);
+pub struct Header {
+    /// What stands in front of the header within its page.
+    prelude: Vec<u8>,
+    kind: Kind,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Legacy(Box<legacy::Wire>),
+    Pxa(Box<pxa::Wire>),
     Boot(Box<boot::Wire>),
     Vendor(Box<vendor::Wire>),
 }
@@ -135,6 +147,7 @@ macro_rules! each {
     ($header:expr, $wire:ident => $call:expr) => {
         match $header {
             Kind::Legacy($wire) => $call,
+            Kind::Pxa($wire) => $call,
             Kind::Boot($wire) => $call,
             Kind::Vendor($wire) => $call,
         }
@@ -152,7 +165,9 @@ impl Header {
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.starts_with(b"VNDRBOOT") {
             return match number_at(bytes, vendor::VERSION_AT) {
-                Some(3 | 4) => read(bytes, "vendor_boot").map(|wire| Header(Kind::Vendor(wire))),
+                Some(3 | 4) => {
+                    read(bytes, "vendor_boot").map(|wire| Header::plain(Kind::Vendor(wire)))
+                }
                 Some(found) => {
                     let offset = vendor::VERSION_AT;
                     Err(Error::UnknownVersion { offset, found, expected: "3 or 4" })
@@ -163,49 +178,90 @@ impl Header {
         if !bytes.starts_with(b"ANDROID!") {
             return Err(super::identify::unknown_magic(bytes));
         }
+        if let Some(rest) = behind_microloader(bytes) {
+            // What the page has no room for counts as zeros.
+            let page = number_at(rest, legacy::PAGE_SIZE_AT).unwrap_or(0) as usize;
+            let room = page.saturating_sub(MICROLOADER_SIZE).clamp(LEAST_HEADER, rest.len());
+            let mut whole = rest[..room].to_vec();
+            whole.resize(whole.len().max(MAX_HEADER), 0);
+            let Header { kind, .. } = Header::parse(&whole)?;
+            return Ok(Header { prelude: bytes[..MICROLOADER_SIZE].to_vec(), kind });
+        }
+        if pxa::Wire::is(bytes) {
+            return read(bytes, "PXA boot image").map(|wire| Header::plain(Kind::Pxa(wire)));
+        }
         match number_at(bytes, legacy::VERSION_AT) {
             None => Err(truncated("boot image", legacy::VERSION_AT + 4, bytes)),
-            Some(3 | 4) => read(bytes, "boot image").map(|wire| Header(Kind::Boot(wire))),
+            Some(3 | 4) => read(bytes, "boot image").map(|wire| Header::plain(Kind::Boot(wire))),
             Some(found @ 5..=MAX_PLAUSIBLE_VERSION) => {
                 let offset = legacy::VERSION_AT;
                 Err(Error::UnknownVersion { offset, found, expected: "0 to 4" })
             }
-            Some(_) => read(bytes, "boot image").map(|wire| Header(Kind::Legacy(wire))),
+            Some(_) => read(bytes, "boot image").map(|wire| Header::plain(Kind::Legacy(wire))),
         }
+    }
+
+    fn plain(kind: Kind) -> Self {
+        Header { prelude: Vec::new(), kind }
+    }
+
+    /// Whether `bytes` start as a header does.
+    pub(crate) fn starts(bytes: &[u8]) -> bool {
+        bytes.starts_with(b"ANDROID!") || bytes.starts_with(b"VNDRBOOT")
     }
 
     /// The header's bytes, of [`Header::size`] length.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Cursor::new(Vec::new());
-        let written = each!(&self.0, wire => wire.write(&mut bytes));
+        let mut bytes = Cursor::new(self.prelude.clone());
+        bytes.set_position(self.prelude.len() as u64);
+        let written = each!(&self.kind, wire => wire.write(&mut bytes));
         // Fixed-size fields into memory: there is nothing that could fail.
         debug_assert!(written.is_ok());
-        bytes.into_inner()
+        let mut bytes = bytes.into_inner();
+        bytes.truncate(self.size());
+        bytes
     }
 
     /// Whether this is a vendor_boot header.
     pub fn is_vendor(&self) -> bool {
-        matches!(self.0, Kind::Vendor(_))
+        matches!(self.kind, Kind::Vendor(_))
     }
 
     /// The header version, 0 to 4.
     pub fn version(&self) -> u32 {
-        match &self.0 {
+        match &self.kind {
             Kind::Legacy(wire) => wire.version(),
+            Kind::Pxa(_) => 0,
             Kind::Boot(wire) => wire.header_version,
             Kind::Vendor(wire) => wire.header_version,
         }
     }
 
+    /// What the header is, besides its version, where it is a vendor's.
+    pub fn form(&self) -> Option<&'static str> {
+        match &self.kind {
+            Kind::Pxa(_) => Some("PXA header"),
+            _ if !self.prelude.is_empty() => Some("Amonet microloader in front of the header"),
+            _ => None,
+        }
+    }
+
     /// Bytes of the header proper; padding to the page follows.
     pub fn size(&self) -> usize {
-        each!(&self.0, wire => wire.size())
+        let size = each!(&self.kind, wire => wire.size());
+        if self.prelude.is_empty() {
+            return size;
+        }
+        // The microloader leaves the header only the rest of the first page.
+        let least = self.prelude.len() + LEAST_HEADER;
+        (self.prelude.len() + size).min((self.page_size() as usize).max(least))
     }
 
     /// The unit in bytes that sections are aligned to, as the header says it.
     pub fn page_size(&self) -> u32 {
-        match &self.0 {
+        match &self.kind {
             Kind::Legacy(wire) => wire.page_size,
+            Kind::Pxa(wire) => wire.page_size,
             Kind::Boot(_) => boot::PAGE_SIZE,
             Kind::Vendor(wire) => wire.page_size,
         }
@@ -213,8 +269,9 @@ impl Header {
 
     /// Offset of the page size field; None where the version fixes the page size.
     pub fn page_size_offset(&self) -> Option<usize> {
-        match &self.0 {
-            Kind::Legacy(_) => Some(legacy::PAGE_SIZE_AT),
+        match &self.kind {
+            Kind::Legacy(_) => Some(self.prelude.len() + legacy::PAGE_SIZE_AT),
+            Kind::Pxa(_) => Some(pxa::PAGE_SIZE_AT),
             Kind::Boot(_) => None,
             Kind::Vendor(_) => Some(vendor::PAGE_SIZE_AT),
         }
@@ -222,17 +279,21 @@ impl Header {
 
     /// The size fields, in the order the sections have in the file. Empty sections included.
     pub fn sections(&self) -> Vec<SizeField> {
-        each!(&self.0, wire => wire.sections())
+        let mut sections = each!(&self.kind, wire => wire.sections());
+        sections.iter_mut().for_each(|field| field.offset += self.prelude.len());
+        sections
     }
 
     /// Set the size of a section in bytes; nothing happens for one that the header lacks.
     pub(crate) fn set_section_size(&mut self, name: SectionName, size: u32) {
-        each!(&mut self.0, wire => wire.set_section_size(name, size));
+        each!(&mut self.kind, wire => wire.set_section_size(name, size));
     }
 
     /// All fields in file order, but for reserved ones.
     pub fn fields(&self) -> Vec<Field<'_>> {
-        each!(&self.0, wire => wire.fields())
+        let mut fields = each!(&self.kind, wire => wire.fields());
+        fields.iter_mut().for_each(|field| field.offset += self.prelude.len());
+        fields
     }
 
     /// Set a number that no layout hangs on (addresses, `os_version`, `header_size`).
@@ -242,7 +303,7 @@ impl Header {
     /// that the value does not fit.
     pub fn set_number(&mut self, name: &str, value: u64) -> Result<(), Error> {
         let fail = |reason| Error::Field { field: name.to_owned(), reason };
-        let place = each!(&mut self.0, wire => wire.number_mut(name));
+        let place = each!(&mut self.kind, wire => wire.number_mut(name));
         match place.ok_or_else(|| fail("is no number that can be set"))? {
             NumberMut::U32(place) => {
                 *place = u32::try_from(value).map_err(|_| fail("does not fit in 32 bits"))?;
@@ -257,8 +318,9 @@ impl Header {
     /// # Errors
     /// [`Error::TextTooLong`], [`Error::NulInText`], [`Error::Field`] where there is no name.
     pub fn set_name(&mut self, name: &[u8]) -> Result<(), Error> {
-        let place = match &mut self.0 {
+        let place: &mut [u8] = match &mut self.kind {
             Kind::Legacy(wire) => &mut wire.name,
+            Kind::Pxa(wire) => &mut wire.name,
             Kind::Vendor(wire) => &mut wire.name,
             Kind::Boot(_) => {
                 let reason = "headers v3 and v4 of boot images have none";
@@ -272,12 +334,9 @@ impl Header {
     /// The kernel command line: the field up to its NUL, for v0–v2 followed by
     /// `extra_cmdline`. Bytes, because nothing promises UTF-8.
     pub fn cmdline(&self) -> Vec<u8> {
-        match &self.0 {
-            Kind::Legacy(wire) => {
-                let mut line = text_of(&wire.cmdline).to_vec();
-                line.extend_from_slice(text_of(&wire.extra_cmdline));
-                line
-            }
+        match &self.kind {
+            Kind::Legacy(wire) => [text_of(&wire.cmdline), text_of(&wire.extra_cmdline)].concat(),
+            Kind::Pxa(wire) => [text_of(&wire.cmdline), text_of(&wire.extra_cmdline)].concat(),
             Kind::Boot(wire) => text_of(&wire.cmdline).to_vec(),
             Kind::Vendor(wire) => text_of(&wire.cmdline).to_vec(),
         }
@@ -290,10 +349,13 @@ impl Header {
     /// # Errors
     /// [`Error::CmdlineTooLong`], [`Error::NulInText`].
     pub fn set_cmdline(&mut self, line: &[u8]) -> Result<(), Error> {
-        match &mut self.0 {
+        let room = self.extra_cmdline_room();
+        match &mut self.kind {
+            Kind::Legacy(wire) if room < 2 => text::fill_cmdline(&mut wire.cmdline, line),
             Kind::Legacy(wire) => {
-                text::fill_split(&mut wire.cmdline, &mut wire.extra_cmdline, line)
+                text::fill_split(&mut wire.cmdline, &mut wire.extra_cmdline[..room], line)
             }
+            Kind::Pxa(wire) => text::fill_split(&mut wire.cmdline, &mut wire.extra_cmdline, line),
             Kind::Boot(wire) => text::fill_cmdline(&mut wire.cmdline, line),
             Kind::Vendor(wire) => text::fill_cmdline(&mut wire.cmdline, line),
         }
@@ -302,46 +364,55 @@ impl Header {
     /// Bytes of command line that fit, NUL not counted. Less may fit in v0–v2, where the line
     /// is split at a space.
     pub fn cmdline_capacity(&self) -> usize {
-        match &self.0 {
-            Kind::Legacy(_) => 511 + 1023,
+        match &self.kind {
+            Kind::Legacy(_) | Kind::Pxa(_) => 511 + self.extra_cmdline_room().saturating_sub(1),
             Kind::Boot(_) => 1535,
             Kind::Vendor(_) => 2047,
         }
     }
 
+    /// Bytes of `extra_cmdline`: all of it, but where a microloader takes part of the page.
+    fn extra_cmdline_room(&self) -> usize {
+        let header = self.size() - self.prelude.len();
+        header.saturating_sub(legacy::EXTRA_CMDLINE_AT).min(1024)
+    }
+
     /// The `id` of v0–v2: SHA-1 over the sections, zero-padded to 32 bytes.
     pub fn id(&self) -> Option<&[u8; 32]> {
-        match &self.0 {
+        match &self.kind {
             Kind::Legacy(wire) => Some(&wire.id),
+            Kind::Pxa(wire) => Some(&wire.id),
             _ => None,
         }
     }
 
     pub(crate) fn set_id(&mut self, id: [u8; 32]) {
-        if let Kind::Legacy(wire) = &mut self.0 {
-            wire.id = id;
+        match &mut self.kind {
+            Kind::Legacy(wire) => wire.id = id,
+            Kind::Pxa(wire) => wire.id = id,
+            Kind::Boot(_) | Kind::Vendor(_) => {}
         }
     }
 
     /// The Android version and patch level; v0–v2 and v3/v4 boot headers have them.
     pub fn os_version(&self) -> Option<OsVersion> {
-        match &self.0 {
+        match &self.kind {
             Kind::Legacy(wire) => Some(OsVersion(wire.os_version)),
             Kind::Boot(wire) => Some(OsVersion(wire.os_version)),
-            Kind::Vendor(_) => None,
+            Kind::Vendor(_) | Kind::Pxa(_) => None,
         }
     }
 
     /// `recovery_dtbo_offset` of v1 and v2: where the recovery DTBO stands in the file.
     pub fn recovery_dtbo_offset(&self) -> Option<u64> {
-        match &self.0 {
+        match &self.kind {
             Kind::Legacy(wire) => wire.v1.as_ref().map(|v1| v1.recovery_dtbo_offset),
             _ => None,
         }
     }
 
     pub(crate) fn set_recovery_dtbo_offset(&mut self, offset: u64) {
-        if let Kind::Legacy(wire) = &mut self.0
+        if let Kind::Legacy(wire) = &mut self.kind
             && let Some(v1) = &mut wire.v1
         {
             v1.recovery_dtbo_offset = offset;
@@ -350,7 +421,7 @@ impl Header {
 
     /// Entries and bytes per entry of the vendor ramdisk table, vendor_boot v4.
     pub fn ramdisk_table(&self) -> Option<(u32, u32)> {
-        let Kind::Vendor(wire) = &self.0 else { return None };
+        let Kind::Vendor(wire) = &self.kind else { return None };
         let v4 = wire.v4.as_ref()?;
         Some((v4.vendor_ramdisk_table_entry_num, v4.vendor_ramdisk_table_entry_size))
     }
@@ -367,6 +438,28 @@ impl Header {
             })
             .collect()
     }
+}
+
+/// Amonet, the bootloader unlock of Amazon's MediaTek devices, has the bootloader read a loader
+/// from a "boot image" whose real header stands behind it in the same page; sections count from
+/// the start of the file (`AMONET_MICROLOADER_*` of magiskboot's bootimg).
+const MICROLOADER_SIZE: usize = 1024;
+/// All of a header but `extra_cmdline` and what follows.
+const LEAST_HEADER: usize = legacy::EXTRA_CMDLINE_AT;
+/// The largest header of v0 to v2.
+const MAX_HEADER: usize = 1660;
+
+fn behind_microloader(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.get(MICROLOADER_SIZE..).filter(|rest| rest.len() >= LEAST_HEADER)?;
+    let named = || memchr::memmem::find(&bytes[..MICROLOADER_SIZE], b"microloader").is_some();
+    // Its own header is one of v0 to v2, and has no second loader in front.
+    let plain = |rest: &[u8]| {
+        let version = number_at(rest, legacy::VERSION_AT);
+        rest.starts_with(b"ANDROID!")
+            && version.is_some_and(|version| version < 3)
+            && !rest.get(MICROLOADER_SIZE..).is_some_and(|rest| rest.starts_with(b"ANDROID!"))
+    };
+    (plain(rest) && named()).then_some(rest)
 }
 
 fn number_at(bytes: &[u8], offset: usize) -> Option<u32> {

@@ -1,0 +1,96 @@
+//! `vfiorun recover`.
+
+use serde_json::{Value, json};
+use vfioboot::device::lease::Report;
+use vfioboot::device::recover::{self, Found, Verdict};
+
+use crate::cli::{Answer, Global, Outcome};
+use crate::output;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Also end a vfiorun that is at work, and undo what it did
+    #[arg(long)]
+    force: bool,
+    /// Show what would be undone and undo nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
+    let (host, state) = (global.host(), global.state());
+    let all: Vec<(Found, Report)> = match arguments.dry_run {
+        true => {
+            let found = recover::look(&host, &state)?;
+            found.into_iter().map(|found| (found, Report::default())).collect()
+        }
+        false => recover::recover(&host, &state, arguments.force)?,
+    };
+    let clean = all.iter().all(|(_, report)| report.is_clean());
+    let refused = all.iter().any(|(found, _)| matches!(found.verdict, Verdict::Alive(_)));
+    if arguments.json {
+        let journals: Vec<Value> = all.iter().map(document).collect();
+        output::print_json(&json!({
+            "format": 1, "dry_run": arguments.dry_run, "journals": journals,
+        }))?;
+    } else if all.is_empty() {
+        output::print("nothing to recover\n")?;
+    } else {
+        let text: Vec<String> = all.iter().map(|one| text(one, arguments.dry_run)).collect();
+        output::print(&text.concat())?;
+    }
+    match (clean, refused) {
+        (false, _) => Err("not everything could be undone; recover tries again".into()),
+        (true, true) => Ok(Answer::No),
+        (true, false) => Ok(Answer::Yes),
+    }
+}
+
+fn text((found, report): &(Found, Report), dry_run: bool) -> String {
+    let what = if found.what.is_empty() { &found.name } else { &found.what };
+    let mut text = match &found.verdict {
+        Verdict::Undo if dry_run => format!("\"{what}\" was killed; to be undone:\n"),
+        Verdict::Undo => format!("\"{what}\" was killed; undone:\n"),
+        Verdict::Discard => {
+            format!("\"{what}\" is of an earlier boot, or did nothing: discarded\n")
+        }
+        Verdict::Kept => format!("\"{what}\" is done and stays (vfiorun release gives back)\n"),
+        Verdict::Alive(owner) => {
+            format!("\"{what}\" is at work ({owner}): left alone (--force ends it)\n")
+        }
+    };
+    if found.verdict == Verdict::Undo && dry_run {
+        for step in &found.steps {
+            text += &format!("  {step}\n");
+        }
+    }
+    for (step, ending) in &report.steps {
+        text += &format!("  {step}: {ending}\n");
+    }
+    text
+}
+
+fn document((found, report): &(Found, Report)) -> Value {
+    let verdict = match found.verdict {
+        Verdict::Undo => "undo",
+        Verdict::Discard => "discard",
+        Verdict::Kept => "kept",
+        Verdict::Alive(_) => "alive",
+    };
+    let steps: Vec<Value> = report
+        .steps
+        .iter()
+        .map(|(step, ending)| json!({ "step": step.to_string(), "ending": ending.to_string() }))
+        .collect();
+    let open: Vec<String> = found.steps.iter().map(ToString::to_string).collect();
+    json!({
+        "name": found.name,
+        "what": found.what,
+        "verdict": verdict,
+        "open": open,
+        "steps": steps,
+    })
+}

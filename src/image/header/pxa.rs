@@ -1,0 +1,97 @@
+//! The header of Marvell PXA devices (Samsung's among them): v0 with an extra section and other
+//! places from there on. `boot_img_hdr_pxa` of magiskboot's bootimg, after Samsung's
+//! `mkbootimg`. All integers little-endian.
+
+use binrw::binrw;
+
+use super::{Field, SectionName, SizeField, Value};
+
+#[binrw]
+#[brw(little, magic = b"ANDROID!")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wire {
+    pub kernel_size: u32,
+    pub kernel_addr: u32,
+    pub ramdisk_size: u32,
+    pub ramdisk_addr: u32,
+    pub second_size: u32,
+    pub second_addr: u32,
+    pub extra_size: u32,
+    pub unknown: u32,
+    pub tags_addr: u32,
+    pub page_size: u32,
+    pub name: [u8; 24],
+    pub cmdline: [u8; 512],
+    pub id: [u8; 32],
+    pub extra_cmdline: [u8; 1024],
+}
+
+pub(crate) const PAGE_SIZE_AT: usize = 44;
+/// `unknown` is at least this; the page size that v0 has in its place never is.
+const UNKNOWN_AT: usize = 36;
+const LEAST_UNKNOWN: u32 = 0x0200_0000;
+
+impl Wire {
+    /// Whether a header that starts with "ANDROID!" is one of these.
+    pub fn is(bytes: &[u8]) -> bool {
+        let unknown = super::number_at(bytes, UNKNOWN_AT);
+        let page = super::number_at(bytes, PAGE_SIZE_AT);
+        unknown.is_some_and(|number| number >= LEAST_UNKNOWN)
+            && page.is_some_and(|page| page.is_power_of_two() && (2048..=1 << 18).contains(&page))
+    }
+
+    pub fn size(&self) -> usize {
+        1640
+    }
+
+    pub fn sections(&self) -> Vec<SizeField> {
+        let field = SizeField::new;
+        vec![
+            field(SectionName::Kernel, "kernel_size", 8, self.kernel_size),
+            field(SectionName::Ramdisk, "ramdisk_size", 16, self.ramdisk_size),
+            field(SectionName::Second, "second_size", 24, self.second_size),
+            field(SectionName::Extra, "extra_size", 32, self.extra_size),
+        ]
+    }
+
+    pub fn set_section_size(&mut self, name: SectionName, size: u32) {
+        match name {
+            SectionName::Kernel => self.kernel_size = size,
+            SectionName::Ramdisk => self.ramdisk_size = size,
+            SectionName::Second => self.second_size = size,
+            SectionName::Extra => self.extra_size = size,
+            _ => {}
+        }
+    }
+
+    pub fn fields(&self) -> Vec<Field<'_>> {
+        let number = |name, offset, value| Field::new(name, offset, Value::U32(value));
+        vec![
+            number("kernel_size", 8, self.kernel_size),
+            number("kernel_addr", 12, self.kernel_addr),
+            number("ramdisk_size", 16, self.ramdisk_size),
+            number("ramdisk_addr", 20, self.ramdisk_addr),
+            number("second_size", 24, self.second_size),
+            number("second_addr", 28, self.second_addr),
+            number("extra_size", 32, self.extra_size),
+            number("unknown", UNKNOWN_AT, self.unknown),
+            number("tags_addr", 40, self.tags_addr),
+            number("page_size", PAGE_SIZE_AT, self.page_size),
+            Field::new("name", 48, Value::Text(&self.name)),
+            Field::new("cmdline", 72, Value::Text(&self.cmdline)),
+            Field::new("id", 584, Value::Bytes(&self.id)),
+            Field::new("extra_cmdline", 616, Value::Text(&self.extra_cmdline)),
+        ]
+    }
+
+    pub fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
+        use super::NumberMut::U32;
+        Some(match name {
+            "kernel_addr" => U32(&mut self.kernel_addr),
+            "ramdisk_addr" => U32(&mut self.ramdisk_addr),
+            "second_addr" => U32(&mut self.second_addr),
+            "tags_addr" => U32(&mut self.tags_addr),
+            _ => return None,
+        })
+    }
+}

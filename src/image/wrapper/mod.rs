@@ -1,0 +1,226 @@
+//! Vendors' headers and trailers around a whole image or around one section.
+//!
+//! A form is data: magics, where the payload starts, and which values follow from the payload
+//! (`forms`). Such values are recomputed after an edit, and only where they were right before;
+//! all other bytes stay.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `forms` | the table of forms |
+//! | `derived` | sizes and checksums that follow from the payload |
+//! | `trailer` | marks behind the image |
+
+mod derived;
+mod forms;
+mod trailer;
+
+use std::ops::Range;
+
+use super::region::trailing_zeros;
+use super::{Chunk, Error, IdPolicy, ImageKind, Output, SectionName};
+use derived::{Derived, Place};
+use forms::Spec;
+
+pub use trailer::trailer_name;
+
+/// A vendor's header (and trailer) with what it is put around.
+#[derive(Clone, Debug)]
+pub struct Wrapper<'a> {
+    spec: &'static Spec,
+    bytes: &'a [u8],
+    payload: Range<usize>,
+}
+
+/// A value of a wrapper that follows from the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrapperField {
+    /// Its name.
+    pub name: &'static str,
+    /// Its offset in bytes from the start of the wrapper.
+    pub offset: usize,
+    /// Whether it is what the vendor's tool would have written.
+    pub right: bool,
+}
+
+impl<'a> Wrapper<'a> {
+    /// The wrapper around the image that is the file `bytes`.
+    pub fn around_image(bytes: &'a [u8]) -> Option<Self> {
+        forms::FORMS.iter().find_map(|spec| Self::of(spec, bytes))
+    }
+
+    /// The wrapper around the payload of a section.
+    pub fn around_section(bytes: &'a [u8]) -> Option<Self> {
+        forms::FORMS.iter().filter(|spec| spec.in_sections).find_map(|spec| Self::of(spec, bytes))
+    }
+
+    fn of(spec: &'static Spec, bytes: &'a [u8]) -> Option<Self> {
+        if !spec.matches(bytes) {
+            return None;
+        }
+        let start = (spec.start)(bytes).filter(|start| *start < bytes.len())?;
+        let room = bytes.len() - start;
+        let stated = spec.stated_size(bytes);
+        // A size that is no size leaves everything to the payload.
+        let size = stated.filter(|size| (1..=room.saturating_sub(spec.trailer)).contains(size));
+        let size = size.unwrap_or_else(|| room.saturating_sub(spec.trailer));
+        Some(Wrapper { spec, bytes, payload: start..start + size })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        self.spec.name
+    }
+
+    /// What it says its payload is, where it has a text for that.
+    pub fn label(&self) -> Option<String> {
+        let text = self.bytes.get(self.spec.label.clone()?)?;
+        let text: Vec<u8> = text.iter().copied().take_while(|byte| *byte != 0).collect();
+        (!text.is_empty()).then(|| text.escape_ascii().to_string())
+    }
+
+    /// What it is put around.
+    pub fn payload(&self) -> &'a [u8] {
+        &self.bytes[self.payload.clone()]
+    }
+
+    /// Where the payload stands, in bytes from the start of the wrapper.
+    pub fn payload_range(&self) -> Range<usize> {
+        self.payload.clone()
+    }
+
+    /// The values that follow from the payload. Reads all of it.
+    pub fn fields(&self) -> Vec<WrapperField> {
+        let field = |derived: &Derived| WrapperField {
+            name: derived.name,
+            offset: match derived.place {
+                Place::Header(at) => at,
+                Place::Trailer(at) => self.payload.end + at,
+            },
+            right: self.is_right(derived),
+        };
+        self.spec.derived.iter().map(field).collect()
+    }
+
+    /// Why what is inside cannot be changed; None where it can.
+    pub fn refusal(&self) -> Option<&'static str> {
+        (self.spec.refusal)(self.bytes)
+    }
+
+    /// What the payload is when its own bytes do not tell.
+    pub(super) fn payload_kind(&self) -> Option<(ImageKind, SectionName)> {
+        (self.spec.payload_kind)(self.bytes)
+    }
+
+    /// The wrapper with its payload.
+    pub fn whole(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    fn header(&self) -> &'a [u8] {
+        &self.bytes[..self.payload.start]
+    }
+
+    fn trailer(&self) -> &'a [u8] {
+        &self.bytes[self.payload.end..][..self.spec.trailer.min(self.behind().len())]
+    }
+
+    /// Everything behind the payload: the trailer, and what nobody knows.
+    fn behind(&self) -> &'a [u8] {
+        &self.bytes[self.payload.end..]
+    }
+
+    /// The parts that an edit may change: of the header as much as holds derived values, and
+    /// all that is behind the payload.
+    pub(crate) fn volatile(&self) -> (&'a [u8], &'a [u8]) {
+        let header = self.spec.derived.iter().filter(|d| matches!(d.place, Place::Header(_)));
+        let end = header.map(Derived::end).max().unwrap_or(0);
+        (&self.header()[..end.min(self.payload.start)], self.behind())
+    }
+
+    fn is_right(&self, derived: &Derived) -> bool {
+        let output = Output::from_chunks(vec![Chunk::borrowed(self.payload())]);
+        let part = match derived.place {
+            Place::Header(_) => self.header(),
+            Place::Trailer(_) => self.trailer(),
+        };
+        let expected = derived.expected(self.header(), &output);
+        expected.is_some_and(|expected| part.get(derived.range()) == Some(&expected[..]))
+    }
+
+    /// The wrapper around another payload, as one section.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`], [`Error::WrapperTooLarge`].
+    pub(super) fn wrap(
+        &self,
+        payload: Vec<Chunk<'a>>,
+        policy: IdPolicy,
+    ) -> Result<Vec<Chunk<'a>>, Error> {
+        let payload = Output::from_chunks(payload);
+        let same = payload.is(self.payload());
+        if same && policy != IdPolicy::Recompute {
+            return Ok(vec![Chunk::borrowed(self.bytes)]);
+        }
+        if let Some(reason) = self.refusal()
+            && !same
+        {
+            return Err(Error::Sealed { form: self.spec.name, reason });
+        }
+        let mut header = self.header().to_vec();
+        let mut trailer = self.trailer().to_vec();
+        for derived in self.spec.derived {
+            let write = match policy {
+                IdPolicy::Keep => false,
+                IdPolicy::Recompute => true,
+                IdPolicy::KeepRight => self.is_right(derived),
+            };
+            if !write {
+                continue;
+            }
+            let value = derived.expected(&header, &payload);
+            let too_large =
+                || Error::WrapperTooLarge { form: self.spec.name, size: payload.size() };
+            let value = value.ok_or_else(too_large)?;
+            let part = match derived.place {
+                Place::Header(_) => &mut header,
+                Place::Trailer(_) => &mut trailer,
+            };
+            if let Some(place) = part.get_mut(derived.range()) {
+                place.copy_from_slice(&value);
+            }
+        }
+        let rest = &self.behind()[trailer.len()..];
+        let mut chunks = vec![if header == self.header() {
+            Chunk::borrowed(self.header())
+        } else {
+            Chunk::owned(header)
+        }];
+        chunks.extend(payload.into_chunks());
+        chunks.push(Chunk::owned(trailer));
+        chunks.push(Chunk::borrowed(rest));
+        Ok(chunks)
+    }
+
+    /// The same as a file: zeros at its end give way to a payload that grew.
+    ///
+    /// # Errors
+    /// As [`Self::wrap`].
+    pub(super) fn wrap_file(
+        &self,
+        payload: Output<'a>,
+        policy: IdPolicy,
+    ) -> Result<Output<'a>, Error> {
+        let mut chunks = self.wrap(payload.into_chunks(), policy)?;
+        let rest = self.behind();
+        let zeros = trailing_zeros(rest).min(rest.len() - self.trailer().len());
+        if let [_, .., Chunk::Bytes(last)] = &mut chunks[..]
+            && zeros > 0
+        {
+            let kept = last.len() - zeros;
+            *last = self.bytes[self.bytes.len() - last.len()..][..kept].into();
+            let size: u64 = chunks.iter().map(Chunk::len).sum();
+            chunks.push(Chunk::Zeros((self.bytes.len() as u64).saturating_sub(size)));
+        }
+        Ok(Output::from_chunks(chunks))
+    }
+}
