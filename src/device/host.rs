@@ -90,6 +90,20 @@ impl Host {
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
     }
 
+    /// The value of an attribute that can be written back: of one that shows all choices
+    /// (`always [madvise] never`) the chosen one.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn setting(&self, relative: &str) -> Result<String, HostError> {
+        let text = self.read(relative)?;
+        let chosen = text
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix('[')?.strip_suffix(']'))
+            .map(str::to_owned);
+        Ok(chosen.unwrap_or(text))
+    }
+
     /// Writes `value` with one `write(2)`: sysfs takes each call for a whole value.
     ///
     /// # Errors

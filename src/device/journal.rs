@@ -291,13 +291,13 @@ impl Journal {
     /// # Errors
     /// When the record or the attribute cannot be written; or it does not read back as written.
     pub fn set_attribute(&mut self, path: &str, value: &str) -> Result<bool, StepError> {
-        let before = self.host.read(path).map_err(StepError::Host)?;
+        let before = self.host.setting(path).map_err(StepError::Host)?;
         if before == value {
             return Ok(false);
         }
         self.record(Undo::Attribute { path: path.to_owned(), value: before })?;
         self.host.write(path, value).map_err(StepError::Host)?;
-        match self.host.read(path).map_err(StepError::Host)? {
+        match self.host.setting(path).map_err(StepError::Host)? {
             now if now == value => Ok(true),
             now => Err(StepError::NotTaken { path: path.to_owned(), value: value.to_owned(), now }),
         }

@@ -17,6 +17,12 @@
 //! | [`plan`] | what is written to have devices on vfio-pci, or why not, as data |
 //! | [`lease`] | a plan carried out, for as long as somebody needs the devices |
 //! | [`recover`] | what an owner that is gone left behind, undone; devices given back |
+//! | [`kvm`], [`vfio`] | what /dev/kvm and /dev/vfio answer |
+//! | [`cpu`], [`memory`], [`cgroup`] | where a guest runs and what its memory is made of |
+//! | [`guest`] | the guest file |
+//! | [`qemu`] | QEMU's arguments, its monitor, where it is |
+//! | [`libvirt`] | a guest as libvirt's domain XML |
+//! | [`run`] | a guest from its file to its end |
 //! | [`modules`] | kernel modules, in the order that the boot file gives |
 //! | [`bootmode`] | is this a boot in which to do anything? |
 //! | [`kmsg`] | lines for the kernel log |
@@ -24,7 +30,6 @@
 //! | [`boot_file`] | the boot file read and checked |
 //! | [`boot`] | the boot file carried out: all of the above, in order |
 //! | [`original_init`] | the program that the runtime stands in for, put back |
-//! | [`kvm`] | what /dev/kvm answers |
 //! | [`doctor`] | every prerequisite of passthrough, looked at |
 //! | [`pid1`] | the process that cannot fail: fork, deadline, cleanup, exec of the real init |
 //!
@@ -35,8 +40,11 @@ pub mod bind;
 pub mod boot;
 pub mod boot_file;
 pub mod bootmode;
+pub mod cgroup;
+pub mod cpu;
 pub mod doctor;
 pub mod group;
+pub mod guest;
 pub mod holders;
 pub mod host;
 pub mod inventory;
@@ -45,7 +53,9 @@ pub mod kmsg;
 pub mod kvm;
 pub mod late;
 pub mod lease;
+pub mod libvirt;
 pub mod lock;
+pub mod memory;
 pub mod modules;
 pub mod names;
 pub mod original_init;
@@ -53,7 +63,10 @@ pub mod pci;
 pub mod pid1;
 pub mod plan;
 pub mod process;
+pub mod qemu;
 pub mod recover;
+pub mod run;
 pub mod state;
 pub mod undo;
 pub mod users;
+pub mod vfio;

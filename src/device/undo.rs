@@ -141,7 +141,7 @@ fn device(host: &Host, former: &Former) -> Ending {
 }
 
 fn attribute(host: &Host, path: &str, value: &str) -> Ending {
-    match host.read(path) {
+    match host.setting(path) {
         Ok(now) if now == value => return Ending::Unchanged,
         Ok(_) => {}
         Err(error) if error.error.kind() == io::ErrorKind::NotFound => return Ending::Gone,
@@ -151,7 +151,7 @@ fn attribute(host: &Host, path: &str, value: &str) -> Ending {
     if let Err(error) = host.write(path, if value.is_empty() { "\n" } else { value }) {
         return Ending::Failed(error.to_string());
     }
-    match host.read(path) {
+    match host.setting(path) {
         Ok(now) if now == value => Ending::Done,
         Ok(now) => Ending::Failed(format!("it reads \"{now}\"")),
         Err(error) => Ending::Failed(error.to_string()),

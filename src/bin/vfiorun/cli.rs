@@ -8,7 +8,9 @@ use clap::{Parser, Subcommand};
 use vfioboot::device::host::Host;
 use vfioboot::device::state::StateDir;
 
-use crate::{bind, devices, doctor, output, recover, release};
+use crate::{
+    autostart, bind, devices, doctor, output, recover, release, run as run_guest, status, stop,
+};
 
 /// Finishes on the device what vfioboot began on the desktop.
 ///
@@ -70,6 +72,18 @@ enum Command {
     Release(release::Arguments),
     /// Undo what a vfiorun that was killed left behind
     Recover(recover::Arguments),
+    /// Start a guest with its devices, stay with it, and give them back when it has ended
+    ///
+    /// The exit status is QEMU's own; 1 when the guest panicked or had to be ended by force, 2
+    /// when it was not started. SIGINT and SIGTERM ask the guest to power down; a second one
+    /// tells QEMU to quit, a third kills it.
+    Run(run_guest::Arguments),
+    /// The guests that are running
+    Status(status::Arguments),
+    /// Ask a guest to power down, and wait until everything is given back
+    Stop(stop::Arguments),
+    /// Start every guest of a directory that has autostart = true, each on its own
+    Autostart(autostart::Arguments),
 }
 
 /// How a subcommand that did not fail ended.
@@ -78,6 +92,8 @@ pub enum Answer {
     Yes,
     /// A negative answer.
     No,
+    /// The result of what was run.
+    Status(c_int),
 }
 
 /// The reason of a failure goes to standard error.
@@ -98,10 +114,15 @@ pub fn run(words: &[OsString]) -> c_int {
         Command::Bind(arguments) => bind::run(&cli.global, arguments),
         Command::Release(arguments) => release::run(&cli.global, arguments),
         Command::Recover(arguments) => recover::run(&cli.global, arguments),
+        Command::Run(arguments) => run_guest::run(&cli.global, arguments),
+        Command::Status(arguments) => status::run(&cli.global, arguments),
+        Command::Stop(arguments) => stop::run(&cli.global, arguments),
+        Command::Autostart(arguments) => autostart::run(&cli.global, arguments),
     };
     match outcome {
         Ok(Answer::Yes) => 0,
         Ok(Answer::No) => 1,
+        Ok(Answer::Status(status)) => status,
         Err(error) => {
             // Whoever closed the pipe has read enough.
             if !output::is_broken_pipe(error.as_ref()) {

@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 #![no_main]
 
+mod autostart;
 mod bind;
 mod cli;
 mod devices;
@@ -15,6 +16,9 @@ mod interrupt;
 mod output;
 mod recover;
 mod release;
+mod run;
+mod status;
+mod stop;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;

@@ -1,0 +1,197 @@
+//! `vfiorun run`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use vfioboot::bootfile::DeviceSpec;
+use vfioboot::device::guest::{self, Guest};
+use vfioboot::device::host::Host;
+use vfioboot::device::lease::Report;
+use vfioboot::device::libvirt;
+use vfioboot::device::qemu::{self, qmp};
+use vfioboot::device::run::preflight::{Options, Start};
+use vfioboot::device::run::signals::Signals;
+use vfioboot::device::run::supervise::{Ended, News};
+use vfioboot::device::run::{self, Place, Told};
+
+use crate::cli::{Answer, Global, Outcome};
+use crate::output;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The guest file
+    #[arg(value_name = "GUEST.toml")]
+    file: PathBuf,
+    /// Show every write and QEMU's arguments, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the guest as libvirt's domain XML, and change nothing
+    #[arg(long, conflicts_with = "dry_run")]
+    libvirt: bool,
+    /// Print JSON: of --dry-run the plan, else how the guest ended
+    #[arg(long, conflicts_with = "libvirt")]
+    json: bool,
+    /// Take this device although the system needs it (may be repeated)
+    #[arg(long, value_name = "DEV")]
+    force: Vec<DeviceSpec>,
+    /// Try it on a protected KVM
+    #[arg(long)]
+    allow_protected: bool,
+    /// Say nothing but what went wrong; the guest's console is shown all the same
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
+    let (host, state) = (global.host(), global.state());
+    // Before anything is done that a signal could interrupt.
+    let signals = Signals::hold()?;
+    let guest = guest::read(&arguments.file)?;
+    let options = Options {
+        force: arguments.force.clone(),
+        allow_protected: arguments.allow_protected,
+        path: std::env::var("PATH").ok(),
+        machine: rustix::system::uname().machine().to_string_lossy().into_owned(),
+    };
+    let start = Start::new(&host, &state, &guest, &options);
+    if arguments.libvirt {
+        let devices = start.devices(&host, &guest);
+        output::print(&libvirt::domain(&guest, start.arch, &start.qemu, &devices))?;
+        return Ok(Answer::Yes);
+    }
+    if arguments.dry_run {
+        return dry_run(&host, &guest, &start, arguments.json);
+    }
+    if !start.refusals.is_empty() {
+        for refusal in &start.refusals {
+            output::complain(&format!("{refusal}"));
+        }
+        return Err(format!("guest {} is not started, nothing was changed", guest.name).into());
+    }
+    for warning in &start.warnings {
+        output::complain(&format!("warning: {warning}"));
+    }
+    let file = std::path::absolute(&arguments.file).unwrap_or_else(|_| arguments.file.clone());
+    let place = Place { host: &host, state: &state, signals: &signals };
+    let finished = run::run(place, &guest, &file, &start, &mut |told| {
+        tell(told, arguments.quiet);
+    })?;
+    let run::Finished { ended, report } = finished;
+    if !ended.ran
+        && ended.escalation.is_none()
+        && let Some(complaint) = qemu::complaint(&start.qemu, guest.chroot.as_deref())
+    {
+        output::complain(&complaint);
+    }
+    finish(&guest, &ended, &report, arguments)
+}
+
+fn finish(guest: &Guest, ended: &Ended, report: &Report, arguments: &Arguments) -> Outcome {
+    if arguments.json {
+        output::print_json(&json!({
+            "format": 1,
+            "name": guest.name.as_str(),
+            "ended": ended.to_string(),
+            "status": ended.code(),
+            "qemu_status": ended.status.code(),
+            "reason": ended.reason,
+            "panicked": ended.panicked,
+            "undone": report.steps.iter().map(|(step, ending)| {
+                json!({ "step": step.to_string(), "result": ending.to_string() })
+            }).collect::<Vec<_>>(),
+        }))?;
+    }
+    if !arguments.quiet || ended.code() != 0 {
+        output::complain(&ended.to_string());
+    }
+    if !report.is_clean() {
+        output::complain(&report.to_string());
+        return Err("not everything could be undone: vfiorun recover tries again".into());
+    }
+    if !arguments.quiet && !report.steps.is_empty() {
+        output::complain(&report.to_string());
+    }
+    Ok(Answer::Status(ended.code()))
+}
+
+fn tell(told: &Told, quiet: bool) {
+    let text = match told {
+        Told::Warning(text) => format!("warning: {text}"),
+        Told::News(News::MonitorLost(reason)) => format!("warning: {reason}"),
+        _ if quiet => return,
+        Told::Step(text) => text.clone(),
+        Told::News(news) => match news {
+            News::Running(version) => format!("the guest runs (QEMU {version})"),
+            News::Event(qmp::Event::Reset) => "the guest is being reset".to_owned(),
+            News::Event(qmp::Event::Panicked) => "the guest panicked".to_owned(),
+            News::Event(_) | News::MonitorLost(_) => return,
+            News::PoweringDown(time) => {
+                format!("asked the guest to power down; it has {} s", time.as_secs())
+            }
+            News::Quitting(time) => format!("told QEMU to quit; it has {} s", time.as_secs()),
+            News::Killing => "killing QEMU".to_owned(),
+        },
+    };
+    output::complain(&text);
+}
+
+fn dry_run(host: &Host, guest: &Guest, start: &Start, as_json: bool) -> Outcome {
+    let argv = start.argv(host, guest);
+    let refusals: Vec<String> = start.refusals.iter().map(ToString::to_string).collect();
+    let devices = start.devices(host, guest);
+    if as_json {
+        output::print_json(&json!({
+            "format": 1,
+            "name": guest.name.as_str(),
+            "refusals": refusals,
+            "warnings": start.warnings,
+            "devices": devices.iter().map(|(a, _)| a.to_string()).collect::<Vec<_>>(),
+            "cpus": start.cpus,
+            "steps": start.steps(),
+            "chroot": guest.chroot,
+            "qemu": start.qemu,
+            "argv": argv,
+        }))?;
+    } else {
+        output::print(&text(guest, start, &refusals, &argv))?;
+    }
+    Ok(if refusals.is_empty() { Answer::Yes } else { Answer::No })
+}
+
+/// The plan as a shell script that people can read.
+fn text(guest: &Guest, start: &Start, refusals: &[String], argv: &[String]) -> String {
+    let mut text = String::new();
+    for refusal in refusals.iter().flat_map(|refusal| refusal.lines()) {
+        text.push_str(&format!("# refused: {refusal}\n"));
+    }
+    for warning in &start.warnings {
+        text.push_str(&format!("# warning: {warning}\n"));
+    }
+    for step in start.steps() {
+        text.push_str(&format!("{step}\n"));
+    }
+    if let Some(cpus) = &start.cpus {
+        text.push_str(&format!("# on CPUs {}\n", vfioboot::device::cpu::format_list(cpus)));
+    }
+    if let Some(chroot) = &guest.chroot {
+        text.push_str(&format!("# in a mount namespace of its own:\nchroot {} ", quoted(chroot)));
+    }
+    text.push_str(&quoted(&start.qemu));
+    for word in argv {
+        // An option begins a line.
+        let option = word.starts_with('-') && Path::new(word).components().count() == 1;
+        text.push_str(if option { " \\\n    " } else { " " });
+        text.push_str(&quoted(word));
+    }
+    text.push('\n');
+    text
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=,@+%".contains(&b);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}

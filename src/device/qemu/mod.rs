@@ -1,0 +1,8 @@
+//! QEMU: its arguments, its monitor, and where it is.
+
+pub mod argv;
+pub mod qmp;
+
+mod find;
+
+pub use find::{FindError, complaint, find};

@@ -1,0 +1,198 @@
+//! QMP, the monitor of QEMU: lines of JSON on a Unix socket (QEMU's `docs/interop/qmp-spec.rst`).
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// The longest message that is read, in bytes. Those that we ask for have some hundreds.
+const MESSAGE_LIMIT: usize = 1 << 20;
+
+/// A message from QEMU.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// The first one: QEMU's version, `7.2.0`.
+    Greeting(String),
+    /// The answer to a command.
+    Return(Value),
+    /// The refusal of a command: what QEMU says about it.
+    Refused(String),
+    /// Something happened.
+    Event(Event),
+}
+
+/// Something that happened to the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It is being reset.
+    Reset,
+    /// It has been shut down; why, in QEMU's words: `guest-shutdown`, `guest-reset`,
+    /// `guest-panic`, `host-qmp-quit`, `host-signal` (`ShutdownCause`).
+    Shutdown(String),
+    /// Its kernel told us that it panicked (pvpanic).
+    Panicked,
+    /// Any other.
+    Other(String),
+}
+
+/// A monitor that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum QmpError {
+    /// The socket failed, or QEMU closed it.
+    #[error("QEMU's monitor: {0}")]
+    Io(#[from] io::Error),
+    /// What came is not QMP.
+    #[error("QEMU's monitor: \"{0}\" is no QMP message")]
+    Message(String),
+    /// It does not answer.
+    #[error("QEMU's monitor does not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// QEMU refuses a command.
+    #[error("QEMU refuses {command}: {reason}")]
+    Refused {
+        /// The command.
+        command: &'static str,
+        /// What QEMU says about it.
+        reason: String,
+    },
+}
+
+/// The message in one line. `None` for JSON that is none of QMP's.
+pub fn parse(line: &[u8]) -> Option<Message> {
+    let value: Value = serde_json::from_slice(line).ok()?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if let Some(version) = value.pointer("/QMP/version/qemu") {
+        let part = |name: &str| version.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let version = format!("{}.{}.{}", part("major"), part("minor"), part("micro"));
+        return Some(Message::Greeting(version));
+    }
+    if let Some(answer) = value.get("return") {
+        return Some(Message::Return(answer.clone()));
+    }
+    if let Some(error) = value.get("error") {
+        return Some(Message::Refused(text(error.get("desc")?)));
+    }
+    Some(Message::Event(match value.get("event")?.as_str()? {
+        "RESET" => Event::Reset,
+        "SHUTDOWN" => Event::Shutdown(value.pointer("/data/reason").map(text).unwrap_or_default()),
+        "GUEST_PANICKED" => Event::Panicked,
+        other => Event::Other(other.to_owned()),
+    }))
+}
+
+/// A connection to the monitor. It never blocks.
+#[derive(Debug)]
+pub struct Monitor {
+    stream: UnixStream,
+    received: Vec<u8>,
+}
+
+impl Monitor {
+    /// Connects to the monitor at `path`.
+    ///
+    /// # Errors
+    /// When nobody listens there (yet).
+    pub fn connect(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, received: Vec::new() })
+    }
+
+    /// Sends a command without arguments. Its answer comes as a [`Message::Return`].
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub fn send(&mut self, command: &str) -> io::Result<()> {
+        // Far smaller than a socket's buffer, so it is taken whole.
+        let line = format!("{}\n", json!({ "execute": command }));
+        self.stream.write_all(line.as_bytes())
+    }
+
+    /// The messages that have arrived.
+    ///
+    /// # Errors
+    /// When QEMU closed the connection ([`ErrorKind::UnexpectedEof`]), or sends what is no QMP.
+    pub fn receive(&mut self) -> Result<Vec<Message>, QmpError> {
+        let mut buffer = [0; 4096];
+        let end = loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => break Some(ErrorKind::UnexpectedEof.into()),
+                Ok(n) => self.received.extend_from_slice(&buffer[..n]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break None,
+                Err(error) => break Some(error),
+            }
+            if self.received.len() > MESSAGE_LIMIT {
+                return Err(QmpError::Message(format!("{MESSAGE_LIMIT} bytes without an end")));
+            }
+        };
+        let mut messages = Vec::new();
+        while let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.received.drain(..=end).collect();
+            match parse(&line) {
+                Some(message) => messages.push(message),
+                None => {
+                    let text = String::from_utf8_lossy(&line);
+                    return Err(QmpError::Message(text.trim_end().chars().take(80).collect()));
+                }
+            }
+        }
+        match end {
+            // What came before the end is not lost.
+            Some(error) if messages.is_empty() => Err(QmpError::Io(error)),
+            _ => Ok(messages),
+        }
+    }
+
+    /// Waits for the next [`Message::Return`], and passes over events.
+    ///
+    /// # Errors
+    /// When none comes within `limit`, or QEMU refuses `command`.
+    fn answer(&mut self, command: &'static str, limit: Duration) -> Result<Value, QmpError> {
+        let started = Instant::now();
+        while let Some(left) = limit.checked_sub(started.elapsed()) {
+            wait(self.stream.as_fd(), left)?;
+            for message in self.receive()? {
+                match message {
+                    Message::Return(value) => return Ok(value),
+                    Message::Refused(reason) => return Err(QmpError::Refused { command, reason }),
+                    Message::Greeting(_) | Message::Event(_) => {}
+                }
+            }
+        }
+        Err(QmpError::Timeout(limit))
+    }
+}
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+fn wait(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+    match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Asks the monitor at `path` what the guest is doing: `running`, `paused`, `shutdown`
+/// (QEMU's `RunState`).
+///
+/// # Errors
+/// When nobody answers within `limit`.
+pub fn status(path: &Path, limit: Duration) -> Result<String, QmpError> {
+    let mut monitor = Monitor::connect(path)?;
+    monitor.send("qmp_capabilities")?;
+    monitor.answer("qmp_capabilities", limit)?;
+    monitor.send("query-status")?;
+    let answer = monitor.answer("query-status", limit)?;
+    let status = answer.get("status").and_then(Value::as_str);
+    status.map(str::to_owned).ok_or_else(|| QmpError::Message(answer.to_string()))
+}

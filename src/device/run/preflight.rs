@@ -1,0 +1,330 @@
+//! Everything that is looked at before anything is changed, and what is going to be done.
+
+use std::io;
+use std::path::Path;
+
+use super::launch::CHROOT_DIRECTORY;
+use super::record;
+use crate::bootfile::DeviceSpec;
+use crate::device::cgroup::{self, Cgroup};
+use crate::device::cpu::{self, CpuError};
+use crate::device::guest::{Arch, Device, Guest};
+use crate::device::host::{Host, HostError, Write, errno_text};
+use crate::device::kvm::{Kvm, KvmError};
+use crate::device::memory::{self, Backing, MemoryError, MemoryPlan};
+use crate::device::pci::{self, PciAddress};
+use crate::device::plan::{Options as BindOptions, Plan, PlanError};
+use crate::device::qemu::argv::{Found, argv};
+use crate::device::qemu::{self, FindError};
+use crate::device::state::StateDir;
+use crate::device::vfio::{self, Node};
+
+/// The parameter that lets VFIO do without isolated interrupts.
+const UNSAFE_INTERRUPTS: &str = "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
+
+/// What may be done that is refused otherwise, and what is not in the guest file.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Devices to take although the system needs them, by name.
+    pub force: Vec<DeviceSpec>,
+    /// Whether to try it on a protected KVM.
+    pub allow_protected: bool,
+    /// `PATH`.
+    pub path: Option<String>,
+    /// The machine this is, as `uname -m` has it.
+    pub machine: String,
+}
+
+/// A reason not to start a guest: what is wrong, why that matters, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It runs already.
+    #[error("guest \"{name}\" is running (pid {pid}): vfiorun stop {name}")]
+    Running {
+        /// Its name.
+        name: String,
+        /// Its supervisor.
+        pid: u32,
+    },
+    /// No KVM for this processor.
+    #[error("machine.arch: KVM runs only guests of its own architecture, and this machine is {0}")]
+    Arch(String),
+    /// KVM cannot be used.
+    #[error("{error}: {}", .error.fix())]
+    Kvm {
+        /// What it said.
+        error: KvmError,
+    },
+    /// Another hypervisor has the processor's virtualisation.
+    #[error(
+        "{0} owns the processor's virtualisation (EL2), so that there is no KVM on this device: it needs a bootloader or firmware that starts the kernel at EL2"
+    )]
+    Hypervisor(&'static str),
+    /// Protected KVM keeps memory of guests from the host, and with it from devices.
+    #[error(
+        "kvm-arm.mode=protected is on the kernel command line: protected KVM has no passthrough for ordinary guests on many kernels. Boot with kvm-arm.mode=nvhe, or try it with --allow-protected"
+    )]
+    Protected,
+    /// Nothing translates the DMA of devices.
+    #[error(
+        "no IOMMU: /sys/class/iommu and /sys/kernel/iommu_groups are empty, so that no device can be given away. The kernel needs a driver for this machine's IOMMU (vfioboot check says which), the device tree or firmware must describe it, and on x86 it may have to be enabled in the firmware's setup"
+    )]
+    NoIommu,
+    /// The devices cannot be had.
+    #[error(transparent)]
+    Devices(PlanError),
+    /// The memory cannot be had.
+    #[error(transparent)]
+    Memory(MemoryError),
+    /// The processors cannot be had.
+    #[error(transparent)]
+    Cpu(CpuError),
+    /// The processors cannot be told.
+    #[error("{0}")]
+    Cpus(HostError),
+    /// There is no QEMU.
+    #[error(transparent)]
+    Qemu(FindError),
+    /// A file that the guest file names cannot be used.
+    #[error("{key}: {path}: {}", errno_text(.error))]
+    File {
+        /// The key that names it.
+        key: &'static str,
+        /// Its path.
+        path: String,
+        /// The reason.
+        error: io::Error,
+    },
+    /// The interface is not there.
+    #[error("network.tap: there is no interface {0}: ip tuntap add dev {0} mode tap")]
+    Tap(String),
+}
+
+/// How a guest is going to be started.
+#[derive(Debug)]
+pub struct Start {
+    /// The reasons not to. The rest is then as good as it could be worked out.
+    pub refusals: Vec<Refusal>,
+    /// What works, but not as well as it might.
+    pub warnings: Vec<String>,
+    /// What QEMU emulates.
+    pub arch: Arch,
+    /// The path of QEMU, in the chroot if there is one.
+    pub qemu: String,
+    /// The devices on their way to vfio-pci.
+    pub bind: Plan,
+    /// The nodes that are missing. Groups that a device gets only when it is probed are not
+    /// among them yet.
+    pub nodes: Vec<Node>,
+    /// Whether KVM could not be asked because its node is among them.
+    pub kvm_unasked: bool,
+    /// The guest's memory.
+    pub memory: MemoryPlan,
+    /// Another attribute to set.
+    pub parameter: Option<Write>,
+    /// The processors that it runs on; all when `None`.
+    pub cpus: Option<Vec<u32>>,
+    /// The control groups it gets.
+    pub cgroups: Vec<Cgroup>,
+    /// Where QEMU makes its sockets, as it sees that directory.
+    pub directory: String,
+}
+
+impl Start {
+    /// Looks at everything and works it out. Nothing is changed.
+    pub fn new(host: &Host, state: &StateDir, guest: &Guest, options: &Options) -> Self {
+        let mut refusals = Vec::new();
+        let name = guest.name.as_str();
+        if let Some(running) = record::running(host, state).iter().find(|r| r.name == name) {
+            let pid = running.supervisor.pid;
+            refusals.push(Refusal::Running { name: name.to_owned(), pid });
+        }
+        let here = Arch::of_machine(&options.machine);
+        let arch = guest.machine.arch.or(here).unwrap_or(Arch::Aarch64);
+        if here != Some(arch) {
+            refusals.push(Refusal::Arch(options.machine.clone()));
+        }
+        let kvm_unasked = kvm(host, options, &mut refusals);
+        if !guest.devices.is_empty() && !has_iommu(host) {
+            refusals.push(Refusal::NoIommu);
+        }
+        let mut bind = Plan { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new() };
+        if !guest.devices.is_empty() {
+            let specs: Vec<DeviceSpec> = guest.devices.iter().map(|d| d.spec.clone()).collect();
+            let bind_options = BindOptions { force: options.force.clone() };
+            match Plan::new(host, &specs, &bind_options) {
+                Ok(plan) => bind = plan,
+                Err(error) => refusals.push(Refusal::Devices(error)),
+            }
+        }
+        let pinned = !guest.devices.is_empty();
+        let memory = memory::plan(host, &guest.memory, pinned).unwrap_or_else(|error| {
+            refusals.push(Refusal::Memory(error));
+            MemoryPlan { backing: Backing::Anonymous, write: None }
+        });
+        let cpus = match cpu::core_types(host) {
+            Err(error) => {
+                refusals.push(Refusal::Cpus(error));
+                None
+            }
+            Ok(types) => cpu::choose(&guest.cpus, &types).unwrap_or_else(|error| {
+                refusals.push(Refusal::Cpu(error));
+                None
+            }),
+        };
+        let mut warnings = bind.warnings.clone();
+        if let Some(cpus) = &cpus
+            && cpus.len() < guest.cpus.count as usize
+        {
+            warnings.push(format!(
+                "cpus.count: {} for a guest that runs on {} of one type ({})",
+                guest.cpus.count,
+                cpus.len(),
+                cpu::format_list(cpus)
+            ));
+        }
+        let qemu = qemu::find(guest, arch, options.path.as_deref()).unwrap_or_else(|error| {
+            refusals.push(Refusal::Qemu(error));
+            guest.qemu.clone().unwrap_or_else(|| format!("qemu-system-{}", arch.name()))
+        });
+        files(guest, &mut refusals);
+        if let Some(tap) = &guest.network.tap
+            && !host.exists(&format!("sys/class/net/{tap}"))
+        {
+            refusals.push(Refusal::Tap(tap.clone()));
+        }
+        let groups: Vec<u32> = bind.groups.iter().map(|group| group.number).collect();
+        let parameter = (guest.allow_unsafe_interrupts
+            && host.read(UNSAFE_INTERRUPTS).is_ok_and(|value| value != "Y"))
+        .then(|| Write { path: UNSAFE_INTERRUPTS.to_owned(), value: "Y".to_owned() });
+        let directory = match guest.chroot {
+            Some(_) => CHROOT_DIRECTORY.to_owned(),
+            None => record::directory(state, &guest.name).display().to_string(),
+        };
+        Self {
+            refusals,
+            warnings,
+            arch,
+            qemu,
+            nodes: missing_nodes(host, &groups),
+            kvm_unasked,
+            bind,
+            memory,
+            parameter,
+            cgroups: cgroup::plan(host, name, cpus.as_deref()),
+            cpus,
+            directory,
+        }
+    }
+
+    /// QEMU's arguments, without the program.
+    pub fn argv(&self, host: &Host, guest: &Guest) -> Vec<String> {
+        let devices = self.devices(host, guest);
+        argv(
+            guest,
+            &Found {
+                arch: self.arch,
+                devices: &devices,
+                backing: self.memory.backing,
+                directory: &self.directory,
+            },
+        )
+    }
+
+    /// The devices of the guest by address, each with its options. In a start that is refused
+    /// also those that were not taken into the plan.
+    pub fn devices<'g>(&self, host: &Host, guest: &'g Guest) -> Vec<(PciAddress, &'g Device)> {
+        let present: Vec<(PciAddress, &Device)> = pci::enumerate(host)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|found| {
+                let named = guest.devices.iter().find(|device| found.matches(&device.spec))?;
+                Some((found.address, named))
+            })
+            .collect();
+        let absent = guest.devices.iter().filter_map(|device| match device.spec {
+            DeviceSpec::Address { domain, bus, device: slot, function } => {
+                let address = PciAddress { domain, bus, device: slot, function };
+                let known = present.iter().any(|(found, _)| *found == address);
+                (!known).then_some((address, device))
+            }
+            DeviceSpec::Id { .. } => None,
+        });
+        let absent: Vec<_> = absent.collect();
+        present.into_iter().chain(absent).collect()
+    }
+
+    /// All that is written, made and started, as a shell would do it, in order.
+    pub fn steps(&self) -> Vec<String> {
+        let mut steps: Vec<String> = Vec::new();
+        let writes = self.bind.moves.iter().flat_map(|a_move| &a_move.writes);
+        steps.extend(writes.map(Write::to_string));
+        for Node { path, number: (major, minor) } in &self.nodes {
+            steps.push(format!("mknod -m 600 /{path} c {major} {minor}"));
+        }
+        steps.extend(self.parameter.iter().chain(&self.memory.write).map(Write::to_string));
+        for cgroup in &self.cgroups {
+            steps.push(format!("mkdir /{}", cgroup.directory));
+            steps.extend(cgroup.writes.iter().map(Write::to_string));
+        }
+        steps
+    }
+}
+
+/// The nodes that QEMU will open and that are not there.
+pub(super) fn missing_nodes(host: &Host, groups: &[u32]) -> Vec<Node> {
+    let mut nodes = vfio::nodes(host, groups);
+    nodes.retain(|node| !host.exists(&node.path));
+    nodes
+}
+
+/// Whether there can be a VM; `true` when that cannot be asked yet.
+fn kvm(host: &Host, options: &Options, refusals: &mut Vec<Refusal>) -> bool {
+    let others = [("dev/gunyah", "Gunyah"), ("dev/gzvm", "GenieZone")];
+    let no_node = !host.exists("dev/kvm");
+    if no_node && host.exists("sys/class/misc/kvm/dev") {
+        return true;
+    }
+    match Kvm::open(&host.path("dev/kvm")).and_then(|kvm| kvm.create_vm()) {
+        Ok(_) => {}
+        Err(_) if let Some((_, name)) = others.iter().find(|(node, _)| host.exists(node)) => {
+            refusals.push(Refusal::Hypervisor(name));
+        }
+        Err(error) => refusals.push(Refusal::Kvm { error }),
+    }
+    let cmdline = host.read("proc/cmdline").unwrap_or_default();
+    // Each occurrence overwrites the one before.
+    let mode = cmdline.split_whitespace().rev().find_map(|word| word.strip_prefix("kvm-arm.mode="));
+    if mode == Some("protected") && !options.allow_protected {
+        refusals.push(Refusal::Protected);
+    }
+    false
+}
+
+fn has_iommu(host: &Host) -> bool {
+    ["sys/class/iommu", "sys/kernel/iommu_groups"]
+        .iter()
+        .any(|directory| host.list(directory).is_ok_and(|entries| !entries.is_empty()))
+}
+
+/// The files that QEMU will open: that they are there, and may be.
+fn files(guest: &Guest, refusals: &mut Vec<Refusal>) {
+    let root = Path::new(guest.chroot.as_deref().unwrap_or("/"));
+    let boot = &guest.boot;
+    let disks = guest.disks.iter().map(|disk| ("disks.path", &disk.path, !disk.readonly));
+    let named = [
+        ("boot.firmware", &boot.firmware, false),
+        ("boot.firmware_variables", &boot.firmware_variables, true),
+        ("boot.kernel", &boot.kernel, false),
+        ("boot.initrd", &boot.initrd, false),
+    ];
+    let named =
+        named.into_iter().filter_map(|(key, path, write)| Some((key, path.as_ref()?, write)));
+    for (key, path, write) in named.chain(disks) {
+        let inside = root.join(path.trim_start_matches('/'));
+        let opened = std::fs::OpenOptions::new().read(true).write(write).open(inside);
+        if let Err(error) = opened {
+            refusals.push(Refusal::File { key, path: path.clone(), error });
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Signals as something to read, so that nothing is interrupted half-way.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A signal that means something to a supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// A child ended.
+    Child,
+    /// Somebody wants us to end: SIGINT, SIGTERM or SIGHUP.
+    Stop,
+}
+
+/// The signals of this process from now on, held back until they are read (`signalfd(2)`).
+#[derive(Debug)]
+pub struct Signals(OwnedFd);
+
+impl Signals {
+    /// Holds them back.
+    ///
+    /// # Errors
+    /// When the process has too many files open.
+    pub fn hold() -> io::Result<Self> {
+        let set = set();
+        // SAFETY: `set` is a valid signal set; the process has one thread, whose mask this is.
+        let fd = unsafe {
+            if libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+        };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: signalfd made it, and nobody else knows of it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The next one that has arrived.
+    pub fn next(&self) -> Option<Signal> {
+        let mut info = std::mem::MaybeUninit::<libc::signalfd_siginfo>::zeroed();
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: `info` has `size` bytes, and zeros are a valid value of it.
+        let (read, info) = unsafe {
+            let read = libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size);
+            (read, info.assume_init())
+        };
+        if usize::try_from(read) != Ok(size) {
+            return None;
+        }
+        Some(match info.ssi_signo as libc::c_int {
+            libc::SIGCHLD => Signal::Child,
+            _ => Signal::Stop,
+        })
+    }
+
+    /// Whether we were told to end; whatever else has arrived is forgotten.
+    pub fn stop_wanted(&self) -> bool {
+        std::iter::from_fn(|| self.next()).any(|signal| signal == Signal::Stop)
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// For a child: lets them through again.
+pub(super) fn release() -> io::Result<()> {
+    let set = set();
+    // SAFETY: as in `hold`.
+    match unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn set() -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset makes it a valid, empty set; sigaddset then only knows valid numbers.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in [libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        set.assume_init()
+    }
+}
