@@ -31,14 +31,15 @@ pub struct Entry {
 pub fn read(host: &Host) -> Result<Vec<Entry>, HostError> {
     let devices = pci::enumerate(host)?;
     let holders = Holders::read(host);
-    let any_group = group::any(host);
-    Ok(devices.into_iter().map(|device| entry(host, device, &holders, any_group)).collect())
+    let iommu =
+        group::any(host) || host.list("sys/class/iommu").is_ok_and(|units| !units.is_empty());
+    Ok(devices.into_iter().map(|device| entry(host, device, &holders, iommu)).collect())
 }
 
-fn entry(host: &Host, device: PciDevice, holders: &Holders, any_group: bool) -> Entry {
+fn entry(host: &Host, device: PciDevice, holders: &Holders, iommu: bool) -> Entry {
     let address = device.address;
     let class = pci::class(host, address);
-    let bridge = pci::is_bridge(host, address);
+    let bridge = pci::belongs_to_machine(host, address);
     let reset_methods: Option<Vec<String>> = host
         .read(&pci::attribute(address, "reset_method"))
         .ok()
@@ -46,14 +47,12 @@ fn entry(host: &Host, device: PciDevice, holders: &Holders, any_group: bool) -> 
     let mut obstacles = Vec::new();
     let mut warnings = Vec::new();
     if bridge {
-        obstacles.push("a PCI bridge".to_owned());
+        obstacles.push("a bridge belongs to the machine".to_owned());
     } else {
         match device.iommu_group {
-            None if device.driver.is_some() && any_group => {
-                obstacles.push("no IOMMU stands before it".to_owned());
-            }
+            None if !iommu => obstacles.push("no IOMMU on this system".to_owned()),
             None if device.driver.is_some() => {
-                obstacles.push("no IOMMU on this system".to_owned());
+                obstacles.push("no IOMMU stands before it".to_owned());
             }
             None => warnings.push("in no IOMMU group before its first driver".to_owned()),
             Some(number) => match Group::read(host, number) {

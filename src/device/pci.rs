@@ -166,6 +166,13 @@ pub fn is_bridge(host: &Host, address: PciAddress) -> bool {
     class(host, address).is_some_and(|class| [PCI_BRIDGE, CARDBUS_BRIDGE].contains(&(class >> 8)))
 }
 
+/// Whether it is of the base class of bridges: PCI ones, and the host and ISA bridges that belong
+/// to the machine itself.
+pub fn belongs_to_machine(host: &Host, address: PciAddress) -> bool {
+    const BRIDGE: u32 = 0x06;
+    class(host, address).is_some_and(|class| class >> 16 == BRIDGE)
+}
+
 /// The path of a device's attribute, relative to the [`Host`].
 pub fn attribute(address: PciAddress, name: &str) -> String {
     format!("{DEVICES}/{address}/{name}")

@@ -76,8 +76,8 @@ pub enum Refusal {
         "no vfio-pci driver is registered: the kernel is built without CONFIG_VFIO_PCI, or its module is not loaded (modprobe vfio-pci)"
     )]
     NoVfioPci,
-    /// A bridge is no endpoint.
-    #[error("{0}: a PCI bridge cannot be passed through; name the devices behind it")]
+    /// A bridge belongs to the machine.
+    #[error("{0}: a bridge cannot be passed through; name the devices behind it")]
     Bridge(PciDevice),
     /// A driver has it, and still it is in no group: no IOMMU stands before it.
     #[error(
@@ -150,7 +150,7 @@ impl Plan {
         let mut warnings = Vec::new();
         for Move { before: device, writes } in &moves {
             let address = device.address;
-            if pci::is_bridge(host, address) {
+            if pci::belongs_to_machine(host, address) {
                 refusals.push(Refusal::Bridge(device.clone()));
                 continue;
             }
