@@ -12,6 +12,12 @@ pub const BOOT_FILE: &str = "/vfioboot/boot.toml";
 pub const RUNTIME: &str = "/vfioboot/init";
 /// Where the undo record stands in the ramdisk. Only the desktop reads it.
 pub const UNDO_FILE: &str = "/vfioboot/undo";
+/// Where the program that the runtime stands in for is put aside (`--hook init`). PID 1 moves it
+/// back before it executes it.
+pub const ORIGINAL_INIT: &str = "/vfioboot/init.orig";
+/// In place of [`ORIGINAL_INIT`] where that program has another name in the ramdisk (a hard
+/// link): a symbolic link to that name.
+pub const ORIGINAL_INIT_LINK: &str = "/vfioboot/init.link";
 /// The directory in the ramdisk below which the originals of shadowed files stand, each under its
 /// own path.
 pub const ORIGINALS: &str = "/vfioboot/original";
@@ -29,6 +35,10 @@ pub struct BootFile {
     pub init: String,
     /// All the time PID 1 may take before it executes `init`, in milliseconds.
     pub deadline_ms: u32,
+    /// How long a listed device that is not there yet is waited for, in milliseconds; within
+    /// `deadline_ms`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub wait_ms: u32,
     /// Devices to put on vfio-pci, each `vendor:device` (four hex digits each)
     /// or `domain:bus:device.function`, in order.
     pub devices: Vec<String>,
@@ -57,6 +67,16 @@ impl BootFile {
     pub const VERSION: u32 = 1;
     /// What `deadline_ms` is when nothing else is asked for.
     pub const DEFAULT_DEADLINE_MS: u32 = 5000;
+    /// What `wait_ms` is when nothing else is asked for: the second that a device may take after
+    /// a reset until it answers (PCI Express Base Specification 6.6.1), and for which drivers of
+    /// host bridges wait for a link (`drivers/pci/controller/dwc/pcie-designware.h`).
+    pub const DEFAULT_WAIT_MS: u32 = 1000;
+}
+
+/// For serde, which hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How a user names a PCI device.

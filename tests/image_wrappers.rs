@@ -10,7 +10,7 @@ use common::{AARCH64, elf, fixture, vendor_images};
 use proptest::prelude::*;
 use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Chunk, DtTable, Image, ImageKind, SectionName, unpacked};
-use vfioboot::patch::{self, AvbOptions, ModuleOptions, Options, Runtimes};
+use vfioboot::patch::{self, AvbOptions, HookChoice, ModuleOptions, Options, Runtimes};
 
 /// Every form: the fixtures, and loaders too large to keep in a file.
 fn all() -> Vec<(String, Vec<u8>)> {
@@ -258,6 +258,8 @@ fn options(runtime: &[u8]) -> Options<'_> {
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         avb: AvbOptions::default(),
+        wait_ms: BootFile::DEFAULT_WAIT_MS,
+        hook: HookChoice::Auto,
     }
 }
 

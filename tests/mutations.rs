@@ -17,7 +17,7 @@ use common::{AARCH64, elf, images};
 use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Image, ImageKind, SectionName, unpacked};
 use vfioboot::kernel::Kernel;
-use vfioboot::patch::{self, AvbOptions, ModuleOptions, Options, Runtimes};
+use vfioboot::patch::{self, AvbOptions, HookChoice, ModuleOptions, Options, Runtimes};
 use vfioboot::ramdisk::kind::classify_ramdisk;
 use vfioboot::ramdisk::tree::Tree;
 use vfioboot::ramdisk::{Limits, Ramdisk, find_ours};
@@ -206,6 +206,8 @@ fn patch_and_back(image: &Image<'_>, runtime: &[u8]) {
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         avb: AvbOptions::default(),
+        wait_ms: BootFile::DEFAULT_WAIT_MS,
+        hook: HookChoice::Auto,
     };
     let set = std::slice::from_ref(image);
     if !patch::is_patched(set).is_ok_and(|patched| !patched) {

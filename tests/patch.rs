@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use vfioboot::bootfile::{BootFile, BootModule, DeviceSpec};
 use vfioboot::compression::{self, Format};
 use vfioboot::image::{Image, ImageKind, RegionKind, SectionName};
-use vfioboot::patch::{self, AvbOptions, Cmdline, Error, ModuleOptions, Options, Plan, Runtimes};
+use vfioboot::patch::{self, AvbOptions, Cmdline, Error, HookChoice, ModuleOptions, Options, Plan, Runtimes};
 use vfioboot::ramdisk::{self, Entries, Limits};
 
 fn image(name: &str) -> Vec<u8> {
@@ -36,6 +36,8 @@ fn options(runtime: &[u8]) -> Options<'_> {
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         avb: AvbOptions::default(),
+        wait_ms: BootFile::DEFAULT_WAIT_MS,
+        hook: HookChoice::Auto,
     }
 }
 
@@ -603,6 +605,7 @@ fn the_boot_file_lists_the_devices_in_order() {
         version: 1,
         init: "/init".to_owned(),
         deadline_ms: 5000,
+        wait_ms: 1000,
         devices: vec!["1b36:0010".to_owned(), "0000:00:02.0".to_owned()],
         modules: Vec::new(),
         shadows: Vec::new(),
@@ -825,8 +828,8 @@ fn a_set_without_a_ramdisk_is_refused() {
 }
 
 #[test]
-fn init_boot_alone_is_refused() {
-    let text = message(&[image("init_boot-v4")], |_| {});
+fn rdinit_with_init_boot_alone_is_refused() {
+    let text = message(&[image("init_boot-v4")], |options| options.hook = HookChoice::Rdinit);
     assert!(text.contains("give boot.img or vendor_boot.img as well"), "{text}");
 }
 
@@ -855,7 +858,6 @@ fn a_vendor_ramdisk_without_init_is_a_warning() {
 #[test]
 fn what_the_kernels_config_forbids_is_refused() {
     let cases = [
-        ("boot-v2-raw", "CONFIG_CMDLINE_FORCE=y\n", "CONFIG_CMDLINE_FORCE=y: it ignores"),
         (
             "boot-v2-raw",
             "# CONFIG_BLK_DEV_INITRD is not set\n",
@@ -872,6 +874,14 @@ fn what_the_kernels_config_forbids_is_refused() {
         let text = message(&[with_config(&image(name), config)], |_| {});
         assert!(text.starts_with(&format!("the kernel has {expected}")), "{text}");
     }
+}
+
+#[test]
+fn rdinit_for_a_kernel_that_ignores_it_is_refused_with_the_way_out() {
+    let set = [with_config(&image("boot-v2-raw"), "CONFIG_CMDLINE_FORCE=y\n")];
+    let text = message(&set, |options| options.hook = HookChoice::Rdinit);
+    assert!(text.starts_with("the kernel has CONFIG_CMDLINE_FORCE=y: it ignores"), "{text}");
+    assert!(text.ends_with("use --hook init"), "{text}");
 }
 
 #[test]

@@ -74,6 +74,9 @@ fn with_plan<T>(
         modules,
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
+        avb: AvbOptions::default(),
+        wait_ms: BootFile::DEFAULT_WAIT_MS,
+        hook: HookChoice::Auto,
     };
     look(patch::plan(&[Image::parse(image).unwrap()], &options))
 }

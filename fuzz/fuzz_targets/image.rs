@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Image, ImageKind, unpacked};
-use vfioboot::patch::{self, AvbOptions, ModuleOptions, Options, Runtimes};
+use vfioboot::patch::{self, AvbOptions, HookChoice, ModuleOptions, Options, Runtimes};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(image) = Image::parse(bytes) else { return };
@@ -44,6 +44,8 @@ fn patch_and_back(image: &Image<'_>) {
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         avb: AvbOptions::default(),
+        wait_ms: BootFile::DEFAULT_WAIT_MS,
+        hook: HookChoice::Auto,
     };
     let Ok(plan) = patch::plan(set, &options) else { return };
     let patched = plan.images[0].output.as_ref().unwrap().to_vec();

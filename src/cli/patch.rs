@@ -16,7 +16,7 @@ use vfioboot::modules::Source;
 use vfioboot::modules::alias::Wants;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{
-    self, LoadedBy, ModuleOptions, ModulePlan, Options, Plan, PlannedDriver, Prospect, Runtimes,
+    self, HookChoice, LoadedBy, ModuleOptions, ModulePlan, Options, Plan, PlannedDriver, Prospect, Runtimes,
 };
 
 use super::image_set::{self, Destination};
@@ -60,6 +60,13 @@ pub struct Args {
     /// and of an image with an AVB footer is known
     #[arg(long, value_name = "BYTES")]
     partition_size: Option<u64>,
+    /// Milliseconds to wait for a device that is not there yet, within the deadline
+    #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_WAIT_MS,
+          value_parser = clap::value_parser!(u32).range(..=60_000))]
+    wait: u32,
+    /// How the kernel starts the runtime
+    #[arg(long, value_enum, default_value_t)]
+    hook: Hook,
     /// The vfiorun executable to put in, instead of the one inside vfioboot
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
@@ -69,6 +76,29 @@ pub struct Args {
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// How the kernel starts the runtime.
+#[derive(Clone, Copy, Default, clap::ValueEnum)]
+enum Hook {
+    /// rdinit=, or /init where the images show that rdinit= would not reach the kernel
+    #[default]
+    Auto,
+    /// By rdinit= on the command line; nothing in the ramdisk is shadowed
+    Rdinit,
+    /// The runtime stands at /init and puts the original back before it runs: for kernels and
+    /// bootloaders that ignore the command line in the images
+    Init,
+}
+
+impl From<Hook> for HookChoice {
+    fn from(hook: Hook) -> Self {
+        match hook {
+            Hook::Auto => HookChoice::Auto,
+            Hook::Rdinit => HookChoice::Rdinit,
+            Hook::Init => HookChoice::Init,
+        }
+    }
 }
 
 /// Who loads modules.
@@ -125,6 +155,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         words: args.add_word.clone(),
         deadline_ms: args.deadline,
         avb,
+        wait_ms: args.wait,
+        hook: args.hook.into(),
     };
     let remedy = remedy(&options, runtime.as_ref());
     let plan = patch::plan(&originals, &options)

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use super::bind;
+use super::bind::{self, BindError};
 use super::bootmode::{self, Facts, RECOVERY_PROGRAMS, Skip};
 use super::host::{Host, errno_text};
 use super::kmsg::Level;
+use super::late::Arrivals;
 use super::modules::{self, Loaded};
-use super::pci::{self, PciAddress};
+use super::pci::{self, PciAddress, PciDevice};
 use crate::bootfile::{BootFile, DeviceSpec, ORIGINALS};
 
 /// Gathers the [`Facts`] and decides whether to do anything in this boot.
@@ -75,14 +77,19 @@ pub struct Summary {
     pub problems: usize,
 }
 
-/// Loads the modules and binds the devices of `file`, telling `log` about each.
-/// Nothing that fails stops it.
+/// Time of the deadline that is kept for what follows the wait: binding, and putting back.
+const AFTER_WAIT: Duration = Duration::from_millis(500);
+
+/// Loads the modules and binds the devices of `file`, telling `log` about each. A listed device
+/// that is not there yet is waited for, [`BootFile::wait_ms`] at most and never past the
+/// deadline. Nothing that fails stops it.
 pub fn carry_out(
     file: &BootFile,
     host: &Host,
     ramdisk: &Path,
     log: &mut dyn FnMut(Level, &str),
 ) -> Summary {
+    let started = Instant::now();
     let mut summary = Summary::default();
     let mut problem = |text: &str, log: &mut dyn FnMut(Level, &str)| {
         summary.problems += 1;
@@ -97,48 +104,90 @@ pub fn carry_out(
             Err(error) => problem(&format!("{path}: not loaded: {error}"), log),
         }
     }
-    if !bind::vfio_pci_registered(host) {
+    let vfio = bind::vfio_pci_registered(host);
+    if !vfio {
         problem("no vfio-pci driver is registered: not in this kernel, or its module failed", log);
     }
-    let devices = match pci::enumerate(host) {
+    // Without a driver to bind to there is nothing to wait for.
+    let deadline = Duration::from_millis(file.deadline_ms.into()).saturating_sub(AFTER_WAIT);
+    let wait =
+        Duration::from_millis(file.wait_ms.into()).min(deadline.saturating_sub(started.elapsed()));
+    let arrivals = Arrivals::listen(if vfio { wait } else { Duration::ZERO });
+    let mut devices = match pci::enumerate(host) {
         Ok(devices) => devices,
         Err(error) => {
             problem(&error.to_string(), log);
             return summary;
         }
     };
-    let mut seen: BTreeSet<PciAddress> = BTreeSet::new();
-    let mut bound = 0;
+    let mut specs: Vec<DeviceSpec> = Vec::new();
     for text in &file.devices {
-        let spec: DeviceSpec = match text.parse() {
-            Ok(spec) => spec,
-            Err(error) => {
-                problem(&format!("{error}"), log);
-                continue;
-            }
-        };
-        let mut any = false;
-        for device in devices.iter().filter(|device| device.matches(&spec)) {
-            any = true;
+        match text.parse() {
+            Ok(spec) => specs.push(spec),
+            Err(error) => problem(&format!("{error}"), log),
+        }
+    }
+    let mut seen: BTreeSet<PciAddress> = BTreeSet::new();
+    let mut late = false;
+    loop {
+        let there = |spec: &DeviceSpec| devices.iter().any(|device| device.matches(spec));
+        let (present, missing): (Vec<_>, Vec<_>) = specs.into_iter().partition(there);
+        for device in present.iter().flat_map(|spec| devices.iter().filter(|d| d.matches(spec))) {
             if !seen.insert(device.address) {
                 continue;
             }
-            match bind::to_vfio_pci(host, device.address) {
-                Ok(done) => {
-                    bound += 1;
-                    let group = match done.device.iommu_group {
-                        Some(group) => format!("IOMMU group {group}"),
-                        None => "no IOMMU group".to_owned(),
-                    };
-                    log(Level::Info, &format!("{device}: {}, {group}", done.from));
-                }
-                Err(error) => problem(&format!("{device}: failed: {error}"), log),
+            match to_vfio_pci(host, device, late.then_some(&arrivals), log) {
+                true => summary.bound += 1,
+                false => summary.problems += 1,
             }
         }
-        if !any {
-            problem(&format!("{spec}: no such device"), log);
+        specs = missing;
+        if specs.is_empty() || !arrivals.wait() {
+            break;
+        }
+        late = true;
+        devices = pci::enumerate(host).unwrap_or_default();
+    }
+    for spec in specs {
+        summary.problems += 1;
+        let waited = match late {
+            true => format!(" (waited {} ms)", wait.as_millis()),
+            false => String::new(),
+        };
+        log(Level::Warning, &format!("{spec}: no such device{waited}"));
+    }
+    summary
+}
+
+/// Puts one device on vfio-pci and logs what came of it; `true` when it is there.
+///
+/// One that has just appeared is in the middle of being added: until the kernel has come to
+/// matching drivers a probe does nothing, and its own driver may still get it first. So it is
+/// tried again while `arrivals` has time.
+fn to_vfio_pci(
+    host: &Host,
+    device: &PciDevice,
+    arrivals: Option<&Arrivals>,
+    log: &mut dyn FnMut(Level, &str),
+) -> bool {
+    let mut result = bind::to_vfio_pci(host, device.address);
+    while matches!(result, Err(BindError::NotTaken { .. })) && arrivals.is_some_and(Arrivals::wait)
+    {
+        result = bind::to_vfio_pci(host, device.address);
+    }
+    match result {
+        Ok(done) => {
+            let group = match done.device.iommu_group {
+                Some(group) => format!("IOMMU group {group}"),
+                None => "no IOMMU group".to_owned(),
+            };
+            let late = if arrivals.is_some() { "appeared late, " } else { "" };
+            log(Level::Info, &format!("{device}: {late}{}, {group}", done.from));
+            true
+        }
+        Err(error) => {
+            log(Level::Warning, &format!("{device}: failed: {error}"));
+            false
         }
     }
-    summary.bound = bound;
-    summary
 }

@@ -69,6 +69,7 @@ pub fn read(path: &Path) -> Result<BootFile, BootFileError> {
 pub fn parse(text: &str) -> Result<BootFile, BootFileError> {
     let mut reader = Reader { rest: text, line: 1 };
     let (mut version, mut init, mut deadline_ms, mut devices) = (None, None, None, None);
+    let mut wait_ms = None;
     let mut shadows = None;
     let mut modules: Vec<(Option<String>, Option<String>)> = Vec::new();
     loop {
@@ -96,6 +97,7 @@ pub fn parse(text: &str) -> Result<BootFile, BootFileError> {
                 }
                 ("init", None) => init.replace(reader.string()?).is_none(),
                 ("deadline_ms", None) => deadline_ms.replace(reader.integer()?).is_none(),
+                ("wait_ms", None) => wait_ms.replace(reader.integer()?).is_none(),
                 ("devices", None) => devices.replace(reader.strings()?).is_none(),
                 ("shadows", None) => shadows.replace(reader.strings()?).is_none(),
                 ("path", Some((path, _))) => path.replace(reader.string()?).is_none(),
@@ -119,6 +121,7 @@ pub fn parse(text: &str) -> Result<BootFile, BootFileError> {
         version: version.ok_or(BootFileError::Missing("version"))?,
         init: init.ok_or(BootFileError::Missing("init"))?,
         deadline_ms: deadline_ms.ok_or(BootFileError::Missing("deadline_ms"))?,
+        wait_ms: wait_ms.unwrap_or_default(),
         devices: devices.ok_or(BootFileError::Missing("devices"))?,
         shadows: shadows.unwrap_or_default(),
         modules: list,

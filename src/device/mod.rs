@@ -26,8 +26,10 @@
 //! | [`modules`] | kernel modules, in the order that the boot file gives |
 //! | [`bootmode`] | is this a boot in which to do anything? |
 //! | [`kmsg`] | lines for the kernel log |
+//! | [`late`] | devices that appear only after PID 1 has started |
 //! | [`boot_file`] | the boot file read and checked |
 //! | [`boot`] | the boot file carried out: all of the above, in order |
+//! | [`original_init`] | the program that the runtime stands in for, put back |
 //! | [`doctor`] | every prerequisite of passthrough, looked at |
 //! | [`pid1`] | the process that cannot fail: fork, deadline, cleanup, exec of the real init |
 //!
@@ -49,12 +51,14 @@ pub mod inventory;
 pub mod journal;
 pub mod kmsg;
 pub mod kvm;
+pub mod late;
 pub mod lease;
 pub mod libvirt;
 pub mod lock;
 pub mod memory;
 pub mod modules;
 pub mod names;
+pub mod original_init;
 pub mod pci;
 pub mod pid1;
 pub mod plan;

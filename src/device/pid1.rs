@@ -28,8 +28,8 @@ use rustix::thread::UnshareFlags;
 
 use super::host::{Host, errno_text};
 use super::kmsg::{self, Level};
-use super::{boot, boot_file};
-use crate::bootfile::{BOOT_FILE, BootFile};
+use super::{boot, boot_file, original_init};
+use crate::bootfile::{BOOT_FILE, BootFile, ORIGINAL_INIT, ORIGINAL_INIT_LINK};
 
 /// Our directory in the ramdisk. Nothing outside it is created or changed.
 const HOME: &str = "/vfioboot";
@@ -86,18 +86,23 @@ unsafe impl Sync for Start {}
 pub unsafe fn run(argv: *const *const c_char, envp: *const *const c_char) {
     let started = Instant::now();
     let start = Start { argv, envp };
+    // Where the kernel found us, if that is where another program belongs.
+    let hooked = original_init::is_hooked(Path::new("/")).then(|| start.own_path());
+    let default_init = hooked.unwrap_or(DEFAULT_INIT);
     // A panic in here would be the kernel's panic: go on to init instead.
     panic::set_hook(Box::new(move |_| {
-        say(Level::Warning, "internal error; next program: /init");
-        start.execute(DEFAULT_INIT);
+        say(Level::Warning, &format!("internal error; next program: {default_init}"));
+        start.put_back(hooked);
+        start.execute(default_init, default_init);
     }));
     let mut outlook = Outlook {
-        init: DEFAULT_INIT.to_owned(),
+        init: default_init.to_owned(),
         deadline: Duration::from_millis(BootFile::DEFAULT_DEADLINE_MS.into()),
         quiet: false,
     };
     let mut last_words = None;
-    if in_initramfs() {
+    let in_initramfs = in_initramfs();
+    if in_initramfs {
         make_nodes();
         occupy_standard_fds();
         supervise(started, &mut outlook);
@@ -105,16 +110,26 @@ pub unsafe fn run(argv: *const *const c_char, envp: *const *const c_char) {
             say(Level::Info, &format!("next program: {}", outlook.init));
         }
         last_words = kmsg::open(Path::new(KMSG)).ok();
-        remove_home();
     }
-    let programs = [outlook.init.as_str(), DEFAULT_INIT].into_iter().chain(KERNEL_INITS);
     let mut tried: Vec<&str> = Vec::new();
+    if start.put_back(hooked) {
+        if in_initramfs {
+            remove_home();
+        }
+    } else {
+        // Executed where it stands, under its own name. What is at that path is this program.
+        for file in [ORIGINAL_INIT, ORIGINAL_INIT_LINK] {
+            start.execute(file, default_init);
+        }
+        tried.push(default_init);
+    }
+    let programs = [outlook.init.as_str(), default_init].into_iter().chain(KERNEL_INITS);
     for program in programs {
         if tried.contains(&program) {
             continue;
         }
         tried.push(program);
-        let error = start.execute(program);
+        let error = start.execute(program, program);
         if let Some(kmsg) = &mut last_words {
             let text = format!("{program}: not executed: {}", errno_text(&error));
             _ = kmsg::write(kmsg, Level::Warning, &text);
@@ -361,14 +376,39 @@ fn remove(path: &Path, device: u64) -> io::Result<()> {
 }
 
 impl Start {
-    /// Becomes `program`, with its path as `argv[0]` and our other arguments.
+    /// The path under which the kernel executed us: it is `argv[0]` (`init/main.c`,
+    /// `run_init_process`).
+    fn own_path(self) -> &'static str {
+        // SAFETY: `argv` has one element at least, the null pointer at its end.
+        let first = unsafe { *self.argv };
+        if first.is_null() {
+            return DEFAULT_INIT;
+        }
+        // SAFETY: the strings of `argv` end in NUL and live as long as the process.
+        let name = unsafe { CStr::from_ptr(first) };
+        name.to_str().ok().filter(|path| path.starts_with('/')).unwrap_or(DEFAULT_INIT)
+    }
+
+    /// Puts the original init back at `hooked`. `false` when that failed and was logged.
+    fn put_back(self, hooked: Option<&str>) -> bool {
+        let Some(hooked) = hooked else { return true };
+        match original_init::put_back(Path::new("/"), hooked) {
+            Ok(()) => true,
+            Err(error) => {
+                say(Level::Warning, &error);
+                false
+            }
+        }
+    }
+
+    /// Becomes the program in `file`, with `name` as `argv[0]` and our other arguments.
     /// Returns only when that fails, and then with the reason.
-    fn execute(self, program: &str) -> io::Error {
-        let path = match CString::new(program) {
-            Ok(path) => path,
-            Err(error) => return error.into(),
+    fn execute(self, file: &str, name: &str) -> io::Error {
+        let (path, name) = match (CString::new(file), CString::new(name)) {
+            (Ok(path), Ok(name)) => (path, name),
+            (Err(error), _) | (_, Err(error)) => return error.into(),
         };
-        let mut arguments = vec![path.as_ptr()];
+        let mut arguments = vec![name.as_ptr()];
         // SAFETY: `argv` ends in a null pointer, and reading stops there.
         unsafe {
             let mut next = self.argv;

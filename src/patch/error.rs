@@ -14,7 +14,7 @@ pub enum Error {
     NoRamdisk,
     /// Bootloaders take no command line from any of the images.
     #[error(
-        "bootloaders take no kernel command line from init_boot, which is all there is: give boot.img or vendor_boot.img as well"
+        "bootloaders take no kernel command line from init_boot, which is all there is: give boot.img or vendor_boot.img as well, or use --hook init"
     )]
     NoCmdline,
     /// Two images of one kind.
@@ -38,6 +38,14 @@ pub enum Error {
         "the ramdisk has no {0}: the kernel would mount root= instead, and a program started before that has nothing to go on with"
     )]
     NoInit(String),
+    /// There is no program that the runtime could stand in for.
+    #[error("--hook init: {path} {reason}")]
+    HookTarget {
+        /// Where the kernel looks for it.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The kernel's config forbids what the patch needs.
     #[error("the kernel has {symbol}: {reason}")]
     Kernel {

@@ -156,11 +156,6 @@ impl KernelFacts {
             let reason = "it unpacks no ramdisk at all";
             return refuse("CONFIG_BLK_DEV_INITRD unset".to_owned(), reason);
         }
-        if config.is_set("CMDLINE_FORCE") {
-            let reason = "it ignores the command line that the bootloader passes, and with it \
-                          rdinit=, which starts the runtime";
-            return refuse("CONFIG_CMDLINE_FORCE=y".to_owned(), reason);
-        }
         if let Some(symbol) = format.and_then(Format::rd_symbol)
             && !config.is_set(symbol)
         {
@@ -168,6 +163,15 @@ impl KernelFacts {
             return refuse(format!("CONFIG_{symbol} unset"), reason);
         }
         Ok(())
+    }
+
+    /// The command line that the kernel was built with and uses whatever the bootloader passes
+    /// (`CMDLINE_FORCE`, on x86 `CMDLINE_OVERRIDE`).
+    pub(super) fn forced_cmdline(&self) -> Option<String> {
+        let (config, _) = self.facts.config.as_ref()?;
+        let forced = ["CMDLINE_FORCE", "CMDLINE_OVERRIDE"].iter().any(|s| config.is_set(s));
+        let line = config.get("CMDLINE").map(ToString::to_string);
+        forced.then(|| line.unwrap_or_default())
     }
 
     /// Whether vfio-pci is in the kernel itself, so that `vfio-pci.ids=` has an effect.

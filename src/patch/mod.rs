@@ -10,6 +10,7 @@
 //! | `target` | which of several images gets what |
 //! | `avb` | what becomes of AVB's metadata, and what devices do with it |
 //! | `cmdline` | a kernel command line as words |
+//! | `hook` | how the kernel comes to start the runtime |
 //! | `segment` | the appended segment |
 //! | `undo` | the undo record |
 //! | `kernel_facts` | what the kernel says, and whether that allows the patch |
@@ -18,6 +19,7 @@
 mod avb;
 mod cmdline;
 mod error;
+mod hook;
 mod kernel_facts;
 mod modules;
 mod plan;
@@ -29,6 +31,7 @@ mod undo;
 pub use avb::{AvbMode, AvbOptions, Outlook, Prospect};
 pub use cmdline::Cmdline;
 pub use error::Error;
+pub use hook::{Hook, HookChoice, HookKind};
 pub use kernel_facts::KernelFacts;
 pub use modules::{ListEdit, LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
 pub use plan::{COMMAND_LINE_SIZE, Options, Plan, PlannedEdit, PlannedImage, plan};

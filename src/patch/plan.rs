@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::avb::{self, AvbOptions, Outlook, Signing};
+use super::hook::{Hook, HookChoice, HookKind, Original};
 use super::kernel_facts::KernelFacts;
 use super::modules::{self, ModuleOptions, ModulePlan};
 use super::runtime::Runtimes;
@@ -32,6 +33,10 @@ pub struct Options<'a> {
     pub deadline_ms: u32,
     /// What becomes of AVB's metadata.
     pub avb: AvbOptions<'a>,
+    /// Milliseconds that PID 1 waits for a missing device, see [`BootFile::wait_ms`].
+    pub wait_ms: u32,
+    /// How the kernel is to start the runtime.
+    pub hook: HookChoice,
 }
 
 /// A patch, computed and not yet written.
@@ -41,6 +46,8 @@ pub struct Plan<'a> {
     pub edits: Vec<PlannedEdit>,
     /// What may go wrong, for people.
     pub warnings: Vec<String>,
+    /// How the kernel starts the runtime.
+    pub hook: Hook,
     /// The kernel that the plan is for, and what the audit says of it.
     pub kernel: KernelFacts,
     /// The modules that are loaded, by whom, and who would take the devices otherwise.
@@ -103,11 +110,18 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     kernel.require(place.point.format)?;
     refuse_legacy_sar(images)?;
 
-    let former = target::last_rdinit(images);
-    let init = former.as_ref().map_or("/init", |(_, value)| value).to_owned();
-    require_init(carrier, place.ramdisk, &init, &mut draft)?;
+    let hook = Hook::choose(options.hook, images, &targets, &kernel)?;
+    let original = match hook.kind {
+        HookKind::Rdinit => {
+            require_init(carrier, place.ramdisk, &hook.init, &mut draft)?;
+            None
+        }
+        HookKind::Init => Some(Original::read(place.ramdisk, &hook.init)?),
+    };
+    // A former rdinit= is replaced where it stands.
+    let former = target::last_rdinit(images).filter(|_| hook.kind == HookKind::Rdinit);
     let line = former.map_or(targets.line, |(index, _)| Some(index));
-    let (words, words_for_bootloader) = words(line, &kernel, options, &mut draft);
+    let (words, line, words_for_bootloader) = words(line, &hook, &kernel, options, &mut draft);
 
     let mut changed: Vec<Change<'a>> = Vec::new();
     let segment_sections = |segment: Vec<u8>| place.grown(carrier, &targets, segment);
@@ -144,7 +158,8 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     let undo = UndoRecord::new(records.collect::<Result<_, Error>>()?);
     let payload = Payload {
         runtime: options.runtimes.choose(&kernel)?,
-        boot: boot_file(options, init, &mut modules),
+        boot: boot_file(options, hook.init.clone(), &mut modules),
+        original,
         files: std::mem::take(&mut modules.files),
         undo,
     };
@@ -152,7 +167,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     if targets.fragment.is_some() {
         place.keep_alignment(&mut segment);
     }
-    draft.segment(&targets, &place, segment.len());
+    draft.segment(&targets, &place, segment.len(), &hook, payload.original.as_ref());
     draft.modules(targets.carrier, &modules);
 
     let mut planned: Vec<PlannedImage<'a>> = images.iter().map(PlannedImage::unchanged).collect();
@@ -174,7 +189,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     let avb = signing.outlook(images);
     draft.warnings.extend(signing.warnings(images));
     let Draft { edits, warnings } = draft;
-    Ok(Plan { edits, warnings, kernel, modules, words_for_bootloader, avb, images: planned })
+    Ok(Plan { edits, warnings, hook, kernel, modules, words_for_bootloader, avb, images: planned })
 }
 
 /// An image that will be rewritten; a bare ramdisk has no header to edit.
@@ -335,18 +350,23 @@ fn require_init(
 
 /// Words for the command line.
 struct Words {
+    rdinit: bool,
     add: Vec<String>,
     ids: Option<String>,
 }
 
 impl Words {
+    fn is_empty(&self) -> bool {
+        !self.rdinit && self.add.is_empty() && self.ids.is_none()
+    }
+
     fn apply(&self, line: &mut Cmdline) {
-        let rdinit = format!("rdinit={RUNTIME}");
         match line.value("rdinit").is_some() {
+            _ if !self.rdinit => {}
             true => line.set("rdinit", RUNTIME),
             // In front, because the kernel forgets the arguments for init that stand before
             // `rdinit=` (`rdinit_setup` in init/main.c).
-            false => line.prepend(&rdinit),
+            false => line.prepend(&format!("rdinit={RUNTIME}")),
         }
         if let Some(ids) = &self.ids {
             let old =
@@ -368,13 +388,14 @@ fn merge_ids(old: Option<&str>, new: &str) -> String {
     ids.join(",")
 }
 
-/// The words for the image, and those that no image can carry.
+/// The words, the image whose line gets them, and those that no image can carry.
 fn words(
     line: Option<usize>,
+    hook: &Hook,
     kernel: &KernelFacts,
     options: &Options<'_>,
     draft: &mut Draft,
-) -> (Words, Vec<String>) {
+) -> (Words, Option<usize>, Vec<String>) {
     let mut add: Vec<String> = kernel.recommended_words();
     add.extend(options.words.iter().cloned());
     let ids: Vec<String> = options
@@ -385,18 +406,32 @@ fn words(
         .collect();
     // A module would get them through libmodprobe only, not from here.
     let ids = (kernel.vfio_pci_built_in() && !ids.is_empty()).then(|| ids.join(","));
-    let words = Words { add, ids };
-    let mut outside = Vec::new();
-    if line.is_none() {
-        let mut line = Cmdline::new(Vec::new());
-        words.apply(&mut line);
-        outside.push(line.display());
-        draft.warnings.push(format!(
-            "no image of the set has a command line: add this to your bootloader's: {}",
-            line.display()
-        ));
+    let words = Words { rdinit: hook.kind == HookKind::Rdinit, add, ids };
+    if words.is_empty() {
+        return (words, None, Vec::new());
     }
-    (words, outside)
+    let mut all = Cmdline::new(Vec::new());
+    words.apply(&mut all);
+    let all = all.display();
+    if kernel.forced_cmdline().is_some() {
+        draft.warnings.push(format!(
+            "the kernel ignores the command line it is passed: whatever these words do must be \
+             built into it with CONFIG_CMDLINE: {all}"
+        ));
+        return (words, None, vec![all]);
+    }
+    if line.is_some() {
+        return (words, line, Vec::new());
+    }
+    let needed = match words.rdinit {
+        true => "no image of the set has a command line: add this to your bootloader's",
+        false => {
+            "no image of the set has a command line for these words, without which the devices \
+             are bound all the same: add them to your bootloader's, or give vendor_boot.img"
+        }
+    };
+    draft.warnings.push(format!("{needed}: {all}"));
+    (words, None, vec![all])
 }
 
 fn boot_file(options: &Options<'_>, init: String, modules: &mut ModulePlan) -> BootFile {
@@ -404,6 +439,7 @@ fn boot_file(options: &Options<'_>, init: String, modules: &mut ModulePlan) -> B
         version: BootFile::VERSION,
         init,
         deadline_ms: options.deadline_ms,
+        wait_ms: options.wait_ms,
         devices: options.devices.iter().map(DeviceSpec::to_string).collect(),
         shadows: std::mem::take(&mut modules.shadows),
         modules: std::mem::take(&mut modules.boot),
@@ -423,21 +459,48 @@ impl Draft {
         self.edits.push(PlannedEdit { image, what, why: why.to_owned(), before, after });
     }
 
-    fn segment(&mut self, targets: &Targets, place: &Place<'_>, size: usize) {
+    fn segment(
+        &mut self,
+        targets: &Targets,
+        place: &Place<'_>,
+        size: usize,
+        hook: &Hook,
+        original: Option<&Original>,
+    ) {
         let packed = place.point.format.map_or("raw cpio", Format::name);
         let old = place.ramdisk.len();
         let name = match targets.fragment {
             Some(index) => format!("vendor ramdisk fragment {index}"),
             None => "ramdisk".to_owned(),
         };
-        self.edit(
-            targets.carrier,
-            "ramdisk",
-            "the kernel unpacks it behind the original, which stays byte-identical, and starts \
-             /vfioboot/init from it; that rebinds the devices and executes the original init",
-            format!("{name}, {old} bytes"),
-            format!("the same and a {packed} segment of {size} bytes with /vfioboot/{{init,boot.toml,undo}}"),
-        );
+        let before = format!("{name}, {old} bytes");
+        let (why, files) = match original {
+            None => (
+                "the kernel unpacks it behind the original, which stays byte-identical, and \
+                 starts /vfioboot/init from it; that rebinds the devices and executes the \
+                 original init"
+                    .to_owned(),
+                "/vfioboot/{init,boot.toml,undo}".to_owned(),
+            ),
+            Some(original) => (
+                format!(
+                    "{}. So the runtime stands at {init}: the kernel unpacks it over the original, \
+                     of which the segment carries a copy; it rebinds the devices, puts the \
+                     original back at {init} and executes it. The ramdisk in the image stays \
+                     byte-identical below",
+                    hook.reason,
+                    init = hook.init
+                ),
+                format!(
+                    "{}, /vfioboot/{{boot.toml,undo}} and the original {} ({} bytes unpacked)",
+                    hook.init,
+                    hook.init,
+                    original.cost()
+                ),
+            ),
+        };
+        let after = format!("the same and a {packed} segment of {size} bytes with {files}");
+        self.edit(targets.carrier, "ramdisk", &why, before, after);
     }
 
     /// The lists that the segment shadows.

@@ -1,5 +1,6 @@
 //! The segment that a patch appends to the ramdisk.
 
+use super::hook::Original;
 use super::{Error, UndoRecord};
 use crate::bootfile::{BOOT_FILE, BootFile, RUNTIME, UNDO_FILE};
 use crate::compression;
@@ -17,6 +18,8 @@ pub struct Payload<'a> {
     pub runtime: &'a [u8],
     /// What it is to do.
     pub boot: BootFile,
+    /// The program that the runtime stands in for; None where `rdinit=` starts it.
+    pub original: Option<Original>,
     /// Modules and lists to add.
     pub files: Vec<SegmentFile>,
     /// How to undo the patch.
@@ -72,7 +75,9 @@ impl Payload<'_> {
         let write = || {
             let mut cpio = CpioWriter::with_lead_in(Vec::new(), lead_in)?;
             cpio.dir(&in_archive("/vfioboot"), 0o755)?;
-            cpio.file(&in_archive(RUNTIME), 0o755, self.runtime)?;
+            if self.original.is_none() {
+                cpio.file(&in_archive(RUNTIME), 0o755, self.runtime)?;
+            }
             cpio.file(&in_archive(BOOT_FILE), 0o644, boot.as_bytes())?;
             cpio.file(&in_archive(UNDO_FILE), 0o600, &undo)?;
             let mut made = vec!["/vfioboot"];
@@ -84,6 +89,9 @@ impl Payload<'_> {
                     }
                 }
                 cpio.file(&in_archive(&file.path), file.mode, &file.bytes)?;
+            }
+            if let Some(original) = &self.original {
+                original.write(&mut cpio, self.runtime)?;
             }
             cpio.finish()
         };

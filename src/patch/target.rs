@@ -11,7 +11,7 @@ pub struct Targets {
     /// Index of the fragment, where the carrier is a vendor_boot.
     pub fragment: Option<usize>,
     /// Index of the image whose command line field gets the words; None for a bare ramdisk,
-    /// where the words are for the user's bootloader configuration.
+    /// where the words are for the user's bootloader configuration, and for init_boot alone.
     pub line: Option<usize>,
     /// Why these.
     pub reason: &'static str,
@@ -22,7 +22,7 @@ pub struct Targets {
 /// that is changed anyway if that is such a one.
 ///
 /// # Errors
-/// [`Error::TwoOfAKind`], [`Error::NoRamdisk`], [`Error::NoCmdline`].
+/// [`Error::TwoOfAKind`], [`Error::NoRamdisk`].
 pub fn choose(images: &[Image<'_>]) -> Result<Targets, Error> {
     for (i, image) in images.iter().enumerate() {
         if images[..i].iter().any(|other| other.kind() == image.kind()) {
@@ -36,10 +36,9 @@ pub fn choose(images: &[Image<'_>]) -> Result<Targets, Error> {
     let vendor_boot = find(ImageKind::VendorBoot);
     if let Some(carrier) = with_ramdisk(ImageKind::InitBoot) {
         // Two partitions change either way; the kernel's own stays as it is signed.
-        let line = vendor_boot.or(boot).ok_or(Error::NoCmdline)?;
         let reason = "init_boot holds the generic ramdisk; bootloaders take the command line \
                       from vendor_boot and boot, not from init_boot";
-        return Ok(Targets { carrier, fragment: None, line: Some(line), reason });
+        return Ok(Targets { carrier, fragment: None, line: vendor_boot.or(boot), reason });
     }
     if let Some(carrier) = with_ramdisk(ImageKind::Boot) {
         let reason = "boot holds the ramdisk and a command line that bootloaders read";
@@ -75,9 +74,13 @@ pub fn last_rdinit(images: &[Image<'_>]) -> Option<(usize, String)> {
     order.into_iter().find_map(|kind| {
         let index = images.iter().position(|image| image.kind() == kind)?;
         let line = Cmdline::new(images[index].header()?.cmdline());
-        let value = line.value("rdinit")?;
-        // PID 1 starts in /, so a relative path means the same.
-        let path = String::from_utf8_lossy(value).into_owned();
-        Some((index, if path.starts_with('/') { path } else { format!("/{path}") }))
+        Some((index, rdinit_of(&line)?))
     })
+}
+
+/// The program that the last `rdinit=` of a line names.
+pub fn rdinit_of(line: &Cmdline) -> Option<String> {
+    // PID 1 starts in /, so a relative path means the same.
+    let path = String::from_utf8_lossy(line.value("rdinit")?).into_owned();
+    Some(if path.starts_with('/') { path } else { format!("/{path}") })
 }

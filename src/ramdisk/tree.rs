@@ -174,6 +174,15 @@ impl Tree {
         })
     }
 
+    /// Another name of the file at `path`, which has its links resolved: the first of them in
+    /// order. None when it has no other (or is a symbolic link or directory).
+    pub fn other_name(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let inode = self.nodes.get(path)?.inode;
+        let mut others =
+            self.nodes.iter().filter(|(name, node)| node.inode == inode && *name != path);
+        others.next().map(|(name, _)| name.clone())
+    }
+
     /// `path` without symbolic links on the way (nor at its end, with `follow`); none in a loop.
     pub fn resolve(&self, path: &[u8], follow: bool) -> Option<Vec<u8>> {
         let mut todo: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();

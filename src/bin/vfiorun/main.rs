@@ -22,9 +22,10 @@ mod stop;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use vfioboot::bootfile::RUNTIME;
-use vfioboot::device::pid1;
+use vfioboot::device::{original_init, pid1};
 
 /// The entry point, called by the C library.
 ///
@@ -43,7 +44,8 @@ pub unsafe extern "C" fn main(
         .collect();
     // As PID 1 of a container under any other name it is a command like others.
     if rustix::process::getpid().is_init()
-        && arguments.first().is_some_and(|name| name.to_bytes() == RUNTIME.as_bytes())
+        && (arguments.first().is_some_and(|name| name.to_bytes() == RUNTIME.as_bytes())
+            || original_init::is_hooked(Path::new("/")))
     {
         // SAFETY: the contract of `main`, and no thread was started.
         unsafe { pid1::run(argv, envp) };

@@ -68,6 +68,16 @@ impl<W: Write> CpioWriter<W> {
         self.new_entry(path, mode, 1, rdev, b"")
     }
 
+    /// A file or symbolic link with the mode, owner and time of `header`, and one name.
+    ///
+    /// # Errors
+    /// As [`CpioWriter::file`].
+    pub fn like(&mut self, path: &[u8], header: &Header, data: &[u8]) -> io::Result<()> {
+        let Header { mode, uid, gid, mtime, .. } = *header;
+        let kept = Header { mode, uid, gid, mtime, nlink: 1, ..Header::default() };
+        self.numbered(path, kept, data)
+    }
+
     /// An entry as it was read: its header and name byte for byte.
     ///
     /// # Errors
@@ -100,21 +110,17 @@ impl<W: Write> CpioWriter<W> {
         (rdevmajor, rdevminor): (u32, u32),
         data: &[u8],
     ) -> io::Result<()> {
+        self.numbered(path, Header { mode, nlink, rdevmajor, rdevminor, ..Header::default() }, data)
+    }
+
+    /// An entry whose inode number, lengths and name are still to be put into `header`.
+    fn numbered(&mut self, path: &[u8], header: Header, data: &[u8]) -> io::Result<()> {
         if path.is_empty() || path.contains(&0) || path.len() >= NAME_MAX as usize {
             return Err(invalid("a name in an archive has 1 to 4095 bytes and no NUL"));
         }
         let filesize = u32::try_from(data.len())
             .map_err(|_| invalid("a file in an archive is smaller than 4 GiB"))?;
-        let header = Header {
-            ino: self.ino,
-            mode,
-            nlink,
-            filesize,
-            rdevmajor,
-            rdevminor,
-            namesize: path.len() as u32 + 1,
-            ..Header::default()
-        };
+        let header = Header { ino: self.ino, filesize, namesize: path.len() as u32 + 1, ..header };
         self.ino = self.ino.wrapping_add(1);
         self.put(&header.to_bytes(), path, data)
     }

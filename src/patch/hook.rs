@@ -1,0 +1,182 @@
+//! How the kernel comes to start the runtime: by `rdinit=`, or because the runtime stands where
+//! the kernel looks for the init program.
+
+use serde::Serialize;
+
+use super::kernel_facts::KernelFacts;
+use super::target::Targets;
+use super::{Error, target};
+use crate::bootfile::{ORIGINAL_INIT, ORIGINAL_INIT_LINK};
+use crate::image::{Image, ImageKind};
+use crate::ramdisk::cpio::{CpioWriter, FileType, Header};
+use crate::ramdisk::tree::Tree;
+use crate::ramdisk::{Entries, Limits, normalise};
+
+/// What the kernel runs in an initramfs when no `rdinit=` says otherwise (`init/main.c`).
+pub const DEFAULT_INIT: &str = "/init";
+
+/// Which hook to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HookChoice {
+    /// `rdinit=` unless the images show that it would not reach the kernel.
+    #[default]
+    Auto,
+    /// `rdinit=` or a refusal.
+    Rdinit,
+    /// In place of the init program.
+    Init,
+}
+
+/// The hook of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hook {
+    /// How the runtime is started.
+    pub kind: HookKind,
+    /// Why so.
+    pub reason: String,
+    /// The program that runs afterwards: `/init`, or what a former `rdinit=` names.
+    pub init: String,
+}
+
+/// How the runtime is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookKind {
+    /// `rdinit=` on the command line names it.
+    Rdinit,
+    /// It shadows the init program, which it puts back and executes.
+    Init,
+}
+
+impl Hook {
+    /// Choose for a set whose patch changes `targets`. `former` is the value of the last
+    /// `rdinit=` in the images.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] or [`Error::NoCmdline`] when `rdinit=` was asked for and would have no
+    /// effect.
+    pub(super) fn choose(
+        asked: HookChoice,
+        images: &[Image<'_>],
+        targets: &Targets,
+        kernel: &KernelFacts,
+    ) -> Result<Self, Error> {
+        let former = target::last_rdinit(images).map(|(_, value)| value);
+        let forced = kernel.forced_cmdline();
+        let init_boot_only =
+            targets.line.is_none() && images[targets.carrier].kind() == ImageKind::InitBoot;
+        let built_in = forced
+            .as_deref()
+            .map(|line| target::rdinit_of(&super::Cmdline::new(line.to_owned().into_bytes())));
+        // With CMDLINE_FORCE the kernel never sees what the images say.
+        let init = built_in.unwrap_or(former).unwrap_or_else(|| DEFAULT_INIT.to_owned());
+        let against = if forced.is_some() {
+            Some(
+                "CONFIG_CMDLINE_FORCE=y: the kernel ignores the command line that the bootloader \
+                 passes, and rdinit= with it",
+            )
+        } else if init_boot_only {
+            Some(
+                "bootloaders take no command line from init_boot, which is all there is of the \
+                 set: rdinit= has no place to stand",
+            )
+        } else {
+            None
+        };
+        let kind = match (asked, against) {
+            (HookChoice::Auto, None) | (HookChoice::Rdinit, None) => HookKind::Rdinit,
+            (HookChoice::Auto, Some(_)) | (HookChoice::Init, _) => HookKind::Init,
+            (HookChoice::Rdinit, Some(_)) if init_boot_only => return Err(Error::NoCmdline),
+            (HookChoice::Rdinit, Some(_)) => {
+                let reason = "it ignores the command line that the bootloader passes, and with it \
+                              rdinit=, which starts the runtime: use --hook init";
+                return Err(Error::Kernel { symbol: "CONFIG_CMDLINE_FORCE=y".to_owned(), reason });
+            }
+        };
+        let reason = match (kind, against) {
+            (_, Some(against)) => against.to_owned(),
+            (HookKind::Rdinit, None) => {
+                "the images carry a command line, and the last rdinit= on it wins".to_owned()
+            }
+            (HookKind::Init, None) => "asked for with --hook init".to_owned(),
+        };
+        Ok(Hook { kind, reason, init })
+    }
+}
+
+/// The init program of a ramdisk, to be put aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// Where it is, without leading `/`, with the symbolic links on the way resolved.
+    path: Vec<u8>,
+    form: Form,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    /// A file with one name, or a symbolic link: mode, owner and time are the header's.
+    Moved(Header, Vec<u8>),
+    /// A file that has this other name as well. Its data need not be in the ramdisk twice.
+    Linked(Vec<u8>),
+}
+
+impl Original {
+    /// Find the program at `path`, as the kernel would.
+    ///
+    /// # Errors
+    /// [`Error::HookTarget`] when there is none to stand in for.
+    pub(super) fn read(ramdisk: &[u8], path: &str) -> Result<Self, Error> {
+        let limits = Limits::default();
+        let refuse = |reason| Error::HookTarget { path: path.to_owned(), reason };
+        let tree = Tree::read(ramdisk, limits)?;
+        let found = tree.find(path.as_bytes(), false).ok_or_else(|| {
+            refuse("is not in the ramdisk that the patch changes: give the image that has it")
+        })?;
+        if !matches!(found.file_type, FileType::Regular | FileType::Symlink) {
+            return Err(refuse("is neither a file nor a symbolic link"));
+        }
+        if let Some(other) = tree.other_name(&found.path) {
+            return Ok(Original { path: found.path, form: Form::Linked(other) });
+        }
+        let mut entries = Entries::new(ramdisk, limits);
+        let mut header = None;
+        for _ in 0..=found.source {
+            header = entries.next_entry()?.map(|entry| entry.header);
+        }
+        let mut data = Vec::new();
+        entries.copy_data(&mut data)?;
+        let header = header.ok_or_else(|| refuse("is not in the ramdisk"))?;
+        Ok(Original { path: found.path, form: Form::Moved(header, data) })
+    }
+
+    /// Bytes that putting it aside costs before compression.
+    pub(super) fn cost(&self) -> usize {
+        match &self.form {
+            Form::Moved(_, data) => data.len(),
+            Form::Linked(_) => 0,
+        }
+    }
+
+    /// Write the original under its new name, and `runtime` where it was.
+    ///
+    /// A regular file that overwrites another keeps its inode and so changes what the other names
+    /// of a hard link show (`do_name` in `init/initramfs.c` opens with `O_TRUNC`). A symbolic link
+    /// in between makes the kernel unlink the old one first (`clean_path`).
+    pub(super) fn write<W: std::io::Write>(
+        &self,
+        cpio: &mut CpioWriter<W>,
+        runtime: &[u8],
+    ) -> std::io::Result<()> {
+        match &self.form {
+            Form::Moved(header, data) => {
+                cpio.like(&normalise(ORIGINAL_INIT.as_bytes()), header, data)?;
+            }
+            Form::Linked(other) => {
+                let target = [b"/", &other[..]].concat();
+                cpio.symlink(&normalise(ORIGINAL_INIT_LINK.as_bytes()), &target)?;
+            }
+        }
+        cpio.symlink(&self.path, ORIGINAL_INIT.as_bytes())?;
+        cpio.file(&self.path, 0o755, runtime)
+    }
+}
