@@ -4,6 +4,7 @@
     fuzz/seeds.py DIR
 """
 
+import gzip
 import struct
 import sys
 from pathlib import Path
@@ -93,6 +94,13 @@ def main() -> None:
     ramdisk, = struct.unpack_from("<I", image, 16)
     undo = UNDO % (len(image), "00" * 32, image[:1660].hex(), ramdisk)
     put("undo", "record", undo.encode())
+    for path in sorted((ROOT / "fixtures/avb").glob("*.img.gz")):
+        image = gzip.decompress(path.read_bytes())
+        if image.startswith(b"AVB0"):
+            put("vbmeta", path.stem, image.rstrip(b"\0"))
+        elif image[-64:-60] == b"AVBf":
+            at, size = struct.unpack_from(">QQ", image, len(image) - 44)
+            put("vbmeta", path.stem, image[at:at + size])
     put("text", "boot.toml", BOOT.encode())
     put("text", "image.toml", MANIFEST.encode())
     put("text", "device", b"0000:00:02.0")

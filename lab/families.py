@@ -2,7 +2,8 @@
 
 import bootconfig
 import device
+import modules
 import patching
 from family import Family
 
-FAMILIES: tuple[Family, ...] = (patching.FAMILY, bootconfig.FAMILY, device.FAMILY)
+FAMILIES: tuple[Family, ...] = (patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY)

@@ -1,0 +1,179 @@
+"""VFIO and drivers that are modules of the vendor's ramdisk, loaded as first-stage init does it:
+family "modules".
+
+Kernel vfio-m leaves VFIO to modules; drivers-m also NVMe and the PCI host bridge, which is the last
+in modules.load there, behind NVMe: whoever is to be first must be there before it.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import machine
+from compression import compress
+from cpio import Archive
+from family import LAB, Case, Family, Lab, Verdict
+from images import BOOT, INIT_BOOT, VENDOR_BOOT, Aosp, initramfs
+from machine import DISK, EDU, SECOND_DISK, Device
+
+VFIO = "vfio-pci"
+# What the vendor loads: one of no consequence where the bridge is part of the kernel.
+IN_ORDER = ("vfio_virqfd.ko", "nvme.ko", "pci-host-generic.ko")
+PID1, FIRST_STAGE = "loaded by PID 1", "loaded by first-stage init"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModuleCase(Case):
+    """One set of images, one patch or none, one boot."""
+
+    kernel: str = "drivers-m"
+    devices: tuple[Device, ...] = (DISK, SECOND_DISK)
+    vfio_in_ramdisk: bool = True
+    """VFIO is among the vendor's modules; otherwise it comes from the kernel's by --add-module."""
+    patched: bool = True
+    options: tuple[str, ...] = ()
+    """More words for `vfioboot patch`."""
+    loader_cmdline: str = ""
+    """Words that the bootloader adds."""
+    who: str = ""
+    """What the plan says of who loads."""
+    driver: str = VFIO
+    """Who has the devices in the end."""
+
+
+LISTS = ("--modules-by", "libmodprobe")
+DISABLED, CHARGER = "vfioboot.disable", "androidboot.mode=charger"
+
+
+def _vfio() -> Iterator[ModuleCase]:
+    """A device without a driver, for VFIO as modules: nobody but vfio-pci's ids= binds it."""
+    edu = ModuleCase(name="", kernel="vfio-m", devices=(EDU,))
+    for name, change in (
+        ("pid1", {"who": PID1}),
+        ("first-stage", {"options": LISTS, "who": FIRST_STAGE}),
+        ("first-stage/added", {"options": LISTS, "who": FIRST_STAGE, "vfio_in_ramdisk": False}),
+        ("first-stage/disabled", {"options": LISTS, "who": FIRST_STAGE, "loader_cmdline": DISABLED, "driver": "none"}),
+        ("first-stage/charger", {"options": LISTS, "who": FIRST_STAGE, "loader_cmdline": CHARGER, "driver": "none", "ci": False}),
+    ):
+        yield dataclasses.replace(edu, name=f"vfio/{name}", **change)
+
+
+def _race() -> Iterator[ModuleCase]:
+    """The disks, whose driver is loaded in every boot before the bus comes up."""
+    disks = ModuleCase(name="", ci=False)
+    for name, change in (
+        # without it the others would prove nothing
+        ("nvme-wins-unpatched", {"patched": False, "driver": "nvme"}),
+        ("pid1", {"who": PID1}),
+        ("pid1/added", {"who": PID1, "vfio_in_ramdisk": False}),
+        ("first-stage", {"options": LISTS, "who": FIRST_STAGE}),
+        ("first-stage/added", {"options": LISTS, "who": FIRST_STAGE, "vfio_in_ramdisk": False}),
+        ("first-stage/disabled", {"options": LISTS, "who": FIRST_STAGE, "loader_cmdline": DISABLED, "driver": "nvme"}),
+    ):
+        yield dataclasses.replace(disks, name=f"race/{name}", **change)
+
+
+CASES: tuple[ModuleCase, ...] = (*_vfio(), *_race())
+
+
+def _vendor_lists(tree: Path, modules: Sequence[Path]) -> Mapping[str, str]:
+    """The lists as Android's build makes them: absolute paths, all in one directory."""
+    names = {module.name for module in modules}
+    lines = []
+    for line in (tree / "modules.dep").read_text().splitlines():
+        module, _, needs = line.partition(":")
+        if Path(module).name in names:
+            needed = [f" /lib/modules/{Path(path).name}" for path in needs.split()]
+            lines.append(f"/lib/modules/{Path(module).name}:{''.join(needed)}")
+    load = [name for name in IN_ORDER if name in names]
+    return {
+        "modules.dep": "".join(f"{line}\n" for line in lines),
+        "modules.load": "".join(f"{name}\n" for name in load),
+        "modules.softdep": (tree / "modules.softdep").read_text(),
+    }
+
+
+def _vendor_ramdisk(case: ModuleCase, tree: Path) -> bytes:
+    modules = [module for module in sorted(tree.rglob("*.ko")) if case.vfio_in_ramdisk or module.name in IN_ORDER
+               or not module.name.startswith("vfio")]  # fmt: skip
+    archive = Archive()
+    for directory in ("lib", "lib/modules"):
+        archive.directory(directory)
+    for module in modules:
+        archive.file(f"lib/modules/{module.name}", module.read_bytes())
+    for name, text in _vendor_lists(tree, modules).items():
+        archive.file(f"lib/modules/{name}", text.encode())
+    return compress(archive.finish(), "lz4_legacy")
+
+
+def _generic_ramdisk(busybox: Path) -> bytes:
+    archive = Archive()
+    archive.directory("bin")
+    archive.file("bin/busybox", busybox.read_bytes(), 0o755)
+    archive.file("init", (LAB / "guest" / "first-stage").read_bytes(), 0o750)
+    archive.file("second-stage", (LAB / "guest" / "init").read_bytes(), 0o750)
+    return compress(archive.finish(), "lz4_legacy")
+
+
+def _originals(case: ModuleCase, lab: Lab, aosp: Aosp, tree: Path, into: Path) -> dict[str, Path]:
+    def part(name: str, data: bytes) -> str:
+        path = into / name
+        path.write_bytes(data)
+        return str(path)
+
+    images = {name: into / name for name in (BOOT, VENDOR_BOOT, INIT_BOOT)}
+    version = ["--header_version", "4", "--os_version", "13.0.0", "--os_patch_level", "2023-05"]
+    aosp.make(images[BOOT], [*version, "--kernel", str(lab.kernels[case.kernel] / "Image.gz")])
+    aosp.make(images[INIT_BOOT], [*version, "--ramdisk", part("generic", _generic_ramdisk(lab.tools / "busybox"))])
+    vendor = ["--header_version", "4", "--dtb", part("dtb", bytes(4096)), "--vendor_cmdline", ""]
+    vendor += ["--ramdisk_type", "platform", "--ramdisk_name", ""]
+    aosp.make(images[VENDOR_BOOT], [*vendor, "--vendor_ramdisk_fragment", part("platform", _vendor_ramdisk(case, tree))])
+    return images
+
+
+def _wrong(case: ModuleCase, run: machine.Run) -> Iterator[str]:
+    if not run.reached_init:
+        yield f"/init did not run: {run.why_not()}"
+        return
+    for device in case.devices:
+        if run.driver(device) != case.driver:
+            yield f"{device.address}: driver {run.driver(device)}, not {case.driver}"
+    # what the vendor loads is there all the same
+    wanted = {"vfio-m": {"vfio_virqfd"}, "drivers-m": {"nvme", "pci_host_generic"}}[case.kernel]
+    if missing := wanted - {line.split()[0] for line in run.facts.get("module", [])}:
+        yield f"not loaded: {' '.join(sorted(missing))}"
+
+
+def _run_case(lab: Lab, case: ModuleCase, work: Path) -> list[str]:
+    aosp = Aosp(lab.tools)
+    (tree,) = (lab.kernels[case.kernel] / "modules" / "lib" / "modules").iterdir()
+    original, out, back = (work / name for name in ("original", "patched", "unpatched"))
+    original.mkdir()
+    images = _originals(case, lab, aosp, tree, original)
+    patched: dict[str, Path] = {}
+    wrong = []
+    if case.patched:
+        options = [*case.options] if case.vfio_in_ramdisk else [*case.options, "--add-module", str(tree)]
+        plan = lab.call("patch", *images.values(), "--device", case.devices[0].id, *options, "-d", out)
+        if case.who not in plan:
+            wrong.append(f"the plan does not say \"{case.who}\"")
+        patched = {name: out / name for name in images if (out / name).exists()}
+        lab.call("unpatch", *patched.values(), "-d", back)
+        wrong += [f"unpatch does not give back {name}" for name in patched
+                  if (back / name).read_bytes() != images[name].read_bytes()]  # fmt: skip
+    contents = aosp.take_apart(images | patched, work / "apart")
+    kernel, initrd = work / "kernel", work / "initrd"
+    kernel.write_bytes(contents.kernel)
+    initrd.write_bytes(initramfs(contents))
+    cmdline = f"{case.loader_cmdline} {contents.cmdline}".strip()
+    run = machine.boot(machine.Machine(), kernel, initrd, cmdline, scratch=work, timeout=lab.timeout)
+    return [*wrong, *_wrong(case, run)]
+
+
+def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
+    (case,) = cases
+    assert isinstance(case, ModuleCase)
+    return {case.name: _run_case(lab, case, work)}
+
+
+FAMILY = Family("modules", CASES, _run)
