@@ -17,7 +17,9 @@ use proptest::prelude::*;
 use vfioboot::bootfile::{BootFile, BootModule, DeviceSpec};
 use vfioboot::compression::{self, Format};
 use vfioboot::image::{Image, ImageKind, RegionKind, SectionName};
-use vfioboot::patch::{self, AvbOptions, Cmdline, Error, HookChoice, ModuleOptions, Options, Plan, Runtimes};
+use vfioboot::patch::{
+    self, AvbOptions, Cmdline, Error, HookChoice, ModuleOptions, Options, Plan, Runtimes,
+};
 use vfioboot::ramdisk::{self, Entries, Limits};
 
 fn image(name: &str) -> Vec<u8> {

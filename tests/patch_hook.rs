@@ -6,7 +6,9 @@ mod common;
 use common::{AARCH64, cpio, elf, fixture, with_cmdline, with_config, with_section};
 use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Image, SectionName};
-use vfioboot::patch::{self, HookChoice, HookKind, ModuleOptions, Options, Plan, Runtimes};
+use vfioboot::patch::{
+    self, AvbOptions, HookChoice, HookKind, ModuleOptions, Options, Plan, Runtimes,
+};
 use vfioboot::ramdisk::Limits;
 use vfioboot::ramdisk::cpio::{CpioWriter, FileType, Header};
 use vfioboot::ramdisk::tree::{Found, Tree, read_file};
@@ -32,6 +34,7 @@ fn planned<T>(
         modules: ModuleOptions::default(),
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
+        avb: AvbOptions::default(),
         wait_ms: BootFile::DEFAULT_WAIT_MS,
         hook,
     };

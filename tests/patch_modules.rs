@@ -8,7 +8,9 @@ use ko::{Form, Ko, kernel_with_exports, usual_exports};
 use vfioboot::bootfile::BootFile;
 use vfioboot::image::Image;
 use vfioboot::modules::Source;
-use vfioboot::patch::{self, AvbOptions, HookChoice, LoadedBy, ModuleOptions, Options, Plan, Runtimes};
+use vfioboot::patch::{
+    self, AvbOptions, HookChoice, LoadedBy, ModuleOptions, Options, Plan, Runtimes,
+};
 use vfioboot::ramdisk::{Limits, tree};
 
 const CONFIG: &str =

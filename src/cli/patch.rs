@@ -16,7 +16,8 @@ use vfioboot::modules::Source;
 use vfioboot::modules::alias::Wants;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{
-    self, HookChoice, LoadedBy, ModuleOptions, ModulePlan, Options, Plan, PlannedDriver, Prospect, Runtimes,
+    self, HookChoice, LoadedBy, ModuleOptions, ModulePlan, Options, Plan, PlannedDriver, Prospect,
+    Runtimes,
 };
 
 use super::image_set::{self, Destination};
