@@ -5,7 +5,7 @@ mod device_tree;
 
 use device_tree::Tree;
 use vfioboot::bootfile::{BootFile, BootModule};
-use vfioboot::device::boot::{Summary, carry_out};
+use vfioboot::device::boot::{Summary, carry_out, put_back};
 use vfioboot::device::kmsg::{Level, record};
 
 fn file(devices: &[&str], modules: &[&str]) -> BootFile {
@@ -73,4 +73,22 @@ fn a_log_record_is_one_short_line() {
     let long = record(Level::Warning, &"ä".repeat(2000));
     assert!(long.len() <= 901 && long.ends_with("ä\n"));
     assert_eq!(long.matches('\n').count(), 1);
+}
+
+#[test]
+fn shadowed_files_get_their_originals_back_and_new_ones_go() {
+    let ramdisk = tempfile::tempdir().unwrap();
+    let at = |path: &str| ramdisk.path().join(path);
+    std::fs::create_dir_all(at("vfioboot/original/lib/modules")).unwrap();
+    std::fs::create_dir_all(at("lib/modules")).unwrap();
+    std::fs::write(at("lib/modules/modules.load"), "ours").unwrap();
+    std::fs::write(at("lib/modules/modules.options"), "ours").unwrap();
+    std::fs::write(at("vfioboot/original/lib/modules/modules.load"), "theirs").unwrap();
+    let mut file = file(&[], &[]);
+    file.shadows = ["load", "options"].map(|name| format!("/lib/modules/modules.{name}")).to_vec();
+    let mut said = Vec::new();
+    put_back(&file, ramdisk.path(), &mut |_, text| said.push(text.to_owned()));
+    assert_eq!(std::fs::read(at("lib/modules/modules.load")).unwrap(), b"theirs");
+    assert!(!at("lib/modules/modules.options").exists());
+    assert_eq!(said, [""; 0]);
 }

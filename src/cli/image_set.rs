@@ -40,6 +40,29 @@ pub fn require_one_vbmeta(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Res
     }
 }
 
+/// Refuse a result of `size` bytes, of which `content` are not just zeros at the end, when it does
+/// not fit the `partition` of `input`. `remedy` is what to leave out.
+pub fn require_room(
+    input: &Input,
+    partition: Option<u64>,
+    size: u64,
+    content: u64,
+    remedy: &str,
+) -> anyhow::Result<()> {
+    let Some(partition) = partition.or(input.partition).filter(|partition| size > *partition)
+    else {
+        return Ok(());
+    };
+    let missing = size - partition;
+    let zeros = size.saturating_sub(content);
+    let cut = format!("cut off the zeros at the end of the file first, {zeros} bytes");
+    let remedy = if zeros >= missing { &cut } else { remedy };
+    bail!(
+        "{}: the result of {size} bytes does not fit the partition of {partition}: {missing} bytes are missing; {remedy}",
+        input.name()
+    )
+}
+
 impl Destination {
     /// Refuse a destination that cannot take `changed` results, before anything is written.
     /// `others` are what was read besides the images.

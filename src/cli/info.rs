@@ -1,5 +1,7 @@
 //! `vfioboot info`: what an image is and what is in it.
 
+mod modules;
+
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -411,8 +413,13 @@ fn ramdisk_detail(bytes: &[u8]) -> Detail {
     match kind::classify_ramdisk(bytes, Limits::default()) {
         Ok(kinds) => {
             let found = kinds.findings().iter().map(|f| format!("{} ({})", f.kind, f.evidence));
-            let text = found.collect::<Vec<_>>().join(", ");
-            Detail { text, json: json!({ "kinds": kinds }) }
+            let mut text = found.collect::<Vec<_>>().join(", ");
+            let mut json = json!({ "kinds": kinds });
+            if let Some((words, data)) = modules::describe(bytes) {
+                let _ = write!(text, "\n  {:<20} {words}", "");
+                json["modules"] = data;
+            }
+            Detail { text, json }
         }
         Err(error) => unreadable("ramdisk", &error),
     }

@@ -1,8 +1,9 @@
 //! Input files: mapped into memory, or read from standard input for `-`.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Deref;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -11,6 +12,8 @@ use anyhow::{Context, bail};
 pub struct Input {
     /// Where it came from; `-` for standard input.
     pub path: PathBuf,
+    /// Bytes of the partition, where the input is one (a block device).
+    pub partition: Option<u64>,
     bytes: Bytes,
 }
 
@@ -29,26 +32,35 @@ impl Input {
         if path == Path::new("-") {
             let mut bytes = Vec::new();
             io::stdin().lock().read_to_end(&mut bytes)?;
-            return Ok(Input { path: path.into(), bytes: Bytes::Owned(bytes) });
+            return Ok(Self::owned(path, bytes));
         }
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
         if metadata.is_dir() {
             bail!("is a directory, expected a file");
         }
-        if !metadata.is_file() {
-            // Pipes and block devices have no length to map.
+        let block_device = metadata.file_type().is_block_device();
+        if !metadata.is_file() && !block_device {
+            // A pipe has no length to map.
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
-            return Ok(Input { path: path.into(), bytes: Bytes::Owned(bytes) });
+            return Ok(Self::owned(path, bytes));
         }
-        if metadata.len() == 0 {
-            return Ok(Input { path: path.into(), bytes: Bytes::Owned(Vec::new()) });
+        // The metadata of a block device says 0.
+        let size = file.seek(SeekFrom::End(0))?;
+        if size == 0 {
+            return Ok(Self::owned(path, Vec::new()));
         }
+        let length = usize::try_from(size).context("does not fit into memory")?;
         // SAFETY: the mapping is private and read-only. Another process that truncates the
         // file while we read it can end us with SIGBUS; it cannot make us write anything.
-        let map = unsafe { memmap2::Mmap::map(&file) }?;
-        Ok(Input { path: path.into(), bytes: Bytes::Mapped(map) })
+        let map = unsafe { memmap2::MmapOptions::new().len(length).map(&file) }?;
+        let partition = block_device.then_some(size);
+        Ok(Input { path: path.into(), partition, bytes: Bytes::Mapped(map) })
+    }
+
+    fn owned(path: &Path, bytes: Vec<u8>) -> Self {
+        Input { path: path.into(), partition: None, bytes: Bytes::Owned(bytes) }
     }
 
     /// The name for messages.

@@ -1,8 +1,8 @@
 //! Output files: whole or not at all, and never onto an input.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -65,15 +65,60 @@ fn write_then_rename(
         // What `open` gives a new file; the umask takes its part.
         .permissions(fs::Permissions::from_mode(0o666))
         .tempfile_in(&dir)?;
-    let mut buffered = BufWriter::new(temporary.as_file_mut());
+    let sparse = Sparse { file: temporary.as_file_mut(), size: 0 };
+    // Large, so that runs of zeros arrive in one piece.
+    let mut buffered = BufWriter::with_capacity(256 * HOLE, sparse);
     write(&mut buffered)?;
-    buffered.flush()?;
-    drop(buffered);
+    buffered.into_inner().map_err(io::IntoInnerError::into_error)?.finish()?;
     copy_mode(path, temporary.as_file())?;
     temporary.as_file().sync_all()?;
     temporary.persist(path)?;
     // The rename itself must survive a power cut too.
     File::open(&dir)?.sync_all()
+}
+
+/// A page of zeros at a multiple of this many bytes becomes a hole.
+const HOLE: usize = 4096;
+
+/// A new file in which long runs of zeros take no space.
+struct Sparse<'f> {
+    file: &'f mut File,
+    size: u64,
+}
+
+impl Sparse<'_> {
+    /// A hole at the end is only there once the file has its size.
+    fn finish(self) -> io::Result<()> {
+        self.file.set_len(self.size)
+    }
+}
+
+impl Write for Sparse<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let is_hole = |block: &&[u8]| block.len() == HOLE && block.iter().all(|byte| *byte == 0);
+        let into_block = (self.size % HOLE as u64) as usize;
+        let count = if into_block > 0 {
+            let rest = bytes.len().min(HOLE - into_block);
+            self.file.write(&bytes[..rest])?
+        } else {
+            match bytes.chunks(HOLE).take_while(is_hole).count() {
+                0 => {
+                    let data = bytes.chunks(HOLE).take_while(|block| !is_hole(block));
+                    self.file.write(&bytes[..data.map(<[u8]>::len).sum()])?
+                }
+                holes => {
+                    self.file.seek(SeekFrom::Current((holes * HOLE) as i64))?;
+                    holes * HOLE
+                }
+            }
+        };
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn parent(path: &Path) -> PathBuf {
@@ -95,15 +140,18 @@ fn copy_mode(path: &Path, file: &File) -> io::Result<()> {
 }
 
 /// Refuse `output` when it is one of `inputs`, by whatever name: another spelling, a symbolic
-/// link, a hard link.
+/// link, a hard link, another node of the same block device.
 pub fn refuse_inputs<'a>(
     output: &Path,
     inputs: impl IntoIterator<Item = &'a Path>,
 ) -> anyhow::Result<()> {
-    use std::os::unix::fs::MetadataExt;
     let identity = |path: &Path| {
         let there = fs::metadata(path).ok()?;
-        there.is_file().then_some((there.dev(), there.ino()))
+        match there.file_type() {
+            kind if kind.is_file() => Some((there.dev(), there.ino())),
+            kind if kind.is_block_device() => Some((there.rdev(), 0)),
+            _ => None,
+        }
     };
     if is_stdout(output) {
         return Ok(());

@@ -7,11 +7,11 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde_json::json;
 use vfioboot::audit::Outcome;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
-use vfioboot::image::{Image, Output};
+use vfioboot::image::{self, Image, Output};
 use vfioboot::modules::Source;
 use vfioboot::modules::alias::Wants;
 use vfioboot::modules::survey::is_module_name;
@@ -56,6 +56,10 @@ pub struct Args {
     #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_DEADLINE_MS,
           value_parser = clap::value_parser!(u32).range(100..=60_000))]
     deadline: u32,
+    /// Refuse a result of more bytes than this, the size of the partition; that of a block device
+    /// and of an image with an AVB footer is known
+    #[arg(long, value_name = "BYTES")]
+    partition_size: Option<u64>,
     /// The vfiorun executable to put in, instead of the one inside vfioboot
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
@@ -122,10 +126,26 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         deadline_ms: args.deadline,
         avb,
     };
-    let plan = patch::plan(&originals, &options).with_context(|| names(&paths))?;
+    let remedy = remedy(&options, runtime.as_ref());
+    let plan = patch::plan(&originals, &options)
+        .map_err(|error| match error {
+            patch::Error::Image(error @ image::Error::PartitionTooSmall { .. }) => {
+                anyhow!("{error}; {remedy}")
+            }
+            error => error.into(),
+        })
+        .with_context(|| names(&paths))?;
 
     let changed: Vec<usize> =
         (0..inputs.len()).filter(|i| plan.images[*i].output.is_some()).collect();
+    if args.partition_size.is_some() && changed.len() > 1 {
+        bail!("--partition-size is that of one partition, and {} images change", changed.len());
+    }
+    for i in &changed {
+        let planned = &plan.images[*i];
+        let (size, content) = (planned.size_after, planned.content_size);
+        image_set::require_room(&inputs[*i], args.partition_size, size, content, &remedy)?;
+    }
     if !args.dry_run {
         let others = runtime.iter().chain(&given).chain(keys.files());
         args.destination.check(&inputs, &changed, others)?;
@@ -144,6 +164,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&plan, &inputs, &written)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to leave out of a patch that does not fit.
+fn remedy(options: &Options<'_>, runtime: Option<&Input>) -> String {
+    let modules: usize = options.modules.files.iter().map(|(_, bytes)| bytes.len()).sum();
+    let mut parts = Vec::new();
+    if modules > 0 || !options.modules.sources.is_empty() {
+        parts.push(match modules {
+            0 => "modules (--add-module)".to_owned(),
+            _ => format!("modules (--add-module, {modules} bytes)"),
+        });
+    }
+    let runtime = runtime.map(|file| format!(", now {} bytes", file.len())).unwrap_or_default();
+    parts.push(format!("debug information from the runtime (--runtime{runtime})"));
+    parts.push("files from the ramdisk (vfioboot ramdisk IMAGE rm)".to_owned());
+    format!("what could be left out: {}", parts.join(", "))
 }
 
 fn names(paths: &[PathBuf]) -> String {

@@ -9,14 +9,9 @@ use crate::compression::{Decoder, Format};
 const LOOKALIKES: [(&[u8], usize, &str); 14] = [
     (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img IN OUT first)"),
     (
-        b"PK\x03\x04",
-        0,
-        " (a zip file: take boot.img out of it with vfioboot unpack FILE -d DIR first)",
-    ),
-    (
         b"CrAU",
         0,
-        " (an OTA payload.bin: take boot.img out of it with vfioboot unpack FILE -d DIR first)",
+        " (an OTA payload.bin: payload-dumper-go -p boot,init_boot,vendor_boot,vbmeta takes the images out of it)",
     ),
     (b"CHROMEOS", 0, " (a ChromeOS kernel partition, cut off or damaged)"),
     (b"DHTB", 0, " (a DHTB header of an unknown version)"),
@@ -47,8 +42,35 @@ pub(super) fn unknown_magic(bytes: &[u8]) -> Error {
     let hint = LOOKALIKES
         .iter()
         .find(|(magic, offset, _)| bytes.get(*offset..).is_some_and(|at| at.starts_with(magic)))
-        .map_or("", |(.., hint)| hint);
+        .map(|(.., hint)| *hint)
+        .or_else(|| zip_hint(bytes))
+        .unwrap_or_default();
     Error::UnknownMagic { found, hint }
+}
+
+/// Names in a zip file that tell what it is, and how to get at the image.
+const ZIP_ENTRIES: [(&[u8], &str); 3] = [
+    (
+        b"payload.bin",
+        " (an OTA zip: unzip payload.bin, then payload-dumper-go -p boot,init_boot,vendor_boot,vbmeta takes the images out of that)",
+    ),
+    (
+        b"/image-",
+        " (a factory zip: unzip the image-*.zip that is in it, and from that boot.img, init_boot.img and vendor_boot.img)",
+    ),
+    (b"boot.img", " (a zip file: unzip boot.img)"),
+];
+/// The central directory of a zip file, with the names, stands at its end.
+const ZIP_DIRECTORY: usize = 1 << 20;
+
+fn zip_hint(bytes: &[u8]) -> Option<&'static str> {
+    if !bytes.starts_with(b"PK\x03\x04") {
+        return None;
+    }
+    let directory = &bytes[bytes.len().saturating_sub(ZIP_DIRECTORY)..];
+    let found = |(name, _): &&(&[u8], &str)| memchr::memmem::find(directory, name).is_some();
+    let hint = ZIP_ENTRIES.iter().find(found).map(|(_, hint)| *hint);
+    Some(hint.unwrap_or(" (a zip file without a boot.img in it)"))
 }
 
 /// A payload without a header around it, told by its own first bytes or, when compressed, by

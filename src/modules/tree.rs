@@ -155,7 +155,19 @@ impl ModuleTree {
             Some(compatible.trim_end_matches("C*").trim_end_matches('*'))
         });
         let known = |compatible: &str| SELF_CONTAINED.contains(&compatible);
-        compatibles.clone().next().is_some() && compatibles.all(known)
+        compatibles.any(known)
+    }
+
+    /// The first word of the vermagics, the most frequent first: the releases of the kernels that
+    /// the modules are for.
+    pub fn releases(&self) -> Vec<&str> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for vermagic in self.modules.values().filter_map(|module| module.vermagic.as_deref()) {
+            *counts.entry(vermagic.split(' ').next().unwrap_or_default()).or_default() += 1;
+        }
+        let mut releases: Vec<_> = counts.into_iter().collect();
+        releases.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        releases.into_iter().map(|(release, _)| release).collect()
     }
 
     /// The dependencies among them. `is_builtin` tells what is part of the kernel where no list

@@ -35,7 +35,7 @@ pub fn argv(guest: &Guest, found: &Found<'_>) -> Vec<String> {
     machine(&mut argv, guest, found);
     boot(&mut argv, guest);
     monitors(&mut argv, found.directory);
-    display(&mut argv, guest, found.directory);
+    display(&mut argv, guest, found);
     disks(&mut argv, guest);
     network(&mut argv, guest);
     for (number, (address, device)) in found.devices.iter().enumerate() {
@@ -129,17 +129,21 @@ fn monitors(argv: &mut Argv, directory: &str) {
     argv.pair("-serial", "chardev:console");
 }
 
-fn display(argv: &mut Argv, guest: &Guest, directory: &str) {
+fn display(argv: &mut Argv, guest: &Guest, found: &Found<'_>) {
     match guest.display.kind {
         DisplayKind::None => argv.pair("-display", "none"),
         DisplayKind::Vnc => {
             let socket = match &guest.display.socket {
                 Some(socket) => value(socket),
-                None => format!("{}/{VNC}", value(directory)),
+                None => format!("{}/{VNC}", value(found.directory)),
             };
             argv.pair("-display", format!("vnc=unix:{socket}"));
-            for device in
-                ["virtio-gpu-pci", "qemu-xhci,id=usb", "usb-kbd,bus=usb.0", "usb-tablet,bus=usb.0"]
+            let screen = match found.arch {
+                Arch::Aarch64 => "virtio-gpu-pci",
+                // Its firmware knows no other than VGA.
+                Arch::X86_64 => "virtio-vga",
+            };
+            for device in [screen, "qemu-xhci,id=usb", "usb-kbd,bus=usb.0", "usb-tablet,bus=usb.0"]
             {
                 argv.pair("-device", device);
             }
