@@ -8,7 +8,7 @@ use ko::{Form, Ko, kernel_with_exports, usual_exports};
 use vfioboot::bootfile::BootFile;
 use vfioboot::image::Image;
 use vfioboot::modules::Source;
-use vfioboot::patch::{self, LoadedBy, ModuleOptions, Options, Plan, Runtimes};
+use vfioboot::patch::{self, AvbOptions, LoadedBy, ModuleOptions, Options, Plan, Runtimes};
 use vfioboot::ramdisk::{Limits, tree};
 
 const CONFIG: &str =
@@ -74,6 +74,7 @@ fn with_plan<T>(
         modules,
         words: Vec::new(),
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
+        avb: AvbOptions::default(),
     };
     look(patch::plan(&[Image::parse(image).unwrap()], &options))
 }

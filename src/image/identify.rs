@@ -6,7 +6,7 @@ use super::{Error, Header, ImageKind, SectionName};
 use crate::compression::{Decoder, Format};
 
 /// Files that people take for boot images, and what to do with each: magic, offset, hint.
-const LOOKALIKES: [(&[u8], usize, &str); 14] = [
+const LOOKALIKES: [(&[u8], usize, &str); 13] = [
     (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img IN OUT first)"),
     (
         b"CrAU",
