@@ -11,6 +11,8 @@ use super::config::KernelConfig;
 
 /// What one read of a stream adds to the window, in bytes.
 const CHUNK: usize = 256 * 1024;
+/// More than a window ever holds: a config that has not ended yet, and the chunks around it.
+const WINDOW: usize = 8 * MAX_PACKED_CONFIG;
 /// The most an embedded config takes, compressed, in bytes (real ones: 16 to 60 KiB).
 const MAX_PACKED_CONFIG: usize = 1 << 20;
 /// And unpacked (real ones: up to 350 KiB).
@@ -89,11 +91,11 @@ pub(super) struct Unpacked {
 }
 
 impl Unpacked {
-    /// Room for [`MAX_NESTED`] bytes; memory is taken only as it is written to. In huge pages
-    /// where the system gives them: clearing and mapping single ones is a sixth of the time that
-    /// unpacking takes.
-    fn new() -> io::Result<Self> {
-        let room = MAX_NESTED as usize + CHUNK;
+    /// Room for [`MAX_NESTED`] bytes to keep, otherwise for the window; memory is taken only as it
+    /// is written to. In huge pages where the system gives them: clearing and mapping single ones
+    /// is a sixth of the time that unpacking takes.
+    fn new(keep: bool) -> io::Result<Self> {
+        let room = if keep { MAX_NESTED as usize + CHUNK } else { WINDOW };
         let memory = MmapOptions::new().len(room).no_reserve_swap().map_anon()?;
         #[cfg(target_os = "linux")]
         // No more than advice: kernels without huge pages refuse it.
@@ -136,7 +138,7 @@ pub(super) fn scan_stream(
     mut keep: bool,
 ) -> io::Result<(Scan, Option<Unpacked>)> {
     let mut search = Search::default();
-    let mut window = Unpacked::new()?;
+    let mut window = Unpacked::new(keep)?;
     let mut base = 0u64;
     loop {
         let (last, damage) = match window.fill(decoder) {
