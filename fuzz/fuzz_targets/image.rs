@@ -14,6 +14,12 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(region.offset, end);
         end += image.region_bytes(region).len();
     }
+    assert_eq!(end, image.bytes().len());
+    let mut end = 0;
+    for region in image.file_regions() {
+        assert_eq!(region.offset, end);
+        end += region.size;
+    }
     assert_eq!(end, bytes.len());
     let _ = image.id_is_right();
     let _ = image.fragments();
@@ -51,7 +57,7 @@ fn patch_and_back(image: &Image<'_>) {
     let patched = plan.images[0].output.as_ref().unwrap().to_vec();
     let patched = Image::parse(&patched).unwrap();
     let original = patch::unpatch(&[patched]).unwrap().remove(0).unwrap();
-    assert!(original.to_vec() == image.bytes(), "unpatch");
+    assert!(original.to_vec() == image.file(), "unpatch");
 }
 
 /// The smallest ELF executable for arm64.
