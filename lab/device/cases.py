@@ -196,7 +196,7 @@ def _unfit() -> Iterator[Case]:
     ):
         yield Case(
             name=f"unfit/{setup.name}",
-            ci=setup in (NO_SMMU, NO_EL2),
+            ci=False,
             setup=setup,
             steps="unfit",
             facts=(("doctor", "1"), ("status", "2")),
