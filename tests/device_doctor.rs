@@ -174,6 +174,7 @@ fn a_config_that_passes_the_rules_of_the_audit_is_ok() {
 #[test]
 fn a_config_that_fails_a_rule_names_it_with_its_fix() {
     let tree = tree("config-bad");
+    std::fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
     config(&tree, &good_config().replace("CONFIG_VFIO_PCI=y", "# CONFIG_VFIO_PCI is not set"));
     says(
         &tree,
@@ -196,6 +197,7 @@ fn what_is_there_counts_more_than_the_config() {
 #[test]
 fn a_module_counts_when_it_is_loaded() {
     let tree = tree("config-module");
+    std::fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
     config(&tree, &good_config().replace("CONFIG_VFIO_PCI=y", "CONFIG_VFIO_PCI=m"));
     says(&tree, "config", Status::Problem, "VFIO_PCI=m and vfio_pci is not loaded", "Set");
     tree.file("sys/module/vfio_pci/refcnt", "0");

@@ -49,6 +49,9 @@ pub struct Ended {
     pub escalation: Option<Escalation>,
 }
 
+/// How long a killed QEMU may take to go before it is looked at and killed again.
+const AFTER_KILL: Duration = Duration::from_secs(1);
+
 /// How hard a guest is told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Escalation {
@@ -257,7 +260,8 @@ impl Supervised<'_> {
                     tell(&News::Killing);
                 }
                 _ = rustix::process::kill_process(self.pid, KillSignal::KILL);
-                self.deadline = None;
+                // Its end is looked for again even where the word of it is lost.
+                self.deadline = Some(Instant::now() + AFTER_KILL);
                 Escalation::Kill
             }
         };
