@@ -105,11 +105,13 @@ def _guests() -> Iterator[Case]:
         yield Case(name=name, ci=False, setup=LONG, steps=f"run {addresses}", facts=passed, answered=devices)
     yield Case(
         name="sigterm/graceful",
+        ci=False,
+        setup=LONG,
         steps="stop serve",
         facts=passed,
         says=("nested button",),
         # hundredths of a CPU second until the guest is up, with nothing in the caches; and KiB
-        at_most=(("cpu", 150), ("rss", 4096)),
+        at_most=(("cpu", 300), ("rss", 4096)),
     )
     # the guest file gives the guest 3 seconds and QEMU 2
     for name, steps, says, seconds in (
@@ -136,7 +138,7 @@ def _guests() -> Iterator[Case]:
 
 def _crashes() -> Iterator[Case]:
     """What is left behind when nobody could tidy up, and recover."""
-    yield Case(name="kill/supervisor", steps="kill-supervisor", facts=(("recover", "0"),))
+    yield Case(name="kill/supervisor", ci=False, setup=LONG, steps="kill-supervisor", facts=(("recover", "0"),))
     yield Case(
         name="kill/every-step-of-bind", steps="crash bind", crashes=True, facts=(("status", "0"), ("release", "0"))
     )

@@ -3,6 +3,8 @@
 use core::fmt;
 use std::fs;
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +142,10 @@ fn device(host: &Host, former: &Former) -> Ending {
     }
 }
 
+/// How often an attribute is written that does not take its value at once.
+const ATTEMPTS: u32 = 10;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
+
 fn attribute(host: &Host, path: &str, value: &str) -> Ending {
     match host.setting(path) {
         Ok(now) if now == value => return Ending::Unchanged,
@@ -148,14 +154,20 @@ fn attribute(host: &Host, path: &str, value: &str) -> Ending {
         Err(error) => return Ending::Failed(error.to_string()),
     }
     // "\n": an empty write(2) does not reach the kernel's store function.
-    if let Err(error) = host.write(path, if value.is_empty() { "\n" } else { value }) {
-        return Ending::Failed(error.to_string());
+    let text = if value.is_empty() { "\n" } else { value };
+    for attempt in 1.. {
+        if let Err(error) = host.write(path, text) {
+            return Ending::Failed(error.to_string());
+        }
+        match host.setting(path) {
+            Ok(now) if now == value => break,
+            // Huge pages of a process that has just ended are not free at once.
+            Ok(_) if attempt < ATTEMPTS => thread::sleep(BETWEEN_ATTEMPTS),
+            Ok(now) => return Ending::Failed(format!("it reads \"{now}\"")),
+            Err(error) => return Ending::Failed(error.to_string()),
+        }
     }
-    match host.setting(path) {
-        Ok(now) if now == value => Ending::Done,
-        Ok(now) => Ending::Failed(format!("it reads \"{now}\"")),
-        Err(error) => Ending::Failed(error.to_string()),
-    }
+    Ending::Done
 }
 
 fn removed(result: io::Result<()>) -> Ending {
