@@ -1,4 +1,5 @@
 //! `vfiorun doctor` against a fake system: what each prerequisite is said to be, and the fix.
+#![cfg(feature = "device")]
 
 mod device_tree;
 

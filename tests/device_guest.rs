@@ -1,4 +1,5 @@
 //! Guest files: what is taken, and what each error says.
+#![cfg(feature = "device")]
 
 mod device_tree;
 

@@ -1,4 +1,5 @@
 //! QEMU's arguments, libvirt's XML, and the monitor.
+#![cfg(feature = "device")]
 
 mod device_tree;
 

@@ -1,5 +1,6 @@
 //! A guest under supervision: how it is ended, what comes of each way to end, and that everything
 //! is given back. QEMU is a script, and its monitor a thread.
+#![cfg(feature = "device")]
 
 mod device_tree;
 

@@ -1,4 +1,5 @@
 //! What is looked at before a guest is started, and what a start consists of.
+#![cfg(feature = "device")]
 
 mod device_tree;
 
