@@ -74,7 +74,6 @@ impl BootFile {
 }
 
 /// For serde, which hands over a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
