@@ -18,7 +18,7 @@ QEMU = "qemu-system-aarch64"
 
 # cortex-a76 and not max: QEMU 7.2 emulates the latter five times slower.
 _ALWAYS = [
-    "-accel", "tcg,thread=multi", "-cpu", "cortex-a76",
+    "-cpu", "cortex-a76",
     "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-monitor", "none",
     "-no-reboot",
 ]  # fmt: skip
@@ -78,6 +78,7 @@ class Machine:
 
     devices: tuple[Device, ...] = DEVICES
     memory: str = "512M"
+    processors: int = 1
     virtualization: bool = True
     """The CPU has EL2, which KVM needs."""
     gic_version: int = 3
@@ -85,6 +86,9 @@ class Machine:
     smmu: bool = True
     console: bool = True
     """The kernel has a console. Most phones have none, and PID 1 starts without open files."""
+    measured: bool = False
+    """Its clock counts instructions, 500 million a second, so that a busy host does not make what is
+    measured in it slower."""
     extra: tuple[str, ...] = ()
     """More words for QEMU."""
 
@@ -95,8 +99,12 @@ class Machine:
             board.append("its=on")
         if self.smmu:
             board.append("iommu=smmuv3")
+        clock = ["-accel", "tcg,thread=multi"]
+        if self.measured:
+            clock = ["-accel", "tcg,thread=single", "-icount", "shift=1"]
         devices = [word for device in self.devices for word in device.arguments(scratch)]
-        return ["-machine", ",".join(board), *_ALWAYS, "-smp", "1", "-m", self.memory, *devices, *self.extra]
+        size = ["-smp", str(self.processors), "-m", self.memory]
+        return ["-machine", ",".join(board), *clock, *_ALWAYS, *size, *devices, *self.extra]
 
 
 @dataclasses.dataclass
