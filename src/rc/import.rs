@@ -16,7 +16,7 @@ pub fn add_import(text: &[u8], path: &str) -> Option<Vec<u8>> {
     let line = format!("import {path}\n");
     let first = script.statements.first().map_or(0, |statement| statement.range.start);
     let (at, closed) =
-        imports().last().map_or((first, true), |import| (import.range.end, import.closed));
+        imports().next_back().map_or((first, true), |import| (import.range.end, import.closed));
     let (head, tail) = text.split_at(at);
     let end: &[u8] = if closed { b"" } else { b"\n" };
     Some([head, end, line.as_bytes(), tail].concat())
