@@ -14,6 +14,7 @@
 //! | `avb` | what becomes of AVB's metadata, and what devices do with it |
 //! | `cmdline` | a kernel command line as words |
 //! | `hook` | how the kernel comes to start the runtime |
+//! | `rc` | rc files of Android's init, where the boot flow honours them |
 //! | `segment` | the appended segment |
 //! | `undo` | the undo record |
 //! | `kernel_facts` | what the kernel says, and whether that allows the patch |
@@ -28,6 +29,7 @@ mod kernel_facts;
 mod modules;
 mod place;
 mod plan;
+mod rc;
 mod runtime;
 mod segment;
 mod target;
@@ -42,6 +44,7 @@ pub use hook::{Hook, HookChoice, HookKind};
 pub use kernel_facts::KernelFacts;
 pub use modules::{ListEdit, LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
 pub use plan::{Options, Plan, PlannedEdit, PlannedImage, plan};
+pub use rc::{PlannedFile, RcFile, RcOptions, RcPlace, RcPlan};
 pub use runtime::Runtimes;
 pub use undo::{ImageUndo, UndoRecord};
 

@@ -8,6 +8,7 @@ use super::hook::{Hook, HookChoice, HookKind, Original};
 use super::kernel_facts::KernelFacts;
 use super::modules::{self, ModuleOptions, ModulePlan};
 use super::place::Place;
+use super::rc::{self, RcOptions, RcPlan};
 use super::runtime::Runtimes;
 use super::segment::Payload;
 use super::{Cmdline, Error, ImageUndo, UndoRecord, target, words};
@@ -34,6 +35,8 @@ pub struct Options<'a> {
     pub wait_ms: u32,
     /// How the kernel is to start the runtime.
     pub hook: HookChoice,
+    /// rc files of Android's init.
+    pub rc: RcOptions,
 }
 
 /// A patch, computed and not yet written.
@@ -49,6 +52,8 @@ pub struct Plan<'a> {
     pub kernel: KernelFacts,
     /// The modules that are loaded, by whom, and who would take the devices otherwise.
     pub modules: ModulePlan,
+    /// rc files, and what starts guests once the system is up.
+    pub rc: RcPlan,
     /// Words that the images cannot carry: the bootloader's configuration must.
     pub words_for_bootloader: Vec<String>,
     /// What devices do with the result; None where no image has anything of AVB.
@@ -62,7 +67,7 @@ pub struct Plan<'a> {
 pub struct PlannedEdit {
     /// Index of the image.
     pub image: usize,
-    /// What is changed: `ramdisk`, `cmdline`, `avb_footer`, `vbmeta`, `id`.
+    /// What is changed: `ramdisk`, `modules`, `rc`, `cmdline`, `avb_footer`, `vbmeta`, `id`.
     pub what: &'static str,
     /// Why it is.
     pub why: String,
@@ -154,11 +159,15 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     });
     let records = records.chain(vbmeta.map(Ok));
     let undo = UndoRecord::new(records.collect::<Result<_, Error>>()?);
+    let mut rc = rc::resolve(images, place.ramdisk, &options.rc)?;
+    draft.warnings.append(&mut rc.warnings);
     let payload = Payload {
         runtime: options.runtimes.choose(&kernel)?,
-        boot: boot_file(options, hook.init.clone(), &mut modules),
+        boot: boot_file(options, hook.init.clone(), &mut modules, &rc),
         original,
-        files: std::mem::take(&mut modules.files),
+        files: [std::mem::take(&mut modules.files), std::mem::take(&mut rc.segment)].concat(),
+        directories: std::mem::take(&mut rc.directories),
+        runtime_names: std::mem::take(&mut rc.runtime_names),
         undo,
     };
     let mut segment = payload.to_segment(&place.point)?;
@@ -167,6 +176,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     }
     draft.segment(&targets, &place, segment.len(), &hook, payload.original.as_ref());
     draft.modules(targets.carrier, &modules);
+    draft.edits.extend(rc.edits(targets.carrier));
 
     let mut planned: Vec<PlannedImage<'a>> = images.iter().map(PlannedImage::unchanged).collect();
     for change in changed {
@@ -187,7 +197,17 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     let avb = signing.outlook(images);
     draft.warnings.extend(signing.warnings(images));
     let Draft { edits, warnings } = draft;
-    Ok(Plan { edits, warnings, hook, kernel, modules, words_for_bootloader, avb, images: planned })
+    Ok(Plan {
+        edits,
+        warnings,
+        hook,
+        kernel,
+        modules,
+        rc,
+        words_for_bootloader,
+        avb,
+        images: planned,
+    })
 }
 
 /// An image that will be rewritten; a bare ramdisk has no header to edit.
@@ -263,14 +283,19 @@ fn require_init(
     Ok(())
 }
 
-fn boot_file(options: &Options<'_>, init: String, modules: &mut ModulePlan) -> BootFile {
+fn boot_file(
+    options: &Options<'_>,
+    init: String,
+    modules: &mut ModulePlan,
+    rc: &RcPlan,
+) -> BootFile {
     BootFile {
         version: BootFile::VERSION,
         init,
         deadline_ms: options.deadline_ms,
         wait_ms: options.wait_ms,
         devices: options.devices.iter().map(DeviceSpec::to_string).collect(),
-        shadows: std::mem::take(&mut modules.shadows),
+        shadows: [std::mem::take(&mut modules.shadows), rc.shadows.clone()].concat(),
         modules: std::mem::take(&mut modules.boot),
     }
 }
