@@ -192,7 +192,7 @@ impl Checker<'_> {
                 }
             }
         }
-        if words.len() % 2 == 0 {
+        if words.len().is_multiple_of(2) {
             self.error(
                 line,
                 "&& at the end",
