@@ -41,7 +41,8 @@ def _ramdisk(case: Case, busybox: Path) -> bytes:
         archive.directory("lab")
         for name in RC_FILES:
             archive.file(name, (GUEST / name).read_bytes(), 0o750)
-        for name in ("report", "framework", "helper"):
+        archive.file("guest.toml", (GUEST / "guest.toml").read_bytes())
+        for name in ("report", "framework", "helper", "qemu"):
             archive.file(f"lab/{name}", (GUEST / name).read_bytes(), 0o755)
         archive.file("lab/init", STAND_IN.read_bytes(), 0o755)
     return compress(archive.finish(), "gzip")

@@ -18,6 +18,8 @@ class Case(family.Case):
     """Magisk's program is at /init; it puts the original back and executes it."""
     rc: bool = False
     """The original /init reads /init.rc: a device without first-stage init. Otherwise it is the stand-in."""
+    autostart: bool = False
+    """A service starts the guests that are marked so."""
     patched: bool = True
     options: tuple[str, ...] = ()
     """More words for `vfioboot patch`."""
@@ -39,4 +41,10 @@ def _magisk() -> Iterator[Case]:
     yield Case(name="magisk/hook-init", ci=False, magisk=True, options=HOOK_INIT)
 
 
-CASES: tuple[Case, ...] = (*_magisk(),)
+def _rootfs() -> Iterator[Case]:
+    """Devices whose init reads /init.rc."""
+    # that the interpreter does what it should without us
+    yield Case(name="rootfs/unpatched", ci=False, rc=True, patched=False)
+
+
+CASES: tuple[Case, ...] = (*_magisk(), *_rootfs())

@@ -13,7 +13,7 @@ import machine
 from compression import compress
 from cpio import Archive
 from family import LAB, Case, Family, Lab, Verdict, from_script
-from images import BOOT, Aosp
+from images import BOOT, INIT_BOOT, VENDOR_BOOT, Aosp
 from machine import DISK, EDU, SECOND_DISK, Device
 
 from .board import Pc
@@ -52,16 +52,23 @@ def _system() -> Path:
     return directory
 
 
-def _image(lab: Lab, system: Path, into: Path) -> Path:
+def _images(lab: Lab, system: Path, into: Path) -> dict[str, Path]:
+    """As Cuttlefish has them, which is Android's own PC."""
     archive = Archive()
     archive.directory("bin")
     archive.file("bin/busybox", (system / "busybox").read_bytes(), 0o755)
     archive.file("init", (LAB / "guest" / "init").read_bytes(), 0o750)
-    ramdisk, image = into / "ramdisk", into / BOOT
-    ramdisk.write_bytes(compress(archive.finish(), "gzip"))
-    arguments = ["--header_version", "2", "--pagesize", "2048", "--ramdisk", str(ramdisk), "--dtb", "/dev/null"]
-    Aosp(lab.tools).make(image, [*arguments, "--kernel", str(system / "vmlinuz")])
-    return image
+    generic, vendor = into / "generic", into / "vendor"
+    generic.write_bytes(compress(archive.finish(), "lz4_legacy"))
+    archive = Archive()
+    archive.directory("first_stage_ramdisk")
+    vendor.write_bytes(compress(archive.finish(), "lz4_legacy"))
+    images = {name: into / name for name in (BOOT, VENDOR_BOOT, INIT_BOOT)}
+    version, aosp = ["--header_version", "4"], Aosp(lab.tools)
+    aosp.make(images[BOOT], [*version, "--kernel", str(system / "vmlinuz")])
+    aosp.make(images[INIT_BOOT], [*version, "--ramdisk", str(generic)])
+    aosp.make(images[VENDOR_BOOT], [*version, "--vendor_ramdisk", str(vendor), "--vendor_cmdline", "lab.vendor=1"])
+    return images
 
 
 def _wrong(case: PcCase, run: machine.Run) -> Iterator[str]:
@@ -90,11 +97,12 @@ def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     assert isinstance(case, PcCase)
     system, original = _system(), work / "original"
     original.mkdir()
-    images = {BOOT: _image(lab, system, original)}
+    images = _images(lab, system, original)
     if case.patched:
         ids = dict.fromkeys(device.id for device in case.devices)
         options = [word for device in ids for word in ("--device", device)]
         options += ["--add-module", str(system / "modules")]
+        options += [word for line in ("intel_iommu=on", "iommu=pt") for word in ("--add-word", line)]
         _, images = chain.patch(lab, images, options, work)
     run = chain.boot(lab, case.board, images, "", work)
     return {case.name: list(_wrong(case, run))}
