@@ -13,6 +13,7 @@
 //! | [`kernel`] | kernel containers, version, IKCONFIG, symbols, single modules |
 //! | [`modules`] | trees of kernel modules: their lists, what a module needs, who drives a device |
 //! | [`audit`] | a kernel config + rules → findings |
+//! | [`rc`] | the Android init language: `.rc` files |
 //! | [`patch`] | plan, command line, injection, undo |
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
 //!
@@ -40,6 +41,8 @@ pub mod modules;
 pub mod patch;
 #[cfg(feature = "desktop")]
 pub mod ramdisk;
+#[cfg(feature = "desktop")]
+pub mod rc;
 
 #[cfg(feature = "device")]
 pub mod device;
