@@ -3,10 +3,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help judge setup try test lint unit e2e bench evidence closure exports fuzz dist runtime lab clean prepare e2e-full
+.PHONY: help judge fragment setup try test lint unit e2e bench evidence closure exports fuzz dist runtime lab clean prepare e2e-full
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install the programs that are missing, or name them
 	@scripts/setup.sh all
@@ -35,8 +35,12 @@ e2e: dist ## boot on an emulated device what CI boots; E2E='--only PATTERN' for 
 	@set -o pipefail; python3 lab/e2e.py $(E2E) | tee target/e2e.log; \
 	    status=$$?; tail -n 1 target/e2e.log > target/e2e.count; exit $$status
 
-e2e-full: ## the same with every case there is
+e2e-full: ## the same with every case there is, and the slower judges: the kernel's Kconfig, the schemas of reports
 	@$(MAKE) --no-print-directory e2e E2E='--all $(E2E)'
+	@$(MAKE) --no-print-directory fragment judge
+
+fragment: dist ## what `check --fragment` writes, merged by the kernel's own scripts into configs that fail
+	@lab/fragment.sh
 
 bench: dist ## measure
 	@benches/run

@@ -110,7 +110,7 @@ impl Audited {
         self.lines.get(&finding.rule.id).copied().unwrap_or(1)
     }
 
-    /// The outcome in one line: `FAIL: 1 required rule(s) fail, 2 unknown`.
+    /// The outcome in one line: `FAIL: 1 required rule fails, 2 unknown`.
     pub fn verdict_line(&self) -> String {
         let tally = self.tally();
         let (failed, unknown) = (tally.failed, tally.unknown);
@@ -118,7 +118,10 @@ impl Audited {
             if self.fail_on >= Level::Recommended { "required or recommended" } else { "required" };
         let mut line = match self.outcome() {
             Outcome::Pass => format!("PASS: every {kind} rule is satisfied"),
-            Outcome::Fail => format!("FAIL: {failed} {kind} rule(s) fail, {unknown} unknown"),
+            Outcome::Fail => {
+                let rules = if failed == 1 { "rule fails" } else { "rules fail" };
+                format!("FAIL: {failed} {kind} {rules}, {unknown} unknown")
+            }
             Outcome::Inconclusive => {
                 format!("INCONCLUSIVE: no {kind} rule fails, {unknown} unknown")
             }
