@@ -13,7 +13,7 @@ use super::{Cmdline, Error, ImageUndo, UndoRecord};
 use crate::bootfile::{BootFile, DISABLE_WORD, DeviceSpec, RUNTIME};
 use crate::compression::Format;
 use crate::image::{
-    self, Chunk, Edit, Header, IdPolicy, Image, ImageKind, Output, Rebuilt, SectionName,
+    self, Chunk, DerivedPolicy, Edit, Header, Image, ImageKind, Output, Rebuilt, SectionName,
     resize_fragment,
 };
 use crate::ramdisk::{self, AppendPoint};
@@ -187,7 +187,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
         planned[index].output = Some(vbmeta.output);
     }
     let avb = signing.outlook(images);
-    draft.warnings.extend(signing.warnings(images));
+    draft.warnings.extend(signing.warnings(images, &planned));
     let Draft { edits, warnings } = draft;
     Ok(Plan { edits, warnings, hook, kernel, modules, words_for_bootloader, avb, images: planned })
 }
@@ -212,7 +212,7 @@ impl<'a> Change<'a> {
                 .into_iter()
                 .flat_map(|(_, chunks)| chunks)
                 .for_each(|chunk| output.push(chunk));
-            let output = image.wrap(output, IdPolicy::KeepRight)?;
+            let output = image.wrap(output, DerivedPolicy::KeepRight)?;
             planned.size_after = output.size();
             planned.content_size = planned.size_after;
             planned.output = Some(output);
