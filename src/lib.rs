@@ -13,6 +13,7 @@
 //! | [`modules`] | trees of kernel modules: their lists, what a module needs, who drives a device |
 //! | [`ota`] | OTA payloads, OTA and factory zips: the partitions in them |
 //! | [`audit`] | a kernel config + rules → findings |
+//! | [`rc`] | the Android init language: `.rc` files |
 //! | [`patch`] | plan, command line, injection, undo |
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
 //!
@@ -40,6 +41,8 @@ pub mod ota;
 pub mod patch;
 #[cfg(feature = "desktop")]
 pub mod ramdisk;
+#[cfg(feature = "desktop")]
+pub mod rc;
 
 #[cfg(feature = "device")]
 pub mod device;

@@ -162,6 +162,23 @@ fn images_without_a_kernel_belong_to_the_one_before() {
     }
     // Alone it is an error of its own.
     check([&vendor]).code(2);
+    // Of several kernels it belongs to the one in its own directory, whatever their names are.
+    let two = tempfile::tempdir().unwrap();
+    for (from, to) in [(&boot, "a/boot.img"), (&vendor, "b/a.img"), (&boot, "b/z.img")] {
+        let to = two.path().join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    }
+    let report = json(&check([two.path()]).code(3));
+    let verdicts: Vec<(&str, bool)> = report["inputs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|input| {
+            (input["verdict"].as_str().unwrap(), input["input"].to_string().contains("z.img"))
+        })
+        .collect();
+    assert_eq!(verdicts, [("inconclusive", false), ("pass", true)]);
     let report = json(&check([&boot, &vendor, &boot]).code(3));
     assert_eq!(report["inputs"].as_array().unwrap().len(), 2);
 }

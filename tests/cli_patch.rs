@@ -530,3 +530,64 @@ fn an_unterminated_line_is_a_warning_and_mended() {
     let error = String::from_utf8(run.get_output().stderr.clone()).unwrap();
     assert!(error.contains("warning: boot.img: cmdline at offset 64: all 512 bytes"), "{error}");
 }
+
+/// A boot image with a legacy rootfs that has `init.rc` and `sbin`.
+fn legacy_rootfs() -> Scratch {
+    let scratch = scratch();
+    let entries: [(&str, &[u8]); 4] = [
+        ("init", b"\x7fELF"),
+        ("init.rc", b"import /init.usb.rc\n"),
+        ("sbin/", b""),
+        ("default.prop", b"ro.debuggable=1\n"),
+    ];
+    let bytes = common::with_section(
+        &scratch.read("boot.img"),
+        vfioboot::image::SectionName::Ramdisk,
+        common::cpio(&entries),
+    );
+    scratch.file("boot.img", &bytes);
+    scratch
+}
+
+#[test]
+fn rc_files_are_put_in_and_shown() {
+    let scratch = legacy_rootfs();
+    scratch.file("mine.rc", b"on boot\n    start mine\n");
+    let text = scratch.ok(&format!("{PATCH} boot.img --rc mine.rc -o out.img"));
+    assert!(text.contains("+ /init.vfioboot.mine.rc: mine.rc, yours"), "{text}");
+    assert!(text.contains("autostart of guests: by init, as u:r:su:s0"), "{text}");
+    let init_rc = scratch.ok("ramdisk out.img cat init.rc");
+    assert_eq!(init_rc, "import /init.usb.rc\nimport /init.vfioboot.rc\n");
+    scratch.ok("unpatch out.img -o back.img");
+    assert!(scratch.read("back.img") == scratch.read("boot.img"));
+}
+
+#[test]
+fn no_autostart_leaves_init_rc_alone() {
+    let scratch = legacy_rootfs();
+    scratch.ok(&format!("{PATCH} boot.img --no-autostart -o out.img"));
+    assert_eq!(scratch.ok("ramdisk out.img cat init.rc"), "import /init.usb.rc\n");
+}
+
+#[test]
+fn another_label_can_be_named_and_must_be_one() {
+    let scratch = legacy_rootfs();
+    scratch.ok(&format!("{PATCH} boot.img --seclabel u:r:sudaemon:s0 -o out.img"));
+    let text = scratch.ok("ramdisk out.img cat init.vfioboot.rc");
+    assert!(text.contains("    seclabel u:r:sudaemon:s0\n"), "{text}");
+    let error = scratch.error(&format!("{PATCH} boot.img --seclabel su -o out.img"));
+    assert!(error.contains("expected USER:ROLE:TYPE:LEVEL"), "{error}");
+}
+
+#[test]
+fn an_rc_file_that_init_would_not_read_is_refused() {
+    let scratch = scratch();
+    scratch.file("mine.rc", b"on boot\n    start mine\n");
+    scratch.image("boot.img", "init_boot-v4");
+    let error = scratch.error(&format!("{PATCH} boot.img --rc mine.rc -o out.img"));
+    assert!(
+        error.contains("mine.rc: an rc file in this ramdisk would be inert: two-stage"),
+        "{error}"
+    );
+    assert!(!scratch.exists("out.img"));
+}

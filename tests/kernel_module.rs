@@ -1,4 +1,4 @@
-//! Kernel modules: what they say of themselves, and the order to load them in.
+//! Kernel modules: what they say of themselves.
 
 mod synthetic;
 
@@ -6,7 +6,7 @@ use std::fs;
 
 use synthetic::{module, pack, real};
 use vfioboot::compression::{Format, decode_all};
-use vfioboot::kernel::module::{Error, Module, load_order, load_order_with};
+use vfioboot::kernel::module::{Error, Module};
 
 const MAGIC: &str = "vermagic=6.1.99-x SMP preempt mod_unload modversions aarch64";
 
@@ -68,49 +68,6 @@ fn what_is_no_module_is_refused() {
     }
 }
 
-fn named(name: &str, depends: &[&str]) -> Module {
-    let depends = depends.iter().map(|name| (*name).to_owned()).collect();
-    Module { name: name.to_owned(), depends, ..Module::default() }
-}
-
-#[test]
-fn modules_are_loaded_behind_what_they_need_and_else_as_given() {
-    let modules = [
-        named("vfio_pci", &["vfio_pci_core", "vfio"]),
-        named("other", &[]),
-        named("vfio_iommu_type1", &["vfio"]),
-        named("vfio_pci_core", &["vfio", "vfio_virqfd"]),
-        named("vfio_virqfd", &[]),
-        named("vfio", &[]),
-    ];
-    assert_eq!(load_order(&modules).unwrap(), [1, 4, 5, 2, 3, 0]);
-    assert_eq!(load_order(&[]).unwrap(), [0usize; 0]);
-}
-
-#[test]
-fn missing_modules_are_named_unless_built_in() {
-    let modules = [named("vfio_pci", &["irqbypass", "vfio"]), named("vfio", &[])];
-    let error = load_order(&modules).unwrap_err().to_string();
-    assert!(error.contains("vfio_pci needs irqbypass"), "{error}");
-    let order = load_order_with(&modules, |name| name == "irqbypass").unwrap();
-    assert_eq!(order, [1, 0]);
-}
-
-#[test]
-fn cycles_are_refused_by_name() {
-    let modules = [
-        named("ok", &[]),
-        named("in", &["a"]),
-        named("a", &["b"]),
-        named("b", &["c", "ok"]),
-        named("c", &["a"]),
-    ];
-    let Err(Error::Cycle(names)) = load_order(&modules) else { panic!() };
-    assert_eq!(names, ["a", "b", "c", "a"]);
-    let Err(Error::Cycle(names)) = load_order(&[named("a", &["a"])]) else { panic!() };
-    assert_eq!(names, ["a", "a"]);
-}
-
 /// The regular files of a tar archive; enough of the format for what we are given.
 fn files_of_tar(tar: &[u8]) -> Vec<(String, &[u8])> {
     let text = |bytes: &[u8]| {
@@ -143,17 +100,4 @@ fn real_modules() {
     assert!(modules.iter().all(|module| module.vermagic_matches("6.1.192-qemu-android")));
     let vfio = modules.iter().find(|module| module.name == "vfio").unwrap();
     assert_eq!(vfio.softdeps, ["post: vfio_iommu_type1 vfio_iommu_spapr_tce"]);
-    // As depmod has it in modules.dep.
-    let order: Vec<&str> =
-        load_order(&modules).unwrap().iter().map(|index| modules[*index].name.as_str()).collect();
-    let place = |name| order.iter().position(|other| *other == name).unwrap();
-    for (module, needed) in [
-        ("vfio_pci", "vfio_pci_core"),
-        ("vfio_pci_core", "vfio_virqfd"),
-        ("vfio_pci_core", "vfio"),
-        ("vfio_iommu_type1", "vfio"),
-        ("vfio_platform", "vfio_platform_base"),
-    ] {
-        assert!(place(module) > place(needed), "{module} before {needed} in {order:?}");
-    }
 }

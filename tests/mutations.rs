@@ -207,6 +207,7 @@ fn patch_and_back(image: &Image<'_>, runtime: &[u8]) {
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         avb: AvbOptions::default(),
         wait_ms: BootFile::DEFAULT_WAIT_MS,
+        rc: patch::RcOptions::default(),
         hook: HookChoice::Auto,
     };
     let set = std::slice::from_ref(image);

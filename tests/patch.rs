@@ -39,6 +39,7 @@ fn options(runtime: &[u8]) -> Options<'_> {
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         avb: AvbOptions::default(),
         wait_ms: BootFile::DEFAULT_WAIT_MS,
+        rc: patch::RcOptions::default(),
         hook: HookChoice::Auto,
     }
 }

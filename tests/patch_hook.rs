@@ -36,6 +36,7 @@ fn planned<T>(
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         avb: AvbOptions::default(),
         wait_ms: BootFile::DEFAULT_WAIT_MS,
+        rc: patch::RcOptions::default(),
         hook,
     };
     let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();

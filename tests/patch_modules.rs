@@ -78,6 +78,7 @@ fn with_plan<T>(
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         avb: AvbOptions::default(),
         wait_ms: BootFile::DEFAULT_WAIT_MS,
+        rc: patch::RcOptions::default(),
         hook: HookChoice::Auto,
     };
     look(patch::plan(&[Image::parse(image).unwrap()], &options))

@@ -51,6 +51,7 @@ fn patch_and_back(image: &Image<'_>) {
         deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
         avb: AvbOptions::default(),
         wait_ms: BootFile::DEFAULT_WAIT_MS,
+        rc: patch::RcOptions::default(),
         hook: HookChoice::Auto,
     };
     let Ok(plan) = patch::plan(set, &options) else { return };

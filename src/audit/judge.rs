@@ -124,7 +124,10 @@ fn is_module(symbol: &str, facts: &Facts) -> bool {
 /// What is not set in a GKI kernel's config is decided by the modules, under whatever names.
 fn vendor_module(rule: &Rule, reason: String, facts: &Facts) -> Judged {
     let Some(modules) = &facts.modules else {
-        let reason = format!("{reason}; on a GKI kernel it may be a vendor module");
+        let reason = format!(
+            "{reason}; on a GKI kernel it may be a vendor module, which its vendor_boot image or \
+             --modules would show"
+        );
         return (Verdict::Unknown, reason);
     };
     let named = rule.modules.iter().find_map(|name| facts.module(name));

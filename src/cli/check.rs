@@ -34,7 +34,7 @@ use super::{EXIT_FAILURE, input::Input, output};
 pub struct Args {
     /// Boot images, bare kernels, .config files (also gzipped), directories with such files; `-`
     /// is standard input. A vendor_boot, init_boot, vbmeta or ramdisk belongs to the boot image or
-    /// kernel before it
+    /// kernel before it, in its own directory first
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// The rules: `passthrough`, `kvm-only`, `hardened`, or a TOML file

@@ -1,6 +1,7 @@
 //! `vfioboot patch`: plan, show, write.
 
 mod avb;
+mod rc;
 
 use std::borrow::Cow;
 use std::io;
@@ -66,6 +67,15 @@ pub struct Args {
     /// How the kernel starts the runtime
     #[arg(long, value_enum, default_value_t)]
     hook: Hook,
+    /// An rc file of your own for Android's init; refused where init would never read it
+    #[arg(long, value_name = "FILE")]
+    rc: Vec<PathBuf>,
+    /// Do not let init start vfiorun autostart, where it could
+    #[arg(long)]
+    no_autostart: bool,
+    /// The SELinux context of the service for that, for a ROM with a domain of its own
+    #[arg(long, value_name = "CONTEXT", value_parser = rc::seclabel, conflicts_with = "no_autostart")]
+    seclabel: Option<String>,
     /// The vfiorun executable to put in, instead of the one inside vfioboot
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
@@ -147,6 +157,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (directories, files): (Vec<&PathBuf>, Vec<&PathBuf>) =
         args.add_module.iter().partition(|path| path.is_dir());
     let given = files.into_iter().map(|path| Input::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let rc_files = args.rc.iter().map(|path| Input::open(path)).collect::<Result<Vec<_>, _>>()?;
     let options = Options {
         devices: args.devices.clone(),
         runtimes: runtime.as_ref().map_or_else(Runtimes::built_in, |file| Runtimes::given(file)),
@@ -156,6 +167,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         avb,
         wait_ms: args.wait,
         hook: args.hook.into(),
+        rc: rc::options(args, &rc_files)?,
     };
     let remedy = remedy(&options, runtime.as_ref());
     let plan = patch::plan(&originals, &options)
@@ -179,7 +191,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .with_context(|| inputs[*i].name())?;
     }
     if !args.dry_run {
-        let others = runtime.iter().chain(&given).chain(keys.files());
+        let others = runtime.iter().chain(&given).chain(&rc_files).chain(keys.files());
         args.destination.check(&inputs, &changed, others)?;
     }
     let mut written = Vec::new();
@@ -286,6 +298,7 @@ fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) -> io:
         print_prospect("unlocked (orange)", &outlook.orange)?;
     }
     print_modules(&plan.modules)?;
+    rc::print(&plan.rc)?;
     for warning in &plan.warnings {
         say!("{NOTE}note:{NOTE:#} {warning}")?;
     }

@@ -1,8 +1,6 @@
-//! Kernel modules: what `.modinfo` says, and the order to load them in.
+//! A kernel module: what its `.modinfo` says.
 
 use std::borrow::Cow;
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
 
 use goblin::container::Ctx;
 use goblin::elf::{Elf, SectionHeader};
@@ -68,17 +66,6 @@ pub enum Error {
     /// A compressed module that could not be unpacked.
     #[error(transparent)]
     Compression(#[from] compression::Error),
-    /// A module that is needed and is not there.
-    #[error("module {module} needs {dependency}, which is not among the modules given")]
-    Missing {
-        /// The module.
-        module: String,
-        /// What it needs.
-        dependency: String,
-    },
-    /// Modules that need each other.
-    #[error("modules that need each other: {}", .0.join(" → "))]
-    Cycle(Vec<String>),
 }
 
 /// A module's name as the kernel knows it: `vfio_pci` for `vfio-pci`.
@@ -206,84 +193,4 @@ fn modinfo(bytes: &[u8]) -> Result<&[u8], Error> {
         names.get(section.sh_name..).is_some_and(|name| name.starts_with(b".modinfo\0"))
     };
     sections.iter().find(is_modinfo).and_then(contents).ok_or(Error::NoModinfo)
-}
-
-/// The order to load `modules` in, as indices: each behind what it depends on, and as close to
-/// the order given as that allows.
-///
-/// Only what is given is ordered; a module that nothing depends on (`vfio_iommu_type1`, which
-/// `vfio` names as a soft dependency only) is loaded because it was given.
-///
-/// # Errors
-/// [`Error::Missing`] for a dependency that is not among them, [`Error::Cycle`].
-pub fn load_order(modules: &[Module]) -> Result<Vec<usize>, Error> {
-    load_order_with(modules, |_| false)
-}
-
-/// As [`load_order`], where `is_builtin` tells which modules (names with `_`) are part of the
-/// kernel and need no file.
-///
-/// # Errors
-/// As [`load_order`].
-pub fn load_order_with(
-    modules: &[Module],
-    is_builtin: impl Fn(&str) -> bool,
-) -> Result<Vec<usize>, Error> {
-    let mut by_name: HashMap<&str, usize> = HashMap::new();
-    for (index, module) in modules.iter().enumerate() {
-        // Of two with one name the first is loaded, so the others wait for that one too.
-        by_name.entry(&module.name).or_insert(index);
-    }
-    let mut needs: Vec<Vec<usize>> = vec![Vec::new(); modules.len()];
-    let mut needed_by: Vec<Vec<usize>> = vec![Vec::new(); modules.len()];
-    for (index, module) in modules.iter().enumerate() {
-        for dependency in &module.depends {
-            match by_name.get(dependency.as_str()) {
-                Some(needed) => {
-                    needs[index].push(*needed);
-                    needed_by[*needed].push(index);
-                }
-                None if is_builtin(dependency) => {}
-                None => {
-                    let (module, dependency) = (module.name.clone(), dependency.clone());
-                    return Err(Error::Missing { module, dependency });
-                }
-            }
-        }
-    }
-
-    let mut open: Vec<usize> = needs.iter().map(Vec::len).collect();
-    let mut ready: BinaryHeap<Reverse<usize>> =
-        (0..modules.len()).filter(|index| open[*index] == 0).map(Reverse).collect();
-    let mut order = Vec::with_capacity(modules.len());
-    while let Some(Reverse(index)) = ready.pop() {
-        order.push(index);
-        for waiting in &needed_by[index] {
-            open[*waiting] -= 1;
-            if open[*waiting] == 0 {
-                ready.push(Reverse(*waiting));
-            }
-        }
-    }
-    match open.iter().position(|count| *count > 0) {
-        None => Ok(order),
-        Some(start) => Err(Error::Cycle(cycle(modules, &needs, &open, start))),
-    }
-}
-
-/// The names along one cycle, its first again at the end. `start` is a module that waits; each
-/// such one waits for another such one, so following them comes back somewhere.
-fn cycle(modules: &[Module], needs: &[Vec<usize>], open: &[usize], start: usize) -> Vec<String> {
-    let mut path = vec![start];
-    let mut at = start;
-    while let Some(next) = needs[at].iter().copied().find(|index| open[*index] > 0) {
-        let seen = path.iter().position(|index| *index == next);
-        path.push(next);
-        if let Some(first) = seen {
-            path.drain(..first);
-            break;
-        }
-        at = next;
-    }
-    path.into_iter().map(|index| modules[index].name.clone()).collect()
 }

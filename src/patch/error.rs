@@ -93,6 +93,33 @@ pub enum Error {
         "the ramdisk has no modules.load, so nothing in it loads modules by libmodprobe's lists: leave out --modules-by libmodprobe"
     )]
     NoLibmodprobe,
+    /// An rc file that init would never read.
+    #[error("{file}: an rc file in this ramdisk would be inert: {reason}")]
+    RcInert {
+        /// The user's file.
+        file: String,
+        /// Why it would be.
+        reason: String,
+    },
+    /// An rc file whose name cannot be used.
+    #[error("{name}: {reason}")]
+    RcName {
+        /// The user's file.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// rc files with errors: a line for each finding, with file and line number.
+    #[error("rc files with errors, which init would not carry out as they stand:\n{0}")]
+    RcFaulty(String),
+    /// Something stands where an rc file or the runtime is to go, and cannot be put aside.
+    #[error(
+        "{path} is in the ramdisk and neither a file nor a symbolic link: move it, or use --no-autostart and leave out --rc"
+    )]
+    RcTaken {
+        /// Where.
+        path: String,
+    },
     /// The undo record is damaged, or another version's.
     #[error("undo record: {0}")]
     UndoRecord(String),

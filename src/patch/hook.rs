@@ -9,8 +9,8 @@ use super::{Error, target};
 use crate::bootfile::{ORIGINAL_INIT, ORIGINAL_INIT_LINK};
 use crate::image::{Image, ImageKind};
 use crate::ramdisk::cpio::{CpioWriter, FileType, Header};
-use crate::ramdisk::tree::Tree;
-use crate::ramdisk::{Entries, Limits, normalise};
+use crate::ramdisk::tree::{Tree, read_entry};
+use crate::ramdisk::{Limits, normalise};
 
 /// What the kernel runs in an initramfs when no `rdinit=` says otherwise (`init/main.c`).
 pub const DEFAULT_INIT: &str = "/init";
@@ -138,14 +138,8 @@ impl Original {
         if let Some(other) = tree.other_name(&found.path) {
             return Ok(Original { path: found.path, form: Form::Linked(other) });
         }
-        let mut entries = Entries::new(ramdisk, limits);
-        let mut header = None;
-        for _ in 0..=found.source {
-            header = entries.next_entry()?.map(|entry| entry.header);
-        }
-        let mut data = Vec::new();
-        entries.copy_data(&mut data)?;
-        let header = header.ok_or_else(|| refuse("is not in the ramdisk"))?;
+        let (header, data) = read_entry(ramdisk, found.source, limits)?
+            .ok_or_else(|| refuse("is not in the ramdisk"))?;
         Ok(Original { path: found.path, form: Form::Moved(header, data) })
     }
 
@@ -157,7 +151,8 @@ impl Original {
         }
     }
 
-    /// Write the original under its new name, and `runtime` where it was.
+    /// Write the original under its new name, and `runtime` where it was and under the paths
+    /// `also`.
     ///
     /// A regular file that overwrites another keeps its inode and so changes what the other names
     /// of a hard link show (`do_name` in `init/initramfs.c` opens with `O_TRUNC`). A symbolic link
@@ -166,6 +161,7 @@ impl Original {
         &self,
         cpio: &mut CpioWriter<W>,
         runtime: &[u8],
+        also: &[Vec<u8>],
     ) -> std::io::Result<()> {
         match &self.form {
             Form::Moved(header, data) => {
@@ -177,6 +173,8 @@ impl Original {
             }
         }
         cpio.symlink(&self.path, ORIGINAL_INIT.as_bytes())?;
-        cpio.file(&self.path, 0o755, runtime)
+        let names: Vec<&[u8]> =
+            std::iter::once(&self.path).chain(also).map(Vec::as_slice).collect();
+        cpio.linked(&names, 0o755, runtime)
     }
 }

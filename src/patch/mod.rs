@@ -7,10 +7,14 @@
 //! | file | subject |
 //! |---|---|
 //! | `plan` | what is changed, where and why |
+//! | `draft` | the plan's edits and warnings in words |
 //! | `target` | which of several images gets what |
+//! | `place` | where in them the segment goes |
+//! | `words` | the words for the command line |
 //! | `avb` | what becomes of AVB's metadata, and what devices do with it |
 //! | `cmdline` | a kernel command line as words |
 //! | `hook` | how the kernel comes to start the runtime |
+//! | `rc` | rc files of Android's init, where the boot flow honours them |
 //! | `segment` | the appended segment |
 //! | `undo` | the undo record |
 //! | `kernel_facts` | what the kernel says, and whether that allows the patch |
@@ -18,23 +22,29 @@
 
 mod avb;
 mod cmdline;
+mod draft;
 mod error;
 mod hook;
 mod kernel_facts;
 mod modules;
+mod place;
 mod plan;
+mod rc;
 mod runtime;
 mod segment;
 mod target;
 mod undo;
+mod words;
 
 pub use avb::{AvbMode, AvbOptions, Outlook, Prospect};
 pub use cmdline::Cmdline;
+pub use draft::COMMAND_LINE_SIZE;
 pub use error::Error;
 pub use hook::{Hook, HookChoice, HookKind};
 pub use kernel_facts::KernelFacts;
 pub use modules::{ListEdit, LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
-pub use plan::{COMMAND_LINE_SIZE, Options, Plan, PlannedEdit, PlannedImage, plan};
+pub use plan::{Options, Plan, PlannedEdit, PlannedImage, plan};
+pub use rc::{PlannedFile, RcFile, RcOptions, RcPlace, RcPlan};
 pub use runtime::Runtimes;
 pub use undo::{ImageUndo, UndoRecord};
 

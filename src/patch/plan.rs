@@ -2,21 +2,19 @@
 
 use serde::Serialize;
 
-use super::avb::{self, AvbOptions, Outlook, Signing};
+use super::avb::{AvbOptions, Outlook, Signing};
+use super::draft::Draft;
 use super::hook::{Hook, HookChoice, HookKind, Original};
 use super::kernel_facts::KernelFacts;
 use super::modules::{self, ModuleOptions, ModulePlan};
+use super::place::Place;
+use super::rc::{self, RcOptions, RcPlan};
 use super::runtime::Runtimes;
 use super::segment::Payload;
-use super::target::{self, Targets};
-use super::{Cmdline, Error, ImageUndo, UndoRecord};
-use crate::bootfile::{BootFile, DISABLE_WORD, DeviceSpec, RUNTIME};
-use crate::compression::Format;
-use crate::image::{
-    self, Chunk, DerivedPolicy, Edit, Header, Image, ImageKind, Output, Rebuilt, SectionName,
-    resize_fragment,
-};
-use crate::ramdisk::{self, AppendPoint};
+use super::{Cmdline, Error, ImageUndo, UndoRecord, target, words};
+use crate::bootfile::{BootFile, DeviceSpec};
+use crate::image::{Chunk, DerivedPolicy, Edit, Image, ImageKind, Output, SectionName};
+use crate::ramdisk;
 
 /// What to patch in.
 #[derive(Clone, Debug)]
@@ -37,6 +35,8 @@ pub struct Options<'a> {
     pub wait_ms: u32,
     /// How the kernel is to start the runtime.
     pub hook: HookChoice,
+    /// rc files of Android's init.
+    pub rc: RcOptions,
 }
 
 /// A patch, computed and not yet written.
@@ -52,6 +52,8 @@ pub struct Plan<'a> {
     pub kernel: KernelFacts,
     /// The modules that are loaded, by whom, and who would take the devices otherwise.
     pub modules: ModulePlan,
+    /// rc files, and what starts guests once the system is up.
+    pub rc: RcPlan,
     /// Words that the images cannot carry: the bootloader's configuration must.
     pub words_for_bootloader: Vec<String>,
     /// What devices do with the result; None where no image has anything of AVB.
@@ -65,7 +67,7 @@ pub struct Plan<'a> {
 pub struct PlannedEdit {
     /// Index of the image.
     pub image: usize,
-    /// What is changed: `ramdisk`, `cmdline`, `avb_footer`, `vbmeta`, `id`.
+    /// What is changed: `ramdisk`, `modules`, `rc`, `cmdline`, `avb_footer`, `vbmeta`, `id`.
     pub what: &'static str,
     /// Why it is.
     pub why: String,
@@ -98,7 +100,7 @@ pub struct PlannedImage<'a> {
 pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>, Error> {
     images.iter().try_for_each(Image::require_unsealed)?;
     let targets = target::choose(images)?;
-    refuse_words(&options.words)?;
+    words::refuse(&options.words)?;
     let mut kernel = KernelFacts::gather(images);
     let carrier = &images[targets.carrier];
     let mut modules = modules::resolve(images, &kernel, &options.devices, &options.modules)?;
@@ -121,7 +123,8 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     // A former rdinit= is replaced where it stands.
     let former = target::last_rdinit(images).filter(|_| hook.kind == HookKind::Rdinit);
     let line = former.map_or(targets.line, |(index, _)| Some(index));
-    let (words, line, words_for_bootloader) = words(line, &hook, &kernel, options, &mut draft);
+    let (words, line, words_for_bootloader) =
+        words::words(line, &hook, &kernel, options, &mut draft);
 
     let mut changed: Vec<Change<'a>> = Vec::new();
     let segment_sections = |segment: Vec<u8>| place.grown(carrier, &targets, segment);
@@ -156,11 +159,15 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     });
     let records = records.chain(vbmeta.map(Ok));
     let undo = UndoRecord::new(records.collect::<Result<_, Error>>()?);
+    let mut rc = rc::resolve(images, place.ramdisk, &options.rc)?;
+    draft.warnings.append(&mut rc.warnings);
     let payload = Payload {
         runtime: options.runtimes.choose(&kernel)?,
-        boot: boot_file(options, hook.init.clone(), &mut modules),
+        boot: boot_file(options, hook.init.clone(), &mut modules, &rc),
         original,
-        files: std::mem::take(&mut modules.files),
+        files: [std::mem::take(&mut modules.files), std::mem::take(&mut rc.segment)].concat(),
+        directories: std::mem::take(&mut rc.directories),
+        runtime_names: std::mem::take(&mut rc.runtime_names),
         undo,
     };
     let mut segment = payload.to_segment(&place.point)?;
@@ -169,6 +176,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     }
     draft.segment(&targets, &place, segment.len(), &hook, payload.original.as_ref());
     draft.modules(targets.carrier, &modules);
+    draft.edits.extend(rc.edits(targets.carrier));
 
     let mut planned: Vec<PlannedImage<'a>> = images.iter().map(PlannedImage::unchanged).collect();
     for change in changed {
@@ -189,7 +197,17 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     let avb = signing.outlook(images);
     draft.warnings.extend(signing.warnings(images, &planned));
     let Draft { edits, warnings } = draft;
-    Ok(Plan { edits, warnings, hook, kernel, modules, words_for_bootloader, avb, images: planned })
+    Ok(Plan {
+        edits,
+        warnings,
+        hook,
+        kernel,
+        modules,
+        rc,
+        words_for_bootloader,
+        avb,
+        images: planned,
+    })
 }
 
 /// An image that will be rewritten; a bare ramdisk has no header to edit.
@@ -236,89 +254,6 @@ impl PlannedImage<'_> {
     }
 }
 
-/// Where the segment goes.
-struct Place<'a> {
-    /// The section that grows.
-    section: SectionName,
-    /// Where in it, in bytes.
-    at: usize,
-    /// The ramdisk (of a vendor_boot: the fragment) that grows.
-    ramdisk: &'a [u8],
-    point: AppendPoint,
-}
-
-impl<'a> Place<'a> {
-    fn find(carrier: &Image<'a>, targets: &Targets) -> Result<Self, Error> {
-        let (section, start, ramdisk) = match targets.fragment {
-            None => {
-                let section = SectionName::Ramdisk;
-                (section, 0, carrier.section(section).ok_or(Error::NoRamdisk)?)
-            }
-            Some(index) => {
-                let fragments = carrier.fragments();
-                let fragment = fragments.get(index).ok_or(Error::NoRamdisk)?;
-                (SectionName::VendorRamdisk, fragment.offset, fragment.bytes)
-            }
-        };
-        let point = ramdisk::append_point(ramdisk)?;
-        Ok(Place { section, at: start + point.offset, ramdisk, point })
-    }
-
-    /// A raw archive in a ramdisk that is loaded behind this one must stay at a multiple of 4.
-    /// Behind lz4_legacy no zeros may stand, and nothing but lz4_legacy follows anyway.
-    fn keep_alignment(&self, segment: &mut Vec<u8>) {
-        if self.point.format != Some(Format::Lz4Legacy) {
-            segment.resize(segment.len().next_multiple_of(4), 0);
-        }
-    }
-
-    /// The sections with the segment in them.
-    fn grown(
-        &self,
-        carrier: &Image<'a>,
-        targets: &Targets,
-        segment: Vec<u8>,
-    ) -> Result<Vec<(SectionName, Vec<Chunk<'a>>)>, Error> {
-        let section = self.section;
-        let old = carrier.section(section).ok_or(Error::NoRamdisk)?;
-        let (head, tail) = old.split_at(self.at);
-        let fragment_size = self.ramdisk.len() + segment.len();
-        let mut chunks = vec![Chunk::borrowed(head), Chunk::owned(segment), Chunk::borrowed(tail)];
-        chunks.retain(|chunk| !chunk.is_empty());
-        let mut sections = vec![(section, chunks)];
-        let table = carrier.header().and_then(Header::ramdisk_table);
-        let old_table = carrier.section(SectionName::VendorRamdiskTable);
-        if let (Some(index), Some((_, entry_size)), Some(old)) =
-            (targets.fragment, table, old_table)
-        {
-            let table = u32::try_from(fragment_size)
-                .ok()
-                .and_then(|size| resize_fragment(old, entry_size, index, size))
-                .ok_or(image::Error::SectionTooLarge { section, size: fragment_size as u64 })?;
-            sections.push((SectionName::VendorRamdiskTable, vec![Chunk::owned(table)]));
-        }
-        Ok(sections)
-    }
-}
-
-/// Words that the patch sets itself, or that would turn it off.
-fn refuse_words(words: &[String]) -> Result<(), Error> {
-    for text in words {
-        let line = Cmdline::new(text.clone().into_bytes());
-        let reason = if line.value("rdinit").is_some() {
-            "the runtime is started by rdinit=, and the last one wins"
-        } else if line.value("vfio-pci.ids").is_some() {
-            "ids are given as --device"
-        } else if line.has_word(DISABLE_WORD) {
-            "it turns the patch off"
-        } else {
-            continue;
-        };
-        return Err(Error::Word { word: text.clone(), reason });
-    }
-    Ok(())
-}
-
 fn refuse_legacy_sar(images: &[Image<'_>]) -> Result<(), Error> {
     let lines = images.iter().filter_map(Image::header).map(|h| Cmdline::new(h.cmdline()));
     match lines.into_iter().any(|line| line.has_word("skip_initramfs")) {
@@ -348,232 +283,19 @@ fn require_init(
     Ok(())
 }
 
-/// Words for the command line.
-struct Words {
-    rdinit: bool,
-    add: Vec<String>,
-    ids: Option<String>,
-}
-
-impl Words {
-    fn is_empty(&self) -> bool {
-        !self.rdinit && self.add.is_empty() && self.ids.is_none()
-    }
-
-    fn apply(&self, line: &mut Cmdline) {
-        match line.value("rdinit").is_some() {
-            _ if !self.rdinit => {}
-            true => line.set("rdinit", RUNTIME),
-            // In front, because the kernel forgets the arguments for init that stand before
-            // `rdinit=` (`rdinit_setup` in init/main.c).
-            false => line.prepend(&format!("rdinit={RUNTIME}")),
-        }
-        if let Some(ids) = &self.ids {
-            let old =
-                line.value("vfio-pci.ids").map(|old| String::from_utf8_lossy(old).into_owned());
-            // The last one wins, so what is there already goes into ours.
-            line.set("vfio-pci.ids", &merge_ids(old.as_deref(), ids));
-        }
-        self.add.iter().for_each(|word| line.add(word));
-    }
-}
-
-fn merge_ids(old: Option<&str>, new: &str) -> String {
-    let mut ids: Vec<&str> = old.into_iter().flat_map(|ids| ids.split(',')).collect();
-    for id in new.split(',') {
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    }
-    ids.join(",")
-}
-
-/// The words, the image whose line gets them, and those that no image can carry.
-fn words(
-    line: Option<usize>,
-    hook: &Hook,
-    kernel: &KernelFacts,
+fn boot_file(
     options: &Options<'_>,
-    draft: &mut Draft,
-) -> (Words, Option<usize>, Vec<String>) {
-    let mut add: Vec<String> = kernel.recommended_words();
-    add.extend(options.words.iter().cloned());
-    let ids: Vec<String> = options
-        .devices
-        .iter()
-        .filter(|device| matches!(device, DeviceSpec::Id { .. }))
-        .map(DeviceSpec::to_string)
-        .collect();
-    // A module would get them through libmodprobe only, not from here.
-    let ids = (kernel.vfio_pci_built_in() && !ids.is_empty()).then(|| ids.join(","));
-    let words = Words { rdinit: hook.kind == HookKind::Rdinit, add, ids };
-    if words.is_empty() {
-        return (words, None, Vec::new());
-    }
-    let mut all = Cmdline::new(Vec::new());
-    words.apply(&mut all);
-    let all = all.display();
-    if kernel.forced_cmdline().is_some() {
-        draft.warnings.push(format!(
-            "the kernel ignores the command line it is passed: whatever these words do must be \
-             built into it with CONFIG_CMDLINE: {all}"
-        ));
-        return (words, None, vec![all]);
-    }
-    if line.is_some() {
-        return (words, line, Vec::new());
-    }
-    let needed = match words.rdinit {
-        true => "no image of the set has a command line: add this to your bootloader's",
-        false => {
-            "no image of the set has a command line for these words, without which the devices \
-             are bound all the same: add them to your bootloader's, or give vendor_boot.img"
-        }
-    };
-    draft.warnings.push(format!("{needed}: {all}"));
-    (words, None, vec![all])
-}
-
-fn boot_file(options: &Options<'_>, init: String, modules: &mut ModulePlan) -> BootFile {
+    init: String,
+    modules: &mut ModulePlan,
+    rc: &RcPlan,
+) -> BootFile {
     BootFile {
         version: BootFile::VERSION,
         init,
         deadline_ms: options.deadline_ms,
         wait_ms: options.wait_ms,
         devices: options.devices.iter().map(DeviceSpec::to_string).collect(),
-        shadows: std::mem::take(&mut modules.shadows),
+        shadows: [std::mem::take(&mut modules.shadows), rc.shadows.clone()].concat(),
         modules: std::mem::take(&mut modules.boot),
-    }
-}
-
-/// `COMMAND_LINE_SIZE` of arm64 and x86, NUL included (`arch/*/include/uapi/asm/setup.h`).
-pub const COMMAND_LINE_SIZE: usize = 2048;
-
-struct Draft {
-    edits: Vec<PlannedEdit>,
-    warnings: Vec<String>,
-}
-
-impl Draft {
-    fn edit(&mut self, image: usize, what: &'static str, why: &str, before: String, after: String) {
-        self.edits.push(PlannedEdit { image, what, why: why.to_owned(), before, after });
-    }
-
-    fn segment(
-        &mut self,
-        targets: &Targets,
-        place: &Place<'_>,
-        size: usize,
-        hook: &Hook,
-        original: Option<&Original>,
-    ) {
-        let packed = place.point.format.map_or("raw cpio", Format::name);
-        let old = place.ramdisk.len();
-        let name = match targets.fragment {
-            Some(index) => format!("vendor ramdisk fragment {index}"),
-            None => "ramdisk".to_owned(),
-        };
-        let before = format!("{name}, {old} bytes");
-        let (why, files) = match original {
-            None => (
-                "the kernel unpacks it behind the original, which stays byte-identical, and \
-                 starts /vfioboot/init from it; that rebinds the devices and executes the \
-                 original init"
-                    .to_owned(),
-                "/vfioboot/{init,boot.toml,undo}".to_owned(),
-            ),
-            Some(original) => (
-                format!(
-                    "{}. So the runtime stands at {init}: the kernel unpacks it over the original, \
-                     of which the segment carries a copy; it rebinds the devices, puts the \
-                     original back at {init} and executes it. The ramdisk in the image stays \
-                     byte-identical below",
-                    hook.reason,
-                    init = hook.init
-                ),
-                format!(
-                    "{}, /vfioboot/{{boot.toml,undo}} and the original {} ({} bytes unpacked)",
-                    hook.init,
-                    hook.init,
-                    original.cost()
-                ),
-            ),
-        };
-        let after = format!("the same and a {packed} segment of {size} bytes with {files}");
-        self.edit(targets.carrier, "ramdisk", &why, before, after);
-    }
-
-    /// The lists that the segment shadows.
-    fn modules(&mut self, carrier: usize, modules: &ModulePlan) {
-        for list in &modules.lists {
-            self.edit(
-                carrier,
-                "modules",
-                "the segment shadows the list, the original stays below it and is put back in \
-                 recovery, in charger mode and with vfioboot.disable",
-                match list.removed.as_slice() {
-                    [] => list.path.clone(),
-                    removed => format!("{}: {}", list.path, removed.join("; ")),
-                },
-                match list.added.as_slice() {
-                    [] => "without that".to_owned(),
-                    added => added.join("; "),
-                },
-            );
-        }
-    }
-
-    /// Which of two generic ramdisks is loaded is the bootloader's choice.
-    fn two_generic_ramdisks(&mut self, images: &[Image<'_>]) {
-        let has = |kind| {
-            let image = images.iter().find(|image| image.kind() == kind);
-            image.is_some_and(|image| image.section(SectionName::Ramdisk).is_some())
-        };
-        if has(ImageKind::Boot) && has(ImageKind::InitBoot) {
-            self.warnings.push(
-                "boot has a ramdisk as well as init_boot. Devices launched with Android 13 or later \
-                 load init_boot's, which is patched here; those with an android12 kernel load \
-                 boot's: for such a one patch boot.img (with vendor_boot.img) without init_boot.img, \
-                 or the device does not find /vfioboot/init and does not boot"
-                    .to_owned(),
-            );
-        }
-    }
-
-    /// The kernel cuts a longer line without a word.
-    fn line_length(&mut self, images: &[Image<'_>], index: usize, line: &Cmdline) {
-        let others = images.iter().enumerate().filter(|(i, image)| {
-            *i != index && matches!(image.kind(), ImageKind::Boot | ImageKind::VendorBoot)
-        });
-        let others = others.filter_map(|(_, image)| image.header());
-        let others: usize = others.map(|header| header.cmdline().len() + 1).sum();
-        let total = others + line.as_bytes().len();
-        if total >= COMMAND_LINE_SIZE {
-            self.warnings.push(format!(
-                "the command lines of the images come to {total} bytes; the kernel cuts off what is behind the first {}, and bootloaders add to it",
-                COMMAND_LINE_SIZE - 1
-            ));
-        }
-    }
-
-    /// What follows from the change of an image: AVB, the id, its size.
-    fn consequences(&mut self, index: usize, image: &Image<'_>, rebuilt: &Rebuilt<'_>) {
-        let ids = (image.header().and_then(Header::id), rebuilt.header.id());
-        if let (Some(before), Some(after)) = ids
-            && before != after
-        {
-            let why = "SHA-1 over the sections, computed as AOSP's mkbootimg does";
-            let (before, after) = (hex::encode(&before[..20]), hex::encode(&after[..20]));
-            self.edit(index, "id", why, before, after);
-        }
-        self.edits.extend(avb::edits(index, image, rebuilt));
-        let grown = rebuilt.output.size().saturating_sub(image.file().len() as u64);
-        if grown > 0 && rebuilt.avb.is_none() {
-            self.warnings.push(format!(
-                "{}: the file grows by {grown} bytes to {}: its partition must be that large",
-                image.kind(),
-                rebuilt.output.size()
-            ));
-        }
     }
 }

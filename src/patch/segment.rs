@@ -5,7 +5,7 @@ use super::{Error, UndoRecord};
 use crate::bootfile::{BOOT_FILE, BootFile, RUNTIME, UNDO_FILE};
 use crate::compression;
 use crate::ramdisk::append::GZIP_NAME;
-use crate::ramdisk::cpio::CpioWriter;
+use crate::ramdisk::cpio::{CpioWriter, Header};
 use crate::ramdisk::{AppendPoint, normalise};
 
 /// Where modules that `patch` adds stand in the ramdisk.
@@ -20,8 +20,13 @@ pub struct Payload<'a> {
     pub boot: BootFile,
     /// The program that the runtime stands in for; None where `rdinit=` starts it.
     pub original: Option<Original>,
-    /// Modules and lists to add.
+    /// Modules, lists and rc files to add.
     pub files: Vec<SegmentFile>,
+    /// Directories to make for them outside of `/vfioboot`: absolute path and mode.
+    pub directories: Vec<(String, u32)>,
+    /// More names for the runtime: hard links, so that it costs nothing and stays when PID 1
+    /// removes `/vfioboot`. Absolute.
+    pub runtime_names: Vec<String>,
     /// How to undo the patch.
     pub undo: UndoRecord,
 }
@@ -31,14 +36,28 @@ pub struct Payload<'a> {
 pub struct SegmentFile {
     /// Absolute.
     path: String,
-    mode: u32,
+    /// Type, mode, owner and time.
+    header: Header,
     bytes: Vec<u8>,
+    /// The file that may stand there goes first.
+    replaces: bool,
 }
 
 impl SegmentFile {
     /// A new one.
     pub fn new(path: &str, mode: u32, bytes: Vec<u8>) -> Self {
-        SegmentFile { path: path.to_owned(), mode, bytes }
+        let header = Header { mode: 0o100_000 | mode & 0o7777, ..Header::default() };
+        SegmentFile::like(path, header, bytes)
+    }
+
+    /// One with the type, mode, owner and time of another.
+    pub fn like(path: &str, header: Header, bytes: Vec<u8>) -> Self {
+        SegmentFile { path: path.to_owned(), header, bytes, replaces: false }
+    }
+
+    /// The same in place of a file that may have other names, which keep its data.
+    pub fn replacing(self) -> Self {
+        SegmentFile { replaces: true, ..self }
     }
 
     /// Directories on the way to it that are ours to make: one that is called after us, and what
@@ -75,8 +94,18 @@ impl Payload<'_> {
         let write = || {
             let mut cpio = CpioWriter::with_lead_in(Vec::new(), lead_in)?;
             cpio.dir(&in_archive("/vfioboot"), 0o755)?;
+            for (path, mode) in &self.directories {
+                cpio.dir(&in_archive(path), *mode)?;
+            }
+            let also: Vec<Vec<u8>> = self.runtime_names.iter().map(|p| in_archive(p)).collect();
+            for name in &also {
+                make_room(&mut cpio, name)?;
+            }
             if self.original.is_none() {
-                cpio.file(&in_archive(RUNTIME), 0o755, self.runtime)?;
+                let home = in_archive(RUNTIME);
+                let names: Vec<&[u8]> =
+                    std::iter::once(&home).chain(&also).map(Vec::as_slice).collect();
+                cpio.linked(&names, 0o755, self.runtime)?;
             }
             cpio.file(&in_archive(BOOT_FILE), 0o644, boot.as_bytes())?;
             cpio.file(&in_archive(UNDO_FILE), 0o600, &undo)?;
@@ -88,15 +117,26 @@ impl Payload<'_> {
                         made.push(directory);
                     }
                 }
-                cpio.file(&in_archive(&file.path), file.mode, &file.bytes)?;
+                let path = in_archive(&file.path);
+                if file.replaces {
+                    make_room(&mut cpio, &path)?;
+                }
+                cpio.like(&path, &file.header, &file.bytes)?;
             }
             if let Some(original) = &self.original {
-                original.write(&mut cpio, self.runtime)?;
+                original.write(&mut cpio, self.runtime, &also)?;
             }
             cpio.finish()
         };
         write().map_err(Error::Pack)
     }
+}
+
+/// Make the kernel remove the file that may stand at `path`: one that is opened for writing keeps
+/// its inode and so changes what its other names show, and older kernels make no link over a file
+/// (`clean_path` and `maybe_link` in `init/initramfs.c`).
+fn make_room<W: std::io::Write>(cpio: &mut CpioWriter<W>, path: &[u8]) -> std::io::Result<()> {
+    cpio.symlink(path, RUNTIME.as_bytes())
 }
 
 /// Names in an archive have no leading slash.

@@ -1,16 +1,19 @@
 //! What sort of ramdisk this is. A pure function of entry names and, where names do not tell,
-//! of what is in `init`.
+//! of what is in a file. The signs are data: `signs.toml`.
 //!
 //! The tests are those of Magisk's and KernelSU's own boot code and of AOSP's first-stage init.
 
-use memchr::memmem;
+use std::collections::BTreeMap;
 
-use super::cpio::{Entry, FileType};
+use super::cpio::FileType;
+use super::signs::{Search, Signs};
 use super::{Entries, Error, Limits, normalise};
 
 /// What sort of ramdisk. A ramdisk may be several: a recovery's is also two-stage, a patched one
 /// also what it was before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum RamdiskKind {
     /// Magisk has patched it: its `init` is magiskinit, which honours `overlay.d/*.rc`.
@@ -65,6 +68,9 @@ pub struct Finding {
     /// The entry that shows it, or for [`RamdiskKind::Empty`] and [`RamdiskKind::Unknown`] what
     /// was not there.
     pub evidence: String,
+    /// For [`RamdiskKind::LinuxInitramfs`]: the program that made it, where a sign tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maker: Option<&'static str>,
 }
 
 /// Everything a ramdisk is, most telling first; never empty.
@@ -92,12 +98,15 @@ impl Kinds {
 /// Classify by entry names (`/` or `./` before them does not matter) and, if known, the bytes of
 /// the Android init program: `init`, or for a patched ramdisk the original that was put aside.
 pub fn classify<'n>(names: impl IntoIterator<Item = &'n [u8]>, init: Option<&[u8]>) -> Kinds {
+    let signs = Signs::builtin();
     let mut classifier = Classifier::default();
     for name in names {
-        classifier.name(name, false);
+        classifier.name(&signs, name, false);
     }
-    if init.is_some_and(|init| memmem::find(init, SELINUX_SETUP).is_some()) {
-        classifier.see(RamdiskKind::TwoStage, "init contains selinux_setup");
+    if let Some(init) = init {
+        let mut search = Search::new(&signs, "init");
+        search.window(init);
+        classifier.texts(&signs, "init", &search);
     }
     classifier.finish()
 }
@@ -107,55 +116,76 @@ pub fn classify<'n>(names: impl IntoIterator<Item = &'n [u8]>, init: Option<&[u8
 /// # Errors
 /// As [`super::Ramdisk::parse`].
 pub fn classify_ramdisk(ramdisk: &[u8], limits: Limits) -> Result<Kinds, Error> {
-    let mut entries = Entries::new(ramdisk, limits);
-    let mut classifier = Classifier::default();
-    while let Some(entry) = entries.next_entry()? {
-        if entry.is_trailer() {
-            continue;
+    Ok(Survey::read(ramdisk, limits)?.kinds)
+}
+
+/// What a ramdisk is, and the entries that say more about how it boots.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// What it is.
+    pub kinds: Kinds,
+    /// The entries at or below [`TELLING`], without leading `/`, in order.
+    pub telling: Vec<String>,
+    /// The data of the small files of [`KEPT`] that it has, by path.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Paths of which, and below which, a [`Survey`] keeps the names.
+const TELLING: [&str; 8] = [
+    "init",
+    "init.rc",
+    "init.real",
+    "kernelsu.ko",
+    "first_stage_ramdisk",
+    ".backup",
+    "overlay.d",
+    "vfioboot",
+];
+/// Names that a [`Survey`] keeps at most: far more than anybody puts there.
+const TELLING_MAX: usize = 4096;
+/// Files whose data a [`Survey`] keeps, up to [`KEPT_MAX`] bytes.
+const KEPT: [&str; 1] = [".backup/.magisk"];
+/// See [`KEPT`].
+const KEPT_MAX: u32 = 64 << 10;
+
+impl Survey {
+    /// Read a ramdisk, in one pass.
+    ///
+    /// # Errors
+    /// As [`super::Ramdisk::parse`].
+    pub fn read(ramdisk: &[u8], limits: Limits) -> Result<Self, Error> {
+        let signs = Signs::builtin();
+        let mut entries = Entries::new(ramdisk, limits);
+        let mut classifier = Classifier::default();
+        let (mut telling, mut files) = (Vec::new(), BTreeMap::new());
+        while let Some(entry) = entries.next_entry()? {
+            if entry.is_trailer() {
+                continue;
+            }
+            let name = normalise(entry.path());
+            classifier.name(&signs, &name, entry.file_type() == FileType::Directory);
+            let Ok(name) = String::from_utf8(name) else { continue };
+            let regular = entry.file_type() == FileType::Regular;
+            if regular && KEPT.contains(&name.as_str()) && entry.header.filesize <= KEPT_MAX {
+                let mut data = Vec::new();
+                entries.copy_data(&mut data)?;
+                files.insert(name.clone(), data);
+            } else if regular && signs.look_into(&name) {
+                let mut search = Search::new(&signs, &name);
+                entries.copy_data(&mut search)?;
+                classifier.texts(&signs, &name, &search);
+            }
+            let top = name.split('/').next().unwrap_or_default();
+            if TELLING.contains(&top) && telling.len() < TELLING_MAX && !telling.contains(&name) {
+                telling.push(name);
+            }
         }
-        let name = normalise(entry.path());
-        classifier.name(&name, entry.file_type() == FileType::Directory);
-        if is_init(&entry, &name) && contains_setup(&mut entries)? {
-            let evidence = format!("{} contains selinux_setup", name.escape_ascii());
-            classifier.see(RamdiskKind::TwoStage, &evidence);
-        }
-    }
-    Ok(classifier.finish())
-}
-
-/// The argument with which first-stage init starts the second.
-const SELINUX_SETUP: &[u8] = b"selinux_setup";
-
-fn is_init(entry: &Entry, name: &[u8]) -> bool {
-    let candidate: [&[u8]; 3] = [b"init", b"init.real", b".backup/init"];
-    entry.file_type() == FileType::Regular && candidate.contains(&name)
-}
-
-/// Search the current entry's data, a window at a time.
-fn contains_setup(entries: &mut Entries<'_>) -> Result<bool, Error> {
-    let mut search = Search { window: Vec::new(), found: false };
-    entries.copy_data(&mut search)?;
-    Ok(search.found)
-}
-
-/// A writer that looks for [`SELINUX_SETUP`] in what goes through it.
-struct Search {
-    /// The end of what came before, one byte shorter than the needle, and the new bytes.
-    window: Vec<u8>,
-    found: bool,
-}
-
-impl std::io::Write for Search {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.window.extend_from_slice(bytes);
-        self.found |= memmem::find(&self.window, SELINUX_SETUP).is_some();
-        let keep = self.window.len().saturating_sub(SELINUX_SETUP.len() - 1);
-        self.window.drain(..keep);
-        Ok(bytes.len())
+        Ok(Survey { kinds: classifier.finish(), telling, files })
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    /// Whether it has this entry, which is at or below one of [`TELLING`].
+    pub fn has(&self, path: &str) -> bool {
+        self.telling.iter().any(|name| name == path)
     }
 }
 
@@ -167,17 +197,41 @@ struct Classifier {
     init: bool,
     init_rc: bool,
     kernelsu: [bool; 2],
+    /// The sign that named the maker.
+    maker: Option<usize>,
 }
 
 impl Classifier {
     /// Note the first evidence for a kind.
     fn see(&mut self, kind: RamdiskKind, evidence: &str) {
         if !self.findings.iter().any(|finding| finding.kind == kind) {
-            self.findings.push(Finding { kind, evidence: evidence.into() });
+            self.findings.push(Finding { kind, evidence: evidence.into(), maker: None });
         }
     }
 
-    fn name(&mut self, name: &[u8], directory: bool) {
+    /// Note the sign of this number in the table. One that names a maker says more than one that
+    /// does not, and an earlier one more than a later one.
+    fn sign(&mut self, signs: &Signs, number: usize, evidence: &str) {
+        let sign = signs.get(number);
+        self.see(sign.kind, evidence);
+        let finding = self.findings.iter_mut().find(|finding| finding.kind == sign.kind);
+        if let (Some(finding), Some(maker)) = (finding, sign.maker())
+            && self.maker.is_none_or(|before| number < before)
+        {
+            self.maker = Some(number);
+            (finding.maker, finding.evidence) = (Some(maker), evidence.into());
+        }
+    }
+
+    /// The texts that were found in a file.
+    fn texts(&mut self, signs: &Signs, name: &str, search: &Search) {
+        for number in search.found() {
+            let text = signs.get(number).text().unwrap_or_default();
+            self.sign(signs, number, &format!("{name} contains {text}"));
+        }
+    }
+
+    fn name(&mut self, signs: &Signs, name: &[u8], directory: bool) {
         let name = normalise(name);
         let Ok(name) = str::from_utf8(&name) else {
             self.entries = true;
@@ -189,8 +243,8 @@ impl Classifier {
         self.init_rc |= name == "init.rc";
         self.kernelsu[0] |= name == "init.real";
         self.kernelsu[1] |= name == "kernelsu.ko";
-        if let Some(kind) = kind_of(name, directory) {
-            self.see(kind, name);
+        for number in signs.of_path(name, directory) {
+            self.sign(signs, number, name);
         }
     }
 
@@ -224,30 +278,4 @@ impl Classifier {
         self.findings.sort_by_key(|finding| finding.kind);
         Kinds(self.findings)
     }
-}
-
-/// What one name shows by itself.
-fn kind_of(name: &str, directory: bool) -> Option<RamdiskKind> {
-    use RamdiskKind::{LinuxInitramfs, MagiskPatched, Recovery, TwoStage, VendorFragment};
-    let top = name.split('/').next().unwrap_or_default();
-    Some(match name {
-        ".backup/.magisk" => MagiskPatched,
-        "sbin/recovery" | "system/bin/recovery" => Recovery,
-        "second_stage_resources" | "apex" | "system/bin/init" => TwoStage,
-        "etc/initrd-release"
-        | "usr/lib/initrd-release"
-        | "init_functions"
-        | "init_functions.sh"
-        | "usr/share/misc/source_deviceinfo"
-        | "conf/initramfs.conf"
-        | "conf/arch.conf"
-        | "scripts/functions"
-        | "bin/busybox"
-        | "usr/bin/busybox" => LinuxInitramfs,
-        _ if name.starts_with("overlay.d/sbin/magisk") => MagiskPatched,
-        _ if top == "first_stage_ramdisk" => TwoStage,
-        _ if name.starts_with("usr/lib/dracut") || name.starts_with("lib/dracut") => LinuxInitramfs,
-        _ if !directory && name.starts_with("lib/modules/") => VendorFragment,
-        _ => return None,
-    })
 }

@@ -13,7 +13,7 @@
 //! | [`tree`] | the file tree that the kernel makes of the entries |
 //! | [`edit`] | add and remove entries, everything else byte for byte |
 //! | [`extract`] | entries as files, never outside of one directory |
-//! | [`kind`] | what sort of ramdisk this is, with the evidence |
+//! | [`kind`], `signs` | what sort of ramdisk this is, with the evidence; the signs of each |
 //!
 //! Reading streams: memory is one decompression window, one buffer and the entry at hand, and
 //! never depends on how large the ramdisk says it is. What must be kept for all entries (the
@@ -27,6 +27,7 @@ pub mod extract;
 pub mod kind;
 mod lz4;
 pub mod segment;
+mod signs;
 mod source;
 pub mod tree;
 mod xz;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
-use super::cpio::{Entry, FileType, LinkKey, NAME_MAX};
+use super::cpio::{Entry, FileType, Header, LinkKey, NAME_MAX};
 use super::{Entries, Error, Limits, Reach, components};
 
 /// Symbolic links that a path may go through, as in the kernel (`MAXSYMLINKS`).
@@ -251,4 +251,25 @@ pub fn read_file(
         entries.next_entry()?;
     }
     entries.copy_data(out)
+}
+
+/// The header and the data of a ramdisk's `number`th entry, as [`Found::source`] counts them; None
+/// when there are not as many.
+///
+/// # Errors
+/// As [`super::Ramdisk::parse`].
+pub fn read_entry(
+    ramdisk: &[u8],
+    number: u64,
+    limits: Limits,
+) -> Result<Option<(Header, Vec<u8>)>, Error> {
+    let mut entries = Entries::new(ramdisk, limits);
+    let mut header = None;
+    for _ in 0..=number {
+        header = entries.next_entry()?.map(|entry| entry.header);
+    }
+    let Some(header) = header else { return Ok(None) };
+    let mut data = Vec::new();
+    entries.copy_data(&mut data)?;
+    Ok(Some((header, data)))
 }

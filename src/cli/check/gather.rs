@@ -78,33 +78,28 @@ fn is_wanted(path: &Path) -> bool {
 }
 
 /// Put the inputs together: an image without a kernel belongs to the last one with a kernel
-/// before it, or, when none stands before, to the first one behind. Where there is none at all
-/// it stands alone, and checking it says what is wrong.
+/// before it, or, when none stands before, to the first one behind; and to one in its own
+/// directory rather than in another. Where there is none at all it stands alone, and checking it
+/// says what is wrong.
 pub fn sets(inputs: &[PathBuf], jobs: Option<NonZeroUsize>) -> Vec<Set> {
-    let mut sets: Vec<Set> = Vec::new();
-    let mut early = Vec::new();
-    let mut owner = None;
     let roles = workers::map(inputs, jobs, |path| role(path));
-    for (path, role) in inputs.iter().zip(roles) {
-        match role {
-            Role::Beside => match owner.map(|owner: usize| &mut sets[owner]) {
-                Some(set) => set.beside.push(path.clone()),
-                None => early.push(path.clone()),
-            },
-            role => {
-                let beside = match role {
-                    Role::Kernel => std::mem::take(&mut early),
-                    _ => Vec::new(),
-                };
-                sets.push(Set { main: path.clone(), beside });
-                if role == Role::Kernel {
-                    owner = Some(sets.len() - 1);
-                }
-            }
-        }
-    }
-    sets.extend(early.into_iter().map(|main| Set { main, beside: Vec::new() }));
-    sets
+    let owner = |image: usize| {
+        let nearest = |fits: &dyn Fn(usize) -> bool| {
+            let fits = |&at: &usize| roles[at] == Role::Kernel && fits(at);
+            (0..image).rev().find(fits).or_else(|| (image..inputs.len()).find(fits))
+        };
+        let near = |at: usize| inputs[at].parent() == inputs[image].parent();
+        nearest(&near).or_else(|| nearest(&|_| true))
+    };
+    let owners: Vec<Option<usize>> = (0..inputs.len())
+        .map(|at| (roles[at] == Role::Beside).then(|| owner(at)).flatten())
+        .collect();
+    let set = |at: usize| {
+        let beside = |&other: &usize| owners[other] == Some(at);
+        let beside = (0..inputs.len()).filter(beside).map(|other| inputs[other].clone());
+        Set { main: inputs[at].clone(), beside: beside.collect() }
+    };
+    (0..inputs.len()).filter(|&at| owners[at].is_none()).map(set).collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use super::{Entry, HEADER_LEN, Header, NAME_MAX, TRAILER};
 
 /// The inode number of a writer's first entry. Any would do: `nlink` is 1 (2 for directories,
-/// which the kernel never links), so no entry is taken for a link of another.
+/// which the kernel never links), so no entry is taken for a link of another, but for the names
+/// of [`CpioWriter::linked`].
 const FIRST_INO: u32 = 0x0076_0001;
 
 /// Writes one archive: the same calls give the same bytes. Times are 0, owner and group root,
@@ -49,6 +50,25 @@ impl<W: Write> CpioWriter<W> {
     /// As [`CpioWriter::dir`], and for more than 2^32 - 1 bytes.
     pub fn file(&mut self, path: &[u8], mode: u32, data: &[u8]) -> io::Result<()> {
         self.new_entry(path, 0o100_000 | mode & 0o7777, 1, (0, 0), data)
+    }
+
+    /// A regular file with several names (hard links), at the first of which the data stands.
+    /// Nothing of one of the others may be there: not every kernel removes it first.
+    ///
+    /// # Errors
+    /// As [`CpioWriter::file`].
+    pub fn linked(&mut self, paths: &[&[u8]], mode: u32, data: &[u8]) -> io::Result<()> {
+        let ino = self.ino;
+        let header = Header {
+            mode: 0o100_000 | mode & 0o7777,
+            nlink: u32::try_from(paths.len()).map_err(|_| invalid("too many names"))?,
+            ..Header::default()
+        };
+        for (number, path) in paths.iter().enumerate() {
+            self.ino = ino;
+            self.numbered(path, header, if number == 0 { data } else { b"" })?;
+        }
+        Ok(())
     }
 
     /// A symbolic link to `target`.

@@ -1,0 +1,141 @@
+//! The table of signs that tell a ramdisk's kind, and looking for them.
+
+use std::io;
+use std::sync::LazyLock;
+
+use memchr::memmem;
+use serde::Deserialize;
+
+use super::kind::RamdiskKind;
+
+/// The table; a test reads it.
+const SIGNS: &str = include_str!("signs.toml");
+
+static BUILTIN: LazyLock<Vec<Sign>> =
+    LazyLock::new(|| toml::from_str::<File>(SIGNS).map(|file| file.sign).unwrap_or_default());
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    sign: Vec<Sign>,
+}
+
+/// One entry of the table; see there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sign {
+    pub kind: RamdiskKind,
+    maker: Option<String>,
+    #[serde(default)]
+    paths: Vec<String>,
+    #[serde(default)]
+    below: Vec<String>,
+    text: Option<String>,
+    #[serde(default)]
+    file: bool,
+}
+
+impl Sign {
+    /// The program that makes such a ramdisk.
+    pub fn maker(&'static self) -> Option<&'static str> {
+        self.maker.as_deref()
+    }
+
+    /// What the file's data must contain.
+    pub fn text(&'static self) -> Option<&'static str> {
+        self.text.as_deref()
+    }
+}
+
+/// All signs, by number.
+#[derive(Clone, Copy)]
+pub(super) struct Signs(&'static [Sign]);
+
+impl Signs {
+    pub fn builtin() -> Self {
+        Signs(&BUILTIN)
+    }
+
+    pub fn get(&self, number: usize) -> &'static Sign {
+        &self.0[number]
+    }
+
+    /// The signs that a path is by itself.
+    pub fn of_path(&self, path: &str, directory: bool) -> impl Iterator<Item = usize> {
+        let holds = move |sign: &Sign| {
+            let named = sign.paths.iter().any(|known| known == path)
+                || sign.below.iter().any(|start| path.starts_with(start.as_str()));
+            sign.text.is_none() && named && !(sign.file && directory)
+        };
+        self.0.iter().enumerate().filter(move |(_, sign)| holds(sign)).map(|(number, _)| number)
+    }
+
+    /// The signs that are in the data of the file at this path.
+    fn texts(&self, path: &str) -> impl Iterator<Item = (usize, &'static str)> {
+        let of_path = move |sign: &Sign| sign.paths.iter().any(|known| known == path);
+        let signs = self.0.iter().enumerate().filter(move |(_, sign)| of_path(sign));
+        signs.filter_map(|(number, sign)| Some((number, sign.text()?)))
+    }
+
+    /// Whether there is something to look for in the file at this path.
+    pub fn look_into(&self, path: &str) -> bool {
+        self.texts(path).next().is_some()
+    }
+}
+
+/// A writer that looks for a file's texts in what goes through it.
+pub(super) struct Search {
+    /// The end of what came before, one byte shorter than the longest text, and the new bytes.
+    window: Vec<u8>,
+    keep: usize,
+    texts: Vec<(usize, &'static str, bool)>,
+}
+
+impl Search {
+    pub fn new(signs: &Signs, path: &str) -> Self {
+        let texts: Vec<_> = signs.texts(path).map(|(number, text)| (number, text, false)).collect();
+        let longest = texts.iter().map(|(_, text, _)| text.len()).max().unwrap_or_default();
+        Search { window: Vec::new(), keep: longest.saturating_sub(1), texts }
+    }
+
+    /// Look into these bytes alone.
+    pub fn window(&mut self, bytes: &[u8]) {
+        for (_, text, found) in &mut self.texts {
+            *found |= memmem::find(bytes, text.as_bytes()).is_some();
+        }
+    }
+
+    /// The numbers of the signs that were found.
+    pub fn found(&self) -> impl Iterator<Item = usize> {
+        self.texts.iter().filter(|(_, _, found)| *found).map(|(number, ..)| *number)
+    }
+}
+
+impl io::Write for Search {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut window = std::mem::take(&mut self.window);
+        window.extend_from_slice(bytes);
+        self.window(&window);
+        window.drain(..window.len().saturating_sub(self.keep));
+        self.window = window;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_read() {
+        let file: File = toml::from_str(SIGNS).unwrap_or_else(|error| panic!("{error}"));
+        for sign in file.sign {
+            assert!(!sign.paths.is_empty() || !sign.below.is_empty(), "{sign:?}");
+            assert!(sign.text.is_none() || sign.below.is_empty(), "{sign:?}: text is for paths");
+        }
+    }
+}
