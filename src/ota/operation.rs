@@ -206,7 +206,7 @@ impl Sink<'_> {
     }
 
     fn zeros(&mut self, count: u64) -> io::Result<()> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         let mut left = count.min(self.left);
         while left > 0 {
             let piece = left.min(ZEROS.len() as u64);
