@@ -5,6 +5,7 @@ mod check;
 mod cmdline;
 mod completions;
 mod config;
+mod flow;
 mod image_set;
 mod info;
 mod input;
