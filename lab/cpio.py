@@ -29,6 +29,10 @@ class Archive:
     def file(self, name: str, data: bytes, mode: int = 0o644) -> None:
         self._entry(name, stat.S_IFREG | mode, data)
 
+    def link(self, name: str, target: str) -> None:
+        """A symbolic link."""
+        self._entry(name, stat.S_IFLNK | 0o777, target.encode())
+
     def finish(self) -> bytes:
         self._entry("TRAILER!!!", 0)
         return bytes(self._bytes)

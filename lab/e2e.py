@@ -154,7 +154,9 @@ def main() -> int:
             return 2
     variants = sorted({case.kernel for _, case in chosen if case.kernel})
     try:
-        kernels = dict(zip(variants, from_script(LAB / "kernel" / "build.sh", *variants), strict=True))
+        # without a name it makes all of them
+        built = from_script(LAB / "kernel" / "build.sh", *variants) if variants else []
+        kernels = dict(zip(variants, built, strict=True))
         (tools,) = from_script(LAB / "tools.sh")
     except subprocess.CalledProcessError as error:
         print(f"error: {error.cmd[0]} failed", file=sys.stderr)

@@ -2,8 +2,14 @@
 
 import bootconfig
 import device
+import flows
+import late
 import modules
 import patching
+import pc
 from family import Family
 
-FAMILIES: tuple[Family, ...] = (patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, late.FAMILY, flows.FAMILY,
+    pc.FAMILY,
+)  # fmt: skip

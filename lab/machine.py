@@ -1,7 +1,7 @@
 """The emulated device: an arm64 board, by default with an SMMUv3, EL2 and a few PCI devices behind it.
 
-It boots a kernel, an initramfs and a command line, and reads the verdict from the serial log. It
-knows nothing of the cases that use it.
+It boots a kernel, an initramfs and a command line, plugs in what is to come later, and reads the
+verdict from the serial log. It knows nothing of the cases that use it. Another board is in pc.py.
 """
 
 import dataclasses
@@ -11,25 +11,23 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
-QEMU = "qemu-system-aarch64"
+import qmp
 
-# cortex-a76 and not max: QEMU 7.2 emulates the latter five times slower.
 _ALWAYS = [
-    "-accel", "tcg,thread=multi", "-cpu", "cortex-a76",
+    "-accel", "tcg,thread=multi", "-smp", "1",
     "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-monitor", "none",
     "-no-reboot",
 ]  # fmt: skip
 
 # What the board's own loader says to every kernel: a panic ends the run at once.
 _CMDLINE = "quiet panic=-1"
-_WITH_CONSOLE = "console=ttyAMA0"
-# As on most phones: no driver is the console, opening /dev/console fails, and PID 1 starts with no
-# open files. (The node alone says nothing: every kernel has one in its built-in initramfs.) The
-# early console, which is no tty, still shows a panic.
-_WITHOUT_CONSOLE = "console=none earlycon=pl011,0x9000000 keep_bootcon"
+
+# Seconds between two looks at the serial log.
+_LOOK_EVERY = 0.05
 
 _FACT = re.compile(r"^LAB (\S+) ?(.*)$")
 
@@ -72,31 +70,67 @@ SECOND_DISK = Device("0000:00:04.0", NVME, "nvme", "nvme,serial=LAB4", "disk4.im
 DEVICES = (DISK, EDU, SECOND_DISK)
 
 
-@dataclasses.dataclass(frozen=True)
-class Machine:
-    """A board and what is plugged into it."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Board:
+    """What all boards have, and what is plugged into one."""
+
+    qemu: ClassVar[str]
+    """The program that emulates it."""
+    with_console: ClassVar[str]
+    """Words for a kernel whose console is the serial line."""
+    without_console: ClassVar[str]
+    """Words for a kernel that has none. Opening /dev/console fails then, and PID 1 starts with no open
+    files, as on most phones. (The node alone says nothing: every kernel has one in its built-in
+    initramfs.) An early console, which is no tty, still shows a panic."""
 
     devices: tuple[Device, ...] = DEVICES
     memory: str = "512M"
+    console: bool = True
+    extra: tuple[str, ...] = ()
+    """More words for QEMU."""
+
+    def board(self) -> list[str]:
+        """QEMU's words for the board without its devices."""
+        raise NotImplementedError
+
+    def arguments(self, scratch: Path) -> list[str]:
+        """QEMU's words for all of it; `scratch` holds the disks."""
+        devices = [word for device in self.devices for word in device.arguments(scratch)]
+        return [*self.board(), *_ALWAYS, "-m", self.memory, *devices, *self.extra]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Machine(Board):
+    """The arm64 board."""
+
+    qemu: ClassVar[str] = "qemu-system-aarch64"
+    with_console: ClassVar[str] = "console=ttyAMA0"
+    without_console: ClassVar[str] = "console=none earlycon=pl011,0x9000000 keep_bootcon"
+
     virtualization: bool = True
     """The CPU has EL2, which KVM needs."""
     gic_version: int = 3
     """3 comes with an ITS, which isolates the interrupts of devices; 2 has none."""
     smmu: bool = True
-    console: bool = True
-    """The kernel has a console. Most phones have none, and PID 1 starts without open files."""
-    extra: tuple[str, ...] = ()
-    """More words for QEMU."""
 
-    def arguments(self, scratch: Path) -> list[str]:
-        """QEMU's words for all of it; `scratch` holds the disks."""
+    def board(self) -> list[str]:
         board = ["virt", f"virtualization={'on' if self.virtualization else 'off'}", f"gic-version={self.gic_version}"]
         if self.gic_version == 3:
             board.append("its=on")
         if self.smmu:
             board.append("iommu=smmuv3")
-        devices = [word for device in self.devices for word in device.arguments(scratch)]
-        return ["-machine", ",".join(board), *_ALWAYS, "-smp", "1", "-m", self.memory, *devices, *self.extra]
+        # cortex-a76 and not max: QEMU 7.2 emulates the latter five times slower
+        return ["-machine", ",".join(board), "-cpu", "cortex-a76"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plug:
+    """A device that comes while the machine runs."""
+
+    when: str
+    """What the serial log says when it comes."""
+    device: Mapping[str, str]
+    """Its properties, as QMP's device_add takes them."""
 
 
 @dataclasses.dataclass
@@ -141,7 +175,7 @@ def read_facts(log: str) -> Iterator[tuple[str, str]]:
 
 
 def boot(
-    machine: Machine,
+    machine: Board,
     kernel: Path,
     initrd: Path,
     cmdline: str,
@@ -149,22 +183,26 @@ def boot(
     scratch: Path,
     timeout: float,
     log: str = "serial.log",
+    plugs: Sequence[Plug] = (),
 ) -> Run:
     """Boot and wait for the end; `scratch` holds the disks, keeps the serial log and is QEMU's working directory."""
-    program = shutil.which(QEMU)
+    program = shutil.which(machine.qemu)
     if program is None:
-        raise FileNotFoundError(f"{QEMU} is not installed: make setup")
-    words = f"{_WITH_CONSOLE if machine.console else _WITHOUT_CONSOLE} {_CMDLINE} {cmdline}".strip()
+        raise FileNotFoundError(f"{machine.qemu} is not installed: make setup")
+    words = f"{machine.with_console if machine.console else machine.without_console} {_CMDLINE} {cmdline}".strip()
     command = [program, *machine.arguments(scratch), "-kernel", str(kernel), "-initrd", str(initrd), "-append", words]
     started = time.monotonic()
     log_file = scratch / log
-    with open(log_file, "wb") as serial:
+    with open(log_file, "wb") as serial, qmp.channel() as channel:
         process = subprocess.Popen(
-            command, cwd=scratch, stdin=subprocess.DEVNULL, stdout=serial, stderr=subprocess.STDOUT
-        )
+            [*command, *channel.arguments], cwd=scratch, stdin=subprocess.DEVNULL, stdout=serial,
+            stderr=subprocess.STDOUT, pass_fds=channel.pass_fds,
+        )  # fmt: skip
+        channel.handed_over()
         timer = threading.Timer(timeout, process.kill)
         timer.start()
         try:
+            _plug_in(process, channel, log_file, plugs)
             process.wait()
         finally:
             timed_out = not timer.is_alive()
@@ -177,6 +215,16 @@ def boot(
     for key, value in read_facts(text):
         facts.setdefault(key, []).append(value)
     return Run(text, time.monotonic() - started, timed_out, facts)
+
+
+def _plug_in(process: subprocess.Popen[bytes], channel: qmp.Channel, log_file: Path, plugs: Sequence[Plug]) -> None:
+    """Each device at its time, one after the other; those whose time does not come stay out."""
+    for plug in plugs:
+        while plug.when.encode() not in log_file.read_bytes():
+            if process.poll() is not None:
+                return
+            time.sleep(_LOOK_EVERY)
+        channel.execute("device_add", plug.device)
 
 
 def cpu_seconds() -> float:

@@ -9,11 +9,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import chain
 import machine
 from compression import compress
 from cpio import Archive
 from family import LAB, Case, Family, Lab, Verdict
-from images import BOOT, INIT_BOOT, VENDOR_BOOT, Aosp, initramfs
+from images import BOOT, INIT_BOOT, VENDOR_BOOT, Aosp
 from machine import DISK, EDU, SECOND_DISK, Device
 
 VFIO = "vfio-pci"
@@ -135,6 +136,8 @@ def _wrong(case: ModuleCase, run: machine.Run) -> Iterator[str]:
     if not run.reached_init:
         yield f"/init did not run: {run.why_not()}"
         return
+    if (run.one("pid"), run.one("argv")) != ("1", "/init selinux_setup"):
+        yield f"the second stage is process {run.one('pid')}: {run.one('argv')}"
     for device in case.devices:
         if run.driver(device) != case.driver:
             yield f"{device.address}: driver {run.driver(device)}, not {case.driver}"
@@ -147,26 +150,17 @@ def _wrong(case: ModuleCase, run: machine.Run) -> Iterator[str]:
 def _run_case(lab: Lab, case: ModuleCase, work: Path) -> list[str]:
     aosp = Aosp(lab.tools)
     (tree,) = (lab.kernels[case.kernel] / "modules" / "lib" / "modules").iterdir()
-    original, out, back = (work / name for name in ("original", "patched", "unpatched"))
+    original = work / "original"
     original.mkdir()
     images = _originals(case, lab, aosp, tree, original)
-    patched: dict[str, Path] = {}
     wrong = []
     if case.patched:
-        options = [*case.options] if case.vfio_in_ramdisk else [*case.options, "--add-module", str(tree)]
-        plan = lab.call("patch", *images.values(), "--device", case.devices[0].id, *options, "-d", out)
+        options = ["--device", case.devices[0].id, *case.options]
+        options += [] if case.vfio_in_ramdisk else ["--add-module", str(tree)]
+        plan, images = chain.patch(lab, images, options, work)
         if case.who not in plan:
             wrong.append(f"the plan does not say \"{case.who}\"")
-        patched = {name: out / name for name in images if (out / name).exists()}
-        lab.call("unpatch", *patched.values(), "-d", back)
-        wrong += [f"unpatch does not give back {name}" for name in patched
-                  if (back / name).read_bytes() != images[name].read_bytes()]  # fmt: skip
-    contents = aosp.take_apart(images | patched, work / "apart")
-    kernel, initrd = work / "kernel", work / "initrd"
-    kernel.write_bytes(contents.kernel)
-    initrd.write_bytes(initramfs(contents))
-    cmdline = f"{case.loader_cmdline} {contents.cmdline}".strip()
-    run = machine.boot(machine.Machine(), kernel, initrd, cmdline, scratch=work, timeout=lab.timeout)
+    run = chain.boot(lab, machine.Machine(), images, case.loader_cmdline, work)
     return [*wrong, *_wrong(case, run)]
 
 

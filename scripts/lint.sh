@@ -11,6 +11,6 @@ cargo clippy --quiet --locked --all-targets -- -D warnings
 cargo clippy --quiet --locked --all-targets --all-features -- -D warnings
 cargo clippy --quiet --locked --no-default-features --features device --lib --bins -- -D warnings
 scripts/cargo-deny.sh --log-level error check licenses bans sources >&2
-mapfile -t shell < <(git grep -lE '^#!.*\b(ba)?sh$' -- . ':!lab/guest' ':!lab/device/guest')
+mapfile -t shell < <(git grep -lE '^#!.*\b(ba)?sh$' -- . ':!lab/*guest/*')
 shellcheck "${shell[@]}"
 say "lint: nothing to say"

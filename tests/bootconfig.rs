@@ -182,6 +182,18 @@ fn a_new_key_gets_a_line_of_its_own() {
 }
 
 #[test]
+fn a_new_key_is_no_value_of_the_one_before_it() {
+    for text in ["a =", "a =\n", "a := # b", "a = b,\n", "a = b, # c"] {
+        let edited = set(text, "k", "'new;'");
+        let mut expected = entries(text);
+        expected.push("k = \"new;\"".into());
+        assert_eq!(entries(&edited), expected, "{text:?}");
+    }
+    // A value that is there, but empty, needs nothing.
+    assert_eq!(set("a = \"\"\n", "k", "1"), "a = \"\"\nk = 1\n");
+}
+
+#[test]
 fn setting_a_key_leaves_it_one_statement() {
     assert_eq!(set("a = 1\nb = 0\na := 2\na += 3\n", "a", "4"), "a = 4\nb = 0\n");
 }

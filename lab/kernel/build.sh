@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # build.sh [VARIANT...]: the lab's arm64 kernels, cross compiled from Debian's linux-source package.
 # Prints the directory of each variant; builds only those that the cache does not have.
-#   good    VFIO built in          vfio-m  VFIO as modules          bad  no VFIO, no IKCONFIG
+#   good       VFIO built in         bad  no VFIO, no IKCONFIG
+#   vfio-m     VFIO as modules       drivers-m  NVMe and the PCI host bridge too
 # In a variant's directory: Image, Image.gz, vmlinuz.efi (EFI zboot), config, System.map and, where
 # there are modules, modules/.
 set -euo pipefail
@@ -19,7 +20,8 @@ fragments() {
     case $1 in
         good) printf '%s\n' "$here/base.config" ;;
         vfio-m | bad) printf '%s\n' "$here/base.config" "$here/$1.config" ;;
-        *) die "unknown kernel variant $1 (there are good, vfio-m and bad)" ;;
+        drivers-m) printf '%s\n' "$here/base.config" "$here/vfio-m.config" "$here/$1.config" ;;
+        *) die "unknown kernel variant $1 (there are good, vfio-m, drivers-m and bad)" ;;
     esac
 }
 

@@ -16,27 +16,28 @@ from .cases import CASES, Case
 def _patch(lab: Lab, case: Case, images: dict[str, Path], into: Path) -> dict[str, Path]:
     """Patch; the value is the images that were written, by name."""
     into.mkdir()
-    options: list[str | Path] = []
+    options: list[str | Path] = [*case.options]
     for device in case.devices:
         options += ["--device", device]
     if case.modules:
         # in the wrong order: sorting them is vfioboot's work
         for module in sorted((lab.kernels[case.kernel] / "modules").rglob("*.ko"), reverse=True):
             options += ["--add-module", module]
-    single = len(images) == 1
-    where = ["-o", into / next(iter(images))] if single else ["-d", into]
-    lab.call("patch", *images.values(), *options, *where)
+    lab.call("patch", *images.values(), *options, *_where(images, into))
     written = {name: into / name for name in images if (into / name).exists()}
     if not written:
         raise Failed("vfioboot patch wrote no image")
     return written
 
 
+def _where(images: dict[str, Path], into: Path) -> list[str | Path]:
+    return ["-o", into / next(iter(images))] if len(images) == 1 else ["-d", into]
+
+
 def _unpatch(lab: Lab, images: dict[str, Path], patched: dict[str, Path], into: Path) -> list[str]:
     """Take the patch back; the value is what does not come back as it was."""
     into.mkdir()
-    where = ["-o", into / next(iter(images))] if len(images) == 1 else ["-d", into]
-    lab.call("unpatch", *patched.values(), *where)
+    lab.call("unpatch", *patched.values(), *_where(patched, into))
     wrong = []
     for name in patched:
         back = into / name
@@ -64,7 +65,8 @@ def _run_case(lab: Lab, case: Case, work: Path) -> list[str]:
     digest = {name: path.read_bytes() for name, path in images.items()}
     before = aosp.take_apart(images, directories["before"])
 
-    patched = _patch(lab, case, images, work / "patched")
+    given = {name: images[name] for name in case.given or images}
+    patched = _patch(lab, case, given, work / "patched")
     wrong = [f"the input file {name} was written to" for name in images if images[name].read_bytes() != digest[name]]
     after = aosp.take_apart(images | patched, directories["after"])
     wrong += verdict.of_patch(before, after)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 
 import family
+from images import INIT_BOOT
 from machine import DISK, EDU, SECOND_DISK, Device
 
 VFIO = "vfio-pci"
@@ -22,6 +23,16 @@ class Case(family.Case):
     """The kernel stands in the image uncompressed."""
     devices: tuple[str, ...] = (DISK.id,)
     """What `vfioboot patch` is given as --device."""
+    options: tuple[str, ...] = ()
+    """More words for `vfioboot patch`."""
+    given: tuple[str, ...] = ()
+    """The images that it is given, by name; without, all."""
+    hooked: bool = False
+    """The runtime stands at /init, and no rdinit= is on the command line."""
+    init_is_link: bool = False
+    """/init of the original is a symbolic link, as in recovery ramdisks."""
+    recovery: bool = False
+    """The ramdisk can boot into recovery."""
     cmdline: str = ""
     """The command line in the original image."""
     loader_cmdline: str = ""
@@ -92,6 +103,25 @@ def _leave_alone() -> Iterator[Case]:
     yield Case(name="charger/cmdline", header=2, loader_cmdline=charger, **untouched)
     yield Case(name="charger/bootconfig", header=4, loader_bootconfig='androidboot.mode = "charger"\n', **untouched)
     # vfio-pci.ids= takes a device that no other driver wants before any program runs
+    recovery, normal = "androidboot.mode=recovery", "androidboot.force_normal_boot=1"
+    yield Case(name="recovery/mode", header=2, loader_cmdline=recovery, **untouched)
+    yield Case(
+        name="recovery/bootconfig",
+        ci=False,
+        header=4,
+        loader_bootconfig='androidboot.mode = "recovery"\n',
+        **untouched,
+    )
+    # a ramdisk that has recovery in it boots into it unless the bootloader says otherwise
+    yield Case(name="recovery/ramdisk", header=2, recovery=True, init_is_link=True, **untouched)
+    yield Case(name="recovery/forced-normal", header=2, recovery=True, init_is_link=True, loader_cmdline=normal)
+    yield Case(
+        name="recovery/forced-normal/bootconfig",
+        ci=False,
+        header=4,
+        recovery=True,
+        loader_bootconfig='androidboot.force_normal_boot = "1"\n',
+    )
     yield Case(name="disabled/ids", header=2, devices=(EDU.id,), loader_cmdline=disable, **untouched)
     yield Case(name="charger/ids", header=2, devices=(EDU.id,), loader_cmdline=charger, **untouched)
 
@@ -103,4 +133,26 @@ def _command_lines() -> Iterator[Case]:
     yield Case(name="init-arguments", header=2, console=True, cmdline=f"LAB_VARIABLE=kept -- {INIT_ARGUMENT}")
 
 
-CASES: tuple[Case, ...] = (*_formats(), *_devices(), *_leave_alone(), *_command_lines())
+def _hooks() -> Iterator[Case]:
+    """Without rdinit=: the runtime stands at /init, and the original is put back before it runs."""
+    alone = {"header": 4, "given": (INIT_BOOT,), "hooked": True}
+    yield Case(name="hook-init/init_boot-alone", compression="lz4_legacy", **alone)
+    yield Case(name="hook-init/init_boot-alone/modules", ci=False, kernel="vfio-m", **alone)
+    asked = {"header": 2, "options": ("--hook", "init"), "hooked": True}
+    yield Case(
+        name="hook-init/asked-for", console=True, cmdline=f"LAB_VARIABLE=kept -- {INIT_ARGUMENT}", **asked
+    )
+    yield Case(name="hook-init/link", ci=False, init_is_link=True, **asked)
+    yield Case(
+        name="hook-init/disabled",
+        ci=False,
+        loader_cmdline="vfioboot.disable",
+        to_vfio=(),
+        speaks=False,
+        **asked,
+    )
+    yield Case(name="hook-init/recovery", ci=False, recovery=True, init_is_link=True, to_vfio=(), speaks=False, **asked)
+    yield Case(name="hook-init/garbage-boot-file", ci=False, garbage=True, to_vfio=(), **asked)
+
+
+CASES: tuple[Case, ...] = (*_formats(), *_devices(), *_leave_alone(), *_command_lines(), *_hooks())

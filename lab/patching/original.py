@@ -18,7 +18,16 @@ def _generic_ramdisk(case: Case, busybox: Path) -> bytes:
     archive = Archive()
     archive.directory("bin")
     archive.file("bin/busybox", busybox.read_bytes(), 0o755)
-    archive.file("init", STAND_IN.read_bytes(), 0o750)
+    if case.recovery or case.init_is_link:
+        for directory in ("system", "system/bin"):
+            archive.directory(directory)
+    if case.recovery:
+        archive.file("system/bin/recovery", b"#!/bin/busybox sh\n", 0o750)
+    if case.init_is_link:
+        archive.file("system/bin/init", STAND_IN.read_bytes(), 0o750)
+        archive.link("init", "/system/bin/init")
+    else:
+        archive.file("init", STAND_IN.read_bytes(), 0o750)
     archive.file("part-generic", b"")
     return compress(archive.finish(), case.compression)
 

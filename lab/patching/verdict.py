@@ -1,12 +1,13 @@
 """Whether images and boots are as a case wants them; every function lists what is wrong."""
 
+import hashlib
 from collections.abc import Iterator
 
 from images import Contents
 from machine import DEVICES, Run
 
 from .cases import INIT_ARGUMENT, VFIO, Case
-from .original import expected_parts
+from .original import STAND_IN, expected_parts
 
 # The kernel's built-in initramfs has this one.
 _NODES = {"console"}
@@ -70,6 +71,8 @@ def _process(case: Case, run: Run) -> Iterator[str]:
     wanted = ["/init", INIT_ARGUMENT] if INIT_ARGUMENT in case.cmdline else ["/init"]
     if argv != wanted:
         yield f"/init was called as {argv}, not {wanted}"
+    if run.one("init") != hashlib.md5(STAND_IN.read_bytes()).hexdigest():
+        yield "what stands at /init is not the original"
     environment = run.facts.get("env", [])
     for word in ("HOME=/", "TERM=linux", *(w for w in case.cmdline.split() if w.startswith("LAB_"))):
         if word not in environment:
@@ -77,12 +80,16 @@ def _process(case: Case, run: Run) -> Iterator[str]:
     if strange := [word for word in environment if "vfio" in word.lower()]:
         yield f"/init was given {strange} in its environment"
     words = run.facts.get("cmdline", [])
+    if case.hooked and any(word.startswith("rdinit=") for word in words):
+        yield "there is a rdinit= on the command line"
     for word in (*case.cmdline.split(), *case.loader_cmdline.split()):
         if word not in words:
             yield f"the kernel's command line has lost {word}"
 
 
 def _leftovers(run: Run) -> Iterator[str]:
+    if "/vfioboot" in run.facts.get("root", []):
+        yield "left behind in the root: /vfioboot"
     for key in ("left-mount", "left-process"):
         for what in run.facts.get(key, []):
             yield f"{key.removeprefix('left-')} left behind: {what}"

@@ -117,6 +117,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// rc files with errors: a line for each finding, with file and line number.
+    #[error("rc files with errors, which init would not carry out as they stand:\n{0}")]
+    RcFaulty(String),
     /// Something stands where an rc file or the runtime is to go, and cannot be put aside.
     #[error(
         "{path} is in the ramdisk and neither a file nor a symbolic link: move it, or use --no-autostart and leave out --rc"

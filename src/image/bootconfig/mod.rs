@@ -209,6 +209,9 @@ impl Bootconfig {
             if self.text.last().is_some_and(|byte| *byte != b'\n') {
                 self.text.push(b'\n');
             }
+            if self.statements.last().is_some_and(|last| last.open) {
+                self.text.extend_from_slice(b";\n");
+            }
             self.text.extend_from_slice(format!("{key} = {value}\n").as_bytes());
             return self.read_again();
         };

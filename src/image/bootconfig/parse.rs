@@ -31,6 +31,8 @@ pub struct Statement {
     pub line: usize,
     /// Where its values stand, with their quotes; empty where there are none.
     pub(super) values_span: Range<usize>,
+    /// The text ends where its last value is expected: what is put behind would become that value.
+    pub(super) open: bool,
 }
 
 pub(super) struct Parsed {
@@ -181,6 +183,7 @@ impl Parser<'_> {
             values: Vec::new(),
             line: self.line(name.start),
             values_span: name.end..name.end,
+            open: false,
             span: name,
         });
         Ok(())
@@ -208,6 +211,7 @@ impl Parser<'_> {
             values,
             line: self.line(name.start),
             values_span: start..end,
+            open: last.span.is_empty() && last.delimiter.is_none(),
             span: name.start..end,
         });
         if last.delimiter == Some(b'}') {

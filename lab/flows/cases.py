@@ -1,0 +1,50 @@
+"""Ramdisks whose /init is no first-stage init, and what has to come out of a boot: data only."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import family
+from machine import DISK, EDU, SECOND_DISK, Device
+
+VFIO = "vfio-pci"
+HOOK_INIT = ("--hook", "init")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case(family.Case):
+    """One ramdisk, one patch or none, one boot."""
+
+    magisk: bool = False
+    """Magisk's program is at /init; it puts the original back and executes it."""
+    rc: bool = False
+    """The original /init reads /init.rc: a device without first-stage init. Otherwise it is the stand-in."""
+    autostart: bool = False
+    """A service starts the guests that are marked so."""
+    patched: bool = True
+    options: tuple[str, ...] = ()
+    """More words for `vfioboot patch`."""
+
+    @property
+    def to_vfio(self) -> tuple[Device, ...]:
+        return (DISK, SECOND_DISK) if self.patched else ()
+
+    def expected_driver(self, device: Device) -> str:
+        return VFIO if device in self.to_vfio else device.driver
+
+
+DEVICES = (DISK, EDU, SECOND_DISK)
+
+
+def _magisk() -> Iterator[Case]:
+    """Both programs come to run, one after the other, and the ramdisk is as Magisk leaves it."""
+    yield Case(name="magisk/rdinit", magisk=True)
+    yield Case(name="magisk/hook-init", ci=False, magisk=True, options=HOOK_INIT)
+
+
+def _rootfs() -> Iterator[Case]:
+    """Devices whose init reads /init.rc."""
+    # that the interpreter does what it should without us
+    yield Case(name="rootfs/unpatched", ci=False, rc=True, patched=False)
+
+
+CASES: tuple[Case, ...] = (*_magisk(), *_rootfs())
