@@ -145,13 +145,13 @@ fn the_chain_of_programs_fits_the_flow() {
     let chain = |set: &[Vec<u8>]| planned(set, |plan| plan.advice.chain.join(" > "));
     assert_eq!(
         chain(&[flows::magisk_two_stage()]),
-        "kernel > /vfioboot/init (vfiorun) > /init (magiskinit) > the init that Magisk kept > \
-         /system/bin/init"
+        "kernel > /vfioboot/init (vfiorun puts 1b36:0010 on vfio-pci) > /init (magiskinit) > the init \
+         that Magisk kept > /system/bin/init"
     );
     assert_eq!(
         chain(&[image("init_boot-v4")]),
-        "kernel > /init (vfiorun in its place) > /init (first-stage init, put back) > \
-         /system/bin/init"
+        "kernel > /init (vfiorun in its place puts 1b36:0010 on vfio-pci) > /init (first-stage init, \
+         put back) > /system/bin/init"
     );
 }
 
@@ -270,8 +270,8 @@ fn a_recovery_image_of_the_same_header_is_left_alone() {
         let changed = |plan: Plan<'_>| plan.images.iter().map(|i| i.output.is_some()).collect();
         let changed: Vec<bool> = planned(&set, changed);
         let recovery = usize::from(set[1] == beside("recovery-v2"));
-        assert_eq!(changed[recovery], false);
-        assert_eq!(changed[1 - recovery], true);
+        assert!(!changed[recovery]);
+        assert!(changed[1 - recovery]);
     }
 }
 
@@ -295,8 +295,9 @@ fn a_set_with_images_that_are_left_alone_comes_back() {
 #[test]
 fn a_patched_recovery_image_comes_back() {
     let original = beside("recovery-v4");
-    let patched =
-        planned(&[original.clone()], |plan| plan.images[0].output.as_ref().unwrap().to_vec());
+    let patched = planned(std::slice::from_ref(&original), |plan| {
+        plan.images[0].output.as_ref().unwrap().to_vec()
+    });
     let back = patch::unpatch(&[Image::parse(&patched).unwrap()]).unwrap().remove(0);
     assert!(back.unwrap().to_vec() == original);
 }
@@ -342,7 +343,8 @@ fn a_dry_run_says_what_runs_what_could_go_wrong_and_how_to_undo_it() {
         "boot flow: two-stage init (2SI)\n",
         "(boot.img, ramdisk: .backup/init.xz contains selinux_setup)",
         "  Magisk-patched: magiskinit is /init",
-        "at boot: kernel → /vfioboot/init (vfiorun) → /init (magiskinit)",
+        "at boot: kernel → /vfioboot/init (vfiorun puts 1b36:0010 on vfio-pci) → /init (magiskinit)",
+        "to see that it worked\n  · dmesg | grep vfioboot:",
         "rdinit=/vfioboot/init  starts the runtime",
         "what could go wrong\n  · ",
         "how to undo it\n  · to try it without flashing: fastboot boot",

@@ -12,6 +12,8 @@ use crate::bootfile::{DISABLE_WORD, DeviceSpec, RUNTIME};
 pub struct Advice {
     /// The programs that run, the kernel first.
     pub chain: Vec<String>,
+    /// How to see on the device that it worked.
+    pub check: Vec<String>,
     /// What could go wrong and what to do then, besides the plan's warnings.
     pub risks: Vec<String>,
     /// How to try and how to take it back.
@@ -31,10 +33,16 @@ const RENEWED_BY: [(&str, &str); 6] = [
 impl Advice {
     /// For a plan that changes images of these roles.
     pub(super) fn new(flow: &Flow, hook: &Hook, devices: &[DeviceSpec], changed: &[Role]) -> Self {
-        let mut advice = Advice { chain: chain(flow, hook), ..Advice::default() };
+        let mut names: Vec<String> = devices.iter().take(NAMED).map(ToString::to_string).collect();
+        if devices.len() > NAMED {
+            names.push(format!("{} more", devices.len() - NAMED));
+        }
+        let names = names.join(", ");
+        let mut advice = Advice { chain: chain(flow, hook, &names), ..Advice::default() };
+        advice.check.push(CHECK.to_owned());
         advice.flow_risks(flow);
         advice.hook_risks(hook);
-        advice.lasting_risks(flow, devices);
+        advice.lasting_risks(flow, &names);
         advice.undo = undo(flow, changed);
         advice
     }
@@ -101,12 +109,10 @@ impl Advice {
         }
     }
 
-    fn lasting_risks(&mut self, flow: &Flow, devices: &[DeviceSpec]) {
-        let names: Vec<String> = devices.iter().map(DeviceSpec::to_string).collect();
+    fn lasting_risks(&mut self, flow: &Flow, names: &str) {
         self.risk(format!(
-            "the host never gets {}: it must not need it to boot or to be reached (disk, network, \
-             display)",
-            names.join(", ")
+            "the host never gets {names}: it must not need it to boot or to be reached (disk, \
+             network, display)"
         ));
         for manager in &flow.root_managers {
             if !manager.in_kernel {
@@ -128,8 +134,13 @@ impl Advice {
     }
 }
 
+/// Devices that are named one by one.
+const NAMED: usize = 3;
+const CHECK: &str = "dmesg | grep vfioboot: has each step, and why a device was left; vfiorun devices \
+                     (or lspci -nnk) shows who drives it";
+
 /// Who runs after whom.
-fn chain(flow: &Flow, hook: &Hook) -> Vec<String> {
+fn chain(flow: &Flow, hook: &Hook, names: &str) -> Vec<String> {
     let init = &hook.init;
     let manager = flow.root_managers.iter().find(|manager| !manager.in_kernel);
     let who = match (manager.map(|manager| manager.name), flow.kind) {
@@ -141,8 +152,8 @@ fn chain(flow: &Flow, hook: &Hook) -> Vec<String> {
     };
     let mut chain = vec!["kernel".to_owned()];
     chain.push(match hook.kind {
-        HookKind::Rdinit => format!("{RUNTIME} (vfiorun)"),
-        HookKind::Init => format!("{init} (vfiorun in its place)"),
+        HookKind::Rdinit => format!("{RUNTIME} (vfiorun puts {names} on vfio-pci)"),
+        HookKind::Init => format!("{init} (vfiorun in its place puts {names} on vfio-pci)"),
     });
     chain.push(match hook.kind {
         HookKind::Rdinit => format!("{init} ({who})"),

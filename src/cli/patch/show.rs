@@ -40,6 +40,7 @@ pub fn plan(plan: &Plan<'_>, inputs: &[Input], advise: bool) -> io::Result<()> {
         say!("{NOTE}note:{NOTE:#} {warning}")?;
     }
     if advise {
+        list("to see that it worked", &plan.advice.check)?;
         list("what could go wrong", &plan.advice.risks)?;
         list("how to undo it", &plan.advice.undo)?;
         say!("dry run: nothing written")?;
@@ -85,9 +86,11 @@ fn image(plan: &Plan<'_>, inputs: &[Input], index: usize) -> io::Result<()> {
         "{HEAD}{name}{HEAD:#} ({what}): {before} → {after} bytes  {DIM}{}{DIM:#}",
         image.decision
     )?;
+    let mut said = &image.decision;
     for edit in edits {
-        // Why the image is changed stands above.
-        let why = if edit.why == image.decision { "" } else { &edit.why };
+        // What stands above is not said twice.
+        let why = if edit.why == *said { "" } else { &edit.why };
+        said = &edit.why;
         say!("  {HEAD}{}{HEAD:#}  {DIM}{why}{DIM:#}", edit.what)?;
         say!("    {BAD}-{BAD:#} {}", edit.before)?;
         say!("    {GOOD}+{GOOD:#} {}", edit.after)?;
