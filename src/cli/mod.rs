@@ -6,6 +6,7 @@ mod cmdline;
 mod completions;
 mod config;
 mod extract;
+mod flow;
 mod image_set;
 mod info;
 mod input;
