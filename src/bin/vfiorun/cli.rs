@@ -1,7 +1,9 @@
 //! The command line: global options, the subcommands, and how each of them ends.
 
-use std::error::Error;
+use std::any::Any;
 use std::ffi::{OsString, c_int};
+use std::fmt::Display;
+use std::io;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -97,7 +99,23 @@ pub enum Answer {
 }
 
 /// The reason of a failure goes to standard error.
-pub type Outcome = Result<Answer, Box<dyn Error>>;
+pub type Outcome = Result<Answer, Failure>;
+
+/// Why a subcommand failed, as it is said. A `Box<dyn Error>` would carry along every error's `Debug`,
+/// which nobody reads.
+pub struct Failure {
+    text: String,
+    /// Whoever reads what we print has read enough.
+    broken_pipe: bool,
+}
+
+impl<E: Display + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let io = (&error as &dyn Any).downcast_ref::<io::Error>();
+        let broken_pipe = io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        Self { text: error.to_string(), broken_pipe }
+    }
+}
 
 /// Runs the program; the result is its exit status.
 pub fn run(words: &[OsString]) -> c_int {
@@ -123,11 +141,10 @@ pub fn run(words: &[OsString]) -> c_int {
         Ok(Answer::Yes) => 0,
         Ok(Answer::No) => 1,
         Ok(Answer::Status(status)) => status,
-        Err(error) => {
-            // Whoever closed the pipe has read enough.
-            if !output::is_broken_pipe(error.as_ref()) {
-                let needs_root = if lacks_root(&error.to_string()) { NEEDS_ROOT } else { "" };
-                output::complain(&format!("{error}{needs_root}"));
+        Err(Failure { text, broken_pipe }) => {
+            if !broken_pipe {
+                let needs_root = if lacks_root(&text) { NEEDS_ROOT } else { "" };
+                output::complain(&format!("{text}{needs_root}"));
             }
             2
         }

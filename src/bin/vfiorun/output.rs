@@ -1,6 +1,5 @@
 //! Where the words go.
 
-use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
@@ -26,11 +25,6 @@ pub fn print_json(document: &Value) -> io::Result<()> {
 /// A message on standard error. There is nobody to tell that it failed.
 pub fn complain(message: &str) {
     _ = writeln!(io::stderr(), "vfiorun: {message}");
-}
-
-/// Whether an error is that of a reader that went away.
-pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// What begins a colour and what ends it; empty where none is wanted.
