@@ -48,6 +48,28 @@ a.b = 1
 a.b := 2, 3
 a.b += 4
 """
+RC = """\
+import /init.environ.rc
+import /init.${ro.hardware}.rc
+
+on early-init && property:ro.boot.x=1 \\
+    && property:persist.y=*
+    # all of the grammar
+    write /sys/bus/pci/drivers_probe "0000:01:00.0\\n"
+    exec u:r:vdc:s0 root -- /system/bin/vdc --wait
+    trigger my-event
+
+on my-event
+    start a
+
+service a /sbin/a -x "b c"
+    class main
+    user root
+    seclabel u:r:su:s0
+    socket a stream 0660 root system
+    onrestart restart b
+    oneshot
+"""
 UNDO = (
     '{"format":1,"tool":"vfioboot 0.1.0","images":[{"kind":"boot","size":%d,"sha256":"%s",'
     '"header":"%s","inserted":["ramdisk",%d],"replaced":[],"displaced":[[2048,"00ff"]],'
@@ -101,10 +123,14 @@ def main() -> None:
         elif image[-64:-60] == b"AVBf":
             at, size = struct.unpack_from(">QQ", image, len(image) - 44)
             put("vbmeta", path.stem, image[at:at + size])
+    for path in sorted((ROOT / "fixtures/ota").iterdir()):
+        put("ota", path.name, path.read_bytes())
     put("text", "boot.toml", BOOT.encode())
     put("text", "image.toml", MANIFEST.encode())
     put("text", "device", b"0000:00:02.0")
     put("bootconfig", "grammar", BOOTCONFIG.encode())
+    put("rc", "grammar", RC.encode())
+    put("rc", "windows", RC.replace("\n", "\r\n").encode())
     put("text", "line", b'console=ttyAMA0 a="x y" k=2 -- b')
 
 

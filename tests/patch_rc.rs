@@ -442,3 +442,36 @@ fn the_same_options_give_the_same_bytes() {
     let rc = || RcOptions { files: vec![yours("a.rc", "on boot\n")], ..autostart() };
     assert!(patched(&legacy(INIT_RC), rc()) == patched(&legacy(INIT_RC), rc()));
 }
+
+#[test]
+fn what_patch_writes_itself_passes_its_own_checker() {
+    use vfioboot::rc::{Level, Target, check};
+    for (image, path, magisk) in [
+        (legacy(INIT_RC), "/init.vfioboot.rc", false),
+        (magisk(&[]), "/overlay.d/vfioboot.rc", true),
+    ] {
+        let text = read(&patched(&image, autostart()), path);
+        let target = Target { magisk, oldest: None, newest: None };
+        let findings = check(text.as_bytes(), target);
+        assert!(findings.iter().all(|finding| finding.level == Level::Warning), "{findings:?}");
+    }
+}
+
+#[test]
+fn a_file_with_errors_is_refused_with_every_line() {
+    let text = "on boot\n    strat a\n    write /sys/module/kvm/parameters/x 1\n";
+    let rc = RcOptions { files: vec![yours("bad.rc", text)], ..RcOptions::default() };
+    let error = refused(&[magisk(&[])], rc);
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines[0], "rc files with errors, which init would not carry out as they stand:");
+    assert!(lines[1].starts_with("bad.rc:2: error: unknown command \"strat\""), "{error}");
+    assert!(lines[2].starts_with("bad.rc:3: error: write /sys/module/kvm/parameters/x"), "{error}");
+    assert_eq!(lines.len(), 3);
+}
+
+#[test]
+fn warnings_about_a_file_stand_in_the_plan() {
+    let rc = RcOptions { files: vec![yours("odd.rc", "on odd\n    start a\n")], ..autostart() };
+    let warnings = planned(&[legacy(INIT_RC)], HookChoice::Auto, rc, |plan| plan.unwrap().warnings);
+    assert!(warnings.iter().any(|w| w.starts_with("odd.rc:1: warning: event odd")), "{warnings:?}");
+}

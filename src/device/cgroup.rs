@@ -1,4 +1,5 @@
-//! Control groups for QEMU: out of the app that started it, onto the right processors.
+//! Control groups for QEMU: out of the app or the service that started it, onto the right
+//! processors.
 
 use super::cpu;
 use super::host::{Host, Write};
@@ -45,4 +46,38 @@ pub fn plan(host: &Host, guest: &str, cpus: Option<&[u32]>) -> Vec<Cgroup> {
         });
     }
     groups
+}
+
+/// How a process leaves the groups that Android's init made for the service it belongs to: the
+/// files, relative to the [`Host`], that it writes `0` to, to join the root of each hierarchy.
+///
+/// init puts every service into `uid_U/pid_P` and, from Android 11 on, kills the group when the
+/// service's own process ends, oneshot or not (`Service::Reap` in `system/core/init/service.cpp`):
+/// what such a service starts must be elsewhere by then. Empty outside of such a group.
+pub fn leave_service(host: &Host) -> Vec<String> {
+    let text = |path: &str| host.read(path).unwrap_or_default();
+    let mounts = text("proc/self/mounts");
+    let of_service = |path: &str| {
+        let part = |start| path.split('/').any(|part: &str| part.starts_with(start));
+        part("uid_") && part("pid_")
+    };
+    let joins = |line: &str| {
+        // hierarchy:controllers:path; no controllers in version 2
+        let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+        if !of_service(path) {
+            return None;
+        }
+        let mount = mounts.lines().find_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let (place, kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+            let has = |controller| options.split(',').any(|option| option == controller);
+            let this = match controllers {
+                "" => kind == "cgroup2",
+                _ => kind == "cgroup" && controllers.split(',').all(has),
+            };
+            this.then_some(place)
+        })?;
+        Some(format!("{}/cgroup.procs", mount.trim_start_matches('/')))
+    };
+    text("proc/self/cgroup").lines().filter_map(joins).collect()
 }

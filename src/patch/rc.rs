@@ -13,12 +13,12 @@ use serde::Serialize;
 use super::segment::SegmentFile;
 use super::{Cmdline, Error, PlannedEdit};
 use crate::bootfile::ORIGINALS;
-use crate::image::{Image, ImageKind};
-use crate::ramdisk::cpio::{FileType, Header};
+use crate::image::{Header, Image, ImageKind, OsVersion};
+use crate::ramdisk::cpio::{self, FileType};
 use crate::ramdisk::kind::{Kinds, classify_ramdisk};
 use crate::ramdisk::tree::{Tree, read_entry, read_file};
 use crate::ramdisk::{Limits, RamdiskKind};
-use crate::rc::import::add_import;
+use crate::rc::{self, import::add_import};
 
 /// Our own rc file on a legacy rootfs.
 const INIT_RC: &str = "/init.vfioboot.rc";
@@ -33,6 +33,8 @@ const NAME: &str = "vfiorun";
 const MAGISK_LABEL: &str = "u:r:magisk:s0";
 /// AOSP's `su.te`: a domain with rules in userdebug and eng builds only.
 const SU_LABEL: &str = "u:r:su:s0";
+/// The last Android that can have a legacy rootfs: 10 requires system-as-root.
+const LAST_LEGACY: u32 = 9;
 /// Far more than any init.rc has.
 const MAX_INIT_RC: u64 = 4 << 20;
 
@@ -131,10 +133,11 @@ pub(super) fn resolve(
         Ok(place) => place,
         Err(reason) => return inert(reason),
     };
+    let warnings = check_files(&options.files, target(place, images))?;
     let mut builder = Builder {
         ramdisk,
         tree: Tree::read(ramdisk, Limits::default())?,
-        plan: RcPlan { place: Some(place), ..RcPlan::default() },
+        plan: RcPlan { place: Some(place), warnings, ..RcPlan::default() },
     };
     match place {
         RcPlace::MagiskOverlay => builder.magisk(&kinds, options)?,
@@ -178,6 +181,34 @@ fn place(kinds: &Kinds, staged: bool) -> Result<RcPlace, String> {
     })
 }
 
+/// What is known of the Android that reads the files.
+fn target(place: RcPlace, images: &[Image<'_>]) -> rc::Target {
+    let headers = images.iter().filter_map(Image::header);
+    let version = headers.filter_map(Header::os_version).filter_map(OsVersion::major).max();
+    let legacy = place == RcPlace::InitRc;
+    rc::Target {
+        magisk: place == RcPlace::MagiskOverlay,
+        oldest: version,
+        newest: version.or(legacy.then_some(LAST_LEGACY)),
+    }
+}
+
+/// Refuse what init could not make sense of. Gives the warnings.
+fn check_files(files: &[RcFile], target: rc::Target) -> Result<Vec<String>, Error> {
+    let mut lines = Vec::new();
+    let mut worst = None;
+    for file in files {
+        for finding in rc::check(&file.bytes, target) {
+            worst = worst.max(Some(finding.level));
+            lines.push(format!("{}:{finding}", file.name));
+        }
+    }
+    match worst {
+        Some(rc::Level::Error) => Err(Error::RcFaulty(lines.join("\n"))),
+        _ => Ok(lines),
+    }
+}
+
 /// Each name becomes part of another one in the ramdisk.
 fn check_names(files: &[RcFile]) -> Result<(), Error> {
     for (number, file) in files.iter().enumerate() {
@@ -200,7 +231,7 @@ fn check_names(files: &[RcFile]) -> Result<(), Error> {
 /// The `init.rc` that is to be shadowed.
 struct InitRc {
     path: String,
-    header: Header,
+    header: cpio::Header,
     bytes: Vec<u8>,
 }
 
@@ -331,7 +362,7 @@ impl Builder<'_> {
                 self.plan.directories.push(((*directory).to_owned(), 0o750));
             }
         }
-        let header = Header { mode: 0o100_644, ..Header::default() };
+        let header = cpio::Header { mode: 0o100_644, ..cpio::Header::default() };
         if options.autostart {
             let label = options.seclabel.clone().unwrap_or_else(|| MAGISK_LABEL.to_owned());
             self.plan.reason += &format!("; {label}: the domain that Magisk's policy adds");
@@ -360,7 +391,13 @@ impl Builder<'_> {
     }
 
     /// Put a file in.
-    fn add(&mut self, path: &str, like: Header, bytes: Vec<u8>, what: &str) -> Result<(), Error> {
+    fn add(
+        &mut self,
+        path: &str,
+        like: cpio::Header,
+        bytes: Vec<u8>,
+        what: &str,
+    ) -> Result<(), Error> {
         self.shadow(path, what)?;
         self.plan.segment.push(SegmentFile::like(path, like, bytes).replacing());
         Ok(())

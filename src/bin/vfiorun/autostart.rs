@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use vfioboot::device::guest;
+use vfioboot::device::{cgroup, guest};
 
 use crate::cli::{Answer, Global, Outcome};
 use crate::output;
@@ -84,9 +84,18 @@ fn detached(global: &Global, file: &Path, log: &Path) -> io::Result<u32> {
         command.arg("--state").arg(state);
     }
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    // SAFETY: setsid is safe between fork and exec.
+    let host = global.host();
+    let leave: Vec<PathBuf> =
+        cgroup::leave_service(&host).iter().map(|join| host.path(join)).collect();
+    // SAFETY: this process has one thread, so any call is allowed between fork and exec.
     unsafe {
-        command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from));
+        command.pre_exec(move || {
+            for join in &leave {
+                // A hierarchy that does not let us go is no reason not to start.
+                _ = fs::write(join, "0");
+            }
+            rustix::process::setsid().map(drop).map_err(io::Error::from)
+        });
     }
     Ok(command.spawn()?.id())
 }

@@ -80,6 +80,12 @@ impl OsVersion {
         (bits != 0).then(|| format!("{}.{}.{}", bits >> 14, bits >> 7 & 0x7f, bits & 0x7f))
     }
 
+    /// The first number of the version, or None when the field says nothing.
+    pub fn major(self) -> Option<u32> {
+        let bits = self.0 >> 11;
+        (bits != 0).then_some(bits >> 14)
+    }
+
     /// `YYYY-MM`, or None when the field says nothing.
     pub fn patch_level(self) -> Option<String> {
         let bits = self.0 & 0x7ff;

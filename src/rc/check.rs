@@ -1,0 +1,551 @@
+//! A checker of rc files: what init would ignore, refuse, or be forbidden to do.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::language::{Language, Level, Word};
+use super::lexer::{End, Script, Statement};
+
+/// Service names up to Android 6 (`valid_name` in `init_parser.c`).
+const OLD_NAME_MAX: usize = 16;
+
+/// Where the file is to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// magiskinit reads it, and replaces `${MAGISKTMP}`.
+    pub magisk: bool,
+    /// The oldest Android version that it may be; None when nothing tells.
+    pub oldest: Option<u32>,
+    /// The newest one; None when it may be any.
+    pub newest: Option<u32>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// How bad it is.
+    pub level: Level,
+    /// What is wrong.
+    pub what: String,
+    /// Why it is, or what follows.
+    pub why: String,
+    /// What to do.
+    pub fix: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::Error => "error",
+            Level::Warning => "warning",
+        };
+        let Finding { line, what, why, fix, .. } = self;
+        write!(f, "{line}: {level}: {what}: {why}; {fix}")
+    }
+}
+
+/// Everything that is wrong with `text`, by line.
+pub fn check(text: &[u8], target: Target) -> Vec<Finding> {
+    let Some(language) = Language::built_in() else { return Vec::new() };
+    let script = Script::read(text);
+    let mut checker = Checker {
+        language,
+        target,
+        section: Section::None,
+        findings: Vec::new(),
+        services: BTreeMap::new(),
+        triggers: triggered(&script),
+    };
+    for statement in &script.statements {
+        checker.statement(statement);
+    }
+    checker.end_section();
+    checker.end(script.end);
+    let mut findings = checker.findings;
+    findings.sort_by_key(|finding| finding.line);
+    findings
+}
+
+/// The events that the file itself triggers.
+fn triggered(script: &Script) -> Vec<&str> {
+    let events = script.statements.iter().filter_map(|statement| match &statement.words[..] {
+        [command, event] if command == "trigger" => Some(event.as_str()),
+        _ => None,
+    });
+    events.collect()
+}
+
+enum Section {
+    /// None yet, or one that is broken.
+    None,
+    /// What stands in it is of no interest: its first line is wrong.
+    Broken,
+    Import,
+    Action,
+    Service(Service),
+}
+
+struct Service {
+    line: usize,
+    name: String,
+    program: String,
+    options: Vec<String>,
+}
+
+struct Checker<'s> {
+    language: &'static Language,
+    target: Target,
+    section: Section,
+    findings: Vec<Finding>,
+    /// The line of each service's definition.
+    services: BTreeMap<String, usize>,
+    triggers: Vec<&'s str>,
+}
+
+impl Checker<'_> {
+    fn find(&mut self, line: usize, level: Level, what: &str, why: &str, fix: &str) {
+        let [what, why, fix] = [what, why, fix].map(str::to_owned);
+        self.findings.push(Finding { line, level, what, why, fix });
+    }
+
+    fn error(&mut self, line: usize, what: &str, why: &str, fix: &str) {
+        self.find(line, Level::Error, what, why, fix);
+    }
+
+    fn warning(&mut self, line: usize, what: &str, why: &str, fix: &str) {
+        self.find(line, Level::Warning, what, why, fix);
+    }
+
+    fn statement(&mut self, statement: &Statement) {
+        let line = statement.line;
+        if !self.target.magisk && statement.words.iter().any(|word| word.contains("${MAGISKTMP}")) {
+            self.error(
+                line,
+                "${MAGISKTMP}",
+                "only magiskinit replaces it, and this ramdisk is not patched by Magisk",
+                "write the path out: vfiorun is /sbin/vfiorun",
+            );
+        }
+        match statement.words[0].as_str() {
+            "on" => self.action(statement),
+            "service" => self.service(statement),
+            "import" => self.import(statement),
+            _ => self.line(statement),
+        }
+    }
+
+    fn import(&mut self, statement: &Statement) {
+        self.end_section();
+        self.section = Section::Import;
+        if statement.words.len() != 2 {
+            self.error(
+                statement.line,
+                "import takes one path",
+                "init ignores the line",
+                "write one import line for each file",
+            );
+        } else if !statement.words[1].starts_with(['/', '$']) {
+            self.error(
+                statement.line,
+                &format!("import {}: the path is not absolute", statement.words[1]),
+                "init looks for it in its own working directory, the root",
+                "begin it with /",
+            );
+        }
+    }
+
+    fn action(&mut self, statement: &Statement) {
+        self.end_section();
+        self.section = Section::Action;
+        let line = statement.line;
+        let words = &statement.words[1..];
+        if words.is_empty() {
+            self.section = Section::Broken;
+            return self.error(
+                line,
+                "on without a trigger",
+                "init ignores the section",
+                "name one: on boot, on property:sys.boot_completed=1",
+            );
+        }
+        let mut events = 0;
+        for (number, word) in words.iter().enumerate() {
+            if number % 2 == 1 {
+                if word != "&&" {
+                    self.section = Section::Broken;
+                    return self.error(
+                        line,
+                        &format!("\"{word}\" where && belongs"),
+                        "triggers are joined by &&, and init ignores the section",
+                        "write on TRIGGER && TRIGGER",
+                    );
+                }
+                continue;
+            }
+            match word.strip_prefix("property:") {
+                Some(property) => self.property(line, property),
+                None => {
+                    events += 1;
+                    self.event(line, word);
+                }
+            }
+        }
+        if words.len().is_multiple_of(2) {
+            self.error(
+                line,
+                "&& at the end",
+                "a trigger must follow, and init ignores the section",
+                "add the trigger or take && away",
+            );
+        }
+        if events > 1 {
+            self.error(
+                line,
+                "two events in one section",
+                "an action may have several property: triggers but one event only, and init ignores \
+                 the section",
+                "make it two sections",
+            );
+        }
+    }
+
+    fn property(&mut self, line: usize, property: &str) {
+        let usual = |c: char| c.is_ascii_alphanumeric() || "._-:@".contains(c);
+        let known = property.split_once('=').is_some_and(|(name, _)| {
+            !name.is_empty() && name.chars().all(usual) && !name.starts_with('.')
+        });
+        if !known {
+            self.error(
+                line,
+                &format!("property:{property}"),
+                "a property trigger is property:NAME=VALUE, or property:NAME=* for any change, and \
+                 init ignores the section",
+                "write the value that the property is to have",
+            );
+        }
+    }
+
+    fn event(&mut self, line: usize, name: &str) {
+        let language = self.language;
+        if let Some(meant) = language.triggers.mistakes.get(name) {
+            self.error(
+                line,
+                &format!("no event is called {name}"),
+                "init never triggers it, so the section never runs",
+                &format!("write on {meant}"),
+            );
+        } else if name == "&&" {
+            self.error(line, "&& where a trigger belongs", "init ignores the section", "name one");
+        } else if !language.triggers.has(name) && !self.triggers.contains(&name) {
+            self.warning(
+                line,
+                &format!("event {name}"),
+                "neither init nor AOSP's init.rc nor this file triggers it",
+                "make sure that another rc file of the device has a line: trigger with this name",
+            );
+        }
+    }
+
+    fn service(&mut self, statement: &Statement) {
+        self.end_section();
+        let line = statement.line;
+        let [_, name, program, ..] = statement.words.as_slice() else {
+            self.section = Section::Broken;
+            return self.error(
+                line,
+                "a service needs a name and a program",
+                "init ignores the section",
+                "write service NAME /PATH ARGUMENTS",
+            );
+        };
+        let usual = |c: char| c.is_ascii_alphanumeric() || "_-.@:".contains(c);
+        if name.is_empty() || !name.chars().all(usual) {
+            self.error(
+                line,
+                &format!("service name \"{name}\""),
+                "it becomes part of the property init.svc.NAME, so it has letters, digits, _ - . @ \
+                 and :, and init ignores the section",
+                "choose another name",
+            );
+        } else if name.len() > OLD_NAME_MAX && self.target.newest.is_some_and(|newest| newest < 10)
+        {
+            self.warning(
+                line,
+                &format!("service name \"{name}\" of {} characters", name.len()),
+                "init of Android 6 and earlier takes 16 at most",
+                "choose a shorter name",
+            );
+        }
+        if !program.starts_with(['/', '$']) {
+            self.error(
+                line,
+                &format!("service {name}: the path {program} is not absolute"),
+                "init looks a program up nowhere, it executes the path as it stands",
+                "write the whole path",
+            );
+        }
+        self.section = Section::Service(Service {
+            line,
+            name: name.clone(),
+            program: program.clone(),
+            options: Vec::new(),
+        });
+    }
+
+    /// A line in a section.
+    fn line(&mut self, statement: &Statement) {
+        let (language, line) = (self.language, statement.line);
+        let name = statement.words[0].as_str();
+        let (command, option) = (language.commands.get(name), language.options.get(name));
+        match &mut self.section {
+            Section::Broken => {}
+            Section::None | Section::Import => self.error(
+                line,
+                &format!("\"{name}\" outside of a section"),
+                "init ignores what stands before the first on or service, and behind an import",
+                "begin a section: on TRIGGER, or service NAME /PATH",
+            ),
+            Section::Action => match (command, option) {
+                (Some(word), _) => self.command(line, &statement.words, *word),
+                (None, Some(_)) => self.error(
+                    line,
+                    &format!("\"{name}\" in an action"),
+                    "it is an option of services, and init ignores the line",
+                    "put it below the service's line, before the next on",
+                ),
+                (None, None) => self.unknown(line, name, "command"),
+            },
+            Section::Service(service) => {
+                service.options.push(name.to_owned());
+                match (option, command) {
+                    (Some(word), _) => self.option(line, &statement.words, *word),
+                    (None, Some(_)) => self.error(
+                        line,
+                        &format!("\"{name}\" in a service"),
+                        "it is a command, and a service has options: init ignores the line",
+                        "put it into an action (on TRIGGER), or behind onrestart",
+                    ),
+                    (None, None) => self.unknown(line, name, "option"),
+                }
+            }
+        }
+    }
+
+    fn unknown(&mut self, line: usize, name: &str, what: &str) {
+        let known = match what {
+            "command" => &self.language.commands,
+            _ => &self.language.options,
+        };
+        let alike = known.keys().find(|known| is_alike(known, name));
+        let fix = match alike {
+            Some(alike) => format!("did you mean {alike}?"),
+            None => "see system/core/init/README.md of AOSP for those that there are".to_owned(),
+        };
+        let why = "init of no version from Android 5 on has it, and ignores the line";
+        self.error(line, &format!("unknown {what} \"{name}\""), why, &fix);
+    }
+
+    /// The number of arguments, and the versions.
+    fn word(&mut self, line: usize, words: &[String], word: Word) {
+        let (name, count) = (&words[0], words.len() - 1);
+        if count < word.min || word.max.is_some_and(|max| count > max) {
+            let takes = match (word.min, word.max) {
+                (0, Some(0)) => "none".to_owned(),
+                (min, Some(max)) if min == max => format!("{min}"),
+                (min, Some(max)) => format!("{min} to {max}"),
+                (min, None) => format!("{min} or more"),
+            };
+            self.error(
+                line,
+                &format!("{name} with {count} arguments"),
+                &format!("it takes {takes}, and init ignores the line"),
+                "words with spaces need quotes",
+            );
+        }
+        let newest = self.target.newest;
+        if let (Some(since), Some(newest)) = (word.since, newest)
+            && newest < since
+        {
+            self.warning(
+                line,
+                &format!("{name} came with Android {since}"),
+                &format!("this device has Android {newest} at most, whose init ignores the line"),
+                "do without it",
+            );
+        }
+        if let (Some(until), None) = (word.until, newest) {
+            self.warning(
+                line,
+                &format!("{name} went after Android {until}"),
+                "init of later versions ignores the line",
+                "do without it on those",
+            );
+        }
+    }
+
+    fn command(&mut self, line: usize, words: &[String], word: Word) {
+        self.word(line, words, word);
+        match (words[0].as_str(), &words[1..]) {
+            ("write", [path, ..]) | ("copy" | "copy_per_line", [_, path, ..]) => {
+                self.write(line, &words[0], path);
+            }
+            ("exec" | "exec_background", arguments) => self.exec(line, &words[0], arguments),
+            _ => {}
+        }
+    }
+
+    fn write(&mut self, line: usize, command: &str, path: &str) {
+        let Some(rule) = self.language.write_rule(path) else { return };
+        // The policy of an older version may allow it.
+        let Target { oldest, newest, .. } = self.target;
+        let may = rule.since.is_some_and(|since| {
+            newest.is_some_and(|newest| newest < since || oldest.is_none_or(|o| o < since))
+        });
+        let level = if may { Level::Warning } else { rule.level };
+        self.find(line, level, &format!("{command} {path}"), &rule.why, &rule.fix);
+    }
+
+    /// `exec [SECLABEL [USER [GROUP…]]] -- COMMAND [ARGUMENT…]`, or the command alone.
+    fn exec(&mut self, line: usize, name: &str, arguments: &[String]) {
+        let split = arguments.iter().position(|word| word == "--");
+        let (before, command) = match split {
+            Some(at) => (&arguments[..at], arguments.get(at + 1)),
+            None => (&arguments[..0], arguments.first()),
+        };
+        let Some(command) = command else {
+            return self.error(
+                line,
+                &format!("{name} without a program"),
+                "what is to run stands behind --",
+                "write exec SECLABEL USER GROUP -- /PATH ARGUMENTS",
+            );
+        };
+        if !command.starts_with(['/', '$']) {
+            self.error(
+                line,
+                &format!("{name}: the path {command} is not absolute"),
+                "init looks a program up nowhere, it executes the path as it stands",
+                "write the whole path",
+            );
+        }
+        match before.first().filter(|label| *label != "-") {
+            Some(label) => self.label(line, label),
+            None => self.no_label(line, &format!("{name} {command}"), command),
+        }
+    }
+
+    fn option(&mut self, line: usize, words: &[String], word: Word) {
+        self.word(line, words, word);
+        match (words[0].as_str(), &words[1..]) {
+            ("seclabel", [label]) => self.label(line, label),
+            ("onrestart", [name, ..]) => match self.language.commands.get(name) {
+                Some(word) => self.command(line, &words[1..], *word),
+                None => self.unknown(line, name, "command"),
+            },
+            _ => {}
+        }
+    }
+
+    fn label(&mut self, line: usize, label: &str) {
+        let place = if self.target.magisk { "magisk_overlay" } else { "init_rc" };
+        if label.splitn(4, ':').filter(|part| !part.is_empty()).count() != 4 {
+            self.error(
+                line,
+                &format!("seclabel \"{label}\""),
+                "a context is USER:ROLE:TYPE:LEVEL, and init does not start the program",
+                "write it as u:r:su:s0",
+            );
+        } else if let Some(rule) = self.language.domain_rule(label, place) {
+            self.warning(line, label, &rule.why, &rule.fix);
+        }
+    }
+
+    fn no_label(&mut self, line: usize, what: &str, program: &str) {
+        let Some(why) = self.language.no_domain(program) else { return };
+        let fix = match self.target.magisk {
+            true => "add seclabel u:r:magisk:s0",
+            false => "add a seclabel whose domain may run it",
+        };
+        self.error(line, &format!("{what}: no seclabel"), why, fix);
+    }
+
+    fn end_section(&mut self) {
+        let Section::Service(service) = std::mem::replace(&mut self.section, Section::None) else {
+            return;
+        };
+        let Service { line, name, program, options } = service;
+        let has = |option: &str| options.iter().any(|given| given == option);
+        if !has("seclabel") {
+            self.no_label(line, &format!("service {name}"), &program);
+        }
+        if has("critical") && has("oneshot") {
+            self.error(
+                line,
+                &format!("service {name} is critical and oneshot"),
+                "from Android 11 on init ignores the section",
+                "take one of them away",
+            );
+        }
+        if !has("user") && self.target.newest.is_none() {
+            self.warning(
+                line,
+                &format!("service {name} has no user"),
+                "it is root then, which init of devices launched with Android 16 refuses",
+                "write user root, if that is meant",
+            );
+        }
+        match self.services.get(&name) {
+            Some(first) if !has("override") => {
+                let what = format!("service {name} is defined a second time");
+                let why = format!("line {first} defines it, and init ignores this one");
+                self.error(line, &what, &why, "rename it, or add override (Android 9 and later)");
+            }
+            _ => {
+                self.services.insert(name, line);
+            }
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        match end {
+            End::Whole => {}
+            End::Nul { line, offset } => self.error(
+                line,
+                &format!("a NUL byte at offset {offset}"),
+                "init reads nothing of the line and nothing behind it",
+                "save the file as plain text",
+            ),
+            End::OpenQuote { line } => self.error(
+                line,
+                "a quote that is not closed",
+                "init drops the line and everything behind it",
+                "add the second \"",
+            ),
+            End::Backslash { line } => self.error(
+                line,
+                "a backslash at the end of the file",
+                "it joins the line with the next one, and without one init drops it",
+                "take it away",
+            ),
+        }
+    }
+}
+
+/// Whether two words differ in one letter, or in two that changed places.
+fn is_alike(known: &str, word: &str) -> bool {
+    let (a, b): (Vec<char>, Vec<char>) = (known.chars().collect(), word.chars().collect());
+    let same = std::iter::zip(&a, &b).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&a[same..], &b[same..]);
+    let rest = |slice: &[char], skip: usize| slice.get(skip..).map(<[char]>::to_vec);
+    match (a, b) {
+        ([], [_]) | ([_], []) => true,
+        ([a1, a2, ..], [b1, b2, ..]) if a1 == b2 && a2 == b1 => rest(a, 2) == rest(b, 2),
+        _ => {
+            (!a.is_empty() && !b.is_empty() && rest(a, 1) == rest(b, 1))
+                || rest(a, 1).as_deref() == Some(b)
+                || rest(b, 1).as_deref() == Some(a)
+        }
+    }
+}
