@@ -10,6 +10,7 @@ mod info;
 mod input;
 mod keys;
 mod man;
+mod module;
 mod output;
 mod patch;
 mod ramdisk;
@@ -46,6 +47,7 @@ enum Command {
     Cmdline(cmdline::Args),
     Patch(patch::Args),
     Unpatch(unpatch::Args),
+    Module(module::Args),
     Verify(verify::Args),
     Ramdisk(ramdisk::Args),
     Completions(completions::Args),
@@ -67,6 +69,7 @@ pub fn run() -> ExitCode {
         Command::Cmdline(args) => cmdline::run(&args),
         Command::Patch(args) => patch::run(&args),
         Command::Unpatch(args) => unpatch::run(&args),
+        Command::Module(args) => module::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Ramdisk(args) => ramdisk::run(&args),
         Command::Completions(args) => completions::run(&args),
