@@ -11,6 +11,7 @@
 //! | [`ramdisk`] | segments, newc cpio, what kind of ramdisk this is |
 //! | [`kernel`] | kernel containers, version, IKCONFIG, symbols, single modules |
 //! | [`modules`] | trees of kernel modules: their lists, what a module needs, who drives a device |
+//! | [`ota`] | OTA payloads, OTA and factory zips: the partitions in them |
 //! | [`audit`] | a kernel config + rules → findings |
 //! | [`rc`] | the Android init language: `.rc` files |
 //! | [`patch`] | plan, command line, injection, undo |
@@ -35,6 +36,8 @@ pub mod image;
 pub mod kernel;
 #[cfg(feature = "desktop")]
 pub mod modules;
+#[cfg(feature = "desktop")]
+pub mod ota;
 #[cfg(feature = "desktop")]
 pub mod patch;
 #[cfg(feature = "desktop")]

@@ -5,7 +5,7 @@ mod cli;
 mod common;
 
 use cli::Scratch;
-use common::{edited, images, kernel, with_cmdline};
+use common::{device_tree, edited, images, kernel, with_cmdline};
 use vfioboot::image::{Chunk, SectionName};
 
 /// A directory with `vendor_boot.img`, whose bootconfig is `text`.
@@ -230,50 +230,6 @@ fn bootargs_of_device_trees_are_shown_with_their_number() {
     let text = scratch.ok("cmdline --effective boot.img");
     assert!(text.contains("2 device trees of boot.img (/chosen/bootargs"), "{text}");
     assert!(text.contains("keeps it): earlycon\n"), "{text}");
-}
-
-/// A flattened device tree whose only node is `/chosen`.
-fn device_tree(bootargs: &str) -> Vec<u8> {
-    let mut structure = Vec::new();
-    let word = |bytes: &mut Vec<u8>, value: usize| bytes.extend((value as u32).to_be_bytes());
-    let text = |bytes: &mut Vec<u8>, text: &str| {
-        bytes.extend(text.as_bytes());
-        bytes.push(0);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-    };
-    word(&mut structure, 1);
-    text(&mut structure, "");
-    word(&mut structure, 1);
-    text(&mut structure, "chosen");
-    word(&mut structure, 3);
-    word(&mut structure, bootargs.len() + 1);
-    word(&mut structure, 0);
-    text(&mut structure, bootargs);
-    for token in [2, 2, 9] {
-        word(&mut structure, token);
-    }
-    let strings = b"bootargs\0";
-    let (reserved, at) = (40, 56);
-    let mut tree = Vec::new();
-    let total = at + structure.len() + strings.len();
-    for value in [
-        0xd00dfeed,
-        total,
-        at,
-        at + structure.len(),
-        reserved,
-        17,
-        16,
-        0,
-        strings.len(),
-        structure.len(),
-    ] {
-        word(&mut tree, value);
-    }
-    tree.resize(at, 0);
-    tree.extend(structure);
-    tree.extend(strings);
-    tree
 }
 
 #[test]

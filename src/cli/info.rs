@@ -38,11 +38,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let images = image_set::parse(&inputs)?;
     let reports: Vec<Report<'_>> =
         inputs.iter().zip(&images).map(|(input, image)| Report::of(input, image)).collect();
+    let flow = super::flow::of(&images);
     let text = if args.json {
         let images: Vec<Json> = reports.iter().map(Report::to_json).collect();
-        format!("{:#}\n", json!({ "format": 1, "images": images }))
+        format!("{:#}\n", json!({ "format": 1, "images": images, "flow": flow }))
     } else {
-        reports.iter().map(Report::to_text).collect::<Vec<_>>().join("\n")
+        let mut texts: Vec<String> = reports.iter().map(Report::to_text).collect();
+        texts.extend(flow.map(|flow| super::flow::text(&flow, &inputs, "")));
+        texts.join("\n")
     };
     match args.json {
         true => output::to_stdout(text.as_bytes())?,
@@ -412,7 +415,10 @@ fn kernel_detail(bytes: &[u8]) -> Detail {
 fn ramdisk_detail(bytes: &[u8]) -> Detail {
     match kind::classify_ramdisk(bytes, Limits::default()) {
         Ok(kinds) => {
-            let found = kinds.findings().iter().map(|f| format!("{} ({})", f.kind, f.evidence));
+            let found = kinds.findings().iter().map(|f| match f.maker {
+                Some(maker) => format!("{}, {maker} ({})", f.kind, f.evidence),
+                None => format!("{} ({})", f.kind, f.evidence),
+            });
             let mut text = found.collect::<Vec<_>>().join(", ");
             let mut json = json!({ "kinds": kinds });
             if let Some((words, data)) = modules::describe(bytes) {

@@ -5,6 +5,8 @@ mod check;
 mod cmdline;
 mod completions;
 mod config;
+mod extract;
+mod flow;
 mod image_set;
 mod info;
 mod input;
@@ -49,6 +51,7 @@ enum Command {
     Unpatch(unpatch::Args),
     Module(module::Args),
     Verify(verify::Args),
+    Extract(extract::Args),
     Ramdisk(ramdisk::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -71,6 +74,7 @@ pub fn run() -> ExitCode {
         Command::Unpatch(args) => unpatch::run(&args),
         Command::Module(args) => module::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Extract(args) => extract::run(&args),
         Command::Ramdisk(args) => ramdisk::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

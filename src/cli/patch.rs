@@ -2,29 +2,23 @@
 
 mod avb;
 mod rc;
+mod show;
 
 use std::borrow::Cow;
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use serde_json::json;
-use vfioboot::audit::Outcome;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
-use vfioboot::image::{self, Image, Output};
+use vfioboot::image::{Image, Output};
 use vfioboot::modules::Source;
-use vfioboot::modules::alias::Wants;
 use vfioboot::modules::survey::is_module_name;
-use vfioboot::patch::{
-    self, HookChoice, LoadedBy, ModuleOptions, ModulePlan, Options, Plan, PlannedDriver, Prospect,
-    Runtimes,
-};
+use vfioboot::patch::{self, HookChoice, LoadedBy, ModuleOptions, Options, Runtimes};
 
 use super::image_set::{self, Destination};
 use super::input::Input;
-use super::output::{self, say};
-use super::style::{BAD, DIM, GOOD, HEAD, NOTE};
+use super::output;
 
 /// Patch a boot image so that PCI devices are on vfio-pci before /init runs
 ///
@@ -58,10 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_DEADLINE_MS,
           value_parser = clap::value_parser!(u32).range(100..=60_000))]
     deadline: u32,
-    /// Refuse a result of more bytes than this, the size of the partition; that of a block device
-    /// and of an image with an AVB footer is known
-    #[arg(long, value_name = "BYTES")]
-    partition_size: Option<u64>,
+    #[command(flatten)]
+    partition: image_set::Partition,
     /// Milliseconds to wait for a device that is not there yet, within the deadline
     #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_WAIT_MS,
           value_parser = clap::value_parser!(u32).range(..=60_000))]
@@ -174,22 +166,23 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let remedy = remedy(&options, runtime.as_ref());
     let plan = patch::plan(&originals, &options)
         .map_err(|error| match error {
-            patch::Error::Image(error @ image::Error::PartitionTooSmall { .. }) => {
-                anyhow!("{error}; {remedy}")
-            }
+            patch::Error::Image(error) => image_set::with_remedy(error, || remedy.clone()),
             error => error.into(),
         })
         .with_context(|| names(&paths))?;
 
     let changed: Vec<usize> =
         (0..inputs.len()).filter(|i| plan.images[*i].output.is_some()).collect();
-    if args.partition_size.is_some() && changed.len() > 1 {
+    if args.partition.partition_size.is_some() && changed.len() > 1 {
         bail!("--partition-size is that of one partition, and {} images change", changed.len());
     }
     for i in &changed {
         let planned = &plan.images[*i];
         let (size, content) = (planned.size_after, planned.content_size);
-        image_set::require_room(&inputs[*i], args.partition_size, size, content, &remedy)?;
+        let known = inputs[*i].partition;
+        args.partition
+            .require_room(known, size, content, || remedy.clone())
+            .with_context(|| inputs[*i].name())?;
     }
     if !args.dry_run {
         let others = runtime.iter().chain(&given).chain(&rc_files).chain(keys.files());
@@ -206,7 +199,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let report = json!({ "format": 1, "files": files, "plan": plan, "written": written });
         output::to_stdout(format!("{report:#}\n").as_bytes())?;
     } else if !to_stdout || args.dry_run {
-        print(&plan, &inputs, &written)?;
+        show::plan(&plan, &inputs, args.dry_run)?;
+        show::written(&written, args.destination.output.is_none())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -259,114 +253,4 @@ fn modules<'i>(
         }
     }
     Ok(options)
-}
-
-fn print(plan: &Plan<'_>, inputs: &[Input], written: &[(usize, PathBuf)]) -> io::Result<()> {
-    for (i, input) in inputs.iter().enumerate() {
-        let image = &plan.images[i];
-        let kind = image.kind;
-        let edits: Vec<_> = plan.edits.iter().filter(|edit| edit.image == i).collect();
-        if edits.is_empty() {
-            say!("{HEAD}{}{HEAD:#} ({kind}): stays as it is", input.name())?;
-            continue;
-        }
-        say!(
-            "{HEAD}{}{HEAD:#} ({kind}): {} → {} bytes",
-            input.name(),
-            image.size_before,
-            image.size_after
-        )?;
-        for edit in edits {
-            say!("  {HEAD}{}{HEAD:#}  {DIM}{}{DIM:#}", edit.what, edit.why)?;
-            say!("    {BAD}-{BAD:#} {}", edit.before)?;
-            say!("    {GOOD}+{GOOD:#} {}", edit.after)?;
-        }
-    }
-    if let Some(outcome) = plan.kernel.audit {
-        let version = plan.kernel.version.as_deref().unwrap_or("of unknown version");
-        let (style, text) = match outcome {
-            Outcome::Pass => (GOOD, "it can do passthrough"),
-            Outcome::Fail => (BAD, "it cannot do passthrough"),
-            Outcome::Inconclusive => (NOTE, "whether it can do passthrough is not certain"),
-        };
-        let check = "vfioboot check tells more";
-        say!("{HEAD}kernel{HEAD:#} {version}: {style}{text}{style:#} {DIM}({check}){DIM:#}")?;
-    }
-    if let Some(outlook) = &plan.avb {
-        say!("{HEAD}AVB{HEAD:#}: what a device does with the result")?;
-        print_prospect("locked (green)", &outlook.green)?;
-        print_prospect("locked with your own key (yellow)", &outlook.yellow)?;
-        print_prospect("unlocked (orange)", &outlook.orange)?;
-    }
-    print_modules(&plan.modules)?;
-    rc::print(&plan.rc)?;
-    for warning in &plan.warnings {
-        say!("{NOTE}note:{NOTE:#} {warning}")?;
-    }
-    match written {
-        [] => say!("dry run: nothing written")?,
-        _ => {
-            for (_, path) in written {
-                say!("{GOOD}wrote{GOOD:#} {}", path.display())?;
-            }
-            say!("undo it with: vfioboot unpatch")?;
-        }
-    }
-    Ok(())
-}
-
-fn print_prospect(state: &str, prospect: &Prospect) -> io::Result<()> {
-    let (style, boots) = match prospect.boots {
-        Some(true) => (GOOD, "boots"),
-        Some(false) => (BAD, "does not boot"),
-        None => (NOTE, "may boot"),
-    };
-    say!("  {state}: {style}{boots}{style:#}: {}", prospect.why)
-}
-
-/// What the modules have to do with it.
-fn print_modules(plan: &ModulePlan) -> io::Result<()> {
-    if plan.by.is_none() && plan.drivers.is_empty() && plan.host_bridges.is_empty() {
-        return Ok(());
-    }
-    let who = match plan.by {
-        Some(LoadedBy::Pid1) => "loaded by PID 1",
-        Some(LoadedBy::Libmodprobe) => "loaded by first-stage init",
-        None => "none has to be loaded",
-    };
-    say!("{HEAD}modules{HEAD:#}: {who}  {DIM}{}{DIM:#}", plan.reason)?;
-    for module in &plan.load {
-        let from = match &module.added_from {
-            Some(file) => format!("added from {file}"),
-            None => "in the ramdisk".to_owned(),
-        };
-        say!("    {} {DIM}{from}{DIM:#}", module.path)?;
-    }
-    for driver in &plan.drivers {
-        say!("  {} {}", driver.device, rival(driver, plan.by))?;
-    }
-    Ok(())
-}
-
-/// What a driver would do with a device, and why it does not get it.
-fn rival(driver: &PlannedDriver, by: Option<LoadedBy>) -> String {
-    let class =
-        driver.class.map_or("devices of its class".to_owned(), |name| format!("all {name}"));
-    let wants = match driver.wants {
-        Wants::Id => "drives it".to_owned(),
-        Wants::Subsystem => "drives some with this id".to_owned(),
-        Wants::Class => format!("drives {class}, so it too if it is one"),
-    };
-    let place = match (driver.in_ramdisk, driver.loaded_at_boot) {
-        (false, _) => "part of the kernel",
-        (true, true) => "a module of the ramdisk that first-stage init loads",
-        (true, false) => "a module of the ramdisk",
-    };
-    let outcome = match (driver.in_ramdisk, by) {
-        (true, Some(LoadedBy::Libmodprobe)) => "vfio-pci is loaded before it and has the id",
-        (true, _) => "when it comes, the device is on vfio-pci and has driver_override set",
-        (false, Some(LoadedBy::Libmodprobe)) => "it may be first",
-        (false, _) => "PID 1 takes the device from it",
-    };
-    format!("{} ({place}) {wants}: {outcome}", driver.module)
 }

@@ -314,6 +314,19 @@ impl<'a> Kernel<'a> {
         self.in_unpacked(&Exports::find, 0)
     }
 
+    /// Which of these byte strings occur in the unpacked kernel. Needs memory as
+    /// [`Kernel::kallsyms`] does. None of them where it is packed in a way that is not read.
+    ///
+    /// # Errors
+    /// [`Error::Compression`] when a stream cannot be unpacked or is larger than that.
+    pub fn contains(&self, needles: &[Vec<u8>]) -> Result<Vec<bool>, Error> {
+        let look = |bytes: &[u8]| {
+            let found = |needle: &Vec<u8>| memchr::memmem::find(bytes, needle).is_some();
+            Some(needles.iter().map(found).collect())
+        };
+        Ok(self.in_unpacked(&look, 0)?.unwrap_or_else(|| vec![false; needles.len()]))
+    }
+
     /// Look into the unpacked kernel, in whatever it is wrapped.
     fn in_unpacked<T>(
         &self,

@@ -48,8 +48,7 @@ impl Draft {
         let (why, files) = match original {
             None => (
                 "the kernel unpacks it behind the original, which stays byte-identical, and \
-                 starts /vfioboot/init from it; that rebinds the devices and executes the \
-                 original init"
+                 starts /vfioboot/init from it"
                     .to_owned(),
                 "/vfioboot/{init,boot.toml,undo}".to_owned(),
             ),

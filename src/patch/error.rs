@@ -22,9 +22,17 @@ pub enum Error {
     TwoOfAKind(ImageKind),
     /// A legacy system-as-root device: the kernel never unpacks this ramdisk.
     #[error(
-        "skip_initramfs on the command line: on this legacy system-as-root device the kernel does not unpack the ramdisk, so nothing in it can run"
+        "skip_initramfs on the command line: on this legacy system-as-root device the kernel does not unpack the ramdisk, so nothing in it can run. Either root the image with Magisk first, which makes the kernel unpack it, and patch the result; or leave the image alone and bind after boot: the module of `vfioboot module` in a root manager, or vfiorun bind"
     )]
     LegacySystemAsRoot,
+    /// A processor architecture without passthrough.
+    #[error("the kernel is for {arch}, vfiorun runs on arm64 and x86_64: {why}")]
+    Architecture {
+        /// The architecture.
+        arch: &'static str,
+        /// Why not, and what to do.
+        why: &'static str,
+    },
     /// A word for the command line that works against the patch.
     #[error("\"{word}\" cannot be added: {reason}")]
     Word {

@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::kernel_facts::KernelFacts;
 use super::target::Targets;
-use super::{Error, target};
-use crate::bootfile::{ORIGINAL_INIT, ORIGINAL_INIT_LINK};
+use super::{Cmdline, Error, target};
+use crate::audit::sources;
+use crate::bootfile::{ORIGINAL_INIT, ORIGINAL_INIT_LINK, RUNTIME};
 use crate::image::{Image, ImageKind};
 use crate::ramdisk::cpio::{CpioWriter, FileType, Header};
 use crate::ramdisk::tree::{Tree, read_entry};
@@ -36,6 +37,9 @@ pub struct Hook {
     pub reason: String,
     /// The program that runs afterwards: `/init`, or what a former `rdinit=` names.
     pub init: String,
+    /// The init program is one that a device tree names.
+    #[serde(skip)]
+    pub(super) of_device_tree: bool,
 }
 
 /// How the runtime is started.
@@ -49,8 +53,7 @@ pub enum HookKind {
 }
 
 impl Hook {
-    /// Choose for a set whose patch changes `targets`. `former` is the value of the last
-    /// `rdinit=` in the images.
+    /// Choose for a set whose patch changes `targets`.
     ///
     /// # Errors
     /// [`Error::Kernel`] or [`Error::NoCmdline`] when `rdinit=` was asked for and would have no
@@ -61,46 +64,101 @@ impl Hook {
         targets: &Targets,
         kernel: &KernelFacts,
     ) -> Result<Self, Error> {
-        let former = target::last_rdinit(images).map(|(_, value)| value);
-        let forced = kernel.forced_cmdline();
         let init_boot_only =
             targets.line.is_none() && images[targets.carrier].kind() == ImageKind::InitBoot;
-        let built_in = forced
-            .as_deref()
-            .map(|line| target::rdinit_of(&super::Cmdline::new(line.to_owned().into_bytes())));
-        // With CMDLINE_FORCE the kernel never sees what the images say.
-        let init = built_in.unwrap_or(former).unwrap_or_else(|| DEFAULT_INIT.to_owned());
-        let against = if forced.is_some() {
-            Some(
-                "CONFIG_CMDLINE_FORCE=y: the kernel ignores the command line that the bootloader \
-                 passes, and rdinit= with it",
-            )
-        } else if init_boot_only {
-            Some(
-                "bootloaders take no command line from init_boot, which is all there is of the \
-                 set: rdinit= has no place to stand",
-            )
-        } else {
-            None
+        let fixed = Fixed::find(images, kernel);
+        let former = target::last_rdinit(images).map(|(_, value)| value);
+        let of_fixed = |fixed: &Fixed| match fixed {
+            // The kernel never sees what the images say.
+            Fixed::Forced(init) => Some(init.clone().unwrap_or_else(|| DEFAULT_INIT.to_owned())),
+            Fixed::Config(init) | Fixed::DeviceTree(init) => Some(init.clone()),
         };
-        let kind = match (asked, against) {
-            (HookChoice::Auto, None) | (HookChoice::Rdinit, None) => HookKind::Rdinit,
-            (HookChoice::Auto, Some(_)) | (HookChoice::Init, _) => HookKind::Init,
-            (HookChoice::Rdinit, Some(_)) if init_boot_only => return Err(Error::NoCmdline),
-            (HookChoice::Rdinit, Some(_)) => {
+        let init = fixed.as_ref().and_then(of_fixed).or(former);
+        let init = init.unwrap_or_else(|| DEFAULT_INIT.to_owned());
+        let against = match &fixed {
+            Some(fixed) => Some(fixed.reason()),
+            None if init_boot_only => Some(
+                "bootloaders take no command line from init_boot, which is all there is of the \
+                 set: rdinit= has no place to stand"
+                    .to_owned(),
+            ),
+            None => None,
+        };
+        let kind = match (asked, &against, &fixed) {
+            (HookChoice::Auto | HookChoice::Rdinit, None, _) => HookKind::Rdinit,
+            (HookChoice::Auto, Some(_), _) | (HookChoice::Init, ..) => HookKind::Init,
+            (HookChoice::Rdinit, Some(_), None) => return Err(Error::NoCmdline),
+            (HookChoice::Rdinit, Some(_), Some(Fixed::Forced(_))) => {
                 let reason = "it ignores the command line that the bootloader passes, and with it \
                               rdinit=, which starts the runtime: use --hook init";
                 return Err(Error::Kernel { symbol: "CONFIG_CMDLINE_FORCE=y".to_owned(), reason });
             }
+            // The other rdinit= may lose after all: the user knows.
+            (HookChoice::Rdinit, Some(_), Some(_)) => HookKind::Rdinit,
         };
-        let reason = match (kind, against) {
-            (_, Some(against)) => against.to_owned(),
-            (HookKind::Rdinit, None) => {
+        let reason = match (kind, asked, against) {
+            (HookKind::Rdinit, HookChoice::Rdinit, Some(against)) => {
+                format!("asked for with --hook rdinit; by itself it would be otherwise: {against}")
+            }
+            (_, _, Some(against)) => against,
+            (HookKind::Rdinit, _, None) if targets.line.is_none() => {
+                "the bootloader's configuration has the command line, and the last rdinit= on it \
+                 wins"
+                    .to_owned()
+            }
+            (HookKind::Rdinit, _, None) => {
                 "the images carry a command line, and the last rdinit= on it wins".to_owned()
             }
-            (HookKind::Init, None) => "asked for with --hook init".to_owned(),
+            (HookKind::Init, _, None) => "asked for with --hook init".to_owned(),
         };
-        Ok(Hook { kind, reason, init })
+        let of_device_tree = matches!(fixed, Some(Fixed::DeviceTree(_)));
+        Ok(Hook { kind, reason, init, of_device_tree })
+    }
+}
+
+/// What stands against `rdinit=` in the images: a line, or a word of one, that no header's command
+/// line replaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fixed {
+    /// The kernel heeds its own line alone, which names this program.
+    Forced(Option<String>),
+    /// The kernel's own line is put behind the bootloader's and names this program.
+    Config(String),
+    /// `/chosen/bootargs` of a device tree names this program.
+    DeviceTree(String),
+}
+
+impl Fixed {
+    fn find(images: &[Image<'_>], kernel: &KernelFacts) -> Option<Self> {
+        let program = |line: String| target::rdinit_of(&Cmdline::new(line.into_bytes()));
+        if let Some(line) = kernel.forced_cmdline() {
+            return Some(Fixed::Forced(program(line)));
+        }
+        if let Some(init) = kernel.extending_cmdline().and_then(program) {
+            return Some(Fixed::Config(init));
+        }
+        let mut trees = images.iter().flat_map(sources::of_device_trees);
+        let init = trees.find_map(|tree| program(tree.text)).filter(|init| init != RUNTIME);
+        init.map(Fixed::DeviceTree)
+    }
+
+    fn reason(&self) -> String {
+        match self {
+            Fixed::Forced(_) => {
+                "CONFIG_CMDLINE_FORCE=y: the kernel ignores the command line that the bootloader \
+                 passes, and rdinit= with it"
+                    .to_owned()
+            }
+            Fixed::Config(init) => format!(
+                "CONFIG_CMDLINE has rdinit={init}, and with CONFIG_CMDLINE_EXTEND it stands behind \
+                 the bootloader's: the last rdinit= wins"
+            ),
+            Fixed::DeviceTree(init) => format!(
+                "the device tree's /chosen/bootargs has rdinit={init}, which no command line in an \
+                 image replaces; a bootloader that keeps it puts it where it likes, and the last \
+                 rdinit= wins"
+            ),
+        }
     }
 }
 

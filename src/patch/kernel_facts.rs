@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::words::PlannedWord;
 use super::{Cmdline, Error};
 use crate::audit::sources::{self, Named};
 use crate::audit::{self, Built, Condition, Facts, Level, Profile, Report, Verdict};
@@ -64,9 +65,10 @@ impl KernelFacts {
         let Some(bytes) = images.iter().find_map(|image| image.section(SectionName::Kernel)) else {
             return Self::default();
         };
-        let scanned = Kernel::parse(bytes).and_then(|kernel| Ok((kernel.arch(), kernel.scan()?)));
-        match scanned {
-            Ok((arch, scan)) => {
+        let kernel = Kernel::parse(bytes);
+        let arch = kernel.as_ref().ok().and_then(Kernel::arch);
+        match kernel.and_then(|kernel| kernel.scan()) {
+            Ok(scan) => {
                 let mut facts = Facts::from_scan(&scan, arch, "the image");
                 let named = images.iter().map(|image| Named { file: image.kind().as_str(), image });
                 facts.set_cmdline(sources::of_headers(&named.collect::<Vec<_>>()));
@@ -80,7 +82,7 @@ impl KernelFacts {
                 }
             }
             Err(error) => {
-                KernelFacts { seen: Seen::Unreadable(error.to_string()), ..Self::default() }
+                KernelFacts { arch, seen: Seen::Unreadable(error.to_string()), ..Self::default() }
             }
         }
     }
@@ -122,10 +124,19 @@ impl KernelFacts {
                 return vec![format!("the kernel cannot be read, nothing is known of it: {error}")];
             }
             Seen::Config => {
-                let lines = self.failed.iter().map(|rule| {
-                    format!("{}: {}: {}. {}", rule.id, rule.title, rule.reason, rule.fix)
+                let rules: Vec<String> = self
+                    .failed
+                    .iter()
+                    .map(|rule| format!("{} ({})", rule.title, rule.id))
+                    .collect();
+                let failed = (!rules.is_empty()).then(|| {
+                    format!(
+                        "no guest gets the devices with this kernel, for it lacks: \
+                         {}. vfioboot check says what to set",
+                        rules.join("; ")
+                    )
                 });
-                return lines.chain(self.rockchip_warning()).collect();
+                return failed.into_iter().chain(self.rockchip_warning()).collect();
             }
         };
         vec![text.to_owned()]
@@ -172,6 +183,44 @@ impl KernelFacts {
         let forced = ["CMDLINE_FORCE", "CMDLINE_OVERRIDE"].iter().any(|s| config.is_set(s));
         let line = config.get("CMDLINE").map(ToString::to_string);
         forced.then(|| line.unwrap_or_default())
+    }
+
+    /// The line that the kernel puts behind the bootloader's (`CMDLINE_EXTEND`, as upstream has it
+    /// on arm64).
+    pub(super) fn extending_cmdline(&self) -> Option<String> {
+        let (config, _) = self.facts.config.as_ref()?;
+        let line = config.get("CMDLINE").map(ToString::to_string);
+        line.filter(|_| config.is_set("CMDLINE_EXTEND"))
+    }
+
+    /// KernelSU is part of the kernel.
+    pub(super) fn has_kernelsu(&self) -> bool {
+        self.facts.built("KSU") == Built::In
+    }
+
+    /// What the kernel's config says of a symbol: built in or not; None without a config.
+    pub(super) fn is_set(&self, symbol: &str) -> Option<bool> {
+        self.facts.config.as_ref().map(|(config, _)| config.is_set(symbol))
+    }
+
+    /// Refuse an architecture that vfiorun does not run on.
+    ///
+    /// # Errors
+    /// [`Error::Architecture`].
+    pub(super) fn require_arch(&self) -> Result<(), Error> {
+        let why = match self.arch {
+            None | Some(Arch::Arm64 | Arch::X86_64) => return Ok(()),
+            Some(Arch::Arm) => {
+                "Linux 5.7 took KVM out for 32-bit ARM hosts, so no guest could use the devices. \
+                 Where the processor has a 64-bit mode, boot an arm64 kernel and patch that image"
+            }
+            Some(Arch::X86) => {
+                "boot an x86_64 kernel, which runs 32-bit programs as well, and patch that image"
+            }
+            Some(_) => "it has no VFIO passthrough that this program knows",
+        };
+        let arch = self.arch.map(Arch::name).unwrap_or_default();
+        Err(Error::Architecture { arch, why })
     }
 
     /// Whether vfio-pci is in the kernel itself, so that `vfio-pci.ids=` has an effect.
@@ -223,8 +272,8 @@ impl KernelFacts {
     }
 
     /// Words that make this kernel fit. Optional ones are for the user to choose.
-    pub(super) fn recommended_words(&self) -> Vec<String> {
+    pub(super) fn recommended_words(&self) -> Vec<PlannedWord> {
         let words = self.words.iter().filter(|word| word.level != Level::Optional);
-        words.map(|word| word.word.clone()).collect()
+        words.map(|word| PlannedWord::new(&word.word, &word.why)).collect()
     }
 }

@@ -6,7 +6,9 @@
 //!
 //! | file | subject |
 //! |---|---|
+//! | [`flow`] | how a device with these images boots |
 //! | `plan` | what is changed, where and why |
+//! | `advice` | what could go wrong with it, and how to undo it |
 //! | `draft` | the plan's edits and warnings in words |
 //! | `target` | which of several images gets what |
 //! | `place` | where in them the segment goes |
@@ -20,10 +22,12 @@
 //! | `kernel_facts` | what the kernel says, and whether that allows the patch |
 //! | `runtime`, `modules` | the executable and the modules to put in |
 
+mod advice;
 mod avb;
 mod cmdline;
 mod draft;
 mod error;
+pub mod flow;
 mod hook;
 mod kernel_facts;
 mod modules;
@@ -36,10 +40,12 @@ mod target;
 mod undo;
 mod words;
 
+pub use advice::Advice;
 pub use avb::{AvbMode, AvbOptions, Outlook, Prospect};
 pub use cmdline::Cmdline;
 pub use draft::COMMAND_LINE_SIZE;
 pub use error::Error;
+pub use flow::{Flow, FlowKind, Role};
 pub use hook::{Hook, HookChoice, HookKind};
 pub use kernel_facts::KernelFacts;
 pub use modules::{ListEdit, LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
@@ -47,6 +53,7 @@ pub use plan::{Options, Plan, PlannedEdit, PlannedImage, plan};
 pub use rc::{PlannedFile, RcFile, RcOptions, RcPlace, RcPlan};
 pub use runtime::Runtimes;
 pub use undo::{ImageUndo, UndoRecord};
+pub use words::PlannedWord;
 
 use crate::bootfile::{RUNTIME, UNDO_FILE};
 use crate::image::{Image, ImageKind, Output, SectionName};
@@ -69,9 +76,11 @@ pub fn unpatch<'a>(images: &[Image<'a>]) -> Result<Vec<Option<Output<'a>>>, Erro
     if let Some(missing) = record.images.iter().find(|image| !given(image.kind)) {
         return Err(Error::SiblingMissing(missing.kind));
     }
-    let restore =
-        |image: &Image<'a>| record.image(image.kind()).map(|undo| undo.restore(image)).transpose();
-    images.iter().map(restore).collect()
+    let restore = |(image, role): (&Image<'a>, &Role)| {
+        let undo = record.image(image.kind()).filter(|_| role.left_alone().is_none());
+        undo.map(|undo| undo.restore(image)).transpose()
+    };
+    std::iter::zip(images, &roles_for(images, &record)).map(restore).collect()
 }
 
 /// The first image of a patched set whose command line or ramdisk is not as the patch left it:
@@ -81,8 +90,9 @@ pub fn unpatch<'a>(images: &[Image<'a>]) -> Result<Vec<Option<Output<'a>>>, Erro
 /// As [`record_of`].
 pub fn changed_since(images: &[Image<'_>]) -> Result<Option<ImageKind>, Error> {
     let Some(record) = record_of(images)? else { return Ok(None) };
-    let changed = |image: &&Image<'_>| {
-        let Some(undo) = record.image(image.kind()) else { return false };
+    let changed = |(image, role): &(&Image<'_>, &Role)| {
+        let undo = record.image(image.kind()).filter(|_| role.left_alone().is_none());
+        let Some(undo) = undo else { return false };
         let grown = undo.inserted(image).is_some_and(|(_, bytes)| {
             // The segment and zeros: nothing else is ours.
             ramdisk::find_ours(bytes).is_none_or(|ours| {
@@ -92,7 +102,21 @@ pub fn changed_since(images: &[Image<'_>]) -> Result<Option<ImageKind>, Error> {
         });
         grown || undo.cmdline_changed(image)
     };
-    Ok(images.iter().find(changed).map(Image::kind))
+    let roles = roles_for(images, &record);
+    Ok(std::iter::zip(images, &roles).find(changed).map(|(image, _)| image.kind()))
+}
+
+/// The roles where the record covers only one of two images of a kind. A recovery image that was
+/// patched by itself is what the record is for.
+fn roles_for(images: &[Image<'_>], record: &UndoRecord) -> Vec<Role> {
+    let doubled = |image: &Image<'_>| {
+        images.iter().filter(|other| other.kind() == image.kind()).count() > 1
+            && record.image(image.kind()).is_some()
+    };
+    match images.iter().any(doubled) {
+        true => flow::roles::of(images),
+        false => images.iter().map(|_| Role::Other).collect(),
+    }
 }
 
 /// Whether any image of the set is patched: carries an undo record or starts our runtime.

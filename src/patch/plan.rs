@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
+use super::advice::Advice;
 use super::avb::{AvbOptions, Outlook, Signing};
 use super::draft::Draft;
+use super::flow::roles::{self, Active};
+use super::flow::{self, Flow, FlowKind, Role};
 use super::hook::{Hook, HookChoice, HookKind, Original};
 use super::kernel_facts::KernelFacts;
 use super::modules::{self, ModuleOptions, ModulePlan};
@@ -11,9 +14,10 @@ use super::place::Place;
 use super::rc::{self, RcOptions, RcPlan};
 use super::runtime::Runtimes;
 use super::segment::Payload;
+use super::words::PlannedWord;
 use super::{Cmdline, Error, ImageUndo, UndoRecord, target, words};
 use crate::bootfile::{BootFile, DeviceSpec};
-use crate::image::{Chunk, Edit, IdPolicy, Image, ImageKind, Output, SectionName};
+use crate::image::{Chunk, DerivedPolicy, Edit, Image, ImageKind, Output, SectionName};
 use crate::ramdisk;
 
 /// What to patch in.
@@ -42,12 +46,18 @@ pub struct Options<'a> {
 /// A patch, computed and not yet written.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan<'a> {
+    /// How a device with these images boots.
+    pub flow: Flow,
     /// What is changed.
     pub edits: Vec<PlannedEdit>,
     /// What may go wrong, for people.
     pub warnings: Vec<String>,
     /// How the kernel starts the runtime.
     pub hook: Hook,
+    /// The words for the command line, with what each is for.
+    pub words: Vec<PlannedWord>,
+    /// What runs at boot, what could go wrong, how to undo it.
+    pub advice: Advice,
     /// The kernel that the plan is for, and what the audit says of it.
     pub kernel: KernelFacts,
     /// The modules that are loaded, by whom, and who would take the devices otherwise.
@@ -82,6 +92,10 @@ pub struct PlannedEdit {
 pub struct PlannedImage<'a> {
     /// What kind of image it is.
     pub kind: ImageKind,
+    /// What it is for.
+    pub role: Role,
+    /// Why it is changed, or why not.
+    pub decision: String,
     /// Size of the file in bytes.
     pub size_before: u64,
     /// Size of the patched file in bytes; the same when nothing changes.
@@ -98,19 +112,52 @@ pub struct PlannedImage<'a> {
 /// # Errors
 /// [`Error`], each with what to do about it.
 pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>, Error> {
-    images.iter().try_for_each(Image::require_unsealed)?;
-    let targets = target::choose(images)?;
+    let roles = roles::of(images);
+    let active = Active::of(images, &roles);
+    active.images.iter().try_for_each(Image::require_unsealed)?;
     words::refuse(&options.words)?;
-    let mut kernel = KernelFacts::gather(images);
+    let kernel = KernelFacts::gather(&active.images);
+    kernel.require_arch()?;
+    let flow = flow::detect_with(images, &roles, &kernel);
+    if flow.kind == FlowKind::LegacySystemAsRoot && flow.certain && !flow.ramdisk_runs {
+        return Err(Error::LegacySystemAsRoot);
+    }
+    let mut plan = plan_active(&active, flow, kernel, options)?;
+    // Back to the numbers of the whole set.
+    plan.edits.iter_mut().for_each(|edit| edit.image = active.indices[edit.image]);
+    let mut whole: Vec<PlannedImage<'a>> = std::iter::zip(images, &roles)
+        .map(|(image, role)| PlannedImage::unchanged(image, *role))
+        .collect();
+    for (planned, index) in std::iter::zip(plan.images, &active.indices) {
+        if planned.output.is_some() {
+            whole[*index] = PlannedImage { role: roles[*index], ..planned };
+        }
+    }
+    plan.images = whole;
+    let changed = plan.images.iter().filter(|image| image.output.is_some());
+    let changed: Vec<Role> = changed.map(|image| image.role).collect();
+    plan.advice = Advice::new(&plan.flow, &plan.hook, &options.devices, &changed);
+    Ok(plan)
+}
+
+/// The plan for the images that may change.
+fn plan_active<'a>(
+    active: &Active<'a>,
+    flow: Flow,
+    mut kernel: KernelFacts,
+    options: &Options<'a>,
+) -> Result<Plan<'a>, Error> {
+    let images = active.images.as_slice();
+    let targets = target::choose(images)?;
     let carrier = &images[targets.carrier];
-    let mut modules = modules::resolve(images, &kernel, &options.devices, &options.modules)?;
+    let mut modules =
+        modules::resolve(images, &active.beside, &kernel, &options.devices, &options.modules)?;
     kernel.audit(modules.seen.take());
     let mut draft = Draft { edits: Vec::new(), warnings: kernel.warnings() };
     draft.warnings.append(&mut modules.warnings);
     draft.two_generic_ramdisks(images);
     let place = Place::find(carrier, &targets)?;
     kernel.require(place.point.format)?;
-    refuse_legacy_sar(images)?;
 
     let hook = Hook::choose(options.hook, images, &targets, &kernel)?;
     let original = match hook.kind {
@@ -124,7 +171,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     let former = target::last_rdinit(images).filter(|_| hook.kind == HookKind::Rdinit);
     let line = former.map_or(targets.line, |(index, _)| Some(index));
     let (words, line, words_for_bootloader) =
-        words::words(line, &hook, &kernel, options, &mut draft);
+        words::words(images, line, &hook, &kernel, options, &mut draft);
 
     let mut changed: Vec<Change<'a>> = Vec::new();
     let segment_sections = |segment: Vec<u8>| place.grown(carrier, &targets, segment);
@@ -134,7 +181,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
         let text = cmdline.display();
         words.apply(&mut cmdline);
         edit.header.set_cmdline(cmdline.as_bytes())?;
-        draft.edit(index, "cmdline", targets.reason, text, cmdline.display());
+        draft.edit(index, "cmdline", targets.line_reason, text, cmdline.display());
         draft.line_length(images, index, &cmdline);
         changed.push(Change { index, edit: Some(edit) });
     }
@@ -178,7 +225,8 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     draft.modules(targets.carrier, &modules);
     draft.edits.extend(rc.edits(targets.carrier));
 
-    let mut planned: Vec<PlannedImage<'a>> = images.iter().map(PlannedImage::unchanged).collect();
+    let mut planned: Vec<PlannedImage<'a>> =
+        images.iter().map(|image| PlannedImage::unchanged(image, Role::Other)).collect();
     for change in changed {
         let image = &images[change.index];
         let sections = match change.index == targets.carrier {
@@ -187,20 +235,29 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
         };
         let index = change.index;
         planned[index] = change.apply(image, sections, &mut draft)?;
+        planned[index].decision = match index == targets.carrier {
+            true => targets.reason.to_owned(),
+            false => targets.line_reason.to_owned(),
+        };
     }
     if let Some(index) = signing.vbmeta {
         let vbmeta = signing.vbmeta_image(images, &planned)?;
         draft.edits.push(vbmeta.edit);
         planned[index].size_after = vbmeta.output.size();
         planned[index].output = Some(vbmeta.output);
+        planned[index].decision =
+            "it has the digests and keys of the images that change".to_owned();
     }
     let avb = signing.outlook(images);
-    draft.warnings.extend(signing.warnings(images));
+    draft.warnings.extend(signing.warnings(images, &planned));
     let Draft { edits, warnings } = draft;
     Ok(Plan {
+        flow,
         edits,
         warnings,
         hook,
+        words: words.planned,
+        advice: Advice::default(),
         kernel,
         modules,
         rc,
@@ -223,14 +280,14 @@ impl<'a> Change<'a> {
         sections: Vec<(SectionName, Vec<Chunk<'a>>)>,
         draft: &mut Draft,
     ) -> Result<PlannedImage<'a>, Error> {
-        let mut planned = PlannedImage::unchanged(image);
+        let mut planned = PlannedImage::unchanged(image, Role::Other);
         let Some(mut edit) = self.edit else {
             let mut output = Output::default();
             sections
                 .into_iter()
                 .flat_map(|(_, chunks)| chunks)
                 .for_each(|chunk| output.push(chunk));
-            let output = image.wrap(output, IdPolicy::KeepRight)?;
+            let output = image.wrap(output, DerivedPolicy::KeepRight)?;
             planned.size_after = output.size();
             planned.content_size = planned.size_after;
             planned.output = Some(output);
@@ -247,18 +304,22 @@ impl<'a> Change<'a> {
 }
 
 impl PlannedImage<'_> {
-    fn unchanged(image: &Image<'_>) -> Self {
+    fn unchanged(image: &Image<'_>, role: Role) -> Self {
         let size = image.file().len() as u64;
-        let kind = image.kind();
-        PlannedImage { kind, size_before: size, size_after: size, content_size: size, output: None }
-    }
-}
-
-fn refuse_legacy_sar(images: &[Image<'_>]) -> Result<(), Error> {
-    let lines = images.iter().filter_map(Image::header).map(|h| Cmdline::new(h.cmdline()));
-    match lines.into_iter().any(|line| line.has_word("skip_initramfs")) {
-        true => Err(Error::LegacySystemAsRoot),
-        false => Ok(()),
+        let decision = role.left_alone().unwrap_or(match role {
+            Role::Boot => "the ramdisk and the command line that count are in other images",
+            Role::VendorBoot => "its ramdisk is unpacked before the one that is patched",
+            _ => "nothing in it has to change",
+        });
+        PlannedImage {
+            kind: image.kind(),
+            role,
+            decision: decision.to_owned(),
+            size_before: size,
+            size_after: size,
+            content_size: size,
+            output: None,
+        }
     }
 }
 

@@ -46,11 +46,7 @@ impl<'a> Runtimes<'a> {
         let (name, built_in, machine) = match arch {
             None | Some(Arch::Arm64) => ("aarch64", self.aarch64, EM_AARCH64),
             Some(Arch::X86_64) => ("x86_64", self.x86_64, EM_X86_64),
-            Some(_) => {
-                let symbol = "a 32-bit or unknown architecture".to_owned();
-                let reason = "vfiorun runs on arm64 and x86_64";
-                return Err(Error::Kernel { symbol, reason });
-            }
+            Some(other) => return Err(Error::NoRuntime(other.name())),
         };
         let executable = self.given.or(built_in).ok_or(Error::NoRuntime(name))?;
         // Without a kernel to compare with, a given executable decides by itself.

@@ -13,8 +13,10 @@ pub struct Targets {
     /// Index of the image whose command line field gets the words; None for a bare ramdisk,
     /// where the words are for the user's bootloader configuration, and for init_boot alone.
     pub line: Option<usize>,
-    /// Why these.
+    /// Why that image carries the segment.
     pub reason: &'static str,
+    /// Why that image gets the words.
+    pub line_reason: &'static str,
 }
 
 /// Choose. The generic ramdisk comes last in memory and is loaded on every boot, so it carries
@@ -36,24 +38,29 @@ pub fn choose(images: &[Image<'_>]) -> Result<Targets, Error> {
     let vendor_boot = find(ImageKind::VendorBoot);
     if let Some(carrier) = with_ramdisk(ImageKind::InitBoot) {
         // Two partitions change either way; the kernel's own stays as it is signed.
-        let reason = "init_boot holds the generic ramdisk; bootloaders take the command line \
-                      from vendor_boot and boot, not from init_boot";
-        return Ok(Targets { carrier, fragment: None, line: vendor_boot.or(boot), reason });
+        let reason = "it has the generic ramdisk, which is unpacked last";
+        let line_reason =
+            "bootloaders take the command line from vendor_boot and boot, not from init_boot";
+        let line = vendor_boot.or(boot);
+        return Ok(Targets { carrier, fragment: None, line, reason, line_reason });
     }
     if let Some(carrier) = with_ramdisk(ImageKind::Boot) {
-        let reason = "boot holds the ramdisk and a command line that bootloaders read";
-        return Ok(Targets { carrier, fragment: None, line: Some(carrier), reason });
+        let reason = "it has the ramdisk and a command line that bootloaders read";
+        let line = Some(carrier);
+        return Ok(Targets { carrier, fragment: None, line, reason, line_reason: reason });
     }
     if let Some(carrier) = with_ramdisk(ImageKind::Ramdisk) {
-        let reason = "a bare ramdisk has no command line: the bootloader's configuration has it";
-        return Ok(Targets { carrier, fragment: None, line: vendor_boot.or(boot), reason });
+        let reason = "it is the ramdisk";
+        let line_reason = "a bare ramdisk has no command line";
+        let line = vendor_boot.or(boot);
+        return Ok(Targets { carrier, fragment: None, line, reason, line_reason });
     }
     if let Some(carrier) = vendor_boot
         && let Some(fragment) = fragment(&images[carrier])
     {
-        let reason = "vendor_boot holds the only ramdisk of the set, and a command line that \
-                      bootloaders read";
-        return Ok(Targets { carrier, fragment: Some(fragment), line: Some(carrier), reason });
+        let reason = "it has the only ramdisk of the set, and a command line that bootloaders read";
+        let (fragment, line) = (Some(fragment), Some(carrier));
+        return Ok(Targets { carrier, fragment, line, reason, line_reason: reason });
     }
     Err(Error::NoRamdisk)
 }

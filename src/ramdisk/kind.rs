@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::cpio::FileType;
 use super::signs::{Search, Signs};
 use super::{Entries, Error, Limits, normalise};
+use crate::compression::{Format, decode_all};
 
 /// What sort of ramdisk. A ramdisk may be several: a recovery's is also two-stage, a patched one
 /// also what it was before.
@@ -108,7 +109,7 @@ pub fn classify<'n>(names: impl IntoIterator<Item = &'n [u8]>, init: Option<&[u8
         search.window(init);
         classifier.texts(&signs, "init", &search);
     }
-    classifier.finish()
+    classifier.finish(&signs)
 }
 
 /// Classify a ramdisk, reading `init` and its kept originals where they stand in it.
@@ -148,6 +149,13 @@ const KEPT: [&str; 1] = [".backup/.magisk"];
 /// See [`KEPT`].
 const KEPT_MAX: u32 = 64 << 10;
 
+/// The original that Magisk puts aside, from 27.0 on.
+const PACKED_INIT: &str = ".backup/init.xz";
+/// Far more bytes than it has; and unpacked.
+const PACKED_INIT_MAX: u32 = 16 << 20;
+/// See [`PACKED_INIT_MAX`].
+const INIT_MAX: u64 = 64 << 20;
+
 impl Survey {
     /// Read a ramdisk, in one pass.
     ///
@@ -170,6 +178,15 @@ impl Survey {
                 let mut data = Vec::new();
                 entries.copy_data(&mut data)?;
                 files.insert(name.clone(), data);
+            } else if regular && name == PACKED_INIT && entry.header.filesize <= PACKED_INIT_MAX {
+                let mut data = Vec::new();
+                entries.copy_data(&mut data)?;
+                // One that is damaged tells nothing.
+                if let Ok((init, _)) = decode_all(Format::Xz, &data, INIT_MAX) {
+                    let mut search = Search::new(&signs, ".backup/init");
+                    search.window(&init);
+                    classifier.texts(&signs, &name, &search);
+                }
             } else if regular && signs.look_into(&name) {
                 let mut search = Search::new(&signs, &name);
                 entries.copy_data(&mut search)?;
@@ -180,7 +197,7 @@ impl Survey {
                 telling.push(name);
             }
         }
-        Ok(Survey { kinds: classifier.finish(), telling, files })
+        Ok(Survey { kinds: classifier.finish(&signs), telling, files })
     }
 
     /// Whether it has this entry, which is at or below one of [`TELLING`].
@@ -199,6 +216,8 @@ struct Classifier {
     kernelsu: [bool; 2],
     /// The sign that named the maker.
     maker: Option<usize>,
+    /// The signs that are in `init`.
+    init_texts: Vec<usize>,
 }
 
 impl Classifier {
@@ -223,9 +242,18 @@ impl Classifier {
         }
     }
 
-    /// The texts that were found in a file.
+    /// The texts that were found in a file. Those of `init` count at the end: Magisk's own contains
+    /// what two-stage init does.
     fn texts(&mut self, signs: &Signs, name: &str, search: &Search) {
-        for number in search.found() {
+        if name == "init" {
+            self.init_texts = search.found().collect();
+            return;
+        }
+        self.found(signs, name, search.found());
+    }
+
+    fn found(&mut self, signs: &Signs, name: &str, numbers: impl Iterator<Item = usize>) {
+        for number in numbers {
             let text = signs.get(number).text().unwrap_or_default();
             self.sign(signs, number, &format!("{name} contains {text}"));
         }
@@ -248,8 +276,12 @@ impl Classifier {
         }
     }
 
-    fn finish(mut self) -> Kinds {
-        use RamdiskKind::{KernelSuPatched, RootfsLegacy, TwoStage, VendorFragment};
+    fn finish(mut self, signs: &Signs) -> Kinds {
+        use RamdiskKind::{KernelSuPatched, MagiskPatched, RootfsLegacy, TwoStage, VendorFragment};
+        let init_texts = std::mem::take(&mut self.init_texts);
+        if self.findings.iter().all(|finding| finding.kind != MagiskPatched) {
+            self.found(signs, "init", init_texts.into_iter());
+        }
         if self.kernelsu == [true; 2] {
             self.see(KernelSuPatched, "init.real, kernelsu.ko");
         }

@@ -223,3 +223,47 @@ pub fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     assert!(output.status.success(), "{program} {arguments:?}: {}", output.status);
     output.stdout
 }
+
+/// A flattened device tree whose only node is `/chosen`.
+pub fn device_tree(bootargs: &str) -> Vec<u8> {
+    let mut structure = Vec::new();
+    let word = |bytes: &mut Vec<u8>, value: usize| bytes.extend((value as u32).to_be_bytes());
+    let text = |bytes: &mut Vec<u8>, text: &str| {
+        bytes.extend(text.as_bytes());
+        bytes.push(0);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    };
+    word(&mut structure, 1);
+    text(&mut structure, "");
+    word(&mut structure, 1);
+    text(&mut structure, "chosen");
+    word(&mut structure, 3);
+    word(&mut structure, bootargs.len() + 1);
+    word(&mut structure, 0);
+    text(&mut structure, bootargs);
+    for token in [2, 2, 9] {
+        word(&mut structure, token);
+    }
+    let strings = b"bootargs\0";
+    let (reserved, at) = (40, 56);
+    let mut tree = Vec::new();
+    let total = at + structure.len() + strings.len();
+    for value in [
+        0xd00dfeed,
+        total,
+        at,
+        at + structure.len(),
+        reserved,
+        17,
+        16,
+        0,
+        strings.len(),
+        structure.len(),
+    ] {
+        word(&mut tree, value);
+    }
+    tree.resize(at, 0);
+    tree.extend(structure);
+    tree.extend(strings);
+    tree
+}

@@ -42,12 +42,16 @@ pub struct ChosenModule {
     pub added_from: Option<String>,
 }
 
-/// The ramdisks of a set that a normal boot unpacks, in the order of unpacking.
-pub fn ramdisks<'a>(images: &[Image<'a>]) -> Vec<Source<'a>> {
-    let order = [ImageKind::VendorBoot, ImageKind::Boot, ImageKind::InitBoot, ImageKind::Ramdisk];
+/// The ramdisks of a set that a normal boot unpacks, in the order of unpacking. `beside` are
+/// vendor_kernel_boot images, whose fragments bootloaders put behind vendor_boot's.
+pub fn ramdisks<'a>(images: &[Image<'a>], beside: &[Image<'a>]) -> Vec<Source<'a>> {
+    let of = |kind| images.iter().find(move |image| image.kind() == kind);
+    let generic = [ImageKind::Boot, ImageKind::InitBoot, ImageKind::Ramdisk];
+    let order = of(ImageKind::VendorBoot).into_iter().chain(beside);
+    let order = order.chain(generic.into_iter().filter_map(of));
     let mut found = Vec::new();
-    for kind in order {
-        let Some(image) = images.iter().find(|image| image.kind() == kind) else { continue };
+    for image in order {
+        let kind = image.kind();
         let fragments = image.fragments();
         for fragment in &fragments {
             if fragment.kind != FragmentType::Recovery && !fragment.bytes.is_empty() {

@@ -117,13 +117,15 @@ pub struct ListEdit {
     pub removed: Vec<String>,
 }
 
-/// Resolve modules for `devices` on the kernel of the set.
+/// Resolve modules for `devices` on the kernel of the set. The modules of `beside` are there too,
+/// and those images are not changed.
 ///
 /// # Errors
 /// [`Error::Module`], [`Error::Closure`], [`Error::Misfits`], [`Error::ModuleSource`],
 /// [`Error::NoModule`], [`Error::NoLibmodprobe`].
 pub(super) fn resolve(
     images: &[Image<'_>],
+    beside: &[Image<'_>],
     kernel: &KernelFacts,
     devices: &[DeviceSpec],
     options: &ModuleOptions<'_>,
@@ -132,7 +134,7 @@ pub(super) fn resolve(
     if !asked && !kernel.modules_may_matter() {
         return Ok(ModulePlan::default());
     }
-    let ramdisks = choose::ramdisks(images);
+    let ramdisks = choose::ramdisks(images, beside);
     let tree = ModuleTree::read(&ramdisks)?;
     let supply = ModuleTree::read(&options.sources)?;
     let chosen = choose::choose(&tree, &supply, &ramdisks, kernel, options)?;

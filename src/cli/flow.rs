@@ -1,0 +1,42 @@
+//! How a device boots, in words.
+
+use std::fmt::Write;
+
+use vfioboot::image::Image;
+use vfioboot::patch::flow::{self, Evidence};
+use vfioboot::patch::{Flow, FlowKind, Role};
+
+use super::input::Input;
+use super::style::{DIM, HEAD, NOTE};
+
+/// The flow of images that belong together; None where they do not (two of a kind), or where none
+/// of them takes part in it.
+pub fn of(images: &[Image<'_>]) -> Option<Flow> {
+    let flow = flow::detect(images);
+    let known: Vec<Role> = flow.roles.iter().copied().filter(|role| *role != Role::Other).collect();
+    let doubled = known.iter().enumerate().any(|(index, role)| known[..index].contains(role));
+    (!known.is_empty() && !doubled).then_some(flow)
+}
+
+/// The flow, its evidence by file name, and what is missing; each line behind `indent`.
+pub fn text(flow: &Flow, inputs: &[Input], indent: &str) -> String {
+    let mut out = String::new();
+    let sure = match (flow.certain, flow.kind) {
+        (true, _) | (_, FlowKind::Unknown) => "",
+        _ => ", most likely",
+    };
+    let _ = writeln!(out, "{indent}{HEAD}boot flow{HEAD:#}: {}{sure}", flow.title());
+    let shown = |evidence: &Evidence| {
+        let name = inputs.get(evidence.image).map(Input::name).unwrap_or_default();
+        format!("{name}, {}: {}", evidence.place, evidence.what)
+    };
+    for statement in &flow.statements {
+        let evidence: Vec<String> = statement.evidence.iter().map(shown).collect();
+        let _ =
+            writeln!(out, "{indent}  {}  {DIM}({}){DIM:#}", statement.text, evidence.join("; "));
+    }
+    for missing in &flow.missing {
+        let _ = writeln!(out, "{indent}  {NOTE}to be sure:{NOTE:#} {missing}");
+    }
+    out
+}

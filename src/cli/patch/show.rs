@@ -1,0 +1,175 @@
+//! The plan of `vfioboot patch` in words: what, where, why; with --dry-run also what could go wrong
+//! and how to undo it.
+
+use std::io;
+use std::path::PathBuf;
+
+use vfioboot::audit::Outcome;
+use vfioboot::modules::alias::Wants;
+use vfioboot::patch::{HookKind, LoadedBy, ModulePlan, Plan, PlannedDriver, Prospect, Role};
+
+use super::rc;
+use crate::cli::flow;
+use crate::cli::input::Input;
+use crate::cli::output::say;
+use crate::cli::style::{BAD, DIM, GOOD, HEAD, NOTE};
+
+/// Print a plan. `advise`: nothing is written, and who asks wants to know what to expect.
+pub fn plan(plan: &Plan<'_>, inputs: &[Input], advise: bool) -> io::Result<()> {
+    if advise {
+        say!("{}", flow::text(&plan.flow, inputs, "").trim_end())?;
+        say!("{HEAD}at boot{HEAD:#}: {}", plan.advice.chain.join(" → "))?;
+        // With the other hook it stands beside the edit.
+        if plan.hook.kind == HookKind::Rdinit {
+            say!("  {DIM}{}{DIM:#}", plan.hook.reason)?;
+        }
+    }
+    for index in 0..inputs.len() {
+        image(plan, inputs, index)?;
+    }
+    kernel(plan)?;
+    if let Some(outlook) = &plan.avb {
+        say!("{HEAD}AVB{HEAD:#}: what a device does with the result")?;
+        print_prospect("locked (green)", &outlook.green)?;
+        print_prospect("locked with your own key (yellow)", &outlook.yellow)?;
+        print_prospect("unlocked (orange)", &outlook.orange)?;
+    }
+    print_modules(&plan.modules)?;
+    rc::print(&plan.rc)?;
+    for warning in &plan.warnings {
+        say!("{NOTE}note:{NOTE:#} {warning}")?;
+    }
+    if advise {
+        list("to see that it worked", &plan.advice.check)?;
+        list("what could go wrong", &plan.advice.risks)?;
+        list("how to undo it", &plan.advice.undo)?;
+        say!("dry run: nothing written")?;
+    }
+    Ok(())
+}
+
+/// Print what was written, and the way back.
+pub fn written(written: &[(usize, PathBuf)], to_directory: bool) -> io::Result<()> {
+    for (_, path) in written {
+        say!("{GOOD}wrote{GOOD:#} {}", path.display())?;
+    }
+    if !written.is_empty() {
+        let paths: Vec<_> = written.iter().map(|(_, path)| path.display().to_string()).collect();
+        let place = if to_directory { "-d DIR" } else { "-o FILE" };
+        say!("undo it with: vfioboot unpatch {} {place}", paths.join(" "))?;
+    }
+    Ok(())
+}
+
+fn list(title: &str, lines: &[String]) -> io::Result<()> {
+    say!("{HEAD}{title}{HEAD:#}")?;
+    lines.iter().try_for_each(|line| say!("  · {line}"))
+}
+
+/// What becomes of one image.
+fn image(plan: &Plan<'_>, inputs: &[Input], index: usize) -> io::Result<()> {
+    let image = &plan.images[index];
+    let name = inputs[index].name();
+    let what = match image.role {
+        Role::Other => image.kind.as_str(),
+        role => role.as_str(),
+    };
+    let mut edits: Vec<_> = plan.edits.iter().filter(|edit| edit.image == index).collect();
+    // What is put in comes before what makes it run.
+    edits.sort_by_key(|edit| edit.what != "ramdisk");
+    if edits.is_empty() {
+        let why = &image.decision;
+        return say!("{HEAD}{name}{HEAD:#} ({what}): stays as it is  {DIM}{why}{DIM:#}");
+    }
+    let (before, after) = (image.size_before, image.size_after);
+    say!(
+        "{HEAD}{name}{HEAD:#} ({what}): {before} → {after} bytes  {DIM}{}{DIM:#}",
+        image.decision
+    )?;
+    let mut said = &image.decision;
+    for edit in edits {
+        // What stands above is not said twice.
+        let why = if edit.why == *said { "" } else { &edit.why };
+        said = &edit.why;
+        say!("  {HEAD}{}{HEAD:#}  {DIM}{why}{DIM:#}", edit.what)?;
+        say!("    {BAD}-{BAD:#} {}", edit.before)?;
+        say!("    {GOOD}+{GOOD:#} {}", edit.after)?;
+        if edit.what == "cmdline" {
+            let width = plan.words.iter().map(|word| word.word.len()).max().unwrap_or_default();
+            for word in &plan.words {
+                say!("      {:<width$}  {DIM}{}{DIM:#}", word.word, word.why)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn kernel(plan: &Plan<'_>) -> io::Result<()> {
+    if let Some(outcome) = plan.kernel.audit {
+        let version = plan.kernel.version.as_deref().unwrap_or("of unknown version");
+        let (style, text) = match outcome {
+            Outcome::Pass => (GOOD, "it can do passthrough"),
+            Outcome::Fail => (BAD, "it cannot do passthrough"),
+            Outcome::Inconclusive => (NOTE, "whether it can do passthrough is not certain"),
+        };
+        let check = "vfioboot check tells more";
+        say!("{HEAD}kernel{HEAD:#} {version}: {style}{text}{style:#} {DIM}({check}){DIM:#}")?;
+    }
+    Ok(())
+}
+
+fn print_prospect(state: &str, prospect: &Prospect) -> io::Result<()> {
+    let (style, boots) = match prospect.boots {
+        Some(true) => (GOOD, "boots"),
+        Some(false) => (BAD, "does not boot"),
+        None => (NOTE, "may boot"),
+    };
+    say!("  {state}: {style}{boots}{style:#}: {}", prospect.why)
+}
+
+/// What the modules have to do with it.
+fn print_modules(plan: &ModulePlan) -> io::Result<()> {
+    if plan.by.is_none() && plan.drivers.is_empty() && plan.host_bridges.is_empty() {
+        return Ok(());
+    }
+    let who = match plan.by {
+        Some(LoadedBy::Pid1) => "loaded by PID 1",
+        Some(LoadedBy::Libmodprobe) => "loaded by first-stage init",
+        None => "none has to be loaded",
+    };
+    say!("{HEAD}modules{HEAD:#}: {who}  {DIM}{}{DIM:#}", plan.reason)?;
+    for module in &plan.load {
+        let from = match &module.added_from {
+            Some(file) => format!("added from {file}"),
+            None => "in the ramdisk".to_owned(),
+        };
+        say!("    {} {DIM}{from}{DIM:#}", module.path)?;
+    }
+    for driver in &plan.drivers {
+        say!("  {} {}", driver.device, rival(driver, plan.by))?;
+    }
+    Ok(())
+}
+
+/// What a driver would do with a device, and why it does not get it.
+fn rival(driver: &PlannedDriver, by: Option<LoadedBy>) -> String {
+    let class =
+        driver.class.map_or("devices of its class".to_owned(), |name| format!("all {name}"));
+    let wants = match driver.wants {
+        Wants::Id => "drives it".to_owned(),
+        Wants::Subsystem => "drives some with this id".to_owned(),
+        Wants::Class => format!("drives {class}, so it too if it is one"),
+    };
+    let place = match (driver.in_ramdisk, driver.loaded_at_boot) {
+        (false, _) => "part of the kernel",
+        (true, true) => "a module of the ramdisk that first-stage init loads",
+        (true, false) => "a module of the ramdisk",
+    };
+    let outcome = match (driver.in_ramdisk, by) {
+        (true, Some(LoadedBy::Libmodprobe)) => "vfio-pci is loaded before it and has the id",
+        (true, _) => "when it comes, the device is on vfio-pci and has driver_override set",
+        (false, Some(LoadedBy::Libmodprobe)) => "it may be first",
+        (false, _) => "PID 1 takes the device from it",
+    };
+    format!("{} ({place}) {wants}: {outcome}", driver.module)
+}
