@@ -6,6 +6,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
+//! | `rulefile` | the rules of `kernel-configs/` as they are written, for the audit and the device |
 //! | [`compression`] | gzip, lz4_legacy, lz4, xz, lzma, zstd, bzip2: detect, decode, encode |
 //! | [`image`] | boot, vendor_boot and init_boot images as regions that tile the file |
 //! | [`ramdisk`] | segments, newc cpio, what kind of ramdisk this is |
@@ -15,6 +16,7 @@
 //! | [`audit`] | a kernel config + rules → findings |
 //! | [`rc`] | the Android init language: `.rc` files |
 //! | [`patch`] | plan, command line, injection, undo |
+//! | [`rootmodule`] | the zip that root managers install |
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
 //!
 //! The library returns values and typed errors; it never prints and never exits.
@@ -24,6 +26,8 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod bootfile;
+#[cfg(any(feature = "desktop", feature = "device"))]
+mod rulefile;
 
 #[cfg(feature = "desktop")]
 pub mod audit;
@@ -43,6 +47,8 @@ pub mod patch;
 pub mod ramdisk;
 #[cfg(feature = "desktop")]
 pub mod rc;
+#[cfg(feature = "desktop")]
+pub mod rootmodule;
 
 #[cfg(feature = "device")]
 pub mod device;
