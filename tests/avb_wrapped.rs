@@ -185,8 +185,11 @@ fn avb_around_a_wrapper_is_told_and_edits_are_refused() {
     }
 }
 
+/// Puts a vendor's form around a ramdisk.
+type Wrap = fn(&[u8]) -> Vec<u8>;
+
 /// A vendor_boot with this instead of its ramdisk (v3) or of its first fragment (v4).
-fn vendor_boot(name: &str, wrap: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+fn vendor_boot(name: &str, wrap: Wrap) -> Vec<u8> {
     use vfioboot::image::{Chunk, Image, SectionName, resize_fragment};
     let bytes = fixture(&format!("images/{name}.img"));
     let image = Image::parse(&bytes).unwrap();
@@ -206,7 +209,7 @@ fn vendor_boot(name: &str, wrap: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn a_form_around_the_ramdisk_of_vendor_boot_v3_follows_an_edit() {
-    let forms: [(&str, fn(&[u8]) -> Vec<u8>, &str); 2] =
+    let forms: [(&str, Wrap, &str); 2] =
         [("MTK header", mtk, "size right"), ("Rockchip KRNL", krnl, "size and crc right")];
     for (form, wrap, right) in forms {
         let image = vendor_boot("vendor_boot-v3", wrap);
