@@ -130,7 +130,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
         .collect();
     for (planned, index) in std::iter::zip(plan.images, &active.indices) {
         if planned.output.is_some() {
-            whole[*index] = PlannedImage { role: roles[*index], ..planned };
+            whole[*index] = PlannedImage { role: plan.flow.roles[*index], ..planned };
         }
     }
     plan.images = whole;

@@ -69,7 +69,16 @@ pub(in crate::patch) fn detect_with(
         patched_by,
         statements,
         missing,
-        roles: roles.to_vec(),
+        roles: roles.iter().map(|role| role_in(kind, *role)).collect(),
+    }
+}
+
+/// The role as the flow shows it: of one image alone, its header does not tell a boot image from
+/// recovery.
+fn role_in(kind: FlowKind, role: Role) -> Role {
+    match (kind, role) {
+        (FlowKind::Recovery, Role::Boot | Role::InitBoot) => Role::Recovery,
+        _ => role,
     }
 }
 
