@@ -45,8 +45,9 @@ fragment: dist ## what `check --fragment` writes, merged by the kernel's own scr
 bench: dist ## measure
 	@benches/run
 
-judge: dist ## the reports of the audit against the schemas of SARIF, JUnit and ours
+judge: dist ## reports of the audit against the schemas of SARIF, JUnit and ours; guests for libvirt against its own
 	@scripts/judge-reports.sh
+	@scripts/judge-libvirt.sh
 
 evidence: ## how well symbol tables tell a kernel's config: precision and recall over known kernels
 	@scripts/evidence.sh

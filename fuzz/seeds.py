@@ -123,6 +123,8 @@ def main() -> None:
         elif image[-64:-60] == b"AVBf":
             at, size = struct.unpack_from(">QQ", image, len(image) - 44)
             put("vbmeta", path.stem, image[at:at + size])
+    for path in sorted((ROOT / "fixtures/ota").iterdir()):
+        put("ota", path.name, path.read_bytes())
     put("text", "boot.toml", BOOT.encode())
     put("text", "image.toml", MANIFEST.encode())
     put("text", "device", b"0000:00:02.0")

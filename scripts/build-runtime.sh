@@ -10,9 +10,8 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
-# It travels in the ramdisk of 8 MiB partitions. Code for x86_64 takes more bytes, and what runs it
-# has more room.
-declare -A LIMIT=([aarch64]=$((900 * 1024)) [x86_64]=$((1100 * 1024)))
+# It travels in the ramdisk of 8 MiB partitions.
+LIMIT=$((900 * 1024))
 ARCHES=(aarch64 x86_64)
 
 has_target() { [ -d "$(rustc --print target-libdir --target "$1-unknown-linux-musl" 2> /dev/null)" ]; }
@@ -50,8 +49,11 @@ lld=$sysroot/lib/rustlib/$host/bin/rust-lld
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 args=(build --quiet --locked --profile device --no-default-features --features device --bin vfiorun
     --target-dir target/runtime)
-# no unwind tables, an eighth of the program: a panic aborts
+# No unwind tables, an eighth of the program: a panic aborts. (With no messages either, by
+# -C panic=immediate-abort, another tenth would go; but PID 1 goes on to init from its panic hook.)
+# At a fixed address, as arm64 has it anyway: nothing is to be relocated. The same code stands once.
 flags=(-C linker-flavor=ld.lld -C link-self-contained=yes -C force-unwind-tables=no
+    -C relocation-model=static -C link-arg=--icf=all
     "--remap-path-prefix=$ROOT=/vfioboot" "--remap-path-prefix=$cargo_home=/cargo")
 environment=(-u VFIOBOOT_RUNTIME_DIR -u RUSTFLAGS -u CARGO_BUILD_TARGET -u CARGO_TARGET_DIR)
 if [ -n "$toolchain" ]; then
@@ -72,7 +74,11 @@ for arch in "${ARCHES[@]}"; do
         cargo "${args[@]}" --target "$target" >&2
     built=target/runtime/$target/device/vfiorun
     size=$(stat -c %s "$built")
-    [ "$size" -le "${LIMIT[$arch]}" ] || die "vfiorun for $arch has $size bytes, more than ${LIMIT[$arch]}"
+    if [ "$size" -gt $LIMIT ]; then
+        # a std that others built is larger, and that is nobody's mistake
+        [ -z "$toolchain" ] || die "vfiorun for $arch has $size bytes, more than $LIMIT"
+        say "vfiorun: for $arch more than $LIMIT bytes, because std was not built for size"
+    fi
     cp "$built" "dist/vfiorun-$arch.new"
     mv "dist/vfiorun-$arch.new" "dist/vfiorun-$arch"
     say "vfiorun: dist/vfiorun-$arch, $size bytes"

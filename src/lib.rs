@@ -6,11 +6,13 @@
 //! | module | subject |
 //! |---|---|
 //! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
+//! | `rulefile` | the rules of `kernel-configs/` as they are written, for the audit and the device |
 //! | [`compression`] | gzip, lz4_legacy, lz4, xz, lzma, zstd, bzip2: detect, decode, encode |
 //! | [`image`] | boot, vendor_boot and init_boot images as regions that tile the file |
 //! | [`ramdisk`] | segments, newc cpio, what kind of ramdisk this is |
 //! | [`kernel`] | kernel containers, version, IKCONFIG, symbols, single modules |
 //! | [`modules`] | trees of kernel modules: their lists, what a module needs, who drives a device |
+//! | [`ota`] | OTA payloads, OTA and factory zips: the partitions in them |
 //! | [`audit`] | a kernel config + rules → findings |
 //! | [`rc`] | the Android init language: `.rc` files |
 //! | [`patch`] | plan, command line, injection, undo |
@@ -23,6 +25,8 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod bootfile;
+#[cfg(any(feature = "desktop", feature = "device"))]
+mod rulefile;
 
 #[cfg(feature = "desktop")]
 pub mod audit;
@@ -34,6 +38,8 @@ pub mod image;
 pub mod kernel;
 #[cfg(feature = "desktop")]
 pub mod modules;
+#[cfg(feature = "desktop")]
+pub mod ota;
 #[cfg(feature = "desktop")]
 pub mod patch;
 #[cfg(feature = "desktop")]

@@ -449,3 +449,27 @@ fn an_image_one_block_too_large_for_its_partition_is_refused() {
     }
     assert!(!scratch.exists("out"));
 }
+
+#[test]
+fn an_image_that_avbtool_would_not_sign_is_signed_and_that_is_said() {
+    let scratch = scratch(SIGNED);
+    let image = scratch.read("init_boot.img");
+    let partition = 72 << 10;
+    let mut small = image[..partition - 64].to_vec();
+    small.extend_from_slice(&image[image.len() - 64..]);
+    scratch.file("init_boot.img", &small);
+    let text = scratch.ok(&format!("{PATCH} --avb resign --key 4096.pem"));
+    let after = scratch.read("out/init_boot.img");
+    let size = avb::footer(&after)[0];
+    let expected = format!(
+        "init_boot: the image of {size} bytes leaves {} of the partition's {partition} for AVB. \
+         Devices take that, but avbtool wants 69632 and would not sign it: at most 4096 bytes",
+        partition - size
+    );
+    assert!(text.contains(&expected), "{text}");
+    assert!(avb::openssl_verifies(avb::blob(&after), "sha256", &avb::key(4096)));
+    // With the room that avbtool wants nothing is said.
+    scratch.file("init_boot.img", &image);
+    let text = scratch.ok(&format!("{PATCH} --avb resign --key 4096.pem"));
+    assert!(!text.contains("avbtool"), "{text}");
+}

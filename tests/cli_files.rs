@@ -97,6 +97,81 @@ fn one_block_too_large_for_the_partition_of_a_footer_is_refused() {
     assert!(error.contains("what could be left out: "), "{error}");
 }
 
+/// A file that does not compress.
+fn noise(size: u64) -> Vec<u8> {
+    (0..size).map(|i| (i.wrapping_mul(i).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+}
+
+#[test]
+fn a_ramdisk_edit_too_large_for_the_partition_is_refused_and_nothing_written() {
+    let scratch = scratch(&fixture("images/boot-v2-raw.img"));
+    scratch.file("large", &noise(20_000));
+    let size = fixture("images/boot-v2-raw.img").len();
+    for (edit, missing) in [("add large large", 20_480), ("rm etc/motd", 4096)] {
+        scratch.ok(&format!("ramdisk boot.img {edit} -o fits.img"));
+        let result = scratch.read("fits.img").len();
+        let partition = result - missing;
+        let error = scratch
+            .error(&format!("ramdisk boot.img {edit} --partition-size {partition} -o out.img"));
+        let expected = format!(
+            "vfioboot: boot.img: the result of {result} bytes does not fit the partition of \
+             {partition}: {missing} bytes are missing; what could be left out: the largest files \
+             of the ramdisk are "
+        );
+        assert!(error.starts_with(&expected), "{error}");
+        assert!(!scratch.exists("out.img"));
+        scratch.ok(&format!("ramdisk boot.img {edit} --partition-size {result} -o out.img"));
+        fs::remove_file(scratch.path("out.img")).unwrap();
+    }
+    assert!(scratch.read("boot.img").len() == size);
+}
+
+#[test]
+fn a_ramdisk_edit_too_large_for_the_partition_of_a_footer_names_what_could_go() {
+    let image = fixture("images/boot-v2-raw.img");
+    let scratch = scratch(&with_avb_footer(&image, image.len().next_multiple_of(4096) + 8192));
+    scratch.file("large", &noise(20_000));
+    let error = scratch.error("ramdisk boot.img add large large -o out.img");
+    assert!(error.contains(" bytes are missing (image "), "{error}");
+    assert!(error.contains("the largest files of the ramdisk are init ("), "{error}");
+    assert!(!scratch.exists("out.img"));
+}
+
+#[test]
+fn a_repack_too_large_for_the_partition_is_refused_and_nothing_written() {
+    let scratch = scratch(&fixture("images/boot-v2-raw.img"));
+    scratch.ok("unpack boot.img -d dir");
+    let mut ramdisk = scratch.read("dir/ramdisk");
+    ramdisk.extend(noise(20_000));
+    scratch.file("dir/ramdisk", &ramdisk);
+    scratch.ok("repack dir -o fits.img");
+    let size = scratch.read("fits.img").len();
+    let error = scratch.error(&format!("repack dir --partition-size {} -o out.img", size - 1));
+    let expected = format!(
+        "vfioboot: dir: the result of {size} bytes does not fit the partition of {}: 1 bytes are \
+         missing; what could be left out: the largest files of dir are ramdisk ({} bytes)",
+        size - 1,
+        ramdisk.len()
+    );
+    assert!(error.starts_with(&expected), "{error}");
+    assert!(!scratch.exists("out.img"));
+    scratch.ok(&format!("repack dir --partition-size {size} -o out.img"));
+}
+
+#[test]
+fn a_repack_too_large_for_the_partition_of_a_footer_names_what_could_go() {
+    let image = fixture("images/boot-v2-raw.img");
+    let scratch = scratch(&with_avb_footer(&image, image.len().next_multiple_of(4096) + 8192));
+    scratch.ok("unpack boot.img -d dir");
+    let mut ramdisk = scratch.read("dir/ramdisk");
+    ramdisk.extend(noise(20_000));
+    scratch.file("dir/ramdisk", &ramdisk);
+    let error = scratch.error("repack dir -o out.img");
+    assert!(error.contains(" bytes are missing (image "), "{error}");
+    assert!(error.contains("the largest files of dir are ramdisk ("), "{error}");
+    assert!(!scratch.exists("out.img"));
+}
+
 #[test]
 fn the_size_of_one_partition_is_not_for_two_images() {
     let scratch = Scratch::new();
@@ -152,6 +227,9 @@ fn a_block_device_is_read_and_is_a_partition() {
     // No room behind the image at all.
     let patch = format!("patch {name} --device 1b36:0010 --runtime vfiorun");
     let error = scratch.error(&format!("{patch} -o out.img"));
+    assert!(error.contains("does not fit the partition of 14336"), "{error}");
+    scratch.file("large", &noise(20_000));
+    let error = scratch.error(&format!("ramdisk {name} add large large -o out.img"));
     assert!(error.contains("does not fit the partition of 14336"), "{error}");
     let error = scratch.error(&format!("cmdline {name} --add quiet -o {name}"));
     assert!(error.contains("is an input file"), "{error}");

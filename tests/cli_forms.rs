@@ -8,7 +8,7 @@ use cli::Scratch;
 use common::{AARCH64, elf, vendor_images};
 
 /// What `info` must say of each fixture, in text.
-const SAID: [(&str, &[&str]); 18] = [
+const SAID: [(&str, &[&str]); 19] = [
     ("amonet", &["Amonet microloader in front of the header"]),
     ("bump", &["trailing", "16 bytes at 12288: bump (LG)"]),
     ("chromeos", &["ChromeOS kernel partition around the image"]),
@@ -29,6 +29,7 @@ const SAID: [(&str, &[&str]); 18] = [
     ("pxa", &["PXA header", "SRPNG11A000KU", "QCDT version 2, 2 entries"]),
     ("qcdt", &["QCDT version 2, 2 entries", "2048 bytes at 4096 platform_id 0xce variant_id 0x9"]),
     ("seandroid", &["16 bytes at 12288: SEANDROIDENFORCE (Samsung)"]),
+    ("sony", &["Sony ELF", "console=ttyHSL0,115200,n8 androidboot.hardware=sony", "300 bytes at"]),
     ("tegra", &["NVIDIA Tegra blob around the image \"LNX\", size right"]),
     ("uboot", &["U-Boot legacy image around the kernel \"fixture kernel\""]),
     ("uboot-kernel", &["a bare kernel", "ih_size and ih_dcrc and ih_hcrc right"]),

@@ -6,7 +6,7 @@ mod common;
 
 use cli::Scratch;
 
-const SUBCOMMANDS: [&str; 11] = [
+const SUBCOMMANDS: [&str; 12] = [
     "info",
     "unpack",
     "repack",
@@ -18,6 +18,7 @@ const SUBCOMMANDS: [&str; 11] = [
     "ramdisk",
     "completions",
     "man",
+    "extract",
 ];
 
 #[test]

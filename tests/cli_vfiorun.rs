@@ -3,11 +3,19 @@
 
 mod device_tree;
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
 use assert_cmd::Command;
-use device_tree::Tree;
+use device_tree::{Tree, fifo};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const DISK: &str = "0000:00:02.0";
+const CARD: &str = "0000:00:03.0";
 
 fn tree(name: &str) -> Tree {
     let tree = Tree::new(&format!("cli-{name}"));
@@ -128,12 +136,12 @@ fn killed_after_a_record_it_is_recovered() {
     let text = stdout(vfiorun(&tree, &["recover", "--dry-run"]), 0);
     assert_eq!(
         text,
-        "\"bind 0000:00:02.0\" was killed; to be undone:\n  0000:00:02.0: back to nvme\n"
+        "\"bind 0000:00:02.0\" did not finish; to be undone:\n  0000:00:02.0: back to nvme\n"
     );
     let text = stdout(vfiorun(&tree, &["recover"]), 0);
     assert_eq!(
         text,
-        "\"bind 0000:00:02.0\" was killed; undone:\n  0000:00:02.0: back to nvme: it was so already\n"
+        "\"bind 0000:00:02.0\" did not finish; undone:\n  0000:00:02.0: back to nvme: it was so already\n"
     );
     assert_eq!(stdout(vfiorun(&tree, &["recover"]), 0), "nothing to recover\n");
 }
@@ -146,6 +154,167 @@ fn an_owner_at_work_is_not_recovered() {
     assert_eq!(text, "\"bind 0000:00:02.0\" is at work (pid 100): left alone (--force ends it)\n");
     let document = json(vfiorun(&tree, &["recover", "--json"]), 1);
     assert_eq!(document["journals"][0]["verdict"], "alive");
+}
+
+/// A tree with the real `/proc`, in which nobody reads what is written to nvme's `unbind`: whoever
+/// writes it is stuck there, as in a kernel whose driver does not let go.
+fn stuck(name: &str) -> (Tree, std::process::Child) {
+    let tree = tree(name);
+    std::fs::remove_dir_all(tree.path("proc")).unwrap();
+    std::os::unix::fs::symlink("/proc", tree.path("proc")).unwrap();
+    tree.device(CARD, ("8086", "10d3"), Some("e1000e"));
+    tree.iommu_group(4, &[CARD]);
+    for attribute in
+        ["drivers/nvme/unbind", "drivers_probe", "drivers/vfio-pci/unbind", "drivers/nvme/bind"]
+    {
+        fifo(&tree.path(&format!("sys/bus/pci/{attribute}")));
+    }
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_vfiorun"))
+        .arg("--sysroot")
+        .arg(&tree.root)
+        .args(["bind", DISK, CARD])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while tree.get_override(DISK) != "vfio-pci" {
+        thread::sleep(Duration::from_millis(5));
+    }
+    (tree, child)
+}
+
+/// The kernel's part in moving the device from `driver` to `next`, for which `attribute` is written.
+fn moved(tree: &Tree, driver: &str, next: &str, attribute: &str) {
+    let written = |attribute: &str| {
+        std::fs::read_to_string(tree.path(&format!("sys/bus/pci/{attribute}"))).unwrap()
+    };
+    assert_eq!(written(&format!("drivers/{driver}/unbind")), DISK);
+    tree.unlink_driver(DISK);
+    tree.link_driver(DISK, next);
+    assert_eq!(written(attribute), DISK);
+}
+
+#[test]
+fn a_signal_in_the_middle_of_bind_undoes_it() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let (tree, child) = stuck(&format!("signal-{}", signal.as_raw()));
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        moved(&tree, "nvme", "vfio-pci", "drivers_probe");
+        moved(&tree, "vfio-pci", "nvme", "drivers/nvme/bind");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(
+            String::from_utf8(output.stderr).unwrap(),
+            "vfiorun: interrupted; everything is as it was\n"
+        );
+        assert_eq!(tree.driver_of(DISK).as_deref(), Some("nvme"));
+        assert_eq!(tree.get_override(DISK), "\n");
+        assert_eq!(tree.get_override(CARD), "(null)\n", "the second was not begun");
+        assert_eq!(stdout(vfiorun(&tree, &["recover"]), 0), "nothing to recover\n");
+    }
+}
+
+#[test]
+fn by_force_an_owner_at_work_is_ended_and_undone() {
+    let (tree, mut child) = stuck("force");
+    let pid = child.id();
+    // It is reaped, as by whoever started it.
+    let reaper = thread::spawn(move || child.wait().unwrap());
+    let text = stdout(vfiorun(&tree, &["recover", "--force"]), 0);
+    assert_eq!(
+        text,
+        format!(
+            "\"bind {DISK} {CARD}\" did not finish; undone:\n  \
+             vfiorun, \"bind {DISK} {CARD}\" (pid {pid}): ended: done\n  \
+             {DISK}: back to nvme: done\n"
+        )
+    );
+    assert!(!reaper.join().unwrap().success());
+    assert_eq!(tree.get_override(DISK), "\n");
+    assert_eq!(stdout(vfiorun(&tree, &["recover"]), 0), "nothing to recover\n");
+}
+
+#[test]
+fn a_kill_after_a_bind_has_finished_leaves_it() {
+    let tree = tree("finished");
+    tree.unlink_driver(DISK);
+    let (probe, state) = (tree.path("sys/bus/pci/drivers_probe"), tree.path("run/vfioboot"));
+    fifo(&probe);
+    let probed = thread::spawn({
+        let tree = Tree { root: tree.root.clone() };
+        move || {
+            while tree.get_override(DISK) != "vfio-pci" {
+                thread::sleep(Duration::from_millis(5));
+            }
+            // It waits for somebody to read what it probes for.
+            tree.link_driver(DISK, "vfio-pci");
+            assert_eq!(std::fs::read_to_string(probe).unwrap(), DISK);
+        }
+    });
+    // The header, the device, and that it is kept.
+    vfiorun(&tree, &["bind", DISK]).env("VFIORUN_CRASH_AFTER", "3").assert().interrupted();
+    probed.join().unwrap();
+    tree.process("100", 100, 8);
+    let text = stdout(vfiorun(&tree, &["recover"]), 0);
+    assert_eq!(text, "\"bind 0000:00:02.0\" is done and stays (vfiorun release gives back)\n");
+    assert_eq!(tree.driver_of(DISK).as_deref(), Some("vfio-pci"));
+    assert_eq!(std::fs::read_dir(state).unwrap().count(), 2, "the lock and the journal");
+}
+
+/// Runs the program as somebody who may not write to anything there, and gives what it complains of.
+fn denied(tree: &Tree, words: &[&str]) -> (Option<i32>, String) {
+    // Where everybody may look: the build directory may be in somebody's home.
+    let place = std::env::temp_dir().join(format!("vfiorun-denied-{}", std::process::id()));
+    _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir(&place).unwrap();
+    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = |from: &Path| {
+        let status = std::process::Command::new("cp").arg("-a").arg(from).arg(&place).status();
+        assert!(status.unwrap().success());
+        place.join(from.file_name().unwrap())
+    };
+    let (root, program) = (copy(&tree.root), copy(Path::new(env!("CARGO_BIN_EXE_vfiorun"))));
+    let mut command = std::process::Command::new(program);
+    command.arg("--sysroot").arg(&root).args(words).current_dir(&root);
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    } else {
+        for path in
+            [root.clone(), root.join("sys/devices/pci0000:00").join(DISK).join("driver_override")]
+        {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o555)).unwrap();
+        }
+    }
+    let output = command.output().unwrap();
+    _ = std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755));
+    _ = std::fs::remove_dir_all(&place);
+    let text = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), text.replace(root.to_str().unwrap(), ""))
+}
+
+#[test]
+fn another_user_than_root_is_told_to_become_root() {
+    let tree = tree("denied");
+    assert_eq!(
+        denied(&tree, &["bind", DISK]),
+        (
+            Some(2),
+            "vfiorun: lock /run/vfioboot/lock: EACCES: this needs root (sudo, su -c)\n".into()
+        )
+    );
+    std::fs::create_dir(tree.path("state")).unwrap();
+    std::fs::set_permissions(tree.path("state"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let (status, text) = denied(&tree, &["bind", DISK, "--state", "state"]);
+    assert_eq!(
+        text,
+        format!(
+            "vfiorun: {DISK} (1b36:0010): write \"vfio-pci\" to /sys/bus/pci/devices/{DISK}/driver_override: EACCES; everything is as it was: this needs root (sudo, su -c)\n"
+        )
+    );
+    assert_eq!(status, Some(2));
+    // Looking is for everybody.
+    assert_eq!(denied(&tree, &["bind", DISK, "--dry-run"]), (Some(0), String::new()));
+    assert_eq!(denied(&tree, &["recover"]), (Some(0), String::new()));
 }
 
 #[test]

@@ -36,32 +36,20 @@ fn reads_what_people_may_write() {
 
 #[test]
 fn errors_name_the_line() {
-    assert_eq!(error(""), "no \"version\"");
-    assert_eq!(error("version = 1\n"), "no \"init\"");
-    assert_eq!(error(&format!("{GOOD}[[modules]]\n")), "no \"path\"");
+    assert_eq!(error("version = 1\n"), "line 1: missing field `init`");
     assert_eq!(error("\nversion = 2\nfrob = 1\n"), "version 2, but only version 1 is known");
-    assert_eq!(error(&format!("{GOOD}frob = 1\n")), "line 5: unknown key \"frob\"");
-    assert_eq!(error(&format!("{GOOD}init = \"/b\"\n")), "line 5: \"init\" a second time");
-    assert_eq!(error(&format!("{GOOD}path = \"/b\"\n")), "line 5: unknown key \"path\"");
-    assert_eq!(
-        error(&format!("{GOOD}[[modules]]\ninit = \"/b\"\n")),
-        "line 6: unknown key \"init\""
+    let unknown = error(&format!("{GOOD}frob = 1\n"));
+    assert!(
+        unknown.starts_with("line 5: frob: unknown field `frob`, expected one of"),
+        "{unknown}"
     );
-    assert_eq!(error(&format!("{GOOD}[modules]\n")), "line 5: expected a key, found \"[modules]\"");
-    assert_eq!(error("version = \"1\""), "line 1: expected a number, found \"\\\"1\\\"\"");
-    assert_eq!(error("version = -1"), "line 1: expected a number, found \"-1\"");
-    assert_eq!(error("version = 1 2"), "line 1: expected the end of the line, found \"2\"");
-    assert_eq!(error("version = 99999999999"), "line 1: 99999999999 is too large");
-    assert_eq!(error("init"), "line 1: expected \"=\" before the end of the line");
-    assert_eq!(error("init = \"/in\nit\""), "line 1: expected \" before the end of the line");
-    assert_eq!(error("init = '/init\n"), "line 1: expected ' before the end of the line");
-    assert_eq!(error("init = \"\"\"/in\nit"), "line 2: expected \"\"\" before the end of the line");
-    assert_eq!(error("version = 01"), "line 1: 01 begins with a zero");
-    assert_eq!(error("init = \"\\q\""), "line 1: expected an escape, found \"q\\\"\"");
-    assert_eq!(error("init = \"\\ud800\""), "line 1: expected an escape, found \"ud800\\\"\"");
-    assert_eq!(error("devices = [\n1"), "line 2: expected a string, found \"1\"");
-    assert_eq!(error("devices = [\"a\"\n"), "line 2: expected \"]\" before the end of the line");
-    assert_eq!(error("\u{0}"), "line 1: expected a key, found \"\\0\"");
+    assert_eq!(error(&format!("{GOOD}init = \"/b\"\n")), "line 5: init: duplicate key");
+    assert_eq!(error(&format!("{GOOD}[[modules]]\n")), "line 5: modules: missing field `path`");
+    assert_eq!(
+        error("version = \"1\""),
+        "line 1: version: invalid type: string \"1\", expected u32"
+    );
+    assert_eq!(error("init = '/init\n"), "line 1: init: invalid literal string, expected `'`");
 }
 
 #[test]
@@ -113,16 +101,6 @@ proptest! {
     fn what_the_desktop_writes_is_read(file in boot_file()) {
         for text in [toml::to_string(&file).unwrap(), toml::to_string_pretty(&file).unwrap()] {
             prop_assert_eq!(&parse(&text).unwrap(), &file, "{}", text);
-        }
-    }
-
-    #[test]
-    fn never_more_lenient_than_toml(cut in 0..120usize, insert in "[\\[\\]\"'=\\\\#, a-z0-9\n]{0,6}") {
-        let mut text = format!("{GOOD}[[modules]]\npath = \"/m\\u0041.ko\"\n");
-        let cut = cut.min(text.len());
-        text.insert_str(cut, &insert);
-        if let Ok(file) = parse(&text) {
-            prop_assert_eq!(toml::from_str::<BootFile>(&text).unwrap(), file);
         }
     }
 

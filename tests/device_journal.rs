@@ -211,3 +211,35 @@ fn a_device_is_reset_where_it_can_be() {
     let gone = Undo::Reset { address: at("0000:00:09.0") };
     assert_eq!(gone.carry_out(&tree.host()), Ending::Gone);
 }
+
+#[test]
+fn a_reset_that_the_kernel_refuses_is_said() {
+    let (tree, _) = tree("journal-reset-refused");
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("vfio-pci"));
+    tree.file("sys/devices/pci0000:00/0000:00:02.0/reset", "");
+    let (host, kernel) = tree.kernel();
+    *kernel.refused.lock().unwrap() = Some(("reset", libc::ENOTTY));
+    let step = Undo::Reset { address: at("0000:00:02.0") };
+    assert_eq!(
+        step.carry_out(&host).to_string(),
+        "failed: write \"1\" to /sys/bus/pci/devices/0000:00:02.0/reset: ENOTTY"
+    );
+}
+
+/// A driver that works with a device loses it to a reset from elsewhere, and so does a guest.
+#[test]
+fn a_device_that_somebody_works_with_is_not_reset() {
+    let (tree, _) = tree("journal-reset-late");
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("nvme"));
+    tree.group("0000:00:02.0", 4);
+    tree.file("sys/devices/pci0000:00/0000:00:02.0/reset", "");
+    let step = Undo::Reset { address: at("0000:00:02.0") };
+    assert_eq!(step.carry_out(&tree.host()).to_string(), "not any more: it is on nvme");
+    tree.unlink_driver("0000:00:02.0");
+    tree.link_driver("0000:00:02.0", "vfio-pci");
+    tree.file("proc/50/comm", "qemu\n");
+    fs::create_dir_all(tree.path("proc/50/fd")).unwrap();
+    std::os::unix::fs::symlink("/dev/vfio/4", tree.path("proc/50/fd/9")).unwrap();
+    assert_eq!(step.carry_out(&tree.host()).to_string(), "failed: it is in use by qemu (pid 50)");
+    assert_eq!(tree.read("sys/devices/pci0000:00/0000:00:02.0/reset"), "");
+}

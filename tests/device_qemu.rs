@@ -13,6 +13,7 @@ use vfioboot::device::guest::{Arch, Guest, parse};
 use vfioboot::device::libvirt;
 use vfioboot::device::memory::Backing;
 use vfioboot::device::qemu::argv::{Found, argv};
+use vfioboot::device::qemu::probe::complaint;
 use vfioboot::device::qemu::qmp::{self, Event, Message};
 use vfioboot::device::qemu::{FindError, find};
 
@@ -121,12 +122,17 @@ fn libvirt_gets_devices_that_it_manages() {
 
 #[test]
 fn libvirt_is_told_what_it_does_not_get() {
-    let guest = guest("chroot = \"/c\"\nqemu_arguments = [\"-x\"]");
+    let guest = guest(
+        "chroot = \"/c\"\nqemu_arguments = [\"-x\"]\n[[disks]]\npath = \"/d\"\ninterface = \"nvme\"\nformat = \"raw\"",
+    );
     let xml = libvirt::domain(&guest, Arch::X86_64, "q", &[]);
     assert!(
-        xml.starts_with("<!-- of the guest file not in here: qemu_arguments, chroot -->\n"),
+        xml.starts_with(
+            "<!-- of the guest file not in here: qemu_arguments, chroot, disks.interface -->\n"
+        ),
         "{xml}"
     );
+    assert!(xml.contains("<target dev='vda' bus='virtio'/>"), "{xml}");
 }
 
 #[test]
@@ -253,4 +259,43 @@ fn a_qemu_or_chroot_that_is_not_there_is_named() {
     assert_eq!(not_there, Err(FindError::NotThere("/no/qemu".into())));
     let no_chroot = find(&guest("chroot = \"/no/chroot\""), Arch::Aarch64, None);
     assert_eq!(no_chroot, Err(FindError::NoChroot("/no/chroot".into())));
+}
+
+/// A program that lists what a QEMU has.
+fn lists(name: &str, accelerators: &str, devices: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let tree = Tree::new(&format!("qemu-lists-{name}"));
+    tree.file(
+        "qemu",
+        format!(
+            "#!/bin/sh\ncase $1 in\n-accel) printf 'Accelerators supported in QEMU binary:\\n{accelerators}\\n' ;;\n\
+             -device) printf 'name \"{devices}\", bus PCI\\n' ;;\nesac\n"
+        ),
+    );
+    let path = tree.path("qemu");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_a_qemu_that_died_was_built_without_is_said() {
+    let cases = [
+        ("termux", "tcg", "vfio-pci", true, Some("KVM")),
+        ("no-vfio", "tcg\\nkvm", "virtio-blk-pci", true, Some("vfio-pci")),
+        ("neither", "tcg", "nvme", true, Some("KVM and vfio-pci")),
+        ("no-devices", "kvm", "nvme", false, None),
+        ("whole", "kvm\\ntcg", "vfio-pci", true, None),
+        // A name that only begins so is none.
+        ("prefix", "kvm", "vfio-pci-nohotplug", true, Some("vfio-pci")),
+    ];
+    for (name, accelerators, devices, passed, lacks) in cases {
+        let program = lists(name, accelerators, devices);
+        let said = complaint(&program, None, passed);
+        let expected = lacks.map(|lacks| {
+            format!("{program} was built without {lacks}: take another, as Debian's is (Termux's has no KVM); in a chroot, with chroot in the guest file")
+        });
+        assert_eq!(said, expected, "{name}");
+    }
+    assert_eq!(complaint("/no/qemu", None, true), None);
+    assert_eq!(complaint("/bin/false", None, true), None);
 }

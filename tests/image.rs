@@ -249,11 +249,11 @@ fn message(bytes: &[u8]) -> String {
 fn what_is_no_boot_image_is_named() {
     assert!(message(b"").contains("found an empty file"));
     assert!(message(b"PK\x03\x04rest").contains("a zip file without a boot.img"));
-    assert!(message(b"PK\x03\x04..payload.bin").contains("an OTA zip: unzip payload.bin"));
+    assert!(message(b"PK\x03\x04..payload.bin").contains("an OTA zip: vfioboot extract FILE"));
     assert!(message(b"PK\x03\x04..raven/image-raven.zip").contains("a factory zip"));
-    assert!(message(b"PK\x03\x04..boot.img").contains("a zip file: unzip boot.img"));
+    assert!(message(b"PK\x03\x04..boot.img").contains("a zip file with images: vfioboot"));
     assert!(message(&[0x3a, 0xff, 0x26, 0xed, 1, 0]).contains("simg2img"));
-    assert!(message(b"CrAU\0\0\0\0").contains("payload-dumper-go -p boot,"));
+    assert!(message(b"CrAU\0\0\0\0").contains("an OTA payload.bin: vfioboot extract FILE"));
     assert!(message(b"hello, world").contains("found \"hello, w\""));
 }
 

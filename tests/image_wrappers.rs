@@ -100,6 +100,7 @@ fn every_form_is_recognised_and_right() {
         ("qcdt", vec![]),
         ("seandroid", vec![]),
         ("bump", vec![]),
+        ("sony", vec![]),
     ];
     for (name, forms) in expected {
         let bytes = vendor(name);
@@ -117,6 +118,7 @@ fn vendors_headers_have_a_name() {
     let form = |name: &str| Image::parse(&vendor(name)).unwrap().header().unwrap().form();
     assert_eq!(form("pxa"), Some("PXA header"));
     assert_eq!(form("amonet"), Some("Amonet microloader in front of the header"));
+    assert_eq!(form("sony"), Some("Sony ELF"));
     assert_eq!(form("qcdt"), None);
 }
 

@@ -39,10 +39,15 @@ def _ramdisk(busybox: Path) -> bytes:
     return archive.finish()
 
 
-def _nested_ramdisk(busybox: Path, work: Path) -> bytes:
-    edu = work / "edu"
+def _compiled(name: str, work: Path) -> Path:
+    program = work / name
     compiler = ["aarch64-linux-gnu-gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s"]
-    subprocess.run([*compiler, "-o", str(edu), str(_GUEST / "edu.c")], check=True)
+    subprocess.run([*compiler, "-o", str(program), str(_GUEST / f"{name}.c")], check=True)
+    return program
+
+
+def _nested_ramdisk(busybox: Path, work: Path) -> bytes:
+    edu = _compiled("edu", work)
     archive = Archive()
     archive.directory("bin")
     archive.file("bin/busybox", busybox.read_bytes(), 0o755)
@@ -62,8 +67,9 @@ def _make_data(lab: Lab, cases: Sequence[Case], work: Path) -> None:
     parts = tree / "lab"
     shutil.copytree(_GUEST / "steps", parts / "steps")
     (tree / "adb").mkdir()
-    for name in ("system", "functions"):
+    for name in ("system", "functions", "cost"):
         shutil.copy(_GUEST / name, parts / name)
+    shutil.copy(_compiled("banner", work), parts / "banner")
     shutil.copy(lab.vfiorun, parts / "vfiorun")
     shutil.copy(lab.kernels["good"] / "Image", parts / "Image")
     (parts / "nested.cpio").write_bytes(_nested_ramdisk(lab.tools / "busybox", work))

@@ -48,6 +48,10 @@ PATCHED = _setup("patched", patched=(DISK.address,))
 STANDARD = _setup("standard")
 RESET = _setup("reset")
 LONG = _setup("long")
+COMMANDS = _setup("commands")
+ANDROID = _setup("android", "lab.host=android")
+MEASURED = _setup("measured", measured=True)
+THREE_CPUS = _setup("three-cpus", processors=3)
 NO_SMMU = _setup("no-smmu", smmu=False)
 GIC_2 = _setup("gic-version-2", gic_version=2)
 NO_EL2 = _setup("no-el2", virtualization=False)
@@ -113,7 +117,7 @@ def _guests() -> Iterator[Case]:
         # hundredths of a CPU second until the guest is up, with nothing in the caches; and KiB
         at_most=(("cpu", 300), ("rss", 4096)),
     )
-    # the guest file gives the guest 3 seconds and QEMU 2
+    # the guest has 3 seconds, and QEMU 2
     for name, steps, says, seconds in (
         ("guest-ignores-it", "stop ignore", "told QEMU to quit", 8),
         ("qemu-hangs", "stop ignore STOP", "killing QEMU", 10),
@@ -133,6 +137,100 @@ def _guests() -> Iterator[Case]:
         facts=passed,
         says=("nested edu inside 0", "nested edu write 0"),
         strays=True,
+    )
+
+
+def _commands() -> Iterator[Case]:
+    """What is done with guests from outside of them, and what it costs."""
+    yield Case(
+        name="autostart",
+        ci=False,
+        setup=COMMANDS,
+        steps="autostart",
+        facts=(("autostart", "2"), ("status", "0"), ("stop", "0"), ("afterwards", "0")),
+        says=(
+            r"^autostart: lab: pid \d+, console in /data/adb/vfioboot/state/log/lab\.console\.log",
+            r"^autostart: .*/c\.toml:\d+: .*nonsense",
+            r"^status: lab: running, pid \d+, QEMU pid \d+, for \d+ s, 0000:00:02\.0$",
+            "^stop: guest lab has ended$",
+            "^afterwards: no guest is running$",
+            "^console: nested button",
+        ),
+        answered=(DISK,),
+    )
+    yield Case(
+        name="stop/timeout",
+        ci=False,
+        setup=COMMANDS,
+        steps="stop-timeout",
+        facts=(("unknown", "2"), ("stop", "0"), ("status", "1")),
+        says=("^unknown: .*no guest nobody is running; running are lab", "told QEMU to quit"),
+        # of the minute that the guest file gives it
+        at_most=(("seconds", 10),),
+    )
+    yield Case(
+        name="reset-refused",
+        ci=False,
+        setup=COMMANDS,
+        steps="reset-refused",
+        facts=(("status", "2"), ("recover", "0")),
+        says=(
+            r"0000:00:02\.0: reset: failed: .*ENOTTY",
+            "not everything could be undone: vfiorun recover tries again",
+            r"^recover: .*0000:00:02\.0: reset: not any more: it is on nvme",
+        ),
+        answered=(DISK,),
+    )
+    # QEMU is executed after three tenths of a CPU second; the supervisor has 4 MiB
+    yield Case(
+        name="cost", setup=MEASURED, steps="cost", facts=(("status", "0"),), at_most=(("cpu", 30), ("rss", 4096))
+    )
+
+
+def _places() -> Iterator[Case]:
+    """Where a guest runs, and what it has besides its devices."""
+    made = "/dev/kvm /dev/vfio /dev/vfio/N /dev/vfio/vfio"
+    common = (
+        ("doctor", "0"),
+        *(("nodes", found) for found in ("none", made, "none")),
+        ("root", "/data/debian"),
+        ("mounts", "0"),
+    )
+    for name, steps, key in (("chroot", "chroot", "status"), ("chroot/kill", "chroot KILL", "recover")):
+        yield Case(
+            name=name, ci=False, setup=ANDROID, steps=steps, facts=(*common, (key, "0")), answered=(DISK,)
+        )
+    yield Case(
+        name="cpus",
+        ci=False,
+        setup=THREE_CPUS,
+        steps="cpus",
+        facts=(("allowed", "1-2"), ("status", "0")),
+        says=("nested cpus 2",),
+    )
+    yield Case(
+        name="root-port",
+        ci=False,
+        setup=COMMANDS,
+        steps="root-port",
+        facts=(("status", "0"),),
+        answered=(DISK,),
+    )
+    yield Case(
+        name="vnc",
+        ci=False,
+        setup=COMMANDS,
+        steps="vnc",
+        facts=(("banner", "0"), ("stop", "0"), ("status", "0"), ("left", "")),
+        says=(r"^banner: RFB 003\.008",),
+    )
+    yield Case(
+        name="tap",
+        ci=False,
+        setup=COMMANDS,
+        steps="tap",
+        facts=(("without", "2"), ("status", "0")),
+        says=("^without: .*there is no interface lab0: ip tuntap add dev lab0 mode tap", "nested ping 0"),
     )
 
 
@@ -185,23 +283,37 @@ def _refused() -> Iterator[Case]:
         yield Case(name=f"refused/{name}", steps=steps, facts=(("status", status),), says=(says,))
 
 
+    yield Case(
+        name="refused/group-busy",
+        ci=False,
+        setup=LONG,
+        steps="busy",
+        facts=(("second", "2"), ("status", "0")),
+        says=("^second: .*EBUSY: another guest has it", "nested button"),
+        answered=(DISK,),
+    )
+
+
 def _unfit() -> Iterator[Case]:
     """Machines that cannot do it: doctor and run say what is missing."""
-    for setup, says in (
-        (NO_SMMU, "IOMMU"),
-        (GIC_2, "interrupt"),
-        (NO_EL2, "HYP mode|EL2"),
-        (KVM_NONE, r"kvm-arm\.mode=none"),
-        (KVM_PROTECTED, r"kvm-arm\.mode=protected"),
+    for setup, doctor, run in (
+        (NO_SMMU, "IOMMU: no IOMMU is driven by this kernel", "no IOMMU: /sys/class/iommu"),
+        (GIC_2, "interrupt isolation: GICv2: MSIs are not", "no interrupt remapping: .*; everything is as it was"),
+        (NO_EL2, "KVM: .*HYP mode not available", "HYP mode not available.*started in EL1"),
+        (KVM_NONE, "KVM: .*disabled from command line", r"disabled from command line.*remove kvm-arm\.mode=none"),
+        (KVM_PROTECTED, r"KVM mode: .*kvm-arm\.mode=protected", r"kvm-arm\.mode=protected is on .*--allow-protected"),
     ):
+        problems = "2 problems" if setup is NO_SMMU else "1 problem"  # no IOMMU, and no groups
         yield Case(
             name=f"unfit/{setup.name}",
             ci=False,
             setup=setup,
             steps="unfit",
             facts=(("doctor", "1"), ("status", "2")),
-            says=(says,),
+            says=(f"^doctor: problem +{doctor}", f"^doctor: .* as it is: {problems}, ", f"^status: .*{run}"),
         )
 
 
-CASES: tuple[Case, ...] = (*_main(), *_guests(), *_crashes(), *_by_hand(), *_refused(), *_unfit())
+CASES: tuple[Case, ...] = (
+    *_main(), *_guests(), *_commands(), *_places(), *_crashes(), *_by_hand(), *_refused(), *_unfit()
+)  # fmt: skip

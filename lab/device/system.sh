@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # system.sh: the system of the emulated device, prints its directory. In it is system.img, ext4, to be
-# mounted read only: busybox, and Debian's arm64 QEMU with the libraries it is linked with.
+# mounted read only: busybox, and Debian's arm64 QEMU with the libraries it is linked with and what
+# it needs for a screen.
 # The parts that change with the project are on a disk of their own (see __init__.py).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -8,27 +9,28 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../../scripts/common.sh"
 
 # A change of what is done below needs a new number.
-RECIPE=1
+RECIPE=2
 LIBRARIES=lib/aarch64-linux-gnu
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
 version() { debian apt-cache show --no-all-versions "$1" | sed -n 's/^Version: //p'; }
 qemu=$(version qemu-system-arm:arm64)
+data=$(version qemu-system-data)
 busybox=$(version busybox-static:arm64)
-[[ -n $qemu && -n $busybox ]] || die "qemu-system-arm or busybox-static is not in Debian's lists"
-final=$CACHE/lab-system/$(echo "$RECIPE $qemu $busybox" | key)
+[[ -n $qemu && -n $data && -n $busybox ]] \
+    || die "qemu-system-arm, qemu-system-data or busybox-static is not in Debian's lists"
+final=$CACHE/lab-system/$(echo "$RECIPE $qemu $data $busybox" | key)
 [ -d "$final" ] || lock lab-system
 if [ -d "$final" ]; then
     printf '%s\n' "$final"
     exit 0
 fi
 
-say "lab: fetching Debian's arm64 QEMU $qemu (25 MB)"
+say "lab: fetching Debian's arm64 QEMU $qemu (28 MB)"
 scratch lab-system
 mkdir -p "$SCRATCH"/{debs,root,new,tree}
 
-# Of what it depends on, libraries alone: the programs and data of qemu-system-common are for
-# things that no guest here has. Without an architecture apt means the machine's own.
+# Of what it depends on, libraries alone, and from QEMU's own other packages what a screen takes. Without an architecture apt means the machine's own.
 mapfile -t direct < <(debian apt-cache depends --no-recommends --no-suggests --no-conflicts \
     --no-breaks --no-replaces --no-enhances qemu-system-arm:arm64 \
     | sed -nE 's/^ *\|?Depends: (lib[^<>:]*|zlib1g)(:arm64)?$/\1:arm64/p' | sort -u)
@@ -36,7 +38,8 @@ mapfile -t packages < <(debian apt-cache depends --recurse --no-recommends --no-
     --no-conflicts --no-breaks --no-replaces --no-enhances "${direct[@]}" \
     | grep -E '^(lib|zlib).*:arm64$' | sort -u)
 (cd "$SCRATCH/debs" && debian apt-get download -qq "qemu-system-arm:arm64=$qemu" \
-    "busybox-static:arm64=$busybox" "${packages[@]}" >&2)
+    "qemu-system-common:arm64=$qemu" "qemu-system-data=$data" "busybox-static:arm64=$busybox" \
+    "${packages[@]}" >&2)
 for deb in "$SCRATCH"/debs/*.deb; do dpkg -x "$deb" "$SCRATCH/root"; done
 
 # What the linker would load, and nothing else of these packages.
@@ -58,10 +61,14 @@ closure() {
     done
 }
 tree=$SCRATCH/tree
-mkdir -p "$tree"/{bin,usr/bin,"$LIBRARIES",data,dev,proc,run,sys,tmp}
+mkdir -p "$tree"/{bin,usr/bin,usr/lib/aarch64-linux-gnu/qemu,usr/share/qemu/keymaps,"$LIBRARIES",data,dev,proc,run,sys,tmp}
 cp "$SCRATCH/root/bin/busybox" "$tree/bin/"
 ln -s busybox "$tree/bin/sh"
 cp "$SCRATCH/root/usr/bin/qemu-system-aarch64" "$tree/usr/bin/"
+# modules that it opens, linked with nothing that it is not linked with itself
+cp "$SCRATCH"/root/usr/lib/aarch64-linux-gnu/qemu/hw-display-virtio-gpu{,-pci}.so \
+    "$tree/usr/lib/aarch64-linux-gnu/qemu/"
+cp "$SCRATCH/root/usr/share/qemu/keymaps/en-us" "$tree/usr/share/qemu/keymaps/"
 while read -r library; do
     cp -L "$library" "$tree/$LIBRARIES/"
 done < <(closure "$tree/usr/bin/qemu-system-aarch64")

@@ -1,6 +1,6 @@
 //! The command line that the kernel will act on, with the origin of every word.
 //!
-//! What the bootloader adds by itself (and takes from AVB or the device tree) is not known here.
+//! What the bootloader adds by itself (and takes from the device tree) is not known here.
 
 use std::fmt;
 

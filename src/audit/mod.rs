@@ -20,27 +20,12 @@ use crate::kernel::config::{KernelConfig, KernelVersion, Value};
 use crate::kernel::module::Module;
 use crate::kernel::{Arch, Scan};
 
+pub use crate::rulefile::Level;
 pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
 pub use evidence::{Confidence, Evidence};
 pub use links::Links;
 pub use profile::{Condition, Profile, ProfileError, Rule, When};
 pub use words::{Word, recommended_words};
-
-/// How much a rule matters.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// Without it passthrough does not work.
-    Required,
-    /// With it passthrough does not work; counts like `Required`.
-    Forbidden,
-    /// Works without, but worse or less safely.
-    Recommended,
-    /// Good to know.
-    Optional,
-}
 
 impl Level {
     /// As it is written in profiles and in JSON.

@@ -1,9 +1,13 @@
 //! Where the kernel's parameters stand in a set of images.
 
+mod avb;
+
 use super::{CmdlinePart, Origin};
 use crate::image::bootconfig::{self, Bootconfig, Entry, Limits};
 use crate::image::{Image, ImageKind, SectionName};
 use crate::kernel::{Kernel, dtb};
+
+pub use avb::{AvbLine, of_avb};
 
 /// An image and what it is called.
 #[derive(Clone, Copy, Debug)]

@@ -33,8 +33,8 @@ use super::{EXIT_FAILURE, input::Input, output};
 #[derive(clap::Args)]
 pub struct Args {
     /// Boot images, bare kernels, .config files (also gzipped), directories with such files; `-`
-    /// is standard input. A vendor_boot, init_boot or ramdisk belongs to the boot image or kernel
-    /// before it, in its own directory first
+    /// is standard input. A vendor_boot, init_boot, vbmeta or ramdisk belongs to the boot image or
+    /// kernel before it, in its own directory first
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// The rules: `passthrough`, `kvm-only`, `hardened`, or a TOML file
@@ -319,7 +319,7 @@ fn check(set: &Set, given: &Given) -> anyhow::Result<Audited> {
         Some(line) => {
             facts.set_cmdline(vec![CmdlinePart { origin: Origin::Given, text: line.to_owned() }])
         }
-        None => gather::add_cmdlines(&mut facts, &name, &beside),
+        None => gather::add_cmdlines(&mut facts, &mut problems, &input, &beside),
     }
     if let Some(modules) = &given.modules {
         facts.modules = Some(modules.gathered.modules.clone());

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use vfioboot::image::{Chunk, Image, SectionName};
 use vfioboot::patch::Cmdline;
 
-use super::image_set;
+use super::image_set::{self, Partition};
 use super::input::Input;
 use super::output::{self, say};
 use super::style::GOOD;
@@ -121,6 +121,11 @@ fn edit(args: &Args, input: &Input, image: &Image<'_>, output: &Path) -> anyhow:
         edit.sections.push((SectionName::Bootconfig, vec![chunk]));
     }
     let rebuilt = image.rebuild(edit).with_context(|| input.name())?;
+    let (size, content) = (rebuilt.output.size(), rebuilt.content_size);
+    let remedy = || "what could be left out: keys of the bootconfig".to_owned();
+    Partition { partition_size: None }
+        .require_room(input.partition, size, content, remedy)
+        .with_context(|| input.name())?;
     output::refuse_inputs(output, [input.path.as_path()])?;
     output::write_file(output, |file| rebuilt.output.write_to(file))?;
     super::report_avb(&input.name(), rebuilt.avb_change);

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
-use vfioboot::image::{Image, ImageKind, Output};
+use anyhow::{Context, anyhow, bail};
+use vfioboot::image::{self, Image, ImageKind, Output};
 
 use super::input::Input;
 use super::output;
@@ -29,27 +29,55 @@ pub fn parse(inputs: &[Input]) -> anyhow::Result<Vec<Image<'_>>> {
     inputs.iter().map(|input| Image::parse(input).with_context(|| input.name())).collect()
 }
 
-/// Refuse a result of `size` bytes, of which `content` are not just zeros at the end, when it does
-/// not fit the `partition` of `input`. `remedy` is what to leave out.
-pub fn require_room(
-    input: &Input,
-    partition: Option<u64>,
-    size: u64,
-    content: u64,
-    remedy: &str,
-) -> anyhow::Result<()> {
-    let Some(partition) = partition.or(input.partition).filter(|partition| size > *partition)
-    else {
-        return Ok(());
-    };
-    let missing = size - partition;
-    let zeros = size.saturating_sub(content);
-    let cut = format!("cut off the zeros at the end of the file first, {zeros} bytes");
-    let remedy = if zeros >= missing { &cut } else { remedy };
-    bail!(
-        "{}: the result of {size} bytes does not fit the partition of {partition}: {missing} bytes are missing; {remedy}",
-        input.name()
-    )
+/// The partition that a result goes to.
+#[derive(clap::Args)]
+pub struct Partition {
+    /// Refuse a result of more bytes than this, the size of the partition; that of a block device
+    /// and of an image with an AVB footer is known
+    #[arg(long, value_name = "BYTES")]
+    pub partition_size: Option<u64>,
+}
+
+impl Partition {
+    /// Refuse a result of `size` bytes, of which `content` are not just zeros at the end, when it
+    /// does not fit: the size given, or the one `known`. `remedy` is what to leave out.
+    pub fn require_room(
+        &self,
+        known: Option<u64>,
+        size: u64,
+        content: u64,
+        remedy: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
+        let partition = self.partition_size.or(known);
+        let Some(partition) = partition.filter(|partition| size > *partition) else {
+            return Ok(());
+        };
+        let missing = size - partition;
+        let zeros = size.saturating_sub(content);
+        let remedy = match zeros >= missing {
+            true => format!("cut off the zeros at the end of the file first, {zeros} bytes"),
+            false => remedy(),
+        };
+        bail!(
+            "the result of {size} bytes does not fit the partition of {partition}: {missing} bytes are missing; {remedy}"
+        )
+    }
+}
+
+/// An error of an edit, with `remedy` where the result does not fit the partition.
+pub fn with_remedy(error: image::Error, remedy: impl FnOnce() -> String) -> anyhow::Error {
+    match error {
+        image::Error::PartitionTooSmall { .. } => anyhow!("{error}; {}", remedy()),
+        error => error.into(),
+    }
+}
+
+/// The largest of `files`, in words, as what makes most room when it goes.
+pub fn largest(whose: &str, mut files: Vec<(String, u64)>) -> String {
+    files.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+    let named = files.iter().take(3).map(|(name, size)| format!("{name} ({size} bytes)"));
+    let named: Vec<_> = named.collect();
+    format!("what could be left out: the largest files of {whose} are {}", named.join(", "))
 }
 
 /// A set has one top-level vbmeta image at most.

@@ -5,6 +5,7 @@ mod check;
 mod cmdline;
 mod completions;
 mod config;
+mod extract;
 mod flow;
 mod image_set;
 mod info;
@@ -48,6 +49,7 @@ enum Command {
     Patch(patch::Args),
     Unpatch(unpatch::Args),
     Verify(verify::Args),
+    Extract(extract::Args),
     Ramdisk(ramdisk::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -69,6 +71,7 @@ pub fn run() -> ExitCode {
         Command::Patch(args) => patch::run(&args),
         Command::Unpatch(args) => unpatch::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Extract(args) => extract::run(&args),
         Command::Ramdisk(args) => ramdisk::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

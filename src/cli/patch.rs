@@ -8,10 +8,10 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use serde_json::json;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
-use vfioboot::image::{self, Image, Output};
+use vfioboot::image::{Image, Output};
 use vfioboot::modules::Source;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{self, HookChoice, LoadedBy, ModuleOptions, Options, Runtimes};
@@ -52,10 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_DEADLINE_MS,
           value_parser = clap::value_parser!(u32).range(100..=60_000))]
     deadline: u32,
-    /// Refuse a result of more bytes than this, the size of the partition; that of a block device
-    /// and of an image with an AVB footer is known
-    #[arg(long, value_name = "BYTES")]
-    partition_size: Option<u64>,
+    #[command(flatten)]
+    partition: image_set::Partition,
     /// Milliseconds to wait for a device that is not there yet, within the deadline
     #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_WAIT_MS,
           value_parser = clap::value_parser!(u32).range(..=60_000))]
@@ -168,22 +166,23 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let remedy = remedy(&options, runtime.as_ref());
     let plan = patch::plan(&originals, &options)
         .map_err(|error| match error {
-            patch::Error::Image(error @ image::Error::PartitionTooSmall { .. }) => {
-                anyhow!("{error}; {remedy}")
-            }
+            patch::Error::Image(error) => image_set::with_remedy(error, || remedy.clone()),
             error => error.into(),
         })
         .with_context(|| names(&paths))?;
 
     let changed: Vec<usize> =
         (0..inputs.len()).filter(|i| plan.images[*i].output.is_some()).collect();
-    if args.partition_size.is_some() && changed.len() > 1 {
+    if args.partition.partition_size.is_some() && changed.len() > 1 {
         bail!("--partition-size is that of one partition, and {} images change", changed.len());
     }
     for i in &changed {
         let planned = &plan.images[*i];
         let (size, content) = (planned.size_after, planned.content_size);
-        image_set::require_room(&inputs[*i], args.partition_size, size, content, &remedy)?;
+        let known = inputs[*i].partition;
+        args.partition
+            .require_room(known, size, content, || remedy.clone())
+            .with_context(|| inputs[*i].name())?;
     }
     if !args.dry_run {
         let others = runtime.iter().chain(&given).chain(&rc_files).chain(keys.files());

@@ -9,14 +9,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
+use super::image_set::{self, Partition};
 use super::input::Input;
 use super::output;
 use vfioboot::compression::Format;
 use vfioboot::image::{
-    Chunk, Error, IdPolicy, Image, ImageKind, Output, SectionName, resize_fragment,
+    Chunk, DerivedPolicy, Error, Image, ImageKind, Output, SectionName, resize_fragment,
 };
+use vfioboot::ramdisk::cpio::FileType;
 use vfioboot::ramdisk::edit::{NewFile, Pieces};
-use vfioboot::ramdisk::{Limits, edit, extract, tree};
+use vfioboot::ramdisk::{Entries, Limits, edit, extract, tree};
 
 /// List, read and change the files of a ramdisk.
 ///
@@ -74,6 +76,8 @@ enum Action {
         /// Write the changed image here
         #[arg(short, long, value_name = "OUT")]
         output: PathBuf,
+        #[command(flatten)]
+        partition: Partition,
     },
     /// Remove every entry of a name
     ///
@@ -88,6 +92,8 @@ enum Action {
         /// Write the changed image here
         #[arg(short, long, value_name = "OUT")]
         output: PathBuf,
+        #[command(flatten)]
+        partition: Partition,
     },
 }
 
@@ -120,17 +126,17 @@ fn act(args: &Args, input: &Input, found: &Located<'_>) -> anyhow::Result<()> {
                 anstream::eprintln!("vfioboot: skipped {name}: {}", skipped.reason);
             }
         }
-        Action::Add { path, file, mode, output } => {
+        Action::Add { path, file, mode, output, partition } => {
             output::refuse_inputs(output, [args.image.as_path(), file.as_path()])?;
             let data = Input::open(file)?;
             let mode = mode.unwrap_or_else(|| default_mode(file));
             let new = NewFile { path: path.as_bytes(), mode, data: &data };
-            found.write(edit::add(found.ramdisk, new, limits)?, output)?;
+            found.write(edit::add(found.ramdisk, new, limits)?, output, partition, input)?;
         }
-        Action::Rm { path, recursive, output } => {
+        Action::Rm { path, recursive, output, partition } => {
             output::refuse_inputs(output, [args.image.as_path()])?;
             let pieces = edit::remove(found.ramdisk, path.as_bytes(), *recursive, limits)?;
-            found.write(pieces, output)?;
+            found.write(pieces, output, partition, input)?;
         }
     }
     Ok(())
@@ -216,29 +222,53 @@ impl<'a> Located<'a> {
         Ok(Located { ramdisk, place })
     }
 
-    /// Write the image with `pieces` in place of the ramdisk.
-    fn write(&self, pieces: Pieces<'a>, output: &Path) -> anyhow::Result<()> {
-        let (image, sections) = match &self.place {
-            Place::Bare => {
-                return output::write_file(output, |out| {
-                    pieces.iter().try_for_each(|piece| out.write_all(piece))
-                });
-            }
+    /// Write the image with `pieces` in place of the ramdisk, when it fits the partition.
+    fn write(
+        &self,
+        pieces: Pieces<'a>,
+        output: &Path,
+        partition: &Partition,
+        input: &Input,
+    ) -> anyhow::Result<()> {
+        let remedy = || largest_files(self.ramdisk);
+        let (bytes, content, avb) = match &self.place {
+            Place::Bare => (Output::from_chunks(chunks(pieces)), None, None),
             Place::Wrapped(image) => {
                 let wrapped = Output::from_chunks(chunks(pieces));
-                let wrapped = image.wrap(wrapped, IdPolicy::KeepRight)?;
-                return output::write_file(output, |out| wrapped.write_to(out));
+                (image.wrap(wrapped, DerivedPolicy::KeepRight)?, None, None)
             }
-            Place::Section(image, section) => (image, vec![(*section, chunks(pieces))]),
-            Place::Fragment(image, index) => (image, replace_fragment(image, *index, pieces)?),
+            Place::Section(image, _) | Place::Fragment(image, _) => {
+                let mut edit = image.edit().context("the image has no header")?;
+                edit.sections = match &self.place {
+                    Place::Fragment(_, index) => replace_fragment(image, *index, pieces)?,
+                    Place::Section(_, section) => vec![(*section, chunks(pieces))],
+                    _ => Vec::new(),
+                };
+                let rebuilt =
+                    image.rebuild(edit).map_err(|error| image_set::with_remedy(error, remedy))?;
+                (rebuilt.output, Some(rebuilt.content_size), rebuilt.avb_change)
+            }
         };
-        let mut edit = image.edit().context("the image has no header")?;
-        edit.sections = sections;
-        let rebuilt = image.rebuild(edit)?;
-        output::write_file(output, |out| rebuilt.output.write_to(out))?;
-        super::report_avb(&output.display().to_string(), rebuilt.avb_change);
+        let size = bytes.size();
+        let content = content.unwrap_or(size);
+        partition.require_room(input.partition, size, content, remedy)?;
+        output::write_file(output, |out| bytes.write_to(out))?;
+        super::report_avb(&output.display().to_string(), avb);
         Ok(())
     }
+}
+
+/// What could be left out of a ramdisk.
+fn largest_files(ramdisk: &[u8]) -> String {
+    let mut entries = Entries::new(ramdisk, Limits::default());
+    let mut files = Vec::new();
+    // Damage behind them leaves those that were seen.
+    while let Ok(Some(entry)) = entries.next_entry() {
+        if entry.file_type() == FileType::Regular {
+            files.push((list::printable(entry.path()), u64::from(entry.header.filesize)));
+        }
+    }
+    image_set::largest("the ramdisk", files)
 }
 
 /// Files that the image module does not take for a ramdisk because their contents are damaged

@@ -1,6 +1,5 @@
 //! The boot file carried out.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, io};
@@ -127,15 +126,16 @@ pub fn carry_out(
             Err(error) => problem(&format!("{error}"), log),
         }
     }
-    let mut seen: BTreeSet<PciAddress> = BTreeSet::new();
+    let mut seen: Vec<PciAddress> = Vec::new();
     let mut late = false;
     loop {
         let there = |spec: &DeviceSpec| devices.iter().any(|device| device.matches(spec));
         let (present, missing): (Vec<_>, Vec<_>) = specs.into_iter().partition(there);
         for device in present.iter().flat_map(|spec| devices.iter().filter(|d| d.matches(spec))) {
-            if !seen.insert(device.address) {
+            if seen.contains(&device.address) {
                 continue;
             }
+            seen.push(device.address);
             match to_vfio_pci(host, device, late.then_some(&arrivals), log) {
                 true => summary.bound += 1,
                 false => summary.problems += 1,

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::cmdline::words;
 use crate::bootfile::DISABLE_WORD;
 
 /// What the decision is made from.
@@ -68,18 +69,6 @@ pub fn decide(facts: Facts<'_>) -> Option<Skip> {
     } else {
         None
     }
-}
-
-/// The words of a kernel command line. Double quotes keep spaces in a value
-/// (`next_arg` in `lib/cmdline.c`) and are left where they are.
-fn words(cmdline: &str) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    cmdline
-        .split(move |c: char| {
-            quoted ^= c == '"';
-            !quoted && c.is_ascii_whitespace()
-        })
-        .filter(|word| !word.is_empty())
 }
 
 /// Whether `key = "value"` is among the lines of `/proc/bootconfig`, which prints

@@ -1,7 +1,5 @@
 //! Which of the host's processors are of one type.
 
-use std::collections::BTreeMap;
-
 use super::guest::{Cluster, Cpus};
 use super::host::{Host, HostError};
 
@@ -26,7 +24,7 @@ pub struct CoreType {
 /// When `online` cannot be read.
 pub fn core_types(host: &Host) -> Result<Vec<CoreType>, HostError> {
     let online = parse_list(&host.read(&format!("{CPUS}/online"))?);
-    let mut types: BTreeMap<Option<u64>, CoreType> = BTreeMap::new();
+    let mut types: Vec<CoreType> = Vec::new();
     for cpu in online {
         let read = |name: &str| host.read(&format!("{CPUS}/cpu{cpu}/{name}")).ok();
         let midr = read("regs/identification/midr_el1").and_then(|text| {
@@ -37,12 +35,15 @@ pub fn core_types(host: &Host) -> Result<Vec<CoreType>, HostError> {
             .or_else(|| read("cpufreq/cpuinfo_max_freq"))
             .and_then(|text| text.parse().ok())
             .unwrap_or(0);
-        let entry = types.entry(midr).or_insert(CoreType { midr, capacity: 0, cpus: Vec::new() });
-        entry.capacity = entry.capacity.max(capacity);
-        entry.cpus.push(cpu);
+        match types.iter_mut().find(|of| of.midr == midr) {
+            Some(of) => {
+                of.capacity = of.capacity.max(capacity);
+                of.cpus.push(cpu);
+            }
+            None => types.push(CoreType { midr, capacity, cpus: vec![cpu] }),
+        }
     }
-    let mut types: Vec<CoreType> = types.into_values().collect();
-    types.sort_by_key(|of| core::cmp::Reverse(of.capacity));
+    types.sort_unstable_by_key(|of| (core::cmp::Reverse(of.capacity), of.midr));
     Ok(types)
 }
 

@@ -9,6 +9,9 @@ use super::pci::{self, PciAddress};
 /// The directory with one entry per group.
 pub const GROUPS: &str = "sys/kernel/iommu_groups";
 
+/// The directory with one link for each IOMMU that has a driver.
+pub const IOMMUS: &str = "sys/class/iommu";
+
 /// An IOMMU group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
@@ -84,6 +87,14 @@ impl Group {
         Ok(Self { number, domain, members })
     }
 
+    /// All groups there are, by number. One that goes while it is read is left out.
+    pub fn all(host: &Host) -> Vec<Self> {
+        let names = host.list(GROUPS).unwrap_or_default();
+        let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        numbers.sort_unstable();
+        numbers.into_iter().filter_map(|number| Self::read(host, number).ok()).collect()
+    }
+
     /// The members that keep the group from a guest, apart from those of `taken`, which will be
     /// on vfio-pci.
     pub fn in_the_way(&self, taken: &[PciAddress]) -> Vec<&Member> {
@@ -98,5 +109,14 @@ impl Group {
 /// Whether there is any group: an IOMMU is at work. On a devicetree system before Linux 6.16 a
 /// group appears only when a driver probes its device.
 pub fn any(host: &Host) -> bool {
-    host.list(GROUPS).is_ok_and(|groups| !groups.is_empty())
+    is_not_empty(host, GROUPS)
+}
+
+/// Whether an IOMMU is there at all: a driver shows it, or groups do.
+pub fn any_iommu(host: &Host) -> bool {
+    is_not_empty(host, IOMMUS) || any(host)
+}
+
+fn is_not_empty(host: &Host, directory: &str) -> bool {
+    host.list(directory).is_ok_and(|entries| !entries.is_empty())
 }

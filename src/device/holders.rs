@@ -6,7 +6,6 @@
 //! file is on a filesystem that is mounted itself.
 
 use core::fmt;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -62,28 +61,33 @@ impl fmt::Display for Hold {
 #[derive(Clone, Debug)]
 pub struct Holders {
     /// Mount points by the place of the block device in sysfs, disks below others included.
-    mounts: BTreeMap<PathBuf, Vec<String>>,
+    mounts: Vec<(PathBuf, Vec<String>)>,
     /// Places of block devices that are swapped to.
-    swaps: BTreeSet<PathBuf>,
+    swaps: Vec<PathBuf>,
     /// Interfaces that lead out, each with the cards it consists of.
-    uplinks: Vec<(String, BTreeSet<PathBuf>)>,
+    uplinks: Vec<(String, Vec<PathBuf>)>,
 }
 
 impl Holders {
     /// Looks at the system. What cannot be read counts as not there.
     pub fn read(host: &Host) -> Self {
-        let mut mounts: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+        let mut mounts: Vec<(PathBuf, Vec<String>)> = Vec::new();
         for (place, blocks) in mounted(host) {
             for block in blocks {
                 for disk in below(&block, "slaves", "") {
-                    let places = mounts.entry(disk).or_default();
-                    if !places.contains(&place) {
-                        places.push(place.clone());
+                    match mounts.iter_mut().find(|(known, _)| *known == disk) {
+                        Some((_, places)) if places.contains(&place) => {}
+                        Some((_, places)) => places.push(place.clone()),
+                        None => mounts.push((disk, vec![place.clone()])),
                     }
                 }
             }
         }
-        let swaps = swapped_to(host).iter().flat_map(|block| below(block, "slaves", "")).collect();
+        mounts.sort_unstable();
+        let mut swaps: Vec<PathBuf> =
+            swapped_to(host).iter().flat_map(|block| below(block, "slaves", "")).collect();
+        swaps.sort_unstable();
+        swaps.dedup();
         Self { mounts, swaps, uplinks: uplinks(host) }
     }
 
@@ -105,9 +109,9 @@ impl Holders {
         }
         let gone: Vec<PathBuf> = taken.iter().filter_map(|address| place(*address)).collect();
         let is_gone = |card: &PathBuf| gone.iter().any(|device| card.starts_with(device));
-        let stays = |cards: &BTreeSet<PathBuf>| !cards.iter().any(is_gone);
+        let stays = |cards: &[PathBuf]| !cards.iter().any(is_gone);
         if !self.uplinks.iter().any(|(_, cards)| stays(cards)) {
-            let lead = |cards: &BTreeSet<PathBuf>| cards.iter().any(|c| c.starts_with(&device));
+            let lead = |cards: &[PathBuf]| cards.iter().any(|c| c.starts_with(&device));
             for (interface, _) in self.uplinks.iter().filter(|(_, cards)| lead(cards)) {
                 holds.push(Hold::Uplink { interface: interface.clone() });
             }
@@ -128,18 +132,19 @@ fn name(path: &Path) -> String {
 
 /// The block device or interface at `top` and all that it consists of. A partition's are those of
 /// nothing else: the kernel gives partitions no `slaves`.
-fn below(top: &Path, directory: &str, prefix: &str) -> BTreeSet<PathBuf> {
-    let mut all = BTreeSet::from([top.to_owned()]);
-    let mut open = vec![top.to_owned()];
-    while let Some(next) = open.pop() {
+fn below(top: &Path, directory: &str, prefix: &str) -> Vec<PathBuf> {
+    let mut all = vec![top.to_owned()];
+    let mut looked_at = 0;
+    while let Some(next) = all.get(looked_at).cloned() {
+        looked_at += 1;
         for entry in fs::read_dir(next.join(directory)).into_iter().flatten().flatten() {
             if !entry.file_name().to_string_lossy().starts_with(prefix) {
                 continue;
             }
             if let Ok(lower) = fs::canonicalize(entry.path())
-                && all.insert(lower.clone())
+                && !all.contains(&lower)
             {
-                open.push(lower);
+                all.push(lower);
             }
         }
     }
@@ -230,10 +235,10 @@ fn swapped_to(host: &Host) -> Vec<PathBuf> {
 
 /// The interfaces that lead out, with their cards: those of the default routes; where no table
 /// that we can read has one (Android routes by policy), those that are up and have a carrier.
-fn uplinks(host: &Host) -> Vec<(String, BTreeSet<PathBuf>)> {
+fn uplinks(host: &Host) -> Vec<(String, Vec<PathBuf>)> {
     let mut interfaces = default_routes(host);
     if interfaces.is_empty() {
-        interfaces = host.list("sys/class/net").unwrap_or_default().into_iter().collect();
+        interfaces = host.list("sys/class/net").unwrap_or_default();
         interfaces.retain(|name| {
             host.exists(&format!("sys/class/net/{name}/device"))
                 && host.read(&format!("sys/class/net/{name}/carrier")).is_ok_and(|c| c == "1")
@@ -249,19 +254,19 @@ fn uplinks(host: &Host) -> Vec<(String, BTreeSet<PathBuf>)> {
 }
 
 /// The interfaces of default routes, `/proc/net/route` and `/proc/net/ipv6_route`.
-fn default_routes(host: &Host) -> BTreeSet<String> {
+fn default_routes(host: &Host) -> Vec<String> {
     /// `RTF_UP` and `RTF_REJECT`, `include/uapi/linux/route.h`.
     const UP: u32 = 0x1;
     const REJECT: u32 = 0x200;
     let leads =
         |flags: &str| u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & (UP | REJECT) == UP);
-    let mut interfaces = BTreeSet::new();
+    let mut interfaces = Vec::new();
     for line in host.read("proc/net/route").unwrap_or_default().lines().skip(1) {
         let fields: Vec<&str> = line.split_whitespace().collect();
         if let [interface, "00000000", _, flags, _, _, _, "00000000", ..] = fields.as_slice()
             && leads(flags)
         {
-            interfaces.insert((*interface).to_owned());
+            interfaces.push((*interface).to_owned());
         }
     }
     for line in host.read("proc/net/ipv6_route").unwrap_or_default().lines() {
@@ -270,9 +275,11 @@ fn default_routes(host: &Host) -> BTreeSet<String> {
             && to.bytes().all(|byte| byte == b'0')
             && leads(flags)
         {
-            interfaces.insert((*interface).to_owned());
+            interfaces.push((*interface).to_owned());
         }
     }
+    interfaces.sort_unstable();
+    interfaces.dedup();
     interfaces
 }
 

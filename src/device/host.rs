@@ -211,6 +211,7 @@ pub fn errno_text(error: &io::Error) -> String {
         libc::ENAMETOOLONG => "ENAMETOOLONG",
         libc::ENOSYS => "ENOSYS",
         libc::ENOTEMPTY => "ENOTEMPTY",
+        libc::ENOTTY => "ENOTTY",
         libc::ELOOP => "ELOOP",
         libc::ENODATA => "ENODATA",
         libc::EBADMSG => "EBADMSG",

@@ -31,8 +31,7 @@ pub struct Entry {
 pub fn read(host: &Host) -> Result<Vec<Entry>, HostError> {
     let devices = pci::enumerate(host)?;
     let holders = Holders::read(host);
-    let iommu =
-        group::any(host) || host.list("sys/class/iommu").is_ok_and(|units| !units.is_empty());
+    let iommu = group::any_iommu(host);
     Ok(devices.into_iter().map(|device| entry(host, device, &holders, iommu)).collect())
 }
 

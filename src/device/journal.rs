@@ -6,7 +6,6 @@
 //! undone, and that its owner ended and left things as they are on purpose. A record that is not
 //! whole (the machine went down while it was written) ends the journal: its step was not made.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -98,7 +97,7 @@ pub struct Recorded {
     /// The steps, in the order in which they were made. The last may not have been made.
     pub steps: Vec<Undo>,
     /// The numbers of the steps that have been undone.
-    pub undone: BTreeSet<usize>,
+    pub undone: Vec<usize>,
     /// Whether the owner ended on purpose and left its steps as they are.
     pub kept: bool,
     /// Bytes up to the end of the last whole record.
@@ -139,7 +138,7 @@ pub fn read(path: &Path) -> Result<Recorded, JournalError> {
 /// The whole records of a journal's bytes.
 pub fn parse(bytes: &[u8]) -> Recorded {
     let mut recorded =
-        Recorded { header: None, steps: Vec::new(), undone: BTreeSet::new(), kept: false, size: 0 };
+        Recorded { header: None, steps: Vec::new(), undone: Vec::new(), kept: false, size: 0 };
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         match record(line) {
             Some(Record::Header(header)) if recorded.header.is_none() => {
@@ -147,7 +146,7 @@ pub fn parse(bytes: &[u8]) -> Recorded {
             }
             Some(Record::Step(undo)) if recorded.header.is_some() => recorded.steps.push(undo),
             Some(Record::Undone(number)) if number < recorded.steps.len() => {
-                recorded.undone.insert(number);
+                recorded.undone.push(number);
             }
             Some(Record::Kept) if recorded.header.is_some() => recorded.kept = true,
             _ => break,
@@ -263,7 +262,7 @@ impl Journal {
     /// When it cannot be written.
     pub fn undone(&mut self, number: usize) -> Result<(), JournalError> {
         self.append(&Record::Undone(number))?;
-        self.recorded.undone.insert(number);
+        self.recorded.undone.push(number);
         Ok(())
     }
 

@@ -6,9 +6,13 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use super::host::errno_text;
+use super::kernel_log::Message;
 
 /// The only version of the API (`KVM_API_VERSION`).
 pub const API_VERSION: i32 = 12;
+
+/// There when the kernel has a KVM that works, whether or not anybody made a node for it.
+pub const IN_SYSFS: &str = "sys/class/misc/kvm/dev";
 
 /// `_IO(KVMIO, n)` of `include/uapi/linux/kvm.h`.
 const KVM_GET_API_VERSION: libc::c_int = 0xae00;
@@ -16,6 +20,10 @@ const KVM_CREATE_VM: libc::c_int = 0xae01;
 const KVM_CHECK_EXTENSION: libc::c_int = 0xae03;
 /// `KVM_CAP_ARM_VM_IPA_SIZE`: how many bits a guest physical address may have.
 const KVM_CAP_ARM_VM_IPA_SIZE: libc::c_ulong = 165;
+
+/// Hypervisors that leave no room for KVM: the node of each, its name, and whose firmware has it.
+pub const OTHERS: [(&str, &str, &str); 2] =
+    [("dev/gunyah", "Gunyah", "Qualcomm"), ("dev/gzvm", "GenieZone", "MediaTek")];
 
 /// Why there can be no VM.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +66,28 @@ impl KvmError {
             }
         }
     }
+}
+
+/// What the kernel says when KVM does not come up (`arch/arm64/kvm/arm.c`,
+/// `arch/x86/kvm/vmx/vmx.c`, `svm/svm.c`), and what to do.
+const REASONS: [(&str, &str); 6] = [
+    (
+        "HYP mode not available",
+        "the kernel was started in EL1: the bootloader, the firmware or another hypervisor keeps EL2, and only they can change that (under an emulator: virtualization=on)",
+    ),
+    ("KVM disabled from command line", "remove kvm-arm.mode=none from the command line"),
+    ("disabled by bios", "turn on VT-x or SVM in the firmware"),
+    ("VMX not enabled", "turn on VT-x in the firmware"),
+    ("no hardware support", "this processor has no virtualisation"),
+    ("error initializing Hyp mode", "the kernel log says why"),
+];
+
+/// What the kernel log says about why there is no KVM, and what to do about that.
+pub fn reason(log: &[Message]) -> Option<(&str, &'static str)> {
+    REASONS.iter().find_map(|(words, fix)| {
+        let line = log.iter().find(|message| message.text.contains(words))?;
+        Some((line.text.as_str(), *fix))
+    })
 }
 
 /// KVM, opened.

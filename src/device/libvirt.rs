@@ -5,16 +5,21 @@ use super::guest::{
 };
 use super::pci::PciAddress;
 
+/// Disks are called by them: `vda`.
+const LETTERS: usize = 26;
+
 /// The domain, with devices that libvirt detaches and gives back by itself (`managed`).
 ///
-/// `qemu_arguments`, `chroot` and the options of single devices have no place in it; they are
-/// named in a comment at its head.
+/// What has no place in it is named in a comment at its head. So are NVMe disks, which become virtio
+/// ones: libvirt before 11.5 has no such bus.
 pub fn domain(guest: &Guest, arch: Arch, qemu: &str, devices: &[(PciAddress, &Device)]) -> String {
     let mut xml = Xml::default();
     let lost: Vec<&str> = [
         (!guest.qemu_arguments.is_empty(), "qemu_arguments"),
         (guest.chroot.is_some(), "chroot"),
         (devices.iter().any(|(_, d)| d.root_port || !d.options.is_empty()), "options of devices"),
+        (guest.disks.iter().any(|disk| disk.interface == DiskInterface::Nvme), "disks.interface"),
+        (guest.disks.len() > LETTERS, "disks beyond the 26th"),
         (matches!(guest.cpus.cluster, Cluster::Big | Cluster::Little), "cpus.cluster by name"),
     ]
     .into_iter()
@@ -115,18 +120,12 @@ fn boot(xml: &mut Xml, guest: &Guest, arch: Arch) {
 }
 
 fn disks(xml: &mut Xml, guest: &Guest) {
-    // virtio has letters, and NVMe is not a bus of its own in older libvirts.
     for (letter, disk) in ('a'..='z').zip(&guest.disks) {
-        let (bus, target) = match disk.interface {
-            DiskInterface::Virtio => ("virtio", format!("vd{letter}")),
-            DiskInterface::Nvme => {
-                ("nvme", format!("nvme{}n1", u32::from(letter) - u32::from('a')))
-            }
-        };
+        let target = format!("vd{letter}");
         xml.within("disk", &[("type", "file"), ("device", "disk")], |xml| {
             xml.empty("driver", &[("name", "qemu"), ("type", disk.format.name())]);
             xml.empty("source", &[("file", &disk.path)]);
-            xml.empty("target", &[("dev", &target), ("bus", bus)]);
+            xml.empty("target", &[("dev", &target), ("bus", "virtio")]);
             if disk.readonly {
                 xml.empty("readonly", &[]);
             }

@@ -4,7 +4,8 @@ use super::guest::{Hugepages, Memory, Size};
 use super::host::{Host, HostError, Write};
 
 const MEMINFO: &str = "proc/meminfo";
-const TRANSPARENT: &str = "sys/kernel/mm/transparent_hugepage/enabled";
+/// When the kernel puts huge pages together by itself.
+pub const TRANSPARENT: &str = "sys/kernel/mm/transparent_hugepage/enabled";
 
 /// What is left for QEMU itself and for the host, in bytes. A guest's memory is pinned whole as
 /// soon as a device may write to it, and what is pinned cannot be swapped or given back.
@@ -50,13 +51,20 @@ pub enum MemoryError {
     NoHugetlb(String),
 }
 
-/// A number of kilobytes in `/proc/meminfo`, in bytes.
-fn meminfo(host: &Host, name: &str) -> Result<u64, MemoryError> {
+/// A number of `/proc/meminfo`: in bytes where it has kilobytes, else as it is.
+///
+/// # Errors
+/// Without `/proc/meminfo`, or when it has no such line.
+pub fn meminfo(host: &Host, name: &str) -> Result<u64, MemoryError> {
     let text = host.read(MEMINFO).map_err(|error| MemoryError::MemInfo(error.to_string()))?;
     text.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB"))
-        .and_then(|number| number.parse::<u64>().ok())
-        .map(|kib| kib * 1024)
+        .find_map(|line| {
+            let value = line.strip_prefix(name)?.strip_prefix(':')?.trim();
+            match value.strip_suffix(" kB") {
+                Some(kib) => kib.parse::<u64>().ok()?.checked_mul(1024),
+                None => value.parse().ok(),
+            }
+        })
         .ok_or_else(|| MemoryError::MemInfo(format!("no {name}")))
 }
 

@@ -24,9 +24,12 @@
 //! | [`libvirt`] | a guest as libvirt's domain XML |
 //! | [`run`] | a guest from its file to its end |
 //! | [`modules`] | kernel modules, in the order that the boot file gives |
+//! | [`cmdline`] | the words of a kernel command line |
 //! | [`bootmode`] | is this a boot in which to do anything? |
+//! | [`kernel_log`] | the kernel log, read |
 //! | [`kmsg`] | lines for the kernel log |
 //! | [`late`] | devices that appear only after PID 1 has started |
+//! | [`toml_text`] | TOML into a type, with errors that name the line |
 //! | [`boot_file`] | the boot file read and checked |
 //! | [`boot`] | the boot file carried out: all of the above, in order |
 //! | [`original_init`] | the program that the runtime stands in for, put back |
@@ -41,6 +44,7 @@ pub mod boot;
 pub mod boot_file;
 pub mod bootmode;
 pub mod cgroup;
+pub mod cmdline;
 pub mod cpu;
 pub mod doctor;
 pub mod group;
@@ -49,6 +53,7 @@ pub mod holders;
 pub mod host;
 pub mod inventory;
 pub mod journal;
+pub mod kernel_log;
 pub mod kmsg;
 pub mod kvm;
 pub mod late;
@@ -67,6 +72,7 @@ pub mod qemu;
 pub mod recover;
 pub mod run;
 pub mod state;
+pub mod toml_text;
 pub mod undo;
 pub mod users;
 pub mod vfio;

@@ -3,7 +3,6 @@
 //!
 //! The database has 1.5 MB: it is read line by line, and only what is asked for is kept.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
@@ -23,11 +22,15 @@ const TABLE: &str = include_str!("names.ids");
 
 /// The names that were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    vendors: BTreeMap<u16, String>,
-    devices: BTreeMap<(u16, u16), String>,
-    classes: BTreeMap<u8, String>,
-    subclasses: BTreeMap<(u8, u8), String>,
+pub struct Names(Vec<(Key, String)>);
+
+/// Whose name it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Vendor(u16),
+    Device(u16, u16),
+    Class(u8),
+    Subclass(u8, u8),
 }
 
 /// What the indented lines below belong to.
@@ -83,19 +86,19 @@ impl Names {
         let name = || name.trim().to_owned();
         match (inner, &*block, number) {
             (true, Block::Vendor(vendor), Some(device)) if wanted.contains(&(*vendor, device)) => {
-                self.devices.insert((*vendor, device), name());
+                self.0.push((Key::Device(*vendor, device), name()));
             }
             (true, Block::Class(class), Some(subclass)) => {
-                self.subclasses.insert((*class, subclass as u8), name());
+                self.0.push((Key::Subclass(*class, subclass as u8), name()));
             }
             (false, _, Some(number)) if class.is_some() => {
                 *block = Block::Class(number as u8);
-                self.classes.insert(number as u8, name());
+                self.0.push((Key::Class(number as u8), name()));
             }
             (false, _, Some(vendor)) => {
                 *block = Block::Vendor(vendor);
                 if wanted.iter().any(|(wanted, _)| *wanted == vendor) {
-                    self.vendors.insert(vendor, name());
+                    self.0.push((Key::Vendor(vendor), name()));
                 }
             }
             (false, _, None) => *block = Block::Other,
@@ -105,17 +108,22 @@ impl Names {
 
     /// The vendor's name.
     pub fn vendor(&self, vendor: u16) -> Option<&str> {
-        self.vendors.get(&vendor).map(String::as_str)
+        self.get(Key::Vendor(vendor))
     }
 
     /// The device's name.
     pub fn device(&self, vendor: u16, device: u16) -> Option<&str> {
-        self.devices.get(&(vendor, device)).map(String::as_str)
+        self.get(Key::Device(vendor, device))
     }
 
     /// The name of a class code: of its subclass, or else of its base class.
     pub fn class(&self, class: u32) -> Option<&str> {
         let [_, base, sub, _] = class.to_be_bytes();
-        self.subclasses.get(&(base, sub)).or(self.classes.get(&base)).map(String::as_str)
+        self.get(Key::Subclass(base, sub)).or_else(|| self.get(Key::Class(base)))
+    }
+
+    fn get(&self, wanted: Key) -> Option<&str> {
+        let (_, name) = self.0.iter().find(|(key, _)| *key == wanted)?;
+        Some(name)
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::bind::{self, Former, VFIO_PCI};
+use super::group::is_vfio;
 use super::host::{Host, errno_text};
 use super::pci::{self, PciAddress, PciDevice};
 use super::process::Process;
@@ -80,6 +81,8 @@ pub enum Ending {
     Unchanged,
     /// What it was about is not there any more.
     Gone,
+    /// It must not be undone any more; the reason.
+    Late(String),
     /// It is not undone; the reason.
     Failed(String),
 }
@@ -90,6 +93,7 @@ impl fmt::Display for Ending {
             Self::Done => f.write_str("done"),
             Self::Unchanged => f.write_str("it was so already"),
             Self::Gone => f.write_str("it is not there any more"),
+            Self::Late(reason) => write!(f, "not any more: {reason}"),
             Self::Failed(reason) => write!(f, "failed: {reason}"),
         }
     }
@@ -179,8 +183,18 @@ fn removed(result: io::Result<()>) -> Ending {
 }
 
 fn reset(host: &Host, address: PciAddress) -> Ending {
-    if !pci::exists(host, address) {
-        return Ending::Gone;
+    let now = match PciDevice::read(host, address) {
+        Ok(now) => now,
+        Err(_) if !pci::exists(host, address) => return Ending::Gone,
+        Err(error) => return Ending::Failed(error.to_string()),
+    };
+    // Under a driver that works with it, it would be lost to the host.
+    if let Some(driver) = now.driver.as_deref().filter(|driver| !is_vfio(driver)) {
+        return Ending::Late(format!("it is on {driver}"));
+    }
+    let users = users::of_device(host, &now);
+    if !users.is_empty() {
+        return Ending::Failed(format!("it is in use by {}", users::text(&users)));
     }
     let path = pci::attribute(address, "reset");
     if !host.exists(&path) {

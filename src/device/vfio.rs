@@ -10,8 +10,13 @@ use super::host::{Host, errno_text};
 /// The node that all groups share.
 pub const CONTAINER: &str = "dev/vfio/vfio";
 
+/// The parameter that lets VFIO do without isolated interrupts.
+pub const UNSAFE_INTERRUPTS: &str =
+    "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
+
 // `_IO(';', 100 + n)`
 const VFIO_GET_API_VERSION: libc::c_int = 0x3b64;
+const VFIO_CHECK_EXTENSION: libc::c_int = 0x3b65;
 const VFIO_SET_IOMMU: libc::c_int = 0x3b66;
 const VFIO_GROUP_GET_STATUS: libc::c_int = 0x3b67;
 const VFIO_GROUP_SET_CONTAINER: libc::c_int = 0x3b68;
@@ -47,6 +52,9 @@ pub enum VfioError {
         /// The reason.
         error: io::Error,
     },
+    /// The node is not VFIO's.
+    #[error("/{CONTAINER} is no VFIO container: {}", errno_text(.0))]
+    NotVfio(io::Error),
     /// Not the interface that QEMU speaks.
     #[error("/{CONTAINER} has API version {0}, expected {VFIO_API_VERSION}")]
     Version(i32),
@@ -106,12 +114,7 @@ pub fn try_groups(host: &Host, groups: &[u32]) -> Result<(), VfioError> {
     if groups.is_empty() {
         return Ok(());
     }
-    let container = open(host, CONTAINER)?;
-    match call(&container, VFIO_GET_API_VERSION, 0) {
-        Ok(VFIO_API_VERSION) => {}
-        Ok(other) => return Err(VfioError::Version(other)),
-        Err(error) => return Err(VfioError::Open { path: CONTAINER.to_owned(), error }),
-    }
+    let container = open_container(host)?;
     // Declared after the container, so closed before it.
     let mut opened = Vec::new();
     for &number in groups {
@@ -129,6 +132,24 @@ pub fn try_groups(host: &Host, groups: &[u32]) -> Result<(), VfioError> {
         Ok(_) => Ok(()),
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(VfioError::UnsafeInterrupts),
         Err(error) => Err(VfioError::Iommu(error)),
+    }
+}
+
+/// Whether the interface is there in the version that QEMU speaks, and with the IOMMU that it uses.
+///
+/// # Errors
+/// [`VfioError::Open`], [`VfioError::Version`].
+pub fn has_type1(host: &Host) -> Result<bool, VfioError> {
+    let container = open_container(host)?;
+    Ok(call(&container, VFIO_CHECK_EXTENSION, VFIO_TYPE1V2_IOMMU).is_ok_and(|known| known > 0))
+}
+
+fn open_container(host: &Host) -> Result<File, VfioError> {
+    let container = open(host, CONTAINER)?;
+    match call(&container, VFIO_GET_API_VERSION, 0) {
+        Ok(VFIO_API_VERSION) => Ok(container),
+        Ok(other) => Err(VfioError::Version(other)),
+        Err(error) => Err(VfioError::NotVfio(error)),
     }
 }
 

@@ -8,11 +8,7 @@ use crate::compression::{Decoder, Format};
 /// Files that people take for boot images, and what to do with each: magic, offset, hint.
 const LOOKALIKES: [(&[u8], usize, &str); 13] = [
     (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img IN OUT first)"),
-    (
-        b"CrAU",
-        0,
-        " (an OTA payload.bin: payload-dumper-go -p boot,init_boot,vendor_boot,vbmeta takes the images out of it)",
-    ),
+    (b"CrAU", 0, " (an OTA payload.bin: vfioboot extract FILE -d DIR takes the images out of it)"),
     (b"CHROMEOS", 0, " (a ChromeOS kernel partition, cut off or damaged)"),
     (b"DHTB", 0, " (a DHTB header of an unknown version)"),
     (
@@ -50,15 +46,9 @@ pub(super) fn unknown_magic(bytes: &[u8]) -> Error {
 
 /// Names in a zip file that tell what it is, and how to get at the image.
 const ZIP_ENTRIES: [(&[u8], &str); 3] = [
-    (
-        b"payload.bin",
-        " (an OTA zip: unzip payload.bin, then payload-dumper-go -p boot,init_boot,vendor_boot,vbmeta takes the images out of that)",
-    ),
-    (
-        b"/image-",
-        " (a factory zip: unzip the image-*.zip that is in it, and from that boot.img, init_boot.img and vendor_boot.img)",
-    ),
-    (b"boot.img", " (a zip file: unzip boot.img)"),
+    (b"payload.bin", " (an OTA zip: vfioboot extract FILE -d DIR takes the images out of it)"),
+    (b"/image-", " (a factory zip: vfioboot extract FILE -d DIR takes the images out of it)"),
+    (b"boot.img", " (a zip file with images: vfioboot extract FILE -d DIR takes them out of it)"),
 ];
 /// The central directory of a zip file, with the names, stands at its end.
 const ZIP_DIRECTORY: usize = 1 << 20;

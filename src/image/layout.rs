@@ -21,8 +21,7 @@ const PAGE_SIZES: std::ops::RangeInclusive<u32> = 512..=1 << 20;
 /// Says what the file of `file_size` bytes does not bear out; everything placed lies inside it.
 pub(crate) fn place(header: &Header, file_size: usize) -> (Vec<Placed>, Vec<Problem>) {
     let page = header.page_size();
-    if !PAGE_SIZES.contains(&page) {
-        let offset = header.page_size_offset().unwrap_or(0);
+    if let Some(offset) = header.page_size_offset().filter(|_| !PAGE_SIZES.contains(&page)) {
         let message = format!("is {page}, expected a page size of 512 to 1048576 bytes");
         return (Vec::new(), vec![Problem { field: "page_size", offset, message }]);
     }
@@ -30,7 +29,7 @@ pub(crate) fn place(header: &Header, file_size: usize) -> (Vec<Placed>, Vec<Prob
     let mut problems = Vec::new();
     let page = u64::from(page);
     let end = file_size as u64;
-    let mut offset = (header.size() as u64).next_multiple_of(page);
+    let mut offset = header.sections_start() as u64;
     for field in header.sections().into_iter().filter(|field| field.size > 0) {
         let next = offset + u64::from(field.size);
         if next > end {
@@ -83,7 +82,7 @@ pub(crate) fn offset_of(header: &Header, section: SectionName) -> Option<u64> {
     if page == 0 {
         return None;
     }
-    let mut offset = (header.size() as u64).next_multiple_of(page);
+    let mut offset = header.sections_start() as u64;
     for field in header.sections() {
         if field.section == section {
             return Some(offset);

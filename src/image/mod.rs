@@ -41,7 +41,7 @@ pub use error::{Error, Problem};
 pub use fragment::{Fragment, FragmentType, resize_fragment};
 pub use header::{Field, Header, OsVersion, SectionName, SizeField, Value, text_of};
 pub use output::{Chunk, Output};
-pub use rebuild::{AvbChange, AvbPolicy, Edit, IdPolicy, Rebuilt};
+pub use rebuild::{AvbChange, AvbPolicy, DerivedPolicy, Edit, Rebuilt};
 pub use region::{Region, RegionKind};
 pub use wrapper::{Wrapper, WrapperField, trailer_name};
 
@@ -200,7 +200,7 @@ impl<'a> Image<'a> {
     ///
     /// # Errors
     /// [`Error::Sealed`], [`Error::WrapperTooLarge`].
-    pub fn wrap(&self, output: Output<'a>, policy: IdPolicy) -> Result<Output<'a>, Error> {
+    pub fn wrap(&self, output: Output<'a>, policy: DerivedPolicy) -> Result<Output<'a>, Error> {
         match &self.wrapper {
             Some(wrapper) => wrapper.wrap_file(output, policy),
             None => Ok(output),

@@ -17,11 +17,11 @@ pub struct Edit<'a> {
     /// stays around it.
     pub sections: Vec<(SectionName, Vec<Chunk<'a>>)>,
     /// What becomes of the `id` of v0–v2.
-    pub id: IdPolicy,
+    pub id: DerivedPolicy,
     /// What becomes of an AVB footer and its vbmeta blob.
     pub avb: AvbPolicy<'a>,
     /// What becomes of sizes and checksums in vendors' wrappers.
-    pub wrapper: IdPolicy,
+    pub wrapper: DerivedPolicy,
 }
 
 /// What becomes of an AVB footer and its vbmeta blob. Never half: descriptors are only changed
@@ -59,7 +59,7 @@ pub enum AvbChange {
 /// What becomes of a value that follows from other bytes: the `id` of v0–v2, or a size or
 /// checksum in a vendor's wrapper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdPolicy {
+pub enum DerivedPolicy {
     /// Recomputed when it was right before, otherwise left as it is.
     KeepRight,
     /// Recomputed.
@@ -87,7 +87,7 @@ impl<'a> Image<'a> {
     /// An edit that changes nothing yet; None for a bare payload, which has no header.
     pub fn edit(&self) -> Option<Edit<'a>> {
         let header = self.header()?.clone();
-        let (id, wrapper) = (IdPolicy::KeepRight, IdPolicy::KeepRight);
+        let (id, wrapper) = (DerivedPolicy::KeepRight, DerivedPolicy::KeepRight);
         Some(Edit { header, sections: Vec::new(), id, avb: AvbPolicy::Preserve, wrapper })
     }
 
@@ -111,7 +111,12 @@ impl<'a> Image<'a> {
             return Err(Error::Lies(problem.clone()));
         }
         let old_header = self.header().ok_or(Error::NoSection(SectionName::Kernel))?;
-        let replaced = self.wrap_sections(replaced, wrapper)?;
+        let mut replaced = self.wrap_sections(replaced, wrapper)?;
+        if let Some(line) = header.new_cmdline_segment(old_header)
+            && !replaced.iter().any(|(name, _)| *name == SectionName::Cmdline)
+        {
+            replaced.push((SectionName::Cmdline, vec![Chunk::owned(line)]));
+        }
         self.update_sizes(&mut header, &replaced)?;
         self.update_id(&mut header, &replaced, policy);
 
@@ -121,7 +126,7 @@ impl<'a> Image<'a> {
         let new_places = header.sections().into_iter().filter(|field| field.size > 0);
         let page = u64::from(header.page_size());
         let mut old_end = header.size();
-        let first = old_end.next_multiple_of(page as usize).min(self.bytes.len());
+        let first = old_header.sections_start().min(self.bytes.len());
         output.push(Chunk::borrowed(&self.bytes[old_end..first]));
         old_end = first.max(old_end);
         let last_padded = placed.last().is_none_or(|last| {
@@ -161,7 +166,7 @@ impl<'a> Image<'a> {
     fn wrap_sections(
         &self,
         replaced: Vec<(SectionName, Vec<Chunk<'a>>)>,
-        policy: IdPolicy,
+        policy: DerivedPolicy,
     ) -> Result<Vec<(SectionName, Vec<Chunk<'a>>)>, Error> {
         let wrap = |(name, chunks)| match self.section_wrapper(name) {
             Some(wrapper) => Ok((name, wrapper.wrap(chunks, policy)?)),
@@ -200,15 +205,15 @@ impl<'a> Image<'a> {
         &self,
         header: &mut Header,
         replaced: &[(SectionName, Vec<Chunk<'a>>)],
-        policy: IdPolicy,
+        policy: DerivedPolicy,
     ) {
         let Some(stated) = self.header().and_then(Header::id) else { return };
-        let untouched = replaced.is_empty() && policy == IdPolicy::KeepRight;
-        if policy == IdPolicy::Keep || untouched {
+        let untouched = replaced.is_empty() && policy == DerivedPolicy::KeepRight;
+        if policy == DerivedPolicy::Keep || untouched {
             return;
         }
         let (before, after) = id::before_and_after(self, replaced);
-        if policy == IdPolicy::Recompute || *stated == before {
+        if policy == DerivedPolicy::Recompute || *stated == before {
             header.set_id(after);
         }
     }

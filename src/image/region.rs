@@ -66,10 +66,7 @@ pub(super) fn tile(
 ) -> Vec<Region> {
     let mut tiles = Tiles { bytes, regions: Vec::new(), end: 0 };
     tiles.push(RegionKind::Header, header.size());
-    let first = placed.first().map_or_else(
-        || header.size().next_multiple_of(header.page_size().max(1) as usize),
-        |section| section.offset,
-    );
+    let first = placed.first().map_or_else(|| header.sections_start(), |section| section.offset);
     tiles.pad_to(first);
     for section in placed {
         tiles.pad_to(section.offset);

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::header::vendor::TABLE_ENTRY_SIZE;
 use super::{
-    Chunk, DtTable, Edit, Error, Header, IdPolicy, Image, ImageKind, OsVersion, Output, Region,
-    RegionKind, SectionName, Value, Wrapper, resize_fragment, text_of,
+    Chunk, DerivedPolicy, DtTable, Edit, Error, Header, Image, ImageKind, OsVersion, Output,
+    Region, RegionKind, SectionName, Value, Wrapper, resize_fragment, text_of,
 };
 
 /// The manifest's name in the directory.
@@ -171,7 +171,10 @@ fn tiling_fragments<'a>(image: &Image<'a>) -> Option<Vec<&'a [u8]>> {
 
 fn header_table(header: &Header) -> String {
     let mut table = format!("\n[header] # version {}\n", header.version());
-    table += &text_entry("cmdline", &header.cmdline());
+    // Where it is a section it has a file.
+    if !header.cmdline_is_section() {
+        table += &text_entry("cmdline", &header.cmdline());
+    }
     for field in header.fields() {
         match field.value {
             _ if field.name == "os_version" => {
@@ -383,8 +386,8 @@ fn rebuild(
         };
     }
     let wrapper = match manifest.compute_wrappers {
-        Some(true) => IdPolicy::Recompute,
-        _ => IdPolicy::Keep,
+        Some(true) => DerivedPolicy::Recompute,
+        _ => DerivedPolicy::Keep,
     };
     let Some(mut edit) = image.edit() else {
         if image.kind() == ImageKind::Vbmeta {
@@ -402,8 +405,8 @@ fn rebuild(
         return Ok(base);
     }
     edit.id = match manifest.compute_id {
-        Some(true) => IdPolicy::Recompute,
-        _ => IdPolicy::Keep,
+        Some(true) => DerivedPolicy::Recompute,
+        _ => DerivedPolicy::Keep,
     };
     edit.wrapper = wrapper;
     for (kind, mut parts) in sections {

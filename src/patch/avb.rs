@@ -8,6 +8,10 @@ use crate::image::{
     AvbChange, AvbFooter, AvbPolicy, Chunk, Image, ImageKind, Output, Rebuilt, RegionKind,
 };
 
+/// Bytes that avbtool's `add_hash_footer` keeps free behind an image: `MAX_VBMETA_SIZE` and
+/// `MAX_FOOTER_SIZE`.
+const AVBTOOL_ROOM: u64 = (64 << 10) + 4096;
+
 /// What becomes of AVB's metadata.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AvbOptions<'k> {
@@ -209,7 +213,7 @@ impl<'a> Signing<'a> {
     }
 
     /// What people should know besides the outlook.
-    pub fn warnings(&self, images: &[Image<'_>]) -> Vec<String> {
+    pub fn warnings(&self, images: &[Image<'_>], planned: &[PlannedImage<'_>]) -> Vec<String> {
         let AvbMode::Resign(key) = self.options.mode else { return Vec::new() };
         let mut warnings = Vec::new();
         let mut algorithm = |image: &Image<'_>, key: &SigningKey| {
@@ -238,6 +242,15 @@ impl<'a> Signing<'a> {
                 let partition = partition(&images[*i]);
                 warnings.push(format!(
                     "vbmeta.img says nothing about {partition}: the device does not verify it by that"
+                ));
+            }
+            let (size, file) = (planned[*i].content_size, images[*i].file().len() as u64);
+            if images[*i].avb().is_some() && size + AVBTOOL_ROOM > file {
+                warnings.push(format!(
+                    "{}: the image of {size} bytes leaves {} of the partition's {file} for AVB. Devices take that, but avbtool wants {AVBTOOL_ROOM} and would not sign it: at most {} bytes",
+                    partition(&images[*i]),
+                    file - size,
+                    file.saturating_sub(AVBTOOL_ROOM)
                 ));
             }
         }

@@ -17,7 +17,7 @@ use super::segment::Payload;
 use super::words::PlannedWord;
 use super::{Cmdline, Error, ImageUndo, UndoRecord, target, words};
 use crate::bootfile::{BootFile, DeviceSpec};
-use crate::image::{Chunk, Edit, IdPolicy, Image, ImageKind, Output, SectionName};
+use crate::image::{Chunk, DerivedPolicy, Edit, Image, ImageKind, Output, SectionName};
 use crate::ramdisk;
 
 /// What to patch in.
@@ -249,7 +249,7 @@ fn plan_active<'a>(
             "it has the digests and keys of the images that change".to_owned();
     }
     let avb = signing.outlook(images);
-    draft.warnings.extend(signing.warnings(images));
+    draft.warnings.extend(signing.warnings(images, &planned));
     let Draft { edits, warnings } = draft;
     Ok(Plan {
         flow,
@@ -287,7 +287,7 @@ impl<'a> Change<'a> {
                 .into_iter()
                 .flat_map(|(_, chunks)| chunks)
                 .for_each(|chunk| output.push(chunk));
-            let output = image.wrap(output, IdPolicy::KeepRight)?;
+            let output = image.wrap(output, DerivedPolicy::KeepRight)?;
             planned.size_after = output.size();
             planned.content_size = planned.size_after;
             planned.output = Some(output);

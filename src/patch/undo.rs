@@ -170,6 +170,9 @@ impl ImageUndo {
         sections: &[(SectionName, Vec<Chunk<'_>>)],
         inserted: Option<(SectionName, u64)>,
     ) -> Self {
+        let line = edit.and_then(|edit| edit.header.new_cmdline_segment(image.header()?));
+        let line = line.map(|line| (SectionName::Cmdline, vec![Chunk::owned(line)]));
+        let sections: Vec<_> = sections.iter().cloned().chain(line).collect();
         let old = |name| image.section(name).unwrap_or_default();
         let grows = |name| inserted.is_some_and(|(section, _)| section == name);
         let replaced = sections.iter().filter(|(name, _)| !grows(*name));
@@ -408,7 +411,6 @@ fn padding_of<'a>(bytes: &'a [u8], placed: &Placed) -> &'a [u8] {
 
 /// Where what no section claims begins.
 fn end_of_sections(header: &Header, placed: &[Placed], file_size: usize) -> usize {
-    let page = header.page_size().max(1) as usize;
-    let first = || header.size().next_multiple_of(page).min(file_size);
+    let first = || header.sections_start().min(file_size);
     placed.last().map_or_else(first, |last| last.offset + last.size + last.padding)
 }

@@ -14,6 +14,7 @@ use crate::audit::words::Word;
 use crate::kernel::Arch;
 use crate::kernel::config::KernelVersion;
 use crate::kernel::module::normalise;
+use crate::rulefile::{Group, RawRule};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,51 +35,6 @@ pub(super) struct File {
     pub word: Vec<Spanned<RawWord>>,
     #[serde(default)]
     pub note: Vec<Spanned<RawNote>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawRule {
-    id: String,
-    title: String,
-    level: Level,
-    symbol: Option<String>,
-    any: Option<Vec<Group>>,
-    all: Option<Vec<String>>,
-    parameter: Option<String>,
-    accept: Option<Vec<String>>,
-    reject: Option<Vec<String>>,
-    since: Option<String>,
-    until: Option<String>,
-    #[serde(default)]
-    arch: Vec<String>,
-    #[serde(default)]
-    when: Vec<String>,
-    #[serde(default)]
-    vendor_module: bool,
-    #[serde(default)]
-    modules: Vec<String>,
-    #[serde(default)]
-    module_hints: Vec<String>,
-    #[serde(default)]
-    never_module: Vec<String>,
-    #[serde(default)]
-    satisfied_by: Vec<String>,
-    #[serde(default)]
-    broken_by: Vec<String>,
-    #[serde(default)]
-    set: Vec<String>,
-    why: String,
-    effect: String,
-    fix: String,
-}
-
-/// One of `any`: a symbol, or several that count only together.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Group {
-    One(String),
-    All(Vec<String>),
 }
 
 #[derive(Deserialize)]
@@ -172,7 +128,7 @@ impl RawNote {
 }
 
 impl RawRule {
-    pub fn check(self) -> Result<Rule, String> {
+    pub(super) fn check(self) -> Result<Rule, String> {
         let id = self.id;
         if id.is_empty() || id.contains(char::is_whitespace) {
             return Err(format!("\"{id}\" is no rule id, expected one like VB-KVM-001"));

@@ -126,9 +126,19 @@ pub fn run(words: &[OsString]) -> c_int {
         Err(error) => {
             // Whoever closed the pipe has read enough.
             if !output::is_broken_pipe(error.as_ref()) {
-                output::complain(&error.to_string());
+                let needs_root = if lacks_root(&error.to_string()) { NEEDS_ROOT } else { "" };
+                output::complain(&format!("{error}{needs_root}"));
             }
             2
         }
     }
+}
+
+const NEEDS_ROOT: &str = ": this needs root (sudo, su -c)";
+
+/// Whether a failure that does not speak of root is one for want of it.
+fn lacks_root(failure: &str) -> bool {
+    ["EACCES", "EPERM"].iter().any(|name| failure.contains(name))
+        && !failure.contains("root")
+        && !rustix::process::geteuid().is_root()
 }

@@ -1,6 +1,5 @@
 //! `vfiorun devices`.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use serde_json::{Value, json};
@@ -8,6 +7,7 @@ use vfioboot::device::group::Group;
 use vfioboot::device::host::Host;
 use vfioboot::device::inventory::{self, Entry};
 use vfioboot::device::names::Names;
+use vfioboot::device::pci::PciDevice;
 
 use crate::cli::{Answer, Global, Outcome};
 use crate::output::{self, Palette};
@@ -36,18 +36,22 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         entries.iter().map(|entry| (entry.device.vendor, entry.device.device)).collect();
     let names = Names::find(&host, &wanted);
     // Those in no group come last.
-    let mut groups: BTreeMap<(bool, Option<u32>), Vec<&Entry>> = BTreeMap::new();
-    for entry in &entries {
-        let group = entry.device.iommu_group;
-        groups.entry((group.is_none(), group)).or_default().push(entry);
-    }
+    let mut entries: Vec<&Entry> = entries.iter().collect();
+    let key = |entry: &&Entry| {
+        let PciDevice { address, iommu_group, .. } = entry.device;
+        (iommu_group.is_none(), iommu_group, address)
+    };
+    entries.sort_unstable_by_key(key);
+    let groups: Groups<'_> =
+        entries.chunk_by(|a, b| a.device.iommu_group == b.device.iommu_group).collect();
     let domain = |number: Option<u32>| Group::read(&host, number?).ok()?.domain;
     if arguments.json {
         let groups: Vec<Value> = groups
             .iter()
-            .map(|((_, number), entries)| {
+            .map(|entries| {
+                let number = entries.first().and_then(|entry| entry.device.iommu_group);
                 let devices: Vec<Value> = entries.iter().map(|e| document(e, &names)).collect();
-                json!({ "group": number, "domain": domain(*number), "devices": devices })
+                json!({ "group": number, "domain": domain(number), "devices": devices })
             })
             .collect();
         output::print_json(&json!({ "format": 1, "pci": true, "groups": groups }))?;
@@ -57,23 +61,22 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     Ok(Answer::Yes)
 }
 
-fn text(
-    groups: &BTreeMap<(bool, Option<u32>), Vec<&Entry>>,
-    names: &Names,
-    host: &Host,
-) -> Result<String, fmt::Error> {
+/// The devices of each group.
+type Groups<'e> = Vec<&'e [&'e Entry]>;
+
+fn text(groups: &Groups<'_>, names: &Names, host: &Host) -> Result<String, fmt::Error> {
     let Palette { good, note, bad, head, dim, end } = output::palette();
     let mut text = String::new();
-    for ((_, number), entries) in groups {
-        match number {
+    for entries in groups {
+        match entries.first().and_then(|entry| entry.device.iommu_group) {
             Some(number) => {
-                let domain = Group::read(host, *number).ok().and_then(|group| group.domain);
+                let domain = Group::read(host, number).ok().and_then(|group| group.domain);
                 let domain = domain.map(|domain| format!(" ({domain})")).unwrap_or_default();
                 writeln!(text, "{head}IOMMU group {number}{end}{domain}")?;
             }
             None => writeln!(text, "{head}in no IOMMU group{end}")?,
         }
-        for entry in entries {
+        for entry in *entries {
             let device = &entry.device;
             let (class, vendor, name) = named(entry, names);
             let class = class.map(|class| format!("{class}: ")).unwrap_or_default();

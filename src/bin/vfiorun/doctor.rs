@@ -47,7 +47,10 @@ fn text(checks: &[Check], verdict: Status, colours: Palette) -> Result<String, s
         Status::Warning => (note, "nothing stands in the way of passthrough"),
         Status::Ok => (good, "everything that passthrough needs is there"),
     };
-    writeln!(text, "{colour}{said}{end}: {problems} problems, {warnings} warnings")?;
+    let many =
+        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let (problems, warnings) = (many(problems, "problem"), many(warnings, "warning"));
+    writeln!(text, "{colour}{said}{end}: {problems}, {warnings}")?;
     Ok(text)
 }
 

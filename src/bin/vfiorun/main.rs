@@ -8,6 +8,8 @@
 #![no_main]
 
 mod autostart;
+#[cfg(all(target_env = "musl", panic = "abort"))]
+mod backtrace;
 mod bind;
 mod cli;
 mod devices;

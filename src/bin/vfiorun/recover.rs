@@ -52,8 +52,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
 fn text((found, report): &(Found, Report), dry_run: bool) -> String {
     let what = if found.what.is_empty() { &found.name } else { &found.what };
     let mut text = match &found.verdict {
-        Verdict::Undo if dry_run => format!("\"{what}\" was killed; to be undone:\n"),
-        Verdict::Undo => format!("\"{what}\" was killed; undone:\n"),
+        Verdict::Undo if dry_run => format!("\"{what}\" did not finish; to be undone:\n"),
+        Verdict::Undo => format!("\"{what}\" did not finish; undone:\n"),
         Verdict::Discard => {
             format!("\"{what}\" is of an earlier boot, or did nothing: discarded\n")
         }

@@ -8,11 +8,12 @@ use vfioboot::device::guest::{self, Guest};
 use vfioboot::device::host::Host;
 use vfioboot::device::lease::Report;
 use vfioboot::device::libvirt;
-use vfioboot::device::qemu::{self, qmp};
+use vfioboot::device::qemu::{probe, qmp};
 use vfioboot::device::run::preflight::{Options, Start};
 use vfioboot::device::run::signals::Signals;
 use vfioboot::device::run::supervise::{Ended, News};
 use vfioboot::device::run::{self, Place, Told};
+use vfioboot::device::undo::Ending;
 
 use crate::cli::{Answer, Global, Outcome};
 use crate::output;
@@ -63,9 +64,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         return dry_run(&host, &guest, &start, arguments.json);
     }
     if !start.refusals.is_empty() {
-        for refusal in &start.refusals {
-            output::complain(&format!("{refusal}"));
-        }
+        let refusals: Vec<String> = start.refusals.iter().map(ToString::to_string).collect();
+        refusals.iter().flat_map(|refusal| refusal.lines()).for_each(output::complain);
         return Err(format!("guest {} is not started, nothing was changed", guest.name).into());
     }
     for warning in &start.warnings {
@@ -79,7 +79,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let run::Finished { ended, report } = finished;
     if !ended.ran
         && ended.escalation.is_none()
-        && let Some(complaint) = qemu::complaint(&start.qemu, guest.chroot.as_deref())
+        && let Some(complaint) = probe::complaint(
+            &start.qemu,
+            guest.chroot.as_deref().map(Path::new),
+            !guest.devices.is_empty(),
+        )
     {
         output::complain(&complaint);
     }
@@ -108,8 +112,12 @@ fn finish(guest: &Guest, ended: &Ended, report: &Report, arguments: &Arguments) 
         output::complain(&report.to_string());
         return Err("not everything could be undone: vfiorun recover tries again".into());
     }
-    if !arguments.quiet && !report.steps.is_empty() {
-        output::complain(&report.to_string());
+    // That QEMU has ended was said.
+    let undone = report.steps.iter().filter(|(_, ending)| *ending != Ending::Gone);
+    if !arguments.quiet {
+        for (step, ending) in undone {
+            output::complain(&format!("{step}: {ending}"));
+        }
     }
     Ok(Answer::Status(ended.code()))
 }

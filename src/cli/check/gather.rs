@@ -19,7 +19,7 @@ use crate::cli::input::Input;
 pub struct Set {
     /// The boot image, kernel or config.
     pub main: PathBuf,
-    /// Images without a kernel: vendor_boot, init_boot, bare ramdisks.
+    /// Images without a kernel: vendor_boot, init_boot, vbmeta, bare ramdisks.
     pub beside: Vec<PathBuf>,
 }
 
@@ -64,8 +64,9 @@ fn files_below(directory: &Path, depth: usize, files: &mut Vec<PathBuf>) {
 /// The file is one to check, by its headers; or cannot be read, which is to be told.
 fn is_wanted(path: &Path) -> bool {
     let Ok(input) = Input::open(path) else { return true };
-    let is_image =
-        |image: Image<'_>| image.header().is_some() || image.kind() == ImageKind::Ramdisk;
+    let is_image = |image: Image<'_>| {
+        image.header().is_some() || matches!(image.kind(), ImageKind::Ramdisk | ImageKind::Vbmeta)
+    };
     if !matches!(super::config_text(&input), Ok(None)) || Image::parse(&input).is_ok_and(is_image) {
         return true;
     }
@@ -124,7 +125,9 @@ fn role(path: &Path) -> Role {
         return Role::Other;
     }
     match Image::parse(&input).map(|image| image.kind()) {
-        Ok(ImageKind::VendorBoot | ImageKind::InitBoot | ImageKind::Ramdisk) => Role::Beside,
+        Ok(
+            ImageKind::VendorBoot | ImageKind::InitBoot | ImageKind::Ramdisk | ImageKind::Vbmeta,
+        ) => Role::Beside,
         _ => Role::Kernel,
     }
 }
@@ -199,15 +202,26 @@ fn source(input: &Input) -> Source<'_> {
     Source::Bytes { name: input.name(), bytes: input }
 }
 
-/// Join the command line as bootloaders do: vendor_boot's, then boot's, which is there already.
-pub fn add_cmdlines(facts: &mut Facts, name: &str, beside: &[Input]) {
-    let boot = facts.cmdline.take().map(|text| (Origin::Boot(name.to_owned()), text));
-    let images = beside.iter().filter_map(|input| Some((input.name(), Image::parse(input).ok()?)));
-    let images: Vec<_> =
-        images.filter(|(_, image)| image.kind() == ImageKind::VendorBoot).collect();
-    let named = images.iter().map(|(file, image)| Named { file, image }).collect::<Vec<_>>();
-    let mut parts = sources::of_headers(&named);
+/// Join the command line as bootloaders do: vendor_boot's, boot's (which is there already), and
+/// what AVB's descriptors add. What there is to say about those goes to `problems`.
+pub fn add_cmdlines(
+    facts: &mut Facts,
+    problems: &mut Vec<String>,
+    input: &Input,
+    beside: &[Input],
+) {
+    let boot = facts.cmdline.take().map(|text| (Origin::Boot(input.name()), text));
+    let images: Vec<_> = std::iter::once(input)
+        .chain(beside)
+        .filter_map(|input| Some((input.name(), Image::parse(input).ok()?)))
+        .collect();
+    let named: Vec<_> = images.iter().map(|(file, image)| Named { file, image }).collect();
+    let vendor = named.iter().filter(|named| named.image.kind() == ImageKind::VendorBoot);
+    let mut parts = sources::of_headers(&vendor.copied().collect::<Vec<_>>());
     parts.extend(boot.map(|(origin, text)| CmdlinePart { origin, text }));
+    let avb = sources::of_avb(&named);
+    parts.extend(avb.parts);
+    problems.extend(avb.notes);
     if !parts.is_empty() {
         facts.set_cmdline(parts);
     }

@@ -39,6 +39,9 @@ fn gather(inputs: &[Input], images: &[Image<'_>]) -> Known {
     let mut notes = Vec::new();
     let mut facts = kernel_facts(&names, images, &mut notes);
     let mut parts = sources::of_headers(&all);
+    let avb = sources::of_avb(&all);
+    parts.extend(avb.parts);
+    notes.extend(avb.notes);
     let mut bootconfig = Vec::new();
     for (name, image) in named() {
         match sources::bootconfig_of(image) {

@@ -2,6 +2,7 @@
 
 use super::{ARCH, Check};
 use crate::bootfile::{DISABLE_WORD, RUNTIME};
+use crate::device::cmdline::words;
 
 /// A word that matters.
 struct Word {
@@ -45,11 +46,12 @@ const WORDS: [Word; 10] = [
 
 pub(super) fn checks(cmdline: &str) -> Vec<Check> {
     let matching = |word: &Word| {
-        let given = cmdline.split_ascii_whitespace().rfind(|given| {
+        let given = words(cmdline).filter(|given| {
             let (name, value) = given.split_once('=').unwrap_or((given, ""));
             let same = name.replace('-', "_") == word.name.replace('-', "_");
             same && word.value.is_none_or(|wanted| wanted == value)
-        })?;
+        });
+        let given = given.last()?;
         let here = word.arch.is_empty() || word.arch == ARCH;
         here.then(|| (word.warns, format!("{given}: {}", word.means)))
     };
@@ -62,13 +64,4 @@ pub(super) fn checks(cmdline: &str) -> Vec<Check> {
         false => Check::ok("cmdline", "command line", text),
     };
     found.into_iter().map(check).collect()
-}
-
-/// The value of the last `name=` on the line.
-pub(super) fn value<'l>(cmdline: &'l str, name: &str) -> Option<&'l str> {
-    let mut words = cmdline.split_ascii_whitespace();
-    words
-        .rfind(|word| word.split_once('=').is_some_and(|(key, _)| key == name))?
-        .split_once('=')
-        .map(|(_, value)| value)
 }

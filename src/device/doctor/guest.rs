@@ -1,42 +1,35 @@
 //! What a guest needs of the host: memory, processors, QEMU.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
-use super::{ARCH, Check};
+use super::{ARCH, Check, system};
+use crate::device::cpu::{self, CoreType};
+use crate::device::guest::Size;
 use crate::device::host::Host;
+use crate::device::memory::{MARGIN, TRANSPARENT, meminfo};
+use crate::device::qemu::{self, probe};
 
-/// Less free memory than this is not enough for any guest worth the name, in KiB.
-const LITTLE_MEMORY: u64 = 256 << 10;
+/// Less free memory than this is not enough for any guest worth the name, in bytes.
+const LITTLE_MEMORY: u64 = MARGIN + 128 * Size::MIB;
 
-/// Where a QEMU may be when it is not on the PATH: Android has none, a chroot may.
-const QEMU_PLACES: [&str; 4] =
-    ["usr/bin", "usr/local/bin", "data/debian/usr/bin", "data/local/debian/usr/bin"];
+/// Where a Debian may be on a phone, which has no QEMU of its own.
+const CHROOTS: [&str; 2] = ["data/debian", "data/local/debian"];
 
 pub(super) fn checks(host: &Host) -> Vec<Check> {
-    vec![memory(host), hugepages(host), memlock(), processors(host), qemu(host)]
-}
-
-/// A value of /proc/meminfo, in its unit (KiB, or pages).
-fn meminfo(text: &str, name: &str) -> Option<u64> {
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    value.split_whitespace().next()?.parse().ok()
+    vec![memory(host), hugepages(host), memlock(host), processors(host), qemu(host)]
 }
 
 fn memory(host: &Host) -> Check {
-    let text = match host.read("proc/meminfo") {
-        Ok(text) => text,
+    let numbers =
+        meminfo(host, "MemTotal").and_then(|total| Ok((total, meminfo(host, "MemAvailable")?)));
+    let (total, available) = match numbers {
+        Ok(numbers) => numbers,
         Err(error) => return Check::warning("memory", "memory", error.to_string()),
-    };
-    let (total, available) = (meminfo(&text, "MemTotal"), meminfo(&text, "MemAvailable"));
-    let (Some(total), Some(available)) = (total, available) else {
-        return Check::warning("memory", "memory", "/proc/meminfo does not tell");
     };
     let found = format!(
         "{} of {} MiB available; a guest's memory is pinned whole",
-        available >> 10,
-        total >> 10
+        available / Size::MIB,
+        total / Size::MIB
     );
     match available < LITTLE_MEMORY {
         true => Check::warning("memory", "memory", found)
@@ -46,31 +39,28 @@ fn memory(host: &Host) -> Check {
 }
 
 fn hugepages(host: &Host) -> Check {
-    let text = host.read("proc/meminfo").unwrap_or_default();
-    let check = |found: String| Check::ok("hugepages", "huge pages", found);
-    let free = meminfo(&text, "HugePages_Free");
-    let size = meminfo(&text, "Hugepagesize").unwrap_or_default();
-    let thp = host.read("sys/kernel/mm/transparent_hugepage/enabled").ok();
-    let transparent = thp.as_deref().and_then(|text| text.split(['[', ']']).nth(1));
+    let free = meminfo(host, "HugePages_Free").ok();
+    let size = meminfo(host, "Hugepagesize").unwrap_or_default() / 1024;
+    let transparent = host.setting(TRANSPARENT).ok();
     let reserved = match free {
         Some(free) => format!("{free} reserved and free, of {size} KiB"),
         None => "none can be reserved (CONFIG_HUGETLBFS)".to_owned(),
     };
-    match (free, transparent) {
+    match (free, transparent.as_deref()) {
         (None | Some(0), None | Some("never")) => Check::warning(
             "hugepages",
             "huge pages",
             format!("{reserved}, and no transparent ones: guest memory will be in small pages"),
         )
         .fix("write madvise to /sys/kernel/mm/transparent_hugepage/enabled, where it is there"),
-        (_, transparent) => check(format!(
-            "{reserved}; transparent: {}",
-            transparent.unwrap_or("not in this kernel")
-        )),
+        (_, transparent) => {
+            let transparent = transparent.unwrap_or("not in this kernel");
+            Check::ok("hugepages", "huge pages", format!("{reserved}; transparent: {transparent}"))
+        }
     }
 }
 
-fn memlock() -> Check {
+fn memlock(host: &Host) -> Check {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock);
     let text = |limit: Option<u64>| {
         limit.map_or("no limit".to_owned(), |bytes| format!("{} KiB", bytes >> 10))
@@ -78,38 +68,35 @@ fn memlock() -> Check {
     let found = format!("{}, at most {}", text(limit.current), text(limit.maximum));
     match (limit.current, limit.maximum) {
         (None, _) | (_, None) => Check::ok("memlock", "locked memory", found),
+        _ if system::can(host, system::CAP_SYS_RESOURCE) => {
+            Check::ok("memlock", "locked memory", format!("{found}; vfiorun run raises it"))
+        }
         _ => Check::warning(
             "memlock",
             "locked memory",
             format!("{found}: too little to pin a guest's memory"),
         )
-        .fix("vfiorun run raises it as root"),
+        .fix("run it as root, and vfiorun run raises it"),
     }
 }
 
-/// Processors of one kind have one MIDR; a guest must stay on one kind.
+/// A guest must stay on processors of one kind.
 fn processors(host: &Host) -> Check {
-    let base = "sys/devices/system/cpu";
-    let is_processor = |name: &String| {
-        name.strip_prefix("cpu")
-            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+    let kinds = match cpu::core_types(host) {
+        Ok(kinds) => kinds,
+        Err(error) => return Check::warning("cpus", "processors", error.to_string()),
     };
-    let names: Vec<String> =
-        host.list(base).unwrap_or_default().into_iter().filter(is_processor).collect();
-    let mut kinds: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for name in &names {
-        let midr = host.read(&format!("{base}/{name}/regs/identification/midr_el1"));
-        kinds.entry(midr.unwrap_or_default()).or_default().push(&name["cpu".len()..]);
-    }
-    let found = match kinds.len() {
-        0 | 1 => format!("{}, all of one kind", names.len()),
-        count => {
-            let clusters: Vec<String> =
-                kinds.iter().map(|(midr, cpus)| format!("{midr}: {}", cpus.join(","))).collect();
+    let count: usize = kinds.iter().map(|kind| kind.cpus.len()).sum();
+    let found = match kinds.as_slice() {
+        [] | [_] => format!("{count}, all of one kind"),
+        kinds => {
+            let text = |CoreType { midr, cpus, .. }: &CoreType| {
+                format!("{}: midr_el1 {:#x}", cpu::format_list(cpus), midr.unwrap_or(0))
+            };
             format!(
-                "{} of {count} kinds ({}); a guest is kept on one of them",
-                names.len(),
-                clusters.join("; ")
+                "{count} of {} kinds ({}); a guest is kept on one of them",
+                kinds.len(),
+                kinds.iter().map(text).collect::<Vec<_>>().join("; ")
             )
         }
     };
@@ -117,46 +104,52 @@ fn processors(host: &Host) -> Check {
 }
 
 fn qemu(host: &Host) -> Check {
+    let check = |status: fn(&'static str, &'static str, String) -> Check, found| {
+        status("qemu", "QEMU", found)
+    };
     let name = format!("qemu-system-{ARCH}");
-    let Some(program) = find(host, &name) else {
+    let path = std::env::var("PATH").ok();
+    let outside =
+        qemu::in_root(&host.path(""), &name, path.as_deref()).map(|program| ("", program));
+    let inside = || {
+        let found = |chroot: &&'static str| qemu::in_root(&host.path(chroot), &name, None);
+        CHROOTS.iter().find_map(|chroot| Some((*chroot, found(chroot)?)))
+    };
+    let Some((chroot, program)) = outside.or_else(inside) else {
         let android = if host.exists("system/build.prop") {
             "; Termux's QEMU has no KVM, a Debian chroot's has"
         } else {
             ""
         };
-        return Check::problem("qemu", "QEMU", format!("{name} is not on the PATH{android}"))
+        return check(Check::problem, format!("{name} is not on the PATH{android}"))
             .fix("install it (Debian: qemu-system-arm or qemu-system-x86), or name it in the guest file: qemu = \"/path\"");
     };
-    let shown = program.display();
-    let (accelerators, devices) = (ask(&program, "-accel"), ask(&program, "-device"));
-    let (Some(accelerators), Some(devices)) = (accelerators, devices) else {
-        return Check::warning("qemu", "QEMU", format!("{shown} is there but does not run here"))
-            .fix("inside of a chroot it runs with its own libraries: name the chroot in the guest file");
+    let (shown, root) = match chroot {
+        "" => (program.clone(), host.path("")),
+        _ => (format!("{program} in the chroot /{chroot}"), host.path(chroot)),
     };
-    let has_kvm = accelerators.lines().any(|line| line.trim() == "kvm");
-    match (has_kvm, devices.contains("\"vfio-pci\"")) {
-        (true, true) => Check::ok("qemu", "QEMU", format!("{shown}, with kvm and vfio-pci")),
-        (false, _) => Check::problem("qemu", "QEMU", format!("{shown} was built without KVM"))
-            .fix("take a QEMU that has it: Debian's, not Termux's"),
-        (true, false) => {
-            Check::problem("qemu", "QEMU", format!("{shown} was built without vfio-pci"))
-                .fix("take a QEMU that has it, as Debian's has")
+    let asked = match (chroot, root == Path::new("/")) {
+        // Another tree than the running system: its programs are looked at from outside.
+        ("", false) => {
+            probe::abilities(&host.path(program.trim_start_matches('/')).to_string_lossy(), None)
+        }
+        _ => probe::abilities(&program, Some(&root)),
+    };
+    let Some(has) = asked else {
+        let fix = match chroot {
+            "" => {
+                "start it by hand to see why: a program of another system needs its own libraries, and with chroot in the guest file it finds them"
+            }
+            _ => {
+                "chroot into it and start QEMU by hand to see why; as another user than root that is not possible"
+            }
+        };
+        return check(Check::warning, format!("{shown} is there but does not run here")).fix(fix);
+    };
+    match has.lacks(true) {
+        None => check(Check::ok, format!("{shown}, with kvm and vfio-pci")),
+        Some(lacks) => {
+            check(Check::problem, format!("{shown} was built without {lacks}")).fix(probe::FIX)
         }
     }
-}
-
-fn find(host: &Host, name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path =
-        std::env::split_paths(&path).map(|dir| host.path(dir.strip_prefix("/").unwrap_or(&dir)));
-    let elsewhere = QEMU_PLACES.iter().map(|place| host.path(place));
-    on_path.chain(elsewhere).map(|dir| dir.join(name)).find(|file| file.is_file())
-}
-
-/// What the program lists for `OPTION help`.
-fn ask(program: &Path, option: &str) -> Option<String> {
-    let mut command = Command::new(program);
-    command.args([option, "help"]).stdin(Stdio::null()).stderr(Stdio::null());
-    let output = command.output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }

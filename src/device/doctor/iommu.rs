@@ -1,12 +1,11 @@
 //! IOMMU groups, the driver behind them, and whether a device can raise only its own interrupts.
 
-use super::boot_log::Message;
 use super::{ARCH, Check};
+use crate::device::group::{Group, IOMMUS};
 use crate::device::host::Host;
+use crate::device::kernel_log::Message;
 use crate::device::pci;
-
-const GROUPS: &str = "sys/kernel/iommu_groups";
-const UNSAFE_INTERRUPTS: &str = "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
+use crate::device::vfio::UNSAFE_INTERRUPTS;
 
 pub(super) fn checks(host: &Host, log: Option<&[Message]>) -> Vec<Check> {
     let mut checks = vec![driver(host), groups(host)];
@@ -17,7 +16,7 @@ pub(super) fn checks(host: &Host, log: Option<&[Message]>) -> Vec<Check> {
 
 /// `/sys/class/iommu` has a link for each IOMMU: `smmu3.0x0000000009050000`, `dmar0`, `ivhd0`.
 fn driver(host: &Host) -> Check {
-    let units = host.list("sys/class/iommu").unwrap_or_default();
+    let units = host.list(IOMMUS).unwrap_or_default();
     let kind = |unit: &String| {
         let kinds = [
             ("smmu3.", "SMMUv3"),
@@ -61,16 +60,10 @@ fn groups(host: &Host) -> Check {
     let check = |status: fn(&'static str, &'static str, String) -> Check, found| {
         status("iommu-groups", "IOMMU groups", found)
     };
-    let names = host.list(GROUPS).unwrap_or_default();
-    let kinds: Vec<String> = {
-        let mut kinds: Vec<String> = names
-            .iter()
-            .filter_map(|name| host.read(&format!("{GROUPS}/{name}/type")).ok())
-            .collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        kinds
-    };
+    let groups = Group::all(host);
+    let mut kinds: Vec<&str> = groups.iter().filter_map(|group| group.domain.as_deref()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
     let devices = pci::enumerate(host).unwrap_or_default();
     let grouped = devices.iter().filter(|device| device.iommu_group.is_some()).count();
     let of_kinds = if kinds.is_empty() {
@@ -82,7 +75,7 @@ fn groups(host: &Host) -> Check {
         return check(Check::problem, "there are no PCI devices".to_owned())
             .fix("the kernel needs the driver of the chip's PCI host bridge");
     }
-    match (names.len(), grouped) {
+    match (groups.len(), grouped) {
         (0, _) => check(Check::problem, format!("none, for {} PCI devices", devices.len())).fix(no_iommu_fix()),
         (count, 0) => check(
             Check::warning,

@@ -1,18 +1,14 @@
 //! The running kernel's config against the rules of the desktop audit.
 //!
-//! The rules are the same file, [`kernel-configs/passthrough.toml`](../../../kernel-configs),
-//! carried along as text. Only those about symbols are used here: the command line, the modules and
-//! the hardware are looked at themselves, which tells more than any config.
+//! The rules are those of [`kernel-configs/passthrough.toml`](../../../kernel-configs), as the build
+//! script left them. Only those about symbols are used here: the command line, the modules and the
+//! hardware are looked at themselves, which tells more than any config.
 
-use std::collections::BTreeMap;
 use std::io;
 
-use serde::Deserialize;
-
-use super::{ARCH, Check};
+use super::Check;
 use crate::device::host::{Host, errno_text};
-
-const RULES: &str = include_str!("../../../kernel-configs/passthrough.toml");
+use crate::rulefile::Level;
 
 /// Rules, by their ids, and what is there when the kernel has what they ask for,
 /// whatever its config says (a fork may call it by another name).
@@ -55,13 +51,8 @@ pub(super) fn checks(host: &Host) -> Vec<Check> {
             ];
         }
     };
-    let file: RuleFile = match toml::from_str(RULES) {
-        Ok(file) => file,
-        // A test reads the file.
-        Err(error) => return vec![Check::warning("config", title, error.to_string())],
-    };
-    let kernel = Kernel { config, modules: file.modules, version: version(host), host };
-    let decisive = file.rule.iter().filter(|rule| rule.concerns(&kernel));
+    let kernel = Kernel { config, version: version(host), host };
+    let decisive = RULES.iter().filter(|rule| rule.concerns(&kernel));
     let mut passed = 0;
     let mut checks = Vec::new();
     for rule in decisive {
@@ -75,18 +66,13 @@ pub(super) fn checks(host: &Host) -> Vec<Check> {
     checks
 }
 
-/// The config as symbols (without `CONFIG_`) and values.
-fn read(host: &Host) -> Result<BTreeMap<String, String>, ConfigError> {
+/// The config's text.
+fn read(host: &Host) -> Result<String, ConfigError> {
     let bytes = std::fs::read(host.path("proc/config.gz")).map_err(ConfigError::Read)?;
     let deflated = skip_gzip_header(&bytes).ok_or(ConfigError::NotGzip)?;
     let text = miniz_oxide::inflate::decompress_to_vec_with_limit(deflated, CONFIG_LIMIT)
         .map_err(|error| ConfigError::Damaged(error.to_string()))?;
-    let text = String::from_utf8_lossy(&text);
-    let symbol = |line: &str| {
-        let (name, value) = line.strip_prefix("CONFIG_")?.split_once('=')?;
-        Some((name.to_owned(), value.to_owned()))
-    };
-    Ok(text.lines().filter_map(symbol).collect())
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// What follows the header of RFC 1952, section 2.3.
@@ -110,22 +96,24 @@ fn skip_gzip_header(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 struct Kernel<'h> {
-    config: BTreeMap<String, String>,
-    /// The names of modules that are not their symbol in lower case.
-    modules: BTreeMap<String, String>,
+    config: String,
     version: Option<(u32, u32)>,
     host: &'h Host,
 }
 
 impl Kernel<'_> {
     fn value(&self, symbol: &str) -> &str {
-        self.config.get(symbol).map_or("n", String::as_str)
+        // Of two lines the kernel's own reader takes the last.
+        let mut lines = self.config.lines().rev();
+        lines
+            .find_map(|line| line.strip_prefix("CONFIG_")?.strip_prefix(symbol)?.strip_prefix('='))
+            .unwrap_or("n")
     }
 
     /// The module that the symbol builds, as /sys/module names it.
     fn module(&self, symbol: &str) -> String {
-        let named = self.modules.get(symbol).cloned();
-        named.unwrap_or_else(|| symbol.to_ascii_lowercase()).replace('-', "_")
+        let named = MODULES.iter().find(|(of, _)| *of == symbol);
+        named.map_or_else(|| symbol.to_ascii_lowercase(), |(_, name)| name.replace('-', "_"))
     }
 }
 
@@ -139,88 +127,45 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// The part of a profile that is of use here; see the file's own header.
-#[derive(Deserialize)]
-struct RuleFile {
-    rule: Vec<Rule>,
-    #[serde(default)]
-    modules: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
+/// A rule about symbols, for the architecture that this is built for.
 struct Rule {
-    id: String,
-    title: String,
-    level: String,
-    symbol: Option<String>,
-    #[serde(default)]
-    all: Vec<String>,
-    #[serde(default)]
-    any: Vec<Group>,
-    accept: Option<Vec<String>>,
-    since: Option<String>,
-    until: Option<String>,
-    #[serde(default)]
-    arch: Vec<String>,
-    #[serde(default)]
-    when: Vec<String>,
-    #[serde(default)]
+    id: &'static str,
+    title: &'static str,
+    level: Level,
+    /// All symbols of one of these have an accepted value.
+    groups: &'static [&'static [&'static str]],
+    /// Empty: what the level says.
+    accept: &'static [&'static str],
+    since: Option<(u32, u32)>,
+    until: Option<(u32, u32)>,
+    when: &'static [&'static str],
     vendor_module: bool,
-    effect: String,
-    fix: String,
+    effect: &'static str,
+    fix: &'static str,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Group {
-    One(String),
-    All(Vec<String>),
-}
-
-impl Group {
-    fn symbols(&self) -> &[String] {
-        match self {
-            Group::One(symbol) => std::slice::from_ref(symbol),
-            Group::All(symbols) => symbols,
-        }
-    }
-}
+// RULES, and MODULES: the names of modules that are not their symbol in lower case.
+include!(concat!(env!("OUT_DIR"), "/rules.rs"));
 
 impl Rule {
-    /// It is about symbols of such a kernel, and matters enough to be said.
+    /// It is about such a kernel.
     fn concerns(&self, kernel: &Kernel<'_>) -> bool {
-        let about_symbols = self.symbol.is_some() || !self.all.is_empty() || !self.any.is_empty();
-        let arch = if ARCH == "aarch64" { "arm64" } else { ARCH };
-        let here = self.arch.is_empty() || self.arch.iter().any(|name| name == arch);
-        let bound = |text: &Option<String>| text.as_deref().and_then(parse_version);
         let of_version = kernel.version.is_none_or(|version| {
-            bound(&self.since).is_none_or(|since| version >= since)
-                && bound(&self.until).is_none_or(|until| version < until)
+            self.since.is_none_or(|since| version >= since)
+                && self.until.is_none_or(|until| version < until)
         });
-        about_symbols
-            && here
-            && of_version
-            && self.level != "optional"
-            && self.when.iter().all(|condition| holds(condition, kernel))
+        of_version && self.when.iter().all(|condition| holds(condition, kernel))
     }
 
     /// None when it passes, otherwise why not.
     fn judge(&self, kernel: &Kernel<'_>) -> Option<String> {
-        let groups: Vec<&[String]> = match &self.symbol {
-            Some(symbol) => vec![std::slice::from_ref(symbol)],
-            None if !self.all.is_empty() => vec![&self.all],
-            None => self.any.iter().map(Group::symbols).collect(),
-        };
-        let failing = |symbols: &[String]| -> Vec<String> {
-            symbols.iter().filter_map(|symbol| self.symbol_fails(symbol, kernel)).collect()
-        };
         let mut reasons = Vec::new();
-        for group in groups {
-            let failed = failing(group);
-            if failed.is_empty() {
+        for group in self.groups {
+            let before = reasons.len();
+            reasons.extend(group.iter().filter_map(|symbol| self.symbol_fails(symbol, kernel)));
+            if reasons.len() == before {
                 return None;
             }
-            reasons.extend(failed);
         }
         // Drivers of the hardware are vendor modules on Android, which no config knows; whether
         // they work is looked at itself.
@@ -234,14 +179,13 @@ impl Rule {
 
     fn symbol_fails(&self, symbol: &str, kernel: &Kernel<'_>) -> Option<String> {
         let value = kernel.value(symbol);
-        let accepted = match &self.accept {
-            Some(values) => values.iter().any(|accepted| accepted == value.trim_matches('"')),
-            None if self.level == "forbidden" => value == "n",
-            None => value == "y",
+        let accepted = match self.accept {
+            [] if self.level == Level::Forbidden => value == "n",
+            [] => value == "y",
+            values => values.contains(&value.trim_matches('"')),
         };
         let loaded = || {
-            let wants_it =
-                self.accept.as_ref().is_none_or(|values| values.iter().any(|v| v == "y"));
+            let wants_it = self.accept.is_empty() || self.accept.contains(&"y");
             wants_it
                 && value == "m"
                 && kernel.host.exists(&format!("sys/module/{}", kernel.module(symbol)))
@@ -256,11 +200,11 @@ impl Rule {
 
     fn failed(&self, reason: &str) -> Check {
         let found = format!("{}: {}: {reason}. {}", self.id, self.title, self.effect);
-        let check = match self.level.as_str() {
-            "recommended" => Check::warning("config", "kernel config", found),
+        let check = match self.level {
+            Level::Recommended => Check::warning("config", "kernel config", found),
             _ => Check::problem("config", "kernel config", found),
         };
-        check.fix(self.fix.clone())
+        check.fix(self.fix)
     }
 }
 

@@ -24,6 +24,7 @@ mod vfio;
 mod virtualisation;
 
 use super::host::Host;
+use super::kernel_log;
 
 pub use kernel_config::ConfigError;
 
@@ -84,7 +85,7 @@ impl Check {
 
 /// Look at everything.
 pub fn examine(host: &Host) -> Vec<Check> {
-    let log = boot_log::read(host);
+    let log = kernel_log::read(host);
     let cmdline = host.read("proc/cmdline").unwrap_or_default();
     let mut checks = system::checks(host);
     checks.extend(kernel_config::checks(host));

@@ -8,9 +8,11 @@ use crate::device::host::Host;
 const CAPABILITIES: [(u32, &str, &str); 4] = [
     (14, "CAP_IPC_LOCK", "to pin guest memory"),
     (21, "CAP_SYS_ADMIN", "to write to sysfs and mount"),
-    (24, "CAP_SYS_RESOURCE", "to raise the limit of locked memory"),
+    (CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", "to raise the limit of locked memory"),
     (27, "CAP_MKNOD", "to make device nodes where no ueventd does"),
 ];
+
+pub(super) const CAP_SYS_RESOURCE: u32 = 24;
 
 pub(super) fn checks(host: &Host) -> Vec<Check> {
     vec![architecture(), kernel(host), privileges(host), selinux(host)]
@@ -39,10 +41,7 @@ fn privileges(host: &Host) -> Check {
         Ok(status) => status,
         Err(error) => return check(Check::warning, error.to_string()),
     };
-    let field = |name: &str| {
-        status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next())
-    };
-    let Some(held) = field("CapEff:").and_then(|hex| u64::from_str_radix(hex, 16).ok()) else {
+    let Some(held) = capabilities(&status) else {
         return check(Check::warning, "no CapEff in /proc/self/status".to_owned());
     };
     let missing: Vec<String> = CAPABILITIES
@@ -50,7 +49,7 @@ fn privileges(host: &Host) -> Check {
         .filter(|(bit, ..)| held & (1 << bit) == 0)
         .map(|(_, name, what)| format!("{name} ({what})"))
         .collect();
-    let root = field("Uid:") == Some("0");
+    let root = field(&status, "Uid:") == Some("0");
     match (root, missing.is_empty()) {
         (true, true) => check(Check::ok, "root with all capabilities that are needed".to_owned()),
         (false, true) => check(Check::ok, "all capabilities that are needed".to_owned()),
@@ -61,6 +60,21 @@ fn privileges(host: &Host) -> Check {
                 .fix("run it as root: su -c, sudo, or adb root")
         }
     }
+}
+
+/// Whether we have the capability of that number.
+pub(super) fn can(host: &Host, capability: u32) -> bool {
+    let status = host.read("proc/self/status").unwrap_or_default();
+    capabilities(&status).is_some_and(|held| held & (1 << capability) != 0)
+}
+
+/// The effective ones, a bit each (`/proc/self/status`, `proc(5)`).
+fn capabilities(status: &str) -> Option<u64> {
+    u64::from_str_radix(field(status, "CapEff:")?, 16).ok()
+}
+
+fn field<'s>(status: &'s str, name: &str) -> Option<&'s str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next())
 }
 
 /// SELinux is looked at and never touched.

@@ -1,30 +1,10 @@
 //! KVM, and who else may own EL2.
 
-use super::boot_log::Message;
-use super::cmdline::value;
 use super::{ARCH, Check};
+use crate::device::cmdline::value;
 use crate::device::host::Host;
+use crate::device::kernel_log::Message;
 use crate::device::kvm::{self, Kvm, KvmError};
-
-/// Hypervisors that leave no room for KVM, by their node.
-const OTHERS: [(&str, &str); 2] = [
-    ("dev/gunyah", "Gunyah, the hypervisor of Qualcomm's firmware"),
-    ("dev/gzvm", "GenieZone, the hypervisor of MediaTek's firmware"),
-];
-
-/// What the kernel says when KVM does not come up (`arch/arm64/kvm/arm.c`,
-/// `arch/x86/kvm/vmx/vmx.c`, `svm/svm.c`), and what to do.
-const REASONS: [(&str, &str); 6] = [
-    (
-        "HYP mode not available",
-        "the kernel was started in EL1: the bootloader, the firmware or another hypervisor keeps EL2, and only they can change that (under an emulator: virtualization=on)",
-    ),
-    ("KVM disabled from command line", "remove kvm-arm.mode=none from the command line"),
-    ("disabled by bios", "turn on VT-x or SVM in the firmware"),
-    ("VMX not enabled", "turn on VT-x in the firmware"),
-    ("no hardware support", "this processor has no virtualisation"),
-    ("error initializing Hyp mode", "the kernel log says why"),
-];
 
 pub(super) fn checks(host: &Host, cmdline: &str, log: Option<&[Message]>) -> Vec<Check> {
     let mut checks = vec![kvm(host, log)];
@@ -54,19 +34,23 @@ fn kvm(host: &Host, log: Option<&[Message]>) -> Check {
 /// Without a node: who or what keeps KVM away.
 fn absent(host: &Host, log: Option<&[Message]>, error: &KvmError) -> Check {
     let problem = |found: String| Check::problem("kvm", "KVM", found);
-    if let Some((_, who)) = OTHERS.iter().find(|(node, _)| host.exists(node)) {
-        return problem(format!("there is no /dev/kvm: EL2 belongs to {who}")).fix(
+    if let Some((_, who, vendor)) = kvm::OTHERS.iter().find(|(node, ..)| host.exists(node)) {
+        return problem(format!(
+            "there is no /dev/kvm: EL2 belongs to {who}, the hypervisor of {vendor}'s firmware"
+        ))
+        .fix(
             "KVM cannot run beside it; only a firmware that starts the kernel in EL2 changes that",
         );
     }
-    let said = REASONS.iter().find_map(|(words, fix)| {
-        let line = log?.iter().find(|message| message.text.contains(words))?;
-        Some((line.text.as_str(), *fix))
-    });
-    match said {
-        Some((line, fix)) => problem(format!("there is no /dev/kvm: the kernel said \"{line}\"")).fix(fix),
-        None => problem(error.to_string())
-            .fix("the kernel needs CONFIG_KVM, and must have been started with access to the processor's virtualisation"),
+    if host.exists(kvm::IN_SYSFS) {
+        let found = "there is no /dev/kvm, though the kernel has KVM: its node is missing";
+        return Check::warning("kvm", "KVM", found).fix("vfiorun run makes the node itself");
+    }
+    match log.and_then(kvm::reason) {
+        Some((line, fix)) => {
+            problem(format!("there is no /dev/kvm: the kernel said \"{line}\"")).fix(fix)
+        }
+        None => problem(error.to_string()).fix(error.fix()),
     }
 }
 
@@ -90,6 +74,9 @@ fn mode(cmdline: &str, log: Option<&[Message]>) -> Option<Check> {
         .iter()
         .find(|words| logged(words))
         .map(|words| (*words).to_owned());
-    let found = found.or_else(|| asked.map(|mode| format!("kvm-arm.mode={mode}")))?;
+    // Where it is off there is no mode, and that is said above.
+    let found = found.or_else(|| {
+        asked.filter(|mode| *mode != "none").map(|mode| format!("kvm-arm.mode={mode}"))
+    })?;
     Some(Check::ok("kvm-mode", "KVM mode", found))
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Boot, Guest, NetworkMode};
 use crate::device::host::errno_text;
+use crate::device::toml_text::{self, Wrong, in_key};
 
 /// The largest guest file that is read, in bytes.
 const SIZE_LIMIT: u64 = 256 * 1024;
@@ -45,10 +46,6 @@ pub enum GuestError {
         /// Why.
         message: &'static str,
     },
-}
-
-fn in_key(key: &str) -> String {
-    if key.is_empty() { String::new() } else { format!("{key}: ") }
 }
 
 /// Reads and checks the guest file at `path`.
@@ -114,43 +111,14 @@ fn resolve(guest: &mut Guest, directory: &Path) {
 /// # Errors
 /// See [`GuestError`].
 pub fn parse(text: &str, file: &str) -> Result<Guest, GuestError> {
-    let guest: Guest = toml::from_str(text).map_err(|error| {
-        let offset = error.span().map_or(0, |span| span.start);
-        let (line, key) = place(text, offset);
-        // One line: the parser puts what it expected on a second one.
-        let message = error.message().trim_end().replace('\n', ", ");
+    let guest: Guest = toml_text::parse(text).map_err(|wrong| {
+        let Wrong { line, key, message } = wrong;
         GuestError::Value { file: file.to_owned(), line, key, message }
     })?;
     match conflict(&guest) {
         Some((key, message)) => Err(GuestError::Conflict { file: file.to_owned(), key, message }),
         None => Ok(guest),
     }
-}
-
-/// The line of a byte of the text, from 1, and the key that is given a value there.
-fn place(text: &str, offset: usize) -> (usize, String) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count();
-    let mut table = String::new();
-    let mut key = "";
-    for text in text.lines().take(line + 1).map(str::trim) {
-        if let Some(name) = text.strip_prefix('[').and_then(|rest| rest.split(']').next())
-            && text.contains(']')
-            && !text.contains('=')
-            && !text.contains('"')
-        {
-            table = format!("{}.", name.trim_start_matches('['));
-            key = "";
-        } else if let Some((name, _)) = text.split_once('=')
-            && !text.starts_with(['#', '{', '"'])
-        {
-            key = name.trim();
-        }
-    }
-    if key.is_empty() {
-        return (line + 1, table.trim_end_matches('.').to_owned());
-    }
-    (line + 1, format!("{table}{key}"))
 }
 
 /// What no single value is wrong with.

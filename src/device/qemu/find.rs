@@ -1,7 +1,6 @@
-//! Which program is QEMU, and what is wrong with one that does not start.
+//! Which program is QEMU.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::device::guest::{Arch, Guest};
 
@@ -49,22 +48,15 @@ pub fn find(guest: &Guest, arch: Arch, path: Option<&str>) -> Result<String, Fin
         return Err(FindError::NoChroot(chroot.to_owned()));
     }
     let name = guest.qemu.clone().unwrap_or_else(|| format!("qemu-system-{}", arch.name()));
-    let inside = |path: &str| root.join(path.trim_start_matches('/'));
     if name.contains('/') {
-        return match is_program(&inside(&name)) {
+        return match is_program(&inside(root, &name)) {
             true => Ok(name),
             false => Err(FindError::NotThere(shown(&guest.chroot, &name))),
         };
     }
     // The PATH is that of the system outside.
-    let outside = path.filter(|_| guest.chroot.is_none()).unwrap_or_default();
-    let directories: Vec<&str> =
-        outside.split(':').filter(|d| d.starts_with('/')).chain(DIRECTORIES).collect();
-    directories
-        .iter()
-        .map(|directory| format!("{directory}/{name}"))
-        .find(|path| is_program(&inside(path)))
-        .ok_or_else(|| FindError::Nowhere {
+    in_root(root, &name, path.filter(|_| guest.chroot.is_none())).ok_or_else(|| {
+        FindError::Nowhere {
             places: match &guest.chroot {
                 Some(chroot) => format!("the usual directories of {chroot}"),
                 None => "PATH and the usual directories".to_owned(),
@@ -74,7 +66,21 @@ pub fn find(guest: &Guest, arch: Arch, path: Option<&str>) -> Result<String, Fin
                 Arch::X86_64 => "qemu-system-x86",
             },
             name,
-        })
+        }
+    })
+}
+
+/// The path below `root` of the program called `name`: in `path`, which is `PATH`, else in the usual
+/// directories.
+pub fn in_root(root: &Path, name: &str, path: Option<&str>) -> Option<String> {
+    let path = path.unwrap_or_default().split(':').filter(|directory| directory.starts_with('/'));
+    path.chain(DIRECTORIES)
+        .map(|directory| format!("{directory}/{name}"))
+        .find(|path| is_program(&inside(root, path)))
+}
+
+fn inside(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
 }
 
 fn shown(chroot: &Option<String>, path: &str) -> String {
@@ -83,7 +89,7 @@ fn shown(chroot: &Option<String>, path: &str) -> String {
 
 /// Whether it is there to be executed. A link whose target is absolute is believed: in a chroot
 /// it leads elsewhere than here.
-fn is_program(path: &PathBuf) -> bool {
+fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     let executable =
         |meta: std::fs::Metadata| meta.is_file() && meta.permissions().mode() & 0o111 != 0;
@@ -91,30 +97,4 @@ fn is_program(path: &PathBuf) -> bool {
         Ok(target) if target.is_absolute() => true,
         _ => path.metadata().is_ok_and(executable),
     }
-}
-
-/// What a QEMU that ended before the guest ran was built without, if it is that.
-///
-/// Asked only then: starting QEMU for its lists takes longer than all the rest of a start.
-pub fn complaint(program: &str, chroot: Option<&str>) -> Option<String> {
-    let ask = |arguments: [&str; 2]| -> Option<String> {
-        let mut command = match chroot {
-            Some(chroot) => {
-                let mut command = Command::new("chroot");
-                command.arg(Path::new(chroot)).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
-        let output = command.args(arguments).stdin(Stdio::null()).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let accelerators = ask(["-accel", "help"])?;
-    if !accelerators.lines().any(|line| line.trim() == "kvm") {
-        return Some(format!(
-            "{program} was built without KVM (Termux's is): use another, as Debian's in a chroot"
-        ));
-    }
-    let devices = ask(["-device", "help"])?;
-    (!devices.contains("\"vfio-pci\"")).then(|| format!("{program} was built without vfio-pci"))
 }

@@ -1,8 +1,9 @@
 //! QEMU: its arguments, its monitor, and where it is.
 
 pub mod argv;
+pub mod probe;
 pub mod qmp;
 
 mod find;
 
-pub use find::{FindError, complaint, find};
+pub use find::{FindError, find, in_root};

@@ -200,12 +200,6 @@ fn with_devices(
     let mut groups: Vec<u32> = devices.iter().filter_map(|device| device.iommu_group).collect();
     groups.sort_unstable();
     groups.dedup();
-    for device in &devices {
-        // So that nothing of the guest is left in it, whatever QEMU came to.
-        if host.exists(&pci::attribute(device.address, "reset")) {
-            lease.journal().record(Undo::Reset { address: device.address })?;
-        }
-    }
     make_nodes(host, &groups, lease)?;
     if start.kvm_unasked {
         let asked = Kvm::open(&host.path("dev/kvm")).and_then(|kvm| kvm.create_vm());
@@ -215,6 +209,13 @@ fn with_devices(
         lease.journal().set_attribute(&parameter.path, &parameter.value)?;
     }
     vfio::try_groups(host, &groups)?;
+    // Not before: until here another guest may have them.
+    for device in &devices {
+        // So that nothing of ours is left in it, whatever QEMU came to.
+        if host.exists(&pci::attribute(device.address, "reset")) {
+            lease.journal().record(Undo::Reset { address: device.address })?;
+        }
+    }
     let backing = prepare_memory(host, guest, start, lease, tell)?;
     let cgroups = make_cgroups(host, start, lease, tell)?;
 

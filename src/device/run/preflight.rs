@@ -7,20 +7,20 @@ use super::launch::CHROOT_DIRECTORY;
 use super::record;
 use crate::bootfile::DeviceSpec;
 use crate::device::cgroup::{self, Cgroup};
+use crate::device::cmdline::value;
 use crate::device::cpu::{self, CpuError};
+use crate::device::group;
 use crate::device::guest::{Arch, Device, Guest};
 use crate::device::host::{Host, HostError, Write, errno_text};
-use crate::device::kvm::{Kvm, KvmError};
+use crate::device::kernel_log;
+use crate::device::kvm::{self, Kvm, KvmError};
 use crate::device::memory::{self, Backing, MemoryError, MemoryPlan};
 use crate::device::pci::{self, PciAddress};
-use crate::device::plan::{Options as BindOptions, Plan, PlanError};
+use crate::device::plan::{Options as BindOptions, Plan, PlanError, Refusal as PlanRefusal};
 use crate::device::qemu::argv::{Found, argv};
 use crate::device::qemu::{self, FindError};
 use crate::device::state::StateDir;
 use crate::device::vfio::{self, Node};
-
-/// The parameter that lets VFIO do without isolated interrupts.
-const UNSAFE_INTERRUPTS: &str = "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
 
 /// What may be done that is refused otherwise, and what is not in the guest file.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +54,14 @@ pub enum Refusal {
     Kvm {
         /// What it said.
         error: KvmError,
+    },
+    /// There is no KVM, and the kernel log says why.
+    #[error("there is no /dev/kvm: the kernel said \"{said}\": {fix}")]
+    NoKvm {
+        /// The line of the kernel log.
+        said: String,
+        /// What to do about it.
+        fix: &'static str,
     },
     /// Another hypervisor has the processor's virtualisation.
     #[error(
@@ -144,8 +152,9 @@ impl Start {
         if here != Some(arch) {
             refusals.push(Refusal::Arch(options.machine.clone()));
         }
-        let kvm_unasked = kvm(host, options, &mut refusals);
-        if !guest.devices.is_empty() && !has_iommu(host) {
+        let kvm_unasked = ask_kvm(host, options, &mut refusals);
+        let no_iommu = !guest.devices.is_empty() && !group::any_iommu(host);
+        if no_iommu {
             refusals.push(Refusal::NoIommu);
         }
         let mut bind = Plan { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new() };
@@ -154,7 +163,15 @@ impl Start {
             let bind_options = BindOptions { force: options.force.clone() };
             match Plan::new(host, &specs, &bind_options) {
                 Ok(plan) => bind = plan,
-                Err(error) => refusals.push(Refusal::Devices(error)),
+                Err(mut error) => {
+                    // Without an IOMMU none has a group, which was said.
+                    error.refusals.retain(|refusal| {
+                        !(no_iommu && matches!(refusal, PlanRefusal::NoGroup(_)))
+                    });
+                    if !error.refusals.is_empty() {
+                        refusals.push(Refusal::Devices(error));
+                    }
+                }
             }
         }
         let pinned = !guest.devices.is_empty();
@@ -162,18 +179,22 @@ impl Start {
             refusals.push(Refusal::Memory(error));
             MemoryPlan { backing: Backing::Anonymous, write: None }
         });
+        let mut online = None;
         let cpus = match cpu::core_types(host) {
             Err(error) => {
                 refusals.push(Refusal::Cpus(error));
                 None
             }
-            Ok(types) => cpu::choose(&guest.cpus, &types).unwrap_or_else(|error| {
-                refusals.push(Refusal::Cpu(error));
-                None
-            }),
+            Ok(types) => {
+                online = Some(types.iter().flat_map(|of| of.cpus.clone()).collect::<Vec<_>>());
+                cpu::choose(&guest.cpus, &types).unwrap_or_else(|error| {
+                    refusals.push(Refusal::Cpu(error));
+                    None
+                })
+            }
         };
         let mut warnings = bind.warnings.clone();
-        if let Some(cpus) = &cpus
+        if let Some(cpus) = cpus.as_ref().or(online.as_ref())
             && cpus.len() < guest.cpus.count as usize
         {
             warnings.push(format!(
@@ -195,8 +216,8 @@ impl Start {
         }
         let groups: Vec<u32> = bind.groups.iter().map(|group| group.number).collect();
         let parameter = (guest.allow_unsafe_interrupts
-            && host.read(UNSAFE_INTERRUPTS).is_ok_and(|value| value != "Y"))
-        .then(|| Write { path: UNSAFE_INTERRUPTS.to_owned(), value: "Y".to_owned() });
+            && host.read(vfio::UNSAFE_INTERRUPTS).is_ok_and(|value| value != "Y"))
+        .then(|| Write { path: vfio::UNSAFE_INTERRUPTS.to_owned(), value: "Y".to_owned() });
         let directory = match guest.chroot {
             Some(_) => CHROOT_DIRECTORY.to_owned(),
             None => record::directory(state, &guest.name).display().to_string(),
@@ -279,32 +300,31 @@ pub(super) fn missing_nodes(host: &Host, groups: &[u32]) -> Vec<Node> {
 }
 
 /// Whether there can be a VM; `true` when that cannot be asked yet.
-fn kvm(host: &Host, options: &Options, refusals: &mut Vec<Refusal>) -> bool {
-    let others = [("dev/gunyah", "Gunyah"), ("dev/gzvm", "GenieZone")];
+fn ask_kvm(host: &Host, options: &Options, refusals: &mut Vec<Refusal>) -> bool {
     let no_node = !host.exists("dev/kvm");
-    if no_node && host.exists("sys/class/misc/kvm/dev") {
+    if no_node && host.exists(kvm::IN_SYSFS) {
         return true;
     }
     match Kvm::open(&host.path("dev/kvm")).and_then(|kvm| kvm.create_vm()) {
         Ok(_) => {}
-        Err(_) if let Some((_, name)) = others.iter().find(|(node, _)| host.exists(node)) => {
+        Err(_)
+            if let Some((_, name, _)) = kvm::OTHERS.iter().find(|(node, ..)| host.exists(node)) =>
+        {
             refusals.push(Refusal::Hypervisor(name));
         }
-        Err(error) => refusals.push(Refusal::Kvm { error }),
+        Err(error) => {
+            let log = if no_node { kernel_log::read(host).unwrap_or_default() } else { Vec::new() };
+            refusals.push(match kvm::reason(&log) {
+                Some((said, fix)) => Refusal::NoKvm { said: said.to_owned(), fix },
+                None => Refusal::Kvm { error },
+            });
+        }
     }
     let cmdline = host.read("proc/cmdline").unwrap_or_default();
-    // Each occurrence overwrites the one before.
-    let mode = cmdline.split_whitespace().rev().find_map(|word| word.strip_prefix("kvm-arm.mode="));
-    if mode == Some("protected") && !options.allow_protected {
+    if value(&cmdline, "kvm-arm.mode") == Some("protected") && !options.allow_protected {
         refusals.push(Refusal::Protected);
     }
     false
-}
-
-fn has_iommu(host: &Host) -> bool {
-    ["sys/class/iommu", "sys/kernel/iommu_groups"]
-        .iter()
-        .any(|directory| host.list(directory).is_ok_and(|entries| !entries.is_empty()))
 }
 
 /// The files that QEMU will open: that they are there, and may be.

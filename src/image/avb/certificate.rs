@@ -1,7 +1,8 @@
 //! Two older or other signatures that images carry: AVB 1.0's, and GKI's boot signature.
 
 use super::super::{Image, RegionKind, SectionName};
-use super::Vbmeta;
+use super::verify::name;
+use super::{Algorithm, PublicKey, Vbmeta};
 
 /// The signature that `boot_signer` puts behind an image (AVB 1.0), DER:
 /// `SEQUENCE { formatVersion, certificate, algorithm, SEQUENCE { target, length }, signature }`
@@ -114,5 +115,27 @@ impl<'a> Image<'a> {
             }
         }
         certificates
+    }
+}
+
+impl GkiCertificate<'_> {
+    /// What it is for, and whether its signature is right.
+    pub fn describe(&self) -> String {
+        let vbmeta = &self.vbmeta;
+        let partitions: Vec<String> =
+            vbmeta.hashes().map(|(_, hash)| name(hash.partition_name)).collect();
+        let key = PublicKey::from_avb(vbmeta.public_key());
+        let signed = match (vbmeta.algorithm(), key) {
+            (Algorithm::Rsa(rsa), Ok(key)) => {
+                let digest = rsa.hash.digest(&vbmeta.signed_parts());
+                let right =
+                    digest == vbmeta.hash() && key.verifies(rsa.hash, &digest, vbmeta.signature());
+                let verdict =
+                    if right { "its signature is right" } else { "its signature is wrong" };
+                format!("{}, {verdict}", rsa.name)
+            }
+            (algorithm, _) => algorithm.name(),
+        };
+        format!("GKI certificate for {} at {}: {signed}", partitions.join(", "), self.offset)
     }
 }

@@ -11,6 +11,7 @@
 //! | `descriptor` | what the auxiliary block describes |
 //! | `algorithm` | hashes and signature algorithms |
 //! | `key` | AVB's public key format, PEM keys, signatures |
+//! | `partition` | the vbmeta image of a partition, and whose it is |
 //! | `sign` | a vbmeta image with other digests, keys and flags |
 //! | `verify` | whether images are what their vbmeta says |
 //! | `certificate` | the boot signature of GKI, and AVB 1.0's |
@@ -20,6 +21,7 @@ mod certificate;
 mod descriptor;
 mod footer;
 mod key;
+mod partition;
 mod sign;
 mod vbmeta;
 mod verify;

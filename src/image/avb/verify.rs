@@ -3,11 +3,12 @@
 //! The same checks as `avb_vbmeta_image_verify` and `avb_slot_verify` of libavb. Images that are
 //! given together with a vbmeta image are what it describes.
 
-use super::super::{Image, ImageKind, Problem};
+mod changed;
+
+use super::super::{Image, ImageKind};
 use super::vbmeta::MAX_VBMETA_SIZE;
-use super::{
-    Algorithm, ChainPartition, Descriptor, Hash, HashAlgorithm, PublicKey, Vbmeta, VbmetaHeader,
-};
+use super::{Algorithm, ChainPartition, Descriptor, Hash, HashAlgorithm, PublicKey, Vbmeta};
+use changed::{hash_message, place};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -79,18 +80,9 @@ pub fn verify(images: &[Image<'_>], trusted: Option<&PublicKey>) -> Verification
     Verification { verified: images.iter().all(|image| image.verified), images }
 }
 
-/// Whether `image` is the one that goes into `partition`: its own hash descriptor names it, or,
-/// without one, its kind does.
-fn is_of(image: &Image<'_>, partition: &[u8]) -> bool {
-    match image.partition_name() {
-        Some(name) => name == partition,
-        None => image.kind().as_str().as_bytes() == partition,
-    }
-}
-
 fn holds_digest(top: &Option<Vbmeta<'_>>, image: &Image<'_>) -> bool {
     let Some(top) = top else { return false };
-    top.hashes().any(|(_, hash)| is_of(image, hash.partition_name))
+    top.hashes().any(|(_, hash)| image.is_for(hash.partition_name))
 }
 
 #[derive(Default)]
@@ -365,7 +357,7 @@ impl Report {
     ) {
         let mut described = false;
         for (i, entry) in top.descriptors.iter().enumerate() {
-            if !entry.descriptor.partition().is_some_and(|name| is_of(image, name)) {
+            if !entry.descriptor.partition().is_some_and(|name| image.is_for(name)) {
                 continue;
             }
             match &entry.descriptor {
@@ -427,7 +419,7 @@ impl Report {
     /// What the top-level vbmeta image describes and nobody gave.
     fn elsewhere(&mut self, top: &Vbmeta<'_>, images: &[Image<'_>]) {
         let others = images.iter().filter(|image| image.kind() != ImageKind::Vbmeta);
-        let given = |partition: &[u8]| others.clone().any(|image| is_of(image, partition));
+        let given = |partition: &[u8]| others.clone().any(|image| image.is_for(partition));
         let missing: Vec<String> = top
             .descriptors
             .iter()
@@ -442,137 +434,7 @@ impl Report {
     }
 }
 
-fn name(partition: &[u8]) -> String {
+/// A partition's name, printable.
+pub(super) fn name(partition: &[u8]) -> String {
     partition.escape_ascii().to_string()
-}
-
-/// What stands at an offset of a vbmeta image.
-fn place(vbmeta: &Vbmeta<'_>, offset: u64) -> String {
-    let at = offset as usize;
-    if at < VbmetaHeader::SIZE {
-        return format!("offset {at} (header)");
-    }
-    let entries = vbmeta.descriptors.iter().enumerate();
-    let mut entries = entries.filter(|(_, e)| (e.offset..e.offset + e.bytes.len()).contains(&at));
-    if let Some((i, entry)) = entries.next() {
-        let kind = entry.descriptor.kind();
-        return match entry.descriptor.partition() {
-            Some(partition) => {
-                format!("offset {at} (descriptor {i}, {kind} of {})", name(partition))
-            }
-            None => format!("offset {at} (descriptor {i}, {kind})"),
-        };
-    }
-    let key = vbmeta.auxiliary_offset() + vbmeta.header.public_key_offset as usize;
-    match (key..key + vbmeta.public_key().len()).contains(&at) {
-        true => format!("offset {at} (public key)"),
-        false => format!("offset {at} (auxiliary block)"),
-    }
-}
-
-/// Why the hash is wrong. Where the signature tells the hash that was signed, one changed byte
-/// can be found.
-fn hash_message(vbmeta: &Vbmeta<'_>, hash: HashAlgorithm, signs: &dyn Fn(&[u8]) -> bool) -> String {
-    let name = hash.name();
-    if signs(&hash.digest(&vbmeta.signed_parts())) {
-        return format!(
-            "the {name} stored in the authentication block was changed: header and auxiliary block have the one that is signed"
-        );
-    }
-    let changed = format!("header or auxiliary block are not what the stored {name} is of");
-    if !signs(vbmeta.hash()) {
-        return changed;
-    }
-    match changed_byte(vbmeta, hash) {
-        Some((offset, was)) => {
-            let now = vbmeta.bytes()[offset];
-            let place = place(vbmeta, offset as u64);
-            format!(
-                "{changed}: the byte at {place} of the vbmeta image is {now:#04x} and was {was:#04x} when it was signed"
-            )
-        }
-        None => changed,
-    }
-}
-
-/// Signed bytes among which a changed one is looked for: 255 hashes a byte, so that this takes
-/// seconds at most.
-const SEARCH_LIMIT: usize = 3072;
-
-/// The one byte that, changed back, gives the stored hash: its offset and its former value.
-fn changed_byte(vbmeta: &Vbmeta<'_>, hash: HashAlgorithm) -> Option<(usize, u8)> {
-    match hash {
-        HashAlgorithm::Sha256 => search::<sha2::Sha256>(vbmeta),
-        HashAlgorithm::Sha512 => search::<sha2::Sha512>(vbmeta),
-        HashAlgorithm::Sha1 => None,
-    }
-}
-
-fn search<D: sha2::Digest + Clone>(vbmeta: &Vbmeta<'_>) -> Option<(usize, u8)> {
-    let mut signed = vbmeta.signed_parts().concat();
-    if signed.len() > SEARCH_LIMIT {
-        return None;
-    }
-    let mut before = D::new();
-    for i in 0..signed.len() {
-        let now = signed[i];
-        for was in (0..=255).filter(|was| *was != now) {
-            signed[i] = was;
-            let mut hasher = before.clone();
-            hasher.update(&signed[i..]);
-            if hasher.finalize().as_slice() == vbmeta.hash() {
-                let gap = vbmeta.auxiliary_offset() - VbmetaHeader::SIZE;
-                return Some((if i < VbmetaHeader::SIZE { i } else { i + gap }, was));
-            }
-        }
-        signed[i] = now;
-        before.update([now]);
-    }
-    None
-}
-
-impl super::GkiCertificate<'_> {
-    /// What it is for, and whether its signature is right.
-    pub fn describe(&self) -> String {
-        let vbmeta = &self.vbmeta;
-        let partitions: Vec<String> =
-            vbmeta.hashes().map(|(_, hash)| name(hash.partition_name)).collect();
-        let key = PublicKey::from_avb(vbmeta.public_key());
-        let signed = match (vbmeta.algorithm(), key) {
-            (Algorithm::Rsa(rsa), Ok(key)) => {
-                let digest = rsa.hash.digest(&vbmeta.signed_parts());
-                let right =
-                    digest == vbmeta.hash() && key.verifies(rsa.hash, &digest, vbmeta.signature());
-                let verdict =
-                    if right { "its signature is right" } else { "its signature is wrong" };
-                format!("{}, {verdict}", rsa.name)
-            }
-            (algorithm, _) => algorithm.name(),
-        };
-        format!("GKI certificate for {} at {}: {signed}", partitions.join(", "), self.offset)
-    }
-}
-
-impl<'a> Image<'a> {
-    /// The vbmeta image: of a bare one the file, otherwise what the AVB footer points to. None
-    /// where there is neither.
-    ///
-    /// # Errors
-    /// What libavb would refuse.
-    pub fn vbmeta(&self) -> Option<Result<Vbmeta<'a>, Problem>> {
-        if self.kind() == ImageKind::Vbmeta {
-            return Some(Vbmeta::parse(self.bytes(), 0));
-        }
-        let range = self.avb()?.vbmeta_range();
-        let start = range.start;
-        Some(Vbmeta::parse(self.bytes().get(range)?, start))
-    }
-
-    /// The partition that the image's own hash descriptor names.
-    pub fn partition_name(&self) -> Option<&'a [u8]> {
-        let size = self.avb()?.original_image_size;
-        let vbmeta = self.vbmeta()?.ok()?;
-        let (_, hash) = vbmeta.own_hash(size)?;
-        Some(hash.partition_name)
-    }
 }

@@ -3,18 +3,14 @@
 
 use binrw::binrw;
 
+use super::head::Head;
 use super::{Field, SectionName, SizeField, Value};
 
 #[binrw]
-#[brw(little, magic = b"ANDROID!")]
+#[brw(little)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wire {
-    pub kernel_size: u32,
-    pub kernel_addr: u32,
-    pub ramdisk_size: u32,
-    pub ramdisk_addr: u32,
-    pub second_size: u32,
-    pub second_addr: u32,
+    pub head: Head,
     pub tags_addr: u32,
     pub page_size: u32,
     /// `header_version`, or `dt_size` in the vendors' v0 with a QCDT.
@@ -74,11 +70,7 @@ impl Wire {
 
     pub fn sections(&self) -> Vec<SizeField> {
         let field = SizeField::new;
-        let mut sections = vec![
-            field(SectionName::Kernel, "kernel_size", 8, self.kernel_size),
-            field(SectionName::Ramdisk, "ramdisk_size", 16, self.ramdisk_size),
-            field(SectionName::Second, "second_size", 24, self.second_size),
-        ];
+        let mut sections = self.head.sections();
         if self.dt_size() > 0 {
             sections.push(field(SectionName::Dt, "dt_size", VERSION_AT, self.dt_size()));
         }
@@ -94,24 +86,16 @@ impl Wire {
 
     pub fn set_section_size(&mut self, name: SectionName, size: u32) {
         match (name, &mut self.v1, &mut self.v2) {
-            (SectionName::Kernel, ..) => self.kernel_size = size,
-            (SectionName::Ramdisk, ..) => self.ramdisk_size = size,
-            (SectionName::Second, ..) => self.second_size = size,
             (SectionName::Dt, None, _) => self.header_version = size,
             (SectionName::RecoveryDtbo, Some(v1), _) => v1.recovery_dtbo_size = size,
             (SectionName::Dtb, _, Some(v2)) => v2.dtb_size = size,
-            _ => {}
+            _ => self.head.set_section_size(name, size),
         }
     }
 
     pub fn fields(&self) -> Vec<Field<'_>> {
-        let mut fields = vec![
-            Field::new("kernel_size", 8, Value::U32(self.kernel_size)),
-            Field::new("kernel_addr", 12, Value::U32(self.kernel_addr)),
-            Field::new("ramdisk_size", 16, Value::U32(self.ramdisk_size)),
-            Field::new("ramdisk_addr", 20, Value::U32(self.ramdisk_addr)),
-            Field::new("second_size", 24, Value::U32(self.second_size)),
-            Field::new("second_addr", 28, Value::U32(self.second_addr)),
+        let mut fields = self.head.fields();
+        fields.extend([
             Field::new("tags_addr", 32, Value::U32(self.tags_addr)),
             Field::new("page_size", PAGE_SIZE_AT, Value::U32(self.page_size)),
             if self.dt_size() > 0 {
@@ -124,7 +108,7 @@ impl Wire {
             Field::new("cmdline", CMDLINE_AT, Value::Text(&self.cmdline)),
             Field::new("id", ID_AT, Value::Bytes(&self.id)),
             Field::new("extra_cmdline", EXTRA_CMDLINE_AT, Value::Text(&self.extra_cmdline)),
-        ];
+        ]);
         if let Some(v1) = &self.v1 {
             fields.push(Field::new("recovery_dtbo_size", 1632, Value::U32(v1.recovery_dtbo_size)));
             let offset = Value::U64(v1.recovery_dtbo_offset);
@@ -141,14 +125,11 @@ impl Wire {
     pub fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
         use super::NumberMut::{U32, U64};
         Some(match name {
-            "kernel_addr" => U32(&mut self.kernel_addr),
-            "ramdisk_addr" => U32(&mut self.ramdisk_addr),
-            "second_addr" => U32(&mut self.second_addr),
             "tags_addr" => U32(&mut self.tags_addr),
             "os_version" => U32(&mut self.os_version),
             "header_size" => U32(&mut self.v1.as_mut()?.header_size),
             "dtb_addr" => U64(&mut self.v2.as_mut()?.dtb_addr),
-            _ => return None,
+            _ => return self.head.number_mut(name),
         })
     }
 }

@@ -1,8 +1,10 @@
 //! The header of an image: one model over the wire structs of all versions.
 
 pub(crate) mod boot;
+mod head;
 pub(crate) mod legacy;
 mod pxa;
+mod sony;
 mod text;
 pub(crate) mod vendor;
 
@@ -43,6 +45,12 @@ pub enum SectionName {
     Bootconfig,
     /// The device trees of a dtbo image, end to end.
     DtEntries,
+    /// The command line, where it is a segment of a Sony ELF.
+    Cmdline,
+    /// Firmware of the resource power manager, a segment of a Sony ELF.
+    Rpm,
+    /// An initial program loader, a segment of a Sony ELF.
+    Ipl,
 }
 
 impl SectionName {
@@ -61,6 +69,9 @@ impl SectionName {
             SectionName::VendorRamdiskTable => "vendor_ramdisk_table",
             SectionName::Bootconfig => "bootconfig",
             SectionName::DtEntries => "dt_entries",
+            SectionName::Cmdline => "cmdline",
+            SectionName::Rpm => "rpm",
+            SectionName::Ipl => "ipl",
         }
     }
 }
@@ -140,6 +151,7 @@ enum Kind {
     Pxa(Box<pxa::Wire>),
     Boot(Box<boot::Wire>),
     Vendor(Box<vendor::Wire>),
+    Sony(Box<sony::Wire>),
 }
 
 /// Call a method that all wire structs have.
@@ -150,6 +162,7 @@ macro_rules! each {
             Kind::Pxa($wire) => $call,
             Kind::Boot($wire) => $call,
             Kind::Vendor($wire) => $call,
+            Kind::Sony($wire) => $call,
         }
     };
 }
@@ -174,6 +187,9 @@ impl Header {
                 }
                 None => Err(truncated("vendor_boot", vendor::VERSION_AT + 4, bytes)),
             };
+        }
+        if let Some(wire) = sony::Wire::parse(bytes) {
+            return Ok(Header::plain(Kind::Sony(Box::new(wire))));
         }
         if !bytes.starts_with(b"ANDROID!") {
             return Err(super::identify::unknown_magic(bytes));
@@ -207,7 +223,9 @@ impl Header {
 
     /// Whether `bytes` start as a header does.
     pub(crate) fn starts(bytes: &[u8]) -> bool {
-        bytes.starts_with(b"ANDROID!") || bytes.starts_with(b"VNDRBOOT")
+        bytes.starts_with(b"ANDROID!")
+            || bytes.starts_with(b"VNDRBOOT")
+            || sony::Wire::parse(bytes).is_some()
     }
 
     /// The header's bytes, of [`Header::size`] length.
@@ -231,7 +249,7 @@ impl Header {
     pub fn version(&self) -> u32 {
         match &self.kind {
             Kind::Legacy(wire) => wire.version(),
-            Kind::Pxa(_) => 0,
+            Kind::Pxa(_) | Kind::Sony(_) => 0,
             Kind::Boot(wire) => wire.header_version,
             Kind::Vendor(wire) => wire.header_version,
         }
@@ -241,6 +259,7 @@ impl Header {
     pub fn form(&self) -> Option<&'static str> {
         match &self.kind {
             Kind::Pxa(_) => Some("PXA header"),
+            Kind::Sony(_) => Some("Sony ELF"),
             _ if !self.prelude.is_empty() => Some("Amonet microloader in front of the header"),
             _ => None,
         }
@@ -264,6 +283,15 @@ impl Header {
             Kind::Pxa(wire) => wire.page_size,
             Kind::Boot(_) => boot::PAGE_SIZE,
             Kind::Vendor(wire) => wire.page_size,
+            Kind::Sony(wire) => wire.alignment(),
+        }
+    }
+
+    /// Where the first section starts, in bytes.
+    pub(crate) fn sections_start(&self) -> usize {
+        match &self.kind {
+            Kind::Sony(wire) => wire.start(),
+            _ => self.size().next_multiple_of(self.page_size().max(1) as usize),
         }
     }
 
@@ -272,7 +300,7 @@ impl Header {
         match &self.kind {
             Kind::Legacy(_) => Some(self.prelude.len() + legacy::PAGE_SIZE_AT),
             Kind::Pxa(_) => Some(pxa::PAGE_SIZE_AT),
-            Kind::Boot(_) => None,
+            Kind::Boot(_) | Kind::Sony(_) => None,
             Kind::Vendor(_) => Some(vendor::PAGE_SIZE_AT),
         }
     }
@@ -326,6 +354,10 @@ impl Header {
                 let reason = "headers v3 and v4 of boot images have none";
                 return Err(Error::Field { field: "name".to_owned(), reason });
             }
+            Kind::Sony(_) => {
+                let reason = "a Sony ELF has none";
+                return Err(Error::Field { field: "name".to_owned(), reason });
+            }
         };
         let capacity = place.len();
         text::fill(place, name, "name", capacity)
@@ -339,7 +371,26 @@ impl Header {
             Kind::Pxa(wire) => [text_of(&wire.cmdline), text_of(&wire.extra_cmdline)].concat(),
             Kind::Boot(wire) => text_of(&wire.cmdline).to_vec(),
             Kind::Vendor(wire) => text_of(&wire.cmdline).to_vec(),
+            Kind::Sony(wire) => wire.cmdline().to_vec(),
         }
+    }
+
+    /// The segment of a Sony ELF that holds the command line, when it differs from that of
+    /// `old`: it is a section, and written as one.
+    pub(crate) fn new_cmdline_segment(&self, old: &Header) -> Option<Vec<u8>> {
+        match (&self.kind, &old.kind) {
+            (Kind::Sony(new), Kind::Sony(old))
+                if new.cmdline_segment() != old.cmdline_segment() =>
+            {
+                new.cmdline_segment().map(<[u8]>::to_vec)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the command line is a section, and no field of the header.
+    pub(crate) fn cmdline_is_section(&self) -> bool {
+        matches!(self.kind, Kind::Sony(_))
     }
 
     /// Set the kernel command line. In v0–v2 the first field gets at most 511 bytes and the
@@ -358,6 +409,7 @@ impl Header {
             Kind::Pxa(wire) => text::fill_split(&mut wire.cmdline, &mut wire.extra_cmdline, line),
             Kind::Boot(wire) => text::fill_cmdline(&mut wire.cmdline, line),
             Kind::Vendor(wire) => text::fill_cmdline(&mut wire.cmdline, line),
+            Kind::Sony(wire) => wire.set_cmdline(line),
         }
     }
 
@@ -368,6 +420,7 @@ impl Header {
             Kind::Legacy(_) | Kind::Pxa(_) => 511 + self.extra_cmdline_room().saturating_sub(1),
             Kind::Boot(_) => 1535,
             Kind::Vendor(_) => 2047,
+            Kind::Sony(_) => sony::CMDLINE_CAPACITY,
         }
     }
 
@@ -390,7 +443,7 @@ impl Header {
         match &mut self.kind {
             Kind::Legacy(wire) => wire.id = id,
             Kind::Pxa(wire) => wire.id = id,
-            Kind::Boot(_) | Kind::Vendor(_) => {}
+            Kind::Boot(_) | Kind::Vendor(_) | Kind::Sony(_) => {}
         }
     }
 
@@ -399,7 +452,7 @@ impl Header {
         match &self.kind {
             Kind::Legacy(wire) => Some(OsVersion(wire.os_version)),
             Kind::Boot(wire) => Some(OsVersion(wire.os_version)),
-            Kind::Vendor(_) | Kind::Pxa(_) => None,
+            Kind::Vendor(_) | Kind::Pxa(_) | Kind::Sony(_) => None,
         }
     }
 

@@ -4,18 +4,14 @@
 
 use binrw::binrw;
 
+use super::head::Head;
 use super::{Field, SectionName, SizeField, Value};
 
 #[binrw]
-#[brw(little, magic = b"ANDROID!")]
+#[brw(little)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wire {
-    pub kernel_size: u32,
-    pub kernel_addr: u32,
-    pub ramdisk_size: u32,
-    pub ramdisk_addr: u32,
-    pub second_size: u32,
-    pub second_addr: u32,
+    pub head: Head,
     pub extra_size: u32,
     pub unknown: u32,
     pub tags_addr: u32,
@@ -45,34 +41,22 @@ impl Wire {
     }
 
     pub fn sections(&self) -> Vec<SizeField> {
-        let field = SizeField::new;
-        vec![
-            field(SectionName::Kernel, "kernel_size", 8, self.kernel_size),
-            field(SectionName::Ramdisk, "ramdisk_size", 16, self.ramdisk_size),
-            field(SectionName::Second, "second_size", 24, self.second_size),
-            field(SectionName::Extra, "extra_size", 32, self.extra_size),
-        ]
+        let mut sections = self.head.sections();
+        sections.push(SizeField::new(SectionName::Extra, "extra_size", 32, self.extra_size));
+        sections
     }
 
     pub fn set_section_size(&mut self, name: SectionName, size: u32) {
         match name {
-            SectionName::Kernel => self.kernel_size = size,
-            SectionName::Ramdisk => self.ramdisk_size = size,
-            SectionName::Second => self.second_size = size,
             SectionName::Extra => self.extra_size = size,
-            _ => {}
+            _ => self.head.set_section_size(name, size),
         }
     }
 
     pub fn fields(&self) -> Vec<Field<'_>> {
         let number = |name, offset, value| Field::new(name, offset, Value::U32(value));
-        vec![
-            number("kernel_size", 8, self.kernel_size),
-            number("kernel_addr", 12, self.kernel_addr),
-            number("ramdisk_size", 16, self.ramdisk_size),
-            number("ramdisk_addr", 20, self.ramdisk_addr),
-            number("second_size", 24, self.second_size),
-            number("second_addr", 28, self.second_addr),
+        let mut fields = self.head.fields();
+        fields.extend([
             number("extra_size", 32, self.extra_size),
             number("unknown", UNKNOWN_AT, self.unknown),
             number("tags_addr", 40, self.tags_addr),
@@ -81,17 +65,14 @@ impl Wire {
             Field::new("cmdline", 72, Value::Text(&self.cmdline)),
             Field::new("id", 584, Value::Bytes(&self.id)),
             Field::new("extra_cmdline", 616, Value::Text(&self.extra_cmdline)),
-        ]
+        ]);
+        fields
     }
 
     pub fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
-        use super::NumberMut::U32;
-        Some(match name {
-            "kernel_addr" => U32(&mut self.kernel_addr),
-            "ramdisk_addr" => U32(&mut self.ramdisk_addr),
-            "second_addr" => U32(&mut self.second_addr),
-            "tags_addr" => U32(&mut self.tags_addr),
-            _ => return None,
-        })
+        match name {
+            "tags_addr" => Some(super::NumberMut::U32(&mut self.tags_addr)),
+            _ => self.head.number_mut(name),
+        }
     }
 }

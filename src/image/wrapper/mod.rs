@@ -17,7 +17,7 @@ mod trailer;
 use std::ops::Range;
 
 use super::region::trailing_zeros;
-use super::{Chunk, Error, IdPolicy, ImageKind, Output, SectionName};
+use super::{Chunk, DerivedPolicy, Error, ImageKind, Output, SectionName};
 use derived::{Derived, Place};
 use forms::Spec;
 
@@ -154,11 +154,11 @@ impl<'a> Wrapper<'a> {
     pub(super) fn wrap(
         &self,
         payload: Vec<Chunk<'a>>,
-        policy: IdPolicy,
+        policy: DerivedPolicy,
     ) -> Result<Vec<Chunk<'a>>, Error> {
         let payload = Output::from_chunks(payload);
         let same = payload.is(self.payload());
-        if same && policy != IdPolicy::Recompute {
+        if same && policy != DerivedPolicy::Recompute {
             return Ok(vec![Chunk::borrowed(self.bytes)]);
         }
         if let Some(reason) = self.refusal()
@@ -170,9 +170,9 @@ impl<'a> Wrapper<'a> {
         let mut trailer = self.trailer().to_vec();
         for derived in self.spec.derived {
             let write = match policy {
-                IdPolicy::Keep => false,
-                IdPolicy::Recompute => true,
-                IdPolicy::KeepRight => self.is_right(derived),
+                DerivedPolicy::Keep => false,
+                DerivedPolicy::Recompute => true,
+                DerivedPolicy::KeepRight => self.is_right(derived),
             };
             if !write {
                 continue;
@@ -208,7 +208,7 @@ impl<'a> Wrapper<'a> {
     pub(super) fn wrap_file(
         &self,
         payload: Output<'a>,
-        policy: IdPolicy,
+        policy: DerivedPolicy,
     ) -> Result<Output<'a>, Error> {
         let mut chunks = self.wrap(payload.into_chunks(), policy)?;
         let rest = self.behind();

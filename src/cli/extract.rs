@@ -1,0 +1,175 @@
+//! `vfioboot extract`: boot images out of an OTA or a factory zip.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+use vfioboot::ota::{Archive, Error, Inside, Payload};
+
+use super::input::Input;
+use super::output::{self, say};
+use super::style::GOOD;
+
+/// Extract partitions from an OTA payload.bin, an OTA zip or a factory zip
+///
+/// Without names those that vfioboot has to do with, as far as they are there: boot, init_boot,
+/// vendor_boot, vendor_kernel_boot, recovery, dtbo and vbmeta. Each becomes DIR/NAME.img. The
+/// SHA-256 of an OTA's data and partitions is checked, its signature is not. An incremental OTA
+/// starts from what is on the device and is refused.
+#[derive(clap::Args)]
+pub struct Args {
+    /// payload.bin, an OTA zip or a factory zip
+    input: PathBuf,
+    /// The partitions, such as boot or vbmeta_system
+    #[arg(value_name = "PARTITION")]
+    partitions: Vec<String>,
+    /// The directory to write to, made when missing
+    #[arg(short, long, required_unless_present = "list")]
+    dir: Option<PathBuf>,
+    /// Print what partitions there are, with their sizes
+    #[arg(long, conflicts_with_all = ["dir", "partitions"])]
+    list: bool,
+    /// With --list: print JSON
+    #[arg(long, requires = "list")]
+    json: bool,
+}
+
+/// What is extracted when nothing is named.
+const PARTITIONS: [&str; 7] =
+    ["boot", "init_boot", "vendor_boot", "vendor_kernel_boot", "recovery", "dtbo", "vbmeta"];
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(name) = args.partitions.iter().find(|name| !is_name(name)) {
+        bail!("\"{name}\" is no name of a partition");
+    }
+    let input = Input::open(&args.input)?;
+    open(&input, args).with_context(|| input.name())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A name that stays in the directory.
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+/// Where partitions come from.
+trait Source {
+    /// Name and size of each.
+    fn partitions(&self) -> Vec<(String, u64)>;
+    /// Whether it is there, or what is.
+    fn require(&self, name: &str) -> Result<(), Error>;
+    fn write(&mut self, name: &str, out: &mut dyn Write) -> Result<(), Error>;
+}
+
+impl Source for Payload<'_> {
+    fn partitions(&self) -> Vec<(String, u64)> {
+        let all = Payload::partitions(self).iter();
+        all.map(|partition| (partition.name.clone(), partition.size)).collect()
+    }
+
+    fn require(&self, name: &str) -> Result<(), Error> {
+        self.partition(name).map(|_| ())
+    }
+
+    fn write(&mut self, name: &str, out: &mut dyn Write) -> Result<(), Error> {
+        Payload::write(self, self.partition(name)?, out)
+    }
+}
+
+impl Source for Archive<'_> {
+    fn partitions(&self) -> Vec<(String, u64)> {
+        self.images().map(|(name, member)| (name.to_owned(), member.size)).collect()
+    }
+
+    fn require(&self, name: &str) -> Result<(), Error> {
+        self.image(name).map(|_| ())
+    }
+
+    fn write(&mut self, name: &str, out: &mut dyn Write) -> Result<(), Error> {
+        let member = self.image(name)?.clone();
+        self.copy(&member, out)
+    }
+}
+
+fn open(bytes: &[u8], args: &Args) -> anyhow::Result<()> {
+    if !Archive::starts(bytes) {
+        return extract(&mut Payload::parse(bytes)?, args);
+    }
+    let mut archive = Archive::open(bytes)?;
+    let (member, is_payload) = match archive.inside()? {
+        Inside::Images => return extract(&mut archive, args),
+        Inside::Payload(member) => (member, true),
+        Inside::Zip(member) => (member, false),
+    };
+    let inner = |bytes: &[u8]| match is_payload {
+        true => extract(&mut Payload::parse(bytes)?, args),
+        false => extract(&mut Archive::open(bytes)?, args),
+    };
+    if let Some(bytes) = archive.stored(&member)? {
+        return inner(bytes).with_context(|| member.name.clone());
+    }
+    // Compressed, and gigabytes: it goes to where there is room for the images.
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".vfioboot-");
+    let mut unpacked = match &args.dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+            builder.tempfile_in(dir)
+        }
+        None => builder.tempfile(),
+    }?;
+    archive.copy(&member, unpacked.as_file_mut())?;
+    let unpacked = Input::open(unpacked.path())?;
+    inner(&unpacked).with_context(|| member.name.clone())
+}
+
+fn extract(source: &mut dyn Source, args: &Args) -> anyhow::Result<()> {
+    let Some(dir) = &args.dir else { return list(source, args.json) };
+    let there = source.partitions();
+    let wanted: Vec<&str> = match args.partitions.is_empty() {
+        false => args.partitions.iter().map(String::as_str).collect(),
+        true => {
+            let is_there = |name: &&str| there.iter().any(|(other, _)| other == name);
+            PARTITIONS.into_iter().filter(is_there).collect()
+        }
+    };
+    if wanted.is_empty() {
+        let names: Vec<_> = there.iter().map(|(name, _)| name.escape_debug().to_string()).collect();
+        bail!(
+            "none of {} is in it; name one of those that are: {}",
+            PARTITIONS.join(", "),
+            names.join(", ")
+        );
+    }
+    wanted.iter().try_for_each(|name| source.require(name))?;
+    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    for name in wanted {
+        let path = dir.join(format!("{name}.img"));
+        output::refuse_inputs(&path, [args.input.as_path()])?;
+        write(source, name, &path)?;
+        say!("{GOOD}wrote{GOOD:#} {}", path.display())?;
+    }
+    Ok(())
+}
+
+fn write(source: &mut dyn Source, name: &str, path: &Path) -> anyhow::Result<()> {
+    output::write_file(path, |file| source.write(name, file).map_err(io::Error::other))
+}
+
+fn list(source: &dyn Source, as_json: bool) -> anyhow::Result<()> {
+    let partitions = source.partitions();
+    if as_json {
+        let partition = |(name, size): &(String, u64)| json!({ "name": name, "size": size });
+        let partitions: Vec<_> = partitions.iter().map(partition).collect();
+        let report = json!({ "format": 1, "partitions": partitions });
+        output::to_stdout(format!("{report:#}\n").as_bytes())?;
+        return Ok(());
+    }
+    for (name, size) in partitions {
+        say!("{size:>12}  {}", name.escape_debug())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! What a QEMU was built with, by its own lists.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What passthrough needs of a QEMU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// It can use KVM.
+    pub kvm: bool,
+    /// It has vfio-pci.
+    pub vfio_pci: bool,
+}
+
+/// What the QEMU at `program` has; `chroot` is its root directory. `None` when it does not run.
+///
+/// Starting it for its lists takes longer than all the rest of a guest's start.
+pub fn abilities(program: &str, chroot: Option<&Path>) -> Option<Abilities> {
+    let kvm = ask(program, chroot, "-accel")?.lines().any(|line| line.trim() == "kvm");
+    let vfio_pci = ask(program, chroot, "-device")?.contains("\"vfio-pci\"");
+    Some(Abilities { kvm, vfio_pci })
+}
+
+/// What it lists for `OPTION help`.
+fn ask(program: &str, chroot: Option<&Path>, option: &str) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args([option, "help"]).stdin(Stdio::null()).stderr(Stdio::null());
+    if let Some(chroot) = chroot.filter(|chroot| *chroot != Path::new("/")) {
+        let root = CString::new(chroot.as_os_str().as_encoded_bytes()).ok()?;
+        let enter = move || -> io::Result<()> {
+            rustix::process::chroot(root.as_c_str())?;
+            Ok(rustix::process::chdir("/")?)
+        };
+        // SAFETY: two system calls and no memory of the parent's are used.
+        unsafe { command.pre_exec(enter) };
+    }
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+impl Abilities {
+    /// What is missing for a guest, with or without devices of the host.
+    pub fn lacks(self, devices: bool) -> Option<&'static str> {
+        match (self.kvm, self.vfio_pci || !devices) {
+            (true, true) => None,
+            (false, true) => Some("KVM"),
+            (true, false) => Some("vfio-pci"),
+            (false, false) => Some("KVM and vfio-pci"),
+        }
+    }
+}
+
+/// Why the QEMU at `program`, which ended before its guest ran, could not run one. `None` when it has
+/// what it takes, or says nothing.
+pub fn complaint(program: &str, chroot: Option<&Path>, devices: bool) -> Option<String> {
+    let lacks = abilities(program, chroot)?.lacks(devices)?;
+    Some(format!("{program} was built without {lacks}: {FIX}"))
+}
+
+/// What to do about a QEMU that lacks something.
+pub const FIX: &str = "take another, as Debian's is (Termux's has no KVM); in a chroot, with chroot in the guest file";

@@ -1,0 +1,37 @@
+//! The vbmeta image of a partition, and the partition's name.
+
+use super::super::{Image, ImageKind, Problem};
+use super::Vbmeta;
+
+impl<'a> Image<'a> {
+    /// The vbmeta image: of a bare one the file, otherwise what the AVB footer points to. None
+    /// where there is neither.
+    ///
+    /// # Errors
+    /// What libavb would refuse.
+    pub fn vbmeta(&self) -> Option<Result<Vbmeta<'a>, Problem>> {
+        if self.kind() == ImageKind::Vbmeta {
+            return Some(Vbmeta::parse(self.bytes(), 0));
+        }
+        let range = self.avb()?.vbmeta_range();
+        let start = range.start;
+        Some(Vbmeta::parse(self.bytes().get(range)?, start))
+    }
+
+    /// The partition that the image's own hash descriptor names.
+    pub fn partition_name(&self) -> Option<&'a [u8]> {
+        let size = self.avb()?.original_image_size;
+        let vbmeta = self.vbmeta()?.ok()?;
+        let (_, hash) = vbmeta.own_hash(size)?;
+        Some(hash.partition_name)
+    }
+
+    /// Whether it is the one that goes into `partition`: its own hash descriptor names it, or,
+    /// without one, its kind does.
+    pub(crate) fn is_for(&self, partition: &[u8]) -> bool {
+        match self.partition_name() {
+            Some(name) => name == partition,
+            None => self.kind().as_str().as_bytes() == partition,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! One partition from the operations that make it.
+//!
+//! The operations of a full update each fill blocks that follow one another, and together all of
+//! them; so the partition can be written from its start to its end, whatever their order.
+
+use std::io::{self, Read, Write};
+
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use super::Error;
+use super::manifest::{Extent, InstallOperation, Kind};
+use super::payload::{Data, Partition};
+use crate::compression::Decoder;
+
+/// An operation, and the blocks it fills.
+struct Step {
+    index: usize,
+    start: u64,
+    end: u64,
+    operation: InstallOperation,
+}
+
+/// Write the partition and compare its hash.
+pub(super) fn write(
+    data: &Data<'_>,
+    partition: &Partition,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let mut steps = (partition.operations.iter().enumerate())
+        .map(|(index, bytes)| Step::new(partition, index, bytes))
+        .collect::<Result<Vec<_>, _>>()?;
+    steps.sort_by_key(|step| step.start);
+    let blocks = partition.size.div_ceil(data.block_size);
+    let mut sink = Sink { out, hasher: Sha256::new(), left: partition.size };
+    let mut at = 0;
+    for step in &steps {
+        let wrong = |message: String| step.error(partition, message);
+        if step.end > blocks {
+            let message = format!("fills blocks up to {}, the partition has {blocks}", step.end);
+            return Err(wrong(message));
+        }
+        if step.start > at {
+            return Err(gap(partition, at, step.start));
+        }
+        if step.start < at {
+            let message = format!("fills block {}, which another one fills, too", step.start);
+            return Err(wrong(message));
+        }
+        at = step.end;
+        step.run(data, partition, &mut sink)?;
+    }
+    if at < blocks {
+        return Err(gap(partition, at, blocks));
+    }
+    let found = sink.hasher.finalize();
+    if found[..] != partition.sha256[..] {
+        let (partition, expected) = (partition.name.clone(), hex::encode(&partition.sha256));
+        return Err(Error::Hash { partition, found: hex::encode(found), expected });
+    }
+    Ok(())
+}
+
+fn gap(partition: &Partition, from: u64, to: u64) -> Error {
+    Error::Gap { partition: partition.name.clone(), from, to }
+}
+
+impl Step {
+    fn new(partition: &Partition, index: usize, bytes: &[u8]) -> Result<Self, Error> {
+        let operation = InstallOperation::decode(bytes)
+            .map_err(|error| Error::Manifest(format!("operation {index}: {error}")))?;
+        let what = operation.what();
+        if let Some((name, Kind::FromSource)) = what {
+            let (partition, operation) = (partition.name.clone(), name.to_owned());
+            return Err(Error::Incremental { partition, index, operation });
+        }
+        let wrong = |message: String| Error::Operation {
+            partition: partition.name.clone(),
+            index,
+            message,
+        };
+        if what.is_none() {
+            let number = operation.kind.unwrap_or(0);
+            return Err(wrong(format!("its type is {number}, which is not known")));
+        }
+        let mut blocks: Option<(u64, u64)> = None;
+        for Extent { start_block, num_blocks } in &operation.dst_extents {
+            let start = start_block.unwrap_or(0);
+            let end = start.checked_add(num_blocks.unwrap_or(0));
+            let end =
+                end.ok_or_else(|| wrong(format!("an extent from block {start} has no end")))?;
+            blocks = match blocks {
+                None => Some((start, end)),
+                Some((first, last)) if last == start => Some((first, end)),
+                Some((_, last)) => {
+                    let message = format!(
+                        "fills blocks up to {last} and then from {start} on, expected blocks that \
+                         follow one another, as those of a full OTA do"
+                    );
+                    return Err(wrong(message));
+                }
+            };
+        }
+        let (start, end) = blocks.ok_or_else(|| wrong("has no place to write to".to_owned()))?;
+        Ok(Step { index, start, end, operation })
+    }
+
+    fn error(&self, partition: &Partition, message: String) -> Error {
+        Error::Operation { partition: partition.name.clone(), index: self.index, message }
+    }
+
+    fn run(
+        &self,
+        data: &Data<'_>,
+        partition: &Partition,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Error> {
+        let room = (self.end - self.start).saturating_mul(data.block_size);
+        let Some((name, kind)) = self.operation.what() else { return Ok(()) };
+        let written = match kind {
+            Kind::Zeros | Kind::FromSource => 0,
+            Kind::Replace => {
+                let bytes = self.attached(data, partition)?;
+                if bytes.len() as u64 > room {
+                    let message = format!("{name} of {} bytes into {room}", bytes.len());
+                    return Err(self.error(partition, message));
+                }
+                sink.put(bytes)?;
+                bytes.len() as u64
+            }
+            Kind::Unpack(format) => {
+                let bytes = self.attached(data, partition)?;
+                let damaged = |error: String| self.error(partition, format!("{name}: {error}"));
+                let mut decoder =
+                    Decoder::new(format, bytes).map_err(|error| damaged(error.to_string()))?;
+                self.unpack(&mut decoder, room, sink, damaged)?
+            }
+        };
+        Ok(sink.zeros(room - written)?)
+    }
+
+    /// All that comes out, which is `room` bytes at most.
+    fn unpack(
+        &self,
+        decoder: &mut dyn Read,
+        room: u64,
+        sink: &mut Sink<'_>,
+        damaged: impl Fn(String) -> Error,
+    ) -> Result<u64, Error> {
+        let mut buffer = vec![0; 128 << 10];
+        let mut written = 0;
+        loop {
+            let count = match decoder.read(&mut buffer) {
+                Ok(0) => return Ok(written),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(damaged(error.to_string())),
+            };
+            written += count as u64;
+            if written > room {
+                return Err(damaged(format!("unpacks to more than its {room} bytes of blocks")));
+            }
+            sink.put(&buffer[..count])?;
+        }
+    }
+
+    /// The data that belongs to it, its hash compared.
+    fn attached<'a>(&self, data: &Data<'a>, partition: &Partition) -> Result<&'a [u8], Error> {
+        let offset = self.operation.data_offset.unwrap_or(0);
+        let size = self.operation.data_length.unwrap_or(0);
+        let end = data.file.len() as u64;
+        let start = (data.start as u64).saturating_add(offset);
+        let range = start.checked_add(size).filter(|last| *last <= end);
+        // Within the file, so both fit.
+        let bytes = range.map(|last| &data.file[start as usize..last as usize]);
+        let bytes = bytes.ok_or_else(|| {
+            let what = format!("the data of operation {} of {}", self.index, partition.name);
+            Error::Truncated { what, offset: start, size, end }
+        })?;
+        let stated = self.operation.data_sha256_hash.as_deref().filter(|hash| !hash.is_empty());
+        if let Some(stated) = stated
+            && Sha256::digest(bytes)[..] != *stated
+        {
+            let message = format!(
+                "its {size} bytes of data at offset {start} have another SHA-256 than the manifest says: the file is damaged"
+            );
+            return Err(self.error(partition, message));
+        }
+        Ok(bytes)
+    }
+}
+
+/// The partition as it is written: not more than its size, which may end within a block.
+struct Sink<'o> {
+    out: &'o mut dyn Write,
+    hasher: Sha256,
+    left: u64,
+}
+
+impl Sink<'_> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let taken = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.hasher.update(&bytes[..taken]);
+        self.left -= taken as u64;
+        self.out.write_all(&bytes[..taken])
+    }
+
+    fn zeros(&mut self, count: u64) -> io::Result<()> {
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        let mut left = count.min(self.left);
+        while left > 0 {
+            let piece = left.min(ZEROS.len() as u64);
+            self.put(&ZEROS[..piece as usize])?;
+            left -= piece;
+        }
+        Ok(())
+    }
+}
