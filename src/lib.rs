@@ -16,6 +16,7 @@
 //! | [`audit`] | a kernel config + rules → findings |
 //! | [`rc`] | the Android init language: `.rc` files |
 //! | [`patch`] | plan, command line, injection, undo |
+//! | [`rootmodule`] | the zip that root managers install |
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
 //!
 //! The library returns values and typed errors; it never prints and never exits.
@@ -46,6 +47,8 @@ pub mod patch;
 pub mod ramdisk;
 #[cfg(feature = "desktop")]
 pub mod rc;
+#[cfg(feature = "desktop")]
+pub mod rootmodule;
 
 #[cfg(feature = "device")]
 pub mod device;

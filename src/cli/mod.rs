@@ -12,6 +12,7 @@ mod info;
 mod input;
 mod keys;
 mod man;
+mod module;
 mod output;
 mod patch;
 mod ramdisk;
@@ -48,6 +49,7 @@ enum Command {
     Cmdline(cmdline::Args),
     Patch(patch::Args),
     Unpatch(unpatch::Args),
+    Module(module::Args),
     Verify(verify::Args),
     Extract(extract::Args),
     Ramdisk(ramdisk::Args),
@@ -70,6 +72,7 @@ pub fn run() -> ExitCode {
         Command::Cmdline(args) => cmdline::run(&args),
         Command::Patch(args) => patch::run(&args),
         Command::Unpatch(args) => unpatch::run(&args),
+        Command::Module(args) => module::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Extract(args) => extract::run(&args),
         Command::Ramdisk(args) => ramdisk::run(&args),

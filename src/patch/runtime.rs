@@ -31,17 +31,26 @@ impl<'a> Runtimes<'a> {
     /// The executable for the kernel of the set; for arm64 when there is none.
     ///
     /// # Errors
-    /// [`Error::NoRuntime`], and [`Error::Runtime`] for an executable that cannot run there.
+    /// As [`Runtimes::for_arch`].
     pub(super) fn choose(&self, kernel: &KernelFacts) -> Result<&'a [u8], Error> {
-        let (name, built_in, machine) = match kernel.arch {
+        self.for_arch(kernel.arch)
+    }
+
+    /// The executable for `arch`; where that is not known for arm64, or the given one for whatever
+    /// it was built for.
+    ///
+    /// # Errors
+    /// [`Error::NoRuntime`], [`Error::Kernel`] for an architecture without one, and
+    /// [`Error::Runtime`] for an executable that cannot run there.
+    pub fn for_arch(&self, arch: Option<Arch>) -> Result<&'a [u8], Error> {
+        let (name, built_in, machine) = match arch {
             None | Some(Arch::Arm64) => ("aarch64", self.aarch64, EM_AARCH64),
             Some(Arch::X86_64) => ("x86_64", self.x86_64, EM_X86_64),
             Some(other) => return Err(Error::NoRuntime(other.name())),
         };
         let executable = self.given.or(built_in).ok_or(Error::NoRuntime(name))?;
         // Without a kernel to compare with, a given executable decides by itself.
-        let machine = kernel.arch.map(|_| machine);
-        check(executable, machine, name)?;
+        check(executable, arch.map(|_| machine), name)?;
         Ok(executable)
     }
 }

@@ -1,0 +1,33 @@
+# shellcheck shell=sh
+# Sourced by the installer of Magisk, KernelSU or APatch when the module's files are in $MODPATH.
+
+# shellcheck disable=SC2154 # MODPATH and ARCH are the installer's
+case $ARCH in
+    @ARCH@) ;;
+    *) abort "! This module is for @ARCH@, the device is $ARCH: vfioboot module --arch makes one for it" ;;
+esac
+
+vfiorun=$MODPATH/system/bin/vfiorun
+set_perm "$vfiorun" 0 2000 0755
+for script in service.sh uninstall.sh; do
+    set_perm "$MODPATH/$script" 0 0 0755
+done
+"$vfiorun" --version > /dev/null 2>&1 || abort "! vfiorun does not run on this device"
+
+# modules_update/vfiorun or modules/vfiorun, below the same directory
+home=${MODPATH%/modules*}/vfioboot
+guests=$home/guests
+mkdir -p "$guests"
+chmod 0700 "$home" "$guests"
+for file in "$MODPATH"/guests/*.toml; do
+    name=${file##*/}
+    if [ ! -e "$guests/$name" ]; then
+        cp "$file" "$guests/$name"
+        ui_print "- Guest file: $guests/$name"
+    elif ! cmp -s "$file" "$guests/$name"; then
+        cp "$file" "$guests/$name.new"
+        ui_print "- $guests/$name is kept as it is; the one of this module is $name.new"
+    fi
+done
+ui_print "- Guests in $guests with autostart = true start with the system"
+ui_print "- After a reboot: su -c vfiorun doctor"

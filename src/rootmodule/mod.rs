@@ -1,0 +1,134 @@
+//! The zip that Magisk, KernelSU and APatch install: vfiorun as a command, and a script that starts
+//! the guests marked so once the system is up.
+//!
+//! What is in it, and who wants it so:
+//!
+//! | path | |
+//! |---|---|
+//! | `module.prop` | all three read it: `id`, `name`, `version`, `versionCode`, `author`, `description` |
+//! | `META-INF/com/google/android/` | a recovery runs `update-binary`; `#MAGISK` tells Magisk's app that this is a module |
+//! | `customize.sh` | sourced by each installer: architecture, permissions, guest files |
+//! | `service.sh` | run by each manager in late_start |
+//! | `uninstall.sh` | run by each when the module is removed |
+//! | `system/bin/vfiorun` | Magisk mounts it; KernelSU and APatch may need a metamodule for that, so nothing hangs on it: `service.sh` links it into their own directory of commands |
+//! | `guests/*.toml` | copied by `customize.sh` to `/data/adb/vfioboot/guests`, never over a file that is there |
+
+use std::io::{self, Cursor, Write};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipWriter};
+
+use crate::kernel::Arch;
+
+/// The identifier by which managers know the module, and its directory.
+pub const ID: &str = "vfiorun";
+
+const META: &str = "META-INF/com/google/android";
+/// The guest file when none is given: the reference, which starts nothing by itself.
+const EXAMPLE: &str = include_str!("../../docs/guest.toml");
+
+/// A guest file of the user's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guest {
+    /// File name, which ends in `.toml`.
+    pub name: String,
+    /// Contents.
+    pub bytes: Vec<u8>,
+}
+
+/// A module that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// For another processor.
+    #[error("no root manager names the architecture {0}: vfiorun runs on arm64 and x86_64")]
+    Arch(&'static str),
+    /// A guest file that vfiorun would not take.
+    #[error("{name}: {reason}")]
+    Guest {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Packing failed.
+    #[error("packing the module: {0}")]
+    Pack(#[from] zip::result::ZipError),
+    /// Packing failed.
+    #[error("packing the module: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// Make the zip for `arch` with this vfiorun. The same arguments give the same bytes.
+///
+/// # Errors
+/// [`Error`].
+pub fn build(arch: Arch, vfiorun: &[u8], guests: &[Guest]) -> Result<Vec<u8>, Error> {
+    // As the installers have it in $ARCH.
+    let arch = match arch {
+        Arch::Arm64 => "arm64",
+        Arch::X86_64 => "x64",
+        other => return Err(Error::Arch(other.name())),
+    };
+    check(guests)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let prop = include_str!("module.prop")
+        .replace("@VERSION@", version)
+        .replace("@CODE@", &version_code(version).to_string());
+    let customize = include_str!("customize.sh").replace("@ARCH@", arch);
+    let mut archive = Archive(ZipWriter::new(Cursor::new(Vec::new())));
+    archive.file("module.prop", 0o644, prop.as_bytes())?;
+    archive.file(&format!("{META}/update-binary"), 0o755, include_bytes!("update-binary"))?;
+    archive.file(&format!("{META}/updater-script"), 0o644, include_bytes!("updater-script"))?;
+    archive.file("customize.sh", 0o644, customize.as_bytes())?;
+    archive.file("service.sh", 0o755, include_bytes!("service.sh"))?;
+    archive.file("uninstall.sh", 0o755, include_bytes!("uninstall.sh"))?;
+    archive.file("system/bin/vfiorun", 0o755, vfiorun)?;
+    for guest in guests {
+        archive.file(&format!("guests/{}", guest.name), 0o644, &guest.bytes)?;
+    }
+    if guests.is_empty() {
+        archive.file("guests/example.toml", 0o644, EXAMPLE.as_bytes())?;
+    }
+    Ok(archive.0.finish()?.into_inner())
+}
+
+/// An integer that grows with the version: managers compare nothing else.
+fn version_code(version: &str) -> u32 {
+    let numbers = version.split(['.', '-', '+']).take(3).map(|part| part.parse().unwrap_or(0));
+    numbers.fold(0, |code: u32, number: u32| code.saturating_mul(1000).saturating_add(number))
+}
+
+/// Names become files on the device, and vfiorun reads those that end in `.toml`.
+fn check(guests: &[Guest]) -> Result<(), Error> {
+    for (number, guest) in guests.iter().enumerate() {
+        let refuse =
+            |reason: &str| Error::Guest { name: guest.name.clone(), reason: reason.to_owned() };
+        let usual = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if guest.name.strip_suffix(".toml").is_none_or(str::is_empty) {
+            return Err(refuse("vfiorun autostart reads files whose name ends in .toml"));
+        }
+        if !guest.name.chars().all(usual) {
+            return Err(refuse("the name may have letters, digits, '.', '_' and '-'"));
+        }
+        if guests[..number].iter().any(|other| other.name == guest.name) {
+            return Err(refuse("two guest files of this name were given"));
+        }
+        let text = str::from_utf8(&guest.bytes).map_err(|error| refuse(&error.to_string()))?;
+        toml::from_str::<toml::Table>(text).map_err(|error| refuse(&error.to_string()))?;
+    }
+    Ok(())
+}
+
+struct Archive(ZipWriter<Cursor<Vec<u8>>>);
+
+impl Archive {
+    /// Times are those of no file: the same contents are the same archive.
+    fn file(&mut self, name: &str, mode: u32, bytes: &[u8]) -> Result<(), Error> {
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Deflated)
+            .last_modified_time(DateTime::default())
+            .unix_permissions(mode);
+        self.0.start_file(name, options)?;
+        Ok(self.0.write_all(bytes)?)
+    }
+}

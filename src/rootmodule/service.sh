@@ -1,0 +1,37 @@
+#!/system/bin/sh
+# Run by Magisk, KernelSU or APatch in late_start, which is before Android is up.
+# Nothing waits for this script.
+MODDIR=${0%/*}
+ADB=${MODDIR%/modules/*}
+vfiorun=$MODDIR/system/bin/vfiorun
+log=$ADB/vfioboot/autostart.log
+
+# Where the manager mounts no system/, its own directory of commands gets a link.
+for commands in "$ADB/ksu/bin" "$ADB/ap/bin"; do
+    [ ! -d "$commands" ] || ln -sf "$vfiorun" "$commands/vfiorun"
+done
+
+mkdir -p "$ADB/vfioboot"
+# One log of the boot before is kept.
+[ ! -f "$log" ] || mv -f "$log" "$log.old"
+
+(
+    seconds=0
+    until [ "$(getprop sys.boot_completed)" = 1 ]; do
+        if [ "$seconds" -ge 900 ]; then
+            echo "Android is not up after 15 minutes (sys.boot_completed): nothing is started"
+            exit 1
+        fi
+        sleep 2
+        seconds=$((seconds + 2))
+    done
+    case " $(cat "${VFIORUN_CMDLINE:-/proc/cmdline}") " in
+        *" vfioboot.disable "* | *" vfioboot.disable=1 "*)
+            echo "vfioboot.disable is on the kernel command line: nothing is started"
+            exit 0
+            ;;
+    esac
+    echo "Android is up after $seconds seconds of waiting"
+    "$vfiorun" autostart "$ADB/vfioboot/guests"
+    echo "vfiorun autostart ended with status $?"
+) > "$log" 2>&1 < /dev/null &
