@@ -1,11 +1,12 @@
 """VFIO and drivers that are modules of the vendor's ramdisk, loaded as first-stage init does it:
 family "modules".
 
-Kernel vfio-m leaves VFIO to modules; drivers-m also NVMe and the PCI host bridge, which is the last
-in modules.load there, behind NVMe: whoever is to be first must be there before it.
+Kernel vfio-m leaves VFIO to modules, Debian's own also NVMe: whoever is to be first must be there
+before it. In drivers-m the PCI host bridge is a module as well, the last in modules.load.
 """
 
 import dataclasses
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,12 +14,12 @@ import chain
 import machine
 from compression import compress
 from cpio import Archive
-from family import LAB, Case, Family, Lab, Verdict
+from family import LAB, Case, Family, Lab, Verdict, from_script
 from images import BOOT, INIT_BOOT, VENDOR_BOOT, Aosp
 from machine import DISK, EDU, SECOND_DISK, Device
 
 VFIO = "vfio-pci"
-# What the vendor loads: one of no consequence where the bridge is part of the kernel.
+# What the vendor loads, where it is a module: the first is of no consequence.
 IN_ORDER = ("vfio_virqfd.ko", "nvme.ko", "pci-host-generic.ko")
 PID1, FIRST_STAGE = "loaded by PID 1", "loaded by first-stage init"
 
@@ -27,7 +28,8 @@ PID1, FIRST_STAGE = "loaded by PID 1", "loaded by first-stage init"
 class ModuleCase(Case):
     """One set of images, one patch or none, one boot."""
 
-    kernel: str = "drivers-m"
+    kernel: str
+    """A variant of the lab's kernel, or `DEBIAN`."""
     devices: tuple[Device, ...] = (DISK, SECOND_DISK)
     vfio_in_ramdisk: bool = True
     """VFIO is among the vendor's modules; otherwise it comes from the kernel's by --add-module."""
@@ -42,6 +44,8 @@ class ModuleCase(Case):
     """Who has the devices in the end."""
 
 
+BRIDGE_TOO, DEBIAN = "drivers-m", ""
+_DEBIAN_LOCK = threading.Lock()
 LISTS = ("--modules-by", "libmodprobe")
 DISABLED, CHARGER = "vfioboot.disable", "androidboot.mode=charger"
 
@@ -60,21 +64,32 @@ def _vfio() -> Iterator[ModuleCase]:
 
 
 def _race() -> Iterator[ModuleCase]:
-    """The disks, whose driver is loaded in every boot before the bus comes up."""
-    disks = ModuleCase(name="", ci=False)
+    """The disks, whose driver the vendor loads in every boot."""
+    disks = ModuleCase(name="", ci=False, kernel=DEBIAN)
     for name, change in (
         # without it the others would prove nothing
         ("nvme-wins-unpatched", {"patched": False, "driver": "nvme"}),
-        ("pid1", {"who": PID1}),
+        ("pid1", {"who": PID1, "ci": True}),
         ("pid1/added", {"who": PID1, "vfio_in_ramdisk": False}),
-        ("first-stage", {"options": LISTS, "who": FIRST_STAGE}),
+        ("first-stage", {"options": LISTS, "who": FIRST_STAGE, "ci": True}),
         ("first-stage/added", {"options": LISTS, "who": FIRST_STAGE, "vfio_in_ramdisk": False}),
         ("first-stage/disabled", {"options": LISTS, "who": FIRST_STAGE, "loader_cmdline": DISABLED, "driver": "nvme"}),
     ):
         yield dataclasses.replace(disks, name=f"race/{name}", **change)
+        bridge_too = change | {"kernel": BRIDGE_TOO, "ci": False}
+        yield dataclasses.replace(disks, name=f"race/bridge-too/{name}", **bridge_too)
 
 
 CASES: tuple[ModuleCase, ...] = (*_vfio(), *_race())
+
+
+def _kernel(lab: Lab, case: ModuleCase) -> Path:
+    """The directory of the kernel."""
+    if case.kernel != DEBIAN:
+        return lab.kernels[case.kernel]
+    with _DEBIAN_LOCK:
+        (directory,) = from_script(LAB / "kernel" / "debian.sh")
+    return directory
 
 
 def _vendor_lists(tree: Path, modules: Sequence[Path]) -> Mapping[str, str]:
@@ -116,15 +131,15 @@ def _generic_ramdisk(busybox: Path) -> bytes:
     return compress(archive.finish(), "lz4_legacy")
 
 
-def _originals(case: ModuleCase, lab: Lab, aosp: Aosp, tree: Path, into: Path) -> dict[str, Path]:
+def _originals(case: ModuleCase, lab: Lab, kernel: Path, tree: Path, into: Path) -> dict[str, Path]:
     def part(name: str, data: bytes) -> str:
         path = into / name
         path.write_bytes(data)
         return str(path)
 
-    images = {name: into / name for name in (BOOT, VENDOR_BOOT, INIT_BOOT)}
+    images, aosp = {name: into / name for name in (BOOT, VENDOR_BOOT, INIT_BOOT)}, Aosp(lab.tools)
     version = ["--header_version", "4", "--os_version", "13.0.0", "--os_patch_level", "2023-05"]
-    aosp.make(images[BOOT], [*version, "--kernel", str(lab.kernels[case.kernel] / "Image.gz")])
+    aosp.make(images[BOOT], [*version, "--kernel", str(kernel / "Image.gz")])
     aosp.make(images[INIT_BOOT], [*version, "--ramdisk", part("generic", _generic_ramdisk(lab.tools / "busybox"))])
     vendor = ["--header_version", "4", "--dtb", part("dtb", bytes(4096)), "--vendor_cmdline", ""]
     vendor += ["--ramdisk_type", "platform", "--ramdisk_name", ""]
@@ -142,17 +157,17 @@ def _wrong(case: ModuleCase, run: machine.Run) -> Iterator[str]:
         if run.driver(device) != case.driver:
             yield f"{device.address}: driver {run.driver(device)}, not {case.driver}"
     # what the vendor loads is there all the same
-    wanted = {"vfio-m": {"vfio_virqfd"}, "drivers-m": {"nvme", "pci_host_generic"}}[case.kernel]
+    wanted = {"vfio-m": {"vfio_virqfd"}, BRIDGE_TOO: {"nvme", "pci_host_generic"}, DEBIAN: {"nvme"}}[case.kernel]
     if missing := wanted - {line.split()[0] for line in run.facts.get("module", [])}:
         yield f"not loaded: {' '.join(sorted(missing))}"
 
 
 def _run_case(lab: Lab, case: ModuleCase, work: Path) -> list[str]:
-    aosp = Aosp(lab.tools)
-    (tree,) = (lab.kernels[case.kernel] / "modules" / "lib" / "modules").iterdir()
+    kernel = _kernel(lab, case)
+    (tree,) = (kernel / "modules" / "lib" / "modules").iterdir()
     original = work / "original"
     original.mkdir()
-    images = _originals(case, lab, aosp, tree, original)
+    images = _originals(case, lab, kernel, tree, original)
     wrong = []
     if case.patched:
         options = ["--device", case.devices[0].id, *case.options]

@@ -80,6 +80,7 @@ fn a_recovery_image_alone_is_one() {
     for name in ["recovery-v2", "recovery-v4"] {
         let found = flow(&[beside(name)]);
         assert_eq!((found.kind, found.recovery), (FlowKind::Recovery, RecoveryPlace::OwnImage));
+        assert_eq!(found.roles, [Role::Recovery]);
     }
 }
 

@@ -293,6 +293,16 @@ fn a_set_with_images_that_are_left_alone_comes_back() {
 }
 
 #[test]
+fn a_vendor_kernel_boot_does_not_pass_for_the_vendor_boot_that_was_patched() {
+    let set = [image("init_boot-v4"), image("vendor_boot-v4")];
+    let patched = planned(&set, |plan| plan.images[0].output.as_ref().unwrap().to_vec());
+    let given = [patched, beside("vendor_kernel_boot-v4")];
+    let images: Vec<_> = given.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
+    let error = patch::unpatch(&images).unwrap_err().to_string();
+    assert!(error.contains("the set was patched with vendor_boot, which is missing"), "{error}");
+}
+
+#[test]
 fn a_patched_recovery_image_comes_back() {
     let original = beside("recovery-v4");
     let patched = planned(std::slice::from_ref(&original), |plan| {

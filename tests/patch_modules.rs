@@ -126,6 +126,18 @@ fn modules_of_the_ramdisk_are_loaded_where_they_stand() {
 }
 
 #[test]
+fn without_a_config_the_ramdisk_tells_that_vfio_is_a_module() {
+    let mut kernel = vec![0; 4096];
+    kernel[56..60].copy_from_slice(b"ARM\x64");
+    for (modules, loads) in [(&vfio()[..], 3), (&vendor_modules()[..], 0)] {
+        let image = boot(&kernel, &ramdisk(modules, &[("modules.load", LOAD)]));
+        with_plan(&image, ModuleOptions::default(), |plan| {
+            assert_eq!(plan.unwrap().modules.load.len(), loads);
+        });
+    }
+}
+
+#[test]
 fn what_is_missing_comes_from_another_ramdisk_and_only_that() {
     let other = ramdisk(&[&vfio()[..], &vendor_modules()[..]].concat(), &[]);
     let image = boot(&kernel(CONFIG), &ramdisk(&vfio()[..1], &[]));

@@ -19,7 +19,11 @@ from .cases import CASES, Case
 
 GUEST = LAB / "flows" / "guest"
 STAND_IN = LAB / "guest" / "init"
-RC_FILES = ("init.rc", "init.lab.rc", "init.usb.rc")
+RC_FILES = ("init.rc", "init.lab.rc", "init.usb.rc", "default.prop", "guest.toml")
+SYSTEM_LABELS = ("u:r:su:s0", "u:r:zygote:s0")
+"""SELinux contexts that the system's policy has: the first in userdebug and eng builds only."""
+MAGISK_LABEL = "u:r:magisk:s0"
+"""The one that Magisk adds."""
 
 
 def _ramdisk(case: Case, busybox: Path) -> bytes:
@@ -41,7 +45,8 @@ def _ramdisk(case: Case, busybox: Path) -> bytes:
         archive.directory("lab")
         for name in RC_FILES:
             archive.file(name, (GUEST / name).read_bytes(), 0o750)
-        archive.file("guest.toml", (GUEST / "guest.toml").read_bytes())
+        labels = [*SYSTEM_LABELS, MAGISK_LABEL] if case.magisk else SYSTEM_LABELS
+        archive.file("lab/labels", "".join(f"{label}\n" for label in labels).encode())
         for name in ("report", "framework", "helper", "qemu"):
             archive.file(f"lab/{name}", (GUEST / name).read_bytes(), 0o755)
         archive.file("lab/init", STAND_IN.read_bytes(), 0o755)
@@ -59,8 +64,10 @@ def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     Aosp(lab.tools).make(image, [*arguments, "--kernel", str(lab.kernels[case.kernel] / "Image.gz")])
     images = {BOOT: image}
     if case.patched:
-        _, images = chain.patch(lab, images, ["--device", machine.NVME, *case.options], work)
-    run = chain.boot(lab, machine.Machine(), images, "", work)
+        options: list[str | Path] = ["--device", machine.NVME, *case.options]
+        options += ["--rc", GUEST / "user.rc"] if case.rc else []
+        _, images = chain.patch(lab, images, options, work)
+    run = chain.boot(lab, machine.Machine(), images, case.loader_cmdline, work)
     return {case.name: list(verdict.of_boot(case, run))}
 
 

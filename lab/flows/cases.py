@@ -8,6 +8,7 @@ from machine import DISK, EDU, SECOND_DISK, Device
 
 VFIO = "vfio-pci"
 HOOK_INIT = ("--hook", "init")
+DISABLED = "vfioboot.disable"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,15 +19,20 @@ class Case(family.Case):
     """Magisk's program is at /init; it puts the original back and executes it."""
     rc: bool = False
     """The original /init reads /init.rc: a device without first-stage init. Otherwise it is the stand-in."""
-    autostart: bool = False
-    """A service starts the guests that are marked so."""
     patched: bool = True
     options: tuple[str, ...] = ()
     """More words for `vfioboot patch`."""
+    loader_cmdline: str = ""
+    """Words that the bootloader adds."""
+
+    @property
+    def active(self) -> bool:
+        """Something is done in this boot."""
+        return self.patched and not self.loader_cmdline
 
     @property
     def to_vfio(self) -> tuple[Device, ...]:
-        return (DISK, SECOND_DISK) if self.patched else ()
+        return (DISK, SECOND_DISK) if self.active else ()
 
     def expected_driver(self, device: Device) -> str:
         return VFIO if device in self.to_vfio else device.driver
@@ -37,14 +43,21 @@ DEVICES = (DISK, EDU, SECOND_DISK)
 
 def _magisk() -> Iterator[Case]:
     """Both programs come to run, one after the other, and the ramdisk is as Magisk leaves it."""
-    yield Case(name="magisk/rdinit", magisk=True)
+    yield Case(name="magisk/rdinit", ci=False, magisk=True)
     yield Case(name="magisk/hook-init", ci=False, magisk=True, options=HOOK_INIT)
+    yield Case(name="magisk/overlay.d", magisk=True, rc=True)
+    yield Case(name="magisk/overlay.d/hook-init", ci=False, magisk=True, rc=True, options=HOOK_INIT)
+    yield Case(name="magisk/overlay.d/disabled", ci=False, magisk=True, rc=True, loader_cmdline=DISABLED)
 
 
 def _rootfs() -> Iterator[Case]:
     """Devices whose init reads /init.rc."""
     # that the interpreter does what it should without us
     yield Case(name="rootfs/unpatched", ci=False, rc=True, patched=False)
+    yield Case(name="rootfs/import", rc=True)
+    yield Case(name="rootfs/import/hook-init", ci=False, rc=True, options=HOOK_INIT)
+    yield Case(name="rootfs/import/disabled", ci=False, rc=True, loader_cmdline=DISABLED)
+    yield Case(name="rootfs/import/charger", ci=False, rc=True, loader_cmdline="androidboot.mode=charger")
 
 
 CASES: tuple[Case, ...] = (*_magisk(), *_rootfs())

@@ -1,6 +1,7 @@
 """Whether a boot is as a case wants it; lists what is wrong."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 
 from family import LAB
@@ -21,7 +22,7 @@ def of_boot(case: Case, run: Run) -> Iterator[str]:
         yield from _magisk(case, run)
     if case.rc:
         yield from _rc(run)
-        yield from _autostart(case, run)
+        yield from _ours(case, run)
 
 
 def _magisk(case: Case, run: Run) -> Iterator[str]:
@@ -58,16 +59,25 @@ def _rc(run: Run) -> Iterator[str]:
         yield "the system's own service did not run with its arguments"
 
 
-def _autostart(case: Case, run: Run) -> Iterator[str]:
-    """The service that the patch brought started the guest that is marked, with its device."""
+def _ours(case: Case, run: Run) -> Iterator[str]:
+    """What the patch brought is read, or in a boot that is left alone is not there: a file of the user's,
+    and the service that starts the guest that is marked, with its device."""
     services = [line.split() for line in run.facts.get("service", [])]
-    ours = [words[0] for words in services if words[2].endswith("/vfiorun")]
-    if len(ours) != int(case.autostart):
+    ours = [(words[0], words[1]) for words in services if words[2].endswith("/vfiorun")]
+    label = "u:r:magisk:s0" if case.magisk else "u:r:su:s0"
+    if ours != ([("vfiorun", label)] if case.active else []):
         yield f"services that run vfiorun: {ours}"
-        return
-    for name in ours:
+    for name, _ in ours:
         if f"{name} 0" not in run.facts.get("exited", []):
-            yield f"the service {name} did not end well: {[o for o in run.facts.get('out', []) if name in o]}"
-    started = f"vfio-pci,host={DISK.address}" in run.one("qemu")
-    if started != case.autostart:
+            yield f"the service {name} did not end well: {run.facts.get('out', [])}"
+    started = bool(re.search(rf"-device vfio-pci,\S*host={DISK.address}", run.one("qemu")))
+    if started != case.active:
         yield f"the guest: {run.one('qemu') or 'not started'}"
+    if (times := run.facts.get("prop", []).count("lab.user=1")) != int(case.active):
+        yield f"the user's own rc file had its effect {times} times"
+    imported = [file for file in run.facts.get("rc-file", []) if "vfioboot" in file]
+    wanted = ["/init.vfioboot.rc", "/init.vfioboot.user.rc"] if case.active and not case.magisk else []
+    if imported != wanted:
+        yield f"init read {imported}, not {wanted}"
+    if not case.active and "/init.vfioboot.rc" in run.facts.get("root", []):
+        yield "left behind in the root: /init.vfioboot.rc"

@@ -98,7 +98,7 @@ impl<'i> Report<'i> {
                 continue;
             }
             for (i, fragment) in image.fragments().into_iter().enumerate() {
-                let offset = region.offset + fragment.offset;
+                let offset = place.offset + fragment.offset;
                 let place = Region { kind: region.kind, offset, size: fragment.bytes.len() };
                 let label = match fragment.name {
                     b"" => format!("  fragment {i} ({})", fragment.kind),
@@ -209,7 +209,8 @@ impl<'i> Report<'i> {
     /// Each vendor's wrapper with the name of what it is around.
     fn wrappers(&self) -> Vec<(&'static str, Wrapper<'i>)> {
         let outer = self.image.wrapper().map(|wrapper| ("image", wrapper.clone()));
-        let sections = [SectionName::Kernel, SectionName::Ramdisk].into_iter();
+        let sections = [SectionName::Kernel, SectionName::Ramdisk, SectionName::VendorRamdisk];
+        let sections = sections.into_iter();
         let section = |name| Some((SectionName::as_str(name), self.image.section_wrapper(name)?));
         outer.into_iter().chain(sections.filter_map(section)).collect()
     }

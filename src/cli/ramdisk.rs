@@ -213,6 +213,7 @@ impl<'a> Located<'a> {
         let Some(fragment) = fragments.get(index) else {
             bail!("--fragment {index}: the image has {} fragments", fragments.len());
         };
+        fragment.require_bare()?;
         let ramdisk = fragment.bytes;
         let place = if image.section(SectionName::VendorRamdiskTable).is_some() {
             Place::Fragment(image, index)

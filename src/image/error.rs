@@ -102,6 +102,16 @@ pub enum Error {
         /// Size of the payload in bytes.
         size: u64,
     },
+    /// A fragment of the vendor ramdisk in a vendor's header.
+    #[error(
+        "the vendor ramdisk fragment \"{name}\" starts with an {form}, and no bootloader is known that takes one off a fragment: unpack the image, take it off, and repack"
+    )]
+    WrappedFragment {
+        /// Its name.
+        name: String,
+        /// The header.
+        form: &'static str,
+    },
     /// The result does not fit the partition.
     #[error(
         "the result does not fit the partition of {partition} bytes: {missing} bytes are missing (image {image}, vbmeta {vbmeta}, footer 64)"

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use binrw::{BinRead, BinWrite};
 
 use super::header::vendor::{TABLE_ENTRY_SIZE, TableEntry};
-use super::{Image, Problem, SectionName, text_of};
+use super::{Error, Image, Problem, SectionName, Wrapper, text_of};
 
 /// `vendor_ramdisk_type` of a table entry: which boots load the fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,23 @@ pub struct Fragment<'a> {
     pub offset: usize,
     /// Its bytes.
     pub bytes: &'a [u8],
+}
+
+impl Fragment<'_> {
+    /// That its ramdisk is not in a vendor's header, as that of v3 may be: no bootloader is known
+    /// to take one off a fragment.
+    ///
+    /// # Errors
+    /// [`Error::WrappedFragment`].
+    pub fn require_bare(&self) -> Result<(), Error> {
+        match Wrapper::around_section(self.bytes) {
+            Some(wrapper) => {
+                let name = self.name.escape_ascii().to_string();
+                Err(Error::WrappedFragment { name, form: wrapper.name() })
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl<'a> Image<'a> {

@@ -117,6 +117,11 @@ impl<'a> Image<'a> {
         for problem in &mut image.problems {
             problem.offset += wrapper.payload_range().start;
         }
+        if let (Some(_), _) = AvbFooter::find(file)
+            && wrapper.payload_range().end < file.len()
+        {
+            image.problems.push(footer_around(&wrapper));
+        }
         image.file = file;
         image.wrapper = Some(wrapper);
         Ok(image)
@@ -199,11 +204,14 @@ impl<'a> Image<'a> {
     /// A changed image in the wrapper that this one has.
     ///
     /// # Errors
-    /// [`Error::Sealed`], [`Error::WrapperTooLarge`].
+    /// [`Error::Sealed`], [`Error::WrapperTooLarge`]; [`Error::Lies`] where an AVB footer stands
+    /// behind the wrapper.
     pub fn wrap(&self, output: Output<'a>, policy: DerivedPolicy) -> Result<Output<'a>, Error> {
-        match &self.wrapper {
-            Some(wrapper) => wrapper.wrap_file(output, policy),
-            None => Ok(output),
+        let Some(wrapper) = &self.wrapper else { return Ok(output) };
+        let footer = self.problems.iter().find(|problem| **problem == footer_around(wrapper));
+        match footer.filter(|_| !output.is(wrapper.payload())) {
+            Some(problem) => Err(Error::Lies(problem.clone())),
+            None => wrapper.wrap_file(output, policy),
         }
     }
 
@@ -257,7 +265,14 @@ impl<'a> Image<'a> {
 
     /// The vendor's wrapper around a kernel or ramdisk section.
     pub fn section_wrapper(&self, name: SectionName) -> Option<Wrapper<'a>> {
-        let wrapped = matches!(name, SectionName::Kernel | SectionName::Ramdisk);
+        let wrapped = match name {
+            SectionName::Kernel | SectionName::Ramdisk => true,
+            // Of several fragments none is the whole section.
+            SectionName::VendorRamdisk => {
+                self.raw_section(SectionName::VendorRamdiskTable).is_none()
+            }
+            _ => false,
+        };
         // A bare payload has its wrapper, if any, around the image.
         let raw = self.raw_section(name).filter(|_| wrapped && self.header.is_some())?;
         Wrapper::around_section(raw)
@@ -274,6 +289,19 @@ impl<'a> Image<'a> {
     pub fn id_is_right(&self) -> Option<bool> {
         let stated = self.header.as_ref()?.id()?;
         Some(*stated == id::of(self))
+    }
+}
+
+/// AVB's metadata around a wrapper: an edit inside would leave it behind.
+fn footer_around(wrapper: &Wrapper<'_>) -> Problem {
+    Problem {
+        field: "avb_footer",
+        offset: wrapper.whole().len() - AvbFooter::SIZE,
+        message: format!(
+            "stands behind what the {} is around, and would not follow an edit: edit the image \
+             without its wrapper",
+            wrapper.name()
+        ),
     }
 }
 

@@ -245,10 +245,15 @@ impl KernelFacts {
         !self.facts.is_gki() && drivers.iter().any(|driver| driver.iter().all(built_in))
     }
 
+    /// Whether the kernel's config is known.
+    pub(super) fn has_config(&self) -> bool {
+        self.facts.config.is_some()
+    }
+
     /// Whether what is a module can decide how devices get to vfio-pci: not when all that is
-    /// needed is part of the kernel, and not when nothing is known of it.
+    /// needed is part of the kernel.
     pub(super) fn modules_may_matter(&self) -> bool {
-        let Some((config, _)) = &self.facts.config else { return false };
+        let Some((config, _)) = &self.facts.config else { return true };
         let all_built_in = self.vfio_pci_built_in() && self.host_bridge_built_in();
         config.is_set("MODULES") && !all_built_in || self.built("VFIO_PCI") == Built::Module
     }

@@ -72,7 +72,11 @@ pub fn unpatch<'a>(images: &[Image<'a>]) -> Result<Vec<Option<Output<'a>>>, Erro
             None => Error::NotPatched,
         });
     };
-    let given = |kind| images.iter().any(|image| image.kind() == kind);
+    let roles = roles_for(images, &record);
+    let given = |kind| {
+        let mut pairs = std::iter::zip(images, &roles);
+        pairs.any(|(image, role)| image.kind() == kind && role.left_alone().is_none())
+    };
     if let Some(missing) = record.images.iter().find(|image| !given(image.kind)) {
         return Err(Error::SiblingMissing(missing.kind));
     }
@@ -80,7 +84,7 @@ pub fn unpatch<'a>(images: &[Image<'a>]) -> Result<Vec<Option<Output<'a>>>, Erro
         let undo = record.image(image.kind()).filter(|_| role.left_alone().is_none());
         undo.map(|undo| undo.restore(image)).transpose()
     };
-    std::iter::zip(images, &roles_for(images, &record)).map(restore).collect()
+    std::iter::zip(images, &roles).map(restore).collect()
 }
 
 /// The first image of a patched set whose command line or ramdisk is not as the patch left it:
@@ -106,14 +110,15 @@ pub fn changed_since(images: &[Image<'_>]) -> Result<Option<ImageKind>, Error> {
     Ok(std::iter::zip(images, &roles).find(changed).map(|(image, _)| image.kind()))
 }
 
-/// The roles where the record covers only one of two images of a kind. A recovery image that was
+/// The roles, where the record could be taken for that of an image that no patch changes: of two
+/// of a kind, and of a vendor_kernel_boot, which has vendor_boot's. A recovery image that was
 /// patched by itself is what the record is for.
 fn roles_for(images: &[Image<'_>], record: &UndoRecord) -> Vec<Role> {
-    let doubled = |image: &Image<'_>| {
-        images.iter().filter(|other| other.kind() == image.kind()).count() > 1
-            && record.image(image.kind()).is_some()
+    let in_doubt = |image: &Image<'_>| {
+        let several = images.iter().filter(|other| other.kind() == image.kind()).count() > 1;
+        record.image(image.kind()).is_some() && (several || image.kind() == ImageKind::VendorBoot)
     };
-    match images.iter().any(doubled) {
+    match images.iter().any(in_doubt) {
         true => flow::roles::of(images),
         false => images.iter().map(|_| Role::Other).collect(),
     }

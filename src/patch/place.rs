@@ -27,6 +27,7 @@ impl<'a> Place<'a> {
             Some(index) => {
                 let fragments = carrier.fragments();
                 let fragment = fragments.get(index).ok_or(Error::NoRamdisk)?;
+                fragment.require_bare()?;
                 (SectionName::VendorRamdisk, fragment.offset, fragment.bytes)
             }
         };

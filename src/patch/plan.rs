@@ -6,7 +6,7 @@ use super::advice::Advice;
 use super::avb::{AvbOptions, Outlook, Signing};
 use super::draft::Draft;
 use super::flow::roles::{self, Active};
-use super::flow::{self, Flow, FlowKind, Role};
+use super::flow::{self, Flow, FlowKind, Ramdisks, Role};
 use super::hook::{Hook, HookChoice, HookKind, Original};
 use super::kernel_facts::KernelFacts;
 use super::modules::{self, ModuleOptions, ModulePlan};
@@ -118,11 +118,11 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     words::refuse(&options.words)?;
     let kernel = KernelFacts::gather(&active.images);
     kernel.require_arch()?;
-    let flow = flow::detect_with(images, &roles, &kernel);
+    let (flow, ramdisks) = flow::detect_with(images, &roles, &kernel);
     if flow.kind == FlowKind::LegacySystemAsRoot && flow.certain && !flow.ramdisk_runs {
         return Err(Error::LegacySystemAsRoot);
     }
-    let mut plan = plan_active(&active, flow, kernel, options)?;
+    let mut plan = plan_active(&active, flow, &ramdisks, kernel, options)?;
     // Back to the numbers of the whole set.
     plan.edits.iter_mut().for_each(|edit| edit.image = active.indices[edit.image]);
     let mut whole: Vec<PlannedImage<'a>> = std::iter::zip(images, &roles)
@@ -130,7 +130,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
         .collect();
     for (planned, index) in std::iter::zip(plan.images, &active.indices) {
         if planned.output.is_some() {
-            whole[*index] = PlannedImage { role: roles[*index], ..planned };
+            whole[*index] = PlannedImage { role: plan.flow.roles[*index], ..planned };
         }
     }
     plan.images = whole;
@@ -144,6 +144,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
 fn plan_active<'a>(
     active: &Active<'a>,
     flow: Flow,
+    ramdisks: &Ramdisks,
     mut kernel: KernelFacts,
     options: &Options<'a>,
 ) -> Result<Plan<'a>, Error> {
@@ -206,7 +207,8 @@ fn plan_active<'a>(
     });
     let records = records.chain(vbmeta.map(Ok));
     let undo = UndoRecord::new(records.collect::<Result<_, Error>>()?);
-    let mut rc = rc::resolve(images, place.ramdisk, &options.rc)?;
+    let kinds = ramdisks.kinds(active.indices[targets.carrier], targets.fragment);
+    let mut rc = rc::resolve(images, place.ramdisk, kinds, &options.rc)?;
     draft.warnings.append(&mut rc.warnings);
     let payload = Payload {
         runtime: options.runtimes.choose(&kernel)?,

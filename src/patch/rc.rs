@@ -107,7 +107,8 @@ pub struct PlannedFile {
     pub shadows: bool,
 }
 
-/// Decide what becomes of rc files in `ramdisk`, which the patch of the set changes.
+/// Decide what becomes of rc files in `ramdisk`, which the patch of the set changes. `kinds` are its
+/// own, where somebody has read it before.
 ///
 /// # Errors
 /// [`Error::RcInert`] for files of the user's that init would never read, [`Error::RcName`],
@@ -115,13 +116,17 @@ pub struct PlannedFile {
 pub(super) fn resolve(
     images: &[Image<'_>],
     ramdisk: &[u8],
+    kinds: Option<&Kinds>,
     options: &RcOptions,
 ) -> Result<RcPlan, Error> {
     if !options.autostart && options.files.is_empty() {
         return Ok(RcPlan::default());
     }
     check_names(&options.files)?;
-    let kinds = classify_ramdisk(ramdisk, Limits::default())?;
+    let kinds = match kinds {
+        Some(kinds) => kinds.clone(),
+        None => classify_ramdisk(ramdisk, Limits::default())?,
+    };
     let inert = |reason: String| match options.files.first() {
         Some(file) => Err(Error::RcInert { file: file.name.clone(), reason }),
         None => Ok(RcPlan { reason, ..RcPlan::default() }),

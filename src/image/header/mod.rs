@@ -1,5 +1,6 @@
 //! The header of an image: one model over the wire structs of all versions.
 
+mod amonet;
 pub(crate) mod boot;
 mod head;
 pub(crate) mod legacy;
@@ -194,14 +195,16 @@ impl Header {
         if !bytes.starts_with(b"ANDROID!") {
             return Err(super::identify::unknown_magic(bytes));
         }
-        if let Some(rest) = behind_microloader(bytes) {
+        if let Some(rest) = amonet::behind_microloader(bytes) {
             // What the page has no room for counts as zeros.
             let page = number_at(rest, legacy::PAGE_SIZE_AT).unwrap_or(0) as usize;
-            let room = page.saturating_sub(MICROLOADER_SIZE).clamp(LEAST_HEADER, rest.len());
+            let room = page
+                .saturating_sub(amonet::MICROLOADER_SIZE)
+                .clamp(amonet::LEAST_HEADER, rest.len());
             let mut whole = rest[..room].to_vec();
-            whole.resize(whole.len().max(MAX_HEADER), 0);
+            whole.resize(whole.len().max(amonet::MAX_HEADER), 0);
             let Header { kind, .. } = Header::parse(&whole)?;
-            return Ok(Header { prelude: bytes[..MICROLOADER_SIZE].to_vec(), kind });
+            return Ok(Header { prelude: bytes[..amonet::MICROLOADER_SIZE].to_vec(), kind });
         }
         if pxa::Wire::is(bytes) {
             return read(bytes, "PXA boot image").map(|wire| Header::plain(Kind::Pxa(wire)));
@@ -272,7 +275,7 @@ impl Header {
             return size;
         }
         // The microloader leaves the header only the rest of the first page.
-        let least = self.prelude.len() + LEAST_HEADER;
+        let least = self.prelude.len() + amonet::LEAST_HEADER;
         (self.prelude.len() + size).min((self.page_size() as usize).max(least))
     }
 
@@ -491,28 +494,6 @@ impl Header {
             })
             .collect()
     }
-}
-
-/// Amonet, the bootloader unlock of Amazon's MediaTek devices, has the bootloader read a loader
-/// from a "boot image" whose real header stands behind it in the same page; sections count from
-/// the start of the file (`AMONET_MICROLOADER_*` of magiskboot's bootimg).
-const MICROLOADER_SIZE: usize = 1024;
-/// All of a header but `extra_cmdline` and what follows.
-const LEAST_HEADER: usize = legacy::EXTRA_CMDLINE_AT;
-/// The largest header of v0 to v2.
-const MAX_HEADER: usize = 1660;
-
-fn behind_microloader(bytes: &[u8]) -> Option<&[u8]> {
-    let rest = bytes.get(MICROLOADER_SIZE..).filter(|rest| rest.len() >= LEAST_HEADER)?;
-    let named = || memchr::memmem::find(&bytes[..MICROLOADER_SIZE], b"microloader").is_some();
-    // Its own header is one of v0 to v2, and has no second loader in front.
-    let plain = |rest: &[u8]| {
-        let version = number_at(rest, legacy::VERSION_AT);
-        rest.starts_with(b"ANDROID!")
-            && version.is_some_and(|version| version < 3)
-            && !rest.get(MICROLOADER_SIZE..).is_some_and(|rest| rest.starts_with(b"ANDROID!"))
-    };
-    (plain(rest) && named()).then_some(rest)
 }
 
 fn number_at(bytes: &[u8], offset: usize) -> Option<u32> {

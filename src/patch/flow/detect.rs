@@ -7,7 +7,7 @@ use crate::image::{FragmentType, Image, SectionName};
 use crate::kernel::Kernel;
 use crate::patch::kernel_facts::KernelFacts;
 use crate::patch::{Cmdline, record_of};
-use crate::ramdisk::kind::Survey;
+use crate::ramdisk::kind::{Kinds, Survey};
 use crate::ramdisk::{Limits, RamdiskKind};
 
 /// The word with which a bootloader tells a kernel of a legacy system-as-root device to leave the
@@ -21,15 +21,15 @@ const FIRST_STAGE: &str = "first_stage_ramdisk";
 pub fn detect(images: &[Image<'_>]) -> Flow {
     let roles = roles::of(images);
     let kernel = KernelFacts::gather(&roles::Active::of(images, &roles).images);
-    detect_with(images, &roles, &kernel)
+    detect_with(images, &roles, &kernel).0
 }
 
-/// The same where roles and kernel are known.
+/// The same where roles and kernel are known, and what was seen of the ramdisks.
 pub(in crate::patch) fn detect_with(
     images: &[Image<'_>],
     roles: &[Role],
     kernel: &KernelFacts,
-) -> Flow {
+) -> (Flow, Ramdisks) {
     let ramdisks = look(images, roles);
     let set = Set { images, roles, ramdisks: &ramdisks };
     let mut statements = Vec::new();
@@ -59,7 +59,7 @@ pub(in crate::patch) fn detect_with(
         }
     }
     let missing = set.missing(kind, sure);
-    Flow {
+    let flow = Flow {
         kind,
         maker,
         certain: sure,
@@ -69,7 +69,34 @@ pub(in crate::patch) fn detect_with(
         patched_by,
         statements,
         missing,
-        roles: roles.to_vec(),
+        roles: roles.iter().map(|role| role_in(kind, *role)).collect(),
+    };
+    (flow, Ramdisks(ramdisks))
+}
+
+/// What was seen of the ramdisks of a set.
+pub(in crate::patch) struct Ramdisks(Vec<Seen>);
+
+impl Ramdisks {
+    /// What the ramdisk of this image, or this fragment of it, is. None when it cannot be read.
+    pub fn kinds(&self, image: usize, fragment: Option<usize>) -> Option<&Kinds> {
+        let mut of = self.0.iter().filter(|seen| seen.image == image);
+        let seen = of.find(|seen| seen.place == place_of(fragment))?;
+        Some(&seen.survey.as_ref()?.kinds)
+    }
+}
+
+/// The name of a place for people.
+fn place_of(fragment: Option<usize>) -> String {
+    fragment.map_or_else(|| "ramdisk".to_owned(), |number| format!("fragment {number}"))
+}
+
+/// The role as the flow shows it: of one image alone, its header does not tell a boot image from
+/// recovery.
+fn role_in(kind: FlowKind, role: Role) -> Role {
+    match (kind, role) {
+        (FlowKind::Recovery, Role::Boot | Role::InitBoot) => Role::Recovery,
+        _ => role,
     }
 }
 
@@ -113,10 +140,10 @@ fn look(images: &[Image<'_>], roles: &[Role]) -> Vec<Seen> {
         let fragments = image.fragments();
         for (number, fragment) in fragments.iter().enumerate() {
             let normal = fragment.kind != FragmentType::Recovery;
-            take(format!("fragment {number}"), normal, false, fragment.bytes);
+            take(place_of(Some(number)), normal, false, fragment.bytes);
         }
         if let (true, Some(bytes)) = (fragments.is_empty(), image.section(SectionName::Ramdisk)) {
-            take("ramdisk".to_owned(), *role != Role::Recovery, true, bytes);
+            take(place_of(None), *role != Role::Recovery, true, bytes);
         }
     }
     seen

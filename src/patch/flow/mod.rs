@@ -14,7 +14,7 @@ pub mod roles;
 use serde::Serialize;
 
 pub use detect::detect;
-pub(super) use detect::detect_with;
+pub(super) use detect::{Ramdisks, detect_with};
 pub use managers::RootManager;
 pub use roles::Role;
 

@@ -135,7 +135,12 @@ pub(super) fn resolve(
         return Ok(ModulePlan::default());
     }
     let ramdisks = choose::ramdisks(images, beside);
-    let tree = ModuleTree::read(&ramdisks)?;
+    let tree = match ModuleTree::read(&ramdisks) {
+        // Without a config only the module itself tells that VFIO is one.
+        Ok(tree) if asked || kernel.has_config() || tree.named("vfio_pci").is_some() => tree,
+        Err(error) if asked || kernel.has_config() => return Err(error.into()),
+        _ => return Ok(ModulePlan::default()),
+    };
     let supply = ModuleTree::read(&options.sources)?;
     let chosen = choose::choose(&tree, &supply, &ramdisks, kernel, options)?;
     choose::check_fit(&chosen, images, kernel)?;
