@@ -219,6 +219,21 @@ fn an_unsigned_vbmeta_gets_the_digest_under_preserve_too() {
 }
 
 #[test]
+fn an_unsigned_digest_of_no_length_is_kept_as_it_is() {
+    let scratch = scratch("init_boot-unsigned");
+    let mut image = scratch.read("init_boot.img");
+    let [_, offset, size] = avb::footer(&image);
+    let algorithm =
+        image[offset..offset + size].windows(7).position(|at| at == b"sha256\0").unwrap();
+    // behind the name of the algorithm: partition_name_len, salt_len, digest_len
+    image[offset + algorithm + 40..][..4].fill(0);
+    scratch.file("init_boot.img", &image);
+    scratch.ok(PATCH);
+    assert_eq!(avb::blob(&scratch.read("out/init_boot.img")), avb::blob(&image));
+    undone(&scratch);
+}
+
+#[test]
 fn a_signed_vbmeta_is_left_alone_under_preserve() {
     let scratch = scratch(SIGNED);
     scratch.file("vbmeta.img", &avb::image("vbmeta-hash"));

@@ -16,6 +16,10 @@ fn the_line_goes_behind_the_last_import_else_before_the_first_section() {
             "import /a.rc\non boot\n    start a\n",
             "import /a.rc\nimport /x.rc\non boot\n    start a\n",
         ),
+        (
+            "import /a.rc\n\nimport /b.rc\non boot\n",
+            "import /a.rc\n\nimport /b.rc\nimport /x.rc\non boot\n",
+        ),
         ("# note\n\non boot\n    start a\n", "# note\n\nimport /x.rc\non boot\n    start a\n"),
         (
             "on boot\n    start a\nimport /a.rc\n",

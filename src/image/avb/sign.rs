@@ -193,13 +193,15 @@ fn pad(bytes: &mut Vec<u8>) {
 
 impl Image<'_> {
     /// Whether the digest in an unsigned vbmeta blob (algorithm NONE) is that of the image: what
-    /// [`AvbPolicy::Preserve`] keeps true. None where the blob is signed, or has no such digest.
+    /// [`AvbPolicy::Preserve`] keeps true. None where the blob is signed, or has no such digest, or
+    /// one of another length than its algorithm's.
     pub fn unsigned_digest_is_right(&self) -> Option<bool> {
         let size = self.avb()?.original_image_size;
         let vbmeta = self.vbmeta()?.ok().filter(|v| v.algorithm() == Algorithm::None)?;
         let (_, hash) = vbmeta.own_hash(size)?;
         let content = self.bytes().get(..usize::try_from(hash.image_size).ok()?)?;
-        Some(hash.algorithm()?.digest(&[hash.salt, content]) == hash.digest)
+        let digest = hash.algorithm()?.digest(&[hash.salt, content]);
+        (digest.len() == hash.digest.len()).then(|| digest == hash.digest)
     }
 
     /// Whether an edit under this policy leaves the vbmeta blob byte-identical.
