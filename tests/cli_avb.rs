@@ -219,7 +219,7 @@ fn an_unsigned_vbmeta_gets_the_digest_under_preserve_too() {
 }
 
 #[test]
-fn an_unsigned_digest_of_no_length_is_kept_as_it_is() {
+fn a_digest_that_the_device_keeps_stays_empty_and_the_size_follows() {
     let scratch = scratch("init_boot-unsigned");
     let mut image = scratch.read("init_boot.img");
     let [_, offset, size] = avb::footer(&image);
@@ -229,7 +229,10 @@ fn an_unsigned_digest_of_no_length_is_kept_as_it_is() {
     image[offset + algorithm + 40..][..4].fill(0);
     scratch.file("init_boot.img", &image);
     scratch.ok(PATCH);
-    assert_eq!(avb::blob(&scratch.read("out/init_boot.img")), avb::blob(&image));
+    let edited = scratch.read("out/init_boot.img");
+    let size = content(&edited).len() as u64;
+    image[offset + algorithm - 8..][..8].copy_from_slice(&size.to_be_bytes());
+    assert_eq!(avb::blob(&edited), &image[offset..][..avb::blob(&edited).len()]);
     undone(&scratch);
 }
 

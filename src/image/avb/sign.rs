@@ -193,15 +193,16 @@ fn pad(bytes: &mut Vec<u8>) {
 
 impl Image<'_> {
     /// Whether the digest in an unsigned vbmeta blob (algorithm NONE) is that of the image: what
-    /// [`AvbPolicy::Preserve`] keeps true. None where the blob is signed, or has no such digest, or
-    /// one of another length than its algorithm's.
+    /// [`AvbPolicy::Preserve`] keeps true. None where the blob is signed, or has no such descriptor.
+    /// One with an empty digest, which the device keeps elsewhere (libavb's persistent digests), is
+    /// right.
     pub fn unsigned_digest_is_right(&self) -> Option<bool> {
         let size = self.avb()?.original_image_size;
         let vbmeta = self.vbmeta()?.ok().filter(|v| v.algorithm() == Algorithm::None)?;
         let (_, hash) = vbmeta.own_hash(size)?;
         let content = self.bytes().get(..usize::try_from(hash.image_size).ok()?)?;
         let digest = hash.algorithm()?.digest(&[hash.salt, content]);
-        (digest.len() == hash.digest.len()).then(|| digest == hash.digest)
+        Some(hash.digest.is_empty() || digest == hash.digest)
     }
 
     /// Whether an edit under this policy leaves the vbmeta blob byte-identical.
