@@ -86,12 +86,14 @@ fn image(plan: &Plan<'_>, inputs: &[Input], index: usize) -> io::Result<()> {
         "{HEAD}{name}{HEAD:#} ({what}): {before} → {after} bytes  {DIM}{}{DIM:#}",
         image.decision
     )?;
-    let mut said = &image.decision;
+    let (mut heading, mut said) = ("", &image.decision);
     for edit in edits {
         // What stands above is not said twice.
         let why = if edit.why == *said { "" } else { &edit.why };
-        said = &edit.why;
-        say!("  {HEAD}{}{HEAD:#}  {DIM}{why}{DIM:#}", edit.what)?;
+        if edit.what != heading || !why.is_empty() {
+            say!("  {HEAD}{}{HEAD:#}  {DIM}{why}{DIM:#}", edit.what)?;
+        }
+        (heading, said) = (edit.what, &edit.why);
         say!("    {BAD}-{BAD:#} {}", edit.before)?;
         say!("    {GOOD}+{GOOD:#} {}", edit.after)?;
         if edit.what == "cmdline" {
