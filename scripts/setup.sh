@@ -9,7 +9,7 @@ set -euo pipefail
 # program, header or file, and the Debian package that brings it
 BUILD=(cc:gcc stdio.h:libc6-dev make:make git:git python3:python3 flock:util-linux xz:xz-utils)
 LAB=(
-    qemu-system-aarch64:qemu-system-arm qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs readelf:binutils lz4:lz4 zstd:zstd cpio:cpio bzip2:bzip2 shellcheck:shellcheck openssl:openssl
+    qemu-system-aarch64:qemu-system-arm qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs readelf:binutils lz4:lz4 zstd:zstd cpio:cpio bzip2:bzip2 shellcheck:shellcheck openssl:openssl unzip:unzip
     # for the kernels
     aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu flex:flex bison:bison bc:bc perl:perl depmod:kmod dumpimage:u-boot-tools
     openssl/opensslv.h:libssl-dev libelf.h:libelf-dev
