@@ -8,9 +8,8 @@ use std::process::Command;
 
 use common::{AARCH64, elf, fixture, vendor_images};
 use proptest::prelude::*;
-use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Chunk, DtTable, Image, ImageKind, SectionName, unpacked};
-use vfioboot::patch::{self, AvbOptions, HookChoice, ModuleOptions, Options, Runtimes};
+use vfioboot::patch::{self, Options, Runtimes};
 
 /// Every form: the fixtures, and loaders too large to keep in a file.
 fn all() -> Vec<(String, Vec<u8>)> {
@@ -253,17 +252,7 @@ fn a_file_of_the_same_size_is_repacked_with_its_checksum() {
 }
 
 fn options(runtime: &[u8]) -> Options<'_> {
-    Options {
-        devices: vec!["1b36:0010".parse().unwrap()],
-        runtimes: Runtimes::given(runtime),
-        modules: ModuleOptions::default(),
-        words: Vec::new(),
-        deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
-        avb: AvbOptions::default(),
-        wait_ms: BootFile::DEFAULT_WAIT_MS,
-        rc: patch::RcOptions::default(),
-        hook: HookChoice::Auto,
-    }
+    Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(runtime))
 }
 
 #[test]

@@ -14,10 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{AARCH64, elf, images};
-use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Image, ImageKind, SectionName, unpacked};
 use vfioboot::kernel::Kernel;
-use vfioboot::patch::{self, AvbOptions, HookChoice, ModuleOptions, Options, Runtimes};
+use vfioboot::patch::{self, Options, Runtimes};
 use vfioboot::ramdisk::kind::classify_ramdisk;
 use vfioboot::ramdisk::tree::Tree;
 use vfioboot::ramdisk::{Limits, Ramdisk, find_ours};
@@ -199,17 +198,7 @@ fn repack(image: &Image<'_>) {
 
 /// Patch, where that is not refused, and unpatch: the same bytes.
 fn patch_and_back(image: &Image<'_>, runtime: &[u8]) {
-    let options = Options {
-        devices: vec!["1b36:0010".parse().unwrap()],
-        runtimes: Runtimes::given(runtime),
-        modules: ModuleOptions::default(),
-        words: Vec::new(),
-        deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
-        avb: AvbOptions::default(),
-        wait_ms: BootFile::DEFAULT_WAIT_MS,
-        rc: patch::RcOptions::default(),
-        hook: HookChoice::Auto,
-    };
+    let options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(runtime));
     let set = std::slice::from_ref(image);
     if !patch::is_patched(set).is_ok_and(|patched| !patched) {
         let _ = patch::unpatch(set);

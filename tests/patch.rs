@@ -17,9 +17,7 @@ use proptest::prelude::*;
 use vfioboot::bootfile::{BootFile, BootModule, DeviceSpec};
 use vfioboot::compression::{self, Format};
 use vfioboot::image::{Image, ImageKind, RegionKind, SectionName};
-use vfioboot::patch::{
-    self, AvbOptions, Cmdline, Error, HookChoice, ModuleOptions, Options, Plan, Runtimes,
-};
+use vfioboot::patch::{self, Cmdline, Error, HookChoice, Options, Plan, Runtimes};
 use vfioboot::ramdisk::{self, Entries, Limits};
 
 fn image(name: &str) -> Vec<u8> {
@@ -31,17 +29,7 @@ fn devices(names: &[&str]) -> Vec<DeviceSpec> {
 }
 
 fn options(runtime: &[u8]) -> Options<'_> {
-    Options {
-        devices: devices(&["1b36:0010", "0000:00:02.0"]),
-        runtimes: Runtimes::given(runtime),
-        modules: ModuleOptions::default(),
-        words: Vec::new(),
-        deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
-        avb: AvbOptions::default(),
-        wait_ms: BootFile::DEFAULT_WAIT_MS,
-        rc: patch::RcOptions::default(),
-        hook: HookChoice::Auto,
-    }
+    Options::new(devices(&["1b36:0010", "0000:00:02.0"]), Runtimes::given(runtime))
 }
 
 fn parse(set: &[Vec<u8>]) -> Vec<Image<'_>> {

@@ -17,12 +17,9 @@ use common::{
 };
 use flows::{beside, boot, image};
 use serde_json::Value;
-use vfioboot::bootfile::BootFile;
 use vfioboot::compression::Format;
 use vfioboot::image::{Image, SectionName};
-use vfioboot::patch::{
-    self, AvbOptions, HookChoice, HookKind, ModuleOptions, Options, Plan, RcOptions, Runtimes,
-};
+use vfioboot::patch::{self, HookChoice, HookKind, Options, Plan, Runtimes};
 
 fn planned_on<T>(
     machine: u16,
@@ -31,17 +28,7 @@ fn planned_on<T>(
     look: impl FnOnce(Result<Plan<'_>, patch::Error>) -> T,
 ) -> T {
     let runtime = elf(machine);
-    let mut options = Options {
-        devices: vec!["1b36:0010".parse().unwrap()],
-        runtimes: Runtimes::given(&runtime),
-        modules: ModuleOptions::default(),
-        words: Vec::new(),
-        deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
-        avb: AvbOptions::default(),
-        wait_ms: BootFile::DEFAULT_WAIT_MS,
-        hook: HookChoice::Auto,
-        rc: RcOptions::default(),
-    };
+    let mut options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime));
     change(&mut options);
     let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
     look(patch::plan(&images, &options))

@@ -4,11 +4,8 @@
 mod common;
 
 use common::{AARCH64, cpio, elf, fixture, with_cmdline, with_config, with_section};
-use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Image, SectionName};
-use vfioboot::patch::{
-    self, AvbOptions, HookChoice, HookKind, ModuleOptions, Options, Plan, Runtimes,
-};
+use vfioboot::patch::{self, HookChoice, HookKind, Options, Plan, Runtimes};
 use vfioboot::ramdisk::Limits;
 use vfioboot::ramdisk::cpio::{CpioWriter, FileType, Header};
 use vfioboot::ramdisk::tree::{Found, Tree, read_file};
@@ -29,15 +26,8 @@ fn planned<T>(
 ) -> T {
     let runtime = elf(AARCH64);
     let options = Options {
-        devices: vec!["1b36:0010".parse().unwrap()],
-        runtimes: Runtimes::given(&runtime),
-        modules: ModuleOptions::default(),
-        words: Vec::new(),
-        deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
-        avb: AvbOptions::default(),
-        wait_ms: BootFile::DEFAULT_WAIT_MS,
-        rc: patch::RcOptions::default(),
         hook,
+        ..Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime))
     };
     let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
     look(patch::plan(&images, &options))

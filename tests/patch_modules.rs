@@ -5,12 +5,9 @@ mod ko;
 
 use common::{AARCH64, RELEASE, cpio, elf, kernel};
 use ko::{Form, Ko, kernel_with_exports, usual_exports};
-use vfioboot::bootfile::BootFile;
 use vfioboot::image::Image;
 use vfioboot::modules::Source;
-use vfioboot::patch::{
-    self, AvbOptions, HookChoice, LoadedBy, ModuleOptions, Options, Plan, Runtimes,
-};
+use vfioboot::patch::{self, LoadedBy, ModuleOptions, Options, Plan, Runtimes};
 use vfioboot::ramdisk::{Limits, tree};
 
 const CONFIG: &str =
@@ -71,15 +68,8 @@ fn with_plan<T>(
 ) -> T {
     let runtime = elf(AARCH64);
     let options = Options {
-        devices: vec!["1b36:0010".parse().unwrap()],
-        runtimes: Runtimes::given(&runtime),
         modules,
-        words: Vec::new(),
-        deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
-        avb: AvbOptions::default(),
-        wait_ms: BootFile::DEFAULT_WAIT_MS,
-        rc: patch::RcOptions::default(),
-        hook: HookChoice::Auto,
+        ..Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime))
     };
     look(patch::plan(&[Image::parse(image).unwrap()], &options))
 }

@@ -3,12 +3,8 @@
 mod common;
 
 use common::{AARCH64, cpio, elf, fixture, pipe, with_cmdline, with_section};
-use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Image, SectionName};
-use vfioboot::patch::{
-    self, AvbOptions, HookChoice, ModuleOptions, Options, Plan, RcFile, RcOptions, RcPlace,
-    Runtimes,
-};
+use vfioboot::patch::{self, HookChoice, Options, Plan, RcFile, RcOptions, RcPlace, Runtimes};
 use vfioboot::ramdisk::Limits;
 use vfioboot::ramdisk::cpio::{CpioWriter, FileType, Header};
 use vfioboot::ramdisk::tree::{Found, Tree, read_entry, read_file};
@@ -61,15 +57,9 @@ fn planned<T>(
 ) -> T {
     let runtime = elf(AARCH64);
     let options = Options {
-        devices: vec!["1b36:0010".parse().unwrap()],
-        runtimes: Runtimes::given(&runtime),
-        modules: ModuleOptions::default(),
-        words: Vec::new(),
-        deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
-        avb: AvbOptions::default(),
-        wait_ms: BootFile::DEFAULT_WAIT_MS,
         rc,
         hook,
+        ..Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime))
     };
     let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
     look(patch::plan(&images, &options))

@@ -3,9 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vfioboot::bootfile::BootFile;
 use vfioboot::image::{Image, ImageKind, unpacked};
-use vfioboot::patch::{self, AvbOptions, HookChoice, ModuleOptions, Options, Runtimes};
+use vfioboot::patch::{self, Options, Runtimes};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(image) = Image::parse(bytes) else { return };
@@ -43,17 +42,7 @@ fn patch_and_back(image: &Image<'_>) {
         return;
     }
     let runtime = elf();
-    let options = Options {
-        devices: vec!["1b36:0010".parse().unwrap()],
-        runtimes: Runtimes::given(&runtime),
-        modules: ModuleOptions::default(),
-        words: Vec::new(),
-        deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
-        avb: AvbOptions::default(),
-        wait_ms: BootFile::DEFAULT_WAIT_MS,
-        rc: patch::RcOptions::default(),
-        hook: HookChoice::Auto,
-    };
+    let options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime));
     let Ok(plan) = patch::plan(set, &options) else { return };
     let patched = plan.images[0].output.as_ref().unwrap().to_vec();
     let patched = Image::parse(&patched).unwrap();

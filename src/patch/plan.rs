@@ -43,6 +43,23 @@ pub struct Options<'a> {
     pub rc: RcOptions,
 }
 
+impl<'a> Options<'a> {
+    /// These devices, and everything else as `vfioboot patch` does it without options.
+    pub fn new(devices: Vec<DeviceSpec>, runtimes: Runtimes<'a>) -> Self {
+        Options {
+            devices,
+            runtimes,
+            modules: ModuleOptions::default(),
+            words: Vec::new(),
+            deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
+            avb: AvbOptions::default(),
+            wait_ms: BootFile::DEFAULT_WAIT_MS,
+            hook: HookChoice::Auto,
+            rc: RcOptions::default(),
+        }
+    }
+}
+
 /// A patch, computed and not yet written.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan<'a> {
