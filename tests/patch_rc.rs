@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{AARCH64, cpio, elf, fixture, pipe, with_cmdline, with_section};
+#[cfg(feature = "device")]
+use common::pipe;
+use common::{AARCH64, cpio, elf, fixture, with_cmdline, with_section};
 use vfioboot::image::{Image, SectionName};
 use vfioboot::patch::{self, HookChoice, Options, Plan, RcFile, RcOptions, RcPlace, Runtimes};
 use vfioboot::ramdisk::Limits;
