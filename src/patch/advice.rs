@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::flow::{Flow, FlowKind, RecoveryPlace, Role};
 use super::hook::{Hook, HookKind};
 use crate::bootfile::{DISABLE_WORD, DeviceSpec, RUNTIME};
+use crate::ramdisk::renewed_by;
 
 /// Advice beside a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,16 +20,6 @@ pub struct Advice {
     /// How to try and how to take it back.
     pub undo: Vec<String>,
 }
-
-/// What writes a Linux initramfs anew, by the maker's name in `ramdisk/signs.toml`.
-const RENEWED_BY: [(&str, &str); 6] = [
-    ("Debian initramfs-tools", "update-initramfs"),
-    ("dracut", "dracut"),
-    ("mkinitcpio", "mkinitcpio"),
-    ("Alpine mkinitfs", "mkinitfs"),
-    ("postmarketOS", "mkinitfs"),
-    ("Buildroot", "the next build"),
-];
 
 impl Advice {
     /// For a plan that changes images of these roles.
@@ -125,8 +116,7 @@ impl Advice {
         }
         match (flow.kind, flow.maker) {
             (FlowKind::LinuxInitramfs, maker) => {
-                let by = RENEWED_BY.iter().find(|(name, _)| Some(*name) == maker);
-                let by = by.map_or("an update of the kernel", |(_, by)| by);
+                let by = maker.and_then(renewed_by).unwrap_or("an update of the kernel");
                 self.risk(format!("{by} makes the initramfs anew: patch again after it"));
             }
             _ => self.risk("a system update (OTA) replaces the images: patch the new ones"),

@@ -36,6 +36,7 @@ pub use append::{AppendPoint, append_padding, append_point, find_ours, has_entry
 pub use error::Error;
 pub use kind::RamdiskKind;
 pub use segment::{Entries, Limits, Ramdisk, Reach, Segment, Tile, Trailing};
+pub use signs::renewed_by;
 
 /// The parts of a path as the kernel sees it from `/`: empty parts and `.` mean nothing.
 fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -26,6 +26,7 @@ struct File {
 pub(super) struct Sign {
     pub kind: RamdiskKind,
     maker: Option<String>,
+    renewed_by: Option<String>,
     #[serde(default)]
     paths: Vec<String>,
     #[serde(default)]
@@ -45,6 +46,12 @@ impl Sign {
     pub fn text(&'static self) -> Option<&'static str> {
         self.text.as_deref()
     }
+}
+
+/// What writes a ramdisk of this maker anew, for people.
+pub fn renewed_by(maker: &str) -> Option<&'static str> {
+    let of = |sign: &&Sign| sign.maker.as_deref() == Some(maker);
+    BUILTIN.iter().find(of)?.renewed_by.as_deref()
 }
 
 /// All signs, by number.
