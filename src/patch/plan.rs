@@ -168,8 +168,14 @@ fn plan_active<'a>(
     let images = active.images.as_slice();
     let targets = target::choose(images)?;
     let carrier = &images[targets.carrier];
-    let mut modules =
-        modules::resolve(images, &active.beside, &kernel, &options.devices, &options.modules)?;
+    let mut modules = modules::resolve(
+        images,
+        &active.beside,
+        &kernel,
+        ramdisks.have_vfio_pci(),
+        &options.devices,
+        &options.modules,
+    )?;
     kernel.audit(modules.seen.take());
     let mut draft = Draft { edits: Vec::new(), warnings: kernel.warnings() };
     draft.warnings.append(&mut modules.warnings);

@@ -129,6 +129,8 @@ pub struct Survey {
     pub telling: Vec<String>,
     /// The data of the small files of [`KEPT`] that it has, by path.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// It has a file of the module vfio-pci, wherever that is.
+    pub vfio_pci: bool,
 }
 
 /// Paths of which, and below which, a [`Survey`] keeps the names.
@@ -165,7 +167,7 @@ impl Survey {
         let signs = Signs::builtin();
         let mut entries = Entries::new(ramdisk, limits);
         let mut classifier = Classifier::default();
-        let (mut telling, mut files) = (Vec::new(), BTreeMap::new());
+        let (mut telling, mut files, mut vfio_pci) = (Vec::new(), BTreeMap::new(), false);
         while let Some(entry) = entries.next_entry()? {
             if entry.is_trailer() {
                 continue;
@@ -174,6 +176,7 @@ impl Survey {
             classifier.name(&signs, &name, entry.file_type() == FileType::Directory);
             let Ok(name) = String::from_utf8(name) else { continue };
             let regular = entry.file_type() == FileType::Regular;
+            vfio_pci |= regular && is_vfio_pci(&name);
             if regular && KEPT.contains(&name.as_str()) && entry.header.filesize <= KEPT_MAX {
                 let mut data = Vec::new();
                 entries.copy_data(&mut data)?;
@@ -197,13 +200,21 @@ impl Survey {
                 telling.push(name);
             }
         }
-        Ok(Survey { kinds: classifier.finish(&signs), telling, files })
+        Ok(Survey { kinds: classifier.finish(&signs), telling, files, vfio_pci })
     }
 
     /// Whether it has this entry, which is at or below one of [`TELLING`].
     pub fn has(&self, path: &str) -> bool {
         self.telling.iter().any(|name| name == path)
     }
+}
+
+/// Whether a file is the module vfio-pci, by its name; modules may be compressed.
+fn is_vfio_pci(path: &str) -> bool {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    file.split_once(".ko").is_some_and(|(stem, rest)| {
+        matches!(stem, "vfio-pci" | "vfio_pci") && (rest.is_empty() || rest.starts_with('.'))
+    })
 }
 
 /// Collects evidence name by name; holds the first piece for every kind.

@@ -84,6 +84,11 @@ impl Ramdisks {
         let seen = of.find(|seen| seen.place == place_of(fragment))?;
         Some(&seen.survey.as_ref()?.kinds)
     }
+
+    /// Whether one of them has a file of the module vfio-pci.
+    pub fn have_vfio_pci(&self) -> bool {
+        self.0.iter().filter_map(|seen| seen.survey.as_ref()).any(|survey| survey.vfio_pci)
+    }
 }
 
 /// The name of a place for people.

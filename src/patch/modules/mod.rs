@@ -118,7 +118,7 @@ pub struct ListEdit {
 }
 
 /// Resolve modules for `devices` on the kernel of the set. The modules of `beside` are there too,
-/// and those images are not changed.
+/// and those images are not changed. `vfio_pci_seen`: a ramdisk has a file of that module.
 ///
 /// # Errors
 /// [`Error::Module`], [`Error::Closure`], [`Error::Misfits`], [`Error::ModuleSource`],
@@ -127,19 +127,20 @@ pub(super) fn resolve(
     images: &[Image<'_>],
     beside: &[Image<'_>],
     kernel: &KernelFacts,
+    vfio_pci_seen: bool,
     devices: &[DeviceSpec],
     options: &ModuleOptions<'_>,
 ) -> Result<ModulePlan, Error> {
     let asked = !options.files.is_empty() || !options.sources.is_empty() || options.by.is_some();
-    if !asked && !kernel.modules_may_matter() {
+    let sure = asked || kernel.has_config();
+    // Without a config only the module itself tells that VFIO is one.
+    if !asked && !kernel.modules_may_matter() || !sure && !vfio_pci_seen {
         return Ok(ModulePlan::default());
     }
     let ramdisks = choose::ramdisks(images, beside);
     let tree = match ModuleTree::read(&ramdisks) {
-        // Without a config only the module itself tells that VFIO is one.
-        Ok(tree) if asked || kernel.has_config() || tree.named("vfio_pci").is_some() => tree,
-        Err(error) if asked || kernel.has_config() => return Err(error.into()),
-        _ => return Ok(ModulePlan::default()),
+        Err(_) if !sure => return Ok(ModulePlan::default()),
+        tree => tree?,
     };
     let supply = ModuleTree::read(&options.sources)?;
     let chosen = choose::choose(&tree, &supply, &ramdisks, kernel, options)?;
