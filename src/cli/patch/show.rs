@@ -71,7 +71,7 @@ fn image(plan: &Plan<'_>, inputs: &[Input], index: usize) -> io::Result<()> {
     let image = &plan.images[index];
     let name = inputs[index].name();
     let what = match image.role {
-        Role::Other => image.kind.as_str(),
+        role if !role.boots() => image.kind.as_str(),
         role => role.as_str(),
     };
     let mut edits: Vec<_> = plan.edits.iter().filter(|edit| edit.image == index).collect();
