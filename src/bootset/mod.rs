@@ -9,6 +9,7 @@
 //! | `file` | a file of the set; the same file given twice |
 //! | `role` | what each image is for |
 //! | `ramdisks` | the ramdisks of the images, and where each is |
+//! | `initramfs` | the ramdisks in memory order, and what the kernel does at each segment |
 //! | `kernel` | the kernel that a normal boot starts |
 //! | [`sources`] | where kernel parameters are in the images |
 //! | `cmdline` | the effective command line, with the origin of every parameter |
@@ -20,18 +21,20 @@ mod avb;
 mod cmdline;
 mod file;
 pub mod flow;
+mod initramfs;
 mod kernel;
 mod mark;
 mod ramdisks;
 mod role;
 pub mod sources;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 pub use avb::Cover;
 pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
 pub use file::{Error, File, Identity};
 pub use flow::{Flow, FlowKind};
+pub use initramfs::{Initramfs, Part, Step, Stop};
 pub use kernel::{KernelState, SetKernel};
 pub use mark::PatchMark;
 pub use ramdisks::{Ramdisk, Spot};
@@ -40,6 +43,8 @@ pub use sources::CommandLines;
 
 use crate::audit::Facts;
 use crate::image::Image;
+use crate::kernel::Exports;
+use crate::modules::ModuleRequest;
 
 /// The images of one device. See the [module](self).
 #[derive(Debug)]
@@ -49,9 +54,13 @@ pub struct BootSet<'a> {
     /// For each file that was given, the index of its image.
     given: Vec<usize>,
     roles: OnceLock<Vec<Role>>,
+    /// What the passes over ramdisks take of modules.
+    request: Arc<OnceLock<ModuleRequest>>,
     ramdisks: Vec<Ramdisk<'a>>,
+    initramfs: OnceLock<Initramfs>,
     command_lines: OnceLock<CommandLines>,
     kernel: OnceLock<SetKernel>,
+    exports: OnceLock<Option<Exports>>,
     cmdline: OnceLock<EffectiveCmdline>,
     flow: OnceLock<Flow>,
 }
@@ -87,14 +96,18 @@ impl<'a> BootSet<'a> {
     }
 
     fn of_images(names: Vec<String>, images: Vec<Image<'a>>, given: Vec<usize>) -> Self {
+        let request = Arc::new(OnceLock::new());
         BootSet {
-            ramdisks: ramdisks::of(&images),
+            ramdisks: ramdisks::of(&images, &request),
+            request,
+            initramfs: OnceLock::new(),
             names,
             images,
             given,
             roles: OnceLock::new(),
             command_lines: OnceLock::new(),
             kernel: OnceLock::new(),
+            exports: OnceLock::new(),
             cmdline: OnceLock::new(),
             flow: OnceLock::new(),
         }

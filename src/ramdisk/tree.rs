@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
 use super::cpio::{Entry, FileType, Header, LinkKey, NAME_MAX};
+use super::inventory::Record;
 use super::{Entries, Error, Limits, Reach, components};
 
 /// Symbolic links that a path may go through, as in the kernel (`MAXSYMLINKS`).
@@ -14,7 +15,7 @@ const MAX_LINKS: usize = 40;
 const NODE_COST: usize = 160;
 
 /// Paths without leading `/`, and what is there in the end.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Tree {
     nodes: BTreeMap<Vec<u8>, Node>,
     inodes: Vec<Inode>,
@@ -23,11 +24,13 @@ pub struct Tree {
     reach: Option<Reach>,
 }
 
+#[derive(Debug)]
 struct Node {
     inode: usize,
     target: Vec<u8>,
 }
 
+#[derive(Debug)]
 struct Inode {
     file_type: FileType,
     nlink: usize,
@@ -68,7 +71,8 @@ impl Tree {
             if entry.file_type() == FileType::Symlink && entry.header.filesize <= NAME_MAX {
                 entries.copy_data(&mut target)?;
             }
-            tree.insert(&entry, target, number);
+            let Entry { header, .. } = &entry;
+            tree.insert(entry.path(), header, entry.is_trailer(), target, number);
             if tree.cost > limits.metadata {
                 return Err(Error::TooMany { what: "bytes of names", limit: limits.metadata });
             }
@@ -78,26 +82,47 @@ impl Tree {
         Ok(tree)
     }
 
+    /// The same from the entries of a pass.
+    pub(super) fn of_records<'r>(
+        records: impl IntoIterator<Item = &'r Record>,
+        reach: Reach,
+    ) -> Self {
+        let mut tree = Tree { reach: Some(reach), ..Tree::default() };
+        for (number, record) in (0..).zip(records) {
+            let symlink = record.header.file_type() == FileType::Symlink;
+            let target = record.data.clone().filter(|_| symlink).unwrap_or_default();
+            tree.insert(&record.path, &record.header, record.trailer, target, number);
+        }
+        tree
+    }
+
     /// Whether the kernel gets to the last segment.
     pub fn reach(&self) -> Reach {
         self.reach.unwrap_or(Reach::Always)
     }
 
     /// What the kernel does with one entry, the `number`th.
-    fn insert(&mut self, entry: &Entry, target: Vec<u8>, number: u64) {
-        if entry.is_trailer() {
+    fn insert(
+        &mut self,
+        path: &[u8],
+        header: &Header,
+        trailer: bool,
+        target: Vec<u8>,
+        number: u64,
+    ) {
+        if trailer {
             self.links.clear();
             return;
         }
-        let file_type = entry.file_type();
-        let Some(path) = self.resolve(entry.path(), false) else { return };
+        let file_type = header.file_type();
+        let Some(path) = self.resolve(path, false) else { return };
         self.cost += NODE_COST + path.len() + target.len();
         if path.is_empty() || file_type == FileType::Unknown || !self.clean(&path, file_type) {
             return;
         }
-        let size = u64::from(entry.header.filesize);
+        let size = u64::from(header.filesize);
         let linkable = !matches!(file_type, FileType::Directory | FileType::Symlink);
-        if let (true, Some(key)) = (linkable, entry.header.link_key()) {
+        if let (true, Some(key)) = (linkable, header.link_key()) {
             if let Some(first) = self.links.get(&key).cloned() {
                 self.link(&first, path, size, number);
                 return;
