@@ -7,7 +7,6 @@
 pub mod baseline;
 mod batch;
 pub mod check;
-mod cmdline;
 pub mod content;
 mod error;
 pub mod evidence;
@@ -19,18 +18,19 @@ pub mod links;
 mod profile;
 pub mod render;
 pub mod run;
-pub mod sources;
-mod words;
+pub(crate) mod words;
 mod workers;
 
 use crate::kernel::config::{KernelConfig, KernelVersion, Value};
 use crate::kernel::module::Module;
 use crate::kernel::{Arch, Scan};
 
+pub use crate::bootset::{
+    CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting, sources,
+};
 pub use crate::rulefile::Level;
 pub use batch::check_all;
 pub use check::{Options, check};
-pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
 pub use error::{CheckError, Problem};
 pub use evidence::{Confidence, Evidence};
 pub use files::{File, Files};
