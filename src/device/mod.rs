@@ -48,6 +48,7 @@ pub mod cmdline;
 pub mod cpu;
 pub mod doctor;
 pub mod group;
+#[path = "guest_file/mod.rs"]
 pub mod guest;
 pub mod holders;
 pub mod host;
