@@ -6,7 +6,7 @@ mod device_tree;
 use device_tree::Tree;
 use proptest::prelude::*;
 use vfioboot::bootfile::{BootFile, BootModule};
-use vfioboot::device::boot_file::{self, parse};
+use vfioboot::device::boot::file::{self, parse};
 
 const GOOD: &str = "version = 1\ninit = \"/init\"\ndeadline_ms = 5000\ndevices = [\"1b36:0010\"]\n";
 

@@ -5,7 +5,7 @@ mod device_tree;
 
 use device_tree::Tree;
 use vfioboot::bootfile::DeviceSpec;
-use vfioboot::device::guest::{
+use vfioboot::device::guest::file::{
     Cluster, DiskFormat, DiskInterface, Guest, Hugepages, NetworkMode, OnExit, Size, parse, read,
 };
 
