@@ -63,13 +63,13 @@ fn init_must_be_an_absolute_path() {
 #[test]
 fn files_that_are_none() {
     let tree = Tree::new("boot-file");
-    let read = || boot_file::read(&tree.path("boot.toml"));
+    let read = || file::read(&tree.path("boot.toml"));
     assert_eq!(read().unwrap_err().to_string(), "ENOENT");
     tree.file("boot.toml", b"version = 1\n\xff");
     assert_eq!(read().unwrap_err().to_string(), "not UTF-8 at byte 12");
-    tree.file("boot.toml", GOOD.to_owned() + &"#".repeat(boot_file::SIZE_LIMIT - GOOD.len()));
+    tree.file("boot.toml", GOOD.to_owned() + &"#".repeat(file::SIZE_LIMIT - GOOD.len()));
     assert_eq!(read().unwrap().init, "/init");
-    tree.file("boot.toml", GOOD.to_owned() + &"#".repeat(boot_file::SIZE_LIMIT - GOOD.len() + 1));
+    tree.file("boot.toml", GOOD.to_owned() + &"#".repeat(file::SIZE_LIMIT - GOOD.len() + 1));
     assert_eq!(read().unwrap_err().to_string(), "larger than 65536 bytes");
     std::fs::remove_file(tree.path("boot.toml")).unwrap();
     std::fs::create_dir(tree.path("boot.toml")).unwrap();
