@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use super::append::{AppendPoint, after_lz4_legacy, append_padding};
 use super::cpio::{Entry, FileType, Header, NAME_MAX};
-use super::kind::{Classification, Survey};
-use super::tree::{Found, Tree};
+use super::kind::{Classification, Kinds, Survey};
+use super::tree::{self, Found, Tree};
 use super::{Entries, Error, Limits, Reach, Segment, Trailing, normalise};
 use crate::bootfile::UNDO_FILE;
 use crate::compression::Format;
@@ -66,16 +66,25 @@ pub struct Inventory<'a> {
 
 /// An entry as it stands in the ramdisk.
 #[derive(Debug)]
-pub(super) struct Record {
+struct Record {
     /// As the kernel reads it.
-    pub path: Vec<u8>,
-    pub header: Header,
-    pub trailer: bool,
+    path: Vec<u8>,
+    header: Header,
+    trailer: bool,
     /// Where its header starts in the unpacked segment, in bytes.
     offset: u64,
     segment: usize,
     /// The target of a symbolic link, or a small file's data.
-    pub data: Option<Vec<u8>>,
+    data: Option<Vec<u8>>,
+}
+
+impl Record {
+    /// The entry for a tree.
+    fn node(&self) -> tree::Node<'_> {
+        let symlink = self.header.file_type() == FileType::Symlink;
+        let target = self.data.as_deref().filter(|_| symlink).unwrap_or_default();
+        tree::Node { path: &self.path, header: &self.header, trailer: self.trailer, target }
+    }
 }
 
 impl<'a> Inventory<'a> {
@@ -152,13 +161,13 @@ impl<'a> Inventory<'a> {
             let limit = self.limits.metadata;
             return Err(Error::TooMany { what: "bytes of names", limit });
         }
-        Ok(self.tree.get_or_init(|| Tree::of_records(&self.records, self.reach)))
+        Ok(self.tree.get_or_init(|| Tree::of(self.records.iter().map(Record::node), self.reach)))
     }
 
     /// The file tree that the kernel makes of several ramdisks, one after the other; `reach` is
     /// that of the last segment. [`Found::source`] counts over all of them.
     pub fn tree_of(inventories: &[&Inventory<'_>], reach: Reach) -> Tree {
-        Tree::of_records(inventories.iter().flat_map(|own| &own.records), reach)
+        Tree::of(inventories.iter().flat_map(|own| &own.records).map(Record::node), reach)
     }
 
     /// How many entries there are, TRAILERs included.
@@ -181,7 +190,7 @@ impl<'a> Inventory<'a> {
         match record {
             Some(Record { header, data: Some(data), .. }) => Ok(Some((*header, data.clone()))),
             Some(Record { header, .. }) if header.filesize == 0 => Ok(Some((*header, Vec::new()))),
-            _ => super::tree::read_entry(self.bytes, found.source, self.limits),
+            _ => tree::read_entry(self.bytes, found.source, self.limits),
         }
     }
 
@@ -250,6 +259,24 @@ impl<'a> Inventory<'a> {
         let mut records = self.records.iter().rev();
         records.find(|record| normalise(&record.path) == undo)?.data.as_deref()
     }
+}
+
+impl Survey {
+    /// Read a ramdisk, in one pass.
+    ///
+    /// # Errors
+    /// As [`super::Ramdisk::parse`].
+    pub fn read(ramdisk: &[u8], limits: Limits) -> Result<Self, Error> {
+        Ok(Inventory::read(ramdisk, limits, &mut NoCollector)?.into_survey())
+    }
+}
+
+/// Classify a ramdisk, reading `init` and its kept originals where they stand in it.
+///
+/// # Errors
+/// As [`super::Ramdisk::parse`].
+pub fn classify_ramdisk(ramdisk: &[u8], limits: Limits) -> Result<Kinds, Error> {
+    Ok(Survey::read(ramdisk, limits)?.kinds)
 }
 
 /// What a pass has gathered so far.

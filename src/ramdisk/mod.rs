@@ -27,6 +27,7 @@ mod error;
 pub mod extract;
 pub mod inventory;
 pub mod kind;
+mod limits;
 mod lz4;
 pub mod segment;
 mod signs;
@@ -38,10 +39,11 @@ pub use append::{
     AppendPoint, append_padding, append_point, find_ours, has_entry, last_format, skims_cheaply,
 };
 pub use error::Error;
-pub use inventory::{Collector, Inventory, NoCollector};
+pub use inventory::{Collector, Inventory, NoCollector, classify_ramdisk};
 pub use kind::RamdiskKind;
+pub use limits::Limits;
 pub(crate) use segment::Unpacker;
-pub use segment::{Entries, Limits, Ramdisk, Reach, Segment, Tile, Trailing};
+pub use segment::{Entries, Ramdisk, Reach, Segment, Tile, Trailing};
 pub use signs::renewed_by;
 
 /// The parts of a path as the kernel sees it from `/`: empty parts and `.` mean nothing.

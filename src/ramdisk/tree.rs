@@ -5,8 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
-use super::cpio::{Entry, FileType, Header, LinkKey, NAME_MAX};
-use super::inventory::Record;
+use super::cpio::{FileType, Header, LinkKey, NAME_MAX};
 use super::{Entries, Error, Limits, Reach, components};
 
 /// Symbolic links that a path may go through, as in the kernel (`MAXSYMLINKS`).
@@ -17,15 +16,26 @@ const NODE_COST: usize = 160;
 /// Paths without leading `/`, and what is there in the end.
 #[derive(Debug, Default)]
 pub struct Tree {
-    nodes: BTreeMap<Vec<u8>, Node>,
+    nodes: BTreeMap<Vec<u8>, Name>,
     inodes: Vec<Inode>,
     links: HashMap<LinkKey, Vec<u8>>,
     cost: usize,
     reach: Option<Reach>,
 }
 
+/// An entry, as it goes into a tree.
+#[derive(Clone, Copy)]
+pub(super) struct Node<'e> {
+    /// As the kernel reads it.
+    pub path: &'e [u8],
+    pub header: &'e Header,
+    pub trailer: bool,
+    /// The target of a symbolic link.
+    pub target: &'e [u8],
+}
+
 #[derive(Debug)]
-struct Node {
+struct Name {
     inode: usize,
     target: Vec<u8>,
 }
@@ -71,8 +81,8 @@ impl Tree {
             if entry.file_type() == FileType::Symlink && entry.header.filesize <= NAME_MAX {
                 entries.copy_data(&mut target)?;
             }
-            let Entry { header, .. } = &entry;
-            tree.insert(entry.path(), header, entry.is_trailer(), target, number);
+            let (path, header, trailer) = (entry.path(), &entry.header, entry.is_trailer());
+            tree.insert(&Node { path, header, trailer, target: &target }, number);
             if tree.cost > limits.metadata {
                 return Err(Error::TooMany { what: "bytes of names", limit: limits.metadata });
             }
@@ -82,16 +92,11 @@ impl Tree {
         Ok(tree)
     }
 
-    /// The same from the entries of a pass.
-    pub(super) fn of_records<'r>(
-        records: impl IntoIterator<Item = &'r Record>,
-        reach: Reach,
-    ) -> Self {
+    /// The same from entries that were read before, in order.
+    pub(super) fn of<'e>(entries: impl IntoIterator<Item = Node<'e>>, reach: Reach) -> Self {
         let mut tree = Tree { reach: Some(reach), ..Tree::default() };
-        for (number, record) in (0..).zip(records) {
-            let symlink = record.header.file_type() == FileType::Symlink;
-            let target = record.data.clone().filter(|_| symlink).unwrap_or_default();
-            tree.insert(&record.path, &record.header, record.trailer, target, number);
+        for (number, entry) in (0..).zip(entries) {
+            tree.insert(&entry, number);
         }
         tree
     }
@@ -102,14 +107,8 @@ impl Tree {
     }
 
     /// What the kernel does with one entry, the `number`th.
-    fn insert(
-        &mut self,
-        path: &[u8],
-        header: &Header,
-        trailer: bool,
-        target: Vec<u8>,
-        number: u64,
-    ) {
+    fn insert(&mut self, entry: &Node<'_>, number: u64) {
+        let Node { path, header, trailer, target } = *entry;
         if trailer {
             self.links.clear();
             return;
@@ -138,7 +137,8 @@ impl Tree {
             _ => {
                 self.unlink(&path);
                 self.inodes.push(Inode { file_type, nlink: 1, size, source: number });
-                self.nodes.insert(path, Node { inode: self.inodes.len() - 1, target });
+                let target = target.to_vec();
+                self.nodes.insert(path, Name { inode: self.inodes.len() - 1, target });
             }
         }
     }
@@ -149,7 +149,7 @@ impl Tree {
         if first != path {
             self.unlink(&path);
             self.inodes[inode].nlink += 1;
-            self.nodes.insert(path, Node { inode, target: Vec::new() });
+            self.nodes.insert(path, Name { inode, target: Vec::new() });
         }
         if size > 0 {
             (self.inodes[inode].size, self.inodes[inode].source) = (size, number);
