@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::MAX_LAYERS;
+use super::layer::MAX_LAYERS;
 use crate::compression;
 
 /// Something wrong that did not keep the rest from being read.
