@@ -44,7 +44,6 @@ pub mod boot;
 pub mod boot_file;
 pub mod bootmode;
 pub mod cgroup;
-pub mod cmdline;
 pub mod cpu;
 pub mod doctor;
 pub mod group;

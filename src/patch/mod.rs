@@ -14,7 +14,6 @@
 //! | `place` | where in them the segment goes |
 //! | `words` | the words for the command line |
 //! | `avb` | what becomes of AVB's metadata, and what devices do with it |
-//! | `cmdline` | a kernel command line as words |
 //! | `hook` | how the kernel comes to start the runtime |
 //! | `rc` | rc files of Android's init, where the boot flow honours them |
 //! | `segment` | the appended segment |
@@ -24,7 +23,6 @@
 
 mod advice;
 mod avb;
-mod cmdline;
 mod draft;
 mod error;
 pub mod flow;
@@ -42,8 +40,6 @@ mod words;
 
 pub use advice::Advice;
 pub use avb::{AvbMode, AvbOptions, Outlook, Prospect};
-pub use cmdline::Cmdline;
-pub use draft::COMMAND_LINE_SIZE;
 pub use error::Error;
 pub use flow::{Flow, FlowKind, Role};
 pub use hook::{Hook, HookChoice, HookKind};
@@ -56,6 +52,7 @@ pub use undo::{ImageUndo, UndoRecord};
 pub use words::PlannedWord;
 
 use crate::bootfile::{RUNTIME, UNDO_FILE};
+use crate::cmdline::Cmdline;
 use crate::image::{Image, ImageKind, Output, SectionName};
 use crate::ramdisk;
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::launch::CHROOT_DIRECTORY;
 use super::record;
 use crate::bootfile::DeviceSpec;
+use crate::cmdline::Cmdline;
 use crate::device::cgroup::{self, Cgroup};
-use crate::device::cmdline::value;
 use crate::device::cpu::{self, CpuError};
 use crate::device::group;
 use crate::device::guest::{Arch, Device, Guest};
@@ -320,8 +320,8 @@ fn ask_kvm(host: &Host, options: &Options, refusals: &mut Vec<Refusal>) -> bool 
             });
         }
     }
-    let cmdline = host.read("proc/cmdline").unwrap_or_default();
-    if value(&cmdline, "kvm-arm.mode") == Some("protected") && !options.allow_protected {
+    let cmdline = Cmdline::new(host.read("proc/cmdline").unwrap_or_default());
+    if kvm::mode(&cmdline) == Some(kvm::PROTECTED) && !options.allow_protected {
         refusals.push(Refusal::Protected);
     }
     false

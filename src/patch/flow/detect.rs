@@ -3,10 +3,11 @@
 use super::roles::{self, Role};
 use super::{Evidence, Flow, FlowKind, RecoveryPlace, Statement, managers};
 use crate::audit::sources;
+use crate::cmdline::Cmdline;
 use crate::image::{FragmentType, Image, SectionName};
 use crate::kernel::Kernel;
 use crate::patch::kernel_facts::KernelFacts;
-use crate::patch::{Cmdline, record_of};
+use crate::patch::record_of;
 use crate::ramdisk::kind::{Kinds, Survey};
 use crate::ramdisk::{Limits, RamdiskKind};
 
@@ -377,11 +378,11 @@ impl Set<'_, '_> {
                 continue;
             }
             let line = image.header().map(|header| Cmdline::new(header.cmdline()));
-            if line.is_some_and(|line| line.has_word(word)) {
+            if line.is_some_and(|line| line.has_flag(word)) {
                 found.push(Evidence::new(index, "cmdline", word));
             }
             for tree in sources::of_device_trees(image) {
-                if Cmdline::new(tree.text.into_bytes()).has_word(word) {
+                if Cmdline::new(tree.text.into_bytes()).has_flag(word) {
                     found.push(Evidence::new(index, "device tree", word));
                 }
             }
