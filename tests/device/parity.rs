@@ -1,11 +1,6 @@
 //! The same kernel command lines, asked of what each program is made of: the answers are the same.
-#![cfg(feature = "device")]
 
-mod common;
-mod device_tree;
-mod synthetic;
-
-use device_tree::Tree;
+use crate::common::{self, device_tree::Tree, synthetic};
 use vfioboot::audit::{CmdlinePart, EffectiveCmdline, Origin};
 use vfioboot::audit::{Facts, Profile, Provenance, Setting, Verdict, evaluate};
 use vfioboot::cmdline::Cmdline;
