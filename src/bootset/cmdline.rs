@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{Facts, Provenance};
+use crate::audit::{Facts, Provenance};
 use crate::cmdline::{Cmdline, Parameter, same_name};
 use crate::kernel::Arch;
 use crate::kernel::config::Value;
@@ -179,6 +179,13 @@ pub struct EffectiveCmdline {
     pub words: Vec<CmdlineWord>,
     /// What becomes of `CONFIG_CMDLINE`.
     pub mode: CmdlineMode,
+}
+
+impl Default for EffectiveCmdline {
+    /// A line of which nothing is known.
+    fn default() -> Self {
+        EffectiveCmdline { words: Vec::new(), mode: CmdlineMode::Unknown }
+    }
 }
 
 /// What a parameter is set to.
@@ -361,7 +368,7 @@ impl Facts {
     }
 
     /// The provenance of a word.
-    pub(super) fn provenance(&self, origin: &Origin) -> Provenance {
+    pub(crate) fn provenance(&self, origin: &Origin) -> Provenance {
         match (origin, &self.config) {
             (Origin::Config, Some((_, provenance))) => provenance.clone(),
             _ => Provenance::Cmdline,
