@@ -2,9 +2,9 @@
 
 use super::{ARCH, Check};
 use crate::cmdline::Cmdline;
-use crate::device::host::Host;
-use crate::device::kernel_log::Message;
-use crate::device::kvm::{self, Kvm, KvmError};
+use crate::device::sys::host::Host;
+use crate::device::sys::kernel_log::Message;
+use crate::device::sys::kvm::{self, Kvm, KvmError};
 
 pub(super) fn checks(
     host: &Host,
