@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use binrw::{BinRead, binread};
 
+use super::super::wire::wire;
 use super::super::{Problem, text_of};
 
 /// Tag and size in front of each descriptor (`AvbDescriptor`).
@@ -103,50 +104,56 @@ pub struct ChainPartition<'a> {
     pub flags: u32,
 }
 
-#[binread]
-#[br(big)]
-struct HashWire {
-    image_size: u64,
-    hash_algorithm: [u8; 32],
-    partition_name_len: u32,
-    salt_len: u32,
-    digest_len: u32,
-    flags: u32,
-    #[br(temp)]
-    _reserved: [u8; 60],
+wire! {
+    #[binread]
+    #[br(big)]
+    struct HashWire, HashAt from HEAD => {
+        image_size: u64,
+        hash_algorithm: [u8; 32],
+        partition_name_len: u32,
+        salt_len: u32,
+        digest_len: u32,
+        flags: u32,
+        #[br(temp)]
+        _reserved: [u8; 60],
+    }
 }
 
-#[binread]
-#[br(big)]
-struct HashtreeWire {
-    dm_verity_version: u32,
-    image_size: u64,
-    tree_offset: u64,
-    tree_size: u64,
-    #[br(temp)]
-    _data_block_size: u32,
-    #[br(temp)]
-    _hash_block_size: u32,
-    #[br(temp)]
-    _fec: [u8; 20],
-    hash_algorithm: [u8; 32],
-    partition_name_len: u32,
-    salt_len: u32,
-    root_digest_len: u32,
-    flags: u32,
-    #[br(temp)]
-    _reserved: [u8; 60],
+wire! {
+    #[binread]
+    #[br(big)]
+    struct HashtreeWire, HashtreeAt from HEAD => {
+        dm_verity_version: u32,
+        image_size: u64,
+        tree_offset: u64,
+        tree_size: u64,
+        #[br(temp)]
+        _data_block_size: u32,
+        #[br(temp)]
+        _hash_block_size: u32,
+        #[br(temp)]
+        _fec: [u8; 20],
+        hash_algorithm: [u8; 32],
+        partition_name_len: u32,
+        salt_len: u32,
+        root_digest_len: u32,
+        flags: u32,
+        #[br(temp)]
+        _reserved: [u8; 60],
+    }
 }
 
-#[binread]
-#[br(big)]
-struct ChainWire {
-    rollback_index_location: u32,
-    partition_name_len: u32,
-    public_key_len: u32,
-    flags: u32,
-    #[br(temp)]
-    _reserved: [u8; 60],
+wire! {
+    #[binread]
+    #[br(big)]
+    struct ChainWire, ChainAt from HEAD => {
+        rollback_index_location: u32,
+        partition_name_len: u32,
+        public_key_len: u32,
+        flags: u32,
+        #[br(temp)]
+        _reserved: [u8; 60],
+    }
 }
 
 #[binread]
@@ -162,18 +169,6 @@ struct PropertyWire {
     key_len: u64,
     value_len: u64,
 }
-
-/// Offset of `image_size` in a hash descriptor.
-const HASH_IMAGE_SIZE: usize = HEAD;
-/// Where the partition's name starts in a hash descriptor.
-const HASH_NAME: usize = HEAD + 116;
-/// Offset of `public_key_len` in a chain partition descriptor.
-const CHAIN_KEY_LEN: usize = HEAD + 8;
-/// Where the partition's name starts in a chain partition descriptor.
-const CHAIN_NAME: usize = HEAD + 76;
-/// Offset of `hash_algorithm` in a hash descriptor and in a hash tree descriptor.
-const HASH_ALGORITHM: usize = HEAD + 8;
-const HASHTREE_ALGORITHM: usize = HEAD + 56;
 
 /// The descriptors in `bytes`, which stand at `at` in the vbmeta image.
 ///
@@ -283,7 +278,11 @@ fn parse(tag: u64, bytes: &[u8]) -> Option<Descriptor<'_>> {
                 image_size: wire.image_size,
                 tree_offset: wire.tree_offset,
                 tree_size: wire.tree_size,
-                hash_algorithm: name_in(bytes, HASHTREE_ALGORITHM, &wire.hash_algorithm)?,
+                hash_algorithm: name_in(
+                    bytes,
+                    HashtreeWire::AT.hash_algorithm,
+                    &wire.hash_algorithm,
+                )?,
                 partition_name: pieces.take(wire.partition_name_len)?,
                 salt: pieces.take(wire.salt_len)?,
                 root_digest: pieces.take(wire.root_digest_len)?,
@@ -294,7 +293,7 @@ fn parse(tag: u64, bytes: &[u8]) -> Option<Descriptor<'_>> {
             let (wire, mut pieces) = split::<HashWire>(bytes)?;
             Descriptor::Hash(Hash {
                 image_size: wire.image_size,
-                hash_algorithm: name_in(bytes, HASH_ALGORITHM, &wire.hash_algorithm)?,
+                hash_algorithm: name_in(bytes, HashWire::AT.hash_algorithm, &wire.hash_algorithm)?,
                 partition_name: pieces.take(wire.partition_name_len)?,
                 salt: pieces.take(wire.salt_len)?,
                 digest: pieces.take(wire.digest_len)?,
@@ -353,8 +352,9 @@ impl Entry<'_> {
     pub(super) fn with_digest(&self, image_size: u64, digest: &[u8]) -> Option<Vec<u8>> {
         let Descriptor::Hash(hash) = &self.descriptor else { return None };
         let mut bytes = self.bytes.to_vec();
-        bytes[HASH_IMAGE_SIZE..HASH_IMAGE_SIZE + 8].copy_from_slice(&image_size.to_be_bytes());
-        let start = HASH_NAME + hash.partition_name.len() + hash.salt.len();
+        let size = HashWire::AT.image_size..HashWire::AT.hash_algorithm;
+        bytes[size].copy_from_slice(&image_size.to_be_bytes());
+        let start = HashWire::AT.end + hash.partition_name.len() + hash.salt.len();
         if !hash.digest.is_empty() {
             bytes
                 .get_mut(start..start + hash.digest.len())?
@@ -366,13 +366,14 @@ impl Entry<'_> {
     /// The bytes of this chain partition descriptor with another key. None when it is none.
     pub(super) fn with_key(&self, key: &[u8]) -> Option<Vec<u8>> {
         let Descriptor::ChainPartition(chain) = &self.descriptor else { return None };
-        let mut bytes = self.bytes[..CHAIN_NAME + chain.partition_name.len()].to_vec();
+        let mut bytes = self.bytes[..ChainWire::AT.end + chain.partition_name.len()].to_vec();
         bytes.extend_from_slice(key);
         bytes.resize(bytes.len().next_multiple_of(8), 0);
         let following = (bytes.len() - HEAD) as u64;
         bytes[8..HEAD].copy_from_slice(&following.to_be_bytes());
         let length = u32::try_from(key.len()).ok()?;
-        bytes[CHAIN_KEY_LEN..CHAIN_KEY_LEN + 4].copy_from_slice(&length.to_be_bytes());
+        bytes[ChainWire::AT.public_key_len..ChainWire::AT.flags]
+            .copy_from_slice(&length.to_be_bytes());
         Some(bytes)
     }
 }
