@@ -5,9 +5,12 @@
 mod decoder;
 mod encoder;
 pub mod lz4_legacy;
+mod parts;
+pub(crate) mod xz;
 
 pub use decoder::{Decoder, decode_all};
 pub use encoder::encode;
+pub use parts::{Known, encode_around, part};
 
 /// A compression format, told by its magic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]

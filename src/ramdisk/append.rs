@@ -9,10 +9,9 @@ use memchr::memmem;
 use super::cpio::{self, Reader, leading_zeros};
 use super::segment::{Entries, Limits, Piece, identify};
 use super::source::{Source, lift};
-use super::{Error, lz4, normalise, xz};
+use super::{Error, lz4, normalise};
 use crate::bootfile;
-use crate::compression::lz4_legacy;
-use crate::compression::{self, Format};
+use crate::compression::{self, Format, lz4_legacy, xz};
 
 /// FNAME in the gzip header of the segment that `vfioboot` appends.
 pub const GZIP_NAME: &str = "vfioboot";
