@@ -7,10 +7,10 @@ use binrw::{BinRead, binread};
 use super::super::wire::wire;
 use super::super::{Problem, text_of};
 
-/// Tag and size in front of each descriptor (`AvbDescriptor`).
+/// Tag and size before each descriptor (`AvbDescriptor`).
 const HEAD: usize = 16;
 
-/// A descriptor, where it stands and its bytes.
+/// A descriptor, its offset and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// Offset in the vbmeta image, in bytes.
@@ -35,11 +35,11 @@ pub enum Descriptor<'a> {
     Hashtree(Hashtree<'a>),
     /// The digest of a whole partition.
     Hash(Hash<'a>),
-    /// Words for the kernel command line.
+    /// Parameters for the kernel command line.
     KernelCmdline {
         /// When they apply: bit 0, hash trees not disabled; bit 1, hash trees disabled.
         flags: u32,
-        /// The words.
+        /// The parameters.
         cmdline: &'a [u8],
     },
     /// A partition with a vbmeta image of its own, and whose key that must carry.
@@ -60,7 +60,7 @@ pub struct Hash<'a> {
     pub hash_algorithm: &'a [u8],
     /// The partition, without A/B suffix.
     pub partition_name: &'a [u8],
-    /// Hashed in front of the image.
+    /// Hashed before the image.
     pub salt: &'a [u8],
     /// The digest; empty for one that the device stores itself (a persistent digest).
     pub digest: &'a [u8],
@@ -83,7 +83,7 @@ pub struct Hashtree<'a> {
     pub hash_algorithm: &'a [u8],
     /// The partition, without A/B suffix.
     pub partition_name: &'a [u8],
-    /// Hashed in front of each block.
+    /// Hashed before each block.
     pub salt: &'a [u8],
     /// The tree's root.
     pub root_digest: &'a [u8],
@@ -170,20 +170,20 @@ struct PropertyWire {
     value_len: u64,
 }
 
-/// The descriptors in `bytes`, which stand at `at` in the vbmeta image.
+/// The descriptors in `bytes`, which are at `at` in the vbmeta image.
 ///
 /// # Errors
-/// One whose size is no multiple of 8, or that reaches behind the end, or whose parts reach
-/// behind its own end.
+/// One whose size is not a multiple of 8, or that extends past the end, or whose parts extend
+/// past its own end.
 pub(super) fn parse_all(bytes: &[u8], at: usize) -> Result<Vec<Entry<'_>>, Problem> {
     let mut entries = Vec::new();
     let mut start = 0;
     while start < bytes.len() {
         let offset = at + start;
-        let wrong = |message: String| Problem { field: "vbmeta.descriptor", offset, message };
+        let problem = |message: String| Problem { field: "vbmeta.descriptor", offset, message };
         let rest = &bytes[start..];
         let (Some(tag), Some(following)) = (number(rest, 0), number(rest, 8)) else {
-            return Err(wrong(format!(
+            return Err(problem(format!(
                 "number {} takes 16 bytes, {} are left",
                 entries.len(),
                 rest.len()
@@ -191,21 +191,21 @@ pub(super) fn parse_all(bytes: &[u8], at: usize) -> Result<Vec<Entry<'_>>, Probl
         };
         let size = usize::try_from(following).ok().and_then(|size| size.checked_add(HEAD));
         let Some(own) = size.and_then(|size| rest.get(..size)) else {
-            return Err(wrong(format!(
+            return Err(problem(format!(
                 "number {} has num_bytes_following {following}, {} bytes are left",
                 entries.len(),
                 rest.len() - HEAD
             )));
         };
         if !following.is_multiple_of(8) {
-            return Err(wrong(format!(
+            return Err(problem(format!(
                 "number {} has num_bytes_following {following}, expected a multiple of 8",
                 entries.len()
             )));
         }
         let descriptor = parse(tag, own).ok_or_else(|| {
-            wrong(format!(
-                "number {} ({}): what it says of its parts does not fit its {} bytes",
+            problem(format!(
+                "number {} ({}): the sizes of its parts exceed its {} bytes",
                 entries.len(),
                 kind_name(tag),
                 own.len()
@@ -245,7 +245,7 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// The fixed fields and what stands behind them.
+/// The fixed fields and what follows them.
 fn split<W>(bytes: &[u8]) -> Option<(W, Pieces<'_>)>
 where
     W: BinRead + binrw::meta::ReadEndian,
@@ -347,8 +347,8 @@ impl Descriptor<'_> {
 }
 
 impl Entry<'_> {
-    /// The bytes of this hash descriptor with another image size and digest, which has the size
-    /// of the old one; a persistent digest stays empty. None when it is no hash descriptor.
+    /// The bytes of this hash descriptor with another image size and a digest of the same length;
+    /// a persistent digest stays empty. None if it is not a hash descriptor.
     pub(super) fn with_digest(&self, image_size: u64, digest: &[u8]) -> Option<Vec<u8>> {
         let Descriptor::Hash(hash) = &self.descriptor else { return None };
         let mut bytes = self.bytes.to_vec();
@@ -363,7 +363,7 @@ impl Entry<'_> {
         Some(bytes)
     }
 
-    /// The bytes of this chain partition descriptor with another key. None when it is none.
+    /// The bytes of this chain partition descriptor with another key. None if it is another descriptor.
     pub(super) fn with_key(&self, key: &[u8]) -> Option<Vec<u8>> {
         let Descriptor::ChainPartition(chain) = &self.descriptor else { return None };
         let mut bytes = self.bytes[..ChainWire::AT.end + chain.partition_name.len()].to_vec();

@@ -39,7 +39,7 @@ impl AvbFooter {
     pub(crate) const BLOB_ALIGNMENT: u64 = 4096;
 
     /// The footer at the end of `file`, and what is wrong with it. A footer that points
-    /// nowhere is a problem and None: AVB would refuse it too.
+    /// outside the file is a problem and None: AVB would refuse it too.
     pub(in crate::image) fn find(file: &[u8]) -> (Option<Self>, Vec<Problem>) {
         let Some(start) = file.len().checked_sub(Self::SIZE) else { return (None, Vec::new()) };
         let Ok(footer) = Self::read(&mut Cursor::new(&file[start..])) else {
@@ -67,7 +67,7 @@ impl AvbFooter {
             );
         }
         if !file[footer.vbmeta_range()].starts_with(VbmetaHeader::MAGIC) {
-            let message = format!("no \"AVB0\" stands at {}", footer.vbmeta_offset);
+            let message = format!("there is no \"AVB0\" at {}", footer.vbmeta_offset);
             return problem("avb_footer.vbmeta_offset", Self::AT.vbmeta_offset, message);
         }
         (Some(footer), Vec::new())

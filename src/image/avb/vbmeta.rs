@@ -52,7 +52,7 @@ wire! {
         pub descriptors_offset: u64,
         /// Their bytes.
         pub descriptors_size: u64,
-        /// A device refuses an image whose index is below the one it has stored.
+        /// A device refuses an image whose index is below the one that it has stored.
         pub rollback_index: u64,
         /// See [`Flags`].
         pub flags: u32,
@@ -113,7 +113,7 @@ impl VbmetaHeader {
 /// A vbmeta image over borrowed bytes, its structure checked as `avb_vbmeta_image_verify` does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vbmeta<'a> {
-    /// Header and both blocks, nothing else.
+    /// Header and both blocks.
     bytes: &'a [u8],
     /// The header.
     pub header: VbmetaHeader,
@@ -122,7 +122,7 @@ pub struct Vbmeta<'a> {
 }
 
 impl<'a> Vbmeta<'a> {
-    /// Read the vbmeta image that `bytes` start with and which stands at `at` in its file.
+    /// Read the vbmeta image that `bytes` start with; it is at `at` in its file.
     ///
     /// # Errors
     /// What libavb would refuse, with the field and its offset in the file.
@@ -138,7 +138,7 @@ impl<'a> Vbmeta<'a> {
         })?;
         if header.required_libavb_version_major != 1 {
             let message = format!(
-                "is {}, expected 1: this is not read by any libavb there is",
+                "is {}, expected 1: no libavb reads it",
                 header.required_libavb_version_major
             );
             return Err(problem(
@@ -167,8 +167,8 @@ impl<'a> Vbmeta<'a> {
                 let message = format!("is {size}, expected a multiple of {BLOCK_ALIGNMENT}");
                 return Err(problem(field, offset, message));
             }
-            let behind = end.checked_add(size).filter(|end| *end <= bytes.len() as u64);
-            end = behind.ok_or_else(|| {
+            let after = end.checked_add(size).filter(|end| *end <= bytes.len() as u64);
+            end = after.ok_or_else(|| {
                 let left = bytes.len() as u64 - end;
                 problem(field, offset, format!("is {size}, the image has {left} bytes left for it"))
             })?;
@@ -212,7 +212,7 @@ impl<'a> Vbmeta<'a> {
         ];
         for (field, at, offset, size, block) in parts {
             if offset.checked_add(size).is_none_or(|end| end > block) {
-                let message = format!("{size} bytes at {offset} reach behind a block of {block}");
+                let message = format!("{size} bytes at {offset} exceed the block of {block}");
                 return Err(problem(field, at, message));
             }
         }
@@ -222,7 +222,7 @@ impl<'a> Vbmeta<'a> {
         let size = vbmeta.header.descriptors_size as usize;
         let bytes = vbmeta.bytes;
         vbmeta.descriptors = descriptor::parse_all(&bytes[start..start + size], start)
-            .map_err(|wrong| Problem { offset: at + wrong.offset, ..wrong })?;
+            .map_err(|problem| Problem { offset: at + problem.offset, ..problem })?;
         Ok(vbmeta)
     }
 
@@ -294,7 +294,7 @@ impl<'a> Vbmeta<'a> {
         self.part(self.auxiliary_offset(), header.public_key_offset, header.public_key_size)
     }
 
-    /// The metadata of the public key; mostly empty.
+    /// The metadata of the public key; usually empty.
     pub fn public_key_metadata(&self) -> &'a [u8] {
         let (offset, size) =
             (self.header.public_key_metadata_offset, self.header.public_key_metadata_size);
@@ -319,7 +319,7 @@ impl<'a> Vbmeta<'a> {
         })
     }
 
-    // Parsing has seen that every part is inside of its block.
+    // Parsing has checked that every part is inside its block.
     fn part(&self, block: usize, offset: u64, size: u64) -> &'a [u8] {
         let start = block + offset as usize;
         &self.bytes[start..start + size as usize]
