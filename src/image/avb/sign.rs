@@ -3,52 +3,9 @@
 
 use std::borrow::Cow;
 
-use super::super::{AvbChange, AvbPolicy, Image, Output, Problem};
+use super::super::{AvbChange, AvbPolicy, Image, Output};
 use super::vbmeta::BLOCK_ALIGNMENT;
-use super::{Algorithm, Descriptor, KeyError, MAX_VBMETA_SIZE, SigningKey, Vbmeta, VbmetaHeader};
-
-/// Why a vbmeta image cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SignError {
-    /// libavb would refuse the old one.
-    #[error(transparent)]
-    Structure(#[from] Problem),
-    /// No hash descriptor describes the image.
-    #[error(
-        "the vbmeta image has no hash descriptor that describes this image: its digest cannot be updated (preserve and strip do without)"
-    )]
-    NoHashDescriptor,
-    /// A hash descriptor with an unknown hash.
-    #[error(
-        "the hash descriptor of {partition} has the hash \"{algorithm}\", expected sha1, sha256 or sha512"
-    )]
-    UnknownHash {
-        /// The partition.
-        partition: String,
-        /// The hash's name.
-        algorithm: String,
-    },
-    /// A digest of another size than that of its hash.
-    #[error(
-        "the hash descriptor of {partition} has a digest of {found} bytes, {algorithm} has {expected}"
-    )]
-    DigestSize {
-        /// The partition.
-        partition: String,
-        /// The hash's name.
-        algorithm: &'static str,
-        /// Bytes there.
-        found: usize,
-        /// Bytes expected.
-        expected: usize,
-    },
-    /// More than libavb loads.
-    #[error("the vbmeta image would take {0} bytes, libavb loads at most {MAX_VBMETA_SIZE}")]
-    TooLarge(usize),
-    /// The key cannot be used.
-    #[error("the key cannot be used")]
-    Key(#[from] KeyError),
-}
+use super::{Algorithm, Descriptor, MAX_VBMETA_SIZE, SignError, SigningKey, Vbmeta, VbmetaHeader};
 
 /// A vbmeta image about to be changed.
 #[derive(Clone, Debug)]
