@@ -67,7 +67,7 @@ mod runtime {
             format!("include_bytes!({copy:?})")
         };
         let mut parts = String::new();
-        for format in Format::ALL {
+        for format in Format::all() {
             let part = part(format, &bytes)
                 .unwrap_or_else(|error| panic!("{}: {format}: {error}", file.display()));
             if let Some(part) = part {

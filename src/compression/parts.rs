@@ -39,7 +39,8 @@ pub fn part(format: Format, bytes: &[u8]) -> io::Result<Option<Vec<u8>>> {
         Format::Lz4Legacy => Some(lz4_legacy::encode_blocks(bytes)),
         Format::Xz => Some(encode(format, bytes, None)?),
         Format::Zstd => Some(zstd_blocks(encode(format, bytes, None)?)?),
-        Format::Lz4Frame | Format::Lzma | Format::Bzip2 => None,
+        // Any other is compressed as a whole.
+        _ => None,
     })
 }
 
@@ -82,7 +83,7 @@ pub fn encode_around(
             Some(frame) => Ok(frame),
             None => encode(format, bytes, name),
         },
-        Format::Lz4Frame | Format::Lzma | Format::Bzip2 => encode(format, bytes, name),
+        _ => encode(format, bytes, name),
     }
 }
 

@@ -56,7 +56,7 @@ pub enum Malformed {
     Pkcs8(#[from] pkcs8::Error),
     /// A public key in X.509's form.
     #[error(transparent)]
-    Spki(#[from] rsa::pkcs8::spki::Error),
+    Spki(#[from] pkcs8::spki::Error),
     /// A key in PKCS#1.
     #[error(transparent)]
     Pkcs1(#[from] rsa::pkcs1::Error),
