@@ -6,6 +6,9 @@
 
 use std::ops::Range;
 
+/// `COMMAND_LINE_SIZE` of arm64 and x86, NUL included (`arch/*/include/uapi/asm/setup.h`).
+pub const COMMAND_LINE_SIZE: usize = 2048;
+
 /// A command line. What is not edited keeps its bytes, doubled spaces included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cmdline(Vec<u8>);

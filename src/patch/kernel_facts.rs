@@ -1,60 +1,40 @@
 //! What the kernel of the set says, and whether that allows the patch.
 
-use serde::Serialize;
-
-use super::words::PlannedWord;
-use super::{Cmdline, Error};
+use super::cmdline::Cmdline;
+use super::error::Error;
 use crate::audit::sources::{self, Named};
-use crate::audit::{self, Built, Condition, Facts, Level, Profile, Report, Verdict};
-use crate::compression::Format;
+use crate::audit::{Built, Condition, Facts, Profile};
 use crate::image::{Image, SectionName};
-use crate::kernel::{Arch, Exports, Kernel, Module};
+use crate::kernel::{Arch, Exports, Kernel};
 use crate::modules::Target;
 
 /// The rule whose symbols are the drivers of PCI host bridges.
 const HOST_BRIDGE: &str = "VB-PCI-002";
 
 /// The kernel as far as the images show it, and what the audit says of it.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct KernelFacts {
     /// Its release, `6.1.192-android14`; without the local part when only the config told it.
     pub version: Option<String>,
     /// The architecture.
     pub arch: Option<Arch>,
-    /// The outcome of the passthrough audit; None without a readable kernel.
-    pub audit: Option<audit::Outcome>,
-    /// The rules that decide and failed.
-    pub failed: Vec<FailedRule>,
     /// Whether `version` is the whole release.
-    #[serde(skip)]
     release_is_whole: bool,
-    #[serde(skip)]
-    facts: Facts,
-    #[serde(skip)]
-    words: Vec<audit::Word>,
-    #[serde(skip)]
-    seen: Seen,
+    pub(super) facts: Facts,
+    pub(super) state: KernelState,
 }
 
-/// A rule of the audit that the kernel does not satisfy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FailedRule {
-    /// Its stable id.
-    pub id: String,
-    /// What is asked for.
-    pub title: String,
-    /// Why it failed.
-    pub reason: String,
-    /// What to do.
-    pub fix: String,
-}
-
+/// What there is of a kernel.
 #[derive(Clone, Debug, Default)]
-enum Seen {
+pub(super) enum KernelState {
+    /// No kernel in the set.
     #[default]
-    NoKernel,
+    Absent,
+    /// One that cannot be read, and why.
     Unreadable(String),
+    /// A kernel without an embedded config.
     NoConfig,
+    /// A kernel with its config.
     Config,
 }
 
@@ -76,104 +56,21 @@ impl KernelFacts {
                     version: facts.release.clone(),
                     arch: facts.arch,
                     release_is_whole: scan.banner.is_some(),
-                    seen: if facts.config.is_some() { Seen::Config } else { Seen::NoConfig },
+                    state: if facts.config.is_some() {
+                        KernelState::Config
+                    } else {
+                        KernelState::NoConfig
+                    },
                     facts,
                     ..Self::default()
                 }
             }
-            Err(error) => {
-                KernelFacts { arch, seen: Seen::Unreadable(error.to_string()), ..Self::default() }
-            }
+            Err(error) => KernelFacts {
+                arch,
+                state: KernelState::Unreadable(error.to_string()),
+                ..Self::default()
+            },
         }
-    }
-
-    /// Hold the kernel against the passthrough audit. `modules` are those that will be in the
-    /// ramdisk; None when nobody looked.
-    pub(super) fn audit(&mut self, modules: Option<Vec<Module>>) {
-        if matches!(self.seen, Seen::NoKernel | Seen::Unreadable(_)) {
-            return;
-        }
-        // There may be more on other partitions.
-        self.facts.modules_partial = true;
-        self.facts.modules = modules.filter(|modules| !modules.is_empty());
-        // Every builtin profile is read by a test.
-        let Ok(profile) = Profile::builtin("passthrough") else { return };
-        let report: Report = audit::evaluate(&profile, &self.facts);
-        let failed = report.with(Verdict::Fail).filter(|finding| finding.rule.level.decides());
-        self.failed = failed
-            .map(|finding| FailedRule {
-                id: finding.rule.id.clone(),
-                title: finding.rule.title.clone(),
-                reason: finding.reason.clone(),
-                fix: finding.rule.fix.clone(),
-            })
-            .collect();
-        self.audit = Some(report.verdict);
-        self.words = report.words;
-    }
-
-    /// What could not be checked, for people.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let text = match &self.seen {
-            Seen::NoKernel => "no kernel in the set: whether it can do passthrough is not checked",
-            Seen::NoConfig => {
-                "the kernel has no embedded config: whether it can do passthrough is not known \
-                 (vfioboot check --config FILE)"
-            }
-            Seen::Unreadable(error) => {
-                return vec![format!("the kernel cannot be read, nothing is known of it: {error}")];
-            }
-            Seen::Config => {
-                let rules: Vec<String> = self
-                    .failed
-                    .iter()
-                    .map(|rule| format!("{} ({})", rule.title, rule.id))
-                    .collect();
-                let failed = (!rules.is_empty()).then(|| {
-                    format!(
-                        "no guest gets the devices with this kernel, for it lacks: \
-                         {}. vfioboot check says what to set",
-                        rules.join("; ")
-                    )
-                });
-                return failed.into_iter().chain(self.rockchip_warning()).collect();
-            }
-        };
-        vec![text.to_owned()]
-    }
-
-    /// Rockchip's own kernels end `unpack_to_rootfs` after the first compressed segment; the
-    /// config does not tell them from others that run on the same chips.
-    fn rockchip_warning(&self) -> Option<String> {
-        let rockchip = self.facts.built("ARCH_ROCKCHIP") == Built::In;
-        rockchip.then(|| {
-            "CONFIG_ARCH_ROCKCHIP=y: a kernel from Rockchip's own SDK unpacks only the first \
-             segment of a compressed ramdisk and would not find /vfioboot/init; mainline, GKI and \
-             distribution kernels are fine"
-                .to_owned()
-        })
-    }
-
-    /// Refuse what the kernel's own config says cannot work.
-    pub(super) fn require(&self, format: Option<Format>) -> Result<(), Error> {
-        let refuse = |symbol: String, reason| Err(Error::Kernel { symbol, reason });
-        if format == Some(Format::Lz4Frame) {
-            return Err(Error::Format(
-                "an LZ4 frame (lz4_legacy is what the kernel reads)".to_owned(),
-            ));
-        }
-        let Some((config, _)) = &self.facts.config else { return Ok(()) };
-        if !config.is_set("BLK_DEV_INITRD") {
-            let reason = "it unpacks no ramdisk at all";
-            return refuse("CONFIG_BLK_DEV_INITRD unset".to_owned(), reason);
-        }
-        if let Some(symbol) = format.and_then(Format::rd_symbol)
-            && !config.is_set(symbol)
-        {
-            let reason = "it cannot unpack a ramdisk in this format";
-            return refuse(format!("CONFIG_{symbol} unset"), reason);
-        }
-        Ok(())
     }
 
     /// The command line that the kernel was built with and uses whatever the bootloader passes
@@ -274,11 +171,5 @@ impl KernelFacts {
             trims_exports: self.built("TRIM_UNUSED_KSYMS") == Built::In,
             requires_signature: enforced || self.built("MODULE_SIG_FORCE") == Built::In,
         }
-    }
-
-    /// Words that make this kernel fit. Optional ones are for the user to choose.
-    pub(super) fn recommended_words(&self) -> Vec<PlannedWord> {
-        let words = self.words.iter().filter(|word| word.level != Level::Optional);
-        words.map(|word| PlannedWord::new(&word.word, &word.why)).collect()
     }
 }

@@ -5,8 +5,9 @@ use super::{Evidence, Flow, FlowKind, RecoveryPlace, Statement, managers};
 use crate::audit::sources;
 use crate::image::{FragmentType, Image, SectionName};
 use crate::kernel::Kernel;
+use crate::patch::cmdline::Cmdline;
 use crate::patch::kernel_facts::KernelFacts;
-use crate::patch::{Cmdline, record_of};
+use crate::patch::unpatch::record_of;
 use crate::ramdisk::kind::{Kinds, Survey};
 use crate::ramdisk::{Limits, RamdiskKind};
 

@@ -10,11 +10,62 @@ use crate::patch::kernel_facts::KernelFacts;
 use crate::ramdisk::RamdiskKind;
 use crate::ramdisk::kind::Survey;
 
+/// A root manager that changes boot images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootManagerKind {
+    /// <https://github.com/topjohnwu/Magisk>
+    Magisk,
+    /// <https://github.com/tiann/KernelSU>
+    KernelSu,
+}
+
+/// What there is to know about one.
+struct Row {
+    name: &'static str,
+    init: &'static str,
+    next: &'static str,
+}
+
+impl RootManagerKind {
+    const fn row(self) -> Row {
+        match self {
+            RootManagerKind::Magisk => {
+                Row { name: "Magisk", init: "magiskinit", next: "the init that Magisk kept" }
+            }
+            RootManagerKind::KernelSu => {
+                Row { name: "KernelSU", init: "ksuinit", next: "/init.real" }
+            }
+        }
+    }
+
+    /// The name that people know it by.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The program that it puts at `/init` of a ramdisk.
+    pub fn init_program(self) -> &'static str {
+        self.row().init
+    }
+
+    /// What that program executes.
+    pub fn next_program(self) -> &'static str {
+        self.row().next
+    }
+}
+
+impl Serialize for RootManagerKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// A root manager that is there before the patch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RootManager {
-    /// `Magisk` or `KernelSU`.
-    pub name: &'static str,
+    /// Which one.
+    #[serde(rename = "name")]
+    pub kind: RootManagerKind,
     /// How it is put in, for people.
     pub way: String,
     /// The first version that leaves such files, where they tell.
@@ -85,7 +136,7 @@ pub fn find(
 
 fn kernelsu(way: &str, in_kernel: bool) -> RootManager {
     RootManager {
-        name: "KernelSU",
+        kind: RootManagerKind::KernelSu,
         way: way.to_owned(),
         since: None,
         config: BTreeMap::new(),
@@ -125,7 +176,7 @@ fn magisk(survey: &Survey, flow: FlowKind) -> RootManager {
     };
     let in_recovery = config.get("RECOVERYMODE").is_some_and(|value| value == "true");
     RootManager {
-        name: "Magisk",
+        kind: RootManagerKind::Magisk,
         way: format!("magiskinit is /init, {original}{then}{scripts}"),
         since,
         config,

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub use detect::detect;
 pub(super) use detect::{Ramdisks, detect_with};
-pub use managers::RootManager;
+pub use managers::{RootManager, RootManagerKind};
 pub use roles::Role;
 
 /// What the kernel starts, and what becomes of the ramdisk.
@@ -49,6 +49,30 @@ impl FlowKind {
             FlowKind::LinuxInitramfs => "Linux initramfs",
             FlowKind::Recovery => "recovery",
             FlowKind::Unknown => "unknown",
+        }
+    }
+
+    /// What its `/init` is, for people.
+    pub fn init(self) -> &'static str {
+        match self {
+            FlowKind::TwoStage => "first-stage init",
+            FlowKind::LinuxInitramfs => "the initramfs",
+            FlowKind::RootfsLegacy
+            | FlowKind::LegacySystemAsRoot
+            | FlowKind::Recovery
+            | FlowKind::Unknown => "the original",
+        }
+    }
+
+    /// What runs after that, where it is another program.
+    pub fn after_init(self) -> Option<&'static str> {
+        match self {
+            FlowKind::TwoStage => Some("/system/bin/init"),
+            FlowKind::LinuxInitramfs => Some("the root file system"),
+            FlowKind::RootfsLegacy
+            | FlowKind::LegacySystemAsRoot
+            | FlowKind::Recovery
+            | FlowKind::Unknown => None,
         }
     }
 }
@@ -109,9 +133,9 @@ impl Flow {
         }
     }
 
-    /// The root manager of this name.
-    pub fn manager(&self, name: &str) -> Option<&RootManager> {
-        self.root_managers.iter().find(|manager| manager.name == name)
+    /// The root manager of this kind.
+    pub fn manager(&self, kind: RootManagerKind) -> Option<&RootManager> {
+        self.root_managers.iter().find(|manager| manager.kind == kind)
     }
 }
 
