@@ -2,6 +2,7 @@
 
 mod avb;
 mod rc;
+mod remedy;
 mod show;
 
 use std::borrow::Cow;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
 use vfioboot::image::{Image, Output};
@@ -59,8 +61,8 @@ pub struct Args {
           value_parser = clap::value_parser!(u32).range(..=60_000))]
     wait: u32,
     /// How the kernel starts the runtime
-    #[arg(long, value_enum, default_value_t)]
-    hook: Hook,
+    #[arg(long, value_name = "HOOK", default_value = HookChoice::TABLE[0].name, value_parser = hook_parser())]
+    hook: HookChoice,
     /// An rc file of your own for Android's init; refused where init would never read it
     #[arg(long, value_name = "FILE")]
     rc: Vec<PathBuf>,
@@ -81,27 +83,11 @@ pub struct Args {
     json: bool,
 }
 
-/// How the kernel starts the runtime.
-#[derive(Clone, Copy, Default, clap::ValueEnum)]
-enum Hook {
-    /// rdinit=, or /init where the images show that rdinit= would not reach the kernel
-    #[default]
-    Auto,
-    /// By rdinit= on the command line; nothing in the ramdisk is shadowed
-    Rdinit,
-    /// The runtime stands at /init and puts the original back before it runs: for kernels and
-    /// bootloaders that ignore the command line in the images
-    Init,
-}
-
-impl From<Hook> for HookChoice {
-    fn from(hook: Hook) -> Self {
-        match hook {
-            Hook::Auto => HookChoice::Auto,
-            Hook::Rdinit => HookChoice::Rdinit,
-            Hook::Init => HookChoice::Init,
-        }
-    }
+/// The hooks, as the library's table has them.
+fn hook_parser() -> impl TypedValueParser<Value = HookChoice> {
+    let values = HookChoice::TABLE.iter().map(|row| PossibleValue::new(row.name).help(row.help));
+    PossibleValuesParser::new(values)
+        .try_map(|name| HookChoice::from_name(&name).ok_or("is not the name of a hook"))
 }
 
 /// Who loads modules.
@@ -156,18 +142,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         devices: args.devices.clone(),
         runtimes: runtime.as_ref().map_or_else(Runtimes::built_in, |file| Runtimes::given(file)),
         modules: modules(&directories, &given, args.modules_by)?,
-        words: args.add_word.clone(),
+        parameters: args.add_word.clone(),
         deadline_ms: args.deadline,
         avb,
         wait_ms: args.wait,
-        hook: args.hook.into(),
+        hook: args.hook,
         rc: rc::options(args, &rc_files)?,
     };
-    let remedy = remedy(&options, runtime.as_ref());
+    let left_out = left_out(&options, runtime.as_ref());
     let plan = patch::plan(&originals, &options)
         .map_err(|error| match error {
-            patch::Error::Image(error) => image_set::with_remedy(error, || remedy.clone()),
-            error => error.into(),
+            patch::Error::Image(error) => image_set::with_remedy(error, || left_out.clone()),
+            error => remedy::with_remedy(error),
         })
         .with_context(|| names(&paths))?;
 
@@ -181,7 +167,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let (size, content) = (planned.size_after, planned.content_size);
         let known = inputs[*i].partition;
         args.partition
-            .require_room(known, size, content, || remedy.clone())
+            .require_room(known, size, content, || left_out.clone())
             .with_context(|| inputs[*i].name())?;
     }
     if !args.dry_run {
@@ -196,7 +182,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         let files: Vec<_> = inputs.iter().map(Input::name).collect();
         let written: Vec<_> = written.iter().map(|(_, path)| path).collect();
-        let report = json!({ "format": 1, "files": files, "plan": plan, "written": written });
+        let report = json!({ "format": 1, "files": files, "plan": remedy::to_json(&plan)?, "written": written });
         output::to_stdout(format!("{report:#}\n").as_bytes())?;
     } else if !to_stdout || args.dry_run {
         show::plan(&plan, &inputs, args.dry_run)?;
@@ -206,7 +192,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What to leave out of a patch that does not fit.
-fn remedy(options: &Options<'_>, runtime: Option<&Input>) -> String {
+fn left_out(options: &Options<'_>, runtime: Option<&Input>) -> String {
     let modules: usize = options.modules.files.iter().map(|(_, bytes)| bytes.len()).sum();
     let mut parts = Vec::new();
     if modules > 0 || !options.modules.sources.is_empty() {

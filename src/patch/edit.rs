@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::assignment::Decision;
-use super::hook::HookKind;
+use super::hook::kind::HookKind;
 use crate::compression::Format;
 use crate::image::AvbFooter;
 

@@ -8,7 +8,7 @@ use crate::kernel::Kernel;
 use crate::patch::cmdline::Cmdline;
 use crate::patch::kernel_facts::KernelFacts;
 use crate::patch::unpatch::record_of;
-use crate::ramdisk::kind::{Kinds, Survey};
+use crate::ramdisk::kind::Survey;
 use crate::ramdisk::{Limits, RamdiskKind};
 
 /// The word with which a bootloader tells a kernel of a legacy system-as-root device to leave the
@@ -76,16 +76,9 @@ pub(in crate::patch) fn detect_with(
 }
 
 /// What was seen of the ramdisks of a set.
-pub(in crate::patch) struct Ramdisks(Vec<Seen>);
+pub struct Ramdisks(Vec<Seen>);
 
 impl Ramdisks {
-    /// What the ramdisk of this image, or this fragment of it, is. None when it cannot be read.
-    pub fn kinds(&self, image: usize, fragment: Option<usize>) -> Option<&Kinds> {
-        let mut of = self.0.iter().filter(|seen| seen.image == image);
-        let seen = of.find(|seen| seen.place == place_of(fragment))?;
-        Some(&seen.survey.as_ref()?.kinds)
-    }
-
     /// Whether one of them has a file of the module vfio-pci.
     pub fn have_vfio_pci(&self) -> bool {
         self.0.iter().filter_map(|seen| seen.survey.as_ref()).any(|survey| survey.vfio_pci)
@@ -200,7 +193,9 @@ impl Set<'_, '_> {
             state("two-stage init: rc files in the ramdisk are never read", vec![evidence]);
             return (FlowKind::TwoStage, None, true, true);
         }
-        if let Some(evidence) = find(RamdiskKind::RootfsLegacy) {
+        // Devices with these partitions were launched with Android 11 or later.
+        let staged = self.position(|role| matches!(role, Role::VendorBoot | Role::InitBoot));
+        if let (None, Some(evidence)) = (staged, find(RamdiskKind::RootfsLegacy)) {
             state("legacy rootfs: the ramdisk stays, and its init.rc is read", vec![evidence]);
             return (FlowKind::RootfsLegacy, None, true, true);
         }
@@ -221,9 +216,13 @@ impl Set<'_, '_> {
             state(text, vec![evidence]);
             return (FlowKind::TwoStage, None, false, true);
         }
-        if let Some(index) = self.position(|role| role == Role::VendorBoot) {
-            let text = "two-stage init, as on every device with a vendor_boot partition";
-            state(text, vec![Evidence::new(index, "header", "VNDRBOOT")]);
+        if let Some(index) = staged {
+            let (partition, header) = match self.roles[index] {
+                Role::InitBoot => ("an init_boot", "version 4, no kernel"),
+                _ => ("a vendor_boot", "VNDRBOOT"),
+            };
+            let text = format!("two-stage init, as on every device with {partition} partition");
+            state(&text, vec![Evidence::new(index, "header", header)]);
             return (FlowKind::TwoStage, None, false, true);
         }
         let modern = |index: &usize| self.header_version(*index) >= Some(3);
