@@ -5,7 +5,6 @@
 //! reads files: the caller gathers [`Facts`] from wherever it has them.
 
 pub mod baseline;
-mod cmdline;
 pub mod evidence;
 pub mod fragment;
 mod judge;
@@ -13,15 +12,16 @@ pub mod links;
 mod profile;
 pub mod render;
 pub mod run;
-pub mod sources;
-mod words;
+pub(crate) mod words;
 
 use crate::kernel::config::{KernelConfig, KernelVersion, Value};
 use crate::kernel::module::Module;
 use crate::kernel::{Arch, Scan};
 
+pub use crate::bootset::{
+    CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting, sources,
+};
 pub use crate::rulefile::Level;
-pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
 pub use evidence::{Confidence, Evidence};
 pub use links::Links;
 pub use profile::{Condition, Profile, ProfileError, Rule, When};

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use vfioboot::bootset::flow::Evidence;
+use vfioboot::bootset::{BootSet, Flow, FlowKind, Role};
 use vfioboot::image::Image;
-use vfioboot::patch::flow::{self, Evidence};
-use vfioboot::patch::{Flow, FlowKind, Role};
 
 use super::input::Input;
 use super::style::{DIM, HEAD, NOTE};
@@ -12,14 +12,15 @@ use super::style::{DIM, HEAD, NOTE};
 /// The flow of images that belong together; None where they do not (two of a kind), or where none
 /// of them takes part in it.
 pub fn of(images: &[Image<'_>]) -> Option<Flow> {
-    let flow = flow::detect(images);
-    let known: Vec<Role> = flow.roles.iter().copied().filter(|role| *role != Role::Other).collect();
+    let set = BootSet::from_images(images);
+    let flow = set.flow().clone();
+    let known: Vec<Role> = flow.roles.iter().copied().filter(|role| role.boots()).collect();
     let doubled = known.iter().enumerate().any(|(index, role)| known[..index].contains(role));
     (!known.is_empty() && !doubled).then_some(flow)
 }
 
 /// The flow, its evidence by file name, and what is missing; each line behind `indent`.
-pub fn text(flow: &Flow, inputs: &[Input], indent: &str) -> String {
+pub fn text(flow: &Flow, inputs: &[&Input], indent: &str) -> String {
     let mut out = String::new();
     let sure = match (flow.certain, flow.kind) {
         (true, _) | (_, FlowKind::Unknown) => "",
@@ -27,7 +28,7 @@ pub fn text(flow: &Flow, inputs: &[Input], indent: &str) -> String {
     };
     let _ = writeln!(out, "{indent}{HEAD}boot flow{HEAD:#}: {}{sure}", flow.title());
     let shown = |evidence: &Evidence| {
-        let name = inputs.get(evidence.image).map(Input::name).unwrap_or_default();
+        let name = inputs.get(evidence.image).map(|input| input.name()).unwrap_or_default();
         format!("{name}, {}: {}", evidence.place, evidence.what)
     };
     for statement in &flow.statements {

@@ -13,7 +13,6 @@ use anyhow::{Context, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
-use vfioboot::image::{Image, Output};
 use vfioboot::modules::Source;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{self, HookChoice, LoadedBy, ModuleOptions, Options, Runtimes};
@@ -106,32 +105,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut paths = args.images.clone();
     paths.extend(args.avb.vbmeta.clone());
-    let inputs = image_set::open(&paths)?;
-    let images = image_set::parse(&inputs)?;
-    image_set::require_one_vbmeta(&inputs, &images)?;
+    let opened = image_set::open(&paths)?;
+    let (set, inputs) = image_set::boot_set(&opened)?;
     let keys = args.avb.keys()?;
-    let avb = args.avb.options(&keys, &images)?;
-    for (input, image) in inputs.iter().zip(&images) {
+    let avb = args.avb.options(&keys, &set, args.images.len())?;
+    for (input, image) in inputs.iter().zip(set.images()) {
         super::report_problems(input, image);
     }
-    let patched = patch::is_patched(&images)?;
-    if patched && let Some(kind) = patch::changed_since(&images)? {
-        bail!(
-            "{}: {kind} was changed after it was patched, and patching it again would lose that change: unpatch, make the change on the original, patch that",
-            names(&paths)
-        );
-    }
-    // Patches never stack: start from the originals.
-    let restored: Vec<Option<Vec<u8>>> = match patched {
-        true => patch::unpatch(&images)?.iter().map(|o| o.as_ref().map(Output::to_vec)).collect(),
-        false => images.iter().map(|_| None).collect(),
-    };
-    let originals: Vec<Image<'_>> = std::iter::zip(&images, &restored)
-        .map(|(image, restored)| match restored {
-            Some(bytes) => Image::parse(bytes).context("the original"),
-            None => Ok(image.clone()),
-        })
-        .collect::<anyhow::Result<_>>()?;
 
     let runtime = args.runtime.as_deref().map(Input::open).transpose()?;
     let (directories, files): (Vec<&PathBuf>, Vec<&PathBuf>) =
@@ -150,7 +130,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         rc: rc::options(args, &rc_files)?,
     };
     let left_out = left_out(&options, runtime.as_ref());
-    let plan = patch::plan(&originals, &options)
+    let plan = patch::plan(&set, &options)
         .map_err(|error| match error {
             patch::Error::Image(error) => image_set::with_remedy(error, || left_out.clone()),
             error => remedy::with_remedy(error),
@@ -177,10 +157,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut written = Vec::new();
     for i in changed.into_iter().filter(|_| !args.dry_run) {
         let Some(output) = &plan.images[i].output else { continue };
-        written.push((i, args.destination.write(&inputs[i], output)?));
+        written.push((i, args.destination.write(inputs[i], output)?));
     }
     if args.json {
-        let files: Vec<_> = inputs.iter().map(Input::name).collect();
+        let files: Vec<_> = inputs.iter().map(|input| input.name()).collect();
         let written: Vec<_> = written.iter().map(|(_, path)| path).collect();
         let report = json!({ "format": 1, "files": files, "plan": remedy::to_json(&plan)?, "written": written });
         output::to_stdout(format!("{report:#}\n").as_bytes())?;

@@ -3,10 +3,11 @@
 
 use serde::{Serialize, Serializer};
 
-use super::flow::{Flow, FlowKind, RecoveryPlace, Role, RootManagerKind};
 use super::hook::choose::Hook;
 use super::hook::kind::HookKind;
 use crate::bootfile::{DISABLE_WORD, DeviceSpec, RUNTIME};
+use crate::bootset::Role;
+use crate::bootset::flow::{Flow, FlowKind, Manager, RecoveryPlace};
 use crate::ramdisk::renewed_by;
 
 /// Advice beside a plan.
@@ -171,7 +172,7 @@ fn lasting_risks(flow: &Flow, devices: String) -> Vec<Risk> {
     let mut risks = vec![Risk::HostLosesDevices { devices }];
     let in_ramdisk = flow.root_managers.iter().filter(|manager| !manager.in_kernel);
     risks.extend(
-        in_ramdisk.map(|manager| Risk::RootManagerRewrites { manager: manager.kind.name() }),
+        in_ramdisk.map(|manager| Risk::RootManagerRewrites { manager: manager.manager.name() }),
     );
     risks.push(match flow.kind {
         FlowKind::LinuxInitramfs => {
@@ -191,8 +192,8 @@ fn lasting_risks(flow: &Flow, devices: String) -> Vec<Risk> {
 fn chain(flow: &Flow, hook: &Hook, names: &str) -> Vec<String> {
     let init = &hook.init;
     let manager = flow.root_managers.iter().find(|manager| !manager.in_kernel);
-    let manager = manager.map(|manager| manager.kind);
-    let who = manager.map_or(flow.kind.init(), RootManagerKind::init_program);
+    let manager = manager.map(|own| own.manager);
+    let who = manager.map_or(flow.kind.init(), Manager::init);
     let mut chain = vec!["kernel".to_owned()];
     match hook.kind {
         HookKind::Rdinit => {
@@ -204,7 +205,7 @@ fn chain(flow: &Flow, hook: &Hook, names: &str) -> Vec<String> {
             chain.push(format!("{init} ({who}, restored)"));
         }
     }
-    let next = manager.map(RootManagerKind::next_program);
+    let next = manager.map(Manager::next);
     chain.extend(next.into_iter().chain(flow.kind.after_init()).map(str::to_owned));
     chain
 }

@@ -1,6 +1,7 @@
 //! Why a patch is refused.
 
 use super::rc::inert::Inert;
+use crate::bootset;
 use crate::compression;
 use crate::image::{self, ImageKind};
 use crate::kernel;
@@ -204,6 +205,9 @@ pub enum Error {
         /// Where the unknown bytes start.
         trailing: usize,
     },
+    /// A restored original is not an image.
+    #[error(transparent)]
+    BootSet(#[from] bootset::Error),
     /// See [`image::Error`].
     #[error(transparent)]
     Image(#[from] image::Error),

@@ -1,11 +1,12 @@
 //! The audit of the kernel, and what its config rules out.
 
 use super::error::Error;
-use super::kernel_facts::{KernelFacts, KernelState};
+use super::kernel_facts::KernelFacts;
 use super::parameters::parameter::PlannedParameter;
 use super::report::{FailedRule, KernelReport};
 use super::warning::Warning;
 use crate::audit::{self, Level, Profile, Report, Verdict};
+use crate::bootset::KernelState;
 use crate::compression::Format;
 use crate::kernel::Module;
 
@@ -21,11 +22,11 @@ pub struct KernelCheck {
 
 /// Hold the kernel against the passthrough audit. `modules` are those that will be in the ramdisk;
 /// None when nobody looked.
-pub fn check(kernel: &KernelFacts, modules: Option<Vec<Module>>) -> KernelCheck {
+pub fn check(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> KernelCheck {
     let audit = audit(kernel, modules);
     let report = KernelReport {
-        version: kernel.version.clone(),
-        arch: kernel.arch,
+        version: kernel.version().map(str::to_owned),
+        arch: kernel.arch(),
         audit: audit.as_ref().map(|report| report.verdict),
         failed: audit.as_ref().map(failed).unwrap_or_default(),
     };
@@ -38,11 +39,11 @@ pub fn check(kernel: &KernelFacts, modules: Option<Vec<Module>>) -> KernelCheck 
     KernelCheck { report, recommended, warnings }
 }
 
-fn warnings(kernel: &KernelFacts, failed: &[FailedRule]) -> Vec<Warning> {
-    match &kernel.state {
+fn warnings(kernel: KernelFacts<'_>, failed: &[FailedRule]) -> Vec<Warning> {
+    match kernel.state() {
         KernelState::Absent => vec![Warning::NoKernel],
         KernelState::Unreadable(problem) => {
-            vec![Warning::KernelUnreadable { problem: problem.clone() }]
+            vec![Warning::KernelUnreadable { problem: problem.to_string() }]
         }
         KernelState::NoConfig => vec![Warning::NoKernelConfig],
         KernelState::Config => {
@@ -57,11 +58,11 @@ fn warnings(kernel: &KernelFacts, failed: &[FailedRule]) -> Vec<Warning> {
     }
 }
 
-fn audit(kernel: &KernelFacts, modules: Option<Vec<Module>>) -> Option<Report> {
-    if matches!(kernel.state, KernelState::Absent | KernelState::Unreadable(_)) {
+fn audit(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> Option<Report> {
+    if matches!(kernel.state(), KernelState::Absent | KernelState::Unreadable(_)) {
         return None;
     }
-    let mut facts = kernel.facts.clone();
+    let mut facts = kernel.facts().clone();
     // There may be more on other partitions.
     facts.modules_partial = true;
     facts.modules = modules.filter(|modules| !modules.is_empty());
@@ -86,7 +87,7 @@ fn failed(report: &Report) -> Vec<FailedRule> {
 ///
 /// # Errors
 /// [`Error::Lz4Frame`], [`Error::NoInitramfsSupport`], [`Error::FormatNotBuiltIn`].
-pub fn require(kernel: &KernelFacts, format: Option<Format>) -> Result<(), Error> {
+pub fn require(kernel: KernelFacts<'_>, format: Option<Format>) -> Result<(), Error> {
     if format == Some(Format::Lz4Frame) {
         return Err(Error::Lz4Frame);
     }

@@ -10,7 +10,6 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`flow`] | how a device with these images boots |
 //! | `options` | what to patch in |
 //! | `plan` | what is changed, where and why |
 //! | `parts` | the contributions added up |
@@ -29,7 +28,7 @@
 //! | `advice` | what could go wrong on the device, and how to undo it |
 //! | `segment`, `segment_file`, `ramdisk_files` | the appended segment |
 //! | `cmdline` | a kernel command line |
-//! | `undo`, `unpatch` | the undo record, and the originals |
+//! | `undo`, `unpatch`, `original` | the undo record, and the originals |
 
 mod advice;
 mod assignment;
@@ -39,13 +38,13 @@ mod context;
 mod contribution;
 mod edit;
 mod error;
-pub mod flow;
 mod hook;
 mod insertion;
 mod kernel_check;
 mod kernel_facts;
 mod modules;
 mod options;
+mod original;
 mod parameters;
 mod parts;
 mod plan;
@@ -67,7 +66,6 @@ pub use avb::outlook::{Outlook, Prospect, Reason};
 pub use cmdline::{COMMAND_LINE_SIZE, Cmdline};
 pub use edit::{AvbEdit, Change, EditKind, ListEdit, PlannedEdit, PlannedFile, SegmentChange};
 pub use error::{Error, ModuleError, RcFinding, RefusedParameter, RuntimeError};
-pub use flow::{Flow, FlowKind, Role};
 pub use hook::choose::{Hook, HookReason, Obstacle};
 pub use hook::kind::{HookChoice, HookKind, HookRow};
 pub use modules::plan::{LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};

@@ -5,14 +5,13 @@ use serde::Serialize;
 use super::advice::Advice;
 use super::assignment::Decision;
 use super::avb::outlook::Outlook;
-use super::context::{self, Context};
+use super::context::Context;
 use super::edit::PlannedEdit;
 use super::error::Error;
-use super::flow::{self, Flow, FlowKind, Role, roles};
 use super::hook::choose::Hook;
-use super::kernel_facts::KernelFacts;
 use super::modules::plan::ModulePlan;
 use super::options::Options;
+use super::original;
 use super::parameters;
 use super::parameters::parameter::PlannedParameter;
 use super::parts::Parts;
@@ -20,6 +19,7 @@ use super::rc::contribute::RcPlan;
 use super::report::KernelReport;
 use super::rewrite::{self, RewrittenImage};
 use super::warning::Warning;
+use crate::bootset::{BootSet, Flow, FlowKind, Role};
 use crate::image::{Image, ImageKind, Output};
 
 /// A patch, computed and not yet written.
@@ -94,23 +94,26 @@ impl PlannedImage<'_> {
     }
 }
 
-/// Compute a patch of unpatched images.
+/// Compute a patch. Of images that are patched already it starts from the originals.
 ///
 /// # Errors
 /// [`Error`], each with what to do about it.
-pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>, Error> {
-    let roles = roles::of(images);
-    context::active(images, &roles).try_for_each(|(_, image)| image.require_unsealed())?;
+pub fn plan<'s>(set: &'s BootSet<'_>, options: &Options<'s>) -> Result<Plan<'s>, Error> {
+    match original::of(set)? {
+        Some(originals) => plan_unpatched(&originals, options),
+        None => plan_unpatched(set, options),
+    }
+}
+
+fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'a>, Error> {
+    let set = Context::new(set);
+    set.active().try_for_each(|(_, image)| image.require_unsealed())?;
     parameters::contribute::check(&options.parameters)?;
-    let active: Vec<Image<'a>> =
-        context::active(images, &roles).map(|(_, image)| image.clone()).collect();
-    let kernel = KernelFacts::gather(&active);
-    kernel.require_arch()?;
-    let (flow, ramdisks) = flow::detect_with(images, &roles, &kernel);
+    set.kernel.require_arch()?;
+    let flow = set.flow();
     if flow.kind == FlowKind::LegacySystemAsRoot && flow.certain && !flow.ramdisk_runs {
         return Err(Error::LegacySystemAsRoot);
     }
-    let set = Context { images, roles: &roles, flow: &flow, ramdisks: &ramdisks, kernel: &kernel };
     let parts = Parts::collect(&set, options)?;
     let rewritten = rewrite::rewrite(&set, &parts, options)?;
     let images = planned_images(&set, rewritten.images);
@@ -120,7 +123,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
     Ok(Plan {
         edits: rewritten.edits,
         warnings: all.warnings.into_iter().chain(rewritten.warnings).collect(),
-        advice: Advice::new(&flow, &hook, &options.devices, &changed),
+        advice: Advice::new(flow, &hook, &options.devices, &changed),
         hook,
         parameters: all.parameters,
         kernel: report,
@@ -129,7 +132,7 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
         parameters_for_bootloader: placement.for_bootloader,
         avb: rewritten.outlook,
         images,
-        flow,
+        flow: flow.clone(),
     })
 }
 
@@ -138,7 +141,7 @@ fn planned_images<'a>(
     set: &Context<'_, 'a>,
     rewritten: Vec<RewrittenImage<'a>>,
 ) -> Vec<PlannedImage<'a>> {
-    let pairs = std::iter::zip(set.images, &set.flow.roles);
+    let pairs = std::iter::zip(set.images, &set.flow().roles);
     let mut images: Vec<PlannedImage<'a>> =
         pairs.map(|(image, role)| PlannedImage::unchanged(image, *role)).collect();
     for RewrittenImage { index, decision, output, content_size } in rewritten {

@@ -61,7 +61,7 @@ pub fn rewrite<'a>(
 ) -> Result<Rewritten<'a>, Error> {
     let mut targets = targets(set, parts);
     let indices: Vec<usize> = targets.iter().map(|target| target.index).collect();
-    let signing = Signing::choose(set.images, &indices, &options.avb)?;
+    let signing = Signing::choose(set, &indices, &options.avb)?;
     for target in &mut targets {
         if let Some(edit) = &mut target.edit {
             edit.avb = signing.policy(&set.images[target.index]);
@@ -140,7 +140,7 @@ fn segment(
         shadows: parts.all.shadows.clone(),
         modules: parts.all.boot_modules.clone(),
     };
-    let runtime = options.runtimes.for_arch(set.kernel.arch)?;
+    let runtime = options.runtimes.for_arch(set.kernel.arch())?;
     let segment = Segment { runtime, boot: &boot, undo, parts: &parts.all };
     let mut bytes = segment.pack(&parts.insertion.point)?;
     parts.insertion.keep_alignment(&mut bytes);

@@ -2,10 +2,10 @@
 
 use super::cmdline::Cmdline;
 use super::error::Error;
-use super::flow::{Role, roles};
-use super::undo::UndoRecord;
-use crate::bootfile::{RUNTIME, UNDO_FILE};
-use crate::image::{Image, ImageKind, Output, SectionName};
+use super::undo::{ImageUndo, UndoRecord};
+use crate::bootfile::RUNTIME;
+use crate::bootset::{self, BootSet, Role};
+use crate::image::{Image, ImageKind, Output};
 use crate::ramdisk;
 
 /// The originals of a patched set, each None where that image was not changed.
@@ -13,27 +13,62 @@ use crate::ramdisk;
 /// # Errors
 /// [`Error::NotPatched`], [`Error::CarrierMissing`], [`Error::SiblingMissing`],
 /// [`Error::Undo`], [`Error::UndoRecord`].
-pub fn unpatch<'a>(images: &[Image<'a>]) -> Result<Vec<Option<Output<'a>>>, Error> {
-    let Some(record) = record_of(images)? else {
-        let patched = images.iter().find(|image| names_our_runtime(image));
-        return Err(match patched {
-            Some(image) => Error::CarrierMissing(image.kind()),
-            None => Error::NotPatched,
-        });
+pub fn unpatch<'a>(set: &BootSet<'a>) -> Result<Vec<Option<Output<'a>>>, Error> {
+    let record = require_record(set)?;
+    let pairs = undo_of(set, &record)?;
+    pairs
+        .into_iter()
+        .map(|(image, undo)| undo.map(|undo| undo.restore(image)).transpose())
+        .collect()
+}
+
+/// The record of a patched set.
+///
+/// # Errors
+/// [`Error::NotPatched`], [`Error::CarrierMissing`], [`Error::UndoRecord`].
+fn require_record(set: &BootSet<'_>) -> Result<UndoRecord, Error> {
+    let patched = || set.images().iter().find(|image| names_our_runtime(image));
+    record_of(set)?.ok_or_else(|| match patched() {
+        Some(image) => Error::CarrierMissing(image.kind()),
+        None => Error::NotPatched,
+    })
+}
+
+/// The images, and how to undo those that the patch changed.
+///
+/// # Errors
+/// [`Error::SiblingMissing`].
+pub(super) fn undo_of<'s, 'a>(
+    set: &'s BootSet<'a>,
+    record: &'s UndoRecord,
+) -> Result<Vec<(&'s Image<'a>, Option<&'s ImageUndo>)>, Error> {
+    let left_alone = left_alone(set, record);
+    let pairs = std::iter::zip(set.images(), left_alone);
+    let pairs = pairs
+        .map(|(image, left_alone)| (image, record.image(image.kind()).filter(|_| !left_alone)));
+    let pairs: Vec<_> = pairs.collect();
+    let given = |undo: &ImageUndo| {
+        pairs.iter().any(|(_, own)| own.is_some_and(|own| own.kind == undo.kind))
     };
-    let roles = roles_for(images, &record);
-    let given = |kind| {
-        let mut pairs = std::iter::zip(images, &roles);
-        pairs.any(|(image, role)| image.kind() == kind && role.left_alone().is_none())
-    };
-    if let Some(missing) = record.images.iter().find(|image| !given(image.kind)) {
-        return Err(Error::SiblingMissing(missing.kind));
+    match record.images.iter().find(|undo| !given(undo)) {
+        Some(missing) => Err(Error::SiblingMissing(missing.kind)),
+        None => Ok(pairs),
     }
-    let restore = |(image, role): (&Image<'a>, &Role)| {
-        let undo = record.image(image.kind()).filter(|_| role.left_alone().is_none());
-        undo.map(|undo| undo.restore(image)).transpose()
+}
+
+/// Which images no patch changes, if the record could be mistaken for theirs: of two of a kind, and
+/// of a vendor_kernel_boot, which has vendor_boot's kind. A recovery image that was patched by
+/// itself is what the record is for.
+fn left_alone(set: &BootSet<'_>, record: &UndoRecord) -> Vec<bool> {
+    let images = set.images();
+    let in_doubt = |image: &Image<'_>| {
+        let several = images.iter().filter(|other| other.kind() == image.kind()).count() > 1;
+        record.image(image.kind()).is_some() && (several || image.kind() == ImageKind::VendorBoot)
     };
-    std::iter::zip(images, &roles).map(restore).collect()
+    match images.iter().any(in_doubt) {
+        true => set.roles().iter().map(|role: &Role| role.left_alone().is_some()).collect(),
+        false => vec![false; images.len()],
+    }
 }
 
 /// The first image of a patched set whose command line or ramdisk is not as the patch left it:
@@ -41,80 +76,46 @@ pub fn unpatch<'a>(images: &[Image<'a>]) -> Result<Vec<Option<Output<'a>>>, Erro
 ///
 /// # Errors
 /// As [`record_of`].
-pub fn changed_since(images: &[Image<'_>]) -> Result<Option<ImageKind>, Error> {
-    let Some(record) = record_of(images)? else { return Ok(None) };
-    let changed = |(image, role): &(&Image<'_>, &Role)| {
-        let undo = record.image(image.kind()).filter(|_| role.left_alone().is_none());
-        let Some(undo) = undo else { return false };
-        let grown = undo.inserted(image).is_some_and(|(_, bytes)| {
-            // The segment and zeros: nothing else is ours.
-            ramdisk::find_ours(bytes).is_none_or(|ours| {
-                let around = bytes[..ours.start].iter().chain(&bytes[ours.end..]);
-                around.into_iter().any(|byte| *byte != 0)
-            })
-        });
-        grown || undo.cmdline_changed(image)
+pub fn changed_since(set: &BootSet<'_>) -> Result<Option<ImageKind>, Error> {
+    let Some(record) = record_of(set)? else { return Ok(None) };
+    let left_alone = left_alone(set, &record);
+    let mut pairs = std::iter::zip(set.images(), left_alone).filter(|(_, alone)| !alone);
+    let changed = |(image, _): &(&Image<'_>, bool)| {
+        record.image(image.kind()).is_some_and(|undo| is_changed(image, undo))
     };
-    let roles = roles_for(images, &record);
-    Ok(std::iter::zip(images, &roles).find(changed).map(|(image, _)| image.kind()))
+    Ok(pairs.find(changed).map(|(image, _)| image.kind()))
 }
 
-/// The roles, where the record could be taken for that of an image that no patch changes: of two
-/// of a kind, and of a vendor_kernel_boot, which has vendor_boot's. A recovery image that was
-/// patched by itself is what the record is for.
-fn roles_for(images: &[Image<'_>], record: &UndoRecord) -> Vec<Role> {
-    let in_doubt = |image: &Image<'_>| {
-        let several = images.iter().filter(|other| other.kind() == image.kind()).count() > 1;
-        record.image(image.kind()).is_some() && (several || image.kind() == ImageKind::VendorBoot)
-    };
-    match images.iter().any(in_doubt) {
-        true => roles::of(images),
-        false => images.iter().map(|_| Role::Other).collect(),
-    }
+fn is_changed(image: &Image<'_>, undo: &ImageUndo) -> bool {
+    let grown = undo.inserted(image).is_some_and(|(_, bytes)| {
+        // The segment and zeros: nothing else is ours.
+        ramdisk::find_ours(bytes).is_none_or(|ours| {
+            let around = bytes[..ours.start].iter().chain(&bytes[ours.end..]);
+            around.into_iter().any(|byte| *byte != 0)
+        })
+    });
+    grown || undo.cmdline_changed(image)
 }
 
-/// Whether any image of the set is patched: carries an undo record or starts our runtime.
-pub fn is_patched(images: &[Image<'_>]) -> Result<bool, Error> {
-    Ok(record_of(images)?.is_some() || images.iter().any(names_our_runtime))
+/// Whether any image of the set is patched: has an undo record or starts our runtime.
+///
+/// # Errors
+/// As [`record_of`].
+pub fn is_patched(set: &BootSet<'_>) -> Result<bool, Error> {
+    Ok(record_of(set)?.is_some() || set.images().iter().any(names_our_runtime))
 }
 
 /// The undo record in one of the ramdisks.
-pub fn record_of(images: &[Image<'_>]) -> Result<Option<UndoRecord>, Error> {
-    for image in images {
-        for ramdisk in ramdisks(image) {
-            let Some(range) = ramdisk::find_ours(ramdisk) else { continue };
-            if let Some(bytes) = undo_entry(&ramdisk[range])? {
-                return UndoRecord::parse(&bytes).map(Some);
-            }
+///
+/// # Errors
+/// [`Error::UndoRecord`], [`Error::Ramdisk`] for damage.
+pub fn record_of(set: &BootSet<'_>) -> Result<Option<UndoRecord>, Error> {
+    for ramdisk in set.ramdisks() {
+        if let Some(record) = bootset::undo_record(ramdisk.bytes)? {
+            return UndoRecord::parse(&record).map(Some);
         }
     }
     Ok(None)
-}
-
-/// The bytes of `vfioboot/undo` in our segment.
-fn undo_entry(segment: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-    let name = ramdisk::normalise(UNDO_FILE.as_bytes());
-    let mut entries = ramdisk::Entries::of_segment(segment, ramdisk::Limits::default());
-    while let Some(entry) = entries.next_entry()? {
-        if ramdisk::normalise(entry.path()) == name {
-            if entry.header.filesize > MAX_UNDO_RECORD {
-                return Err(Error::UndoRecord(format!("it has {} bytes", entry.header.filesize)));
-            }
-            let mut bytes = Vec::new();
-            entries.copy_data(&mut bytes)?;
-            return Ok(Some(bytes));
-        }
-    }
-    Ok(None)
-}
-
-/// Far more than any record takes: headers and odd padding in hex.
-const MAX_UNDO_RECORD: u32 = 16 << 20;
-
-fn ramdisks<'a>(image: &Image<'a>) -> Vec<&'a [u8]> {
-    let generic = image.section(SectionName::Ramdisk);
-    let fragments = image.fragments().into_iter().map(|fragment| fragment.bytes);
-    generic.into_iter().chain(fragments).collect()
 }
 
 fn names_our_runtime(image: &Image<'_>) -> bool {

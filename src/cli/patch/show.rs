@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use vfioboot::audit::Outcome;
 use vfioboot::modules::alias::Wants;
 use vfioboot::patch::{
-    EditKind, HookKind, LoadedBy, ModulePlan, Outlook, Plan, PlannedDriver, Prospect, Role,
+    EditKind, HookKind, LoadedBy, ModulePlan, Outlook, Plan, PlannedDriver, Prospect,
 };
 
 use super::{rc, remedy};
@@ -17,7 +17,7 @@ use crate::cli::output::say;
 use crate::cli::style::{BAD, DIM, GOOD, HEAD, NOTE};
 
 /// Print a plan. `advise`: nothing is written, and who asks wants to know what to expect.
-pub fn plan(plan: &Plan<'_>, inputs: &[Input], advise: bool) -> io::Result<()> {
+pub fn plan(plan: &Plan<'_>, inputs: &[&Input], advise: bool) -> io::Result<()> {
     if advise {
         say!("{}", flow::text(&plan.flow, inputs, "").trim_end())?;
         say!("{HEAD}at boot{HEAD:#}: {}", plan.advice.chain.join(" → "))?;
@@ -72,12 +72,12 @@ fn list(title: &str, lines: &[String]) -> io::Result<()> {
 }
 
 /// What becomes of one image.
-fn image(plan: &Plan<'_>, inputs: &[Input], index: usize) -> io::Result<()> {
+fn image(plan: &Plan<'_>, inputs: &[&Input], index: usize) -> io::Result<()> {
     let image = &plan.images[index];
     let name = inputs[index].name();
-    let what = match image.role {
-        Role::Other => image.kind.as_str(),
-        role => role.as_str(),
+    let what = match image.role.boots() {
+        true => image.role.as_str(),
+        false => image.kind.as_str(),
     };
     let mut edits: Vec<_> = plan.edits.iter().filter(|edit| edit.image == index).collect();
     // The segment comes before what makes the kernel run it.

@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::options::AvbMode;
 use super::signing::{Relation, Signing, partition};
+use crate::bootset::Cover;
 use crate::image::avb::SigningKey;
 use crate::image::{AvbPolicy, Image};
 
@@ -180,7 +181,7 @@ fn resigned(signing: &Signing<'_>, key: &SigningKey) -> Outlook {
 fn stripped(signing: &Signing<'_>, images: &[Image<'_>]) -> Outlook {
     let with_footer = signing.changed.iter().filter(|(i, _)| images[*i].avb().is_some());
     let relations: Vec<(usize, Relation)> = with_footer.copied().collect();
-    let chained = relations.iter().find(|(_, r)| matches!(r, Relation::Chain(_)));
+    let chained = relations.iter().find(|(_, r)| matches!(r, Relation::Covered(Cover::Chain(_))));
     let orange = match chained {
         Some((i, _)) => Prospect::fails(Reason::ChainBroken { partition: partition(&images[*i]) }),
         None if relations.iter().any(|(_, r)| *r == Relation::Unknown) => {

@@ -1,8 +1,10 @@
 //! What is signed when certain images change.
 
 use super::options::{AvbMode, AvbOptions};
-use crate::image::avb::{Algorithm, Descriptor, SigningKey, Vbmeta};
-use crate::image::{AvbPolicy, Image, ImageKind};
+use crate::bootset::Cover;
+use crate::image::avb::{Algorithm, SigningKey, Vbmeta};
+use crate::image::{AvbPolicy, Image};
+use crate::patch::context::Context;
 use crate::patch::error::Error;
 use crate::patch::warning::Warning;
 
@@ -13,10 +15,8 @@ const AVBTOOL_ROOM: u64 = (64 << 10) + 4096;
 /// How the vbmeta.img of the set describes an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
-    /// With the digest, in the descriptor of this index.
-    Hash(usize),
-    /// With the key of its vbmeta blob, in the descriptor of this index.
-    Chain(usize),
+    /// With a digest or a key.
+    Covered(Cover),
     /// Not at all.
     Absent,
     /// No vbmeta.img was given.
@@ -41,16 +41,19 @@ impl<'a> Signing<'a> {
     /// # Errors
     /// [`Error::NothingToSign`], [`Error::ChainedWithoutFooter`], [`Error::Vbmeta`].
     pub fn choose(
-        images: &[Image<'a>],
+        set: &Context<'_, 'a>,
         changed: &[usize],
         options: &AvbOptions<'a>,
     ) -> Result<Self, Error> {
-        let index = images.iter().position(|image| image.kind() == ImageKind::Vbmeta);
-        let top = index.and_then(|index| images[index].vbmeta()).transpose();
+        let index = set.top_vbmeta();
+        let top = index.and_then(|index| set.images[index].vbmeta()).transpose();
         let top = top.map_err(Error::Vbmeta)?;
         let relation = |i: &usize| {
-            let relation = top.as_ref().map(|top| relation(top, &images[*i]));
-            (*i, relation.unwrap_or(Relation::Unknown))
+            let relation = match &top {
+                None => Relation::Unknown,
+                Some(top) => set.cover(top, *i).map_or(Relation::Absent, Relation::Covered),
+            };
+            (*i, relation)
         };
         let changed = changed.iter().map(relation).collect();
         let mut signing = Signing { options: *options, changed, vbmeta: None, top };
@@ -59,10 +62,12 @@ impl<'a> Signing<'a> {
             AvbMode::Preserve => {
                 let unsigned = signing.top.as_ref().map(Vbmeta::algorithm);
                 let unsigned = unsigned == Some(Algorithm::None);
-                index.filter(|_| unsigned && signing.any(|r| matches!(r, Relation::Hash(_))))
+                index.filter(|_| {
+                    unsigned && signing.any(|r| matches!(r, Relation::Covered(Cover::Digest(_))))
+                })
             }
             AvbMode::Resign(_) => {
-                let described = signing.require_signable(images)?;
+                let described = signing.require_signable(set.images)?;
                 index.filter(|_| described || options.vbmeta_flags.is_some())
             }
         };
@@ -73,11 +78,12 @@ impl<'a> Signing<'a> {
     /// images.
     fn require_signable(&self, images: &[Image<'_>]) -> Result<bool, Error> {
         for (i, relation) in &self.changed {
-            if matches!(relation, Relation::Chain(_)) && images[*i].avb().is_none() {
+            if matches!(relation, Relation::Covered(Cover::Chain(_))) && images[*i].avb().is_none()
+            {
                 return Err(Error::ChainedWithoutFooter(partition(&images[*i])));
             }
         }
-        let described = self.any(|r| matches!(r, Relation::Hash(_) | Relation::Chain(_)));
+        let described = self.any(|r| matches!(r, Relation::Covered(_)));
         let footer = self.changed.iter().any(|(i, _)| images[*i].avb().is_some());
         match footer || described {
             true => Ok(described),
@@ -139,19 +145,6 @@ fn algorithm_changes(image: &Image<'_>, key: &SigningKey) -> Option<Warning> {
         after: after.name.to_owned(),
         key_bits: after.key_bits,
     })
-}
-
-fn relation(top: &Vbmeta<'_>, image: &Image<'_>) -> Relation {
-    let partition = partition(image);
-    let about = top.descriptors.iter().enumerate().filter(|(_, entry)| {
-        entry.descriptor.partition().is_some_and(|name| name == partition.as_bytes())
-    });
-    let mut relations = about.filter_map(|(i, entry)| match entry.descriptor {
-        Descriptor::Hash(_) => Some(Relation::Hash(i)),
-        Descriptor::ChainPartition(_) => Some(Relation::Chain(i)),
-        _ => None,
-    });
-    relations.next().unwrap_or(Relation::Absent)
 }
 
 /// The partition that an image is for.

@@ -3,6 +3,7 @@
 use super::changes::signed_by;
 use super::options::AvbMode;
 use super::signing::{Relation, Signing, partition};
+use crate::bootset::Cover;
 use crate::image::avb::{Vbmeta, VbmetaEdit};
 use crate::image::{AvbFooter, Chunk, Image, Output, RegionKind};
 use crate::patch::edit::{AvbEdit, Change, PlannedEdit};
@@ -41,18 +42,18 @@ pub fn build<'o, 'a: 'o>(
     for (i, relation) in &signing.changed {
         let partition = partition(&images[*i]);
         match (*relation, signing.options.mode) {
-            (Relation::Hash(descriptor), _) => {
+            (Relation::Covered(Cover::Digest(descriptor)), _) => {
                 let Some(Written { output, content_size }) = written(*i) else { continue };
                 let size = hashed_size(&images[*i], content_size, output.size());
                 edit.set_digest(descriptor, output, size)?;
                 summary.push(format!("digest of {partition} ({size} bytes)"));
             }
-            (Relation::Chain(descriptor), AvbMode::Resign(key)) => {
+            (Relation::Covered(Cover::Chain(descriptor)), AvbMode::Resign(key)) => {
                 let key = key.public();
                 edit.set_chain_key(descriptor, &key.to_avb());
                 summary.push(format!("key of {partition} (sha1 {})", key.fingerprint()));
             }
-            (Relation::Chain(_), AvbMode::Preserve | AvbMode::Strip)
+            (Relation::Covered(Cover::Chain(_)), AvbMode::Preserve | AvbMode::Strip)
             | (Relation::Absent | Relation::Unknown, _) => {}
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::plan::ModuleOptions;
 use crate::audit::Built;
 use crate::image::{FragmentType, ImageKind, SectionName};
+use crate::kernel::Module;
 use crate::kernel::symbols::Symbols;
-use crate::kernel::{Kernel, Module};
 use crate::modules::depmod::Softdep;
 use crate::modules::survey::visit;
 use crate::modules::{Dependencies, Misfit, ModuleTree, Source, misfits};
@@ -89,7 +89,7 @@ pub fn choose(
     tree: &ModuleTree,
     supply: &ModuleTree,
     ramdisks: &[Source<'_>],
-    kernel: &KernelFacts,
+    kernel: &KernelFacts<'_>,
     options: &ModuleOptions<'_>,
 ) -> Result<(Chosen, Vec<Warning>), Error> {
     let files = read_files(&options.files)?;
@@ -207,9 +207,8 @@ pub fn check_fit(chosen: &Chosen, set: &Context<'_, '_>) -> Result<(), Error> {
     if chosen.added.is_empty() {
         return Ok(());
     }
-    let bytes = set.active().find_map(|(_, image)| image.section(SectionName::Kernel));
     // A kernel that cannot be read is not compared.
-    let exports = bytes.and_then(|bytes| Kernel::parse(bytes).ok()?.exports().ok()?);
+    let exports = set.exports();
     let target = set.kernel.target(exports.as_ref());
     let mut read: Vec<(Module, Symbols)> = Vec::new();
     for chosen in &chosen.modules {

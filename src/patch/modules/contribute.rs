@@ -41,7 +41,7 @@ pub fn contribute(
     let certain = requested || set.kernel.has_config();
     let may_matter = requested || set.kernel.modules_may_matter();
     // Without a config only the module itself shows that VFIO is one.
-    if !may_matter || !certain && !set.ramdisks.have_vfio_pci() {
+    if !may_matter || !certain && !set.has_vfio_pci() {
         return Ok(Modules::default());
     }
     let ramdisks = choose::ramdisks(set);
@@ -50,11 +50,11 @@ pub fn contribute(
         tree => tree?,
     };
     let supply = ModuleTree::read(&options.sources)?;
-    let (chosen, warnings) = choose::choose(&tree, &supply, &ramdisks, set.kernel, options)?;
+    let (chosen, warnings) = choose::choose(&tree, &supply, &ramdisks, &set.kernel, options)?;
     choose::check_fit(&chosen, set)?;
     let bridges: Vec<String> =
         tree.with_role(Role::HostBridge).into_iter().map(str::to_owned).collect();
-    let decision = decide::decide(&tree, &bridges, &chosen, set.kernel, options.by)?;
+    let decision = decide::decide(&tree, &bridges, &chosen, &set.kernel, options.by)?;
     let problems = tree.problems.iter().chain(&supply.problems).cloned();
     let problems = problems.map(|problem| Warning::ModuleUnreadable { problem });
     let mut modules = Modules {
@@ -74,7 +74,7 @@ pub fn contribute(
             pid1::load(&tree, &decision.first, &chosen, &ramdisks, set.kernel.unpacks_modules())?
         }
         LoadedBy::Libmodprobe => {
-            let known = set.kernel.version.is_some();
+            let known = set.kernel.version().is_some();
             libmodprobe::load(&tree, &modules.plan, &chosen, devices, known)?
         }
     };

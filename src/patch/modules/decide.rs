@@ -28,7 +28,7 @@ pub fn decide(
     tree: &ModuleTree,
     bridges: &[String],
     chosen: &Chosen,
-    kernel: &KernelFacts,
+    kernel: &KernelFacts<'_>,
     wanted: Option<LoadedBy>,
 ) -> Result<Decision, Error> {
     let listed = tree.lists.load.is_some();

@@ -51,9 +51,9 @@ pub fn knows(parameter: &PlannedParameter) -> bool {
 }
 
 /// The parameters of the table that fit the kernel and are not on one of the `lines` yet.
-pub fn contribute(kernel: &KernelFacts, lines: &[Cmdline]) -> Contribution {
+pub fn contribute(kernel: KernelFacts<'_>, lines: &[Cmdline]) -> Contribution {
     let mut contribution = Contribution::default();
-    if kernel.arch != Some(Arch::X86_64) {
+    if kernel.arch() != Some(Arch::X86_64) {
         return contribution;
     }
     for Row { name, value, needs, default_with, why } in TABLE {

@@ -9,11 +9,11 @@ use super::options::{RcFile, RcOptions};
 use super::overlay::Overlay;
 use super::reason::{RcPlace, RcReason};
 use super::text::{self, NAME, service};
+use crate::bootset::FlowKind;
 use crate::patch::context::Context;
 use crate::patch::contribution::Contribution;
 use crate::patch::edit::{Change, PlannedFile};
 use crate::patch::error::Error;
-use crate::patch::flow::FlowKind;
 use crate::patch::ramdisk_files::RamdiskFiles;
 use crate::patch::segment_file::SegmentDirectory;
 use crate::patch::warning::Warning;
@@ -56,7 +56,7 @@ pub fn contribute(
         return Ok(Default::default());
     }
     check::names(&options.files)?;
-    let place = match RcPlace::of(set.flow) {
+    let place = match RcPlace::of(set.flow()) {
         Ok(place) => place,
         Err(reason) => return inert(options, reason),
     };
@@ -199,7 +199,7 @@ fn magisk(
         overlay.add_runtime(&format!("{OVERLAY_SBIN}/{NAME}"))?;
         // On a rootfs Magisk mounts its tmpfs over /sbin once /data is there and links only what
         // the ramdisk had in /sbin itself.
-        if set.flow.kind == FlowKind::RootfsLegacy && overlay.files.has(b"sbin")? {
+        if set.flow().kind == FlowKind::RootfsLegacy && overlay.files.has(b"sbin")? {
             overlay.add_runtime(&format!("/sbin/{NAME}"))?;
         }
         let text = text::header() + &service(&format!("${{MAGISKTMP}}/{NAME}"), &context);

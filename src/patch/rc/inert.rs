@@ -5,12 +5,15 @@ use crate::ramdisk::cpio::FileType;
 /// Why init would not read an rc file in this ramdisk.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Inert {
-    /// KernelSU starts init.
+    /// A root manager starts init.
     #[error(
-        "KernelSU-patched: KernelSU reads no rc files from the ramdisk. Guests are started by the \
-         module that vfioboot module makes"
+        "patched by {manager}: {manager} reads no rc files from the ramdisk. Guests are started by \
+         the module that vfioboot module makes"
     )]
-    KernelSu,
+    RootManager {
+        /// Its name.
+        manager: &'static str,
+    },
     /// A recovery image.
     #[error("recovery: its init.rc is read in recovery mode only, which is left alone")]
     Recovery,

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::inert::Inert;
 use super::label::Label;
-use crate::patch::flow::{Flow, FlowKind, RootManagerKind};
+use crate::bootset::flow::{Autostart, Flow, FlowKind};
 
 /// Where init reads rc files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,14 +41,13 @@ impl RcPlace {
     /// # Errors
     /// [`Inert`] if nowhere.
     pub fn of(flow: &Flow) -> Result<Self, Inert> {
-        let patched_by = |kind| {
-            flow.root_managers.iter().any(|manager| manager.kind == kind && !manager.in_kernel)
-        };
-        if patched_by(RootManagerKind::Magisk) {
+        let managers = flow.root_managers.iter().filter(|manager| !manager.in_kernel);
+        let managers: Vec<_> = managers.map(|own| own.manager).collect();
+        if managers.iter().any(|manager| manager.autostart() == Autostart::Overlay) {
             return Ok(RcPlace::MagiskOverlay);
         }
-        if patched_by(RootManagerKind::KernelSu) {
-            return Err(Inert::KernelSu);
+        if let Some(manager) = managers.first() {
+            return Err(Inert::RootManager { manager: manager.name() });
         }
         match flow.kind {
             FlowKind::RootfsLegacy => Ok(RcPlace::InitRc),

@@ -1,93 +1,52 @@
 //! The flow, out of what the images have.
 
-use super::roles::{self, Role};
 use super::{Evidence, Flow, FlowKind, RecoveryPlace, Statement, managers};
-use crate::audit::sources;
-use crate::image::{FragmentType, Image, SectionName};
+use crate::bootset::{BootSet, Ramdisk, Role};
+use crate::image::{FragmentType, Header};
 use crate::kernel::Kernel;
-use crate::patch::cmdline::Cmdline;
-use crate::patch::kernel_facts::KernelFacts;
-use crate::patch::unpatch::record_of;
-use crate::ramdisk::kind::Survey;
-use crate::ramdisk::{Limits, RamdiskKind};
+use crate::patch::Cmdline;
+use crate::ramdisk::RamdiskKind;
 
-/// The word with which a bootloader tells a kernel of a legacy system-as-root device to leave the
-/// ramdisk alone, and what Magisk writes over it in the kernel.
+/// The parameter with which a bootloader tells a kernel of a legacy system-as-root device to leave
+/// the ramdisk alone, and what Magisk writes over it in the kernel.
 const SKIP: &str = "skip_initramfs";
 const WANT: &str = "want_initramfs";
 /// Below here is the root of a normal boot where recovery shares the ramdisk.
 const FIRST_STAGE: &str = "first_stage_ramdisk";
 
 /// How a device with these images boots.
-pub fn detect(images: &[Image<'_>]) -> Flow {
-    let roles = roles::of(images);
-    let kernel = KernelFacts::gather(&roles::Active::of(images, &roles).images);
-    detect_with(images, &roles, &kernel).0
-}
-
-/// The same where roles and kernel are known, and what was seen of the ramdisks.
-pub(in crate::patch) fn detect_with(
-    images: &[Image<'_>],
-    roles: &[Role],
-    kernel: &KernelFacts,
-) -> (Flow, Ramdisks) {
-    let ramdisks = look(images, roles);
-    let set = Set { images, roles, ramdisks: &ramdisks };
+pub(in crate::bootset) fn detect(boot_set: &BootSet<'_>) -> Flow {
+    let set = Set { set: boot_set, roles: boot_set.roles() };
     let mut statements = Vec::new();
     let (kind, maker, sure, ramdisk_runs) = set.kind(&mut statements);
     let recovery = set.recovery(kind, &mut statements);
-    let kernel_image = set.kernel().map(|(index, _)| index);
-    let (root_managers, found) = managers::find(&ramdisks, kernel, kernel_image, kind);
+    let (root_managers, found) = managers::find(boot_set, kind);
     statements.extend(found);
-    let patched_by = record_of(images).ok().flatten().map(|record| record.tool);
-    if let Some(tool) = &patched_by {
-        let text = format!("already patched by {tool}");
-        let carrier = images.iter().position(|image| {
-            record_of(std::slice::from_ref(image)).is_ok_and(|record| record.is_some())
-        });
-        let evidence = carrier.map(|image| Evidence::new(image, "ramdisk", "vfioboot/undo"));
-        statements.push(Statement {
-            about: "patched",
-            text,
-            evidence: evidence.into_iter().collect(),
-        });
+    let patched = boot_set.ramdisks().iter().find_map(|own| Some((own, own.mark()?)));
+    if let Some((ramdisk, mark)) = patched {
+        let evidence = vec![Evidence::new(ramdisk.spot.image, "ramdisk", "vfioboot/undo")];
+        let text = format!("already patched by {}", mark.tool);
+        statements.push(Statement { about: "patched", text, evidence });
     }
-    for seen in &ramdisks {
-        if let Some(problem) = &seen.problem {
-            let text = format!("the {} cannot be read: {problem}", seen.place);
-            let evidence = vec![Evidence::new(seen.image, &seen.place, "damaged")];
+    for ramdisk in boot_set.ramdisks() {
+        if let Err(problem) = ramdisk.survey() {
+            let text = format!("the {} cannot be read: {problem}", ramdisk.spot);
+            let evidence = vec![Evidence::at(ramdisk, "damaged")];
             statements.push(Statement { about: "image", text, evidence });
         }
     }
-    let missing = set.missing(kind, sure);
-    let flow = Flow {
+    Flow {
         kind,
         maker,
         certain: sure,
         ramdisk_runs,
         recovery,
         root_managers,
-        patched_by,
+        patched_by: patched.map(|(_, mark)| mark.tool.clone()),
         statements,
-        missing,
-        roles: roles.iter().map(|role| role_in(kind, *role)).collect(),
-    };
-    (flow, Ramdisks(ramdisks))
-}
-
-/// What was seen of the ramdisks of a set.
-pub struct Ramdisks(Vec<Seen>);
-
-impl Ramdisks {
-    /// Whether one of them has a file of the module vfio-pci.
-    pub fn have_vfio_pci(&self) -> bool {
-        self.0.iter().filter_map(|seen| seen.survey.as_ref()).any(|survey| survey.vfio_pci)
+        missing: set.missing(kind, sure),
+        roles: set.roles.iter().map(|role| role_in(kind, *role)).collect(),
     }
-}
-
-/// The name of a place for people.
-fn place_of(fragment: Option<usize>) -> String {
-    fragment.map_or_else(|| "ramdisk".to_owned(), |number| format!("fragment {number}"))
 }
 
 /// The role as the flow shows it: of one image alone, its header does not tell a boot image from
@@ -99,63 +58,41 @@ fn role_in(kind: FlowKind, role: Role) -> Role {
     }
 }
 
-/// A ramdisk of the set.
-pub(super) struct Seen {
-    pub image: usize,
-    /// For people: `ramdisk`, `fragment 1`.
-    pub place: String,
-    /// A normal boot unpacks it.
-    normal: bool,
-    /// It holds the program that the kernel starts, unless it is damaged.
-    generic: bool,
-    pub survey: Option<Survey>,
-    problem: Option<String>,
+/// What shows that the ramdisk is of this kind.
+pub(super) fn evidence(ramdisk: &Ramdisk<'_>, kind: RamdiskKind) -> Option<Evidence> {
+    let findings = ramdisk.survey().ok()?.kinds.findings();
+    let finding = findings.iter().find(|finding| finding.kind == kind)?;
+    Some(Evidence::at(ramdisk, &finding.evidence))
 }
 
-impl Seen {
-    /// What shows that the ramdisk is of this kind.
-    pub fn evidence(&self, kind: RamdiskKind) -> Option<Evidence> {
-        let findings = self.survey.as_ref()?.kinds.findings();
-        let finding = findings.iter().find(|finding| finding.kind == kind)?;
-        Some(Evidence::new(self.image, &self.place, &finding.evidence))
-    }
-
-    fn has(&self, path: &str) -> bool {
-        self.survey.as_ref().is_some_and(|survey| survey.has(path))
-    }
+fn has_init(ramdisk: &Ramdisk<'_>) -> bool {
+    has(ramdisk, "init")
 }
 
-/// Read every ramdisk once.
-fn look(images: &[Image<'_>], roles: &[Role]) -> Vec<Seen> {
-    let mut seen = Vec::new();
-    for (index, (image, role)) in std::iter::zip(images, roles).enumerate() {
-        let mut take = |place: String, normal: bool, generic: bool, bytes: &[u8]| {
-            let (survey, problem) = match Survey::read(bytes, Limits::default()) {
-                Ok(survey) => (Some(survey), None),
-                Err(error) => (None, Some(error.to_string())),
-            };
-            seen.push(Seen { image: index, place, normal, generic, survey, problem });
-        };
-        let fragments = image.fragments();
-        for (number, fragment) in fragments.iter().enumerate() {
-            let normal = fragment.kind != FragmentType::Recovery;
-            take(place_of(Some(number)), normal, false, fragment.bytes);
-        }
-        if let (true, Some(bytes)) = (fragments.is_empty(), image.section(SectionName::Ramdisk)) {
-            take(place_of(None), *role != Role::Recovery, true, bytes);
-        }
-    }
-    seen
+fn has(ramdisk: &Ramdisk<'_>, path: &str) -> bool {
+    ramdisk.survey().is_ok_and(|survey| survey.has(path))
 }
 
-/// The images and what was seen in them.
+/// The images and their roles.
 struct Set<'s, 'a> {
-    images: &'s [Image<'a>],
+    set: &'s BootSet<'a>,
     roles: &'s [Role],
-    ramdisks: &'s [Seen],
 }
 
-impl Set<'_, '_> {
+impl<'a> Set<'_, 'a> {
+    /// A normal boot unpacks it.
+    fn is_normal(&self, ramdisk: &Ramdisk<'_>) -> bool {
+        match ramdisk.fragment {
+            Some(kind) => kind != FragmentType::Recovery,
+            None => self.roles[ramdisk.spot.image] != Role::Recovery,
+        }
+    }
+
+    /// The ramdisks that a normal boot unpacks.
+    fn normal(&self) -> impl Iterator<Item = &Ramdisk<'a>> {
+        self.set.ramdisks().iter().filter(|ramdisk| self.is_normal(ramdisk))
+    }
+
     /// Kind, maker, whether that is sure, and whether the ramdisk is unpacked at all.
     fn kind(
         &self,
@@ -164,12 +101,12 @@ impl Set<'_, '_> {
         let mut state = |text: &str, evidence: Vec<Evidence>| {
             statements.push(Statement { about: "kind", text: text.to_owned(), evidence });
         };
-        let skip = self.words(SKIP);
+        let skip = self.parameter(SKIP);
         if !skip.is_empty() {
             let [skips, wants] = self.kernel_contains([SKIP, WANT]).unwrap_or([true, false]);
             let mut evidence = skip;
             if wants && !skips {
-                if let Some((index, _)) = self.kernel() {
+                if let Some((index, _)) = self.set.kernel_bytes() {
                     evidence.push(Evidence::new(index, "kernel", WANT));
                 }
                 let text = "legacy system-as-root; the kernel was changed so that it unpacks the \
@@ -180,11 +117,10 @@ impl Set<'_, '_> {
             state("legacy system-as-root: the kernel does not unpack the ramdisk", evidence);
             return (FlowKind::LegacySystemAsRoot, None, true, false);
         }
-        let normal = || self.ramdisks.iter().filter(|seen| seen.normal);
-        let find = |kind| normal().find_map(|seen| seen.evidence(kind));
-        let first_stage = normal().any(|seen| seen.has(FIRST_STAGE));
-        let shared = normal().filter(|seen| seen.generic);
-        let recovery = shared.filter_map(|seen| seen.evidence(RamdiskKind::Recovery)).next();
+        let find = |kind| self.normal().find_map(|ramdisk| evidence(ramdisk, kind));
+        let first_stage = self.normal().any(|ramdisk| has(ramdisk, FIRST_STAGE));
+        let mut generic = self.normal().filter(|ramdisk| ramdisk.spot.fragment.is_none());
+        let recovery = generic.find_map(|ramdisk| evidence(ramdisk, RamdiskKind::Recovery));
         let recovery = recovery.filter(|_| !first_stage).or_else(|| self.only_recovery());
         if let Some(evidence) = recovery {
             return self.recovery_ramdisk(evidence, &mut state);
@@ -200,7 +136,7 @@ impl Set<'_, '_> {
             return (FlowKind::RootfsLegacy, None, true, true);
         }
         if let Some(evidence) = find(RamdiskKind::LinuxInitramfs) {
-            let surveys = normal().filter_map(|seen| seen.survey.as_ref());
+            let surveys = self.normal().filter_map(|ramdisk| ramdisk.survey().ok());
             let mut findings = surveys.flat_map(|survey| survey.kinds.findings());
             let maker = findings.find_map(|finding| finding.maker);
             let text = match maker {
@@ -217,11 +153,12 @@ impl Set<'_, '_> {
             return (FlowKind::TwoStage, None, false, true);
         }
         if let Some(index) = staged {
-            let (partition, header) = match self.roles[index] {
-                Role::InitBoot => ("an init_boot", "version 4, no kernel"),
-                _ => ("a vendor_boot", "VNDRBOOT"),
+            let role = self.roles[index];
+            let text = format!("two-stage init, as on every device with the partition {role}");
+            let header = match role == Role::VendorBoot {
+                true => "VNDRBOOT",
+                false => "version 4, no kernel",
             };
-            let text = format!("two-stage init, as on every device with {partition} partition");
             state(&text, vec![Evidence::new(index, "header", header)]);
             return (FlowKind::TwoStage, None, false, true);
         }
@@ -242,7 +179,7 @@ impl Set<'_, '_> {
         if self.roles.iter().any(started) {
             return None;
         }
-        self.ramdisks.iter().find_map(|seen| seen.evidence(RamdiskKind::Recovery))
+        self.set.ramdisks().iter().find_map(|ramdisk| evidence(ramdisk, RamdiskKind::Recovery))
     }
 
     /// A recovery image, or the boot image of a legacy system-as-root device, whose bootloader
@@ -252,14 +189,15 @@ impl Set<'_, '_> {
         evidence: Evidence,
         state: &mut impl FnMut(&str, Vec<Evidence>),
     ) -> (FlowKind, Option<&'static str>, bool, bool) {
-        let seen = self.ramdisks.iter().find(|seen| seen.image == evidence.image);
-        let two_stage = seen.is_some_and(|seen| seen.evidence(RamdiskKind::TwoStage).is_some());
+        let ramdisk = self.set.ramdisks().iter().find(|own| own.spot.image == evidence.image);
+        let two_stage = ramdisk.is_some_and(|ramdisk| ramdisk.is(RamdiskKind::TwoStage));
         let header = self.header_version(evidence.image);
         let old = header.is_some_and(|version| version < 3) && !two_stage;
         match self.kernel_contains([SKIP, WANT]) {
             Some([true, false]) if old => {
                 let mut shown = vec![evidence];
-                shown.extend(self.kernel().map(|(i, _)| Evidence::new(i, "kernel", SKIP)));
+                shown
+                    .extend(self.set.kernel_bytes().map(|(i, _)| Evidence::new(i, "kernel", SKIP)));
                 let text = "recovery is all that the ramdisk has, and the kernel knows \
                             skip_initramfs: boot.img of a legacy system-as-root device, whose \
                             normal boots skip the ramdisk, or a recovery image";
@@ -268,7 +206,8 @@ impl Set<'_, '_> {
             }
             Some([false, true]) if old => {
                 let mut shown = vec![evidence];
-                shown.extend(self.kernel().map(|(i, _)| Evidence::new(i, "kernel", WANT)));
+                shown
+                    .extend(self.set.kernel_bytes().map(|(i, _)| Evidence::new(i, "kernel", WANT)));
                 let text = "legacy system-as-root; the kernel was changed so that it unpacks the \
                             ramdisk in normal boots too (as Magisk does)";
                 state(text, shown);
@@ -286,15 +225,13 @@ impl Set<'_, '_> {
             let text = text.to_owned();
             statements.push(Statement { about: "recovery", text, evidence: vec![evidence] });
         };
-        let of = |seen: &&Seen| seen.evidence(RamdiskKind::Recovery).is_some();
-        let recoveries = || self.ramdisks.iter().filter(of);
-        let evidence = |seen: &Seen| seen.evidence(RamdiskKind::Recovery);
-        let own = |seen: &&Seen| self.roles[seen.image] == Role::Recovery;
+        let shown = |ramdisk: &Ramdisk<'_>| evidence(ramdisk, RamdiskKind::Recovery);
+        let own = |ramdisk: &Ramdisk<'_>| self.roles[ramdisk.spot.image] == Role::Recovery;
         if kind == FlowKind::Recovery {
             return RecoveryPlace::OwnImage;
         }
-        if let Some(shown) = recoveries().find(|seen| seen.normal && !own(seen)).and_then(evidence)
-        {
+        let shared = self.normal().filter(|ramdisk| !own(ramdisk)).find_map(shown);
+        if let Some(shown) = shared {
             state(
                 "recovery shares the ramdisk: a boot with androidboot.force_normal_boot=1 is a \
                  normal one, every other goes to recovery",
@@ -302,13 +239,14 @@ impl Set<'_, '_> {
             );
             return RecoveryPlace::NormalRamdisk;
         }
-        let fragment = self.ramdisks.iter().find(|seen| !seen.normal && !own(seen));
-        if let Some(seen) = fragment {
-            let shown = Evidence::new(seen.image, &seen.place, "type recovery");
+        let ramdisks = self.set.ramdisks();
+        let apart = |ramdisk: &&Ramdisk<'_>| !self.is_normal(ramdisk) && !own(ramdisk);
+        if let Some(ramdisk) = ramdisks.iter().find(apart) {
+            let shown = Evidence::at(ramdisk, "type recovery");
             state("recovery is in a fragment of its own, which normal boots do not load", shown);
             return RecoveryPlace::Fragment;
         }
-        if let Some(shown) = recoveries().find(own).and_then(evidence) {
+        if let Some(shown) = ramdisks.iter().filter(|ramdisk| own(ramdisk)).find_map(shown) {
             state("recovery has an image of its own", shown);
             return RecoveryPlace::OwnImage;
         }
@@ -321,7 +259,7 @@ impl Set<'_, '_> {
         let mut missing = Vec::new();
         let boot = self.position(|role| role == Role::Boot);
         let modern = boot.and_then(|index| self.header_version(index)) >= Some(3);
-        let generic = self.ramdisks.iter().any(|seen| seen.normal && seen.has("init"));
+        let generic = self.normal().any(has_init);
         let android = !matches!(kind, FlowKind::LinuxInitramfs | FlowKind::Recovery);
         if !generic && android {
             let holder =
@@ -334,7 +272,7 @@ impl Set<'_, '_> {
                     .to_owned(),
             );
         }
-        if self.kernel().is_none() {
+        if self.set.kernel_bytes().is_none() {
             let what = if has(Role::Ramdisk) { "the kernel" } else { "boot.img" };
             missing.push(format!(
                 "{what} not given: what the kernel can do, and whether it heeds the command line"
@@ -350,47 +288,35 @@ impl Set<'_, '_> {
         missing
     }
 
-    /// The image with the kernel that a normal boot starts, and its bytes.
-    fn kernel(&self) -> Option<(usize, &[u8])> {
-        let with = |wanted: &dyn Fn(Role) -> bool| {
-            let mut pairs = std::iter::zip(self.images, self.roles).enumerate();
-            pairs.find_map(|(index, (image, role))| {
-                let kernel = image.section(SectionName::Kernel).filter(|_| wanted(*role));
-                Some((index, kernel?))
-            })
-        };
-        with(&|role| role != Role::Recovery).or_else(|| with(&|_| true))
-    }
-
     /// Which of these the kernel has, as strings of its own; None without a readable kernel.
     fn kernel_contains<const N: usize>(&self, texts: [&str; N]) -> Option<[bool; N]> {
-        let (_, bytes) = self.kernel()?;
+        let (_, bytes) = self.set.kernel_bytes()?;
         let needles = texts.map(|text| [text.as_bytes(), b"\0"].concat());
         Kernel::parse(bytes).ok()?.contains(&needles).ok()?.try_into().ok()
     }
 
-    /// Where a word stands on a command line of the images or of their device trees.
-    fn words(&self, word: &str) -> Vec<Evidence> {
+    /// Where a parameter is on a command line of the images or of their device trees.
+    fn parameter(&self, name: &str) -> Vec<Evidence> {
+        let normal = |index: &usize| self.roles[*index] != Role::Recovery;
+        let has = |line: Vec<u8>| Cmdline::new(line).has_word(name);
         let mut found = Vec::new();
-        for (index, image) in self.images.iter().enumerate() {
-            if self.roles[index] == Role::Recovery {
-                continue;
+        for (index, image) in self.set.images().iter().enumerate() {
+            if image.header().is_some_and(|header| has(header.cmdline())) {
+                found.push(Evidence::new(index, "cmdline", name));
             }
-            let line = image.header().map(|header| Cmdline::new(header.cmdline()));
-            if line.is_some_and(|line| line.has_word(word)) {
-                found.push(Evidence::new(index, "cmdline", word));
-            }
-            for tree in sources::of_device_trees(image) {
-                if Cmdline::new(tree.text.into_bytes()).has_word(word) {
-                    found.push(Evidence::new(index, "device tree", word));
+            let trees = self.set.command_lines().device_trees.iter();
+            for (_, tree) in trees.filter(|(own, _)| *own == index) {
+                if has(tree.text.clone().into_bytes()) {
+                    found.push(Evidence::new(index, "device tree", name));
                 }
             }
         }
+        found.retain(|evidence| normal(&evidence.image));
         found
     }
 
     fn header_version(&self, index: usize) -> Option<u32> {
-        self.images[index].header().map(crate::image::Header::version)
+        self.set.images()[index].header().map(Header::version)
     }
 
     fn position(&self, wanted: impl Fn(Role) -> bool) -> Option<usize> {

@@ -3,20 +3,18 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `roles` | what each image of a set is for |
 //! | `detect` | the flow |
-//! | `managers` | Magisk and KernelSU, and in which way |
+//! | `managers` | root managers, and in which way each is there |
 
 mod detect;
 mod managers;
-pub mod roles;
 
 use serde::Serialize;
 
-pub use detect::detect;
-pub(super) use detect::{Ramdisks, detect_with};
-pub use managers::{RootManager, RootManagerKind};
-pub use roles::Role;
+use super::{Ramdisk, Role};
+
+pub(super) use detect::detect;
+pub use managers::{Autostart, Manager, RootManager};
 
 /// What the kernel starts, and what becomes of the ramdisk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -133,9 +131,9 @@ impl Flow {
         }
     }
 
-    /// The root manager of this kind.
-    pub fn manager(&self, kind: RootManagerKind) -> Option<&RootManager> {
-        self.root_managers.iter().find(|manager| manager.kind == kind)
+    /// This root manager, where it is there.
+    pub fn manager(&self, manager: Manager) -> Option<&RootManager> {
+        self.root_managers.iter().find(|own| own.manager == manager)
     }
 }
 
@@ -164,5 +162,9 @@ pub struct Evidence {
 impl Evidence {
     fn new(image: usize, place: &str, what: &str) -> Self {
         Evidence { image, place: place.to_owned(), what: what.to_owned() }
+    }
+
+    fn at(ramdisk: &Ramdisk<'_>, what: &str) -> Self {
+        Evidence::new(ramdisk.spot.image, &ramdisk.spot.to_string(), what)
     }
 }

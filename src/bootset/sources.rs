@@ -1,8 +1,8 @@
-//! Where the kernel's parameters stand in a set of images.
+//! Where kernel parameters are in a set of images.
 
 mod avb;
 
-use super::{CmdlinePart, Origin};
+use super::{BootSet, CmdlinePart, Origin};
 use crate::image::bootconfig::{self, Bootconfig, Entry, Limits};
 use crate::image::{Image, ImageKind, SectionName};
 use crate::kernel::{Kernel, dtb};
@@ -16,6 +16,47 @@ pub struct Named<'i, 'b> {
     pub file: &'i str,
     /// What is in it.
     pub image: &'i Image<'b>,
+}
+
+/// The kernel parameters in the images of a set, by where they are.
+#[derive(Clone, Debug, Default)]
+pub struct CommandLines {
+    /// The line that the bootloader hands over, in its order: the headers of vendor_boot and boot,
+    /// the AVB descriptors that apply, the bootconfig.
+    pub parts: Vec<CmdlinePart>,
+    /// The bootconfigs that the kernel takes, with the index of their image.
+    pub bootconfigs: Vec<(usize, Bootconfig)>,
+    /// The lines in device trees, with the index of their image.
+    pub device_trees: Vec<(usize, DeviceTreeLine)>,
+    /// What was left out or taken for granted.
+    pub notes: Vec<String>,
+}
+
+impl CommandLines {
+    pub(super) fn read(set: &BootSet<'_>) -> Self {
+        let named = |(index, image)| Named { file: set.name(index), image };
+        let all: Vec<Named<'_, '_>> = set.images().iter().enumerate().map(named).collect();
+        let mut lines = CommandLines { parts: of_headers(&all), ..CommandLines::default() };
+        let avb = of_avb(&all);
+        lines.parts.extend(avb.parts);
+        lines.notes.extend(avb.notes);
+        for (index, image) in set.images().iter().enumerate() {
+            let file = set.name(index);
+            match bootconfig_of(image) {
+                None => {}
+                Some(Ok(config)) => {
+                    lines.parts.extend(of_bootconfig(file, &config));
+                    lines.bootconfigs.push((index, config));
+                }
+                Some(Err(error)) => lines
+                    .notes
+                    .push(format!("{file}: {error}: the kernel ignores the whole bootconfig")),
+            }
+            let trees = of_device_trees(image);
+            lines.device_trees.extend(trees.into_iter().map(|line| (index, line)));
+        }
+        lines
+    }
 }
 
 /// The command lines of the headers as bootloaders join them: vendor_boot's, then boot's. They

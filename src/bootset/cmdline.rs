@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use super::words::words_of;
-use super::{Facts, Provenance};
+use crate::audit::words::words_of;
+use crate::audit::{Facts, Provenance};
 use crate::kernel::Arch;
 use crate::kernel::config::Value;
 
@@ -153,6 +153,13 @@ pub struct EffectiveCmdline {
     pub words: Vec<CmdlineWord>,
     /// What becomes of `CONFIG_CMDLINE`.
     pub mode: CmdlineMode,
+}
+
+impl Default for EffectiveCmdline {
+    /// A line of which nothing is known.
+    fn default() -> Self {
+        EffectiveCmdline { words: Vec::new(), mode: CmdlineMode::Unknown }
+    }
 }
 
 /// What a parameter is set to.
@@ -345,7 +352,7 @@ impl Facts {
     }
 
     /// The provenance of a word.
-    pub(super) fn provenance(&self, origin: &Origin) -> Provenance {
+    pub(crate) fn provenance(&self, origin: &Origin) -> Provenance {
         match (origin, &self.config) {
             (Origin::Config, Some((_, provenance))) => provenance.clone(),
             _ => Provenance::Cmdline,

@@ -2,7 +2,7 @@
 //! libavb's `avb_slot_verify.c` collects them.
 
 use super::Named;
-use crate::audit::{CmdlinePart, Origin};
+use crate::bootset::{CmdlinePart, Origin};
 use crate::image::ImageKind;
 use crate::image::avb::{Descriptor, Flags, Vbmeta};
 
