@@ -27,6 +27,7 @@ mod scan;
 pub mod symbols;
 
 use std::io::Read;
+use std::sync::Arc;
 
 use crate::compression::{Decoder, Format};
 
@@ -41,10 +42,9 @@ pub use module::Module;
 pub use scan::{Ikconfig, Scan};
 pub use symbols::Symbols;
 
+use layer::MAX_LAYERS;
 use scan::Unpacked;
 
-/// How many containers may be wrapped in one another.
-const MAX_LAYERS: usize = 8;
 /// How much of a compressed stream is unpacked to see what is inside: enough for a bzImage's
 /// setup header and any ELF or PE header.
 const PEEK: usize = 4096;
@@ -368,7 +368,8 @@ impl<'a> Kernel<'a> {
                 });
                 let mut decoder = Decoder::new(format, bytes)?;
                 if !wrapped_again {
-                    return scan::scan_stream(&mut decoder, keep).map_err(Error::Memory);
+                    let failed = |error| Error::Memory(Arc::new(error));
+                    return scan::scan_stream(&mut decoder, keep).map_err(failed);
                 }
                 // Rare (a compressed zboot image): the inner container needs its bytes at hand.
                 if depth >= MAX_LAYERS {

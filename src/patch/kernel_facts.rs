@@ -1,9 +1,9 @@
 //! What a patch asks about the kernel of the set.
 
-use super::cmdline::Cmdline;
 use super::error::Error;
 use crate::audit::{Built, Condition, Facts, Profile};
 use crate::bootset::{KernelState, SetKernel};
+use crate::cmdline::Cmdline;
 use crate::kernel::{Arch, Exports};
 use crate::modules::Target;
 
@@ -124,8 +124,10 @@ impl<'s> KernelFacts<'s> {
 
     /// What a module must fit.
     pub fn target<'k>(&'k self, exports: Option<&'k Exports>) -> Target<'k> {
-        let line = self.facts().cmdline.clone().unwrap_or_default().into_bytes();
-        let enforced = Cmdline::new(line).has_word("module.sig_enforce");
+        let line = Cmdline::new(self.facts().cmdline.as_deref().unwrap_or_default());
+        // Once on it stays on (`bool_enable_only`).
+        let enforced =
+            line.parameters().any(|p| p.is("module.sig_enforce") && p.truth() == Some(true));
         Target {
             release: self.version(),
             release_is_partial: !self.0.release_is_whole,

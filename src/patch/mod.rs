@@ -27,13 +27,11 @@
 //! | `edit`, `warning` | the changes and warnings of a plan, and their text |
 //! | `advice` | what could go wrong on the device, and how to undo it |
 //! | `segment`, `segment_file`, `ramdisk_files` | the appended segment |
-//! | `cmdline` | a kernel command line |
 //! | `undo`, `unpatch`, `original` | the undo record, and the originals |
 
 mod advice;
 mod assignment;
 mod avb;
-mod cmdline;
 mod context;
 mod contribution;
 mod edit;
@@ -63,7 +61,6 @@ pub use advice::{Advice, Risk};
 pub use assignment::Decision;
 pub use avb::options::{AvbMode, AvbOptions};
 pub use avb::outlook::{Outlook, Prospect, Reason};
-pub use cmdline::{COMMAND_LINE_SIZE, Cmdline};
 pub use edit::{AvbEdit, Change, EditKind, ListEdit, PlannedEdit, PlannedFile, SegmentChange};
 pub use error::{Error, ModuleError, RcFinding, RefusedParameter, RuntimeError};
 pub use hook::choose::{Hook, HookReason, Obstacle};

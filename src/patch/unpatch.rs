@@ -1,10 +1,10 @@
 //! The originals of patched images.
 
-use super::cmdline::Cmdline;
 use super::error::Error;
 use super::undo::{ImageUndo, UndoRecord};
 use crate::bootfile::RUNTIME;
 use crate::bootset::{self, BootSet, Role};
+use crate::cmdline::Cmdline;
 use crate::image::{Image, ImageKind, Output};
 use crate::ramdisk;
 

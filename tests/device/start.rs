@@ -3,13 +3,13 @@
 use crate::common::device_tree;
 
 use device_tree::Tree;
-use vfioboot::device::cgroup;
-use vfioboot::device::cpu::{choose, core_types, format_list, parse_list};
-use vfioboot::device::guest::{Cluster, Cpus, Guest, Hugepages, Memory, Size, parse};
-use vfioboot::device::memory::{self, Backing};
-use vfioboot::device::run::preflight::{Options, Start};
-use vfioboot::device::state::StateDir;
-use vfioboot::device::vfio;
+use vfioboot::device::bus::vfio;
+use vfioboot::device::guest::cgroup;
+use vfioboot::device::guest::cpu::{choose, core_types, format_list, parse_list};
+use vfioboot::device::guest::file::{Cluster, Cpus, Guest, Hugepages, Memory, Size, parse};
+use vfioboot::device::guest::memory::{self, Backing};
+use vfioboot::device::guest::run::preflight::{Options, Start};
+use vfioboot::device::sys::state::StateDir;
 
 /// Two fast cores (4, 5) and four slow ones.
 fn big_little(name: &str) -> Tree {
@@ -251,8 +251,10 @@ fn another_hypervisor_is_named() {
 #[test]
 fn protected_kvm_is_refused_unless_it_is_allowed() {
     let tree = machine("protected");
-    tree.file("proc/cmdline", "kvm-arm.mode=nvhe kvm-arm.mode=protected\n");
-    refused(&refusals(&tree, ""), "kvm-arm.mode=protected is on the kernel command line");
+    for mode in ["kvm_arm.mode=protected", "kvm-arm.mode=\"protected\"", "kvm-arm.mode=protected"] {
+        tree.file("proc/cmdline", format!("kvm-arm.mode=nvhe {mode}\n"));
+        refused(&refusals(&tree, ""), "kvm-arm.mode=protected is on the kernel command line");
+    }
     let allowed = start(&tree, &guest(""), true);
     assert!(!allowed.refusals.iter().any(|refusal| refusal.to_string().contains("protected")));
 }

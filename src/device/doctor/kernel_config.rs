@@ -7,7 +7,7 @@
 use std::io;
 
 use super::Check;
-use crate::device::host::{Host, errno_text};
+use crate::device::sys::host::{Host, errno_text};
 use crate::rulefile::Level;
 
 /// Rules, by their ids, and what is there when the kernel has what they ask for,

@@ -8,9 +8,9 @@ use super::kind::{HookChoice, HookKind};
 use super::rdinit;
 use crate::audit::sources;
 use crate::bootfile::RUNTIME;
+use crate::cmdline::Cmdline;
 use crate::image::ImageKind;
 use crate::patch::assignment::Assignment;
-use crate::patch::cmdline::Cmdline;
 use crate::patch::context::Context;
 use crate::patch::error::Error;
 

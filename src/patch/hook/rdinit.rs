@@ -1,7 +1,7 @@
 //! The `rdinit=` parameters of a set.
 
+use crate::cmdline::Cmdline;
 use crate::image::{Header, ImageKind};
-use crate::patch::cmdline::Cmdline;
 use crate::patch::context::Context;
 
 /// The image whose line has the last `rdinit=`, in the order in which bootloaders join the lines
@@ -16,7 +16,7 @@ pub fn last(set: &Context<'_, '_>) -> Option<(usize, String)> {
 }
 
 /// The program that the last `rdinit=` of a line names.
-pub fn program(line: &Cmdline) -> Option<String> {
+pub fn program<B: AsRef<[u8]>>(line: &Cmdline<B>) -> Option<String> {
     // PID 1 starts in /, so a relative path means the same.
     let path = String::from_utf8_lossy(line.value("rdinit")?).into_owned();
     Some(if path.starts_with('/') { path } else { format!("/{path}") })

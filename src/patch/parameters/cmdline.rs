@@ -1,9 +1,9 @@
 //! The image whose command line takes the parameters of a patch.
 
 use super::parameter::PlannedParameter;
+use crate::cmdline::{COMMAND_LINE_SIZE, Cmdline};
 use crate::image::{Edit, ImageKind};
 use crate::patch::assignment::Assignment;
-use crate::patch::cmdline::{COMMAND_LINE_SIZE, Cmdline};
 use crate::patch::context::Context;
 use crate::patch::edit::{Change, PlannedEdit};
 use crate::patch::error::Error;

@@ -2,9 +2,9 @@
 
 use super::parameter::PlannedParameter;
 use super::x86;
-use crate::bootfile::{DISABLE_WORD, DeviceSpec};
+use crate::bootfile::{self, DeviceSpec};
+use crate::cmdline::Cmdline;
 use crate::image::{Header, Image};
-use crate::patch::cmdline::Cmdline;
 use crate::patch::context::Context;
 use crate::patch::contribution::Contribution;
 use crate::patch::error::{Error, RefusedParameter};
@@ -44,12 +44,12 @@ pub fn contribute(
 /// [`Error::Parameter`].
 pub fn check(requested: &[String]) -> Result<(), Error> {
     for text in requested {
-        let line = Cmdline::new(text.clone().into_bytes());
+        let line = Cmdline::new(text);
         let reason = if line.value("rdinit").is_some() {
             RefusedParameter::Rdinit
         } else if line.value("vfio-pci.ids").is_some() {
             RefusedParameter::Ids
-        } else if line.has_word(DISABLE_WORD) {
+        } else if bootfile::is_disabled(&line) {
             RefusedParameter::Disable
         } else {
             continue;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::patch::cmdline::Cmdline;
+use crate::cmdline::Cmdline;
 
 /// A kernel parameter that the patch adds to the command line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

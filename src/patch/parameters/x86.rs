@@ -2,8 +2,8 @@
 //! vendor's machine it will be; a parameter for the other one has no effect.
 
 use super::parameter::PlannedParameter;
+use crate::cmdline::Cmdline;
 use crate::kernel::Arch;
-use crate::patch::cmdline::Cmdline;
 use crate::patch::contribution::Contribution;
 use crate::patch::kernel_facts::KernelFacts;
 use crate::patch::warning::Warning;
@@ -46,7 +46,7 @@ const TABLE: &[Row] = &[
 
 /// Whether the table decides about a parameter: it knows more ways in which one may be there.
 pub fn knows(parameter: &PlannedParameter) -> bool {
-    let line = Cmdline::new(parameter.text.clone().into_bytes());
+    let line = Cmdline::new(&parameter.text);
     TABLE.iter().any(|row| line.value(row.name).is_some())
 }
 

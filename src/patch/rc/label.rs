@@ -1,7 +1,7 @@
 //! The SELinux context of the service that starts the guests.
 
+use crate::cmdline::Cmdline;
 use crate::image::Header;
-use crate::patch::cmdline::Cmdline;
 use crate::patch::context::Context;
 use crate::patch::error::Error;
 use crate::patch::ramdisk_files::RamdiskFiles;
