@@ -1,9 +1,9 @@
 //! Plan a patch, apply it, undo it.
 //!
-//! [`plan`](fn@plan) computes everything as data; writing [`PlannedImage::output`] is all that is
+//! [`plan()`] computes everything as data; writing [`PlannedImage::output`] is all that is
 //! left to do. A patch appends one cpio segment to the ramdisk and adds parameters to the command
-//! line; kernel, original ramdisk and dtb stay byte-identical. [`unpatch`](fn@unpatch) restores
-//! the originals.
+//! line; kernel, original ramdisk and dtb stay byte-identical. [`unpatch()`] restores the
+//! originals.
 //!
 //! Each part of a patch returns a contribution (files, kernel parameters, changes, warnings…) and
 //! what it shows in the plan; the plan adds them up.

@@ -697,7 +697,7 @@ fn an_rdinit_in_boot_is_replaced_there_when_vendor_boot_would_get_the_words() {
 fn words_go_before_the_double_dash() {
     let bytes = with_cmdline(&image("boot-v2-raw"), "quiet -- rdinit=/for/init x");
     let set = [with_config(&bytes, "CONFIG_VFIO_PCI=y\n")];
-    let changed = patched_with(&set, |options| options.words = vec!["extra=1".to_owned()]);
+    let changed = patched_with(&set, |options| options.parameters = vec!["extra=1".to_owned()]);
     let words = words(&changed[0]);
     let dashes = words.iter().position(|word| word == "--").unwrap();
     assert_eq!(words[dashes + 1..], ["rdinit=/for/init", "x"]);
@@ -710,7 +710,7 @@ fn words_go_before_the_double_dash() {
 #[test]
 fn a_word_that_is_there_is_not_added_again() {
     let set = [with_cmdline(&image("boot-v2-raw"), "extra=1 quiet")];
-    let changed = patched_with(&set, |options| options.words = vec!["extra=1".to_owned()]);
+    let changed = patched_with(&set, |options| options.parameters = vec!["extra=1".to_owned()]);
     assert_eq!(words(&changed[0]).iter().filter(|word| *word == "extra=1").count(), 1);
 }
 
@@ -747,7 +747,7 @@ fn a_device_named_by_its_address_needs_no_id() {
 #[test]
 fn a_bare_ramdisk_leaves_the_words_to_the_bootloader() {
     let set = [ramdisk_of(&image("boot-v2-gzip-dtbo"))];
-    let words = planned(&set, |_| {}, |plan| plan.unwrap().words_for_bootloader);
+    let words = planned(&set, |_| {}, |plan| plan.unwrap().parameters_for_bootloader);
     assert_eq!(words, ["rdinit=/vfioboot/init"]);
 }
 
