@@ -33,6 +33,7 @@ pub struct BootSet<'a> {
     exports: OnceLock<Option<Exports>>,
     cmdline: OnceLock<EffectiveCmdline>,
     flow: OnceLock<Flow>,
+    originals: OnceLock<Vec<Option<Vec<u8>>>>,
 }
 
 impl<'a> BootSet<'a> {
@@ -70,6 +71,7 @@ impl<'a> BootSet<'a> {
             exports: OnceLock::new(),
             cmdline: OnceLock::new(),
             flow: OnceLock::new(),
+            originals: OnceLock::new(),
         }
     }
 
@@ -264,6 +266,22 @@ impl<'a> BootSet<'a> {
                 lines: self.command_lines(),
             })
         })
+    }
+
+    /// The originals of patched images, kept as long as the set; None for an image that was not
+    /// patched. `restore` is asked once.
+    ///
+    /// # Errors
+    /// Those of `restore`.
+    pub(crate) fn originals<E>(
+        &self,
+        restore: impl FnOnce() -> Result<Vec<Option<Vec<u8>>>, E>,
+    ) -> Result<&[Option<Vec<u8>>], E> {
+        if let Some(originals) = self.originals.get() {
+            return Ok(originals);
+        }
+        let originals = restore()?;
+        Ok(self.originals.get_or_init(|| originals))
     }
 
     /// The index of the top-level vbmeta image.
