@@ -44,15 +44,15 @@ pub struct Ramdisk<'a> {
     /// Which boots load it; None for a ramdisk that is not a fragment.
     pub fragment: Option<FragmentType>,
     request: Arc<OnceLock<ModuleRequest>>,
-    contents: OnceLock<Contents<'a>>,
+    contents: OnceLock<Contents>,
     modules: OnceLock<Gathered>,
     mark: OnceLock<Option<PatchMark>>,
 }
 
 /// What the pass over a ramdisk gives.
 #[derive(Debug)]
-struct Contents<'a> {
-    inventory: Result<Inventory<'a>, ramdisk::Error>,
+struct Contents {
+    inventory: Result<Inventory, ramdisk::Error>,
     modules: Option<ModuleFiles>,
 }
 
@@ -60,8 +60,8 @@ struct Contents<'a> {
 #[derive(Debug)]
 struct Gathered(ModuleFiles);
 
-impl<'a> Ramdisk<'a> {
-    fn contents(&self) -> &Contents<'a> {
+impl Ramdisk<'_> {
+    fn contents(&self) -> &Contents {
         self.contents.get_or_init(|| match self.request.get() {
             None => {
                 let inventory = Inventory::read(self.bytes, Limits::default(), &mut NoCollector);
@@ -79,7 +79,7 @@ impl<'a> Ramdisk<'a> {
     ///
     /// # Errors
     /// Damage, as [`ramdisk::Ramdisk::parse`] reports it.
-    pub fn inventory(&self) -> Result<&Inventory<'a>, &ramdisk::Error> {
+    pub fn inventory(&self) -> Result<&Inventory, &ramdisk::Error> {
         self.contents().inventory.as_ref()
     }
 

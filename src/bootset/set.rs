@@ -139,8 +139,11 @@ impl<'a> BootSet<'a> {
         self.initramfs.get_or_init(|| Initramfs::read(&self.members, self.roles()))
     }
 
-    fn inventories(&self) -> Vec<&Inventory<'a>> {
-        self.in_memory_order().into_iter().filter_map(|own| own.inventory().ok()).collect()
+    fn inventories(&self) -> Vec<(&'a [u8], &Inventory)> {
+        self.in_memory_order()
+            .into_iter()
+            .filter_map(|own| Some((own.bytes, own.inventory().ok()?)))
+            .collect()
     }
 
     /// The file tree that the kernel makes of the initramfs: of the ramdisks that can be read.
@@ -148,7 +151,8 @@ impl<'a> BootSet<'a> {
         self.tree.get_or_init(|| {
             let initramfs = self.initramfs();
             let last = initramfs.parts.last().and_then(|part| initramfs.reach(part.spot));
-            Inventory::tree_of(&self.inventories(), last.unwrap_or(Reach::Always))
+            let inventories: Vec<_> = self.inventories().into_iter().map(|(_, own)| own).collect();
+            Inventory::tree_of(&inventories, last.unwrap_or(Reach::Always))
         })
     }
 
@@ -158,11 +162,11 @@ impl<'a> BootSet<'a> {
     /// As [`ramdisk::Ramdisk::parse`].
     pub fn data(&self, found: &Found) -> Result<Option<Vec<u8>>, ramdisk::Error> {
         let mut source = found.source;
-        for inventory in self.inventories() {
+        for (ramdisk, inventory) in self.inventories() {
             let count = inventory.len() as u64;
             if source < count {
                 let here = Found { source, ..found.clone() };
-                return Ok(inventory.entry(&here)?.map(|(_, data)| data));
+                return Ok(inventory.entry(ramdisk, &here)?.map(|(_, data)| data));
             }
             source -= count;
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use vfioboot::bootset::{BootSet, Role};
-use vfioboot::image::{self, Image, Output};
+use vfioboot::image::{self, Output};
 
 use super::input::Input;
 use super::output;

@@ -73,7 +73,7 @@ impl<'s, 'a> Context<'s, 'a> {
     }
 
     /// What is in the ramdisk at this place; None for a damaged one.
-    pub fn inventory(&self, spot: Spot) -> Option<&'s Inventory<'a>> {
+    pub fn inventory(&self, spot: Spot) -> Option<&'s Inventory> {
         self.set.ramdisk(spot)?.inventory().ok()
     }
 

@@ -33,7 +33,7 @@ impl<'a> Insertion<'a> {
     pub fn find(
         carrier: &Image<'a>,
         assignment: &Assignment,
-        inventory: Option<&Inventory<'_>>,
+        inventory: Option<&Inventory>,
     ) -> Result<Self, Error> {
         let (section, start, ramdisk) = match assignment.fragment {
             None => {

@@ -11,13 +11,13 @@ use crate::ramdisk::{Inventory, Limits};
 pub struct RamdiskFiles<'a> {
     ramdisk: &'a [u8],
     /// What the pass over it gave; None for a damaged one.
-    inventory: Option<&'a Inventory<'a>>,
+    inventory: Option<&'a Inventory>,
     tree: OnceCell<Tree>,
 }
 
 impl<'a> RamdiskFiles<'a> {
     /// Those of `ramdisk`, of which `inventory` is.
-    pub fn new(ramdisk: &'a [u8], inventory: Option<&'a Inventory<'a>>) -> Self {
+    pub fn new(ramdisk: &'a [u8], inventory: Option<&'a Inventory>) -> Self {
         RamdiskFiles { ramdisk, inventory, tree: OnceCell::new() }
     }
 
@@ -50,7 +50,7 @@ impl<'a> RamdiskFiles<'a> {
     /// Header and data of a file.
     pub fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, Error> {
         match self.inventory {
-            Some(inventory) => Ok(inventory.entry(found)?),
+            Some(inventory) => Ok(inventory.entry(self.ramdisk, found)?),
             None => Ok(read_entry(self.ramdisk, found.source, Limits::default())?),
         }
     }
