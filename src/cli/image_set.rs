@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use vfioboot::bootset::{BootSet, File};
+use vfioboot::bootset::BootSet;
 use vfioboot::image::{self, Image, ImageKind, Output};
 
 use super::input::Input;
@@ -33,8 +33,7 @@ pub fn parse(inputs: &[Input]) -> anyhow::Result<Vec<Image<'_>>> {
 /// The set of images in these files, and the file of each image: one that is given twice counts
 /// once.
 pub fn boot_set(inputs: &[Input]) -> anyhow::Result<(BootSet<'_>, Vec<&Input>)> {
-    let files = inputs.iter().map(|input| File::new(input.name(), input));
-    let set = BootSet::new(files)?;
+    let set = BootSet::new(inputs.iter().map(Input::file))?;
     let first = |image| (0..inputs.len()).find(|file| set.image_of(*file) == Some(image));
     let files = (0..set.images().len()).filter_map(first).map(|file| &inputs[file]).collect();
     Ok((set, files))
