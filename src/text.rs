@@ -86,7 +86,8 @@ pub fn without_command(line: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{blanks}{}", rest.replace("##[", "#\\x23[")))
 }
 
-fn escape(out: &mut String, character: char) {
+/// Append the escape of a character, as [`visible`] writes it.
+pub fn escape(out: &mut String, character: char) {
     // Writing to a String does not fail.
     let _ = match character {
         '\n' => out.write_str("\\n"),

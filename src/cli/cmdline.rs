@@ -9,10 +9,12 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use vfioboot::cmdline::{self, Cmdline};
 use vfioboot::image::{Chunk, Image, SectionName};
+use vfioboot::text;
 
 use super::image_set::{self, Partition};
 use super::input::Input;
-use super::output::{self, say};
+use super::output;
+use super::print::say;
 use super::style::GOOD;
 
 /// Show or edit the kernel command line and the bootconfig in an image
@@ -82,9 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (false, None, _) if args.bootconfig => bootconfig::print(&inputs, &images)?,
         (false, None, _) => {
             for (input, image) in inputs.iter().zip(&images) {
-                let mut line = header(input, image)?.cmdline();
-                line.push(b'\n');
-                output::to_stdout(&line)?;
+                say!("{}", text::visible_bytes(&header(input, image)?.cmdline()))?;
             }
         }
     }
@@ -133,7 +133,7 @@ fn edit(args: &Args, input: &Input, image: &Image<'_>, output: &Path) -> anyhow:
         bootconfig::report(input, config, &line);
     }
     if !output::is_stdout(output) {
-        say!("{}", line.display())?;
+        say!("{}", text::visible_bytes(line.as_bytes()))?;
         say!("{GOOD}wrote{GOOD:#} {}", output.display())?;
     }
     Ok(())

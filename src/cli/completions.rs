@@ -14,6 +14,6 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::Cli::command(), "vfioboot", &mut script);
-    super::output::to_stdout(&script)?;
+    super::print::bytes(&script)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,8 @@ use serde_json::json;
 use vfioboot::ota::{Archive, Error, Inside, Payload};
 
 use super::input::Input;
-use super::output::{self, say};
+use super::output;
+use super::print::{self, say};
 use super::style::GOOD;
 
 /// Extract partitions from an OTA payload.bin, an OTA zip or a factory zip
@@ -165,11 +166,11 @@ fn list(source: &dyn Source, as_json: bool) -> anyhow::Result<()> {
         let partition = |(name, size): &(String, u64)| json!({ "name": name, "size": size });
         let partitions: Vec<_> = partitions.iter().map(partition).collect();
         let report = json!({ "format": 1, "partitions": partitions });
-        output::to_stdout(format!("{report:#}\n").as_bytes())?;
+        print::json(&report)?;
         return Ok(());
     }
     for (name, size) in partitions {
-        say!("{size:>12}  {}", name.escape_debug())?;
+        say!("{size:>12}  {name}")?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod man;
 mod module;
 mod output;
 mod patch;
+mod print;
 mod ramdisk;
 mod repack;
 mod style;
@@ -22,10 +23,11 @@ mod unpack;
 mod unpatch;
 mod verify;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use print::complain;
 use vfioboot::image::{AvbChange, Image};
 
 /// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
@@ -63,7 +65,17 @@ const EXIT_FAILURE: u8 = 2;
 
 /// Parse the arguments, run the subcommand, report the error; the value is the exit status.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // The help and the version are such errors too.
+        Err(error) => {
+            let printed = print::usage(&error).map_err(anyhow::Error::from);
+            return status(
+                printed.map(|()| ExitCode::from(u8::from(error.use_stderr()) * EXIT_FAILURE)),
+            );
+        }
+    };
+    status(match cli.command {
         Command::Info(args) => info::run(&args),
         Command::Unpack(args) => unpack::run(&args),
         Command::Repack(args) => repack::run(&args),
@@ -78,13 +90,16 @@ pub fn run() -> ExitCode {
         Command::Ramdisk(args) => ramdisk::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
-    };
+    })
+}
+
+fn status(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(status) => status,
         // `vfioboot … | head` is no failure of ours.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("{error:#}"));
+            print::complain_of(&error);
             ExitCode::from(EXIT_FAILURE)
         }
     }
@@ -93,13 +108,8 @@ pub fn run() -> ExitCode {
 /// Say on standard error where the header and the file disagree.
 fn report_problems(input: &input::Input, image: &Image<'_>) {
     for problem in image.problems() {
-        complain(&format!("warning: {}: {problem}", input.name()));
+        complain(format_args!("warning: {}: {problem}", input.name()));
     }
-}
-
-/// Say something on standard error; where that takes nothing either, nobody listens.
-fn complain(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "vfioboot: {text}");
 }
 
 /// Say what an edit did to AVB's metadata.
@@ -113,7 +123,7 @@ fn report_avb(input: &str, change: Option<AvbChange>) {
         }
         _ => return,
     };
-    anstream::eprintln!("vfioboot: note: {input}: {what}");
+    complain(format_args!("note: {input}: {what}"));
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -10,7 +10,7 @@ use vfioboot::image::{Image, ImageKind};
 use super::image_set;
 use super::input::Input;
 use super::keys::{self, PassphraseSource};
-use super::output::{self, say};
+use super::print::{self, say};
 use super::style::{BAD, DIM, GOOD, HEAD};
 
 /// Check AVB: structure, digests, signatures, and the chain from vbmeta.img
@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             })
             .collect();
         let report = json!({ "format": 1, "verified": verification.verified, "images": images });
-        output::to_stdout(format!("{report:#}\n").as_bytes())?;
+        print::json(&report)?;
     } else {
         for ((input, image), report) in reports {
             print(input, image, report)?;

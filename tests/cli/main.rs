@@ -6,5 +6,6 @@ mod common;
 mod extract;
 mod files;
 mod ota;
+mod output;
 mod program;
 mod root_module;

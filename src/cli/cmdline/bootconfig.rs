@@ -6,7 +6,7 @@ use vfioboot::image::bootconfig::{Bootconfig, Limits};
 use vfioboot::image::{Image, SectionName};
 
 use crate::cli::input::Input;
-use crate::cli::{complain, output};
+use crate::cli::print::{self, complain};
 
 /// Keys that bootloaders add themselves (AOSP's "Implement bootconfig" and "Properties set by the
 /// bootloader"). Twice in the block, they void it.
@@ -30,7 +30,7 @@ pub fn print(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Result<()> {
         let Some(section) = image.section(SectionName::Bootconfig) else {
             bail!("{}: this {} image has no bootconfig", input.name(), image.kind());
         };
-        output::to_stdout(Bootconfig::parse(section)?.as_bytes())?;
+        print::contents(Bootconfig::parse(section)?.as_bytes())?;
     }
     Ok(())
 }
@@ -68,7 +68,7 @@ pub fn edited(
 
 /// What the kernel and the bootloader may make of it.
 pub fn report(input: &Input, config: &Bootconfig, line: &Cmdline) {
-    let note = |text: &str| complain(&format!("note: {}: {text}", input.name()));
+    let note = |text: &str| complain(format_args!("note: {}: {text}", input.name()));
     if !config.statements().is_empty() && !line.has("bootconfig") {
         note(
             "the kernel reads a bootconfig only with the word bootconfig on its command line, \

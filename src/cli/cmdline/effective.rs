@@ -9,7 +9,7 @@ use vfioboot::image::{Image, SectionName};
 use vfioboot::kernel::Kernel;
 
 use crate::cli::input::Input;
-use crate::cli::output::{self, say};
+use crate::cli::print::{self, say};
 use crate::cli::style::{BAD, DIM, HEAD, NOTE};
 
 /// All that is known about the line.
@@ -26,7 +26,7 @@ struct Known {
 pub fn print(inputs: &[Input], images: &[Image<'_>], as_json: bool) -> anyhow::Result<()> {
     let known = gather(inputs, images);
     match as_json {
-        true => output::to_stdout(format!("{:#}\n", known.to_json()).as_bytes())?,
+        true => print::json(&known.to_json())?,
         false => known.print()?,
     }
     Ok(())

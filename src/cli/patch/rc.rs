@@ -7,7 +7,7 @@ use vfioboot::patch::{RcFile, RcOptions, RcPlan};
 
 use super::Args;
 use crate::cli::input::Input;
-use crate::cli::output::say;
+use crate::cli::print::say;
 use crate::cli::style::{DIM, HEAD};
 
 /// What the user wants of rc files.
