@@ -18,6 +18,7 @@ mod patch;
 mod print;
 mod ramdisk;
 mod repack;
+mod report;
 mod style;
 mod unpack;
 mod unpatch;
@@ -26,9 +27,8 @@ mod verify;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use print::complain;
-use vfioboot::image::{AvbChange, Image};
+use clap::{CommandFactory, Parser, Subcommand};
+use report::{EXIT_FAILURE, report_avb, report_problems};
 
 /// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
 ///
@@ -59,10 +59,6 @@ enum Command {
     Man(man::Args),
 }
 
-/// A bad command line or unreadable input. Everything but `check` and `verify` ends in
-/// 0 or this.
-const EXIT_FAILURE: u8 = 2;
-
 /// Parse the arguments, run the subcommand, report the error; the value is the exit status.
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -88,8 +84,8 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Extract(args) => extract::run(&args),
         Command::Ramdisk(args) => ramdisk::run(&args),
-        Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(&args),
+        Command::Completions(args) => completions::run(&args, &mut Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     })
 }
 
@@ -103,27 +99,6 @@ fn status(result: anyhow::Result<ExitCode>) -> ExitCode {
             ExitCode::from(EXIT_FAILURE)
         }
     }
-}
-
-/// Say on standard error where the header and the file disagree.
-fn report_problems(input: &input::Input, image: &Image<'_>) {
-    for problem in image.problems() {
-        complain(format_args!("warning: {}: {problem}", input.name()));
-    }
-}
-
-/// Say what an edit did to AVB's metadata.
-fn report_avb(input: &str, change: Option<AvbChange>) {
-    let what = match change {
-        Some(AvbChange::Preserved) => {
-            "the digest in its AVB descriptor no longer matches: an unlocked (orange) device boots it, a locked one does not"
-        }
-        Some(AvbChange::Rehashed) => {
-            "its vbmeta image is not signed: the digest in it was made right"
-        }
-        _ => return,
-    };
-    complain(format_args!("note: {input}: {what}"));
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
