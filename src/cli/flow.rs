@@ -1,4 +1,4 @@
-//! How a device boots, in words.
+//! How a device boots, for people.
 
 use vfioboot::bootset::flow::Evidence;
 use vfioboot::bootset::{BootSet, Flow, FlowKind, Role};

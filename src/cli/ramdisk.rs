@@ -264,7 +264,7 @@ impl<'a> Located<'a> {
 fn largest_files(ramdisk: &[u8]) -> String {
     let mut entries = Entries::new(ramdisk, Limits::default());
     let mut files = Vec::new();
-    // Damage behind them leaves those that were seen.
+    // Damage after them does not matter here.
     while let Ok(Some(entry)) = entries.next_entry() {
         if entry.file_type() == FileType::Regular {
             files.push((text::visible_bytes(entry.path()), u64::from(entry.header.filesize)));

@@ -15,10 +15,10 @@ use crate::cli::style::{BAD, DIM, HEAD, NOTE};
 /// All that is known about the line.
 struct Known {
     line: EffectiveCmdline,
-    /// Index of the word that takes another's effect.
+    /// For each parameter the index of the one that overrides it.
     overridden: Vec<Option<usize>>,
     device_trees: Vec<(String, DeviceTreeLine)>,
-    /// Keys that are no kernel parameters, for user space.
+    /// Keys that are not kernel parameters but for user space.
     bootconfig: Vec<(String, Vec<Entry>)>,
     notes: Vec<String>,
 }
@@ -67,7 +67,7 @@ fn gather(inputs: &[Input], images: &[Image<'_>]) -> Known {
     Known { line, overridden, device_trees, bootconfig, notes }
 }
 
-/// What the kernel says of itself; `CONFIG_CMDLINE` and what becomes of it matter here.
+/// What the kernel says of itself; `CONFIG_CMDLINE` and its use matter here.
 fn kernel_facts(names: &[String], images: &[Image<'_>], notes: &mut Vec<String>) -> Facts {
     let mut kernels = names
         .iter()

@@ -72,7 +72,7 @@ fn warn(found: &Ramdisk<'_>, name: &str) {
             _ => "no kernel unpacks",
         };
         complain(format_args!(
-            "{name}: {who} what follows offset {:#x}, behind an lz4_legacy segment",
+            "{name}: {who} what follows offset {:#x}, after an lz4_legacy segment",
             segment.range.start
         ));
     }
