@@ -19,7 +19,7 @@ pub fn of(images: &[Image<'_>]) -> Option<Flow> {
 }
 
 /// The flow, its evidence by file name, and what is missing.
-pub fn page(flow: &Flow, inputs: &[Input]) -> Page {
+pub fn page(flow: &Flow, inputs: &[&Input]) -> Page {
     let mut page = Page::default();
     let sure = match (flow.certain, flow.kind) {
         (true, _) | (_, FlowKind::Unknown) => "",
@@ -27,7 +27,7 @@ pub fn page(flow: &Flow, inputs: &[Input]) -> Page {
     };
     line!(page, "{HEAD}boot flow{HEAD:#}: {}{sure}", flow.title());
     let shown = |evidence: &Evidence| {
-        let name = inputs.get(evidence.image).map(Input::name).unwrap_or_default();
+        let name = inputs.get(evidence.image).map(|input| input.name()).unwrap_or_default();
         format!("{name}, {}: {}", evidence.place, evidence.what)
     };
     for statement in &flow.statements {
