@@ -99,7 +99,7 @@ fn assert_visible(output: &[u8], styles: bool, what: &str) {
     let mut text = String::from_utf8(output.to_vec()).unwrap();
     if styles {
         text = text.replace("\r\n", "\n");
-        for code in ["0", "1", "2", "31", "32", "33"] {
+        for code in ["0", "1", "2", "4", "31", "32", "33"] {
             text = text.replace(&format!("\x1b[{code}m"), "");
         }
     }
