@@ -128,7 +128,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         avb,
         wait_ms: args.wait,
         hook: args.hook,
-        rc: rc::options(args, &rc_files)?,
+        rc: rc::options(&rc_files, !args.no_autostart, args.seclabel.as_ref())?,
     };
     let left_out = left_out(&options, runtime.as_ref());
     let plan = patch::plan(&set, &options)

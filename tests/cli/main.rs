@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod examples;
 mod extract;
 mod files;
 mod ota;
