@@ -367,7 +367,7 @@ fn what_cannot_be_read_ends_in_2() {
         ("missing.img", "missing.img"),
         ("noise.img", "is not a boot image"),
         ("vbmeta.img vbmeta-hash.img", "2 vbmeta images (vbmeta.img, vbmeta-hash.img)"),
-        ("vbmeta.img --vbmeta boot.img", "boot.img: is no vbmeta image"),
+        ("vbmeta.img --vbmeta boot.img", "boot.img: is not a vbmeta image"),
         ("vbmeta.img --key noise.img", "the key noise.img: is not an RSA key: expected PEM"),
     ];
     for (arguments, expected) in cases {
