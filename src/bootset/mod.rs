@@ -34,7 +34,7 @@ pub mod sources;
 
 pub use avb::Cover;
 pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
-pub use file::{Error, File, Identity};
+pub use file::{Error, File, Identity, Pages};
 pub use flow::{Flow, FlowKind};
 pub use initramfs::{Initramfs, Part, Step, Stop};
 pub use kernel::{KernelState, SetKernel};
