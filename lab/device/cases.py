@@ -179,7 +179,7 @@ def _commands() -> Iterator[Case]:
         says=(
             r"0000:00:02\.0: reset: failed: .*ENOTTY",
             "not everything could be undone: vfiorun recover tries again",
-            r"^recover: .*0000:00:02\.0: reset: not any more: it is on nvme",
+            r"^recover: .*0000:00:02\.0: reset: skipped: the host uses it \(nvme\)",
         ),
         answered=(DISK,),
     )

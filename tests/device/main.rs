@@ -8,7 +8,7 @@ mod common;
 mod bind;
 mod boot;
 mod boot_file;
-mod bootmode;
+mod boot_mode;
 mod cgroup;
 mod commands;
 mod doctor;

@@ -14,13 +14,17 @@ mod bind;
 mod cli;
 mod devices;
 mod doctor;
+mod global;
 mod interrupt;
+mod outcome;
 mod output;
 mod recover;
 mod release;
+mod remedy;
 mod run;
 mod status;
 mod stop;
+mod writes;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use vfioboot::device::bind::lease::Report;
 use vfioboot::device::bind::recover::{self, Found, Verdict};
 
-use crate::cli::{Answer, Global, Outcome};
+use crate::global::Global;
+use crate::outcome::{Answer, Failure, Outcome};
 use crate::output;
 
 #[derive(clap::Args)]
@@ -43,7 +44,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         output::print(&text.concat())?;
     }
     match (clean, refused) {
-        (false, _) => Err("not everything could be undone; recover tries again".into()),
+        (false, _) => Err(Failure::new("not everything could be undone; recover tries again")),
         (true, true) => Ok(Answer::No),
         (true, false) => Ok(Answer::Yes),
     }

@@ -56,11 +56,12 @@ pub enum BindError {
     Device(#[from] PciError),
     /// The device cannot be told which driver to take; it was not touched.
     #[error("{0}")]
-    Override(HostError),
+    Override(#[source] HostError),
     /// Its driver would not let it go.
     #[error("{error}; {restored}")]
     Unbind {
         /// The write that failed.
+        #[source]
         error: HostError,
         /// The state it was left in.
         restored: Box<Restored>,
@@ -206,6 +207,7 @@ pub enum PutBackError {
         /// What it is.
         now: Box<Former>,
         /// The first of the writes that failed.
+        #[source]
         error: Option<HostError>,
     },
 }
@@ -310,13 +312,10 @@ pub enum ReleaseError {
     Device(#[from] PciError),
     /// A write failed.
     #[error("{0}")]
-    Write(HostError),
+    Write(#[source] HostError),
     /// It is on vfio-pci again, or still.
     #[error("it is still on vfio-pci")]
     Still,
-    /// It is not what it was before; the reason.
-    #[error("{0}")]
-    Former(String),
 }
 
 /// Carries out [`release_writes`] and says which driver has the device now.

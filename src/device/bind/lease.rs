@@ -30,9 +30,10 @@ use crate::device::bind::journal::{self, Journal, JournalError};
 use crate::device::bind::plan::{self, Plan};
 use crate::device::bind::undo::{Ending, Undo};
 use crate::device::bus::group::Group;
-use crate::device::bus::pci::{PciAddress, PciDevice, PciError};
+use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
 use crate::device::sys::host::{Host, HostError};
 use crate::device::sys::lock::{Lock, LockError};
+use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
 
 /// How long the end of a lease waits for another process that is changing devices.
@@ -50,7 +51,7 @@ pub struct Lease {
 }
 
 /// What was undone, step by step, the last step first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// Each step and how undoing it went.
     pub steps: Vec<(Undo, Ending)>,
@@ -90,7 +91,7 @@ pub enum TakeError {
         /// What its owner does.
         what: String,
         /// The owner's process.
-        owner: crate::device::sys::process::Process,
+        owner: Process,
     },
     /// An owner that is gone left the device as it is; nothing was changed.
     #[error("{address}: \"{what}\" left it behind when it was killed: run vfiorun recover first")]
@@ -104,6 +105,7 @@ pub enum TakeError {
     #[error("{cause}{}", undone_text(.undone))]
     Step {
         /// The reason.
+        #[source]
         cause: Box<StepFailure>,
         /// What undoing the others gave.
         undone: Report,
@@ -122,13 +124,14 @@ fn undone_text(undone: &Report) -> String {
 pub enum StepFailure {
     /// A device cannot be read.
     #[error("{0}")]
-    Device(PciError),
+    Device(#[source] PciError),
     /// A device does not get to vfio-pci.
     #[error("{device}: {error}")]
     Bind {
         /// The device.
         device: PciDevice,
         /// The reason.
+        #[source]
         error: Box<BindError>,
     },
     /// It is on vfio-pci and in no group, so nobody could open it.
@@ -146,10 +149,10 @@ pub enum StepFailure {
     },
     /// Its group cannot be read.
     #[error("{0}")]
-    Group(HostError),
+    Group(#[source] HostError),
     /// A record could not be written.
     #[error("{0}")]
-    Journal(JournalError),
+    Journal(#[source] JournalError),
     /// It was told to stop.
     #[error("interrupted")]
     Interrupted,
@@ -274,9 +277,7 @@ fn no_other_owner(
                 return Err(TakeError::LeftBehind { address, what });
             }
             // Somebody else took it off vfio-pci since: the record says nothing any more.
-            if crate::device::bus::pci::driver(host, address).ok().flatten().as_deref()
-                != Some(VFIO_PCI)
-            {
+            if pci::driver(host, address).ok().flatten().as_deref() != Some(VFIO_PCI) {
                 outdated.push(number);
             }
         }

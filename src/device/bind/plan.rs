@@ -67,7 +67,7 @@ impl core::error::Error for PlanError {}
 pub enum Refusal {
     /// The kernel shows no PCI devices at all.
     #[error("no PCI on this system ({0})")]
-    NoPci(HostError),
+    NoPci(#[source] HostError),
     /// No device matches.
     #[error("{0}: no such device (vfiorun devices lists them)")]
     NoDevice(DeviceSpec),
@@ -95,7 +95,7 @@ pub enum Refusal {
         mates: Vec<String>,
     },
     /// The system needs it.
-    #[error("{device}: {}; to take it all the same: --force {}", join(.holds), .device.address)]
+    #[error("{device}: {}", join(.holds))]
     Held {
         /// The device.
         device: PciDevice,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::device::bind::driver::{self, ReleaseError, VFIO_PCI};
 use crate::device::bind::journal::{self, Journal, JournalError};
 use crate::device::bind::lease::{self, Report};
-use crate::device::bind::undo::{Ending, Undo};
+use crate::device::bind::undo::{Ending, Undo, UndoError};
 use crate::device::bus::pci::{PciAddress, PciDevice, PciError};
-use crate::device::bus::users;
+use crate::device::bus::users::{self, User};
 use crate::device::sys::host::{Host, Write};
 use crate::device::sys::lock::{Lock, LockError};
 use crate::device::sys::process::Process;
@@ -61,15 +61,25 @@ pub enum RecoverError {
         /// The device.
         address: PciAddress,
         /// The reason.
+        #[source]
         error: ReleaseError,
     },
+    /// A device does not have its former driver.
+    #[error("{address}: {error}")]
+    Undo {
+        /// The device.
+        address: PciAddress,
+        /// The reason.
+        #[source]
+        error: UndoError,
+    },
     /// A device is open.
-    #[error("{address}: it is in use by {users}")]
+    #[error("{address}: it is in use by {}", users::text(.users))]
     InUse {
         /// The device.
         address: PciAddress,
         /// The processes that have it open.
-        users: String,
+        users: Vec<User>,
     },
     /// A device belongs to an owner that is at work.
     #[error("{address}: it is in use: {what} ({owner})")]
@@ -142,8 +152,9 @@ pub fn recover(
                 report = lease::undo(host, &mut Journal::open(host, state, &found.name)?)?;
             }
         }
-        if let Some((_, step, ending)) = ended.iter().find(|(name, ..)| *name == found.name) {
-            report.steps.insert(0, (step.clone(), ending.clone()));
+        if let Some(position) = ended.iter().position(|(name, ..)| *name == found.name) {
+            let (_, step, ending) = ended.swap_remove(position);
+            report.steps.insert(0, (step, ending));
         }
         all.push((found, report));
     }
@@ -192,7 +203,7 @@ pub fn plan_release(
     // The kernel would wait for them, for ever, in the write to `unbind`.
     let users = users::of_device(host, &device);
     if !users.is_empty() {
-        return Err(RecoverError::InUse { address, users: users::text(&users) });
+        return Err(RecoverError::InUse { address, users });
     }
     Ok(match former {
         Some((journal, former)) if former.driver.as_deref() != Some(VFIO_PCI) => {
@@ -225,8 +236,8 @@ pub fn release(
     let report = lease::undo_some(host, &mut Journal::open(host, state, name)?, &|undo| {
         undo.device().is_some_and(|former| former.address == address)
     })?;
-    if let Some((_, Ending::Failed(reason))) = report.steps.into_iter().next() {
-        return Err(failed(ReleaseError::Former(reason)));
+    if let Some((_, Ending::Failed(error))) = report.steps.into_iter().next() {
+        return Err(RecoverError::Undo { address, error });
     }
     let driver = PciDevice::read(host, address)?.driver;
     Ok((plan, driver))

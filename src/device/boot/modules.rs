@@ -27,13 +27,13 @@ pub enum Loaded {
 pub enum ModuleError {
     /// Its file cannot be opened.
     #[error("cannot open the file: {}", errno_text(.0))]
-    Open(io::Error),
+    Open(#[source] io::Error),
     /// Its parameters contain a NUL byte.
     #[error("a NUL byte in its parameters")]
     Params,
     /// `finit_module(2)` failed; the kernel log has more about it.
     #[error("finit_module: {}{}", errno_text(.0), hint(.0))]
-    Load(io::Error),
+    Load(#[source] io::Error),
 }
 
 /// What the error numbers mean that come up in practice (`kernel/module/main.c`).

@@ -310,7 +310,7 @@ fn work(started: Instant, mut parent: File) {
             apply::put_back(file, Path::new("/"), &mut say);
         }
         match (mounted, &file) {
-            (Err(error), _) => say(Level::Warning, &error),
+            (Err(error), _) => say(Level::Warning, &error.to_string()),
             (Ok(()), Ok(file)) => apply::give_back(file, &host, &mut say),
             (Ok(()), Err(_)) => {}
         }
@@ -323,7 +323,7 @@ fn work(started: Instant, mut parent: File) {
         Err(error) => return say(Level::Warning, &format!("{BOOT_FILE}: {error}")),
     };
     if let Err(error) = mounted {
-        say(Level::Warning, &error);
+        say(Level::Warning, &error.to_string());
     }
     let done = apply::carry_out(&file, &host, Path::new("/"), &mut say);
     let level = if done.problems == 0 { Level::Info } else { Level::Warning };
@@ -332,19 +332,36 @@ fn work(started: Instant, mut parent: File) {
     say(level, &format!("done in {ms} ms: {bound} on vfio-pci, {problems} problems"));
 }
 
+/// Why proc and sysfs are not mounted.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {}", errno_text(.error))]
+struct MountError {
+    step: MountStep,
+    #[source]
+    error: io::Error,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum MountStep {
+    #[error("no mount namespace")]
+    Unshare,
+    #[error("mount {0}")]
+    Mount(&'static str),
+}
+
 /// Mounts proc and sysfs below [`HOME`], for this process alone.
-fn mount_all() -> Result<(), String> {
-    let failed = |what: &str, error: Errno| format!("{what}: {}", errno_text(&error.into()));
+fn mount_all() -> Result<(), MountError> {
+    let failed = |step, error: Errno| MountError { step, error: error.into() };
     // SAFETY: only the mount namespace is unshared; unsharing file descriptors is
     // what would need care.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
-        .map_err(|error| failed("no mount namespace", error))?;
+        .map_err(|error| failed(MountStep::Unshare, error))?;
     for kind in ["proc", "sysfs"] {
         let place = Path::new(HOME).join(kind.trim_end_matches("fs"));
         _ = fs::create_dir(&place);
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         rustix::mount::mount(kind, &place, kind, flags, None::<&CStr>)
-            .map_err(|error| failed(&format!("mount {kind}"), error))?;
+            .map_err(|error| failed(MountStep::Mount(kind), error))?;
     }
     Ok(())
 }
@@ -397,7 +414,7 @@ impl Start {
         match original_init::put_back(Path::new("/"), hooked) {
             Ok(()) => true,
             Err(error) => {
-                say(Level::Warning, &error);
+                say(Level::Warning, &error.to_string());
                 false
             }
         }

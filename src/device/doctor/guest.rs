@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{ARCH, Check, system};
+use super::check::ARCH;
+use super::{Check, system};
 use crate::device::guest::cpu::{self, CoreType};
 use crate::device::guest::file::Size;
 use crate::device::guest::memory::{MARGIN, TRANSPARENT, meminfo};

@@ -1,6 +1,7 @@
 //! IOMMU groups, the driver behind them, and whether a device can raise only its own interrupts.
 
-use super::{ARCH, Check};
+use super::Check;
+use super::check::ARCH;
 use crate::device::bus::group::{Group, IOMMUS};
 use crate::device::bus::pci;
 use crate::device::bus::vfio::UNSAFE_INTERRUPTS;

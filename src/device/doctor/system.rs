@@ -1,6 +1,7 @@
 //! Architecture, privileges, SELinux.
 
-use super::{ARCH, Check};
+use super::Check;
+use super::check::ARCH;
 use crate::device::sys::host::Host;
 
 /// Capabilities that binding and a guest need (`include/uapi/linux/capability.h`): number, name,

@@ -58,6 +58,7 @@ pub struct HostError {
     /// The path as a booted system has it (`/sys/...`), whatever the root is.
     pub path: String,
     /// The reason.
+    #[source]
     pub error: io::Error,
 }
 

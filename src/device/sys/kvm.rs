@@ -30,16 +30,16 @@ pub const OTHERS: [(&str, &str, &str); 2] =
 pub enum KvmError {
     /// The node is not there, or may not be opened.
     #[error("/dev/kvm: {}", errno_text(.0))]
-    Open(io::Error),
+    Open(#[source] io::Error),
     /// The node is not KVM's.
     #[error("/dev/kvm is not KVM: {}", errno_text(.0))]
-    NotKvm(io::Error),
+    NotKvm(#[source] io::Error),
     /// A KVM from before 2007, or of the future.
     #[error("/dev/kvm has API version {0}, expected {API_VERSION}")]
     Version(i32),
     /// KVM refuses.
     #[error("/dev/kvm: no VM can be created: {}", errno_text(.0))]
-    CreateVm(io::Error),
+    CreateVm(#[source] io::Error),
 }
 
 impl KvmError {

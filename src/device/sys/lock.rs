@@ -34,6 +34,7 @@ pub enum LockError {
         /// The lock's file.
         path: PathBuf,
         /// The reason.
+        #[source]
         error: io::Error,
     },
 }

@@ -47,6 +47,7 @@ pub struct LaunchError {
     /// What was tried.
     pub step: String,
     /// Why it failed.
+    #[source]
     pub error: io::Error,
 }
 

@@ -17,9 +17,9 @@ use crate::device::guest::qemu::qmp::{self, Message, Monitor};
 /// it is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What is told while a guest runs.
+/// What happens while a guest runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum Notice {
     /// The guest runs; QEMU's version.
     Running(String),
     /// Something happened to it.
@@ -114,7 +114,7 @@ pub fn supervise(
     monitor: &Path,
     shutdown: &Shutdown,
     signals: &Signals,
-    tell: &mut dyn FnMut(&News),
+    tell: &mut dyn FnMut(&Notice),
 ) -> io::Result<Ended> {
     let mut guest = Supervised {
         pid: Pid::from_child(&child),
@@ -190,7 +190,7 @@ impl Supervised<'_> {
         _ = poll(&mut fds, limit.as_ref());
     }
 
-    fn listen(&mut self, tell: &mut dyn FnMut(&News)) {
+    fn listen(&mut self, tell: &mut dyn FnMut(&Notice)) {
         if matches!(self.monitor, Connection::NotYet) {
             let connected = Monitor::connect(self.path).and_then(|mut monitor| {
                 monitor.send("qmp_capabilities")?;
@@ -212,16 +212,16 @@ impl Supervised<'_> {
             }
             Err(error) => {
                 self.monitor = Connection::Lost;
-                tell(&News::MonitorLost(error.to_string()));
+                tell(&Notice::MonitorLost(error.to_string()));
             }
         }
     }
 
-    fn hear(&mut self, message: Message, tell: &mut dyn FnMut(&News)) {
+    fn hear(&mut self, message: Message, tell: &mut dyn FnMut(&Notice)) {
         match message {
             Message::Greeting(version) => {
                 self.ran = true;
-                tell(&News::Running(version));
+                tell(&Notice::Running(version));
             }
             Message::Return(_) | Message::Refused(_) => {}
             Message::Event(event) => {
@@ -230,25 +230,25 @@ impl Supervised<'_> {
                     qmp::Event::Shutdown(reason) => self.reason = Some(reason.clone()),
                     qmp::Event::Reset | qmp::Event::Other(_) => {}
                 }
-                tell(&News::Event(event));
+                tell(&Notice::Event(event));
             }
         }
     }
 
-    fn escalate(&mut self, tell: &mut dyn FnMut(&News)) {
+    fn escalate(&mut self, tell: &mut dyn FnMut(&Notice)) {
         let (powerdown, quit) = (
             Duration::from_secs(self.shutdown.timeout.into()),
             Duration::from_secs(self.shutdown.quit_timeout.into()),
         );
         if self.escalation.is_none() && self.send("system_powerdown") {
-            tell(&News::PoweringDown(powerdown));
+            tell(&Notice::PoweringDown(powerdown));
             self.deadline = Some(Instant::now() + powerdown);
             self.escalation = Some(Escalation::PowerDown);
             return;
         }
         let next = match self.escalation {
             None | Some(Escalation::PowerDown) => {
-                tell(&News::Quitting(quit));
+                tell(&Notice::Quitting(quit));
                 if !self.send("quit") {
                     _ = rustix::process::kill_process(self.pid, KillSignal::TERM);
                 }
@@ -257,7 +257,7 @@ impl Supervised<'_> {
             }
             Some(Escalation::Quit | Escalation::Kill) => {
                 if self.escalation != Some(Escalation::Kill) {
-                    tell(&News::Killing);
+                    tell(&Notice::Killing);
                 }
                 _ = rustix::process::kill_process(self.pid, KillSignal::KILL);
                 // Its end is looked for again even where the word of it is lost.
