@@ -5,14 +5,21 @@
 //! reads files: the caller gathers [`Facts`] from wherever it has them.
 
 pub mod baseline;
+mod batch;
+pub mod check;
+pub mod content;
+mod error;
 pub mod evidence;
+mod files;
 pub mod fragment;
+pub mod group;
 mod judge;
 pub mod links;
 mod profile;
 pub mod render;
 pub mod run;
 pub(crate) mod words;
+mod workers;
 
 use crate::kernel::config::{KernelConfig, KernelVersion, Value};
 use crate::kernel::module::Module;
@@ -22,7 +29,11 @@ pub use crate::bootset::{
     CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting, sources,
 };
 pub use crate::rulefile::Level;
+pub use batch::check_all;
+pub use check::{Options, check};
+pub use error::{CheckError, Problem};
 pub use evidence::{Confidence, Evidence};
+pub use files::{File, Files};
 pub use links::Links;
 pub use profile::{Condition, Profile, ProfileError, Rule, When};
 pub use words::{Word, recommended_words};

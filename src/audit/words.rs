@@ -1,4 +1,4 @@
-//! Words for the kernel command line, and reading one.
+//! Words for the kernel command line.
 
 use super::{EffectiveCmdline, Facts, Level, Profile};
 
@@ -38,23 +38,4 @@ impl Profile {
         let words = applies.map(|rule| &rule.word);
         words.filter(|word| !there(&word.word)).cloned().collect()
     }
-}
-
-/// The words of a command line. A double quote keeps spaces in a word (`next_arg` in
-/// `lib/cmdline.c`); quotes are not part of it.
-pub(crate) fn words_of(line: &str) -> impl Iterator<Item = String> {
-    let mut characters = line.chars().peekable();
-    std::iter::from_fn(move || {
-        while characters.next_if(char::is_ascii_whitespace).is_some() {}
-        characters.peek()?;
-        let mut word = String::new();
-        let mut quoted = false;
-        while let Some(character) = characters.next_if(|c| quoted || !c.is_ascii_whitespace()) {
-            match character {
-                '"' => quoted = !quoted,
-                other => word.push(other),
-            }
-        }
-        Some(word)
-    })
 }

@@ -74,7 +74,7 @@ pub fn normalise(name: &str) -> String {
 }
 
 impl Module {
-    /// Read a `.ko`, plain or compressed with any of [`Format::ALL`]. `file_name` gives the name
+    /// Read a `.ko`, plain or compressed with any of [`Format`]. `file_name` gives the name
     /// when the module itself does not (before Linux 4.13): `vfio-pci.ko.xz`.
     ///
     /// # Errors
@@ -165,7 +165,7 @@ impl Module {
     }
 }
 
-/// A `.ko` as the kernel gets it, out of any of [`Format::ALL`].
+/// A `.ko` as the kernel gets it, out of any of [`Format`].
 ///
 /// # Errors
 /// [`compression::Error`].

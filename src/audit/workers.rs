@@ -1,11 +1,11 @@
-//! Several inputs at once, by a bounded number of threads.
+//! Work on several items at once, by a bounded number of threads.
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Do `work` for each item, `jobs` at a time; the results are in the order of the items.
-pub fn map<T: Sync, R: Send>(
+pub(super) fn map<T: Sync, R: Send>(
     items: &[T],
     jobs: Option<NonZeroUsize>,
     work: impl Fn(&T) -> R + Sync,
@@ -20,10 +20,9 @@ pub fn map<T: Sync, R: Send>(
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                while let Some((index, item)) = {
+                loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    items.get(index).map(|item| (index, item))
-                } {
+                    let Some(item) = items.get(index) else { return };
                     let result = work(item);
                     // A thread that panicked ends the program when the scope ends.
                     let mut results = results.lock().unwrap_or_else(|held| held.into_inner());
