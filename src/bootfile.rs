@@ -14,8 +14,8 @@ pub const BOOT_FILE: &str = "/vfioboot/boot.toml";
 pub const RUNTIME: &str = "/vfioboot/init";
 /// Where the undo record stands in the ramdisk. Only the desktop reads it.
 pub const UNDO_FILE: &str = "/vfioboot/undo";
-/// Where the program that the runtime stands in for is put aside (`--hook init`). PID 1 moves it
-/// back before it executes it.
+/// Where the program that the runtime replaces (the init hook) is kept. PID 1 moves it back before it
+/// executes it.
 pub const ORIGINAL_INIT: &str = "/vfioboot/init.orig";
 /// In place of [`ORIGINAL_INIT`] where that program has another name in the ramdisk (a hard
 /// link): a symbolic link to that name.
@@ -112,7 +112,7 @@ pub enum DeviceSpec {
 /// A device name that is neither `VENDOR:DEVICE` nor `DOMAIN:BUS:DEV.FN`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\" is no PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex"
+    "\"{0}\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex"
 )]
 pub struct DeviceSpecError(pub String);
 

@@ -207,3 +207,24 @@ fn autostart_starts_those_that_want_it_and_names_those_that_are_broken() {
     }
     assert!(tree.read(log).contains("qemu: there is no program /no/qemu"), "{}", tree.read(log));
 }
+
+/// A boot script leaves the decision to the program, which knows the kernel's grammar.
+#[test]
+fn at_boot_the_command_line_can_turn_autostart_off() {
+    let tree = tree("at-boot");
+    let guests = "etc/vfioboot/guests";
+    tree.file(&format!("{guests}/a.toml"), "");
+    let off = "vfioboot.disable is on the kernel command line: nothing is started\n";
+    for (line, disabled) in [
+        ("quiet vfioboot.disable", true),
+        ("vfioboot.disable=1 quiet", true),
+        ("vfioboot.disable=0", false),
+        ("vfioboot.disabled", false),
+    ] {
+        tree.file("proc/cmdline", format!("{line}\n"));
+        let (status, text, _) = vfiorun(&tree, &["autostart", "--at-boot"]);
+        assert_eq!((status, text == off), (0, disabled), "{line}: {text}");
+        let (_, text, _) = vfiorun(&tree, &["autostart"]);
+        assert_ne!(text, off, "{line}");
+    }
+}

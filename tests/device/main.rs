@@ -13,6 +13,7 @@ mod cgroup;
 mod commands;
 mod doctor;
 mod guest;
+mod guest_keys;
 mod guests;
 mod holders;
 mod journal;

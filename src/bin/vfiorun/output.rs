@@ -137,6 +137,7 @@ mod text {
             return Cow::Borrowed(text);
         }
         let show = |c: char| match is_control(c) {
+            true if c.is_ascii() => format!("\\x{:02x}", u32::from(c)),
             true => c.escape_unicode().to_string(),
             false => c.to_string(),
         };

@@ -45,7 +45,7 @@ pub enum QmpError {
     #[error("QEMU's monitor: {0}")]
     Io(#[from] io::Error),
     /// What came is not QMP.
-    #[error("QEMU's monitor: \"{0}\" is no QMP message")]
+    #[error("QEMU's monitor: \"{0}\" is not a QMP message")]
     Message(String),
     /// It does not answer.
     #[error("QEMU's monitor does not answer within {} s", .0.as_secs())]
@@ -60,7 +60,7 @@ pub enum QmpError {
     },
 }
 
-/// The message in one line. `None` for JSON that is none of QMP's.
+/// The message in one line. `None` for JSON that is not QMP.
 pub fn parse(line: &[u8]) -> Option<Message> {
     let value: Value = serde_json::from_slice(line).ok()?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -114,7 +114,7 @@ impl Monitor {
     /// The messages that have arrived.
     ///
     /// # Errors
-    /// When QEMU closed the connection ([`ErrorKind::UnexpectedEof`]), or sends what is no QMP.
+    /// When QEMU closed the connection ([`ErrorKind::UnexpectedEof`]), or sends what is not QMP.
     pub fn receive(&mut self) -> Result<Vec<Message>, QmpError> {
         let mut buffer = [0; 4096];
         let end = loop {
