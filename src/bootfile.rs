@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cmdline::Cmdline;
 
-/// Where the boot file stands in the ramdisk.
+/// The path of the boot file in the ramdisk.
 pub const BOOT_FILE: &str = "/vfioboot/boot.toml";
-/// Where the runtime stands in the ramdisk; the value of `rdinit=`.
+/// The path of the runtime in the ramdisk; the value of `rdinit=`.
 pub const RUNTIME: &str = "/vfioboot/init";
-/// Where the undo record stands in the ramdisk. Only the desktop reads it.
+/// The path of the undo record in the ramdisk. Only the desktop reads it.
 pub const UNDO_FILE: &str = "/vfioboot/undo";
 /// Where the program that the runtime replaces (the init hook) is kept. PID 1 moves it back before it
 /// executes it.
@@ -20,10 +20,10 @@ pub const ORIGINAL_INIT: &str = "/vfioboot/init.orig";
 /// In place of [`ORIGINAL_INIT`] where that program has another name in the ramdisk (a hard
 /// link): a symbolic link to that name.
 pub const ORIGINAL_INIT_LINK: &str = "/vfioboot/init.link";
-/// The directory in the ramdisk below which the originals of shadowed files stand, each under its
+/// The directory in the ramdisk with the originals of shadowed files, each under its
 /// own path.
 pub const ORIGINALS: &str = "/vfioboot/original";
-/// The word on the kernel command line that makes PID 1 do nothing.
+/// The kernel parameter that makes PID 1 do nothing.
 pub const DISABLE_WORD: &str = "vfioboot.disable";
 
 /// Whether a command line turns PID 1 off: by [`DISABLE_WORD`] alone or with the value 1, also
@@ -50,8 +50,8 @@ pub struct BootFile {
     /// Devices to put on vfio-pci, each `vendor:device` (four hex digits each)
     /// or `domain:bus:device.function`, in order.
     pub devices: Vec<String>,
-    /// Files that the patch shadows, absolute. In a boot that is to be left alone each gets its
-    /// original from below [`ORIGINALS`] back, or goes where there is none.
+    /// Files that the patch shadows, absolute. In a boot in which nothing is to be done each is
+    /// replaced by its original below [`ORIGINALS`], or removed when there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadows: Vec<String>,
     /// Modules to load first, in order.
@@ -73,9 +73,9 @@ pub struct BootModule {
 impl BootFile {
     /// The only version there is.
     pub const VERSION: u32 = 1;
-    /// What `deadline_ms` is when nothing else is asked for.
+    /// `deadline_ms` by default.
     pub const DEFAULT_DEADLINE_MS: u32 = 5000;
-    /// What `wait_ms` is when nothing else is asked for: the second that a device may take after
+    /// `wait_ms` by default: the second that a device may take after
     /// a reset until it answers (PCI Express Base Specification 6.6.1), and for which drivers of
     /// host bridges wait for a link (`drivers/pci/controller/dwc/pcie-designware.h`).
     pub const DEFAULT_WAIT_MS: u32 = 1000;

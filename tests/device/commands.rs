@@ -56,7 +56,7 @@ fn devices_are_shown_by_group() {
          driver: nvme  reset: flr, bus  passthrough: yes\n\
          in no IOMMU group\n  \
          0000:00:03.0 Intel 82574L Gigabit Ethernet controller [8086:10d3]\n    \
-         driver: e1000e  passthrough: no, no IOMMU stands before it\n    \
+         driver: e1000e  passthrough: no, no IOMMU translates its DMA\n    \
          warning: it cannot be reset\n"
     );
     let document = json(vfiorun(&tree, &["devices", "--json"]), 0);
@@ -407,6 +407,8 @@ fn with_output(tree: &Tree, words: &[&str], out: std::fs::File) -> (Option<i32>,
 #[test]
 fn a_full_disk_is_an_error_and_not_a_panic() {
     let tree = killed_while_it_binds("full");
+    // Its owner is gone.
+    tree.process("100", 100, 8);
     tree.file("g.toml", "");
     for words in COMMANDS {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
@@ -422,6 +424,8 @@ fn a_full_disk_is_an_error_and_not_a_panic() {
 #[test]
 fn a_reader_that_has_read_enough_is_no_reason_to_complain() {
     let tree = killed_while_it_binds("pipe");
+    // Its owner is gone.
+    tree.process("100", 100, 8);
     tree.file("g.toml", "");
     for words in COMMANDS {
         let (reader, writer) = std::io::pipe().unwrap();

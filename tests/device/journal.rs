@@ -5,7 +5,7 @@ use crate::common::device_tree;
 use std::fs;
 
 use device_tree::{Tree, at};
-use vfioboot::device::bind::driver::Former;
+use vfioboot::device::bind::driver::DriverState;
 use vfioboot::device::bind::journal::{self, Journal};
 use vfioboot::device::bind::undo::{Ending, Undo, UndoError};
 use vfioboot::device::sys::process::Process;
@@ -23,7 +23,7 @@ fn tree(name: &str) -> (Tree, StateDir) {
 /// One of each kind.
 fn steps() -> Vec<Undo> {
     vec![
-        Undo::Device(Former {
+        Undo::Device(DriverState {
             address: at("0000:00:02.0"),
             driver: Some("nvme".into()),
             driver_override: None,

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use device_tree::{Tree, at};
 use vfioboot::device::bind::lease::{Lease, TakeError};
 use vfioboot::device::bind::plan::{Options, Plan};
-use vfioboot::device::bind::recover::{Verdict, look, recover, release};
+use vfioboot::device::bind::recover::{Verdict, recover, release, survey};
 use vfioboot::device::bind::undo::Ending;
 use vfioboot::device::sys::host::Host;
 use vfioboot::device::sys::lock::Lock;
@@ -228,7 +228,7 @@ fn a_group_goes_as_a_whole() {
     assert_eq!(
         refusal(&host, &[bridge]).lines().next().unwrap(),
         format!(
-            "{bridge} (1b36:000c): a bridge cannot be passed through; name the devices behind it"
+            "{bridge} (1b36:000c): a bridge cannot be passed through; name the devices below it"
         )
     );
     assert!(kernel.writes.lock().unwrap().is_empty());
@@ -357,7 +357,7 @@ fn kept_devices_are_released_one_by_one_to_what_they_were() {
     assert_eq!(driver.as_deref(), Some("e1000e"));
     assert_eq!(tree.get_override(CARD), "e1000e\n");
     assert_eq!(tree.driver_of(DISK).as_deref(), Some("vfio-pci"));
-    assert_eq!(look(&host, &state).unwrap()[0].steps.len(), 1);
+    assert_eq!(survey(&host, &state).unwrap()[0].steps.len(), 1);
     // Again: nothing to do.
     assert!(release(&host, &state, at(CARD)).unwrap().0.writes.is_empty());
     release(&host, &state, at(DISK)).unwrap();
@@ -395,7 +395,7 @@ fn a_device_without_a_journal_goes_to_the_driver_that_wants_it() {
 
 /// An override that names another driver than the device was on keeps it from that driver.
 #[test]
-fn an_override_that_stands_in_the_way_is_restored_last() {
+fn an_override_that_stands_blockers_is_restored_last() {
     let (tree, state) = tree("lease-override");
     let (host, _) = tree.kernel();
     tree.set_override(DISK, "vfio-pci\n");

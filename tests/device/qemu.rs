@@ -12,8 +12,8 @@ use vfioboot::device::guest::file::{Arch, Guest, parse};
 use vfioboot::device::guest::libvirt;
 use vfioboot::device::guest::memory::Backing;
 use vfioboot::device::guest::qemu::argv::{Resources, argv};
-use vfioboot::device::guest::qemu::probe::complaint;
-use vfioboot::device::guest::qemu::qmp::{self, Event, Message};
+use vfioboot::device::guest::qemu::probe::explain;
+use vfioboot::device::guest::qemu::qmp::{self, Event, Message, ShutdownCause};
 use vfioboot::device::guest::qemu::{FindError, find};
 
 fn guest(text: &str) -> Guest {
@@ -148,7 +148,7 @@ fn messages_of_qmp() {
         ),
         (
             r#"{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}"#,
-            Some(Message::Event(Event::Shutdown("guest-reset".into()))),
+            Some(Message::Event(Event::Shutdown(ShutdownCause::GuestReset))),
         ),
         (r#"{"event": "GUEST_PANICKED"}"#, Some(Message::Event(Event::Panicked))),
         (r#"{"something": 1}"#, None),
@@ -289,12 +289,12 @@ fn what_a_qemu_that_died_was_built_without_is_said() {
     ];
     for (name, accelerators, devices, passed, lacks) in cases {
         let program = lists(name, accelerators, devices);
-        let said = complaint(&program, None, passed);
+        let said = explain(&program, None, passed);
         let expected = lacks.map(|lacks| {
             format!("{program} was built without {lacks}: take another, as Debian's is (Termux's has no KVM); in a chroot, with chroot in the guest file")
         });
         assert_eq!(said, expected, "{name}");
     }
-    assert_eq!(complaint("/no/qemu", None, true), None);
-    assert_eq!(complaint("/bin/false", None, true), None);
+    assert_eq!(explain("/no/qemu", None, true), None);
+    assert_eq!(explain("/bin/false", None, true), None);
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use device_tree::Tree;
 use vfioboot::device::guest::file::{Guest, Shutdown, parse};
+use vfioboot::device::guest::qemu::qmp::ShutdownCause;
 use vfioboot::device::guest::run::launch::Launch;
 use vfioboot::device::guest::run::preflight::{Options, Start};
 use vfioboot::device::guest::run::signals::Signals;
@@ -107,7 +108,7 @@ const LONG: Shutdown = Shutdown { timeout: 30, quit_timeout: 30 };
 fn a_guest_that_is_asked_powers_down() {
     let (ended, notices) = supervised("powerdown", Manners::PowersDown, LONG, 1);
     assert_eq!(ended.escalation, Some(Escalation::PowerDown));
-    assert_eq!(ended.reason.as_deref(), Some("guest-shutdown"));
+    assert_eq!(ended.reason, Some(ShutdownCause::GuestShutdown));
     assert_eq!(notices[0], Notice::Running("7.2.0".into()));
     assert_eq!(notices[1], Notice::PoweringDown(Duration::from_secs(30)));
     assert!(ended.to_string().starts_with("the guest powered down"), "{ended}");

@@ -16,7 +16,7 @@ use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::output;
 
-/// Where guest files are when nobody says otherwise; the first that is there.
+/// Where guest files are by default; the first that exists.
 const DIRECTORIES: &[&str] = &["data/adb/vfioboot/guests", "etc/vfioboot/guests"];
 /// The output of a guest's vfiorun, the console with it.
 const LOG: &str = "console.log";
@@ -99,7 +99,7 @@ struct DirectoryError {
     error: io::Error,
 }
 
-/// A vfiorun of its own for the guest, in a session of its own. Returns its pid.
+/// Starts a vfiorun for the guest, in a session of its own. Returns its pid.
 fn detached(global: &Global, file: &Path, log: &Path) -> io::Result<u32> {
     if let Some(directory) = log.parent() {
         fs::create_dir_all(directory)?;
@@ -119,7 +119,7 @@ fn detached(global: &Global, file: &Path, log: &Path) -> io::Result<u32> {
     unsafe {
         command.pre_exec(move || {
             for join in &leave {
-                // A hierarchy that does not let us go is no reason not to start.
+                // A guest is started even in a hierarchy that cannot be left.
                 _ = fs::write(join, "0");
             }
             rustix::process::setsid().map(drop).map_err(io::Error::from)

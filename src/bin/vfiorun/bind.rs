@@ -74,7 +74,7 @@ fn carry_out(
         }
     };
     let state = global.state();
-    let lease = Lease::take(&host, &state, &name, &what, plan, &interrupt::came, &mut log)?;
+    let lease = Lease::take(&host, &state, &name, &what, plan, &interrupt::requested, &mut log)?;
     let now = lease.devices().to_vec();
     lease.keep()?;
     Ok(now)

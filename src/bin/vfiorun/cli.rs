@@ -36,13 +36,13 @@ enum Command {
     Bind(bind::Arguments),
     /// Give devices on vfio-pci back to the drivers they came from
     Release(release::Arguments),
-    /// Undo what a vfiorun that was killed left behind
+    /// Undo the steps of a vfiorun that was killed
     Recover(recover::Arguments),
     /// Start a guest with its devices, stay with it, and give them back when it has ended
     ///
     /// The exit status is QEMU's own; 1 when the guest panicked or had to be ended by force, 2
     /// when it was not started. SIGINT and SIGTERM ask the guest to power down; a second one
-    /// tells QEMU to quit, a third kills it.
+    /// asks QEMU to quit, a third kills it.
     Run(run_guest::Arguments),
     /// List the guests that are running
     Status(status::Arguments),
@@ -53,8 +53,8 @@ enum Command {
 }
 
 /// Runs the program; the result is its exit status.
-pub fn run(words: &[OsString]) -> c_int {
-    let cli = match Cli::try_parse_from(words) {
+pub fn run(arguments: &[OsString]) -> c_int {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let status = error.exit_code();

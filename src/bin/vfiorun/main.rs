@@ -60,9 +60,9 @@ pub unsafe extern "C" fn main(
     }
     start_as_command();
     // Not from `std::env`: with musl std knows them only if its own `main` ran.
-    let words: Vec<OsString> =
-        arguments.iter().map(|word| OsStr::from_bytes(word.to_bytes()).to_owned()).collect();
-    cli::run(&words)
+    let arguments: Vec<OsString> =
+        arguments.iter().map(|text| OsStr::from_bytes(text.to_bytes()).to_owned()).collect();
+    cli::run(&arguments)
 }
 
 /// What std's start-up code does for a command: no file opened later lands on

@@ -39,7 +39,7 @@ enum Cause {
 }
 
 impl Failure {
-    /// A failure that is no other module's error.
+    /// A failure of the subcommand itself.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), cause: Cause::Other }
     }

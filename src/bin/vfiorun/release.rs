@@ -40,7 +40,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     interrupt::listen();
     let (mut documents, mut failed) = (Vec::new(), false);
     for device in wanted {
-        if interrupt::came() {
+        if interrupt::requested() {
             return Err(Failure::new("interrupted: the remaining devices are not released"));
         }
         let result = match arguments.dry_run {

@@ -8,7 +8,8 @@ use vfioboot::device::bind::lease::Report;
 use vfioboot::device::bind::undo::Ending;
 use vfioboot::device::guest::file::{self, Guest};
 use vfioboot::device::guest::libvirt;
-use vfioboot::device::guest::qemu::{probe, qmp};
+use vfioboot::device::guest::qemu::probe;
+use vfioboot::device::guest::qemu::qmp::{self, ShutdownCause};
 use vfioboot::device::guest::run::preflight::{Options, Start};
 use vfioboot::device::guest::run::signals::Signals;
 use vfioboot::device::guest::run::supervise::{Ended, Notice};
@@ -30,7 +31,7 @@ pub struct Arguments {
     /// Print the guest as libvirt's domain XML, and change nothing
     #[arg(long, conflicts_with = "dry_run")]
     libvirt: bool,
-    /// Print JSON: of --dry-run the plan, else how the guest ended
+    /// Print JSON: the plan with --dry-run, otherwise how the guest ended
     #[arg(long, conflicts_with = "libvirt")]
     json: bool,
     /// Take this device although the system needs it (may be repeated)
@@ -39,7 +40,7 @@ pub struct Arguments {
     /// Try it on a protected KVM
     #[arg(long)]
     allow_protected: bool,
-    /// Say nothing but what went wrong; the guest's console is shown all the same
+    /// Report only what goes wrong; the guest's console is shown anyway
     #[arg(long, short)]
     quiet: bool,
 }
@@ -81,13 +82,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let run::Finished { ended, report } = finished;
     if !ended.ran
         && ended.escalation.is_none()
-        && let Some(complaint) = probe::complaint(
+        && let Some(explain) = probe::explain(
             &start.qemu,
             guest.chroot.as_deref().map(Path::new),
             !guest.devices.is_empty(),
         )
     {
-        output::complain(&complaint);
+        output::complain(&explain);
     }
     finish(&guest, &ended, &report, arguments)
 }
@@ -100,7 +101,7 @@ fn finish(guest: &Guest, ended: &Ended, report: &Report, arguments: &Arguments) 
             "ended": ended.to_string(),
             "status": ended.code(),
             "qemu_status": ended.status.code(),
-            "reason": ended.reason,
+            "reason": ended.reason.as_ref().map(ShutdownCause::name),
             "panicked": ended.panicked,
             "undone": report.steps.iter().map(|(step, ending)| {
                 json!({ "step": step.to_string(), "result": ending.to_string() })
@@ -138,7 +139,7 @@ fn tell(progress: &Progress, quiet: bool) {
             Notice::PoweringDown(time) => {
                 format!("asked the guest to power down; it has {} s", time.as_secs())
             }
-            Notice::Quitting(time) => format!("told QEMU to quit; it has {} s", time.as_secs()),
+            Notice::Quitting(time) => format!("asked QEMU to quit; it has {} s", time.as_secs()),
             Notice::Killing => "killing QEMU".to_owned(),
         },
     };

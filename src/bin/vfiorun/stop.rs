@@ -40,7 +40,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         file::read(record.file.as_ref()).map_or(Shutdown::default(), |guest| guest.shutdown);
     let powerdown = Duration::from_secs(arguments.timeout.unwrap_or(configured.timeout).into());
     let quit = Duration::from_secs(configured.quit_timeout.into());
-    // Its vfiorun goes a step further with each: asks the guest, tells QEMU, kills it.
+    // Its vfiorun goes a step further with each: asks the guest, asks QEMU, kills it.
     let own_time = arguments.timeout.is_none();
     let steps: &[Duration] = match own_time {
         true => &[powerdown + quit + GIVING_BACK],

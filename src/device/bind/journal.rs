@@ -1,4 +1,4 @@
-//! What was changed, on disk before it is changed.
+//! The steps, on disk before they are made.
 //!
 //! A journal is a text file that only grows. Each line is a record: the CRC-32 of the rest as
 //! eight hex digits, a space, JSON. The first says whose journal it is; each [`Undo`] after it is
@@ -63,7 +63,7 @@ pub enum JournalError {
         #[source]
         error: io::Error,
     },
-    /// The process or the boot it belongs to cannot be told.
+    /// The process or the boot that it belongs to is unknown.
     #[error("journal: /proc has no {0}: is it mounted?")]
     NoProc(&'static str),
     /// There is one of this name.
@@ -85,7 +85,7 @@ pub enum JournalError {
         format: u32,
     },
     /// The file is larger than any journal.
-    #[error("journal {}: larger than {SIZE_LIMIT} bytes: this is no journal", .0.display())]
+    #[error("journal {}: larger than {SIZE_LIMIT} bytes: this is not a journal", .0.display())]
     TooLarge(PathBuf),
 }
 
@@ -173,7 +173,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Starts the journal `name` in `state`; `what` tells others what its owner is doing. One
+    /// Starts the journal `name` in `state`; `what` says to others what its owner is doing. One
     /// that an earlier boot left behind is replaced.
     ///
     /// # Errors

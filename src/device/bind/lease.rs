@@ -1,4 +1,4 @@
-//! Devices on vfio-pci for as long as somebody needs them, and then back.
+//! Devices on vfio-pci for as long as a process needs them, and then back.
 //!
 //! ```no_run
 //! # use vfioboot::device::bind::{lease::Lease, plan::{Options, Plan}, undo::Undo};
@@ -74,7 +74,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Why there is no lease.
+/// Why the devices are not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     /// Another process is changing devices; nothing was changed.
@@ -125,7 +125,7 @@ pub enum StepFailure {
     /// A device cannot be read.
     #[error("{0}")]
     Device(#[source] PciError),
-    /// A device does not get to vfio-pci.
+    /// A device does not reach vfio-pci.
     #[error("{device}: {error}")]
     Bind {
         /// The device.
@@ -153,13 +153,13 @@ pub enum StepFailure {
     /// A record could not be written.
     #[error("{0}")]
     Journal(#[source] JournalError),
-    /// It was told to stop.
+    /// It was interrupted.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl Lease {
-    /// Carries out `plan` under the journal `name`; `what` tells others what for. Between two
+    /// Carries out `plan` under the journal `name`; `what` says to others what for. Between two
     /// devices `stop` is asked whether to give up, and `log` hears what was done.
     ///
     /// # Errors
@@ -317,13 +317,13 @@ fn carry_out(
             Err(error) => return Err(StepFailure::Bind { device: before, error: error.into() }),
         }
     }
-    // Again, because a device gets its group only when it is probed for the first time.
+    // Again, because a device joins its group only when it is probed for the first time.
     for device in &devices {
         let Some(number) = device.iommu_group else {
             return Err(StepFailure::NoGroup(device.clone()));
         };
         let group = Group::read(host, number).map_err(StepFailure::Group)?;
-        let mates = plan::in_the_way(&group, addresses);
+        let mates = plan::blockers(&group, addresses);
         if !mates.is_empty() {
             return Err(StepFailure::Mates { device: device.clone(), group: number, mates });
         }

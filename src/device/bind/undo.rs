@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::bind::driver::{self, Former, PutBackError, VFIO_PCI};
+use crate::device::bind::driver::{self, DriverState, PutBackError, VFIO_PCI};
 use crate::device::bus::group::is_vfio;
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
 use crate::device::bus::users::{self, User};
@@ -23,7 +23,7 @@ use crate::device::sys::process::Process;
 #[serde(rename_all = "kebab-case")]
 pub enum Undo {
     /// A device gets its former driver and override.
-    Device(Former),
+    Device(DriverState),
     /// An attribute of sysfs or procfs gets its former value.
     Attribute {
         /// Where it is.
@@ -155,7 +155,7 @@ impl Undo {
     }
 
     /// The device that the step was about, if it was about the driver of one.
-    pub fn device(&self) -> Option<&Former> {
+    pub fn device(&self) -> Option<&DriverState> {
         match self {
             Self::Device(former) => Some(former),
             _ => None,
@@ -163,7 +163,7 @@ impl Undo {
     }
 }
 
-fn device(host: &Host, former: &Former) -> Result<Ending, UndoError> {
+fn device(host: &Host, former: &DriverState) -> Result<Ending, UndoError> {
     let now = match PciDevice::read(host, former.address) {
         Ok(now) => now,
         Err(_) if !pci::exists(host, former.address) => return Ok(Ending::Gone),

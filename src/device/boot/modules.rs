@@ -12,7 +12,7 @@ use crate::device::sys::host::errno_text;
 /// kernel decompresses the file itself. Earlier kernels answer `EINVAL`.
 const COMPRESSED_FILE: libc::c_int = 4;
 
-/// What became of a module.
+/// The state of a module after loading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loaded {
     /// It is loaded now.
@@ -40,7 +40,7 @@ pub enum ModuleError {
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::ENOENT) => " (unknown symbol: it needs another module first)",
-        Some(libc::ENOEXEC) => " (made for another kernel, or no module)",
+        Some(libc::ENOEXEC) => " (made for another kernel, or not a module)",
         Some(libc::EOPNOTSUPP) => " (this kernel cannot decompress modules)",
         Some(libc::EKEYREJECTED | libc::ENOKEY) => " (not signed for this kernel)",
         _ => "",

@@ -1,4 +1,4 @@
-//! The program that a patch put aside to start in its place (the init hook), put back.
+//! Puts back the program that a patch replaced (the init hook).
 //!
 //! Android's first-stage init, magiskinit and others look at their own path and name, so
 //! before any of them runs the ramdisk is made again what its makers built.
@@ -21,7 +21,7 @@ pub struct OriginalInitError {
     pub error: io::Error,
 }
 
-/// Whether this ramdisk starts the runtime in place of its own init.
+/// Whether this ramdisk starts the runtime instead of its own init.
 pub fn is_hooked(ramdisk: &Path) -> bool {
     let inside = |path: &str| ramdisk.join(path.trim_start_matches('/'));
     [ORIGINAL_INIT, ORIGINAL_INIT_LINK].iter().any(|path| inside(path).symlink_metadata().is_ok())

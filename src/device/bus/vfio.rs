@@ -1,4 +1,4 @@
-//! What VFIO itself says: the nodes, and whether groups can be used
+//! VFIO: its nodes, and whether groups can be used
 //! (`Documentation/driver-api/vfio.rst`, `include/uapi/linux/vfio.h`).
 
 use std::fs::{File, OpenOptions};
@@ -106,7 +106,7 @@ pub fn nodes(host: &Host, groups: &[u32]) -> Vec<Node> {
     shared.chain(of_groups).collect()
 }
 
-/// Does with the groups what QEMU will do, and lets go of them again: open, ask for viability,
+/// Does with the groups what QEMU will do, and then closes them: open, ask for viability,
 /// put them into one container, attach that to the IOMMU.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! IOMMU groups, the driver behind them, and whether a device can raise only its own interrupts.
+//! IOMMU groups, their driver, and whether a device can raise only its own interrupts.
 
 use super::Check;
 use super::check::ARCH;
@@ -146,5 +146,5 @@ fn interrupts(host: &Host, log: Option<&[Message]>) -> Check {
             "GICv3 without an ITS: devices have no MSIs and fall back to INTx, which works",
         );
     }
-    check(Check::warning, "which interrupt controller there is cannot be told (/proc/interrupts)")
+    check(Check::warning, "the interrupt controller is unknown (/proc/interrupts)")
 }

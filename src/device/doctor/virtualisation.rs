@@ -1,4 +1,4 @@
-//! KVM, and who else may own EL2.
+//! KVM, and other hypervisors that may own EL2.
 
 use super::Check;
 use super::check::ARCH;

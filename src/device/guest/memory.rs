@@ -1,4 +1,4 @@
-//! The memory that a guest can have, and of what pages.
+//! The memory that a guest can have, and its pages.
 
 use crate::device::guest::file::{Hugepages, Memory, Size};
 use crate::device::sys::host::{Host, HostError, Write};
@@ -11,7 +11,7 @@ pub const TRANSPARENT: &str = "sys/kernel/mm/transparent_hugepage/enabled";
 /// soon as a device may write to it, and what is pinned cannot be swapped or given back.
 pub const MARGIN: u64 = 128 * Size::MIB;
 
-/// Of what the guest's memory is made.
+/// The pages of a guest's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backing {
     /// hugetlb pages of so many bytes.
@@ -20,16 +20,16 @@ pub enum Backing {
     Anonymous,
 }
 
-/// How a guest gets its memory.
+/// How a guest's memory is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Of what.
+    /// Its pages.
     pub backing: Backing,
     /// The attribute to set before.
     pub write: Option<Write>,
 }
 
-/// Memory that is not to be had.
+/// Why a guest cannot have its memory.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
     /// `/proc/meminfo` cannot be read.

@@ -21,8 +21,9 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
     toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..text.len());
         let (line, mut key) = position(text, span.start);
-        // An error of the text as a whole, a key that it lacks, is not one of its first key.
-        if span == (0..text.len()) {
+        // An error at the start that is neither about the first key nor about a table there is about
+        // the text as a whole, which lacks a key.
+        if span.start == 0 && !text.starts_with('[') && text.get(span) != Some(key.as_str()) {
             key.clear();
         }
         // The parser puts what it expected on a second line.

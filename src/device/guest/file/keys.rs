@@ -173,6 +173,6 @@ pub const KEYS: &[Key] = &[
     row("network.mac", Kind::Text, Unset("\"52:54:00:12:34:56\""), "default: QEMU's choice"),
     row("display.type", Kind::Choice(&["none", "vnc"]), ByDefault("\"none\""), "or \"vnc\", on a Unix socket"),
     row("display.socket", Kind::Path, Unset("\"/run/debian.vnc\""), "default: vnc.sock in the guest's state directory"),
-    row("shutdown.timeout", Kind::Seconds, ByDefault("60"), "seconds the guest has to power down, until QEMU is told to quit"),
+    row("shutdown.timeout", Kind::Seconds, ByDefault("60"), "seconds the guest has to power down, until QEMU is asked to quit"),
     row("shutdown.quit_timeout", Kind::Seconds, ByDefault("5"), "seconds QEMU has then, until it is killed"),
 ];

@@ -23,7 +23,7 @@ pub struct Guest {
     /// Whether `vfiorun autostart` starts it.
     #[serde(default)]
     pub autostart: bool,
-    /// The devices of the host that it gets.
+    /// The devices of the host for it.
     #[serde(default)]
     pub devices: Vec<Device>,
     /// The driver that the devices have when the guest has ended.
@@ -302,7 +302,7 @@ pub enum DisplayKind {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
-    /// Seconds it has after it was asked to power down, until QEMU is told to quit.
+    /// Seconds it has after it was asked to power down, until QEMU is asked to quit.
     pub timeout: u32,
     /// Seconds QEMU has to quit, until it is killed.
     pub quit_timeout: u32,

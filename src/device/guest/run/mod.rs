@@ -1,4 +1,4 @@
-//! A guest from its file to its end: examine, take, start, stay, give back.
+//! Runs a guest from its file to its end: examine, take, start, stay, give back.
 //!
 //! | module | subject |
 //! |---|---|
@@ -45,7 +45,7 @@ use supervise::{Ended, Notice};
 pub enum Progress {
     /// A step was made.
     Step(String),
-    /// Something is not as it should be, and it goes on all the same.
+    /// Something is wrong, and the start goes on.
     Warning(String),
     /// Something happened to the guest.
     Notice(Notice),
@@ -63,7 +63,7 @@ pub struct Finished {
 /// A guest that did not run, or whose end is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The devices were not had. Whatever was done is undone.
+    /// The devices were not taken. Whatever was done is undone.
     #[error(transparent)]
     Take(TakeError),
     /// It could not be started. What was done before is undone.
@@ -114,10 +114,10 @@ pub enum StartError {
         #[source]
         error: KvmError,
     },
-    /// VFIO does not hand out the devices.
+    /// VFIO refuses the devices.
     #[error(transparent)]
     Vfio(#[from] VfioError),
-    /// The memory cannot be had.
+    /// There is no memory for it.
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// The guest's directory cannot be used.

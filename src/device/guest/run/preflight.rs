@@ -82,16 +82,16 @@ pub enum Refusal {
         "no IOMMU: /sys/class/iommu and /sys/kernel/iommu_groups are empty, so that no device can be given away. The kernel needs a driver for this machine's IOMMU (vfioboot check says which), the device tree or firmware must describe it, and on x86 it may have to be enabled in the firmware's setup"
     )]
     NoIommu,
-    /// The devices cannot be had.
+    /// The devices cannot be taken.
     #[error(transparent)]
     Devices(PlanError),
-    /// The memory cannot be had.
+    /// There is no memory for it.
     #[error(transparent)]
     Memory(MemoryError),
-    /// The processors cannot be had.
+    /// The choice of processors is impossible.
     #[error(transparent)]
     Cpu(CpuError),
-    /// The processors cannot be told.
+    /// The processors are unknown.
     #[error("{0}")]
     Cpus(#[source] HostError),
     /// There is no QEMU.
@@ -109,7 +109,7 @@ pub enum Refusal {
         error: io::Error,
     },
     /// The interface is not there.
-    #[error("network.tap: there is no interface {0}: ip tuntap add dev {0} mode tap")]
+    #[error("network.tap: interface {0} does not exist: ip tuntap add dev {0} mode tap")]
     Tap(String),
 }
 
@@ -126,7 +126,7 @@ pub struct Start {
     pub qemu: String,
     /// The devices on their way to vfio-pci.
     pub bind: Plan,
-    /// The nodes that are missing. Groups that a device gets only when it is probed are not
+    /// The nodes that are missing. Groups that a device joins only when it is probed are not
     /// among them yet.
     pub nodes: Vec<Node>,
     /// Whether KVM could not be asked because its node is among them.
@@ -137,7 +137,7 @@ pub struct Start {
     pub parameter: Option<Write>,
     /// The processors that it runs on; all when `None`.
     pub cpus: Option<Vec<u32>>,
-    /// The control groups it gets.
+    /// Its control groups.
     pub cgroups: Vec<Cgroup>,
     /// Where QEMU makes its sockets, as it sees that directory.
     pub directory: String,
@@ -316,7 +316,7 @@ impl Examination<'_> {
         false
     }
 
-    /// How the devices get to vfio-pci.
+    /// How the devices are moved to vfio-pci.
     fn devices(&mut self, devices: &[Device]) -> Plan {
         let mut nothing = Plan { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new() };
         if devices.is_empty() {
