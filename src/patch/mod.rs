@@ -1,6 +1,6 @@
 //! Plan a patch, apply it, undo it.
 //!
-//! [`plan`] computes everything as data; writing [`PlannedImage::output`] is all that is left
+//! [`plan()`] computes everything as data; writing [`PlannedImage::output`] is all that is left
 //! to do. A patch appends one cpio segment to the ramdisk and adds words to the command line;
 //! kernel, original ramdisk and dtb stay byte-identical. [`unpatch`] gives the originals back.
 //!
@@ -47,7 +47,7 @@ pub use kernel_facts::KernelFacts;
 pub use modules::{ListEdit, LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
 pub use plan::{Options, Plan, PlannedEdit, PlannedImage, plan};
 pub use rc::{PlannedFile, RcFile, RcOptions, RcPlace, RcPlan};
-pub use runtime::Runtimes;
+pub use runtime::{Runtime, Runtimes};
 pub use undo::{ImageUndo, UndoRecord};
 pub use words::PlannedWord;
 
