@@ -91,7 +91,7 @@ fn the_table_has_every_key_of_the_structs_and_no_other() {
 /// `docs/guest.toml`, made from the table.
 fn example() -> String {
     let mut text = "# A guest file for `vfiorun run`. Only what you write is set. What is commented out shows the\n\
-                    # default, or an example of what is not set. Relative paths start at this file.\n"
+                    # default, or an example of what is not set. Relative paths start at this file.\n\n"
         .to_owned();
     let mut table = "";
     for Key { name, example, meaning, .. } in KEYS {
@@ -108,12 +108,13 @@ fn example() -> String {
             table = own_table;
         }
         let line = format!("{mark}{key} = {value}");
-        if value.contains('\n') {
-            text += &format!("# {meaning}\n{line}\n");
-        } else if meaning.is_empty() {
+        if meaning.is_empty() {
             text += &format!("{line}\n");
-        } else {
+        } else if line.len() <= 31 {
             text += &format!("{line:<31} # {meaning}\n");
+        } else {
+            let blank = if value.contains('\n') { "\n" } else { "" };
+            text += &format!("{blank}# {}\n{line}\n{blank}", meaning.replace('\n', "\n# "));
         }
     }
     text

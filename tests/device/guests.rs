@@ -150,7 +150,7 @@ fn stop_names_who_runs_when_it_cannot_tell() {
     );
     assert_eq!(
         vfiorun(&tree, &["stop", "three"]),
-        refused("vfiorun: no guest three is running; running are one, two\n")
+        refused("vfiorun: guest three is not running; running: one, two\n")
     );
     child.kill().unwrap();
     child.wait().unwrap();

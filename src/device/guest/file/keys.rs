@@ -139,7 +139,7 @@ pub const KEYS: &[Key] = &[
     row("name", Kind::Name, Set("\"debian\""), "default: the name of this file"),
     row("autostart", Kind::Flag, ByDefault("false"), "whether `vfiorun autostart` starts it"),
     row("devices", Kind::Devices, Set("[\n    \"1b36:0010\",\n    { device = \"0000:01:00.0\", root_port = true, romfile = \"gpu.rom\", options = [\"x-no-kvm-intx=on\"] },\n]"),
-        "devices of the host: VENDOR:DEVICE (every such device) or DOMAIN:BUS:DEVICE.FUNCTION, alone or with options"),
+        "Devices of the host: VENDOR:DEVICE (every such device) or DOMAIN:BUS:DEVICE.FUNCTION, alone or\nin a table with options."),
     row("devices.device", Kind::Device, Inside, "which device"),
     row("devices.romfile", Kind::Path, Inside, "a file with an option ROM, instead of the device's own"),
     row("devices.root_port", Kind::Flag, Inside, "whether it is behind a root port of its own, for drivers that expect a link above their device"),
