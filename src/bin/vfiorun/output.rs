@@ -1,10 +1,11 @@
 //! The one place where text leaves the program. Control characters of whatever was read (names in
-//! sysfs, journals, the kernel log) are shown and never passed on; see [`text`].
+//! sysfs, journals, the kernel log) are shown and never passed on; see [`vfioboot::text`].
 
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
 use vfioboot::device::sys::host::errno_text;
+use vfioboot::text;
 
 /// Standard output that cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +27,12 @@ pub fn print(text: &str) -> Result<(), OutputError> {
 /// # Errors
 /// When standard output is closed or full.
 pub fn print_json(document: &Value) -> Result<(), OutputError> {
-    write(&format!("{}\n", text::json(&format!("{document:#}"))))
+    write(&format!("{}\n", text::visible_json(&format!("{document:#}"))))
 }
 
 /// Writes a message to standard error. Nobody is left to hear that it failed.
 pub fn complain(message: &str) {
-    _ = writeln!(io::stderr(), "vfiorun: {}", text::visible(message));
+    _ = writeln!(io::stderr(), "vfiorun: {}", text::visible_lines(message));
 }
 
 /// Writes what the parser of the arguments says: help to standard output, errors to standard error.
@@ -41,7 +42,7 @@ pub fn complain(message: &str) {
 pub fn print_clap(error: &clap::Error) -> Result<(), OutputError> {
     let message = error.render().to_string();
     if error.use_stderr() {
-        _ = write!(io::stderr(), "{}", text::visible(&message));
+        _ = write!(io::stderr(), "{}", text::visible_lines(&message));
         return Ok(());
     }
     print(&message)
@@ -97,7 +98,7 @@ impl Page {
 
     /// Appends text.
     pub fn put(&mut self, text: &str) -> &mut Self {
-        self.text.push_str(&text::visible(text));
+        self.text.push_str(&text::visible_lines(text));
         self
     }
 
@@ -118,41 +119,5 @@ impl Page {
     /// When standard output is closed or full.
     pub fn print(&self) -> Result<(), OutputError> {
         write(&self.text)
-    }
-}
-
-mod text {
-    use std::borrow::Cow;
-
-    /// Whether a terminal would act on it instead of showing it: C0 (but for line feeds and tabs),
-    /// DEL, C1, and the characters that change the direction of the text around them.
-    fn is_control(c: char) -> bool {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    }
-
-    /// The text with every control character as an escape: `\u{1b}`.
-    pub fn visible(text: &str) -> Cow<'_, str> {
-        if !text.contains(is_control) {
-            return Cow::Borrowed(text);
-        }
-        let show = |c: char| match is_control(c) {
-            true if c.is_ascii() => format!("\\x{:02x}", u32::from(c)),
-            true => c.escape_unicode().to_string(),
-            false => c.to_string(),
-        };
-        Cow::Owned(text.chars().map(show).collect())
-    }
-
-    /// A JSON document with every control character as an escape of JSON. (C0 is escaped already.)
-    pub fn json(document: &str) -> Cow<'_, str> {
-        if !document.contains(is_control) {
-            return Cow::Borrowed(document);
-        }
-        let show = |c: char| match is_control(c) {
-            true => format!("\\u{:04x}", u32::from(c)),
-            false => c.to_string(),
-        };
-        Cow::Owned(document.chars().map(show).collect())
     }
 }
