@@ -14,13 +14,13 @@ pub const BOOT_FILE: &str = "/vfioboot/boot.toml";
 pub const RUNTIME: &str = "/vfioboot/init";
 /// The path of the undo record in the ramdisk. Only the desktop reads it.
 pub const UNDO_FILE: &str = "/vfioboot/undo";
-/// The path of the program that the runtime replaces (`--hook init`). PID 1 moves it
-/// back before it executes it.
+/// Where the program that the runtime replaces (the init hook) is kept. PID 1 moves it back before it
+/// executes it.
 pub const ORIGINAL_INIT: &str = "/vfioboot/init.orig";
 /// In place of [`ORIGINAL_INIT`] where that program has another name in the ramdisk (a hard
 /// link): a symbolic link to that name.
 pub const ORIGINAL_INIT_LINK: &str = "/vfioboot/init.link";
-/// The directory in the ramdisk below which the originals of shadowed files stand, each under its
+/// The directory in the ramdisk with the originals of shadowed files, each under its
 /// own path.
 pub const ORIGINALS: &str = "/vfioboot/original";
 /// The kernel parameter that makes PID 1 do nothing.
@@ -50,8 +50,8 @@ pub struct BootFile {
     /// Devices to put on vfio-pci, each `vendor:device` (four hex digits each)
     /// or `domain:bus:device.function`, in order.
     pub devices: Vec<String>,
-    /// Files that the patch shadows, absolute. In a boot that is to be left alone each gets its
-    /// original from below [`ORIGINALS`] back, or goes where there is none.
+    /// Files that the patch shadows, absolute. In a boot in which nothing is to be done each is
+    /// replaced by its original below [`ORIGINALS`], or removed when there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadows: Vec<String>,
     /// Modules to load first, in order.
@@ -73,9 +73,9 @@ pub struct BootModule {
 impl BootFile {
     /// The only version there is.
     pub const VERSION: u32 = 1;
-    /// What `deadline_ms` is when nothing else is asked for.
+    /// `deadline_ms` by default.
     pub const DEFAULT_DEADLINE_MS: u32 = 5000;
-    /// What `wait_ms` is when nothing else is asked for: the second that a device may take after
+    /// `wait_ms` by default: the second that a device may take after
     /// a reset until it answers (PCI Express Base Specification 6.6.1), and for which drivers of
     /// host bridges wait for a link (`drivers/pci/controller/dwc/pcie-designware.h`).
     pub const DEFAULT_WAIT_MS: u32 = 1000;
@@ -112,7 +112,7 @@ pub enum DeviceSpec {
 /// A device name that is neither `VENDOR:DEVICE` nor `DOMAIN:BUS:DEV.FN`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\" is no PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex"
+    "\"{0}\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex"
 )]
 pub struct DeviceSpecError(pub String);
 

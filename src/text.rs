@@ -61,7 +61,6 @@ pub fn visible_bytes(bytes: &[u8]) -> String {
 
 /// JSON in which hidden characters are escapes as well: serialisers leave all but the controls of
 /// ASCII as they are. It stays the same JSON.
-#[cfg(feature = "desktop")]
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     // Outside of strings JSON has no such character but white space.
     let hidden = |character: char| character >= '\u{7f}' && is_hidden(character);

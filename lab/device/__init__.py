@@ -69,7 +69,8 @@ def _make_data(lab: Lab, cases: Sequence[Case], work: Path) -> None:
     (tree / "adb").mkdir()
     for name in ("system", "functions", "cost"):
         shutil.copy(_GUEST / name, parts / name)
-    shutil.copy(_compiled("banner", work), parts / "banner")
+    for name in ("banner", "killat"):
+        shutil.copy(_compiled(name, work), parts / name)
     shutil.copy(lab.vfiorun, parts / "vfiorun")
     shutil.copy(lab.kernels["good"] / "Image", parts / "Image")
     (parts / "nested.cpio").write_bytes(_nested_ramdisk(lab.tools / "busybox", work))

@@ -121,7 +121,7 @@ def _guests() -> Iterator[Case]:
     )
     # the guest has 3 seconds, and QEMU 2
     for name, steps, says, seconds in (
-        ("guest-ignores-it", "stop ignore", "told QEMU to quit", 8),
+        ("guest-ignores-it", "stop ignore", "asked QEMU to quit", 8),
         ("qemu-hangs", "stop ignore STOP", "killing QEMU", 10),
     ):
         yield Case(
@@ -166,7 +166,7 @@ def _commands() -> Iterator[Case]:
         setup=COMMANDS,
         steps="stop-timeout",
         facts=(("unknown", "2"), ("stop", "0"), ("status", "1")),
-        says=("^unknown: .*no guest nobody is running; running are lab", "told QEMU to quit"),
+        says=("^unknown: .*guest nobody is not running; running: lab", "asked QEMU to quit"),
         # of the minute that the guest file gives it
         at_most=(("seconds", 10),),
     )
@@ -179,7 +179,7 @@ def _commands() -> Iterator[Case]:
         says=(
             r"0000:00:02\.0: reset: failed: .*ENOTTY",
             "not everything could be undone: vfiorun recover tries again",
-            r"^recover: .*0000:00:02\.0: reset: not any more: it is on nvme",
+            r"^recover: .*0000:00:02\.0: reset: skipped: the host uses it \(nvme\)",
         ),
         answered=(DISK,),
     )
@@ -230,7 +230,7 @@ def _places() -> Iterator[Case]:
         setup=COMMANDS,
         steps="tap",
         facts=(("without", "2"), ("status", "0")),
-        says=("^without: .*there is no interface lab0: ip tuntap add dev lab0 mode tap", "nested ping 0"),
+        says=("^without: .*interface lab0 does not exist: ip tuntap add dev lab0 mode tap", "nested ping 0"),
     )
 
 

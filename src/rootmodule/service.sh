@@ -25,13 +25,7 @@ mkdir -p "$ADB/vfioboot"
         sleep 2
         seconds=$((seconds + 2))
     done
-    case " $(cat "${VFIORUN_CMDLINE:-/proc/cmdline}") " in
-        *" vfioboot.disable "* | *" vfioboot.disable=1 "*)
-            echo "vfioboot.disable is on the kernel command line: nothing is started"
-            exit 0
-            ;;
-    esac
     echo "Android is up after $seconds seconds of waiting"
-    "$vfiorun" autostart "$ADB/vfioboot/guests"
+    "$vfiorun" autostart --at-boot "$ADB/vfioboot/guests"
     echo "vfiorun autostart ended with status $?"
 ) > "$log" 2>&1 < /dev/null &

@@ -184,7 +184,6 @@ impl Device {
         let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
         command.env("PATH", path);
         command.env("RAN", self.path("ran")).env("BOOTED", self.path("booted"));
-        command.env("VFIORUN_CMDLINE", self.path("cmdline"));
         command
     }
 
@@ -291,23 +290,12 @@ fn customize_refuses_another_processor_and_a_program_that_does_not_run() {
 fn service_waits_for_android_and_starts_the_guests() {
     for shell in shells() {
         let device = Device::new(shell, "adb/modules/vfiorun", "");
-        device.scratch.file("cmdline", b"quiet\n");
         device.scratch.file("adb/vfioboot/autostart.log", b"of the boot before\n");
         let log = device.service("ended with status 0");
         assert!(log.starts_with("Android is up after 2 seconds of waiting\n"), "{log}");
         let guests = device.path("adb/vfioboot/guests");
-        assert_eq!(device.ran(), format!("vfiorun autostart {}\n", guests.display()));
+        assert_eq!(device.ran(), format!("vfiorun autostart --at-boot {}\n", guests.display()));
         assert_eq!(device.scratch.read("adb/vfioboot/autostart.log.old"), b"of the boot before\n");
-    }
-}
-
-#[test]
-fn service_starts_nothing_when_the_command_line_turns_it_off() {
-    for word in ["vfioboot.disable", "vfioboot.disable=1"] {
-        let device = Device::new(shells().remove(0), "adb/modules/vfiorun", "");
-        device.scratch.file("cmdline", format!("a {word}\n").as_bytes());
-        device.service("nothing is started");
-        assert_eq!(device.ran(), "");
     }
 }
 
@@ -316,7 +304,6 @@ fn the_command_is_linked_where_nothing_is_mounted_and_the_link_goes_with_the_mod
     for shell in shells() {
         for manager in ["ksu", "ap"] {
             let device = Device::new(shell.clone(), "adb/modules/vfiorun", "");
-            device.scratch.file("cmdline", b"\n");
             device.scratch.file("booted", b"1\n");
             device.scratch.file(&format!("adb/{manager}/bin/busybox"), b"");
             device.service("ended with status 0");

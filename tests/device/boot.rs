@@ -45,7 +45,7 @@ fn every_device_gets_a_line_and_failures_stop_nothing() {
         lines,
         [
             "4 /none.ko: not loaded: cannot open the file: ENOENT",
-            "4 \"what\" is no PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex",
+            "4 \"what\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex",
             "6 0000:00:02.0 (1b36:0010): was on vfio-pci already, IOMMU group 4",
             "4 0000:00:03.0 (1b36:0010): failed: vfio-pci did not take it; it is on nvme now",
             "4 dead:beef: no such device",

@@ -56,7 +56,7 @@ fn devices_are_shown_by_group() {
          driver: nvme  reset: flr, bus  passthrough: yes\n\
          in no IOMMU group\n  \
          0000:00:03.0 Intel 82574L Gigabit Ethernet controller [8086:10d3]\n    \
-         driver: e1000e  passthrough: no, no IOMMU stands before it\n    \
+         driver: e1000e  passthrough: no, no IOMMU translates its DMA\n    \
          warning: it cannot be reset\n"
     );
     let document = json(vfiorun(&tree, &["devices", "--json"]), 0);
@@ -125,30 +125,51 @@ fn a_failure_is_told_and_undone() {
     assert_eq!(tree.read("sys/bus/pci/drivers/nvme/unbind"), DISK);
 }
 
+/// Runs `bind` and kills it where it waits in the write to `unbind`: the device is in the journal,
+/// and its override is set.
+fn killed_while_it_binds(name: &str) -> Tree {
+    let tree = tree(name);
+    let unbind = tree.path("sys/bus/pci/drivers/nvme/unbind");
+    fifo(&unbind);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_vfiorun"))
+        .arg("--sysroot")
+        .arg(&tree.root)
+        .args(["bind", DISK])
+        .spawn()
+        .unwrap();
+    while tree.get_override(DISK) != "vfio-pci" {
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    std::fs::remove_file(&unbind).unwrap();
+    tree.file("sys/bus/pci/drivers/nvme/unbind", "");
+    tree
+}
+
 #[test]
-fn killed_after_a_record_it_is_recovered() {
-    let tree = tree("killed");
-    // The header, and the device's record; not yet the override.
-    vfiorun(&tree, &["bind", DISK]).env("VFIORUN_CRASH_AFTER", "2").assert().interrupted();
-    assert_eq!(tree.get_override(DISK), "(null)\n");
+fn what_a_killed_process_began_is_recovered() {
+    let tree = killed_while_it_binds("killed");
     tree.process("100", 100, 8);
     let text = stdout(vfiorun(&tree, &["recover", "--dry-run"]), 0);
     assert_eq!(
         text,
         "\"bind 0000:00:02.0\" did not finish; to be undone:\n  0000:00:02.0: back to nvme\n"
     );
+    assert_eq!(tree.get_override(DISK), "vfio-pci");
     let text = stdout(vfiorun(&tree, &["recover"]), 0);
     assert_eq!(
         text,
-        "\"bind 0000:00:02.0\" did not finish; undone:\n  0000:00:02.0: back to nvme: it was so already\n"
+        "\"bind 0000:00:02.0\" did not finish; undone:\n  0000:00:02.0: back to nvme: done\n"
     );
+    assert_eq!(tree.get_override(DISK), "\n");
     assert_eq!(stdout(vfiorun(&tree, &["recover"]), 0), "nothing to recover\n");
 }
 
 #[test]
 fn an_owner_at_work_is_not_recovered() {
-    let tree = tree("at-work");
-    vfiorun(&tree, &["bind", DISK]).env("VFIORUN_CRASH_AFTER", "2").assert().interrupted();
+    let tree = killed_while_it_binds("at-work");
+    // In this tree process 100 is its owner, and alive.
     let text = stdout(vfiorun(&tree, &["recover"]), 1);
     assert_eq!(text, "\"bind 0000:00:02.0\" is at work (pid 100): left alone (--force ends it)\n");
     let document = json(vfiorun(&tree, &["recover", "--json"]), 1);
@@ -250,8 +271,7 @@ fn a_kill_after_a_bind_has_finished_leaves_it() {
             assert_eq!(std::fs::read_to_string(probe).unwrap(), DISK);
         }
     });
-    // The header, the device, and that it is kept.
-    vfiorun(&tree, &["bind", DISK]).env("VFIORUN_CRASH_AFTER", "3").assert().interrupted();
+    vfiorun(&tree, &["bind", DISK]).assert().success();
     probed.join().unwrap();
     tree.process("100", 100, 8);
     let text = stdout(vfiorun(&tree, &["recover"]), 0);
@@ -344,8 +364,89 @@ fn a_wrong_command_line_says_what_is_right() {
     let output = vfiorun(&tree, &["bind", "what"]).assert().code(2).get_output().stderr.clone();
     let text = String::from_utf8(output).unwrap();
     assert!(
-        text.contains("\"what\" is no PCI device: expected VENDOR:DEVICE (1b36:0010)"),
+        text.contains("\"what\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010)"),
         "{text}"
     );
     vfiorun(&tree, &[]).assert().code(2);
+}
+
+/// Every command with as few arguments as it takes, and a journal and a guest to speak of.
+const COMMANDS: &[&[&str]] = &[
+    &["--help"],
+    &["--version"],
+    &["doctor"],
+    &["doctor", "--json"],
+    &["devices"],
+    &["devices", "--json"],
+    &["bind", DISK, "--dry-run"],
+    &["bind", DISK, "--dry-run", "--json"],
+    &["release", DISK, "--dry-run"],
+    &["release", DISK, "--dry-run", "--json"],
+    &["recover", "--dry-run"],
+    &["recover", "--dry-run", "--json"],
+    &["run", "g.toml", "--dry-run"],
+    &["run", "g.toml", "--dry-run", "--json"],
+    &["run", "g.toml", "--libvirt"],
+    &["status"],
+    &["status", "--json"],
+    &["autostart", "."],
+];
+
+fn with_output(tree: &Tree, words: &[&str], out: std::fs::File) -> (Option<i32>, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_vfiorun"))
+        .arg("--sysroot")
+        .arg(&tree.root)
+        .args(words)
+        .current_dir(&tree.root)
+        .stdout(out)
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_not_a_panic() {
+    let tree = killed_while_it_binds("full");
+    // Its owner is gone.
+    tree.process("100", 100, 8);
+    tree.file("g.toml", "");
+    for words in COMMANDS {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let (status, errors) = with_output(&tree, words, full);
+        assert_eq!(status, Some(2), "{words:?}: {errors}");
+        if !words[0].starts_with("--") {
+            let last = errors.lines().last();
+            assert_eq!(last, Some("vfiorun: standard output: ENOSPC"), "{words:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_reason_to_complain() {
+    let tree = killed_while_it_binds("pipe");
+    // Its owner is gone.
+    tree.process("100", 100, 8);
+    tree.file("g.toml", "");
+    for words in COMMANDS {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (status, errors) =
+            with_output(&tree, words, std::fs::File::from(std::os::fd::OwnedFd::from(writer)));
+        assert_eq!(status, Some(2), "{words:?}: {errors}");
+        assert!(!errors.contains("standard output"), "{words:?}: {errors}");
+    }
+}
+
+/// Names from outside (of drivers, of journals) are shown, and never act on a terminal.
+#[test]
+fn control_characters_are_shown_and_not_passed_on() {
+    let tree = tree("controls");
+    tree.device(CARD, ("8086", "10d3"), Some("evil\u{1b}[2J\u{202e}\u{9b}"));
+    let text = stdout(vfiorun(&tree, &["devices"]), 0);
+    assert!(text.contains("driver: evil\\x1b[2J\\u{202e}\\u{9b}"), "{text:?}");
+    let text = stdout(vfiorun(&tree, &["devices", "--json"]), 0);
+    assert!(!text.contains(['\u{1b}', '\u{202e}', '\u{9b}']), "{text:?}");
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let shown = document["groups"][1]["devices"][0]["driver"].as_str();
+    assert_eq!(shown, Some("evil\u{1b}[2J\u{202e}\u{9b}"));
 }

@@ -102,7 +102,7 @@ fn a_selinux_domain_that_is_denied_sysfs_is_a_problem() {
     tree.file("proc/self/attr/current", "u:r:magisk:s0\0");
     says(&tree, "selinux", Status::Ok, "u:r:magisk:s0", "");
     tree.file("proc/self/attr/current", "u:r:shell:s0\0");
-    says(&tree, "selinux", Status::Warning, "u:r:shell:s0", "setenforce 0 is no fix");
+    says(&tree, "selinux", Status::Warning, "u:r:shell:s0", "setenforce 0 is not a fix");
 }
 
 #[test]

@@ -104,7 +104,9 @@ fn a_file_name_that_is_no_name_needs_one() {
     let tree = Tree::new("guest-no-name");
     tree.file("my guest.toml", "");
     let error = read(&tree.path("my guest.toml")).unwrap_err().to_string();
-    assert!(error.ends_with("name: must be given: the file's own name does not do for one"));
+    assert!(
+        error.ends_with("name: must be given: the name of the file cannot be the name of a guest")
+    );
 }
 
 #[test]
@@ -128,23 +130,23 @@ fn values_say_what_was_expected() {
     let cases = [
         (
             "[memory]\nsize = \"2Q\"",
-            "guest.toml:2: memory.size: \"2Q\" is no size: expected a number and M or G, as in \"2G\"",
+            "guest.toml:2: memory.size: \"2Q\" is not a size: expected a number and M or G, as in \"2G\"",
         ),
         (
             "[memory]\nsize = 2",
-            "guest.toml:2: memory.size: invalid type: integer `2`, expected a size in quotes, as in \"2G\"",
+            "guest.toml:2: memory.size: invalid type: integer `2`, expected a size in quotes: a number and M or G, as in \"2G\"",
         ),
         (
             "name = \"my guest\"",
-            "guest.toml:1: name: \"my guest\" is no name: expected 1 to 32 letters, digits, \".\", \"_\" or \"-\", the first a letter or digit",
+            "guest.toml:1: name: \"my guest\" is not a name: expected 1 to 32 letters, digits, \".\", \"_\" or \"-\", the first a letter or digit",
         ),
         (
             "devices = [\"nvme\"]",
-            "guest.toml:1: devices: \"nvme\" is no PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex",
+            "guest.toml:1: devices: \"nvme\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex",
         ),
         (
             "[network]\nforwards = [\"22\"]",
-            "guest.toml:2: network.forwards: \"22\" is no forward: expected [tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT, as in \"2222:22\"",
+            "guest.toml:2: network.forwards: \"22\" is not a forward: expected [tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT, as in \"2222:22\"",
         ),
         (
             "[cpus]\ncluster = \"huge\"",

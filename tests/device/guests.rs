@@ -144,10 +144,13 @@ fn stop_names_who_runs_when_it_cannot_tell() {
     let mut child = supervisor("");
     record(&tree, "one", &child);
     record(&tree, "two", &child);
-    assert_eq!(vfiorun(&tree, &["stop"]), refused("vfiorun: which? Running are one, two\n"));
+    assert_eq!(
+        vfiorun(&tree, &["stop"]),
+        refused("vfiorun: name one of the guests that are running: one, two\n")
+    );
     assert_eq!(
         vfiorun(&tree, &["stop", "three"]),
-        refused("vfiorun: no guest three is running; running are one, two\n")
+        refused("vfiorun: guest three is not running; running: one, two\n")
     );
     child.kill().unwrap();
     child.wait().unwrap();
@@ -205,5 +208,26 @@ fn autostart_starts_those_that_want_it_and_names_those_that_are_broken() {
     while !tree.read(log).contains("is not started, nothing was changed") {
         thread::sleep(std::time::Duration::from_millis(10));
     }
-    assert!(tree.read(log).contains("qemu: there is no program /no/qemu"), "{}", tree.read(log));
+    assert!(tree.read(log).contains("qemu: /no/qemu is not a program"), "{}", tree.read(log));
+}
+
+/// A boot script leaves the decision to the program, which knows the kernel's grammar.
+#[test]
+fn at_boot_the_command_line_can_turn_autostart_off() {
+    let tree = Tree::new("guests-at-boot");
+    let guests = "etc/vfioboot/guests";
+    tree.file(&format!("{guests}/a.toml"), "");
+    let off = "vfioboot.disable is on the kernel command line: nothing is started\n";
+    for (line, disabled) in [
+        ("quiet vfioboot.disable", true),
+        ("vfioboot.disable=1 quiet", true),
+        ("vfioboot.disable=0", false),
+        ("vfioboot.disabled", false),
+    ] {
+        tree.file("proc/cmdline", format!("{line}\n"));
+        let (status, text, _) = vfiorun(&tree, &["autostart", "--at-boot"]);
+        assert_eq!((status, text == off), (0, disabled), "{line}: {text}");
+        let (_, text, _) = vfiorun(&tree, &["autostart"]);
+        assert_ne!(text, off, "{line}");
+    }
 }

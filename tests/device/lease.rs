@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use device_tree::{Tree, at};
 use vfioboot::device::bind::lease::{Lease, TakeError};
 use vfioboot::device::bind::plan::{Options, Plan};
-use vfioboot::device::bind::recover::{Verdict, look, recover, release};
+use vfioboot::device::bind::recover::{Verdict, recover, release, survey};
 use vfioboot::device::bind::undo::Ending;
 use vfioboot::device::sys::host::Host;
 use vfioboot::device::sys::lock::Lock;
@@ -152,12 +152,12 @@ fn what_cannot_be_undone_stays_in_the_journal_until_it_can() {
     *kernel.refused.lock().unwrap() = Some(("nvme/bind", 16));
     kernel.deaf.store(true, Ordering::Relaxed);
     let report = lease.release().unwrap();
-    assert_eq!(report.steps[0].1, Ending::Done);
+    assert!(matches!(report.steps[0].1, Ending::Done));
     assert_eq!(
-        report.steps[1].1,
-        Ending::Failed(format!(
-            "it is on no driver, not on nvme as before (could not write \"{DISK}\" to /sys/bus/pci/drivers/nvme/bind: EBUSY)"
-        ))
+        report.steps[1].1.to_string(),
+        format!(
+            "failed: it is on no driver, not on nvme as before (could not write \"{DISK}\" to /sys/bus/pci/drivers/nvme/bind: EBUSY)"
+        )
     );
     *kernel.refused.lock().unwrap() = None;
     fs::remove_dir_all(tree.path("proc/100")).unwrap();
@@ -188,7 +188,7 @@ fn a_device_that_is_pulled_out_is_no_failure() {
     let lease = take(&host, &state, &[DISK]).unwrap();
     fs::remove_file(tree.path(&format!("sys/bus/pci/devices/{DISK}"))).unwrap();
     let report = lease.release().unwrap();
-    assert_eq!(report.steps[0].1, Ending::Gone);
+    assert!(matches!(report.steps[0].1, Ending::Gone));
     assert!(state.journals().unwrap().is_empty());
 }
 
@@ -202,8 +202,8 @@ fn one_that_is_open_is_not_waited_for() {
     std::os::unix::fs::symlink("/data/debian/dev/vfio/1", tree.path("proc/55/fd/9")).unwrap();
     let writes = kernel.writes.lock().unwrap().len();
     let report = lease.release().unwrap();
-    let reason = "it is in use by qemu-system-aar (pid 55)";
-    assert_eq!(report.steps[0].1, Ending::Failed(reason.into()));
+    let reason = "failed: it is in use by qemu-system-aar (pid 55)";
+    assert_eq!(report.steps[0].1.to_string(), reason);
     assert_eq!(kernel.writes.lock().unwrap().len(), writes);
 }
 
@@ -228,7 +228,7 @@ fn a_group_goes_as_a_whole() {
     assert_eq!(
         refusal(&host, &[bridge]).lines().next().unwrap(),
         format!(
-            "{bridge} (1b36:000c): a bridge cannot be passed through; name the devices behind it"
+            "{bridge} (1b36:000c): a bridge cannot be passed through; name the devices below it"
         )
     );
     assert!(kernel.writes.lock().unwrap().is_empty());
@@ -357,7 +357,7 @@ fn kept_devices_are_released_one_by_one_to_what_they_were() {
     assert_eq!(driver.as_deref(), Some("e1000e"));
     assert_eq!(tree.get_override(CARD), "e1000e\n");
     assert_eq!(tree.driver_of(DISK).as_deref(), Some("vfio-pci"));
-    assert_eq!(look(&host, &state).unwrap()[0].steps.len(), 1);
+    assert_eq!(survey(&host, &state).unwrap()[0].steps.len(), 1);
     // Again: nothing to do.
     assert!(release(&host, &state, at(CARD)).unwrap().0.writes.is_empty());
     release(&host, &state, at(DISK)).unwrap();
@@ -395,7 +395,7 @@ fn a_device_without_a_journal_goes_to_the_driver_that_wants_it() {
 
 /// An override that names another driver than the device was on keeps it from that driver.
 #[test]
-fn an_override_that_stands_in_the_way_is_restored_last() {
+fn an_override_that_stands_blockers_is_restored_last() {
     let (tree, state) = tree("lease-override");
     let (host, _) = tree.kernel();
     tree.set_override(DISK, "vfio-pci\n");

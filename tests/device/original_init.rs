@@ -55,5 +55,5 @@ fn a_hard_link_becomes_one_again() {
 fn what_cannot_be_put_back_is_told() {
     let root = ramdisk("lost");
     symlink("/bin/gone", root.join("vfioboot/init.link")).unwrap();
-    assert_eq!(put_back(&root, "/init").unwrap_err(), "/init not put back: ENOENT");
+    assert_eq!(put_back(&root, "/init").unwrap_err().to_string(), "/init not put back: ENOENT");
 }

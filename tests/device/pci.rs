@@ -50,7 +50,7 @@ fn what_is_no_device_is_left_out() {
     tree.file("sys/bus/pci/devices/README", "");
     assert_eq!(pci::enumerate(&tree.host()).unwrap().len(), 1);
     let error = PciDevice::read(&tree.host(), at("0000:00:03.0")).unwrap_err().to_string();
-    assert_eq!(error, "/sys/bus/pci/devices/0000:00:03.0/vendor: \"0xwhat\" is no PCI id");
+    assert_eq!(error, "/sys/bus/pci/devices/0000:00:03.0/vendor: \"0xwhat\" is not a PCI id");
 }
 
 #[test]

@@ -11,9 +11,9 @@ use device_tree::{Tree, at};
 use vfioboot::device::guest::file::{Arch, Guest, parse};
 use vfioboot::device::guest::libvirt;
 use vfioboot::device::guest::memory::Backing;
-use vfioboot::device::guest::qemu::argv::{Found, argv};
-use vfioboot::device::guest::qemu::probe::complaint;
-use vfioboot::device::guest::qemu::qmp::{self, Event, Message};
+use vfioboot::device::guest::qemu::argv::{Resources, argv};
+use vfioboot::device::guest::qemu::probe::explain;
+use vfioboot::device::guest::qemu::qmp::{self, Event, Message, ShutdownCause};
 use vfioboot::device::guest::qemu::{FindError, find};
 
 fn guest(text: &str) -> Guest {
@@ -23,7 +23,7 @@ fn guest(text: &str) -> Guest {
 fn arguments(text: &str, arch: Arch, backing: Backing) -> String {
     let guest = guest(text);
     let devices: Vec<_> = guest.devices.iter().map(|device| (at("0000:00:02.0"), device)).collect();
-    argv(&guest, &Found { arch, devices: &devices, backing, directory: "/run/g" }).join(" ")
+    argv(&guest, &Resources { arch, devices: &devices, backing, directory: "/run/g" }).join(" ")
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn libvirt_is_told_what_it_does_not_get() {
     let xml = libvirt::domain(&guest, Arch::X86_64, "q", &[]);
     assert!(
         xml.starts_with(
-            "<!-- of the guest file not in here: qemu_arguments, chroot, disks.interface -->\n"
+            "<!-- keys of the guest file that are lost: chroot, qemu_arguments, disks.interface -->\n"
         ),
         "{xml}"
     );
@@ -148,7 +148,7 @@ fn messages_of_qmp() {
         ),
         (
             r#"{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}"#,
-            Some(Message::Event(Event::Shutdown("guest-reset".into()))),
+            Some(Message::Event(Event::Shutdown(ShutdownCause::GuestReset))),
         ),
         (r#"{"event": "GUEST_PANICKED"}"#, Some(Message::Event(Event::Panicked))),
         (r#"{"something": 1}"#, None),
@@ -211,7 +211,7 @@ fn what_is_no_qmp_is_named() {
     let tree = Tree::new("qmp-noise");
     let path = monitor(&tree, &["SSH-2.0\n"]);
     let error = qmp::status(&path, Duration::from_secs(5)).unwrap_err();
-    assert_eq!(error.to_string(), "QEMU's monitor: \"SSH-2.0\" is no QMP message");
+    assert_eq!(error.to_string(), "QEMU's monitor: \"SSH-2.0\" is not a QMP message");
 }
 
 /// An executable file.
@@ -289,12 +289,12 @@ fn what_a_qemu_that_died_was_built_without_is_said() {
     ];
     for (name, accelerators, devices, passed, lacks) in cases {
         let program = lists(name, accelerators, devices);
-        let said = complaint(&program, None, passed);
+        let said = explain(&program, None, passed);
         let expected = lacks.map(|lacks| {
             format!("{program} was built without {lacks}: take another, as Debian's is (Termux's has no KVM); in a chroot, with chroot in the guest file")
         });
         assert_eq!(said, expected, "{name}");
     }
-    assert_eq!(complaint("/no/qemu", None, true), None);
-    assert_eq!(complaint("/bin/false", None, true), None);
+    assert_eq!(explain("/no/qemu", None, true), None);
+    assert_eq!(explain("/bin/false", None, true), None);
 }

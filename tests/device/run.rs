@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 
 use device_tree::Tree;
 use vfioboot::device::guest::file::{Guest, Shutdown, parse};
+use vfioboot::device::guest::qemu::qmp::ShutdownCause;
 use vfioboot::device::guest::run::launch::Launch;
 use vfioboot::device::guest::run::preflight::{Options, Start};
 use vfioboot::device::guest::run::signals::Signals;
-use vfioboot::device::guest::run::supervise::{Ended, Escalation, News, supervise};
-use vfioboot::device::guest::run::{self, Place, Told};
+use vfioboot::device::guest::run::supervise::{Ended, Escalation, Notice, supervise};
+use vfioboot::device::guest::run::{self, Context, Progress};
 use vfioboot::device::sys::host::Host;
 use vfioboot::device::sys::state::StateDir;
 
@@ -84,32 +85,32 @@ fn supervised(
     manners: Manners,
     shutdown: Shutdown,
     stops: usize,
-) -> (Ended, Vec<News>) {
+) -> (Ended, Vec<Notice>) {
     let tree = Tree::new(&format!("run-{name}"));
     let signals = Signals::hold().unwrap();
     let (child, path) = qemu(&tree, manners);
     let stopper = Stopper::new();
-    let mut news = Vec::new();
+    let mut notices = Vec::new();
     let mut left = stops;
     let ended = supervise(child, &path, &shutdown, &signals, &mut |one| {
-        news.push(one.clone());
-        if left > 0 && !matches!(one, News::Event(_)) {
+        notices.push(one.clone());
+        if left > 0 && !matches!(one, Notice::Event(_)) {
             left -= 1;
             stopper.stop();
         }
     });
-    (ended.unwrap(), news)
+    (ended.unwrap(), notices)
 }
 
 const LONG: Shutdown = Shutdown { timeout: 30, quit_timeout: 30 };
 
 #[test]
 fn a_guest_that_is_asked_powers_down() {
-    let (ended, news) = supervised("powerdown", Manners::PowersDown, LONG, 1);
+    let (ended, notices) = supervised("powerdown", Manners::PowersDown, LONG, 1);
     assert_eq!(ended.escalation, Some(Escalation::PowerDown));
-    assert_eq!(ended.reason.as_deref(), Some("guest-shutdown"));
-    assert_eq!(news[0], News::Running("7.2.0".into()));
-    assert_eq!(news[1], News::PoweringDown(Duration::from_secs(30)));
+    assert_eq!(ended.reason, Some(ShutdownCause::GuestShutdown));
+    assert_eq!(notices[0], Notice::Running("7.2.0".into()));
+    assert_eq!(notices[1], Notice::PoweringDown(Duration::from_secs(30)));
     assert!(ended.to_string().starts_with("the guest powered down"), "{ended}");
 }
 
@@ -125,11 +126,11 @@ fn a_guest_that_does_not_power_down_in_time_is_quit() {
 #[test]
 fn a_qemu_that_does_not_quit_in_time_is_killed() {
     let shutdown = Shutdown { timeout: 0, quit_timeout: 0 };
-    let (ended, news) = supervised("kill", Manners::Ignores, shutdown, 1);
+    let (ended, notices) = supervised("kill", Manners::Ignores, shutdown, 1);
     assert_eq!(ended.escalation, Some(Escalation::Kill));
     assert_eq!(ended.status.signal(), Some(libc::SIGKILL));
     assert_eq!(ended.code(), 1);
-    assert!(news.contains(&News::Killing));
+    assert!(notices.contains(&Notice::Killing));
 }
 
 #[test]
@@ -295,17 +296,17 @@ fn ran(
     tree: &Tree,
     host: &Host,
     guest: &Guest,
-) -> (Result<run::Finished, run::RunError>, Vec<Told>) {
+) -> (Result<run::Finished, run::RunError>, Vec<Progress>) {
     let state = StateDir::new(tree.path("state"));
     let signals = Signals::hold().unwrap();
     let mut start = Start::new(host, &state, guest, &Options::default());
     start.refusals.clear();
-    let told = Mutex::new(Vec::new());
-    let place = Place { host, state: &state, signals: &signals };
-    let result = run::run(place, guest, Path::new("g.toml"), &start, &mut |one| {
-        told.lock().unwrap().push(one.clone());
+    let progress = Mutex::new(Vec::new());
+    let context = Context { host, state: &state, signals: &signals };
+    let result = run::run(context, guest, Path::new("g.toml"), &start, &mut |one| {
+        progress.lock().unwrap().push(one.clone());
     });
-    (result, told.into_inner().unwrap())
+    (result, progress.into_inner().unwrap())
 }
 
 fn driver(host: &Host) -> Option<String> {
@@ -315,14 +316,14 @@ fn driver(host: &Host) -> Option<String> {
 #[test]
 fn devices_that_vfio_does_not_hand_out_are_given_back() {
     let (tree, host) = machine("vfio-refuses");
-    let (result, told) =
+    let (result, progress) =
         ran(&tree, &host, &guest("devices = [\"1b36:0010\"]\nqemu = \"/bin/true\""));
     let error = result.unwrap_err().to_string();
     assert_eq!(error, "/dev/vfio/vfio: ENOENT; everything is as it was");
     // It was taken, and it is back.
     assert!(
-        told.iter().any(|one| matches!(one, Told::Step(text) if text.contains("vfio-pci"))),
-        "{told:?}"
+        progress.iter().any(|one| matches!(one, Progress::Step(text) if text.contains("vfio-pci"))),
+        "{progress:?}"
     );
     assert_eq!(driver(&host).as_deref(), Some("nvme"));
     assert_eq!(tree.get_override("0000:00:02.0").trim(), "(null)");

@@ -299,7 +299,7 @@ fn a_tap_that_is_not_there_is_named_with_how_to_make_it() {
     let tree = machine("tap");
     refused(
         &refusals(&tree, "[network]\nmode = \"tap\"\ntap = \"tap9\""),
-        "network.tap: there is no interface tap9: ip tuntap add dev tap9 mode tap",
+        "network.tap: interface tap9 does not exist: ip tuntap add dev tap9 mode tap",
     );
 }
 

@@ -462,7 +462,7 @@ fn a_lying_header_names_file_field_offset_and_expectation() {
 #[test]
 fn a_device_that_is_none_is_refused_with_the_forms() {
     let error = scratch().error("patch boot.img --device 1b36 -o out.img");
-    assert!(error.contains("\"1b36\" is no PCI device: expected VENDOR:DEVICE"), "{error}");
+    assert!(error.contains("\"1b36\" is not a PCI device: expected VENDOR:DEVICE"), "{error}");
 }
 
 #[test]

@@ -6,14 +6,18 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use vfioboot::bootfile;
+use vfioboot::cmdline::Cmdline;
 use vfioboot::device::guest::cgroup;
 use vfioboot::device::guest::file;
+use vfioboot::device::sys::host::errno_text;
 
-use crate::cli::{Answer, Global, Outcome};
+use crate::global::Global;
+use crate::outcome::{Answer, Failure, Outcome};
 use crate::output;
 
-/// Where guest files are when nobody says otherwise; the first that is there.
-const DIRECTORIES: [&str; 2] = ["data/adb/vfioboot/guests", "etc/vfioboot/guests"];
+/// Where guest files are by default; the first that exists.
+const DIRECTORIES: &[&str] = &["data/adb/vfioboot/guests", "etc/vfioboot/guests"];
 /// The output of a guest's vfiorun, the console with it.
 const LOG: &str = "console.log";
 
@@ -22,16 +26,30 @@ pub struct Arguments {
     /// The directory of guest files [default: /data/adb/vfioboot/guests, else /etc/vfioboot/guests]
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
+    /// Start nothing when vfioboot.disable is on the kernel command line: for a boot script
+    #[arg(long)]
+    at_boot: bool,
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let (host, state) = (global.host(), global.state());
+    if arguments.at_boot
+        && bootfile::is_disabled(&Cmdline::new(host.read("proc/cmdline").unwrap_or_default()))
+    {
+        let name = bootfile::DISABLE_WORD;
+        output::print(&format!("{name} is on the kernel command line: nothing is started\n"))?;
+        return Ok(Answer::Yes);
+    }
     let usual = || DIRECTORIES.iter().map(|path| host.path(path)).find(|path| path.is_dir());
     let Some(directory) = arguments.directory.clone().or_else(usual) else {
-        return Err("there is no directory of guest files: /data/adb/vfioboot/guests or /etc/vfioboot/guests".into());
+        let usual = DIRECTORIES.iter().map(|path| format!("/{path}")).collect::<Vec<_>>();
+        return Err(Failure::new(format!(
+            "there is no directory of guest files: {}",
+            usual.join(" or ")
+        )));
     };
-    let entries =
-        fs::read_dir(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let entries = fs::read_dir(&directory)
+        .map_err(|error| DirectoryError { directory: directory.clone(), error })?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
@@ -67,12 +85,21 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         output::print(&format!("{}: no guest file has autostart = true\n", directory.display()))?;
     }
     if failed > 0 {
-        return Err(format!("{failed} of {} guest files failed", files.len()).into());
+        return Err(Failure::new(format!("{failed} of {} guest files failed", files.len())));
     }
     Ok(Answer::Yes)
 }
 
-/// A vfiorun of its own for the guest, in a session of its own. Returns its pid.
+/// A directory that cannot be listed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {}", directory.display(), errno_text(.error))]
+struct DirectoryError {
+    directory: PathBuf,
+    #[source]
+    error: io::Error,
+}
+
+/// Starts a vfiorun for the guest, in a session of its own. Returns its pid.
 fn detached(global: &Global, file: &Path, log: &Path) -> io::Result<u32> {
     if let Some(directory) = log.parent() {
         fs::create_dir_all(directory)?;
@@ -92,7 +119,7 @@ fn detached(global: &Global, file: &Path, log: &Path) -> io::Result<u32> {
     unsafe {
         command.pre_exec(move || {
             for join in &leave {
-                // A hierarchy that does not let us go is no reason not to start.
+                // A guest is started even in a hierarchy that cannot be left.
                 _ = fs::write(join, "0");
             }
             rustix::process::setsid().map(drop).map_err(io::Error::from)

@@ -1,8 +1,7 @@
-//! What std asks an unwinder for: a panic's backtrace, and what a frame needs for being unwound.
+//! What std asks of an unwinder: the backtrace of a panic, and the data of a frame.
 //!
-//! The static program has no unwind tables and aborts, so that there is nothing to be seen and nothing
-//! to be unwound. Answered here, that does not bring along a whole unwinder, and a `printf` for its
-//! complaints: 3 % of the program.
+//! The static program has no unwind tables and aborts: there is nothing to unwind. These answers keep a
+//! whole unwinder out of the program, with the `printf` for its messages: 3 % of its size.
 
 use std::ffi::{c_int, c_void};
 
@@ -15,8 +14,8 @@ extern "C" fn _Unwind_Backtrace(_trace: *const c_void, _argument: *mut c_void) -
     END_OF_STACK
 }
 
-/// Functions that are called for a frame, which there is none of: only so that nobody looks for them
-/// elsewhere. All of them give an address.
+/// Functions that are called for a frame, of which there is none: the linker needs them. All return an
+/// address.
 macro_rules! of_a_frame {
     ($($name:ident)*) => {
         $(

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use vfioboot::bootfile::DeviceSpec;
 use vfioboot::device::bind::lease::Lease;
-use vfioboot::device::bind::plan::{Options, Plan, PlanError};
+use vfioboot::device::bind::plan::{Move, Options, Plan, PlanError};
 use vfioboot::device::bus::pci::PciDevice;
-use vfioboot::device::sys::host::Write;
 use vfioboot::device::sys::process::Process;
 
-use crate::cli::{Answer, Global, Outcome};
-use crate::{interrupt, output};
+use crate::global::Global;
+use crate::outcome::{Answer, Failure, Outcome};
+use crate::{interrupt, output, remedy, writes};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -37,70 +37,69 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     for warning in &plan.warnings {
         output::complain(&format!("warning: {warning}"));
     }
-    let mut now: Vec<PciDevice> = plan.moves.iter().map(|step| step.before.clone()).collect();
-    if arguments.dry_run {
+    let now = if arguments.dry_run {
         if !arguments.json {
-            let writes = plan.moves.iter().map(|step| step.writes.as_slice());
-            let text: Vec<String> =
-                now.iter().map(PciDevice::to_string).zip(writes).map(show).collect();
-            output::print(&text.concat())?;
+            let text = |step: &Move| writes::text(&step.before.to_string(), &step.writes);
+            output::print(&plan.moves.iter().map(text).collect::<String>())?;
         }
+        plan.moves.iter().map(|step| step.before.clone()).collect()
     } else {
-        interrupt::listen();
-        let names: Vec<String> = arguments.devices.iter().map(DeviceSpec::to_string).collect();
-        let what = format!("bind {}", names.join(" "));
-        // A name of its own, because the journal outlives the process.
-        let name = match Process::current(&host) {
-            Some(Process { pid, start_time }) => format!("bind-{pid}-{start_time}"),
-            None => "bind".to_owned(),
-        };
-        let lease = Lease::take(
-            &host,
-            &global.state(),
-            &name,
-            &what,
-            &plan,
-            &interrupt::came,
-            &mut |line| {
-                if !arguments.json {
-                    // Whoever closed the pipe does not want to know; the devices go on.
-                    _ = output::print(&format!("{line}\n"));
-                }
-            },
-        )?;
-        now = lease.devices().to_vec();
-        lease.keep()?;
-    }
+        carry_out(global, arguments, &plan)?
+    };
     if arguments.json {
-        let devices: Vec<Value> = plan
-            .moves
-            .iter()
-            .zip(&now)
-            .map(|(step, now)| {
-                json!({
-                    "address": now.address.to_string(),
-                    "vendor": format!("{:04x}", now.vendor),
-                    "device": format!("{:04x}", now.device),
-                    "iommu_group": now.iommu_group,
-                    "driver_before": step.before.driver,
-                    "driver": now.driver,
-                    "writes": writes(&step.writes),
-                })
-            })
-            .collect();
-        output::print_json(&json!({
-            "format": 1,
-            "dry_run": arguments.dry_run,
-            "devices": devices,
-            "warnings": plan.warnings,
-            "refusals": [],
-        }))?;
+        output::print_json(&document(&plan, &now, arguments.dry_run))?;
     }
     Ok(Answer::Yes)
 }
 
+/// Moves the devices and leaves them there. Returns them as they are then.
+fn carry_out(
+    global: &Global,
+    arguments: &Arguments,
+    plan: &Plan,
+) -> Result<Vec<PciDevice>, Failure> {
+    let host = global.host();
+    interrupt::listen();
+    let names: Vec<String> = arguments.devices.iter().map(DeviceSpec::to_string).collect();
+    let what = format!("bind {}", names.join(" "));
+    // A name of its own, because the journal outlives the process.
+    let name = match Process::current(&host) {
+        Some(Process { pid, start_time }) => format!("bind-{pid}-{start_time}"),
+        None => "bind".to_owned(),
+    };
+    let mut log = |line: &str| {
+        if !arguments.json {
+            // Whoever closed the pipe does not want to know; the devices go on.
+            _ = output::print(&format!("{line}\n"));
+        }
+    };
+    let state = global.state();
+    let lease = Lease::take(&host, &state, &name, &what, plan, &interrupt::requested, &mut log)?;
+    let now = lease.devices().to_vec();
+    lease.keep()?;
+    Ok(now)
+}
+
+fn document(plan: &Plan, now: &[PciDevice], dry_run: bool) -> Value {
+    let device = |(step, now): (&Move, &PciDevice)| {
+        json!({
+            "address": now.address.to_string(),
+            "vendor": format!("{:04x}", now.vendor),
+            "device": format!("{:04x}", now.device),
+            "iommu_group": now.iommu_group,
+            "driver_before": step.before.driver,
+            "driver": now.driver,
+            "writes": writes::json(&step.writes),
+        })
+    };
+    let devices: Vec<Value> = plan.moves.iter().zip(now).map(device).collect();
+    json!({
+        "format": 1, "dry_run": dry_run, "devices": devices, "warnings": plan.warnings, "refusals": [],
+    })
+}
+
 fn refuse(error: &PlanError, dry_run: bool, as_json: bool) -> Outcome {
-    let refusals: Vec<String> = error.refusals.iter().map(ToString::to_string).collect();
+    let refusals: Vec<String> = error.refusals.iter().map(remedy::bind).collect();
     if as_json {
         output::print_json(&json!({
             "format": 1, "dry_run": dry_run, "devices": [], "warnings": [], "refusals": refusals,
@@ -111,24 +110,4 @@ fn refuse(error: &PlanError, dry_run: bool, as_json: bool) -> Outcome {
         }
     }
     Ok(Answer::No)
-}
-
-/// Writes as a dry run shows them.
-pub fn show((what, writes): (String, &[Write])) -> String {
-    let mut text = format!("# {what}\n");
-    if writes.is_empty() {
-        text += "# nothing to do\n";
-    }
-    for write in writes {
-        text += &format!("{write}\n");
-    }
-    text
-}
-
-/// Writes as JSON.
-pub fn writes(writes: &[Write]) -> Vec<Value> {
-    writes
-        .iter()
-        .map(|write| json!({ "path": format!("/{}", write.path), "value": write.value.trim_end() }))
-        .collect()
 }

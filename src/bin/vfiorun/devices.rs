@@ -1,7 +1,5 @@
 //! `vfiorun devices`.
 
-use std::fmt::{self, Write};
-
 use serde_json::{Value, json};
 use vfioboot::device::bind::inventory::{self, Entry};
 use vfioboot::device::bus::group::Group;
@@ -9,8 +7,9 @@ use vfioboot::device::bus::names::Names;
 use vfioboot::device::bus::pci::PciDevice;
 use vfioboot::device::sys::host::Host;
 
-use crate::cli::{Answer, Global, Outcome};
-use crate::output::{self, Palette};
+use crate::global::Global;
+use crate::outcome::{Answer, Outcome};
+use crate::output::{self, Page, Style};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -56,7 +55,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
             .collect();
         output::print_json(&json!({ "format": 1, "pci": true, "groups": groups }))?;
     } else {
-        output::print(&text(&groups, &names, &host)?)?;
+        page(&groups, &names, &host).print()?;
     }
     Ok(Answer::Yes)
 }
@@ -64,55 +63,61 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
 /// The devices of each group.
 type Groups<'e> = Vec<&'e [&'e Entry]>;
 
-fn text(groups: &Groups<'_>, names: &Names, host: &Host) -> Result<String, fmt::Error> {
-    let Palette { good, note, bad, head, dim, end } = output::palette();
-    let mut text = String::new();
+fn page(groups: &Groups<'_>, names: &Names, host: &Host) -> Page {
+    let mut page = Page::new();
     for entries in groups {
         match entries.first().and_then(|entry| entry.device.iommu_group) {
             Some(number) => {
-                let domain = Group::read(host, number).ok().and_then(|group| group.domain);
-                let domain = domain.map(|domain| format!(" ({domain})")).unwrap_or_default();
-                writeln!(text, "{head}IOMMU group {number}{end}{domain}")?;
-            }
-            None => writeln!(text, "{head}in no IOMMU group{end}")?,
-        }
-        for entry in *entries {
-            let device = &entry.device;
-            let (class, vendor, name) = named(entry, names);
-            let class = class.map(|class| format!("{class}: ")).unwrap_or_default();
-            let name: Vec<&str> = [vendor, name].into_iter().flatten().collect();
-            let name = if name.is_empty() { "unknown".to_owned() } else { name.join(" ") };
-            writeln!(
-                text,
-                "  {head}{}{end} {class}{name} [{:04x}:{:04x}]",
-                device.address, device.vendor, device.device
-            )?;
-            let driver = device.driver.as_deref().unwrap_or("none");
-            write!(text, "    {dim}driver:{end} {driver}")?;
-            if let Some(methods) = entry.reset_methods.as_ref().filter(|_| !entry.bridge) {
-                let methods =
-                    if methods.is_empty() { "none".to_owned() } else { methods.join(", ") };
-                write!(text, "  {dim}reset:{end} {methods}")?;
-            }
-            match entry.obstacles.as_slice() {
-                _ if entry.bridge => writeln!(text)?,
-                [] => writeln!(text, "  {dim}passthrough:{end} {good}yes{end}")?,
-                why => {
-                    writeln!(text, "  {dim}passthrough:{end} {bad}no{end}, {}", why.join("; "))?;
+                page.styled(Style::Head, &format!("IOMMU group {number}"));
+                if let Some(domain) = Group::read(host, number).ok().and_then(|group| group.domain)
+                {
+                    page.put(&format!(" ({domain})"));
                 }
             }
-            for warning in &entry.warnings {
-                writeln!(text, "    {note}warning:{end} {warning}")?;
+            None => {
+                page.styled(Style::Head, "in no IOMMU group");
             }
+        }
+        page.put("\n");
+        for entry in *entries {
+            describe(&mut page, entry, names);
         }
     }
     if groups.is_empty() {
-        writeln!(text, "no PCI devices on this system")?;
+        page.put("no PCI devices on this system\n");
     }
-    Ok(text)
+    page
 }
 
-/// Class, vendor and device in words, where they are known.
+/// One device: its name, its driver, and whether it can be passed through.
+fn describe(page: &mut Page, entry: &Entry, names: &Names) {
+    let device = &entry.device;
+    let (class, vendor, name) = named(entry, names);
+    let class = class.map(|class| format!("{class}: ")).unwrap_or_default();
+    let name: Vec<&str> = [vendor, name].into_iter().flatten().collect();
+    let name = if name.is_empty() { "unknown".to_owned() } else { name.join(" ") };
+    page.put("  ").styled(Style::Head, &device.address.to_string());
+    page.put(&format!(" {class}{name} [{:04x}:{:04x}]\n", device.vendor, device.device));
+    let driver = device.driver.as_deref().unwrap_or("none");
+    page.put("    ").styled(Style::Label, "driver:").put(" ").put(driver);
+    if let Some(methods) = entry.reset_methods.as_ref().filter(|_| !entry.bridge) {
+        let methods = if methods.is_empty() { "none".to_owned() } else { methods.join(", ") };
+        page.put("  ").styled(Style::Label, "reset:").put(" ").put(&methods);
+    }
+    if !entry.bridge {
+        page.put("  ").styled(Style::Label, "passthrough:").put(" ");
+        match entry.obstacles.as_slice() {
+            [] => page.styled(Style::Good, "yes"),
+            why => page.styled(Style::Bad, "no").put(", ").put(&why.join("; ")),
+        };
+    }
+    page.put("\n");
+    for warning in &entry.warnings {
+        page.put("    ").styled(Style::Note, "warning:").put(" ").put(warning).put("\n");
+    }
+}
+
+/// The names of class, vendor and device, where they are known.
 fn named<'a>(
     entry: &Entry,
     names: &'a Names,

@@ -1,12 +1,11 @@
 //! `vfiorun doctor`.
 
-use std::fmt::Write;
-
 use serde_json::json;
 use vfioboot::device::doctor::{self, Check, Status};
 
-use crate::cli::{Answer, Global, Outcome};
-use crate::output::{self, Palette};
+use crate::global::Global;
+use crate::outcome::{Answer, Outcome};
+use crate::output::{self, Page, Style};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -20,38 +19,38 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let verdict = doctor::verdict(&checks);
     match arguments.json {
         true => output::print_json(&document(&checks, verdict))?,
-        false => output::print(&text(&checks, verdict, output::palette())?)?,
+        false => page(&checks, verdict).print()?,
     }
     Ok(if verdict == Status::Problem { Answer::No } else { Answer::Yes })
 }
 
-fn text(checks: &[Check], verdict: Status, colours: Palette) -> Result<String, std::fmt::Error> {
-    let Palette { good, note, bad, head, dim, end } = colours;
-    let mut text = String::new();
+fn page(checks: &[Check], verdict: Status) -> Page {
+    let mut page = Page::new();
     for check in checks {
-        let (colour, mark) = match check.status {
-            Status::Ok => (good, "ok     "),
-            Status::Warning => (note, "warning"),
-            Status::Problem => (bad, "problem"),
+        let (style, mark) = match check.status {
+            Status::Ok => (Style::Good, "ok     "),
+            Status::Warning => (Style::Note, "warning"),
+            Status::Problem => (Style::Bad, "problem"),
         };
-        let Check { title, found, .. } = check;
-        writeln!(text, "{colour}{mark}{end}  {head}{title}{end}: {found}")?;
+        page.styled(style, mark).put("  ").styled(Style::Head, check.title);
+        page.put(": ").put(&check.found).put("\n");
         if let Some(fix) = &check.fix {
-            writeln!(text, "         {dim}fix:{end} {fix}")?;
+            page.put("         ").styled(Style::Label, "fix:").put(" ").put(fix).put("\n");
         }
     }
-    let count = |status| checks.iter().filter(|check| check.status == status).count();
-    let (problems, warnings) = (count(Status::Problem), count(Status::Warning));
-    let (colour, said) = match verdict {
-        Status::Problem => (bad, "passthrough does not work on this system as it is"),
-        Status::Warning => (note, "nothing stands in the way of passthrough"),
-        Status::Ok => (good, "everything that passthrough needs is there"),
+    let (style, verdict) = match verdict {
+        Status::Problem => (Style::Bad, "passthrough does not work on this system as it is"),
+        Status::Warning => (Style::Note, "nothing prevents passthrough"),
+        Status::Ok => (Style::Good, "everything that passthrough needs is there"),
     };
-    let many =
-        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let (problems, warnings) = (many(problems, "problem"), many(warnings, "warning"));
-    writeln!(text, "{colour}{said}{end}: {problems}, {warnings}")?;
-    Ok(text)
+    let count = |status, noun: &str| {
+        let count = checks.iter().filter(|check| check.status == status).count();
+        format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+    };
+    let (problems, warnings) =
+        (count(Status::Problem, "problem"), count(Status::Warning, "warning"));
+    page.styled(style, verdict).put(&format!(": {problems}, {warnings}\n"));
+    page
 }
 
 fn document(checks: &[Check], verdict: Status) -> serde_json::Value {

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM as a question that can be asked between two steps.
+//! SIGINT and SIGTERM, remembered until they are asked for between two steps.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +8,7 @@ extern "C" fn remember(_signal: libc::c_int) {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP end nothing, but [`came`] tells that they came.
+/// From now on SIGINT, SIGTERM and SIGHUP end nothing; [`requested`] says that one came.
 pub fn listen() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let handler: extern "C" fn(libc::c_int) = remember;
@@ -18,6 +18,6 @@ pub fn listen() {
 }
 
 /// Whether one came.
-pub fn came() -> bool {
+pub fn requested() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }

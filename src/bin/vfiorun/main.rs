@@ -14,13 +14,17 @@ mod bind;
 mod cli;
 mod devices;
 mod doctor;
+mod global;
 mod interrupt;
+mod outcome;
 mod output;
 mod recover;
 mod release;
+mod remedy;
 mod run;
 mod status;
 mod stop;
+mod writes;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
@@ -56,9 +60,9 @@ pub unsafe extern "C" fn main(
     }
     start_as_command();
     // Not from `std::env`: with musl std knows them only if its own `main` ran.
-    let words: Vec<OsString> =
-        arguments.iter().map(|word| OsStr::from_bytes(word.to_bytes()).to_owned()).collect();
-    cli::run(&words)
+    let arguments: Vec<OsString> =
+        arguments.iter().map(|text| OsStr::from_bytes(text.to_bytes()).to_owned()).collect();
+    cli::run(&arguments)
 }
 
 /// What std's start-up code does for a command: no file opened later lands on

@@ -1,56 +1,123 @@
-//! Where the words go.
+//! The one place where text leaves the program. Control characters of whatever was read (names in
+//! sysfs, journals, the kernel log) are shown and never passed on; see [`vfioboot::text`].
 
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
+use vfioboot::device::sys::host::errno_text;
+use vfioboot::text;
+
+/// Standard output that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output: {}", errno_text(.0))]
+pub struct OutputError(#[source] pub io::Error);
 
 /// Writes text to standard output.
 ///
 /// # Errors
 /// When standard output is closed or full.
-pub fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+pub fn print(text: &str) -> Result<(), OutputError> {
+    let mut page = Page { text: String::new(), coloured: false };
+    page.put(text);
+    page.print()
 }
 
 /// Writes a JSON document to standard output.
 ///
 /// # Errors
 /// When standard output is closed or full.
-pub fn print_json(document: &Value) -> io::Result<()> {
-    print(&format!("{document:#}\n"))
+pub fn print_json(document: &Value) -> Result<(), OutputError> {
+    write(&format!("{}\n", text::visible_json(&format!("{document:#}"))))
 }
 
-/// A message on standard error. There is nobody to tell that it failed.
+/// Writes a message to standard error. Nobody is left to hear that it failed.
 pub fn complain(message: &str) {
-    _ = writeln!(io::stderr(), "vfiorun: {message}");
+    _ = writeln!(io::stderr(), "vfiorun: {}", text::visible_lines(message));
 }
 
-/// What begins a colour and what ends it; empty where none is wanted.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Palette {
-    pub good: &'static str,
-    pub note: &'static str,
-    pub bad: &'static str,
-    pub head: &'static str,
-    pub dim: &'static str,
-    pub end: &'static str,
-}
-
-/// Colours on a terminal, unless `NO_COLOR` says otherwise (<https://no-color.org>).
-pub fn palette() -> Palette {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    if unwanted || dumb || !io::stdout().is_terminal() {
-        return Palette::default();
+/// Writes what the parser of the arguments says: help to standard output, errors to standard error.
+///
+/// # Errors
+/// When standard output is closed or full.
+pub fn print_clap(error: &clap::Error) -> Result<(), OutputError> {
+    let message = error.render().to_string();
+    if error.use_stderr() {
+        _ = write!(io::stderr(), "{}", text::visible_lines(&message));
+        return Ok(());
     }
-    Palette {
-        good: "\x1b[32m",
-        note: "\x1b[33m",
-        bad: "\x1b[1;31m",
-        head: "\x1b[1m",
-        dim: "\x1b[2m",
-        end: "\x1b[0m",
+    print(&message)
+}
+
+fn write(text: &str) -> Result<(), OutputError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(OutputError)
+}
+
+/// What a piece of text is.
+#[derive(Clone, Copy, Debug)]
+pub enum Style {
+    /// As it should be.
+    Good,
+    /// Worth a look.
+    Note,
+    /// Not as it should be.
+    Bad,
+    /// The subject.
+    Head,
+    /// A label.
+    Label,
+}
+
+impl Style {
+    /// The escape sequence that turns it on (ECMA-48, SGR).
+    fn escape(self) -> &'static str {
+        match self {
+            Self::Good => "\x1b[32m",
+            Self::Note => "\x1b[33m",
+            Self::Bad => "\x1b[1;31m",
+            Self::Head => "\x1b[1m",
+            Self::Label => "\x1b[2m",
+        }
+    }
+}
+
+/// Text for standard output, in colour on a terminal.
+#[derive(Debug)]
+pub struct Page {
+    text: String,
+    coloured: bool,
+}
+
+impl Page {
+    /// An empty page. `NO_COLOR` turns colours off (<https://no-color.org>).
+    pub fn new() -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Self { text: String::new(), coloured: !unwanted && !dumb && io::stdout().is_terminal() }
+    }
+
+    /// Appends text.
+    pub fn put(&mut self, text: &str) -> &mut Self {
+        self.text.push_str(&text::visible_lines(text));
+        self
+    }
+
+    /// Appends text in a style.
+    pub fn styled(&mut self, style: Style, text: &str) -> &mut Self {
+        if !self.coloured {
+            return self.put(text);
+        }
+        self.text.push_str(style.escape());
+        self.put(text);
+        self.text.push_str("\x1b[0m");
+        self
+    }
+
+    /// Writes the page.
+    ///
+    /// # Errors
+    /// When standard output is closed or full.
+    pub fn print(&self) -> Result<(), OutputError> {
+        write(&self.text)
     }
 }

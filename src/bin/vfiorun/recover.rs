@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 use vfioboot::device::bind::lease::Report;
-use vfioboot::device::bind::recover::{self, Found, Verdict};
+use vfioboot::device::bind::recover::{self, Leftover, Verdict};
 
-use crate::cli::{Answer, Global, Outcome};
+use crate::global::Global;
+use crate::outcome::{Answer, Failure, Outcome};
 use crate::output;
 
 #[derive(clap::Args)]
@@ -22,9 +23,9 @@ pub struct Arguments {
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let (host, state) = (global.host(), global.state());
-    let all: Vec<(Found, Report)> = match arguments.dry_run {
+    let all: Vec<(Leftover, Report)> = match arguments.dry_run {
         true => {
-            let found = recover::look(&host, &state)?;
+            let found = recover::survey(&host, &state)?;
             found.into_iter().map(|found| (found, Report::default())).collect()
         }
         false => recover::recover(&host, &state, arguments.force)?,
@@ -43,13 +44,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         output::print(&text.concat())?;
     }
     match (clean, refused) {
-        (false, _) => Err("not everything could be undone; recover tries again".into()),
+        (false, _) => Err(Failure::new("not everything could be undone; recover tries again")),
         (true, true) => Ok(Answer::No),
         (true, false) => Ok(Answer::Yes),
     }
 }
 
-fn text((found, report): &(Found, Report), dry_run: bool) -> String {
+fn text((found, report): &(Leftover, Report), dry_run: bool) -> String {
     let what = if found.what.is_empty() { &found.name } else { &found.what };
     let mut text = match &found.verdict {
         Verdict::Undo if dry_run => format!("\"{what}\" did not finish; to be undone:\n"),
@@ -73,7 +74,7 @@ fn text((found, report): &(Found, Report), dry_run: bool) -> String {
     text
 }
 
-fn document((found, report): &(Found, Report)) -> Value {
+fn document((found, report): &(Leftover, Report)) -> Value {
     let verdict = match found.verdict {
         Verdict::Undo => "undo",
         Verdict::Discard => "discard",

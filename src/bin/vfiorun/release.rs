@@ -5,9 +5,9 @@ use vfioboot::bootfile::DeviceSpec;
 use vfioboot::device::bind::recover;
 use vfioboot::device::bus::pci::{self, PciDevice};
 
-use crate::bind::{show, writes};
-use crate::cli::{Answer, Global, Outcome};
-use crate::{interrupt, output};
+use crate::global::Global;
+use crate::outcome::{Answer, Failure, Outcome};
+use crate::{interrupt, output, writes};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -30,7 +30,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         let found = wanted.len();
         wanted.extend(all.iter().filter(|device| device.matches(spec)).cloned());
         if wanted.len() == found {
-            return Err(format!("{spec}: no such device (vfiorun devices lists them)").into());
+            return Err(Failure::new(format!(
+                "{spec}: no such device (vfiorun devices lists them)"
+            )));
         }
     }
     wanted.sort_unstable_by_key(|device| device.address);
@@ -38,8 +40,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     interrupt::listen();
     let (mut documents, mut failed) = (Vec::new(), false);
     for device in wanted {
-        if interrupt::came() {
-            return Err("interrupted: the devices named last are not released".into());
+        if interrupt::requested() {
+            return Err(Failure::new("interrupted: the remaining devices are not released"));
         }
         let result = match arguments.dry_run {
             true => recover::plan_release(&host, &state, device.address)
@@ -60,10 +62,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
                 "driver_before": plan.device.driver,
                 "driver": now,
                 "recorded": plan.journal.is_some(),
-                "writes": writes(&plan.writes),
+                "writes": writes::json(&plan.writes),
             }));
         } else if arguments.dry_run {
-            output::print(&show((device.to_string(), &plan.writes)))?;
+            output::print(&writes::text(&device.to_string(), &plan.writes))?;
         } else {
             let now = now.as_deref().unwrap_or("no driver");
             let text = if plan.writes.is_empty() { "is not on vfio-pci, but on" } else { "is on" };
@@ -76,5 +78,5 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
             "format": 1, "dry_run": arguments.dry_run, "devices": documents,
         }))?;
     }
-    if failed { Err("not every device is released".into()) } else { Ok(Answer::Yes) }
+    if failed { Err(Failure::new("not every device is released")) } else { Ok(Answer::Yes) }
 }

@@ -8,15 +8,17 @@ use vfioboot::device::bind::lease::Report;
 use vfioboot::device::bind::undo::Ending;
 use vfioboot::device::guest::file::{self, Guest};
 use vfioboot::device::guest::libvirt;
-use vfioboot::device::guest::qemu::{probe, qmp};
+use vfioboot::device::guest::qemu::probe;
+use vfioboot::device::guest::qemu::qmp::{self, ShutdownCause};
 use vfioboot::device::guest::run::preflight::{Options, Start};
 use vfioboot::device::guest::run::signals::Signals;
-use vfioboot::device::guest::run::supervise::{Ended, News};
-use vfioboot::device::guest::run::{self, Place, Told};
+use vfioboot::device::guest::run::supervise::{Ended, Notice};
+use vfioboot::device::guest::run::{self, Context, Progress};
 use vfioboot::device::sys::host::Host;
 
-use crate::cli::{Answer, Global, Outcome};
-use crate::output;
+use crate::global::Global;
+use crate::outcome::{Answer, Failure, Outcome};
+use crate::{output, remedy};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -29,7 +31,7 @@ pub struct Arguments {
     /// Print the guest as libvirt's domain XML, and change nothing
     #[arg(long, conflicts_with = "dry_run")]
     libvirt: bool,
-    /// Print JSON: of --dry-run the plan, else how the guest ended
+    /// Print JSON: the plan with --dry-run, otherwise how the guest ended
     #[arg(long, conflicts_with = "libvirt")]
     json: bool,
     /// Take this device although the system needs it (may be repeated)
@@ -38,7 +40,7 @@ pub struct Arguments {
     /// Try it on a protected KVM
     #[arg(long)]
     allow_protected: bool,
-    /// Say nothing but what went wrong; the guest's console is shown all the same
+    /// Report only what goes wrong; the guest's console is shown anyway
     #[arg(long, short)]
     quiet: bool,
 }
@@ -64,28 +66,29 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         return dry_run(&host, &guest, &start, arguments.json);
     }
     if !start.refusals.is_empty() {
-        let refusals: Vec<String> = start.refusals.iter().map(ToString::to_string).collect();
+        let refusals: Vec<String> = start.refusals.iter().map(remedy::start).collect();
         refusals.iter().flat_map(|refusal| refusal.lines()).for_each(output::complain);
-        return Err(format!("guest {} is not started, nothing was changed", guest.name).into());
+        let name = &guest.name;
+        return Err(Failure::new(format!("guest {name} is not started, nothing was changed")));
     }
     for warning in &start.warnings {
         output::complain(&format!("warning: {warning}"));
     }
     let file = std::path::absolute(&arguments.file).unwrap_or_else(|_| arguments.file.clone());
-    let place = Place { host: &host, state: &state, signals: &signals };
-    let finished = run::run(place, &guest, &file, &start, &mut |told| {
-        tell(told, arguments.quiet);
+    let context = Context { host: &host, state: &state, signals: &signals };
+    let finished = run::run(context, &guest, &file, &start, &mut |progress| {
+        tell(progress, arguments.quiet);
     })?;
     let run::Finished { ended, report } = finished;
     if !ended.ran
         && ended.escalation.is_none()
-        && let Some(complaint) = probe::complaint(
+        && let Some(explain) = probe::explain(
             &start.qemu,
             guest.chroot.as_deref().map(Path::new),
             !guest.devices.is_empty(),
         )
     {
-        output::complain(&complaint);
+        output::complain(&explain);
     }
     finish(&guest, &ended, &report, arguments)
 }
@@ -98,7 +101,7 @@ fn finish(guest: &Guest, ended: &Ended, report: &Report, arguments: &Arguments) 
             "ended": ended.to_string(),
             "status": ended.code(),
             "qemu_status": ended.status.code(),
-            "reason": ended.reason,
+            "reason": ended.reason.as_ref().map(ShutdownCause::name),
             "panicked": ended.panicked,
             "undone": report.steps.iter().map(|(step, ending)| {
                 json!({ "step": step.to_string(), "result": ending.to_string() })
@@ -110,10 +113,10 @@ fn finish(guest: &Guest, ended: &Ended, report: &Report, arguments: &Arguments) 
     }
     if !report.is_clean() {
         output::complain(&report.to_string());
-        return Err("not everything could be undone: vfiorun recover tries again".into());
+        return Err(Failure::new("not everything could be undone: vfiorun recover tries again"));
     }
     // That QEMU has ended was said.
-    let undone = report.steps.iter().filter(|(_, ending)| *ending != Ending::Gone);
+    let undone = report.steps.iter().filter(|(_, ending)| !matches!(ending, Ending::Gone));
     if !arguments.quiet {
         for (step, ending) in undone {
             output::complain(&format!("{step}: {ending}"));
@@ -122,22 +125,22 @@ fn finish(guest: &Guest, ended: &Ended, report: &Report, arguments: &Arguments) 
     Ok(Answer::Status(ended.code()))
 }
 
-fn tell(told: &Told, quiet: bool) {
-    let text = match told {
-        Told::Warning(text) => format!("warning: {text}"),
-        Told::News(News::MonitorLost(reason)) => format!("warning: {reason}"),
+fn tell(progress: &Progress, quiet: bool) {
+    let text = match progress {
+        Progress::Warning(text) => format!("warning: {text}"),
+        Progress::Notice(Notice::MonitorLost(reason)) => format!("warning: {reason}"),
         _ if quiet => return,
-        Told::Step(text) => text.clone(),
-        Told::News(news) => match news {
-            News::Running(version) => format!("the guest runs (QEMU {version})"),
-            News::Event(qmp::Event::Reset) => "the guest is being reset".to_owned(),
-            News::Event(qmp::Event::Panicked) => "the guest panicked".to_owned(),
-            News::Event(_) | News::MonitorLost(_) => return,
-            News::PoweringDown(time) => {
+        Progress::Step(text) => text.clone(),
+        Progress::Notice(notice) => match notice {
+            Notice::Running(version) => format!("the guest runs (QEMU {version})"),
+            Notice::Event(qmp::Event::Reset) => "the guest is being reset".to_owned(),
+            Notice::Event(qmp::Event::Panicked) => "the guest panicked".to_owned(),
+            Notice::Event(_) | Notice::MonitorLost(_) => return,
+            Notice::PoweringDown(time) => {
                 format!("asked the guest to power down; it has {} s", time.as_secs())
             }
-            News::Quitting(time) => format!("told QEMU to quit; it has {} s", time.as_secs()),
-            News::Killing => "killing QEMU".to_owned(),
+            Notice::Quitting(time) => format!("asked QEMU to quit; it has {} s", time.as_secs()),
+            Notice::Killing => "killing QEMU".to_owned(),
         },
     };
     output::complain(&text);
@@ -145,7 +148,7 @@ fn tell(told: &Told, quiet: bool) {
 
 fn dry_run(host: &Host, guest: &Guest, start: &Start, as_json: bool) -> Outcome {
     let argv = start.argv(host, guest);
-    let refusals: Vec<String> = start.refusals.iter().map(ToString::to_string).collect();
+    let refusals: Vec<String> = start.refusals.iter().map(remedy::start).collect();
     let devices = start.devices(host, guest);
     if as_json {
         output::print_json(&json!({

@@ -7,7 +7,8 @@ use vfioboot::device::guest::qemu::argv::CONTROL;
 use vfioboot::device::guest::qemu::qmp;
 use vfioboot::device::guest::run::record::{self, Record};
 
-use crate::cli::{Answer, Global, Outcome};
+use crate::global::Global;
+use crate::outcome::{Answer, Outcome};
 use crate::output;
 
 /// How long QEMU may take to answer.

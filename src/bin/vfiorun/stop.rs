@@ -1,15 +1,17 @@
 //! `vfiorun stop`.
 
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use vfioboot::device::guest::file::{self, Shutdown};
 use vfioboot::device::guest::run::record::{self, Record};
-use vfioboot::device::sys::host::Host;
+use vfioboot::device::sys::host::{Host, errno_text};
 use vfioboot::device::sys::process::Process;
 
-use crate::cli::{Answer, Global, Outcome};
+use crate::global::Global;
+use crate::outcome::{Answer, Failure, Outcome};
 use crate::output;
 
 /// What a guest's vfiorun may take after QEMU has ended: devices are reset and given back.
@@ -30,16 +32,15 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let record = choose(record::running(&host, &state), arguments.name.as_deref())?;
     let name = &record.name;
     if !record.supervisor.is_alive(&host) {
-        return Err(format!(
+        return Err(Failure::new(format!(
             "guest {name} was left behind when its vfiorun was killed: vfiorun recover ends it"
-        )
-        .into());
+        )));
     }
     let configured =
         file::read(record.file.as_ref()).map_or(Shutdown::default(), |guest| guest.shutdown);
     let powerdown = Duration::from_secs(arguments.timeout.unwrap_or(configured.timeout).into());
     let quit = Duration::from_secs(configured.quit_timeout.into());
-    // Its vfiorun goes a step further with each: asks the guest, tells QEMU, kills it.
+    // Its vfiorun goes a step further with each: asks the guest, asks QEMU, kills it.
     let own_time = arguments.timeout.is_none();
     let steps: &[Duration] = match own_time {
         true => &[powerdown + quit + GIVING_BACK],
@@ -52,30 +53,39 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
             return Ok(Answer::Yes);
         }
     }
-    Err(format!("guest {name} has not ended: its vfiorun ({}) still runs", record.supervisor)
-        .into())
+    let supervisor = record.supervisor;
+    Err(Failure::new(format!("guest {name} has not ended: its vfiorun ({supervisor}) still runs")))
 }
 
-fn choose(mut running: Vec<Record>, name: Option<&str>) -> Result<Record, String> {
+fn choose(mut running: Vec<Record>, name: Option<&str>) -> Result<Record, Failure> {
     let names: Vec<String> = running.iter().map(|record| record.name.clone()).collect();
     let names = names.join(", ");
     match name {
-        _ if running.is_empty() => Err("no guest is running".to_owned()),
+        _ if running.is_empty() => Err(Failure::new("no guest is running")),
         None if running.len() == 1 => Ok(running.remove(0)),
-        None => Err(format!("which? Running are {names}")),
+        None => Err(Failure::new(format!("name one of the guests that are running: {names}"))),
         Some(name) => match running.iter().position(|record| record.name == name) {
             Some(position) => Ok(running.remove(position)),
-            None => Err(format!("no guest {name} is running; running are {names}")),
+            None => Err(Failure::new(format!("guest {name} is not running; running: {names}"))),
         },
     }
 }
 
-fn signal(process: Process) -> Result<(), String> {
+fn signal(process: Process) -> Result<(), SignalError> {
     let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
     match pid.map(|pid| kill_process(pid, Signal::TERM)) {
         None | Some(Ok(()) | Err(rustix::io::Errno::SRCH)) => Ok(()),
-        Some(Err(error)) => Err(format!("{process} cannot be told to stop: {error}")),
+        Some(Err(error)) => Err(SignalError { process, error: error.into() }),
     }
+}
+
+/// A process that cannot be signalled.
+#[derive(Debug, thiserror::Error)]
+#[error("{process} cannot be stopped: {}", errno_text(.error))]
+struct SignalError {
+    process: Process,
+    #[source]
+    error: io::Error,
 }
 
 fn ends_within(host: &Host, process: Process, limit: Duration) -> bool {

@@ -1,4 +1,4 @@
-//! One device to vfio-pci, and back again when it does not get there.
+//! Moves one device to vfio-pci, and back when that fails.
 
 use core::fmt;
 
@@ -18,18 +18,18 @@ const DRIVERS_PROBE: &str = "sys/bus/pci/drivers_probe";
 pub struct Bound {
     /// The device as it is now.
     pub device: PciDevice,
-    /// Where it came from.
+    /// Its driver before.
     pub from: Origin,
 }
 
-/// What a device was on before.
+/// The driver of a device before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// On vfio-pci already: nothing was written.
+    /// vfio-pci already: nothing was written.
     VfioPci,
-    /// On this driver.
+    /// This one.
     Driver(String),
-    /// On none.
+    /// None.
     Nothing,
 }
 
@@ -54,13 +54,14 @@ pub enum BindError {
     /// The device is gone or unreadable; it was not touched.
     #[error(transparent)]
     Device(#[from] PciError),
-    /// The device cannot be told which driver to take; it was not touched.
+    /// Its `driver_override` cannot be set; it was not touched.
     #[error("{0}")]
-    Override(HostError),
-    /// Its driver would not let it go.
+    Override(#[source] HostError),
+    /// Its driver does not release it.
     #[error("{error}; {restored}")]
     Unbind {
         /// The write that failed.
+        #[source]
         error: HostError,
         /// The state it was left in.
         restored: Box<Restored>,
@@ -111,16 +112,29 @@ pub fn vfio_pci_registered(host: &Host) -> bool {
     host.exists("sys/bus/pci/drivers/vfio-pci")
 }
 
+/// What a write of a sequence does, and so what its failure means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Override,
+    Unbind,
+    RemoveId,
+    Probe,
+}
+
 /// The writes that put a device on vfio-pci, in order; none when it is there already.
 pub fn writes(before: &PciDevice) -> Vec<Write> {
+    steps(before).into_iter().map(|(_, write)| write).collect()
+}
+
+fn steps(before: &PciDevice) -> Vec<(Step, Write)> {
     if before.driver.as_deref() == Some(VFIO_PCI) {
         return Vec::new();
     }
     // First the override: from here on no other driver can win a race for it.
-    let mut writes = vec![override_write(before.address, VFIO_PCI)];
-    writes.extend(before.driver.is_some().then(|| unbind_write(before.address)));
-    writes.push(probe_write(before.address));
-    writes
+    let mut steps = vec![(Step::Override, override_write(before.address, VFIO_PCI))];
+    steps.extend(before.driver.is_some().then(|| (Step::Unbind, unbind_write(before.address))));
+    steps.push((Step::Probe, probe_write(before.address)));
+    steps
 }
 
 fn override_write(address: PciAddress, value: &str) -> Write {
@@ -136,10 +150,10 @@ fn probe_write(address: PciAddress) -> Write {
 }
 
 /// Puts the device at `address` on vfio-pci: driver_override, unbind, probe, and
-/// then a look at where it really landed.
+/// then reads the driver back.
 ///
-/// A device without an IOMMU group is not refused beforehand: it may get its
-/// group from this very probe (see [`PciDevice::iommu_group`]).
+/// A device without an IOMMU group is not refused beforehand: it may join its
+/// group in this very probe (see [`PciDevice::iommu_group`]).
 ///
 /// # Errors
 /// See [`BindError`]: either nothing was changed or it was undone as far as the
@@ -153,12 +167,12 @@ pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<Bound, BindError>
         return Err(BindError::NoVfioPci);
     }
     let mut probe = None;
-    for (number, write) in writes(&before).iter().enumerate() {
-        match host.carry_out(write) {
-            Ok(()) => {}
-            Err(error) if number == 0 => return Err(BindError::Override(error)),
-            Err(error) if write.path == DRIVERS_PROBE => probe = Some(error),
-            Err(error) => {
+    for (step, write) in steps(&before) {
+        match (host.carry_out(&write), step) {
+            (Ok(()), _) => {}
+            (Err(error), Step::Override) => return Err(BindError::Override(error)),
+            (Err(error), Step::Probe) => probe = Some(error),
+            (Err(error), Step::Unbind | Step::RemoveId) => {
                 return Err(BindError::Unbind { error, restored: restore(host, &before) });
             }
         }
@@ -171,9 +185,9 @@ pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<Bound, BindError>
     }
 }
 
-/// What a device was on, and what it was told: enough to put it back.
+/// The driver and the override of a device: enough to put it back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Former {
+pub struct DriverState {
     /// The device.
     pub address: PciAddress,
     /// Its driver.
@@ -182,7 +196,7 @@ pub struct Former {
     pub driver_override: Option<String>,
 }
 
-impl From<&PciDevice> for Former {
+impl From<&PciDevice> for DriverState {
     fn from(device: &PciDevice) -> Self {
         Self {
             address: device.address,
@@ -192,7 +206,7 @@ impl From<&PciDevice> for Former {
     }
 }
 
-/// Why a device is not what it was.
+/// Why a device is not in its former state.
 #[derive(Debug, thiserror::Error)]
 pub enum PutBackError {
     /// It cannot be read.
@@ -201,16 +215,17 @@ pub enum PutBackError {
     /// It is on another driver, or has another override, than before.
     #[error("{}{}", mismatch(.now, .former), .error.as_ref().map(|e| format!(" (could not {e})")).unwrap_or_default())]
     Mismatch {
-        /// What it was.
-        former: Box<Former>,
-        /// What it is.
-        now: Box<Former>,
+        /// Its state before.
+        former: Box<DriverState>,
+        /// Its state now.
+        now: Box<DriverState>,
         /// The first of the writes that failed.
+        #[source]
         error: Option<HostError>,
     },
 }
 
-fn mismatch(now: &Former, former: &Former) -> String {
+fn mismatch(now: &DriverState, former: &DriverState) -> String {
     let name = |driver: &Option<String>| driver.as_deref().unwrap_or("no driver").to_owned();
     if now.driver != former.driver {
         return format!(
@@ -224,8 +239,8 @@ fn mismatch(now: &Former, former: &Former) -> String {
     format!("its driver_override is \"{is}\", not \"{was}\" as before")
 }
 
-/// The writes that make a device, as it is now, what it was; none when it is that already.
-pub fn writes_back(now: &PciDevice, former: &Former) -> Vec<Write> {
+/// The writes that bring a device from its state now to its former one; none when they are equal.
+pub fn writes_back(now: &PciDevice, former: &DriverState) -> Vec<Write> {
     let address = now.address;
     // "\n" clears: an empty write(2) would not even reach the kernel's store
     // function, and "(null)" would be taken for a driver's name
@@ -261,7 +276,7 @@ pub fn writes_back(now: &PciDevice, former: &Former) -> Vec<Write> {
 /// # Errors
 /// See [`PutBackError`]. A driver that is no longer there is replaced by the one that a probe
 /// finds: better than none, and still an error.
-pub fn put_back(host: &Host, former: &Former) -> Result<bool, PutBackError> {
+pub fn put_back(host: &Host, former: &DriverState) -> Result<bool, PutBackError> {
     let address = former.address;
     let now = PciDevice::read(host, address)?;
     let writes = writes_back(&now, former);
@@ -276,7 +291,7 @@ pub fn put_back(host: &Host, former: &Former) -> Result<bool, PutBackError> {
         _ = host.carry_out(&probe_write(address));
         now = PciDevice::read(host, address)?;
     }
-    match Former::from(&now) {
+    match DriverState::from(&now) {
         found if found == *former => Ok(!writes.is_empty()),
         found => Err(PutBackError::Mismatch {
             former: Box::new(former.clone()),
@@ -286,20 +301,24 @@ pub fn put_back(host: &Host, former: &Former) -> Result<bool, PutBackError> {
     }
 }
 
-/// The writes that give a device, which somebody else put on vfio-pci, to whichever driver wants
-/// it: PID 1 in the ramdisk, or `vfio-pci.ids=`, of which no record is left.
+/// The writes that give a device to whichever driver wants it when no record is left of how it came
+/// to vfio-pci: by PID 1 in the ramdisk, or by `vfio-pci.ids=`.
 ///
 /// The id is withdrawn between unbinding and probing, or vfio-pci would take the device again;
 /// that write fails with `ENODEV` where vfio-pci was not given the id ([`withdraw_id`]).
 pub fn release_writes(now: &PciDevice) -> Vec<Write> {
-    let mut writes = Vec::new();
+    release_steps(now).into_iter().map(|(_, write)| write).collect()
+}
+
+fn release_steps(now: &PciDevice) -> Vec<(Step, Write)> {
+    let mut steps = Vec::new();
     if now.driver_override.is_some() {
-        writes.push(override_write(now.address, "\n"));
+        steps.push((Step::Override, override_write(now.address, "\n")));
     }
-    writes.extend(now.driver.is_some().then(|| unbind_write(now.address)));
-    writes.push(id_write(now.vendor, now.device));
-    writes.push(probe_write(now.address));
-    writes
+    steps.extend(now.driver.is_some().then(|| (Step::Unbind, unbind_write(now.address))));
+    steps.push((Step::RemoveId, id_write(now.vendor, now.device)));
+    steps.push((Step::Probe, probe_write(now.address)));
+    steps
 }
 
 /// Why a device is still on vfio-pci.
@@ -310,13 +329,10 @@ pub enum ReleaseError {
     Device(#[from] PciError),
     /// A write failed.
     #[error("{0}")]
-    Write(HostError),
+    Write(#[source] HostError),
     /// It is on vfio-pci again, or still.
     #[error("it is still on vfio-pci")]
     Still,
-    /// It is not what it was before; the reason.
-    #[error("{0}")]
-    Former(String),
 }
 
 /// Carries out [`release_writes`] and says which driver has the device now.
@@ -325,12 +341,12 @@ pub enum ReleaseError {
 /// See [`ReleaseError`]. That no driver wants the device is none.
 pub fn release(host: &Host, address: PciAddress) -> Result<Option<String>, ReleaseError> {
     let now = PciDevice::read(host, address)?;
-    for write in release_writes(&now) {
-        match host.carry_out(&write) {
-            Ok(()) => {}
-            // Not given the id; no driver, which the look below tells.
-            Err(_) if write.path == REMOVE_ID || write.path == DRIVERS_PROBE => {}
-            Err(error) => return Err(ReleaseError::Write(error)),
+    for (step, write) in release_steps(&now) {
+        match (host.carry_out(&write), step) {
+            (Ok(()), _) => {}
+            // It was not given the id; no driver wants the device, as is read back below.
+            (Err(_), Step::RemoveId | Step::Probe) => {}
+            (Err(error), Step::Override | Step::Unbind) => return Err(ReleaseError::Write(error)),
         }
     }
     match PciDevice::read(host, address)?.driver {
@@ -343,7 +359,7 @@ pub fn release(host: &Host, address: PciAddress) -> Result<Option<String>, Relea
 /// its own driver have it. The id must have been withdrawn ([`withdraw_id`]).
 ///
 /// # Errors
-/// What the unbinding says. A device that no driver wants then is no error.
+/// When it cannot be unbound. That no driver wants the device is not an error.
 pub fn give_back(host: &Host, address: PciAddress) -> Result<Option<String>, HostError> {
     let name = address.to_string();
     host.write(&pci::attribute(address, "driver/unbind"), &name)?;

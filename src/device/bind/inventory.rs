@@ -51,12 +51,12 @@ fn entry(host: &Host, device: PciDevice, holders: &Holders, iommu: bool) -> Entr
         match device.iommu_group {
             None if !iommu => obstacles.push("no IOMMU on this system".to_owned()),
             None if device.driver.is_some() => {
-                obstacles.push("no IOMMU stands before it".to_owned());
+                obstacles.push("no IOMMU translates its DMA".to_owned());
             }
             None => warnings.push("in no IOMMU group before its first driver".to_owned()),
             Some(number) => match Group::read(host, number) {
                 Ok(group) => {
-                    let mates = plan::in_the_way(&group, &[address]);
+                    let mates = plan::blockers(&group, &[address]);
                     if !mates.is_empty() {
                         obstacles.push(format!("only together with {}", mates.join(", ")));
                     }

@@ -1,4 +1,4 @@
-//! What was changed, on disk before it is changed.
+//! The steps, on disk before they are made.
 //!
 //! A journal is a text file that only grows. Each line is a record: the CRC-32 of the rest as
 //! eight hex digits, a space, JSON. The first says whose journal it is; each [`Undo`] after it is
@@ -11,11 +11,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 
 use crate::device::bind::undo::Undo;
-use crate::device::sys::host::{Host, errno_text};
+use crate::device::sys::host::{Host, HostError, errno_text};
 use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
 
@@ -61,9 +60,10 @@ pub enum JournalError {
         /// `create`, `write`, `read`, `remove`.
         action: &'static str,
         /// The reason.
+        #[source]
         error: io::Error,
     },
-    /// The process or the boot it belongs to cannot be told.
+    /// The process or the boot that it belongs to is unknown.
     #[error("journal: /proc has no {0}: is it mounted?")]
     NoProc(&'static str),
     /// There is one of this name.
@@ -85,7 +85,7 @@ pub enum JournalError {
         format: u32,
     },
     /// The file is larger than any journal.
-    #[error("journal {}: larger than {SIZE_LIMIT} bytes: this is no journal", .0.display())]
+    #[error("journal {}: larger than {SIZE_LIMIT} bytes: this is not a journal", .0.display())]
     TooLarge(PathBuf),
 }
 
@@ -170,11 +170,10 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     recorded: Recorded,
-    crash_after: Option<u32>,
 }
 
 impl Journal {
-    /// Starts the journal `name` in `state`; `what` tells others what its owner is doing. One
+    /// Starts the journal `name` in `state`; `what` says to others what its owner is doing. One
     /// that an earlier boot left behind is replaced.
     ///
     /// # Errors
@@ -209,13 +208,7 @@ impl Journal {
         }
         let file =
             OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
-        let mut journal = Self {
-            host: host.clone(),
-            path,
-            file,
-            recorded: parse(&[]),
-            crash_after: state.crashes_after(),
-        };
+        let mut journal = Self { host: host.clone(), path, file, recorded: parse(&[]) };
         journal.append(&Record::Header(header.clone()))?;
         journal.sync_directory()?;
         journal.recorded.header = Some(header);
@@ -232,8 +225,7 @@ impl Journal {
         let io = |error| JournalError::Io { path: path.clone(), action: "write", error };
         let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
         file.set_len(recorded.size).map_err(io)?;
-        let crash_after = state.crashes_after();
-        Ok(Self { host: host.clone(), path, file, recorded, crash_after })
+        Ok(Self { host: host.clone(), path, file, recorded })
     }
 
     /// What it says.
@@ -324,14 +316,7 @@ impl Journal {
         self.file
             .write_all(line.as_bytes())
             .and_then(|()| self.file.sync_data())
-            .map_err(|error| self.io("write", error))?;
-        if let Some(left) = &mut self.crash_after {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                _ = kill_process(getpid(), Signal::KILL);
-            }
-        }
-        Ok(())
+            .map_err(|error| self.io("write", error))
     }
 
     /// A new name, or its end, is on disk only when the directory is.
@@ -355,7 +340,7 @@ pub enum StepError {
     Journal(#[from] JournalError),
     /// An attribute could not be read or written.
     #[error("{0}")]
-    Host(crate::device::sys::host::HostError),
+    Host(#[source] HostError),
     /// An attribute reads differently from what was written.
     #[error("/{path}: \"{value}\" was written, but it reads \"{now}\"")]
     NotTaken {
@@ -372,6 +357,7 @@ pub enum StepError {
         /// The directory.
         path: String,
         /// The reason.
+        #[source]
         error: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! Devices on vfio-pci for as long as somebody needs them, and then back.
+//! Devices on vfio-pci for as long as a process needs them, and then back.
 //!
 //! ```no_run
 //! # use vfioboot::device::bind::{lease::Lease, plan::{Options, Plan}, undo::Undo};
@@ -30,9 +30,10 @@ use crate::device::bind::journal::{self, Journal, JournalError};
 use crate::device::bind::plan::{self, Plan};
 use crate::device::bind::undo::{Ending, Undo};
 use crate::device::bus::group::Group;
-use crate::device::bus::pci::{PciAddress, PciDevice, PciError};
+use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
 use crate::device::sys::host::{Host, HostError};
 use crate::device::sys::lock::{Lock, LockError};
+use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
 
 /// How long the end of a lease waits for another process that is changing devices.
@@ -50,7 +51,7 @@ pub struct Lease {
 }
 
 /// What was undone, step by step, the last step first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Report {
     /// Each step and how undoing it went.
     pub steps: Vec<(Undo, Ending)>,
@@ -73,7 +74,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Why there is no lease.
+/// Why the devices are not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     /// Another process is changing devices; nothing was changed.
@@ -90,7 +91,7 @@ pub enum TakeError {
         /// What its owner does.
         what: String,
         /// The owner's process.
-        owner: crate::device::sys::process::Process,
+        owner: Process,
     },
     /// An owner that is gone left the device as it is; nothing was changed.
     #[error("{address}: \"{what}\" left it behind when it was killed: run vfiorun recover first")]
@@ -104,6 +105,7 @@ pub enum TakeError {
     #[error("{cause}{}", undone_text(.undone))]
     Step {
         /// The reason.
+        #[source]
         cause: Box<StepFailure>,
         /// What undoing the others gave.
         undone: Report,
@@ -122,13 +124,14 @@ fn undone_text(undone: &Report) -> String {
 pub enum StepFailure {
     /// A device cannot be read.
     #[error("{0}")]
-    Device(PciError),
-    /// A device does not get to vfio-pci.
+    Device(#[source] PciError),
+    /// A device does not reach vfio-pci.
     #[error("{device}: {error}")]
     Bind {
         /// The device.
         device: PciDevice,
         /// The reason.
+        #[source]
         error: Box<BindError>,
     },
     /// It is on vfio-pci and in no group, so nobody could open it.
@@ -146,17 +149,17 @@ pub enum StepFailure {
     },
     /// Its group cannot be read.
     #[error("{0}")]
-    Group(HostError),
+    Group(#[source] HostError),
     /// A record could not be written.
     #[error("{0}")]
-    Journal(JournalError),
-    /// It was told to stop.
+    Journal(#[source] JournalError),
+    /// It was interrupted.
     #[error("interrupted")]
     Interrupted,
 }
 
 impl Lease {
-    /// Carries out `plan` under the journal `name`; `what` tells others what for. Between two
+    /// Carries out `plan` under the journal `name`; `what` says to others what for. Between two
     /// devices `stop` is asked whether to give up, and `log` hears what was done.
     ///
     /// # Errors
@@ -274,9 +277,7 @@ fn no_other_owner(
                 return Err(TakeError::LeftBehind { address, what });
             }
             // Somebody else took it off vfio-pci since: the record says nothing any more.
-            if crate::device::bus::pci::driver(host, address).ok().flatten().as_deref()
-                != Some(VFIO_PCI)
-            {
+            if pci::driver(host, address).ok().flatten().as_deref() != Some(VFIO_PCI) {
                 outdated.push(number);
             }
         }
@@ -316,13 +317,13 @@ fn carry_out(
             Err(error) => return Err(StepFailure::Bind { device: before, error: error.into() }),
         }
     }
-    // Again, because a device gets its group only when it is probed for the first time.
+    // Again, because a device joins its group only when it is probed for the first time.
     for device in &devices {
         let Some(number) = device.iommu_group else {
             return Err(StepFailure::NoGroup(device.clone()));
         };
         let group = Group::read(host, number).map_err(StepFailure::Group)?;
-        let mates = plan::in_the_way(&group, addresses);
+        let mates = plan::blockers(&group, addresses);
         if !mates.is_empty() {
             return Err(StepFailure::Mates { device: device.clone(), group: number, mates });
         }

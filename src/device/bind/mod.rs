@@ -6,7 +6,7 @@
 //! | [`plan`] | what is written to have devices on vfio-pci, or why not, as data |
 //! | [`undo`] | what a step was, and how it is undone |
 //! | [`journal`] | the steps on disk before they are made |
-//! | [`lease`] | a plan carried out, for as long as somebody needs the devices |
+//! | [`lease`] | a plan carried out, for as long as a process needs the devices |
 //! | [`recover`] | the steps of an owner that is gone, undone; devices given back |
 //! | [`inventory`] | all devices, and whether each can be passed through |
 

@@ -67,7 +67,7 @@ impl core::error::Error for PlanError {}
 pub enum Refusal {
     /// The kernel shows no PCI devices at all.
     #[error("no PCI on this system ({0})")]
-    NoPci(HostError),
+    NoPci(#[source] HostError),
     /// No device matches.
     #[error("{0}: no such device (vfiorun devices lists them)")]
     NoDevice(DeviceSpec),
@@ -77,9 +77,9 @@ pub enum Refusal {
     )]
     NoVfioPci,
     /// A bridge belongs to the machine.
-    #[error("{0}: a bridge cannot be passed through; name the devices behind it")]
+    #[error("{0}: a bridge cannot be passed through; name the devices below it")]
     Bridge(PciDevice),
-    /// A driver has it, and still it is in no group: no IOMMU stands before it.
+    /// A driver has it, and still it is in no group: no IOMMU translates its DMA.
     #[error(
         "{0}: in no IOMMU group: no IOMMU translates its DMA (is one there and enabled? vfiorun doctor)"
     )]
@@ -95,7 +95,7 @@ pub enum Refusal {
         mates: Vec<String>,
     },
     /// The system needs it.
-    #[error("{device}: {}; to take it all the same: --force {}", join(.holds), .device.address)]
+    #[error("{device}: {}", join(.holds))]
     Held {
         /// The device.
         device: PciDevice,
@@ -113,8 +113,8 @@ impl Plan {
     /// Works out what is to be written so that the devices that `specs` name are on vfio-pci,
     /// whole groups only. Nothing is changed.
     ///
-    /// A device without a driver may be in no group: it gets one when it is probed. What group
-    /// that is, and who else is in it, is looked at when the plan is carried out.
+    /// A device without a driver may be in no group: it joins one when it is probed. That
+    /// group and its other members are examined when the plan is carried out.
     ///
     /// # Errors
     /// All reasons against it.
@@ -145,42 +145,68 @@ impl Plan {
         if moving && !driver::vfio_pci_registered(host) {
             refusals.push(Refusal::NoVfioPci);
         }
-        let holders = Holders::read(host);
-        let mut groups: Vec<Group> = Vec::new();
-        let mut warnings = Vec::new();
-        for Move { before: device, writes } in &moves {
-            let address = device.address;
-            if pci::belongs_to_machine(host, address) {
-                refusals.push(Refusal::Bridge(device.clone()));
-                continue;
-            }
-            match device.iommu_group {
-                None if device.driver.is_some() => refusals.push(Refusal::NoGroup(device.clone())),
-                None => {}
-                Some(number) => {
-                    if let Some(group) = group_of(host, number, &mut groups, &mut warnings) {
-                        let mates = in_the_way(group, &taken);
-                        if !mates.is_empty() {
-                            let device = device.clone();
-                            refusals.push(Refusal::Mates { device, group: number, mates });
-                        }
-                    }
-                }
-            }
-            let forced = options.force.iter().any(|spec| device.matches(spec));
-            let holds = holders.of(host, address, &taken);
-            if !holds.is_empty() && !writes.is_empty() {
-                if forced {
-                    warnings.push(format!("{device}: taken by force: {}", join(&holds)));
-                } else {
-                    refusals.push(Refusal::Held { device: device.clone(), holds });
-                }
-            }
+        let mut examined = Examination {
+            host,
+            force: &options.force,
+            holders: Holders::read(host),
+            taken,
+            groups: Vec::new(),
+            warnings: Vec::new(),
+            refusals,
+        };
+        for a_move in &moves {
+            examined.device(a_move);
         }
+        let Examination { groups, warnings, refusals, .. } = examined;
         if refusals.is_empty() {
             Ok(Self { moves, groups, warnings })
         } else {
             Err(PlanError { refusals })
+        }
+    }
+}
+
+/// What speaks against the moves, looked for device by device.
+struct Examination<'a> {
+    host: &'a Host,
+    force: &'a [DeviceSpec],
+    holders: Holders,
+    /// All devices of the plan.
+    taken: Vec<PciAddress>,
+    groups: Vec<Group>,
+    warnings: Vec<String>,
+    refusals: Vec<Refusal>,
+}
+
+impl Examination<'_> {
+    fn device(&mut self, Move { before: device, writes }: &Move) {
+        let address = device.address;
+        if pci::belongs_to_machine(self.host, address) {
+            self.refusals.push(Refusal::Bridge(device.clone()));
+            return;
+        }
+        match device.iommu_group {
+            None if device.driver.is_some() => {
+                self.refusals.push(Refusal::NoGroup(device.clone()));
+            }
+            None => {}
+            Some(number) => {
+                let group = group_of(self.host, number, &mut self.groups, &mut self.warnings);
+                let mates = group.map(|group| blockers(group, &self.taken)).unwrap_or_default();
+                if !mates.is_empty() {
+                    let device = device.clone();
+                    self.refusals.push(Refusal::Mates { device, group: number, mates });
+                }
+            }
+        }
+        let holds = self.holders.of(self.host, address, &self.taken);
+        if holds.is_empty() || writes.is_empty() {
+            return;
+        }
+        if self.force.iter().any(|spec| device.matches(spec)) {
+            self.warnings.push(format!("{device}: taken by force: {}", join(&holds)));
+        } else {
+            self.refusals.push(Refusal::Held { device: device.clone(), holds });
         }
     }
 }
@@ -202,6 +228,6 @@ fn group_of<'a>(
 }
 
 /// The members that are in the way, for a message.
-pub(super) fn in_the_way(group: &Group, taken: &[PciAddress]) -> Vec<String> {
-    group.in_the_way(taken).into_iter().map(group::Member::to_string).collect()
+pub(super) fn blockers(group: &Group, taken: &[PciAddress]) -> Vec<String> {
+    group.blockers(taken).into_iter().map(group::Member::to_string).collect()
 }

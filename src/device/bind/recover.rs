@@ -1,14 +1,14 @@
-//! What an owner that is gone left behind, undone; and devices given back that were left on
-//! vfio-pci on purpose.
+//! Undoes the steps of an owner that is gone, and gives devices back that were left on vfio-pci on
+//! purpose.
 
 use std::time::Duration;
 
 use crate::device::bind::driver::{self, ReleaseError, VFIO_PCI};
 use crate::device::bind::journal::{self, Journal, JournalError};
 use crate::device::bind::lease::{self, Report};
-use crate::device::bind::undo::{Ending, Undo};
+use crate::device::bind::undo::{Ending, Undo, UndoError};
 use crate::device::bus::pci::{PciAddress, PciDevice, PciError};
-use crate::device::bus::users;
+use crate::device::bus::users::{self, User};
 use crate::device::sys::host::{Host, Write};
 use crate::device::sys::lock::{Lock, LockError};
 use crate::device::sys::process::Process;
@@ -17,9 +17,9 @@ use crate::device::sys::state::StateDir;
 /// How long a recovery waits for another process that is changing devices.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What was found out about one journal.
+/// A journal, and what is to be done with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct Leftover {
     /// The journal's name.
     pub name: String,
     /// What its owner did; empty when that was not written whole.
@@ -61,15 +61,25 @@ pub enum RecoverError {
         /// The device.
         address: PciAddress,
         /// The reason.
+        #[source]
         error: ReleaseError,
     },
+    /// A device does not have its former driver.
+    #[error("{address}: {error}")]
+    Undo {
+        /// The device.
+        address: PciAddress,
+        /// The reason.
+        #[source]
+        error: UndoError,
+    },
     /// A device is open.
-    #[error("{address}: it is in use by {users}")]
+    #[error("{address}: it is in use by {}", users::text(.users))]
     InUse {
         /// The device.
         address: PciAddress,
         /// The processes that have it open.
-        users: String,
+        users: Vec<User>,
     },
     /// A device belongs to an owner that is at work.
     #[error("{address}: it is in use: {what} ({owner})")]
@@ -83,11 +93,11 @@ pub enum RecoverError {
     },
 }
 
-/// Looks at all journals and says what is to be done with each. Nothing is changed.
+/// Reads all journals and decides what is to be done with each. Nothing is changed.
 ///
 /// # Errors
 /// When one cannot be read.
-pub fn look(host: &Host, state: &StateDir) -> Result<Vec<Found>, JournalError> {
+pub fn survey(host: &Host, state: &StateDir) -> Result<Vec<Leftover>, JournalError> {
     let io = |error| JournalError::Io { path: state.path().to_owned(), action: "list", error };
     let mut all = Vec::new();
     for name in state.journals().map_err(io)? {
@@ -101,13 +111,13 @@ pub fn look(host: &Host, state: &StateDir) -> Result<Vec<Found>, JournalError> {
         };
         let steps = recorded.open_steps().map(|(_, undo)| undo.clone()).collect();
         let what = recorded.header.map(|header| header.what).unwrap_or_default();
-        all.push(Found { name, what, verdict, steps });
+        all.push(Leftover { name, what, verdict, steps });
     }
     Ok(all)
 }
 
-/// Undoes what owners that are gone left behind, each journal with its report. With `force` also
-/// what an owner does that is at work: it is ended first.
+/// Undoes the steps of owners that are gone, each journal with its report. With `force` also those of
+/// an owner at work, which is ended first.
 ///
 /// # Errors
 /// When there is no lock, or a journal cannot be read or written.
@@ -115,14 +125,14 @@ pub fn recover(
     host: &Host,
     state: &StateDir,
     force: bool,
-) -> Result<Vec<(Found, Report)>, RecoverError> {
+) -> Result<Vec<(Leftover, Report)>, RecoverError> {
     if state.journals().is_ok_and(|journals| journals.is_empty()) {
         return Ok(Vec::new());
     }
-    // One that is hung in the kernel has the lock as well, but the look below needs none.
+    // An owner that hangs in the kernel holds the lock as well; reading the journals needs none.
     let mut ended = Vec::new();
     if force {
-        for found in look(host, state)? {
+        for found in survey(host, state)? {
             if let Verdict::Alive(owner) = found.verdict {
                 let name = format!("vfiorun, \"{}\"", found.what);
                 let step = Undo::Process { process: owner, name };
@@ -133,7 +143,7 @@ pub fn recover(
     }
     let _lock = Lock::wait(state, "recover", PATIENCE)?;
     let mut all = Vec::new();
-    for found in look(host, state)? {
+    for found in survey(host, state)? {
         let mut report = Report::default();
         match found.verdict {
             Verdict::Kept | Verdict::Alive(_) => {}
@@ -142,8 +152,9 @@ pub fn recover(
                 report = lease::undo(host, &mut Journal::open(host, state, &found.name)?)?;
             }
         }
-        if let Some((_, step, ending)) = ended.iter().find(|(name, ..)| *name == found.name) {
-            report.steps.insert(0, (step.clone(), ending.clone()));
+        if let Some(position) = ended.iter().position(|(name, ..)| *name == found.name) {
+            let (_, step, ending) = ended.swap_remove(position);
+            report.steps.insert(0, (step, ending));
         }
         all.push((found, report));
     }
@@ -152,7 +163,7 @@ pub fn recover(
 
 /// How one device is given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Return {
+pub struct Release {
     /// The device, as it is.
     pub device: PciDevice,
     /// The journal that says what it was before, if one does.
@@ -170,10 +181,10 @@ pub fn plan_release(
     host: &Host,
     state: &StateDir,
     address: PciAddress,
-) -> Result<Return, RecoverError> {
+) -> Result<Release, RecoverError> {
     let device = PciDevice::read(host, address)?;
     let mut former = None;
-    for found in look(host, state)? {
+    for found in survey(host, state)? {
         let step =
             found.steps.iter().find_map(|undo| undo.device().filter(|f| f.address == address));
         match (step, found.verdict) {
@@ -187,18 +198,20 @@ pub fn plan_release(
         }
     }
     if device.driver.as_deref() != Some(VFIO_PCI) {
-        return Ok(Return { device, journal: None, writes: Vec::new() });
+        return Ok(Release { device, journal: None, writes: Vec::new() });
     }
     // The kernel would wait for them, for ever, in the write to `unbind`.
     let users = users::of_device(host, &device);
     if !users.is_empty() {
-        return Err(RecoverError::InUse { address, users: users::text(&users) });
+        return Err(RecoverError::InUse { address, users });
     }
     Ok(match former {
-        Some((journal, former)) if former.driver.as_deref() != Some(VFIO_PCI) => {
-            Return { writes: driver::writes_back(&device, &former), journal: Some(journal), device }
-        }
-        _ => Return { writes: driver::release_writes(&device), journal: None, device },
+        Some((journal, former)) if former.driver.as_deref() != Some(VFIO_PCI) => Release {
+            writes: driver::writes_back(&device, &former),
+            journal: Some(journal),
+            device,
+        },
+        _ => Release { writes: driver::release_writes(&device), journal: None, device },
     })
 }
 
@@ -210,7 +223,7 @@ pub fn release(
     host: &Host,
     state: &StateDir,
     address: PciAddress,
-) -> Result<(Return, Option<String>), RecoverError> {
+) -> Result<(Release, Option<String>), RecoverError> {
     let _lock = Lock::wait(state, &format!("release {address}"), PATIENCE)?;
     let plan = plan_release(host, state, address)?;
     if plan.writes.is_empty() {
@@ -225,8 +238,8 @@ pub fn release(
     let report = lease::undo_some(host, &mut Journal::open(host, state, name)?, &|undo| {
         undo.device().is_some_and(|former| former.address == address)
     })?;
-    if let Some((_, Ending::Failed(reason))) = report.steps.into_iter().next() {
-        return Err(failed(ReleaseError::Former(reason)));
+    if let Some((_, Ending::Failed(error))) = report.steps.into_iter().next() {
+        return Err(RecoverError::Undo { address, error });
     }
     let driver = PciDevice::read(host, address)?.driver;
     Ok((plan, driver))

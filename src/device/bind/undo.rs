@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::bind::driver::{self, Former, VFIO_PCI};
+use crate::device::bind::driver::{self, DriverState, PutBackError, VFIO_PCI};
 use crate::device::bus::group::is_vfio;
-use crate::device::bus::pci::{self, PciAddress, PciDevice};
-use crate::device::bus::users;
-use crate::device::sys::host::{Host, errno_text};
+use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
+use crate::device::bus::users::{self, User};
+use crate::device::sys::host::{Host, HostError, errno_text};
 use crate::device::sys::process::Process;
 
 /// How to undo one step. It is written before the step is made, so undoing must bear that the
@@ -23,7 +23,7 @@ use crate::device::sys::process::Process;
 #[serde(rename_all = "kebab-case")]
 pub enum Undo {
     /// A device gets its former driver and override.
-    Device(Former),
+    Device(DriverState),
     /// An attribute of sysfs or procfs gets its former value.
     Attribute {
         /// Where it is.
@@ -72,29 +72,63 @@ impl fmt::Display for Undo {
     }
 }
 
-/// How an undoing went.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The result of undoing a step.
+#[derive(Debug)]
 pub enum Ending {
-    /// It is undone, and a second look confirmed it.
+    /// It is undone, as read back afterwards.
     Done,
     /// There was nothing to undo.
     Unchanged,
-    /// What it was about is not there any more.
+    /// What the step changed does not exist any more.
     Gone,
-    /// It must not be undone any more; the reason.
-    Late(String),
-    /// It is not undone; the reason.
-    Failed(String),
+    /// Too late to undo: the host uses the device, on this driver.
+    InUseByHost(String),
+    /// It is not undone.
+    Failed(UndoError),
+}
+
+/// Why a step is not undone.
+#[derive(Debug, thiserror::Error)]
+pub enum UndoError {
+    /// The device cannot be read.
+    #[error(transparent)]
+    Device(#[from] PciError),
+    /// The device does not have its former driver and override.
+    #[error(transparent)]
+    Driver(#[from] PutBackError),
+    /// An attribute cannot be read or written.
+    #[error(transparent)]
+    Attribute(#[from] HostError),
+    /// An attribute reads differently from what was written.
+    #[error("it reads \"{0}\"")]
+    NotTaken(String),
+    /// A node or directory cannot be removed.
+    #[error("{}", errno_text(.0))]
+    Remove(#[source] io::Error),
+    /// Processes have the device open, and the kernel would wait for them.
+    #[error("it is in use by {}", users::text(.0))]
+    InUse(Vec<User>),
+    /// A process survives SIGKILL.
+    #[error("{name} ({process}) does not end")]
+    Process {
+        /// The process.
+        process: Process,
+        /// Its name.
+        name: String,
+    },
+    /// The device has no reset.
+    #[error("it cannot be reset")]
+    NoReset,
 }
 
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => f.write_str("done"),
-            Self::Unchanged => f.write_str("it was so already"),
-            Self::Gone => f.write_str("it is not there any more"),
-            Self::Late(reason) => write!(f, "not any more: {reason}"),
-            Self::Failed(reason) => write!(f, "failed: {reason}"),
+            Self::Unchanged => f.write_str("unchanged"),
+            Self::Gone => f.write_str("does not exist any more"),
+            Self::InUseByHost(driver) => write!(f, "skipped: the host uses it ({driver})"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
         }
     }
 }
@@ -103,21 +137,25 @@ impl Undo {
     /// Undoes the step.
     pub fn carry_out(&self, host: &Host) -> Ending {
         match self {
-            Self::Device(former) => device(host, former),
-            Self::Attribute { path, value } => attribute(host, path, value),
+            Self::Device(former) => device(host, former).unwrap_or_else(Ending::Failed),
+            Self::Attribute { path, value } => {
+                attribute(host, path, value).unwrap_or_else(Ending::Failed)
+            }
             Self::Node { path } => removed(fs::remove_file(host.path(path))),
             Self::Directory { path } => removed(fs::remove_dir(host.path(path))),
             Self::Process { process, name } => match process.is_alive(host) {
                 false => Ending::Gone,
                 true if process.end(host) => Ending::Done,
-                true => Ending::Failed(format!("{name} ({process}) does not end")),
+                true => {
+                    Ending::Failed(UndoError::Process { process: *process, name: name.clone() })
+                }
             },
-            Self::Reset { address } => reset(host, *address),
+            Self::Reset { address } => reset(host, *address).unwrap_or_else(Ending::Failed),
         }
     }
 
     /// The device that the step was about, if it was about the driver of one.
-    pub fn device(&self) -> Option<&Former> {
+    pub fn device(&self) -> Option<&DriverState> {
         match self {
             Self::Device(former) => Some(former),
             _ => None,
@@ -125,83 +163,78 @@ impl Undo {
     }
 }
 
-fn device(host: &Host, former: &Former) -> Ending {
+fn device(host: &Host, former: &DriverState) -> Result<Ending, UndoError> {
     let now = match PciDevice::read(host, former.address) {
         Ok(now) => now,
-        Err(_) if !pci::exists(host, former.address) => return Ending::Gone,
-        Err(error) => return Ending::Failed(error.to_string()),
+        Err(_) if !pci::exists(host, former.address) => return Ok(Ending::Gone),
+        Err(error) => return Err(error.into()),
     };
     if now.driver != former.driver && now.driver.as_deref() == Some(VFIO_PCI) {
-        // The kernel would wait for them, for ever, in the write to `unbind`.
-        let users = users::of_device(host, &now);
-        if !users.is_empty() {
-            return Ending::Failed(format!("it is in use by {}", users::text(&users)));
-        }
+        refuse_in_use(host, &now)?;
     }
     match driver::put_back(host, former) {
-        Ok(true) => Ending::Done,
-        Ok(false) => Ending::Unchanged,
-        Err(_) if !pci::exists(host, former.address) => Ending::Gone,
-        Err(error) => Ending::Failed(error.to_string()),
+        Ok(true) => Ok(Ending::Done),
+        Ok(false) => Ok(Ending::Unchanged),
+        Err(_) if !pci::exists(host, former.address) => Ok(Ending::Gone),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// The kernel would wait for the users of a device, for ever, in the write to `unbind`.
+fn refuse_in_use(host: &Host, device: &PciDevice) -> Result<(), UndoError> {
+    let users = users::of_device(host, device);
+    if users.is_empty() { Ok(()) } else { Err(UndoError::InUse(users)) }
 }
 
 /// How often an attribute is written that does not take its value at once.
 const ATTEMPTS: u32 = 10;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 
-fn attribute(host: &Host, path: &str, value: &str) -> Ending {
+fn attribute(host: &Host, path: &str, value: &str) -> Result<Ending, UndoError> {
     match host.setting(path) {
-        Ok(now) if now == value => return Ending::Unchanged,
+        Ok(now) if now == value => return Ok(Ending::Unchanged),
         Ok(_) => {}
-        Err(error) if error.error.kind() == io::ErrorKind::NotFound => return Ending::Gone,
-        Err(error) => return Ending::Failed(error.to_string()),
+        Err(error) if error.error.kind() == io::ErrorKind::NotFound => return Ok(Ending::Gone),
+        Err(error) => return Err(error.into()),
     }
     // "\n": an empty write(2) does not reach the kernel's store function.
     let text = if value.is_empty() { "\n" } else { value };
-    for attempt in 1.. {
-        if let Err(error) = host.write(path, text) {
-            return Ending::Failed(error.to_string());
-        }
-        match host.setting(path) {
-            Ok(now) if now == value => break,
+    let mut attempt = 1;
+    loop {
+        host.write(path, text)?;
+        match host.setting(path)? {
+            now if now == value => return Ok(Ending::Done),
             // Huge pages of a process that has just ended are not free at once.
-            Ok(_) if attempt < ATTEMPTS => thread::sleep(BETWEEN_ATTEMPTS),
-            Ok(now) => return Ending::Failed(format!("it reads \"{now}\"")),
-            Err(error) => return Ending::Failed(error.to_string()),
+            _ if attempt < ATTEMPTS => thread::sleep(BETWEEN_ATTEMPTS),
+            now => return Err(UndoError::NotTaken(now)),
         }
+        attempt += 1;
     }
-    Ending::Done
 }
 
 fn removed(result: io::Result<()>) -> Ending {
     match result {
         Ok(()) => Ending::Done,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ending::Gone,
-        Err(error) => Ending::Failed(errno_text(&error)),
+        Err(error) => Ending::Failed(UndoError::Remove(error)),
     }
 }
 
-fn reset(host: &Host, address: PciAddress) -> Ending {
+fn reset(host: &Host, address: PciAddress) -> Result<Ending, UndoError> {
     let now = match PciDevice::read(host, address) {
         Ok(now) => now,
-        Err(_) if !pci::exists(host, address) => return Ending::Gone,
-        Err(error) => return Ending::Failed(error.to_string()),
+        Err(_) if !pci::exists(host, address) => return Ok(Ending::Gone),
+        Err(error) => return Err(error.into()),
     };
-    // Under a driver that works with it, it would be lost to the host.
+    // A driver that works with the device would lose it.
     if let Some(driver) = now.driver.as_deref().filter(|driver| !is_vfio(driver)) {
-        return Ending::Late(format!("it is on {driver}"));
+        return Ok(Ending::InUseByHost(driver.to_owned()));
     }
-    let users = users::of_device(host, &now);
-    if !users.is_empty() {
-        return Ending::Failed(format!("it is in use by {}", users::text(&users)));
-    }
+    refuse_in_use(host, &now)?;
     let path = pci::attribute(address, "reset");
     if !host.exists(&path) {
-        return Ending::Failed("it cannot be reset".to_owned());
+        return Err(UndoError::NoReset);
     }
-    match host.write(&path, "1") {
-        Ok(()) => Ending::Done,
-        Err(error) => Ending::Failed(error.to_string()),
-    }
+    host.write(&path, "1")?;
+    Ok(Ending::Done)
 }

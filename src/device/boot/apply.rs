@@ -1,10 +1,10 @@
-//! The boot file carried out.
+//! Carries out the boot file.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use crate::bootfile::{BootFile, DeviceSpec, ORIGINALS};
+use crate::bootfile::{BootFile, BootModule, DeviceSpec, DeviceSpecError, ORIGINALS};
 use crate::device::bind::driver::{self, BindError};
 use crate::device::boot::late::Arrivals;
 use crate::device::boot::mode::{self, Facts, RECOVERY_PROGRAMS, Skip};
@@ -27,8 +27,8 @@ pub fn mode(host: &Host, ramdisk: &Path) -> Option<Skip> {
     })
 }
 
-/// Gives back what `vfio-pci.ids=` took before any program ran, in a boot that is to be left
-/// alone: the word is on the command line because `file` lists the same ids.
+/// Gives back what `vfio-pci.ids=` took before any program ran, in a boot in which nothing is to be
+/// done: the parameter is on the command line because `file` lists the same ids.
 pub fn give_back(file: &BootFile, host: &Host, log: &mut dyn FnMut(Level, &str)) {
     let specs = file.devices.iter().filter_map(|text| text.parse().ok());
     for spec in specs {
@@ -52,7 +52,7 @@ pub fn give_back(file: &BootFile, host: &Host, log: &mut dyn FnMut(Level, &str))
     }
 }
 
-/// Puts the originals of the files that `file` shadows back, in a boot that is to be left alone.
+/// Puts the originals of the files that `file` shadows back, in a boot in which nothing is to be done.
 /// `ramdisk` is where the ramdisk's files are.
 pub fn put_back(file: &BootFile, ramdisk: &Path, log: &mut dyn FnMut(Level, &str)) {
     let inside = |path: &str| ramdisk.join(path.trim_start_matches('/'));
@@ -79,9 +79,9 @@ pub struct Summary {
 /// Time of the deadline that is kept for what follows the wait: binding, and putting back.
 const AFTER_WAIT: Duration = Duration::from_millis(500);
 
-/// Loads the modules and binds the devices of `file`, telling `log` about each. A listed device
-/// that is not there yet is waited for, [`BootFile::wait_ms`] at most and never past the
-/// deadline. Nothing that fails stops it.
+/// Loads the modules and binds the devices of `file`, and logs each. A listed device that is not
+/// there yet is waited for, [`BootFile::wait_ms`] at most and never past the deadline. No failure
+/// stops it.
 pub fn carry_out(
     file: &BootFile,
     host: &Host,
@@ -89,77 +89,104 @@ pub fn carry_out(
     log: &mut dyn FnMut(Level, &str),
 ) -> Summary {
     let started = Instant::now();
-    let mut summary = Summary::default();
-    let mut problem = |text: &str, log: &mut dyn FnMut(Level, &str)| {
-        summary.problems += 1;
-        log(Level::Warning, text);
-    };
-    for module in &file.modules {
-        let path = &module.path;
-        let real = ramdisk.join(path.trim_start_matches('/'));
-        match modules::load(&real, &module.params) {
-            Ok(Loaded::Now) => log(Level::Info, &format!("{path}: loaded")),
-            Ok(Loaded::Before) => log(Level::Info, &format!("{path}: was loaded already")),
-            Err(error) => problem(&format!("{path}: not loaded: {error}"), log),
-        }
-    }
+    let mut work = Work { host, log, summary: Summary::default() };
+    work.load_modules(&file.modules, ramdisk);
     let vfio = driver::vfio_pci_registered(host);
     if !vfio {
-        problem("no vfio-pci driver is registered: not in this kernel, or its module failed", log);
+        work.problem("no vfio-pci driver is registered: not in this kernel, or its module failed");
     }
     // Without a driver to bind to there is nothing to wait for.
     let deadline = Duration::from_millis(file.deadline_ms.into()).saturating_sub(AFTER_WAIT);
     let wait =
         Duration::from_millis(file.wait_ms.into()).min(deadline.saturating_sub(started.elapsed()));
+    // Before the first look at sysfs, so that no device is missed in between.
     let arrivals = Arrivals::listen(if vfio { wait } else { Duration::ZERO });
-    let mut devices = match pci::enumerate(host) {
-        Ok(devices) => devices,
-        Err(error) => {
-            problem(&error.to_string(), log);
-            return summary;
+    match pci::enumerate(host) {
+        Ok(devices) => {
+            let specs = work.specs(&file.devices);
+            work.bind(specs, devices, &arrivals, wait);
         }
-    };
-    let mut specs: Vec<DeviceSpec> = Vec::new();
-    for text in &file.devices {
-        match text.parse() {
-            Ok(spec) => specs.push(spec),
-            Err(error) => problem(&format!("{error}"), log),
-        }
+        Err(error) => work.problem(&error.to_string()),
     }
-    let mut seen: Vec<PciAddress> = Vec::new();
-    let mut late = false;
-    loop {
-        let there = |spec: &DeviceSpec| devices.iter().any(|device| device.matches(spec));
-        let (present, missing): (Vec<_>, Vec<_>) = specs.into_iter().partition(there);
-        for device in present.iter().flat_map(|spec| devices.iter().filter(|d| d.matches(spec))) {
-            if seen.contains(&device.address) {
-                continue;
-            }
-            seen.push(device.address);
-            match to_vfio_pci(host, device, late.then_some(&arrivals), log) {
-                true => summary.bound += 1,
-                false => summary.problems += 1,
-            }
-        }
-        specs = missing;
-        if specs.is_empty() || !arrivals.wait() {
-            break;
-        }
-        late = true;
-        devices = pci::enumerate(host).unwrap_or_default();
-    }
-    for spec in specs {
-        summary.problems += 1;
-        let waited = match late {
-            true => format!(" (waited {} ms)", wait.as_millis()),
-            false => String::new(),
-        };
-        log(Level::Warning, &format!("{spec}: no such device{waited}"));
-    }
-    summary
+    work.summary
 }
 
-/// Puts one device on vfio-pci and logs what came of it; `true` when it is there.
+/// What is being done, and what has been done so far.
+struct Work<'a> {
+    host: &'a Host,
+    log: &'a mut dyn FnMut(Level, &str),
+    summary: Summary,
+}
+
+impl Work<'_> {
+    fn problem(&mut self, text: &str) {
+        self.summary.problems += 1;
+        (self.log)(Level::Warning, text);
+    }
+
+    fn load_modules(&mut self, modules: &[BootModule], ramdisk: &Path) {
+        for BootModule { path, params } in modules {
+            match modules::load(&ramdisk.join(path.trim_start_matches('/')), params) {
+                Ok(Loaded::Now) => (self.log)(Level::Info, &format!("{path}: loaded")),
+                Ok(Loaded::Before) => {
+                    (self.log)(Level::Info, &format!("{path}: was loaded already"));
+                }
+                Err(error) => self.problem(&format!("{path}: not loaded: {error}")),
+            }
+        }
+    }
+
+    fn specs(&mut self, devices: &[String]) -> Vec<DeviceSpec> {
+        let mut specs = Vec::new();
+        for text in devices {
+            match text.parse() {
+                Ok(spec) => specs.push(spec),
+                Err(error) => self.problem(&DeviceSpecError::to_string(&error)),
+            }
+        }
+        specs
+    }
+
+    /// Binds those of the devices that are there, and then the others as they arrive.
+    fn bind(
+        &mut self,
+        mut specs: Vec<DeviceSpec>,
+        mut devices: Vec<PciDevice>,
+        arrivals: &Arrivals,
+        wait: Duration,
+    ) {
+        let mut known: Vec<PciAddress> = Vec::new();
+        let mut late = false;
+        loop {
+            let there = |spec: &DeviceSpec| devices.iter().any(|device| device.matches(spec));
+            let (present, missing): (Vec<_>, Vec<_>) = specs.into_iter().partition(there);
+            for device in present.iter().flat_map(|spec| devices.iter().filter(|d| d.matches(spec)))
+            {
+                if known.contains(&device.address) {
+                    continue;
+                }
+                known.push(device.address);
+                match to_vfio_pci(self.host, device, late.then_some(arrivals), self.log) {
+                    true => self.summary.bound += 1,
+                    false => self.summary.problems += 1,
+                }
+            }
+            specs = missing;
+            if specs.is_empty() || !arrivals.wait() {
+                break;
+            }
+            late = true;
+            devices = pci::enumerate(self.host).unwrap_or_default();
+        }
+        let waited =
+            if late { format!(" (waited {} ms)", wait.as_millis()) } else { String::new() };
+        for spec in specs {
+            self.problem(&format!("{spec}: no such device{waited}"));
+        }
+    }
+}
+
+/// Puts one device on vfio-pci and logs the result; `true` when it is there.
 ///
 /// One that has just appeared is in the middle of being added: until the kernel has come to
 /// matching drivers a probe does nothing, and its own driver may still get it first. So it is

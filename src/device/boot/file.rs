@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::bootfile::BootFile;
 use crate::device::sys::host::errno_text;
-use crate::device::sys::toml_text::{self, Wrong, in_key};
+use crate::device::sys::toml_text::{self, TomlError, key_prefix};
 
 /// The largest boot file that is read, in bytes. A real one has a few hundred.
 pub const SIZE_LIMIT: usize = 64 * 1024;
@@ -18,18 +18,18 @@ pub const SIZE_LIMIT: usize = 64 * 1024;
 pub enum BootFileError {
     /// It cannot be read.
     #[error("{}", errno_text(.0))]
-    Io(io::Error),
+    Io(#[source] io::Error),
     /// It is larger than [`SIZE_LIMIT`].
     #[error("larger than {SIZE_LIMIT} bytes")]
     TooLarge,
-    /// It is no text.
+    /// It is not text.
     #[error("not UTF-8 at byte {0}")]
     NotText(usize),
     /// It is for another version of this program.
     #[error("version {0}, but only version {version} is known", version = BootFile::VERSION)]
     Version(u32),
-    /// It is no boot file.
-    #[error("line {line}: {}{message}", in_key(.key))]
+    /// It is not a boot file.
+    #[error("line {line}: {}{message}", key_prefix(.key))]
     Syntax {
         /// Counted from 1.
         line: usize,
@@ -38,7 +38,7 @@ pub enum BootFileError {
         /// What is wrong there.
         message: String,
     },
-    /// What it names as the next program is no absolute path.
+    /// The next program is not an absolute path.
     #[error("init is \"{0}\", not an absolute path")]
     Init(String),
 }
@@ -80,8 +80,8 @@ struct Version {
     version: u32,
 }
 
-impl From<Wrong> for BootFileError {
-    fn from(Wrong { line, key, message }: Wrong) -> Self {
+impl From<TomlError> for BootFileError {
+    fn from(TomlError { line, key, message }: TomlError) -> Self {
         Self::Syntax { line, key, message }
     }
 }

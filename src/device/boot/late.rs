@@ -1,8 +1,8 @@
 //! Devices that appear after PID 1 has started: the driver of their host bridge probes
 //! asynchronously, waits for the link, or was only just loaded.
 //!
-//! The kernel tells of a new device with a uevent on netlink (`lib/kobject_uevent.c`). Where the
-//! socket cannot be had, looking again now and then does as well.
+//! The kernel announces a new device with a uevent on netlink (`lib/kobject_uevent.c`). Where the
+//! socket cannot be opened, sysfs is polled.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
 /// The multicast group of the kernel's own uevents; udev's are in group 2.
 const KERNEL_GROUP: u32 = 1;
-/// How long to wait for a uevent before looking all the same: a device shows in sysfs a little
+/// How long to wait for a uevent before looking anyway: a device shows in sysfs a little
 /// before, and a driver is bound to it a little after its event.
 const TICK: Duration = Duration::from_millis(50);
 

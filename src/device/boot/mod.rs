@@ -2,7 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`mode`] | is this a boot in which to do anything? |
+//! | [`mode`] | whether to do anything in this boot |
 //! | [`mod@file`] | the boot file read and checked |
 //! | [`modules`] | kernel modules, in the order that the boot file gives |
 //! | [`late`] | devices that appear only after PID 1 has started |

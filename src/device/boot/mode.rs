@@ -1,4 +1,4 @@
-//! Is this a boot in which to do anything?
+//! Whether to do anything in this boot.
 
 use core::fmt;
 
@@ -18,7 +18,7 @@ pub struct Facts<'a> {
 }
 
 /// Paths in the ramdisk, one of which is there when it can boot into recovery.
-pub const RECOVERY_PROGRAMS: [&str; 2] = ["sbin/recovery", "system/bin/recovery"];
+pub const RECOVERY_PROGRAMS: &[&str] = &["sbin/recovery", "system/bin/recovery"];
 
 /// Why nothing is done in this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::device::sys::host::errno_text;
 /// kernel decompresses the file itself. Earlier kernels answer `EINVAL`.
 const COMPRESSED_FILE: libc::c_int = 4;
 
-/// What became of a module.
+/// The state of a module after loading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loaded {
     /// It is loaded now.
@@ -27,20 +27,20 @@ pub enum Loaded {
 pub enum ModuleError {
     /// Its file cannot be opened.
     #[error("cannot open the file: {}", errno_text(.0))]
-    Open(io::Error),
+    Open(#[source] io::Error),
     /// Its parameters contain a NUL byte.
     #[error("a NUL byte in its parameters")]
     Params,
     /// `finit_module(2)` failed; the kernel log has more about it.
     #[error("finit_module: {}{}", errno_text(.0), hint(.0))]
-    Load(io::Error),
+    Load(#[source] io::Error),
 }
 
 /// What the error numbers mean that come up in practice (`kernel/module/main.c`).
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::ENOENT) => " (unknown symbol: it needs another module first)",
-        Some(libc::ENOEXEC) => " (made for another kernel, or no module)",
+        Some(libc::ENOEXEC) => " (made for another kernel, or not a module)",
         Some(libc::EOPNOTSUPP) => " (this kernel cannot decompress modules)",
         Some(libc::EKEYREJECTED | libc::ENOKEY) => " (not signed for this kernel)",
         _ => "",

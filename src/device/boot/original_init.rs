@@ -1,4 +1,4 @@
-//! The program that a patch put aside to start in its place (`--hook init`), put back.
+//! Puts back the program that a patch replaced (the init hook).
 //!
 //! Android's first-stage init, magiskinit and others look at their own path and name, so
 //! before any of them runs the ramdisk is made again what its makers built.
@@ -10,7 +10,18 @@ use std::path::Path;
 use crate::bootfile::{ORIGINAL_INIT, ORIGINAL_INIT_LINK};
 use crate::device::sys::host::errno_text;
 
-/// Whether this ramdisk starts the runtime in place of its own init.
+/// The original init that is not put back.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} not put back: {}", errno_text(.error))]
+pub struct OriginalInitError {
+    /// Where it belongs.
+    pub path: String,
+    /// The reason.
+    #[source]
+    pub error: io::Error,
+}
+
+/// Whether this ramdisk starts the runtime instead of its own init.
 pub fn is_hooked(ramdisk: &Path) -> bool {
     let inside = |path: &str| ramdisk.join(path.trim_start_matches('/'));
     [ORIGINAL_INIT, ORIGINAL_INIT_LINK].iter().any(|path| inside(path).symlink_metadata().is_ok())
@@ -23,12 +34,12 @@ pub fn is_hooked(ramdisk: &Path) -> bool {
 /// of them, and `hooked` becomes a name of the same inode again.
 ///
 /// # Errors
-/// What could not be done, as text for the log. Then the original is still at
-/// [`ORIGINAL_INIT`], or at the name that the link file has.
-pub fn put_back(ramdisk: &Path, hooked: &str) -> Result<(), String> {
+/// When a link or the rename fails. The original is then still at [`ORIGINAL_INIT`], or at the
+/// name that the link file has.
+pub fn put_back(ramdisk: &Path, hooked: &str) -> Result<(), OriginalInitError> {
     let inside = |path: &Path| ramdisk.join(path.strip_prefix("/").unwrap_or(path));
     let original = inside(Path::new(ORIGINAL_INIT));
-    let failed = |error: io::Error| format!("{hooked} not put back: {}", errno_text(&error));
+    let failed = |error| OriginalInitError { path: hooked.to_owned(), error };
     if let Ok(other_name) = fs::read_link(inside(Path::new(ORIGINAL_INIT_LINK))) {
         fs::hard_link(inside(&other_name), &original).map_err(failed)?;
     }

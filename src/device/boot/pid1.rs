@@ -42,14 +42,14 @@ const NULL: &str = "/vfioboot/null";
 const DEFAULT_INIT: &str = "/init";
 /// Where the kernel itself looks when there is no `/init` (`init/main.c`,
 /// `kernel_init`).
-const KERNEL_INITS: [&str; 4] = ["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
+const KERNEL_INITS: &[&str] = &["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
 /// No boot file can make a device wait longer than this.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a killed (or finished) child may take to become waitable. It is much
 /// longer only when it hangs in the kernel, and then nobody waits for it.
 const REAP_TIME: Duration = Duration::from_millis(200);
 
-/// What the child tells its parent through the pipe, one line each.
+/// The messages of the child to its parent through the pipe, one line each.
 mod message {
     /// Followed by the deadline in milliseconds.
     pub const DEADLINE: char = 'd';
@@ -59,8 +59,8 @@ mod message {
     pub const QUIET: char = 'q';
 }
 
-/// What PID 1 knows about its own future.
-struct Outlook {
+/// What PID 1 does next.
+struct Next {
     init: String,
     deadline: Duration,
     quiet: bool,
@@ -97,21 +97,21 @@ pub unsafe fn run(argv: *const *const c_char, envp: *const *const c_char) {
         start.put_back(hooked);
         start.execute(default_init, default_init);
     }));
-    let mut outlook = Outlook {
+    let mut next = Next {
         init: default_init.to_owned(),
         deadline: Duration::from_millis(BootFile::DEFAULT_DEADLINE_MS.into()),
         quiet: false,
     };
-    let mut last_words = None;
+    let mut log = None;
     let in_initramfs = in_initramfs();
     if in_initramfs {
         make_nodes();
         occupy_standard_fds();
-        supervise(started, &mut outlook);
-        if !outlook.quiet {
-            say(Level::Info, &format!("next program: {}", outlook.init));
+        supervise(started, &mut next);
+        if !next.quiet {
+            say(Level::Info, &format!("next program: {}", next.init));
         }
-        last_words = kmsg::open(Path::new(KMSG)).ok();
+        log = kmsg::open(Path::new(KMSG)).ok();
     }
     let mut tried: Vec<&str> = Vec::new();
     if start.put_back(hooked) {
@@ -119,27 +119,28 @@ pub unsafe fn run(argv: *const *const c_char, envp: *const *const c_char) {
             remove_home();
         }
     } else {
-        // Executed where it stands, under its own name. What is at that path is this program.
+        // Executed where it is kept, under its own name: this program is at that path.
         for file in [ORIGINAL_INIT, ORIGINAL_INIT_LINK] {
             start.execute(file, default_init);
         }
         tried.push(default_init);
     }
-    let programs = [outlook.init.as_str(), default_init].into_iter().chain(KERNEL_INITS);
+    let programs =
+        [next.init.as_str(), default_init].into_iter().chain(KERNEL_INITS.iter().copied());
     for program in programs {
         if tried.contains(&program) {
             continue;
         }
         tried.push(program);
         let error = start.execute(program, program);
-        if let Some(kmsg) = &mut last_words {
+        if let Some(kmsg) = &mut log {
             let text = format!("{program}: not executed: {}", errno_text(&error));
             _ = kmsg::write(kmsg, Level::Warning, &text);
         }
     }
 }
 
-/// A line for the kernel log. There is nobody to tell that it failed.
+/// Writes a line to the kernel log. A failure cannot be reported anywhere.
 fn say(level: Level, text: &str) {
     if kmsg::log(Path::new(KMSG), level, text).is_err() {
         _ = kmsg::log(Path::new("/dev/kmsg"), level, text);
@@ -160,7 +161,7 @@ fn make_nodes() {
     for (path, minor) in [(KMSG, 11), (NULL, 3)] {
         _ = fs::remove_file(path);
         let device = rustix::fs::makedev(1, minor);
-        // Without it there is no log, or "/" stands in for null: both bearable.
+        // Without it there is no log, or "/" replaces null: both are bearable.
         _ = rustix::fs::mknodat(
             CWD,
             path,
@@ -189,7 +190,7 @@ fn occupy_standard_fds() {
 }
 
 /// Forks the child and returns when it is done, dead, or out of time.
-fn supervise(started: Instant, outlook: &mut Outlook) {
+fn supervise(started: Instant, next: &mut Next) {
     let (reader, writer) = match rustix::pipe::pipe_with(PipeFlags::CLOEXEC) {
         Ok(ends) => ends,
         Err(error) => return say(Level::Warning, &format!("pipe: {}", errno_text(&error.into()))),
@@ -215,7 +216,7 @@ fn supervise(started: Instant, outlook: &mut Outlook) {
             // about; so the child's must be the only end for writing.
             drop(writer);
             let Some(child) = Pid::from_raw(raw) else { return };
-            let in_time = listen(started, reader, outlook);
+            let in_time = listen(started, reader, next);
             if !in_time {
                 _ = rustix::process::kill_process(child, Signal::KILL);
             }
@@ -232,11 +233,11 @@ fn supervise(started: Instant, outlook: &mut Outlook) {
 }
 
 /// Reads the child's messages. `true` when they ended, `false` when time did.
-fn listen(started: Instant, reader: OwnedFd, outlook: &mut Outlook) -> bool {
+fn listen(started: Instant, reader: OwnedFd, next: &mut Next) -> bool {
     let mut reader = File::from(reader);
     let mut pending = Vec::new();
     loop {
-        let left = outlook.deadline.saturating_sub(started.elapsed());
+        let left = next.deadline.saturating_sub(started.elapsed());
         if left.is_zero() {
             return false;
         }
@@ -255,22 +256,22 @@ fn listen(started: Instant, reader: OwnedFd, outlook: &mut Outlook) -> bool {
         }
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
-            hear(String::from_utf8_lossy(&line).trim_end_matches('\n'), outlook);
+            hear(String::from_utf8_lossy(&line).trim_end_matches('\n'), next);
         }
     }
 }
 
 /// Takes one message of the child into account.
-fn hear(line: &str, outlook: &mut Outlook) {
+fn hear(line: &str, next: &mut Next) {
     let mut chars = line.chars();
     match (chars.next(), chars.as_str()) {
         (Some(message::DEADLINE), ms) => {
             if let Ok(ms) = ms.parse() {
-                outlook.deadline = Duration::from_millis(ms).min(LONGEST_DEADLINE);
+                next.deadline = Duration::from_millis(ms).min(LONGEST_DEADLINE);
             }
         }
-        (Some(message::INIT), path) => path.clone_into(&mut outlook.init),
-        (Some(message::QUIET), _) => outlook.quiet = true,
+        (Some(message::INIT), path) => path.clone_into(&mut next.init),
+        (Some(message::QUIET), _) => next.quiet = true,
         _ => {}
     }
 }
@@ -310,7 +311,7 @@ fn work(started: Instant, mut parent: File) {
             apply::put_back(file, Path::new("/"), &mut say);
         }
         match (mounted, &file) {
-            (Err(error), _) => say(Level::Warning, &error),
+            (Err(error), _) => say(Level::Warning, &error.to_string()),
             (Ok(()), Ok(file)) => apply::give_back(file, &host, &mut say),
             (Ok(()), Err(_)) => {}
         }
@@ -323,7 +324,7 @@ fn work(started: Instant, mut parent: File) {
         Err(error) => return say(Level::Warning, &format!("{BOOT_FILE}: {error}")),
     };
     if let Err(error) = mounted {
-        say(Level::Warning, &error);
+        say(Level::Warning, &error.to_string());
     }
     let done = apply::carry_out(&file, &host, Path::new("/"), &mut say);
     let level = if done.problems == 0 { Level::Info } else { Level::Warning };
@@ -332,26 +333,43 @@ fn work(started: Instant, mut parent: File) {
     say(level, &format!("done in {ms} ms: {bound} on vfio-pci, {problems} problems"));
 }
 
+/// Why proc and sysfs are not mounted.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {}", errno_text(.error))]
+struct MountError {
+    step: MountStep,
+    #[source]
+    error: io::Error,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum MountStep {
+    #[error("no mount namespace")]
+    Unshare,
+    #[error("mount {0}")]
+    Mount(&'static str),
+}
+
 /// Mounts proc and sysfs below [`HOME`], for this process alone.
-fn mount_all() -> Result<(), String> {
-    let failed = |what: &str, error: Errno| format!("{what}: {}", errno_text(&error.into()));
+fn mount_all() -> Result<(), MountError> {
+    let failed = |step, error: Errno| MountError { step, error: error.into() };
     // SAFETY: only the mount namespace is unshared; unsharing file descriptors is
     // what would need care.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
-        .map_err(|error| failed("no mount namespace", error))?;
+        .map_err(|error| failed(MountStep::Unshare, error))?;
     for kind in ["proc", "sysfs"] {
         let place = Path::new(HOME).join(kind.trim_end_matches("fs"));
         _ = fs::create_dir(&place);
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         rustix::mount::mount(kind, &place, kind, flags, None::<&CStr>)
-            .map_err(|error| failed(&format!("mount {kind}"), error))?;
+            .map_err(|error| failed(MountStep::Mount(kind), error))?;
     }
     Ok(())
 }
 
 /// Removes [`HOME`] and what is in it, this program's own file included.
 ///
-/// That loses nothing: the rootfs is the unpacked copy of the ramdisk, made anew
+/// That loses nothing: the rootfs is the unpacked copy of the ramdisk, made
 /// by every boot, and the running program keeps its inode until the exec. It
 /// leaves init the ramdisk that its makers built, and the memory.
 fn remove_home() {
@@ -397,7 +415,7 @@ impl Start {
         match original_init::put_back(Path::new("/"), hooked) {
             Ok(()) => true,
             Err(error) => {
-                say(Level::Warning, &error);
+                say(Level::Warning, &error.to_string());
                 false
             }
         }

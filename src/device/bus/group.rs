@@ -97,7 +97,7 @@ impl Group {
 
     /// The members that keep the group from a guest, apart from those of `taken`, which will be
     /// on vfio-pci.
-    pub fn in_the_way(&self, taken: &[PciAddress]) -> Vec<&Member> {
+    pub fn blockers(&self, taken: &[PciAddress]) -> Vec<&Member> {
         self.members
             .iter()
             .filter(|member| !member.is_viable())

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use crate::device::sys::host::Host;
 
 /// Where distributions put the database.
-const DATABASES: [&str; 5] = [
+const DATABASES: &[&str] = &[
     "usr/share/misc/pci.ids",
     "usr/share/hwdata/pci.ids",
     "usr/share/pci.ids",
@@ -17,7 +17,7 @@ const DATABASES: [&str; 5] = [
     "vendor/etc/pci.ids",
 ];
 
-/// What stands in for it.
+/// The table for systems without a database.
 const TABLE: &str = include_str!("names.ids");
 
 /// The names that were found.
@@ -51,8 +51,8 @@ impl Names {
         }
     }
 
-    /// Looks names up in the text of a database. What is no line of one is passed over, and an
-    /// unreadable rest is as if it were not there.
+    /// Looks names up in the text of a database. Other lines are skipped, and an unreadable
+    /// rest is ignored.
     pub fn read(mut database: impl BufRead, wanted: &[(u16, u16)]) -> Self {
         let mut names = Self::default();
         let mut block = Block::Other;

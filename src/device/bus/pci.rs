@@ -32,9 +32,9 @@ impl fmt::Display for PciAddress {
     }
 }
 
-/// Text that is no PCI address.
+/// Text that is not a PCI address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0)")]
+#[error("\"{0}\" is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0)")]
 pub struct PciAddressError(pub String);
 
 impl FromStr for PciAddress {
@@ -89,8 +89,8 @@ pub enum PciError {
     /// It could not be read.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// It is no number.
-    #[error("/{path}: \"{value}\" is no PCI id")]
+    /// It is not a number.
+    #[error("/{path}: \"{value}\" is not a PCI id")]
     Id {
         /// Path of the attribute, without the leading slash.
         path: String,
@@ -103,7 +103,7 @@ impl PciDevice {
     /// Reads one device.
     ///
     /// # Errors
-    /// When its ids cannot be read: it is gone, or the tree is no sysfs.
+    /// When its ids cannot be read: it is gone, or the tree is not sysfs.
     pub fn read(host: &Host, address: PciAddress) -> Result<Self, PciError> {
         let id = |name: &str| -> Result<u16, PciError> {
             let path = attribute(address, name);

@@ -1,4 +1,4 @@
-//! Who has a device open through VFIO.
+//! The processes that have a device open through VFIO.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What VFIO itself says: the nodes, and whether groups can be used
+//! VFIO: its nodes, and whether groups can be used
 //! (`Documentation/driver-api/vfio.rst`, `include/uapi/linux/vfio.h`).
 
 use std::fs::{File, OpenOptions};
@@ -50,11 +50,12 @@ pub enum VfioError {
         /// Its path.
         path: String,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// The node is not VFIO's.
-    #[error("/{CONTAINER} is no VFIO container: {}", errno_text(.0))]
-    NotVfio(io::Error),
+    #[error("/{CONTAINER} is not a VFIO container: {}", errno_text(.0))]
+    NotVfio(#[source] io::Error),
     /// Not the interface that QEMU speaks.
     #[error("/{CONTAINER} has API version {0}, expected {VFIO_API_VERSION}")]
     Version(i32),
@@ -69,6 +70,7 @@ pub enum VfioError {
         /// Its number.
         group: u32,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// Interrupts are not isolated (`vfio_iommu_type1_attach_group`).
@@ -78,13 +80,12 @@ pub enum VfioError {
     UnsafeInterrupts,
     /// The IOMMU does not take the group.
     #[error("the IOMMU does not take the groups: {}; the kernel log says why", errno_text(.0))]
-    Iommu(io::Error),
+    Iommu(#[source] io::Error),
 }
 
 fn open_text(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(libc::EBUSY) => "EBUSY: another guest has it".to_owned(),
-        Some(libc::EACCES | libc::EPERM) => format!("{}: run it as root", errno_text(error)),
+        Some(libc::EBUSY) => "EBUSY: another process uses it".to_owned(),
         _ => errno_text(error),
     }
 }
@@ -105,7 +106,7 @@ pub fn nodes(host: &Host, groups: &[u32]) -> Vec<Node> {
     shared.chain(of_groups).collect()
 }
 
-/// Does with the groups what QEMU will do, and lets go of them again: open, ask for viability,
+/// Does with the groups what QEMU will do, and then closes them: open, ask for viability,
 /// put them into one container, attach that to the IOMMU.
 ///
 /// # Errors

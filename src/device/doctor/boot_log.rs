@@ -26,7 +26,8 @@ pub(super) fn check(log: &Result<Vec<Message>, io::Error>) -> Check {
         .collect();
     let found = ours.iter().map(|(_, text)| *text).collect::<Vec<_>>().join("; ");
     if ours.is_empty() {
-        let found = "no word from it in the kernel log: it did not run, or the log has moved on";
+        let found =
+            "nothing from it in the kernel log: it did not run, or its lines are overwritten";
         check(Check::ok, found.to_owned())
     } else if ours.iter().any(|(warns, _)| *warns) {
         check(Check::warning, found)

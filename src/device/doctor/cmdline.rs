@@ -1,6 +1,7 @@
 //! What the kernel command line says about passthrough.
 
-use super::{ARCH, Check};
+use super::Check;
+use super::check::ARCH;
 use crate::bootfile::{self, DISABLE_WORD, RUNTIME};
 use crate::cmdline::{Cmdline, Parameter};
 

@@ -2,18 +2,19 @@
 
 use std::path::Path;
 
-use super::{ARCH, Check, system};
+use super::check::ARCH;
+use super::{Check, system};
 use crate::device::guest::cpu::{self, CoreType};
 use crate::device::guest::file::Size;
 use crate::device::guest::memory::{MARGIN, TRANSPARENT, meminfo};
 use crate::device::guest::qemu::{self, probe};
 use crate::device::sys::host::Host;
 
-/// Less free memory than this is not enough for any guest worth the name, in bytes.
+/// Less free memory than this is too little for any guest, in bytes.
 const LITTLE_MEMORY: u64 = MARGIN + 128 * Size::MIB;
 
 /// Where a Debian may be on a phone, which has no QEMU of its own.
-const CHROOTS: [&str; 2] = ["data/debian", "data/local/debian"];
+const CHROOTS: &[&str] = &["data/debian", "data/local/debian"];
 
 pub(super) fn checks(host: &Host) -> Vec<Check> {
     vec![memory(host), hugepages(host), memlock(host), processors(host), qemu(host)]
@@ -129,7 +130,7 @@ fn qemu(host: &Host) -> Check {
         _ => (format!("{program} in the chroot /{chroot}"), host.path(chroot)),
     };
     let asked = match (chroot, root == Path::new("/")) {
-        // Another tree than the running system: its programs are looked at from outside.
+        // Another tree than the running system: its programs are examined from outside.
         ("", false) => {
             probe::abilities(&host.path(program.trim_start_matches('/')).to_string_lossy(), None)
         }
@@ -146,7 +147,7 @@ fn qemu(host: &Host) -> Check {
         };
         return check(Check::warning, format!("{shown} is there but does not run here")).fix(fix);
     };
-    match has.lacks(true) {
+    match has.missing(true) {
         None => check(Check::ok, format!("{shown}, with kvm and vfio-pci")),
         Some(lacks) => {
             check(Check::problem, format!("{shown} was built without {lacks}")).fix(probe::FIX)

@@ -1,6 +1,7 @@
-//! IOMMU groups, the driver behind them, and whether a device can raise only its own interrupts.
+//! IOMMU groups, their driver, and whether a device can raise only its own interrupts.
 
-use super::{ARCH, Check};
+use super::Check;
+use super::check::ARCH;
 use crate::device::bus::group::{Group, IOMMUS};
 use crate::device::bus::pci;
 use crate::device::bus::vfio::UNSAFE_INTERRUPTS;
@@ -145,5 +146,5 @@ fn interrupts(host: &Host, log: Option<&[Message]>) -> Check {
             "GICv3 without an ITS: devices have no MSIs and fall back to INTx, which works",
         );
     }
-    check(Check::warning, "which interrupt controller there is cannot be told (/proc/interrupts)")
+    check(Check::warning, "the interrupt controller is unknown (/proc/interrupts)")
 }

@@ -1,11 +1,12 @@
 //! Architecture, privileges, SELinux.
 
-use super::{ARCH, Check};
+use super::Check;
+use super::check::ARCH;
 use crate::device::sys::host::Host;
 
 /// Capabilities that binding and a guest need (`include/uapi/linux/capability.h`): number, name,
 /// what for.
-const CAPABILITIES: [(u32, &str, &str); 4] = [
+const CAPABILITIES: &[(u32, &str, &str)] = &[
     (14, "CAP_IPC_LOCK", "to pin guest memory"),
     (21, "CAP_SYS_ADMIN", "to write to sysfs and mount"),
     (CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", "to raise the limit of locked memory"),
@@ -77,7 +78,7 @@ fn field<'s>(status: &'s str, name: &str) -> Option<&'s str> {
     status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next())
 }
 
-/// SELinux is looked at and never touched.
+/// SELinux is examined and never changed.
 fn selinux(host: &Host) -> Check {
     let check = |status: fn(&'static str, &'static str, String) -> Check, found| {
         status("selinux", "SELinux", found)
@@ -104,7 +105,7 @@ fn selinux(host: &Host) -> Check {
         )
         .fix("start it from a root shell (su of Magisk or KernelSU), not from a process that survived the ramdisk"),
         Some(_) => check(Check::warning, format!("{mode}, domain {domain}, which may lack access"))
-            .fix("use a root shell of Magisk or KernelSU, whose domain may do everything; setenforce 0 is no fix"),
+            .fix("use a root shell of Magisk or KernelSU, whose domain may do everything; setenforce 0 is not a fix"),
         None => check(Check::ok, format!("{mode}, no domain")),
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn checks(host: &Host) -> Vec<Check> {
             "vfio-pci driver",
             "not registered: not in this kernel, or its module is not loaded",
         )
-        .fix("modprobe vfio-pci, or boot an image that vfioboot patched with --add-module"),
+        .fix("modprobe vfio-pci, or boot an image to which vfioboot added the module"),
     };
     vec![driver, interface(host)]
 }

@@ -1,6 +1,7 @@
-//! KVM, and who else may own EL2.
+//! KVM, and other hypervisors that may own EL2.
 
-use super::{ARCH, Check};
+use super::Check;
+use super::check::ARCH;
 use crate::cmdline::Cmdline;
 use crate::device::sys::host::Host;
 use crate::device::sys::kernel_log::Message;
@@ -71,7 +72,7 @@ fn mode(cmdline: &Cmdline<String>, log: Option<&[Message]>) -> Option<Check> {
     {
         return Some(
             Check::problem("kvm-mode", "KVM mode", "protected (kvm-arm.mode=protected): the host has no access to guest memory, and passing a device through is not expected to work")
-                .fix("put kvm-arm.mode=nvhe on the command line, behind any other; or vfiorun run --allow-protected to try it"),
+                .fix("add kvm-arm.mode=nvhe to the kernel command line, after any other; or let vfiorun run try a protected KVM"),
         );
     }
     let found = ["VHE mode initialized", "hVHE mode initialized", "Hyp mode initialized"]

@@ -15,7 +15,7 @@ pub struct Cgroup {
     pub join: String,
 }
 
-/// The control groups that a guest gets. Android kills what apps have started by their group
+/// The control groups of a guest. Android kills what apps have started by their group
 /// (`ActivityManager`'s phantom processes), and confines it to slow processors by its cpuset.
 ///
 /// The groups are children of the root, and nothing of the root's is changed. `cpus`: where the

@@ -1,4 +1,4 @@
-//! Which of the host's processors are of one type.
+//! The host's processors by type.
 
 use crate::device::guest::file::{Cluster, Cpus};
 use crate::device::sys::host::{Host, HostError};
@@ -8,7 +8,7 @@ const CPUS: &str = "sys/devices/system/cpu";
 /// Processors of one type, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoreType {
-    /// What tells the type: `midr_el1` of arm64
+    /// What identifies the type: `midr_el1` of arm64
     /// (`Documentation/ABI/testing/sysfs-devices-system-cpu`); `None` where there is but one.
     pub midr: Option<u64>,
     /// How fast they are: `cpu_capacity` (1024 is the fastest of the machine), else their
@@ -47,7 +47,7 @@ pub fn core_types(host: &Host) -> Result<Vec<CoreType>, HostError> {
     Ok(types)
 }
 
-/// A choice of processors that cannot be had.
+/// Why a choice of processors is impossible.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CpuError {
     /// One of the list is not there.

@@ -1,119 +1,156 @@
 //! A guest as libvirt's domain XML (<https://libvirt.org/formatdomain.html>).
 
 use crate::device::bus::pci::PciAddress;
+use crate::device::guest::cpu::format_list;
 use crate::device::guest::file::{
-    Arch, Cluster, Device, DiskInterface, DisplayKind, Guest, Hugepages, NetworkMode, OnReboot,
+    Arch, Boot, Cluster, Cpus, Device, Disk, DiskInterface, Display, DisplayKind, Forward, Guest,
+    Hugepages, Machine, Memory, Network, NetworkMode, OnExit, OnReboot, Shutdown, without_effect,
 };
-
-/// Disks are called by them: `vda`.
-const LETTERS: usize = 26;
 
 /// The domain, with devices that libvirt detaches and gives back by itself (`managed`).
 ///
-/// What has no place in it is named in a comment at its head. So are NVMe disks, which become virtio
-/// ones: libvirt before 11.5 has no such bus.
+/// The keys of the guest file that libvirt cannot express are named in a comment at its head. So are
+/// NVMe disks, which become virtio ones: libvirt before 11.5 has no such bus.
 pub fn domain(guest: &Guest, arch: Arch, qemu: &str, devices: &[(PciAddress, &Device)]) -> String {
+    // `devices` and `qemu` are here as they were found on this machine.
+    let Guest {
+        name,
+        autostart,
+        devices: _,
+        on_exit,
+        on_reboot,
+        allow_unsafe_interrupts,
+        qemu: _,
+        chroot,
+        qemu_arguments,
+        machine,
+        boot,
+        memory,
+        cpus,
+        disks,
+        network,
+        display,
+        shutdown,
+    } = guest;
+    let mut lost = Lost(without_effect(guest, arch));
+    // `virsh autostart` does it.
+    lost.when(*autostart, "autostart");
+    lost.when(*on_exit == OnExit::Host, "on_exit");
+    lost.when(*allow_unsafe_interrupts, "allow_unsafe_interrupts");
+    lost.when(chroot.is_some(), "chroot");
+    lost.when(!qemu_arguments.is_empty(), "qemu_arguments");
+    shutdown_keys(shutdown, &mut lost);
     let mut xml = Xml::default();
-    let lost: Vec<&str> = [
-        (!guest.qemu_arguments.is_empty(), "qemu_arguments"),
-        (guest.chroot.is_some(), "chroot"),
-        (devices.iter().any(|(_, d)| d.root_port || !d.options.is_empty()), "options of devices"),
-        (guest.disks.iter().any(|disk| disk.interface == DiskInterface::Nvme), "disks.interface"),
-        (guest.disks.len() > LETTERS, "disks beyond the 26th"),
-        (matches!(guest.cpus.cluster, Cluster::Big | Cluster::Little), "cpus.cluster by name"),
-    ]
-    .into_iter()
-    .filter_map(|(is, name)| is.then_some(name))
-    .collect();
-    if !lost.is_empty() {
-        xml.line(&format!("<!-- of the guest file not in here: {} -->", lost.join(", ")));
-    }
     xml.within("domain", &[("type", "kvm")], |xml| {
-        xml.text("name", &[], guest.name.as_str());
-        xml.text("memory", &[("unit", "MiB")], &guest.memory.size.mib().to_string());
-        memory_backing(xml, guest);
-        let count = guest.cpus.count.to_string();
-        match &guest.cpus.cluster {
-            Cluster::List(list) => {
-                xml.text(
-                    "vcpu",
-                    &[("cpuset", &crate::device::guest::cpu::format_list(list))],
-                    &count,
-                );
-            }
-            _ => xml.text("vcpu", &[], &count),
-        }
-        boot(xml, guest, arch);
-        xml.within("features", &[], |xml| {
-            xml.empty("acpi", &[]);
-            if arch == Arch::Aarch64 {
-                let gic = guest.machine.gic.as_deref().unwrap_or("host");
-                xml.empty("gic", &[("version", gic)]);
-            }
-        });
+        xml.text("name", &[], name.as_str());
+        memory_keys(xml, memory, &mut lost);
+        cpu_keys(xml, cpus, &mut lost);
+        machine_and_boot(xml, machine, boot, arch);
         xml.empty("cpu", &[("mode", "host-passthrough")]);
-        xml.text(
-            "on_reboot",
-            &[],
-            match guest.on_reboot {
-                OnReboot::Restart => "restart",
-                OnReboot::Exit => "destroy",
-            },
-        );
+        let on_reboot = match on_reboot {
+            OnReboot::Restart => "restart",
+            OnReboot::Exit => "destroy",
+        };
+        xml.text("on_reboot", &[], on_reboot);
         xml.within("devices", &[], |xml| {
             xml.text("emulator", &[], qemu);
-            disks(xml, guest);
-            network(xml, guest);
+            for (number, disk) in disks.iter().enumerate() {
+                disk_keys(xml, number, disk, &mut lost);
+            }
+            network_keys(xml, network);
             for (address, device) in devices {
-                hostdev(xml, *address, device);
+                hostdev(xml, *address, device, &mut lost);
             }
             xml.within("console", &[("type", "pty")], |xml| {
                 xml.empty("target", &[("type", "serial")]);
             });
-            if guest.display.kind == DisplayKind::Vnc {
-                let socket = guest.display.socket.as_deref();
-                match socket {
-                    Some(socket) => {
-                        xml.empty("graphics", &[("type", "vnc"), ("socket", socket)]);
-                    }
-                    None => xml.empty("graphics", &[("type", "vnc")]),
-                }
-            }
+            display_keys(xml, display);
         });
     });
-    xml.0
+    lost.comment() + &xml.0
 }
 
-fn memory_backing(xml: &mut Xml, guest: &Guest) {
-    let hugetlb = guest.memory.hugepages == Hugepages::Hugetlb;
-    if hugetlb || guest.memory.locked {
+/// The keys that have a value which the domain does not express.
+struct Lost(Vec<&'static str>);
+
+impl Lost {
+    fn when(&mut self, is: bool, key: &'static str) {
+        if is && !self.0.contains(&key) {
+            self.0.push(key);
+        }
+    }
+
+    fn comment(&self) -> String {
+        match self.0.as_slice() {
+            [] => String::new(),
+            keys => format!("<!-- keys of the guest file that are lost: {} -->\n", keys.join(", ")),
+        }
+    }
+}
+
+fn shutdown_keys(shutdown: &Shutdown, lost: &mut Lost) {
+    let Shutdown { timeout, quit_timeout } = shutdown;
+    let default = Shutdown::default();
+    lost.when(*timeout != default.timeout, "shutdown.timeout");
+    lost.when(*quit_timeout != default.quit_timeout, "shutdown.quit_timeout");
+}
+
+fn memory_keys(xml: &mut Xml, memory: &Memory, lost: &mut Lost) {
+    let Memory { size, hugepages, locked } = memory;
+    xml.text("memory", &[("unit", "MiB")], &size.mib().to_string());
+    let hugetlb = match hugepages {
+        Hugepages::Hugetlb => true,
+        // What libvirt does by itself; for "auto" it lacks the first choice.
+        Hugepages::Auto | Hugepages::None => false,
+        Hugepages::Transparent => {
+            lost.when(true, "memory.hugepages");
+            false
+        }
+    };
+    if hugetlb || *locked {
         xml.within("memoryBacking", &[], |xml| {
             if hugetlb {
                 xml.empty("hugepages", &[]);
             }
-            if guest.memory.locked {
+            if *locked {
                 xml.empty("locked", &[]);
             }
         });
     }
 }
 
-fn boot(xml: &mut Xml, guest: &Guest, arch: Arch) {
-    let (default, boot) = match arch {
-        Arch::Aarch64 => ("virt", &guest.boot),
-        Arch::X86_64 => ("q35", &guest.boot),
+fn cpu_keys(xml: &mut Xml, cpus: &Cpus, lost: &mut Lost) {
+    let Cpus { count, cluster } = cpus;
+    let count = count.to_string();
+    match cluster {
+        Cluster::List(list) => xml.text("vcpu", &[("cpuset", &format_list(list))], &count),
+        Cluster::Any => xml.text("vcpu", &[], &count),
+        Cluster::Big | Cluster::Little => {
+            lost.when(true, "cpus.cluster");
+            xml.text("vcpu", &[], &count);
+        }
+    }
+}
+
+fn machine_and_boot(xml: &mut Xml, machine: &Machine, boot: &Boot, arch: Arch) {
+    // `arch` is the machine's where the file has none.
+    let Machine { arch: _, kind, gic } = machine;
+    let Boot { firmware, firmware_variables, kernel, initrd, cmdline } = boot;
+    let default = match arch {
+        Arch::Aarch64 => "virt",
+        Arch::X86_64 => "q35",
     };
-    let machine = guest.machine.kind.as_deref().unwrap_or(default);
     xml.within("os", &[], |xml| {
+        let machine = kind.as_deref().unwrap_or(default);
         xml.text("type", &[("arch", arch.name()), ("machine", machine)], "hvm");
-        if let Some(firmware) = &boot.firmware {
+        if let Some(firmware) = firmware {
             xml.text("loader", &[("readonly", "yes"), ("type", "pflash")], firmware);
         }
         let rest = [
-            ("nvram", &boot.firmware_variables),
-            ("kernel", &boot.kernel),
-            ("initrd", &boot.initrd),
-            ("cmdline", &boot.cmdline),
+            ("nvram", firmware_variables),
+            ("kernel", kernel),
+            ("initrd", initrd),
+            ("cmdline", cmdline),
         ];
         for (name, text) in rest {
             if let Some(text) = text {
@@ -121,53 +158,73 @@ fn boot(xml: &mut Xml, guest: &Guest, arch: Arch) {
             }
         }
     });
+    xml.within("features", &[], |xml| {
+        xml.empty("acpi", &[]);
+        if arch == Arch::Aarch64 {
+            xml.empty("gic", &[("version", gic.as_deref().unwrap_or("host"))]);
+        }
+    });
 }
 
-fn disks(xml: &mut Xml, guest: &Guest) {
-    for (letter, disk) in ('a'..='z').zip(&guest.disks) {
-        let target = format!("vd{letter}");
-        xml.within("disk", &[("type", "file"), ("device", "disk")], |xml| {
-            xml.empty("driver", &[("name", "qemu"), ("type", disk.format.name())]);
-            xml.empty("source", &[("file", &disk.path)]);
-            xml.empty("target", &[("dev", &target), ("bus", "virtio")]);
-            if disk.readonly {
-                xml.empty("readonly", &[]);
-            }
-        });
+fn disk_keys(xml: &mut Xml, number: usize, disk: &Disk, lost: &mut Lost) {
+    let Disk { path, format, readonly, interface } = disk;
+    lost.when(*interface == DiskInterface::Nvme, "disks.interface");
+    xml.within("disk", &[("type", "file"), ("device", "disk")], |xml| {
+        xml.empty("driver", &[("name", "qemu"), ("type", format.name())]);
+        xml.empty("source", &[("file", path)]);
+        xml.empty("target", &[("dev", &disk_name(number)), ("bus", "virtio")]);
+        if *readonly {
+            xml.empty("readonly", &[]);
+        }
+    });
+}
+
+/// `vda` to `vdz`, `vdaa` and so on.
+fn disk_name(number: usize) -> String {
+    let mut letters = Vec::new();
+    let mut rest = number + 1;
+    while rest > 0 {
+        rest -= 1;
+        letters.extend(('a'..='z').nth(rest % 26));
+        rest /= 26;
     }
+    letters.iter().rev().fold("vd".to_owned(), |name, letter| name + &letter.to_string())
 }
 
-fn network(xml: &mut Xml, guest: &Guest) {
-    let network = &guest.network;
-    let kind = match network.mode {
+fn network_keys(xml: &mut Xml, network: &Network) {
+    let Network { mode, forwards, tap, mac } = network;
+    let kind = match mode {
         NetworkMode::None => return,
         NetworkMode::User => "user",
         NetworkMode::Tap => "ethernet",
     };
     xml.within("interface", &[("type", kind)], |xml| {
-        if let Some(mac) = &network.mac {
+        if let Some(mac) = mac {
             xml.empty("mac", &[("address", mac)]);
         }
-        if let Some(tap) = &network.tap {
+        if let Some(tap) = tap {
             xml.empty("target", &[("dev", tap), ("managed", "no")]);
         }
         // Only passt, of all of libvirt's user networks, has forwards.
-        if !network.forwards.is_empty() {
+        if !forwards.is_empty() {
             xml.empty("backend", &[("type", "passt")]);
         }
-        for forward in &network.forwards {
-            let address = forward.address.to_string();
-            let attributes = [("proto", forward.protocol.name()), ("address", address.as_str())];
+        for Forward { protocol, address, host, guest } in forwards {
+            let address = address.to_string();
+            let attributes = [("proto", protocol.name()), ("address", address.as_str())];
             xml.within("portForward", &attributes, |xml| {
-                let (host, port) = (forward.host.to_string(), forward.guest.to_string());
-                xml.empty("range", &[("start", &host), ("to", &port)]);
+                xml.empty("range", &[("start", &host.to_string()), ("to", &guest.to_string())]);
             });
         }
         xml.empty("model", &[("type", "virtio")]);
     });
 }
 
-fn hostdev(xml: &mut Xml, address: PciAddress, device: &Device) {
+fn hostdev(xml: &mut Xml, address: PciAddress, device: &Device, lost: &mut Lost) {
+    // `address` is where `spec` was found.
+    let Device { spec: _, romfile, root_port, options } = device;
+    lost.when(*root_port, "devices.root_port");
+    lost.when(!options.is_empty(), "devices.options");
     let attributes = [("mode", "subsystem"), ("type", "pci"), ("managed", "yes")];
     xml.within("hostdev", &attributes, |xml| {
         xml.within("source", &[], |xml| {
@@ -182,10 +239,21 @@ fn hostdev(xml: &mut Xml, address: PciAddress, device: &Device) {
                 ],
             );
         });
-        if let Some(romfile) = &device.romfile {
+        if let Some(romfile) = romfile {
             xml.empty("rom", &[("file", romfile)]);
         }
     });
+}
+
+fn display_keys(xml: &mut Xml, display: &Display) {
+    let Display { kind, socket } = display;
+    match (kind, socket) {
+        (DisplayKind::None, _) => {}
+        (DisplayKind::Vnc, Some(socket)) => {
+            xml.empty("graphics", &[("type", "vnc"), ("socket", socket)]);
+        }
+        (DisplayKind::Vnc, None) => xml.empty("graphics", &[("type", "vnc")]),
+    }
 }
 
 /// A writer of elements, one a line.

@@ -1,4 +1,4 @@
-//! The memory that a guest can have, and of what pages.
+//! The memory that a guest can have, and its pages.
 
 use crate::device::guest::file::{Hugepages, Memory, Size};
 use crate::device::sys::host::{Host, HostError, Write};
@@ -11,7 +11,7 @@ pub const TRANSPARENT: &str = "sys/kernel/mm/transparent_hugepage/enabled";
 /// soon as a device may write to it, and what is pinned cannot be swapped or given back.
 pub const MARGIN: u64 = 128 * Size::MIB;
 
-/// Of what the guest's memory is made.
+/// The pages of a guest's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backing {
     /// hugetlb pages of so many bytes.
@@ -20,21 +20,24 @@ pub enum Backing {
     Anonymous,
 }
 
-/// How a guest gets its memory.
+/// How a guest's memory is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Of what.
+    /// Its pages.
     pub backing: Backing,
     /// The attribute to set before.
     pub write: Option<Write>,
 }
 
-/// Memory that is not to be had.
+/// Why a guest cannot have its memory.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
-    /// `/proc/meminfo` is not there or has no such line.
-    #[error("{MEMINFO}: {0}: is /proc mounted?")]
-    MemInfo(String),
+    /// `/proc/meminfo` cannot be read.
+    #[error("{0}: is /proc mounted?")]
+    MemInfo(#[source] HostError),
+    /// `/proc/meminfo` has no such line, or one without a number.
+    #[error("/{MEMINFO} has no {0}")]
+    NoLine(&'static str),
     /// There is too little.
     #[error(
         "memory.size: the guest wants {wanted} MiB, all of which its devices pin, but {available} MiB are available and {margin} MiB must stay for the host: make it smaller, or end what uses memory",
@@ -48,15 +51,51 @@ pub enum MemoryError {
     },
     /// The guest file asks for hugetlb pages and there are none.
     #[error("memory.hugepages: no hugetlb pages: {0}; \"auto\" takes what there is")]
-    NoHugetlb(String),
+    NoHugetlb(#[source] Box<HugetlbError>),
+}
+
+/// Why a guest cannot have hugetlb pages.
+#[derive(Debug, thiserror::Error)]
+pub enum HugetlbError {
+    /// The kernel is built without them.
+    #[error("this kernel has no HUGETLBFS")]
+    NoSupport,
+    /// An attribute cannot be read.
+    #[error(transparent)]
+    Attribute(#[from] HostError),
+    /// An attribute does not hold a number.
+    #[error("/{path} reads \"{value}\"")]
+    NotNumber {
+        /// Its path.
+        path: String,
+        /// What it holds.
+        value: String,
+    },
+    /// The guest's memory does not divide into pages.
+    #[error("memory.size is not a multiple of {0} KiB")]
+    NotMultiple(u64),
+    /// Too few are free, and there is not enough memory to make more.
+    #[error(
+        "{needed} of {page_kib} KiB are needed, {free} are free, and {available} MiB of memory are available"
+    )]
+    TooFew {
+        /// How many pages the guest needs.
+        needed: u64,
+        /// The size of a page, in KiB.
+        page_kib: u64,
+        /// How many are free.
+        free: u64,
+        /// The available memory, in MiB.
+        available: u64,
+    },
 }
 
 /// A number of `/proc/meminfo`: in bytes where it has kilobytes, else as it is.
 ///
 /// # Errors
 /// Without `/proc/meminfo`, or when it has no such line.
-pub fn meminfo(host: &Host, name: &str) -> Result<u64, MemoryError> {
-    let text = host.read(MEMINFO).map_err(|error| MemoryError::MemInfo(error.to_string()))?;
+pub fn meminfo(host: &Host, name: &'static str) -> Result<u64, MemoryError> {
+    let text = host.read(MEMINFO).map_err(MemoryError::MemInfo)?;
     text.lines()
         .find_map(|line| {
             let value = line.strip_prefix(name)?.strip_prefix(':')?.trim();
@@ -65,7 +104,7 @@ pub fn meminfo(host: &Host, name: &str) -> Result<u64, MemoryError> {
                 None => value.parse().ok(),
             }
         })
-        .ok_or_else(|| MemoryError::MemInfo(format!("no {name}")))
+        .ok_or(MemoryError::NoLine(name))
 }
 
 /// What the kernel thinks can be had without swapping (`MemAvailable`), in bytes.
@@ -87,7 +126,7 @@ pub fn plan(host: &Host, memory: &Memory, pinned: bool) -> Result<MemoryPlan, Me
         match hugetlb(host, memory.size, available) {
             Ok(plan) => return Ok(plan),
             Err(reason) if memory.hugepages == Hugepages::Hugetlb => {
-                return Err(MemoryError::NoHugetlb(reason));
+                return Err(MemoryError::NoHugetlb(Box::new(reason)));
             }
             Err(_) => {}
         }
@@ -108,7 +147,7 @@ pub fn fallback(host: &Host, memory: &Memory, pinned: bool) -> Result<MemoryPlan
         });
     }
     let wanted = memory.hugepages != Hugepages::None;
-    let never = host.read(TRANSPARENT).is_ok_and(|text| text.contains("[never]"));
+    let never = host.setting(TRANSPARENT).is_ok_and(|chosen| chosen == "never");
     Ok(MemoryPlan {
         backing: Backing::Anonymous,
         write: (wanted && never)
@@ -117,26 +156,27 @@ pub fn fallback(host: &Host, memory: &Memory, pinned: bool) -> Result<MemoryPlan
 }
 
 /// hugetlb pages of the default size: those that are free, and as many more as it takes.
-fn hugetlb(host: &Host, size: Size, available: u64) -> Result<MemoryPlan, String> {
-    let page = meminfo(host, "Hugepagesize").map_err(|_| "this kernel has no HUGETLBFS")?;
+fn hugetlb(host: &Host, size: Size, available: u64) -> Result<MemoryPlan, HugetlbError> {
+    let page = meminfo(host, "Hugepagesize").map_err(|_| HugetlbError::NoSupport)?;
     let directory = format!("sys/kernel/mm/hugepages/hugepages-{}kB", page / 1024);
-    let number = |name: &str| -> Result<u64, String> {
+    let number = |name: &str| -> Result<u64, HugetlbError> {
         let path = format!("{directory}/{name}");
-        let text = host.read(&path).map_err(|error: HostError| error.to_string())?;
-        text.parse().map_err(|_| format!("/{path} reads \"{text}\""))
+        let value = host.read(&path)?;
+        value.parse().map_err(|_| HugetlbError::NotNumber { path, value })
     };
     if page == 0 || !size.0.is_multiple_of(page) {
-        return Err(format!("memory.size is no multiple of {} KiB", page / 1024));
+        return Err(HugetlbError::NotMultiple(page / 1024));
     }
     let needed = size.0 / page;
     let free = number("free_hugepages")?.saturating_sub(number("resv_hugepages")?);
     let short = needed.saturating_sub(free);
     if short * page + MARGIN > available {
-        return Err(format!(
-            "{needed} of {} KiB are needed, {free} are free, and {} MiB of memory are available",
-            page / 1024,
-            available / Size::MIB
-        ));
+        return Err(HugetlbError::TooFew {
+            needed,
+            page_kib: page / 1024,
+            free,
+            available: available / Size::MIB,
+        });
     }
     let write = match short {
         0 => None,

@@ -21,7 +21,7 @@ pub struct Host {
     kernel: Option<Arc<Kernel>>,
 }
 
-/// Takes a write, given its path relative to the root and the value, in the place of the kernel.
+/// Takes a write, given its path relative to the root and the value, instead of the kernel.
 pub type Kernel = dyn Fn(&str, &str) -> io::Result<()> + Send + Sync;
 
 /// A write to an attribute, as data: what a plan consists of.
@@ -58,6 +58,7 @@ pub struct HostError {
     /// The path as a booted system has it (`/sys/...`), whatever the root is.
     pub path: String,
     /// The reason.
+    #[source]
     pub error: io::Error,
 }
 
@@ -67,8 +68,8 @@ impl Host {
         Self { root: root.into(), kernel: None }
     }
 
-    /// A tree whose attributes somebody answers for: `kernel` gets every write that
-    /// [`write`](Self::write) is asked for, and may move links, refuse, or lie. For tests.
+    /// A tree with a stand-in for the kernel: `kernel` takes every write of
+    /// [`write`](Self::write), and may move links, refuse, or lie. For tests.
     pub fn with_kernel(root: impl Into<PathBuf>, kernel: Arc<Kernel>) -> Self {
         Self { root: root.into(), kernel: Some(kernel) }
     }
@@ -81,7 +82,7 @@ impl Host {
     /// The text of a file without trailing whitespace.
     ///
     /// # Errors
-    /// When it cannot be opened or read. Bytes that are no UTF-8 are replaced.
+    /// When it cannot be opened or read. Bytes that are not UTF-8 are replaced.
     pub fn read(&self, relative: &str) -> Result<String, HostError> {
         let mut bytes = Vec::new();
         fs::File::open(self.path(relative))

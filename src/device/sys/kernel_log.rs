@@ -1,4 +1,4 @@
-//! The kernel log, read.
+//! Reads the kernel log.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use crate::device::sys::kmsg::Level;
 pub struct Message {
     /// Its level is warning or worse.
     pub warns: bool,
-    /// Without what stands before it.
+    /// Without its prefix.
     pub text: String,
 }
 
@@ -41,7 +41,7 @@ pub fn read(host: &Host) -> Result<Vec<Message>, io::Error> {
             Ok(0) => return Ok(lines),
             Ok(length) => {
                 let text = String::from_utf8_lossy(record.get(..length).unwrap_or_default());
-                // Behind the message stand its properties: " SUBSYSTEM=pci".
+                // After the message come its properties: " SUBSYSTEM=pci".
                 let messages = text.lines().filter(|line| !line.starts_with(' '));
                 lines.extend(messages.map(Message::parse));
             }

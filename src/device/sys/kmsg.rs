@@ -1,4 +1,4 @@
-//! Lines for the kernel log.
+//! Writes lines to the kernel log.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! KVM's own answers (`Documentation/virt/kvm/api.rst`).
+//! What `/dev/kvm` answers (`Documentation/virt/kvm/api.rst`).
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -23,8 +23,8 @@ const KVM_CHECK_EXTENSION: libc::c_int = 0xae03;
 const KVM_CAP_ARM_VM_IPA_SIZE: libc::c_ulong = 165;
 
 /// Hypervisors that leave no room for KVM: the node of each, its name, and whose firmware has it.
-pub const OTHERS: [(&str, &str, &str); 2] =
-    [("dev/gunyah", "Gunyah", "Qualcomm"), ("dev/gzvm", "GenieZone", "MediaTek")];
+pub const OTHERS: &[(&str, &str, &str)] =
+    &[("dev/gunyah", "Gunyah", "Qualcomm"), ("dev/gzvm", "GenieZone", "MediaTek")];
 
 /// The mode in which the host has no access to the memory of guests.
 pub const PROTECTED: &[u8] = b"protected";
@@ -39,16 +39,16 @@ pub fn mode<B: AsRef<[u8]>>(line: &Cmdline<B>) -> Option<&[u8]> {
 pub enum KvmError {
     /// The node is not there, or may not be opened.
     #[error("/dev/kvm: {}", errno_text(.0))]
-    Open(io::Error),
+    Open(#[source] io::Error),
     /// The node is not KVM's.
     #[error("/dev/kvm is not KVM: {}", errno_text(.0))]
-    NotKvm(io::Error),
+    NotKvm(#[source] io::Error),
     /// A KVM from before 2007, or of the future.
     #[error("/dev/kvm has API version {0}, expected {API_VERSION}")]
     Version(i32),
     /// KVM refuses.
     #[error("/dev/kvm: no VM can be created: {}", errno_text(.0))]
-    CreateVm(io::Error),
+    CreateVm(#[source] io::Error),
 }
 
 impl KvmError {
@@ -63,7 +63,7 @@ impl KvmError {
                     "the kernel needs CONFIG_KVM, and must have been started with access to the processor's virtualisation"
                 }
                 Some(libc::ENODEV | libc::ENXIO) => {
-                    "the node is there but the kernel has no KVM behind it: the kernel log says why"
+                    "the node exists, but the kernel has no KVM for it: the kernel log says why"
                 }
                 _ => "the kernel log says why",
             },
@@ -79,7 +79,7 @@ impl KvmError {
 
 /// What the kernel says when KVM does not come up (`arch/arm64/kvm/arm.c`,
 /// `arch/x86/kvm/vmx/vmx.c`, `svm/svm.c`), and what to do.
-const REASONS: [(&str, &str); 6] = [
+const REASONS: &[(&str, &str)] = &[
     (
         "HYP mode not available",
         "the kernel was started in EL1: the bootloader, the firmware or another hypervisor keeps EL2, and only they can change that (under an emulator: virtualization=on)",
@@ -112,7 +112,7 @@ pub struct CreatedVm {
 }
 
 impl Kvm {
-    /// Open the node at `path` and ask for its version.
+    /// Opens the node at `path` and asks for its version.
     ///
     /// # Errors
     /// [`KvmError::Open`], [`KvmError::NotKvm`], [`KvmError::Version`].
@@ -126,7 +126,7 @@ impl Kvm {
         }
     }
 
-    /// Make a VM and let it go: whether the processor and whoever owns EL2 allow one.
+    /// Makes a VM and closes it: whether the processor and the owner of EL2 allow one.
     ///
     /// # Errors
     /// [`KvmError::CreateVm`].

@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 use crate::device::sys::host::errno_text;
 use crate::device::sys::state::StateDir;
 
-/// How often a lock that somebody has is tried again.
+/// How often a lock that another process holds is tried again.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// The right to change devices, until it is dropped. The kernel gives it back when the process
@@ -22,7 +22,7 @@ pub struct Lock {
     _file: File,
 }
 
-/// Why there is no lock.
+/// Why the lock is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
@@ -34,12 +34,13 @@ pub enum LockError {
         /// The lock's file.
         path: PathBuf,
         /// The reason.
+        #[source]
         error: io::Error,
     },
 }
 
 impl Lock {
-    /// Takes the lock of `state`, or says who has it. `what` is told to the others:
+    /// Takes the lock of `state`, or says who has it. `what` is shown to the others:
     /// `bind 0000:00:02.0`.
     ///
     /// # Errors
@@ -65,7 +66,7 @@ impl Lock {
             }
             Err(error) => return Err(io(error.into())),
         }
-        // Only for people: who cannot write it has the lock all the same.
+        // Only for people: the lock is held even when this cannot be written.
         _ = file.set_len(0);
         _ = writeln!(file, "pid {}, {what}", std::process::id());
         Ok(Self { _file: file })

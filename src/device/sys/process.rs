@@ -1,4 +1,4 @@
-//! Processes that are told apart even when a pid is used again.
+//! Processes, distinguished even when a pid is used again.
 
 use core::fmt;
 use std::thread;

@@ -16,7 +16,6 @@ const EXTENSION: &str = "journal";
 #[derive(Clone, Debug)]
 pub struct StateDir {
     path: PathBuf,
-    crash_after: Option<u32>,
 }
 
 impl StateDir {
@@ -31,23 +30,12 @@ impl StateDir {
 
     /// This directory. It need not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), crash_after: None }
-    }
-
-    /// A test aid: the process ends by SIGKILL when it has written its `records`th journal record.
-    #[must_use]
-    pub fn crash_after(mut self, records: u32) -> Self {
-        self.crash_after = Some(records);
-        self
+        Self { path: path.into() }
     }
 
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    pub(crate) fn crashes_after(&self) -> Option<u32> {
-        self.crash_after
     }
 
     /// Makes the directory, for root alone.

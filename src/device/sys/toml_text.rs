@@ -2,9 +2,9 @@
 
 use serde::de::DeserializeOwned;
 
-/// What is wrong with a text.
+/// An error in a TOML text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
+pub struct TomlError {
     /// Counted from 1.
     pub line: usize,
     /// The key with the tables around it, `memory.size`; empty when there is none.
@@ -16,22 +16,23 @@ pub struct Wrong {
 /// Reads `text`.
 ///
 /// # Errors
-/// When it is no TOML, or not that of a `T`.
-pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+/// When it is not TOML, or not that of a `T`.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
     toml::from_str(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start);
-        let (line, mut key) = place(text, start);
-        // Of what is missing in the text as a whole, its first key is not the place.
-        if start == 0 && !text.starts_with('[') && error.message().starts_with("missing field") {
+        let span = error.span().unwrap_or(0..text.len());
+        let (line, mut key) = position(text, span.start);
+        // An error at the start that is neither about the first key nor about a table there is about
+        // the text as a whole, which lacks a key.
+        if span.start == 0 && !text.starts_with('[') && text.get(span) != Some(key.as_str()) {
             key.clear();
         }
         // The parser puts what it expected on a second line.
-        Wrong { line, key, message: error.message().trim_end().replace('\n', ", ") }
+        TomlError { line, key, message: error.message().trim_end().replace('\n', ", ") }
     })
 }
 
 /// The line of a byte of the text, from 1, and the key that is given a value there.
-fn place(text: &str, offset: usize) -> (usize, String) {
+fn position(text: &str, offset: usize) -> (usize, String) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count();
     let mut table = String::new();
@@ -56,7 +57,7 @@ fn place(text: &str, offset: usize) -> (usize, String) {
     (line + 1, format!("{table}{key}"))
 }
 
-/// The key as it stands before a message.
-pub fn in_key(key: &str) -> String {
+/// A key as the prefix of a message: `memory.size: `, nothing for no key.
+pub fn key_prefix(key: &str) -> String {
     if key.is_empty() { String::new() } else { format!("{key}: ") }
 }

@@ -1,31 +1,32 @@
-//! The guest file: what a virtual machine is to be, in TOML.
+//! The guest file: the description of a virtual machine, in TOML.
 //!
-//! `docs/guest.toml` is the commented example, README the reference. Everything here is as the
-//! user wrote it; what is found on the machine (which CPUs, which devices, which pages) is
-//! decided when it is started.
+//! [`keys`] is the table of its keys, `docs/guest.toml` the commented example, README the
+//! reference. Everything here is as the user wrote it; what the machine has (which CPUs, which
+//! devices, which pages) is decided when the guest is started.
 
+pub mod keys;
 mod read;
 mod values;
 
 use serde::Deserialize;
 
-pub use read::{GuestError, parse, read};
-pub use values::{Cluster, Device, Forward, Name, Protocol, Size};
+pub use read::{Conflict, GuestError, parse, read, without_effect};
+pub use values::{Cluster, Device, Forward, Name, Protocol, Size, ValueError};
 
 /// A guest file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Guest {
-    /// What it is called; the name of the file without `.toml` when not given.
+    /// Its name; that of the file without `.toml` when not given.
     #[serde(default)]
     pub name: Name,
     /// Whether `vfiorun autostart` starts it.
     #[serde(default)]
     pub autostart: bool,
-    /// The devices of the host that it gets.
+    /// The devices of the host for it.
     #[serde(default)]
     pub devices: Vec<Device>,
-    /// What becomes of the devices when the guest has ended.
+    /// The driver that the devices have when the guest has ended.
     #[serde(default)]
     pub on_exit: OnExit,
     /// What a reboot of the guest does.
@@ -35,7 +36,7 @@ pub struct Guest {
     /// then send the host any interrupt (`vfio_iommu_type1.allow_unsafe_interrupts`).
     #[serde(default)]
     pub allow_unsafe_interrupts: bool,
-    /// The QEMU program: a path, or a name to be looked up. `qemu-system-ARCH` when not given.
+    /// The QEMU program: a path, or a name to look up. `qemu-system-ARCH` when not given.
     pub qemu: Option<String>,
     /// A directory to run QEMU in as its root. All other paths are then those inside of it.
     pub chroot: Option<String>,
@@ -68,7 +69,7 @@ pub struct Guest {
     pub shutdown: Shutdown,
 }
 
-/// What becomes of the devices when the guest has ended.
+/// The driver that the devices have when the guest has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnExit {
@@ -155,10 +156,10 @@ pub struct Boot {
 pub struct Memory {
     /// How much.
     pub size: Size,
-    /// Of what pages.
+    /// The kind of pages.
     pub hugepages: Hugepages,
-    /// Whether the rest of QEMU is locked into memory too. The guest's memory is pinned anyhow
-    /// as soon as there is a device that may write to it.
+    /// Whether the rest of QEMU is locked into memory too. The guest's memory is pinned in
+    /// any case as soon as a device may write to it.
     pub locked: bool,
 }
 
@@ -168,7 +169,7 @@ impl Default for Memory {
     }
 }
 
-/// Of what pages the guest's memory is made.
+/// The pages that the guest's memory is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hugepages {
@@ -208,10 +209,10 @@ pub struct Disk {
     /// What is in it. Never guessed: a guest could write a qcow2 header to a raw disk and so
     /// reach any file of the host.
     pub format: DiskFormat,
-    /// Whether the guest may not write.
+    /// Whether the guest can only read it.
     #[serde(default)]
     pub readonly: bool,
-    /// As what the guest sees it.
+    /// The controller that the guest sees.
     #[serde(default)]
     pub interface: DiskInterface,
 }
@@ -236,7 +237,7 @@ impl DiskFormat {
     }
 }
 
-/// As what the guest sees a disk.
+/// The controller of a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DiskInterface {
@@ -251,11 +252,11 @@ pub enum DiskInterface {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// Of what kind.
+    /// Its kind.
     pub mode: NetworkMode,
     /// Ports of the host that lead into a `user` network.
     pub forwards: Vec<Forward>,
-    /// The host's interface for `tap`, which must be there.
+    /// The host's interface for `tap`, which must exist.
     pub tap: Option<String>,
     /// The guest's MAC address; QEMU's choice when not given.
     pub mac: Option<String>,
@@ -278,7 +279,7 @@ pub enum NetworkMode {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Display {
-    /// Of what kind.
+    /// Its kind.
     #[serde(rename = "type")]
     pub kind: DisplayKind,
     /// The Unix socket that VNC listens on; `vnc.sock` in the guest's state directory when not
@@ -301,7 +302,7 @@ pub enum DisplayKind {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
-    /// Seconds it has after it was asked to power down, until QEMU is told to quit.
+    /// Seconds it has after it was asked to power down, until QEMU is asked to quit.
     pub timeout: u32,
     /// Seconds QEMU has to quit, until it is killed.
     pub quit_timeout: u32,

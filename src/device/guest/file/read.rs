@@ -3,9 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use super::{Boot, Guest, NetworkMode};
+use super::keys::{self, Kind};
+use super::{Arch, Boot, DisplayKind, Guest, Network, NetworkMode};
 use crate::device::sys::host::errno_text;
-use crate::device::sys::toml_text::{self, Wrong, in_key};
+use crate::device::sys::toml_text::{self, TomlError, key_prefix};
 
 /// The largest guest file that is read, in bytes.
 const SIZE_LIMIT: u64 = 256 * 1024;
@@ -19,13 +20,14 @@ pub enum GuestError {
         /// Its path.
         file: String,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// It is larger than any guest file is.
-    #[error("{0}: larger than {SIZE_LIMIT} bytes: this is no guest file")]
+    #[error("{0}: larger than {SIZE_LIMIT} bytes: this is not a guest file")]
     TooLarge(String),
-    /// It is no TOML, or says something that is not known or not possible.
-    #[error("{file}:{line}: {}{message}", in_key(.key))]
+    /// It is not TOML, or has a key or value that is not known.
+    #[error("{file}:{line}: {}{message}", key_prefix(.key))]
     Value {
         /// Its path.
         file: String,
@@ -37,15 +39,42 @@ pub enum GuestError {
         message: String,
     },
     /// Keys that do not go together.
-    #[error("{file}: {key}: {message}")]
+    #[error("{file}: {key}: {conflict}")]
     Conflict {
         /// Its path.
         file: String,
-        /// The key that is wrong.
+        /// The key at fault.
         key: &'static str,
         /// Why.
-        message: &'static str,
+        #[source]
+        conflict: Conflict,
     },
+}
+
+/// What is wrong with a key whose value is right by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The file has a name that a guest cannot have.
+    #[error("must be given: the name of the file cannot be the name of a guest")]
+    NameOfFile,
+    /// An initial ramdisk without a kernel.
+    #[error("there is no boot.kernel to load it")]
+    InitrdAlone,
+    /// A command line without a kernel.
+    #[error("there is no boot.kernel to read it")]
+    CmdlineAlone,
+    /// Variables without firmware.
+    #[error("there is no boot.firmware to use them")]
+    VariablesAlone,
+    /// Outside of the limits of its kind.
+    #[error("expected {0}")]
+    Expected(Kind),
+    /// Forwards of another network than QEMU's own.
+    #[error("only network.mode = \"user\" has forwards")]
+    Forwards,
+    /// A tap interface for another network, or none for this one.
+    #[error("goes with network.mode = \"tap\", and only with it")]
+    Tap,
 }
 
 /// Reads and checks the guest file at `path`.
@@ -69,7 +98,7 @@ pub fn read(path: &Path) -> Result<Guest, GuestError> {
         guest.name = stem.parse().map_err(|_| GuestError::Conflict {
             file,
             key: "name",
-            message: "must be given: the file's own name does not do for one",
+            conflict: Conflict::NameOfFile,
         })?;
     }
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -111,40 +140,51 @@ fn resolve(guest: &mut Guest, directory: &Path) {
 /// # Errors
 /// See [`GuestError`].
 pub fn parse(text: &str, file: &str) -> Result<Guest, GuestError> {
-    let guest: Guest = toml_text::parse(text).map_err(|wrong| {
-        let Wrong { line, key, message } = wrong;
+    let guest: Guest = toml_text::parse(text).map_err(|error| {
+        let TomlError { line, key, message } = error;
         GuestError::Value { file: file.to_owned(), line, key, message }
     })?;
     match conflict(&guest) {
-        Some((key, message)) => Err(GuestError::Conflict { file: file.to_owned(), key, message }),
+        Some((key, conflict)) => Err(GuestError::Conflict { file: file.to_owned(), key, conflict }),
         None => Ok(guest),
     }
 }
 
-/// What no single value is wrong with.
-fn conflict(guest: &Guest) -> Option<(&'static str, &'static str)> {
+/// Keys that do not go together, and values outside of the limits of their kind.
+fn conflict(guest: &Guest) -> Option<(&'static str, Conflict)> {
     let Boot { firmware, firmware_variables, kernel, initrd, cmdline } = &guest.boot;
-    let network = &guest.network;
+    let Network { mode, forwards, tap, mac: _ } = &guest.network;
     if kernel.is_none() && initrd.is_some() {
-        return Some(("boot.initrd", "there is no boot.kernel to load it"));
+        return Some(("boot.initrd", Conflict::InitrdAlone));
     }
     if kernel.is_none() && cmdline.is_some() {
-        return Some(("boot.cmdline", "there is no boot.kernel to read it"));
+        return Some(("boot.cmdline", Conflict::CmdlineAlone));
     }
     if firmware.is_none() && firmware_variables.is_some() {
-        return Some(("boot.firmware_variables", "there is no boot.firmware to use them"));
+        return Some(("boot.firmware_variables", Conflict::VariablesAlone));
     }
-    if guest.cpus.count == 0 || guest.cpus.count > 512 {
-        return Some(("cpus.count", "expected 1 to 512"));
+    if *mode != NetworkMode::User && !forwards.is_empty() {
+        return Some(("network.forwards", Conflict::Forwards));
     }
-    if network.mode != NetworkMode::User && !network.forwards.is_empty() {
-        return Some(("network.forwards", "only network.mode = \"user\" has forwards"));
-    }
-    if (network.mode == NetworkMode::Tap) != network.tap.is_some() {
-        return Some(("network.tap", "goes with network.mode = \"tap\", and only with it"));
+    if (*mode == NetworkMode::Tap) != tap.is_some() {
+        return Some(("network.tap", Conflict::Tap));
     }
     if guest.chroot.as_deref().is_some_and(|chroot| !chroot.starts_with('/')) {
-        return Some(("chroot", "expected an absolute path"));
+        return Some(("chroot", Conflict::Expected(Kind::AbsolutePath)));
     }
-    None
+    let count = keys::key("cpus.count").filter(|key| !key.kind.admits(guest.cpus.count))?;
+    Some((count.name, Conflict::Expected(count.kind)))
+}
+
+/// The keys that have no effect on this guest, on a machine of this architecture.
+pub fn without_effect(guest: &Guest, arch: Arch) -> Vec<&'static str> {
+    let Guest { machine, network, display, .. } = guest;
+    [
+        ("machine.gic", machine.gic.is_some() && arch != Arch::Aarch64),
+        ("network.mac", network.mac.is_some() && network.mode == NetworkMode::None),
+        ("display.socket", display.socket.is_some() && display.kind != DisplayKind::Vnc),
+    ]
+    .into_iter()
+    .filter_map(|(key, is)| is.then_some(key))
+    .collect()
 }

@@ -1,4 +1,4 @@
-//! Values of the guest file that are more than a word.
+//! Values of the guest file that have a grammar of their own.
 
 use core::fmt;
 use core::str::FromStr;
@@ -7,11 +7,24 @@ use std::net::Ipv4Addr;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de::value::MapAccessDeserializer};
 
+use super::keys::{Kind, NAME_LIMIT, SIZE_END};
 use crate::bootfile::DeviceSpec;
 
-/// The longest [`Name`], in bytes: sockets live below a directory of that name, and the path of
-/// a socket has 107.
-const NAME_LIMIT: usize = 32;
+/// Text that is not a value of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is not {}: expected {kind}", kind.noun())]
+pub struct ValueError {
+    /// The text.
+    pub text: String,
+    /// What it has to be.
+    pub kind: Kind,
+}
+
+impl ValueError {
+    fn new(text: &str, kind: Kind) -> Self {
+        Self { text: text.to_owned(), kind }
+    }
+}
 
 /// What a guest is called: a name for files, so letters, digits, `.`, `_` and `-`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +44,7 @@ impl fmt::Display for Name {
 }
 
 impl FromStr for Name {
-    type Err = String;
+    type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
@@ -39,9 +52,7 @@ impl FromStr for Name {
         if starts && text.len() <= NAME_LIMIT && text.bytes().all(fits) {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!(
-            "\"{text}\" is no name: expected 1 to {NAME_LIMIT} letters, digits, \".\", \"_\" or \"-\", the first a letter or digit"
-        ))
+        Err(ValueError::new(text, Kind::Name))
     }
 }
 
@@ -60,24 +71,21 @@ impl Size {
 }
 
 impl FromStr for Size {
-    type Err = String;
+    type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at(digits);
-        let shift = match unit.trim().trim_end_matches("iB") {
-            "M" => 20,
-            "G" => 30,
-            _ => 64,
+        let unit = match unit.trim().trim_end_matches("iB") {
+            "M" => Some(Self::MIB),
+            "G" => Some(Self::MIB << 10),
+            _ => None,
         };
-        let bytes = number.parse::<u64>().ok().filter(|n| *n > 0 && shift < 64);
+        let bytes = unit.and_then(|unit| number.parse::<u64>().ok()?.checked_mul(unit));
         bytes
-            .and_then(|n| n.checked_mul(1u64.checked_shl(shift)?))
-            .filter(|bytes| *bytes < 1 << 48)
+            .filter(|bytes| (1..SIZE_END).contains(bytes))
             .map(Self)
-            .ok_or_else(|| {
-                format!("\"{text}\" is no size: expected a number and M or G, as in \"2G\"")
-            })
+            .ok_or_else(|| ValueError::new(text, Kind::Size))
     }
 }
 
@@ -129,7 +137,7 @@ pub struct Forward {
 }
 
 impl FromStr for Forward {
-    type Err = String;
+    type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = || -> Option<Self> {
@@ -155,11 +163,7 @@ impl FromStr for Forward {
                 guest: port(guest)?,
             })
         };
-        parse().ok_or_else(|| {
-            format!(
-                "\"{text}\" is no forward: expected [tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT, as in \"2222:22\""
-            )
-        })
+        parse().ok_or_else(|| ValueError::new(text, Kind::Forwards))
     }
 }
 
@@ -170,7 +174,7 @@ pub struct Device {
     pub spec: DeviceSpec,
     /// A file with its option ROM, in place of its own.
     pub romfile: Option<String>,
-    /// Whether it sits behind a root port of its own instead of on the root bus: for drivers
+    /// Whether it is behind a root port of its own instead of on the root bus: for drivers
     /// that expect a link above their device.
     pub root_port: bool,
     /// More properties of QEMU's vfio-pci, each `NAME=VALUE`.
@@ -179,7 +183,7 @@ pub struct Device {
 
 /// Deserializes through [`FromStr`], so that the error gets the place of the value.
 macro_rules! from_text {
-    ($type:ty, $expected:literal) => {
+    ($type:ty, $kind:expr) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Text;
@@ -187,7 +191,7 @@ macro_rules! from_text {
                     type Value = $type;
 
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str($expected)
+                        write!(f, "{} in quotes: {}", $kind.noun(), $kind)
                     }
 
                     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
@@ -200,9 +204,9 @@ macro_rules! from_text {
     };
 }
 
-from_text!(Name, "a name");
-from_text!(Size, "a size in quotes, as in \"2G\"");
-from_text!(Forward, "a forward in quotes, as in \"2222:22\"");
+from_text!(Name, Kind::Name);
+from_text!(Size, Kind::Size);
+from_text!(Forward, Kind::Forwards);
 
 impl<'de> Deserialize<'de> for Cluster {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -211,7 +215,7 @@ impl<'de> Deserialize<'de> for Cluster {
             type Value = Cluster;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"any\", \"big\", \"little\" or a list of CPU numbers")
+                write!(f, "{}", Kind::Cpus)
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Cluster, E> {
@@ -258,7 +262,7 @@ impl<'de> Deserialize<'de> for Device {
             type Value = Device;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a device in quotes, as in \"1b36:0010\", or a table with \"device\"")
+                write!(f, "{}", Kind::Device)
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Device, E> {

@@ -1,11 +1,11 @@
-//! Which program is QEMU.
+//! Finds the QEMU program.
 
 use std::path::{Path, PathBuf};
 
 use crate::device::guest::file::{Arch, Guest};
 
-/// Where programs are when nobody says otherwise; the last is Termux's.
-const DIRECTORIES: [&str; 6] = [
+/// Where programs are searched after `PATH`; the last is Termux's.
+const DIRECTORIES: &[&str] = &[
     "/usr/local/bin",
     "/usr/bin",
     "/bin",
@@ -14,16 +14,16 @@ const DIRECTORIES: [&str; 6] = [
     "/data/data/com.termux/files/usr/bin",
 ];
 
-/// A QEMU that is not there.
+/// Why QEMU is not found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
     /// The guest file names a path, and no program is there.
-    #[error("qemu: there is no program {0}")]
+    #[error("qemu: {0} is not a program")]
     NotThere(String),
     /// The chroot is not there.
-    #[error("chroot: there is no directory {0}")]
+    #[error("chroot: {0} is not a directory")]
     NoChroot(String),
-    /// Nowhere.
+    /// Found nowhere.
     #[error(
         "there is no {name} in {places}: install it (Debian: {package}), or say where it is with qemu or chroot in the guest file"
     )]
@@ -74,7 +74,7 @@ pub fn find(guest: &Guest, arch: Arch, path: Option<&str>) -> Result<String, Fin
 /// directories.
 pub fn in_root(root: &Path, name: &str, path: Option<&str>) -> Option<String> {
     let path = path.unwrap_or_default().split(':').filter(|directory| directory.starts_with('/'));
-    path.chain(DIRECTORIES)
+    path.chain(DIRECTORIES.iter().copied())
         .map(|directory| format!("{directory}/{name}"))
         .find(|path| is_program(&inside(root, path)))
 }

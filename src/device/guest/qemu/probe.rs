@@ -1,4 +1,4 @@
-//! What a QEMU was built with, by its own lists.
+//! What a QEMU was built with, from its own lists.
 
 use std::ffi::CString;
 use std::io;
@@ -43,7 +43,7 @@ fn ask(program: &str, chroot: Option<&Path>, option: &str) -> Option<String> {
 
 impl Abilities {
     /// What is missing for a guest, with or without devices of the host.
-    pub fn lacks(self, devices: bool) -> Option<&'static str> {
+    pub fn missing(self, devices: bool) -> Option<&'static str> {
         match (self.kvm, self.vfio_pci || !devices) {
             (true, true) => None,
             (false, true) => Some("KVM"),
@@ -55,8 +55,8 @@ impl Abilities {
 
 /// Why the QEMU at `program`, which ended before its guest ran, could not run one. `None` when it has
 /// what it takes, or says nothing.
-pub fn complaint(program: &str, chroot: Option<&Path>, devices: bool) -> Option<String> {
-    let lacks = abilities(program, chroot)?.lacks(devices)?;
+pub fn explain(program: &str, chroot: Option<&Path>, devices: bool) -> Option<String> {
+    let lacks = abilities(program, chroot)?.missing(devices)?;
     Some(format!("{program} was built without {lacks}: {FIX}"))
 }
 

@@ -29,13 +29,54 @@ pub enum Message {
 pub enum Event {
     /// It is being reset.
     Reset,
-    /// It has been shut down; why, in QEMU's words: `guest-shutdown`, `guest-reset`,
-    /// `guest-panic`, `host-qmp-quit`, `host-signal` (`ShutdownCause`).
-    Shutdown(String),
-    /// Its kernel told us that it panicked (pvpanic).
+    /// It has been shut down.
+    Shutdown(ShutdownCause),
+    /// Its kernel reported a panic (pvpanic).
     Panicked,
     /// Any other.
     Other(String),
+}
+
+/// Why a guest was shut down (QEMU's `ShutdownCause`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShutdownCause {
+    /// It powered down.
+    GuestShutdown,
+    /// It asked for a reset, and QEMU was started not to do one.
+    GuestReset,
+    /// It panicked.
+    GuestPanic,
+    /// `quit` of the monitor.
+    HostQuit,
+    /// A signal to QEMU.
+    HostSignal,
+    /// Any other, as QEMU calls it; empty when it does not say.
+    Other(String),
+}
+
+impl ShutdownCause {
+    fn new(name: &str) -> Self {
+        match name {
+            "guest-shutdown" => Self::GuestShutdown,
+            "guest-reset" => Self::GuestReset,
+            "guest-panic" => Self::GuestPanic,
+            "host-qmp-quit" => Self::HostQuit,
+            "host-signal" => Self::HostSignal,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+
+    /// QEMU's name for it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::GuestShutdown => "guest-shutdown",
+            Self::GuestReset => "guest-reset",
+            Self::GuestPanic => "guest-panic",
+            Self::HostQuit => "host-qmp-quit",
+            Self::HostSignal => "host-signal",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 /// A monitor that cannot be used.
@@ -45,7 +86,7 @@ pub enum QmpError {
     #[error("QEMU's monitor: {0}")]
     Io(#[from] io::Error),
     /// What came is not QMP.
-    #[error("QEMU's monitor: \"{0}\" is no QMP message")]
+    #[error("QEMU's monitor: \"{0}\" is not a QMP message")]
     Message(String),
     /// It does not answer.
     #[error("QEMU's monitor does not answer within {} s", .0.as_secs())]
@@ -60,7 +101,7 @@ pub enum QmpError {
     },
 }
 
-/// The message in one line. `None` for JSON that is none of QMP's.
+/// The message in one line. `None` for JSON that is not QMP.
 pub fn parse(line: &[u8]) -> Option<Message> {
     let value: Value = serde_json::from_slice(line).ok()?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -77,7 +118,10 @@ pub fn parse(line: &[u8]) -> Option<Message> {
     }
     Some(Message::Event(match value.get("event")?.as_str()? {
         "RESET" => Event::Reset,
-        "SHUTDOWN" => Event::Shutdown(value.pointer("/data/reason").map(text).unwrap_or_default()),
+        "SHUTDOWN" => {
+            let reason = value.pointer("/data/reason").and_then(Value::as_str);
+            Event::Shutdown(ShutdownCause::new(reason.unwrap_or_default()))
+        }
         "GUEST_PANICKED" => Event::Panicked,
         other => Event::Other(other.to_owned()),
     }))
@@ -94,7 +138,7 @@ impl Monitor {
     /// Connects to the monitor at `path`.
     ///
     /// # Errors
-    /// When nobody listens there (yet).
+    /// When QEMU does not listen there (yet).
     pub fn connect(path: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(path)?;
         stream.set_nonblocking(true)?;
@@ -114,7 +158,7 @@ impl Monitor {
     /// The messages that have arrived.
     ///
     /// # Errors
-    /// When QEMU closed the connection ([`ErrorKind::UnexpectedEof`]), or sends what is no QMP.
+    /// When QEMU closed the connection ([`ErrorKind::UnexpectedEof`]), or sends what is not QMP.
     pub fn receive(&mut self) -> Result<Vec<Message>, QmpError> {
         let mut buffer = [0; 4096];
         let end = loop {
@@ -186,7 +230,7 @@ fn wait(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
 /// (QEMU's `RunState`).
 ///
 /// # Errors
-/// When nobody answers within `limit`.
+/// When no answer comes within `limit`.
 pub fn status(path: &Path, limit: Duration) -> Result<String, QmpError> {
     let mut monitor = Monitor::connect(path)?;
     monitor.send("qmp_capabilities")?;

@@ -1,4 +1,4 @@
-//! The process of QEMU: what is set up between fork and exec.
+//! Starts QEMU: what is set up between fork and exec.
 
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -14,11 +14,11 @@ use rustix::thread::{CpuSet, UnshareFlags};
 use super::signals;
 use crate::device::sys::host::errno_text;
 
-/// Where a guest's directory is to be seen inside of a chroot.
+/// Where a guest's directory is visible inside a chroot.
 pub const CHROOT_DIRECTORY: &str = "/run/vfiorun";
 
-/// What the kernel's memory killer is told about QEMU, whose memory is pinned and so does not
-/// come back by swapping (`oom_score_adj` in `proc(5)`): nearly last.
+/// The weight of QEMU for the kernel's memory killer: its memory is pinned and does not come back by
+/// swapping (`oom_score_adj` in `proc(5)`): nearly last.
 const OOM_SCORE_ADJ: &str = "-800";
 
 /// QEMU, about to be started.
@@ -47,6 +47,7 @@ pub struct LaunchError {
     /// What was tried.
     pub step: String,
     /// Why it failed.
+    #[source]
     pub error: io::Error,
 }
 
@@ -54,7 +55,7 @@ impl Launch {
     /// Starts it, in a session of its own, with our standard output and error.
     ///
     /// When this process ends, whatever the reason, QEMU gets a SIGTERM, on which it closes its
-    /// disks in order: a guest that nobody supervises would keep the devices for ever.
+    /// disks in order: a guest without a supervisor would keep the devices forever.
     ///
     /// # Errors
     /// See [`LaunchError`].
@@ -96,7 +97,7 @@ impl Launch {
             return Err(step("vfiorun is gone", io::ErrorKind::Interrupted.into()));
         }
         for join in &self.cgroups {
-            // One that does not take us is none of which the guest's life depends.
+            // The guest works without a group that refuses it.
             _ = write_existing(join, "0");
         }
         if let Some(cpus) = &self.cpus {

@@ -1,8 +1,8 @@
-//! A guest from its file to its end: look, take, start, stay, give back.
+//! Runs a guest from its file to its end: examine, take, start, stay, give back.
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`preflight`] | everything that is looked at before, and the start as data |
+//! | [`preflight`] | everything that is examined before, and the start as data |
 //! | [`launch`] | the process of QEMU, between fork and exec |
 //! | [`supervise`] | QEMU until it has ended |
 //! | [`signals`] | signals that are read instead of interrupting |
@@ -38,21 +38,21 @@ use launch::{Launch, LaunchError};
 use preflight::Start;
 use record::Record;
 use signals::Signals;
-use supervise::{Ended, News};
+use supervise::{Ended, Notice};
 
-/// What is told while a guest is started, runs and is put away.
+/// What is reported while a guest is started, runs and is given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Progress {
     /// A step was made.
     Step(String),
-    /// Something is not as it should be, and it goes on all the same.
+    /// Something is wrong, and the start goes on.
     Warning(String),
-    /// The guest has news.
-    News(News),
+    /// Something happened to the guest.
+    Notice(Notice),
 }
 
 /// A guest that has ended, and what was undone after it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Finished {
     /// How it ended.
     pub ended: Ended,
@@ -63,20 +63,21 @@ pub struct Finished {
 /// A guest that did not run, or whose end is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The devices were not had. Whatever was done is undone.
+    /// The devices were not taken. Whatever was done is undone.
     #[error(transparent)]
     Take(TakeError),
     /// It could not be started. What was done before is undone.
     #[error("{cause}{}", undone_text(.report))]
     Start {
         /// The reason.
+        #[source]
         cause: Box<StartError>,
         /// What was undone.
         report: Report,
     },
     /// The devices could not be given back.
     #[error("{0}; vfiorun recover tries again")]
-    Release(TakeError),
+    Release(#[source] TakeError),
 }
 
 fn undone_text(report: &Report) -> String {
@@ -103,18 +104,20 @@ pub enum StartError {
         /// Its path.
         path: String,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// KVM cannot be used.
     #[error("{error}: {}", .error.fix())]
     Kvm {
         /// What it said.
+        #[source]
         error: KvmError,
     },
-    /// VFIO does not hand out the devices.
+    /// VFIO refuses the devices.
     #[error(transparent)]
     Vfio(#[from] VfioError),
-    /// The memory cannot be had.
+    /// There is no memory for it.
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// The guest's directory cannot be used.
@@ -123,6 +126,7 @@ pub enum StartError {
         /// Its path.
         path: PathBuf,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// QEMU could not be started.
@@ -130,15 +134,15 @@ pub enum StartError {
     Launch(#[from] LaunchError),
     /// QEMU could not be waited for.
     #[error("waiting for QEMU: {}", errno_text(.0))]
-    Wait(io::Error),
-    /// It was told to stop before there was a guest.
+    Wait(#[source] io::Error),
+    /// It was stopped before there was a guest.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// Where a guest is started.
+/// What a guest is started with.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct Context<'a> {
     /// The system.
     pub host: &'a Host,
     /// Its state directory.
@@ -153,22 +157,22 @@ pub struct Place<'a> {
 /// # Errors
 /// See [`RunError`].
 pub fn run(
-    place: Place<'_>,
+    context: Context<'_>,
     guest: &Guest,
     file: &Path,
     start: &Start,
-    tell: &mut dyn FnMut(&Told),
+    tell: &mut dyn FnMut(&Progress),
 ) -> Result<Finished, RunError> {
-    let Place { host, state, signals } = place;
+    let Context { host, state, signals } = context;
     let name = guest.name.as_str();
     let what = format!("run {name}");
     let stop = || signals.stop_wanted();
     let mut lease = Lease::take(host, state, name, &what, &start.bind, &stop, &mut |line| {
-        tell(&Told::Step(line.to_owned()));
+        tell(&Progress::Step(line.to_owned()));
     })
     .map_err(RunError::Take)?;
     let addresses: Vec<_> = lease.devices().iter().map(|device| device.address).collect();
-    let ended = with_devices(place, guest, file, start, &mut lease, tell);
+    let ended = with_devices(context, guest, file, start, &mut lease, tell);
     record::remove(&record::directory(state, &guest.name));
     let report = lease.release().map_err(RunError::Release)?;
     if guest.on_exit == OnExit::Host {
@@ -176,7 +180,7 @@ pub fn run(
             if pci::driver(host, address).is_ok_and(|driver| driver.as_deref() == Some("vfio-pci"))
                 && let Err(error) = recover::release(host, state, address)
             {
-                tell(&Told::Warning(error.to_string()));
+                tell(&Progress::Warning(error.to_string()));
             }
         }
     }
@@ -188,14 +192,66 @@ pub fn run(
 
 /// All between the devices being taken and given back.
 fn with_devices(
-    place: Place<'_>,
+    context: Context<'_>,
     guest: &Guest,
     file: &Path,
     start: &Start,
     lease: &mut Lease,
-    tell: &mut dyn FnMut(&Told),
+    tell: &mut dyn FnMut(&Progress),
 ) -> Result<Ended, StartError> {
-    let Place { host, state, signals } = place;
+    let Context { host, state, signals } = context;
+    let devices = lease.devices().to_vec();
+    prepare_devices(host, start, lease)?;
+    let backing = prepare_memory(host, guest, start, lease, tell)?;
+    let cgroups = make_cgroups(host, start, lease, tell)?;
+    let directory = record::make_directory(state, &guest.name).map_err(|error| {
+        StartError::Directory { path: record::directory(state, &guest.name), error }
+    })?;
+    let monitor = directory.join(MONITOR);
+    // One that a former QEMU left would be connected to in vain.
+    _ = fs::remove_file(&monitor);
+    let launch = Launch {
+        program: start.qemu.clone(),
+        argv: start.argv_with(host, guest, backing),
+        chroot: guest.chroot.as_ref().map(PathBuf::from),
+        directory,
+        cpus: start.cpus.clone(),
+        cgroups,
+        pins_memory: !devices.is_empty() || guest.memory.locked,
+    };
+    if signals.stop_wanted() {
+        return Err(StartError::Interrupted);
+    }
+    let child = launch.start()?;
+    // Between the fork and this record QEMU depends on our life: PR_SET_PDEATHSIG.
+    if let (Some(qemu), Some(supervisor)) =
+        (Process::with_pid(host, child.id()), Process::current(host))
+    {
+        let name = Path::new(&start.qemu).file_name().unwrap_or_default().to_string_lossy();
+        lease.journal().record(Undo::Process { process: qemu, name: name.into_owned() })?;
+        let record = Record {
+            format: record::FORMAT,
+            name: guest.name.to_string(),
+            file: file.display().to_string(),
+            supervisor,
+            qemu,
+            since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            devices: devices.iter().map(|device| device.address.to_string()).collect(),
+        };
+        if let Err(error) = record::write(&launch.directory, &record) {
+            let error = errno_text(&error);
+            tell(&Progress::Warning(format!("{error}: vfiorun status does not show this guest")));
+        }
+    }
+    tell(&Progress::Step(format!("{} started, pid {}", start.qemu, child.id())));
+    supervise::supervise(child, &monitor, &guest.shutdown, signals, &mut |notice| {
+        tell(&Progress::Notice(notice.clone()));
+    })
+    .map_err(StartError::Wait)
+}
+
+/// Asks KVM and VFIO for the devices, as QEMU will, and records their resets.
+fn prepare_devices(host: &Host, start: &Start, lease: &mut Lease) -> Result<(), StartError> {
     let devices = lease.devices().to_vec();
     let mut groups: Vec<u32> = devices.iter().filter_map(|device| device.iommu_group).collect();
     groups.sort_unstable();
@@ -211,72 +267,12 @@ fn with_devices(
     vfio::try_groups(host, &groups)?;
     // Not before: until here another guest may have them.
     for device in &devices {
-        // So that nothing of ours is left in it, whatever QEMU came to.
+        // So that nothing of ours is left in it, however QEMU ends.
         if host.exists(&pci::attribute(device.address, "reset")) {
             lease.journal().record(Undo::Reset { address: device.address })?;
         }
     }
-    let backing = prepare_memory(host, guest, start, lease, tell)?;
-    let cgroups = make_cgroups(host, start, lease, tell)?;
-
-    let directory = record::make_directory(state, &guest.name).map_err(|error| {
-        StartError::Directory { path: record::directory(state, &guest.name), error }
-    })?;
-    let monitor = directory.join(MONITOR);
-    // One that a former QEMU left would be connected to in vain.
-    _ = fs::remove_file(&monitor);
-    let found = start.devices(host, guest);
-    let argv = crate::device::guest::qemu::argv::argv(
-        guest,
-        &crate::device::guest::qemu::argv::Found {
-            arch: start.arch,
-            devices: &found,
-            backing,
-            directory: &start.directory,
-        },
-    );
-    if signals.stop_wanted() {
-        return Err(StartError::Interrupted);
-    }
-    let launch = Launch {
-        program: start.qemu.clone(),
-        argv,
-        chroot: guest.chroot.as_ref().map(PathBuf::from),
-        directory: directory.clone(),
-        cpus: start.cpus.clone(),
-        cgroups,
-        pins_memory: !devices.is_empty() || guest.memory.locked,
-    };
-    let child = launch.start()?;
-    // Between the fork and this record QEMU depends on our life: PR_SET_PDEATHSIG.
-    if let (Some(qemu), Some(supervisor)) =
-        (Process::with_pid(host, child.id()), Process::current(host))
-    {
-        let name = Path::new(&start.qemu).file_name().unwrap_or_default().to_string_lossy();
-        lease.journal().record(Undo::Process { process: qemu, name: name.into_owned() })?;
-        let written = record::write(
-            &directory,
-            &Record {
-                format: record::FORMAT,
-                name: guest.name.to_string(),
-                file: file.display().to_string(),
-                supervisor,
-                qemu,
-                since: SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |since| since.as_secs()),
-                devices: devices.iter().map(|device| device.address.to_string()).collect(),
-            },
-        );
-        if let Err(error) = written {
-            tell(&Told::Warning(format!("status will not know of it: {}", errno_text(&error))));
-        }
-    }
-    tell(&Told::Step(format!("{} started, pid {}", start.qemu, child.id())));
-    supervise::supervise(child, &monitor, &guest.shutdown, signals, &mut |news| {
-        tell(&Told::News(news.clone()));
-    })
-    .map_err(StartError::Wait)
+    Ok(())
 }
 
 /// Makes the nodes that neither the kernel nor ueventd made.
@@ -310,7 +306,7 @@ fn prepare_memory(
     guest: &Guest,
     start: &Start,
     lease: &mut Lease,
-    tell: &mut dyn FnMut(&Told),
+    tell: &mut dyn FnMut(&Progress),
 ) -> Result<Backing, StartError> {
     let Some(write) = &start.memory.write else { return Ok(start.memory.backing) };
     let error = match lease.journal().set_attribute(&write.path, &write.value) {
@@ -320,7 +316,7 @@ fn prepare_memory(
     if guest.memory.hugepages == Hugepages::Hugetlb {
         return Err(error.into());
     }
-    tell(&Told::Warning(format!("{error}: the guest gets smaller pages")));
+    tell(&Progress::Warning(format!("{error}: the guest gets smaller pages")));
     if !matches!(start.memory.backing, Backing::Hugetlb(_)) {
         return Ok(start.memory.backing);
     }
@@ -332,7 +328,7 @@ fn prepare_memory(
     if let Some(write) = &plan.write
         && let Err(error) = lease.journal().set_attribute(&write.path, &write.value)
     {
-        tell(&Told::Warning(error.to_string()));
+        tell(&Progress::Warning(error.to_string()));
     }
     Ok(plan.backing)
 }
@@ -343,7 +339,7 @@ fn make_cgroups(
     host: &Host,
     start: &Start,
     lease: &mut Lease,
-    tell: &mut dyn FnMut(&Told),
+    tell: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<PathBuf>, StartError> {
     let mut join = Vec::new();
     for cgroup in &start.cgroups {
@@ -351,7 +347,7 @@ fn make_cgroups(
             Ok(_) => {}
             Err(StepError::Journal(error)) => return Err(error.into()),
             Err(error) => {
-                tell(&Told::Warning(format!("{error}: QEMU stays in our control group")));
+                tell(&Progress::Warning(format!("{error}: QEMU stays in our control group")));
                 continue;
             }
         }
@@ -360,7 +356,7 @@ fn make_cgroups(
         match written {
             Ok(()) => join.push(host.path(&cgroup.join)),
             Err(error) => {
-                tell(&Told::Warning(format!("{error}: QEMU stays in our control group")));
+                tell(&Progress::Warning(format!("{error}: QEMU stays in our control group")));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Everything that is looked at before anything is changed, and what is going to be done.
+//! Everything that is examined before anything is changed, and what is going to be done.
 
 use std::io;
 use std::path::Path;
@@ -13,9 +13,12 @@ use crate::device::bus::pci::{self, PciAddress};
 use crate::device::bus::vfio::{self, Node};
 use crate::device::guest::cgroup::{self, Cgroup};
 use crate::device::guest::cpu::{self, CpuError};
-use crate::device::guest::file::{Arch, Device, Guest};
+use crate::device::guest::file::{
+    Arch, Boot, Cpus, Device, Disk, Display, Guest, Machine, Memory, Network, Shutdown,
+    without_effect,
+};
 use crate::device::guest::memory::{self, Backing, MemoryError, MemoryPlan};
-use crate::device::guest::qemu::argv::{Found, argv};
+use crate::device::guest::qemu::argv::{Resources, argv};
 use crate::device::guest::qemu::{self, FindError};
 use crate::device::sys::host::{Host, HostError, Write, errno_text};
 use crate::device::sys::kernel_log;
@@ -53,6 +56,7 @@ pub enum Refusal {
     #[error("{error}: {}", .error.fix())]
     Kvm {
         /// What it said.
+        #[source]
         error: KvmError,
     },
     /// There is no KVM, and the kernel log says why.
@@ -70,7 +74,7 @@ pub enum Refusal {
     Hypervisor(&'static str),
     /// Protected KVM keeps memory of guests from the host, and with it from devices.
     #[error(
-        "kvm-arm.mode=protected is on the kernel command line: protected KVM has no passthrough for ordinary guests on many kernels. Boot with kvm-arm.mode=nvhe, or try it with --allow-protected"
+        "kvm-arm.mode=protected is on the kernel command line: protected KVM has no passthrough for ordinary guests on many kernels. Boot with kvm-arm.mode=nvhe"
     )]
     Protected,
     /// Nothing translates the DMA of devices.
@@ -78,18 +82,18 @@ pub enum Refusal {
         "no IOMMU: /sys/class/iommu and /sys/kernel/iommu_groups are empty, so that no device can be given away. The kernel needs a driver for this machine's IOMMU (vfioboot check says which), the device tree or firmware must describe it, and on x86 it may have to be enabled in the firmware's setup"
     )]
     NoIommu,
-    /// The devices cannot be had.
+    /// The devices cannot be taken.
     #[error(transparent)]
     Devices(PlanError),
-    /// The memory cannot be had.
+    /// There is no memory for it.
     #[error(transparent)]
     Memory(MemoryError),
-    /// The processors cannot be had.
+    /// The choice of processors is impossible.
     #[error(transparent)]
     Cpu(CpuError),
-    /// The processors cannot be told.
+    /// The processors are unknown.
     #[error("{0}")]
-    Cpus(HostError),
+    Cpus(#[source] HostError),
     /// There is no QEMU.
     #[error(transparent)]
     Qemu(FindError),
@@ -101,10 +105,11 @@ pub enum Refusal {
         /// Its path.
         path: String,
         /// The reason.
+        #[source]
         error: io::Error,
     },
     /// The interface is not there.
-    #[error("network.tap: there is no interface {0}: ip tuntap add dev {0} mode tap")]
+    #[error("network.tap: interface {0} does not exist: ip tuntap add dev {0} mode tap")]
     Tap(String),
 }
 
@@ -121,7 +126,7 @@ pub struct Start {
     pub qemu: String,
     /// The devices on their way to vfio-pci.
     pub bind: Plan,
-    /// The nodes that are missing. Groups that a device gets only when it is probed are not
+    /// The nodes that are missing. Groups that a device joins only when it is probed are not
     /// among them yet.
     pub nodes: Vec<Node>,
     /// Whether KVM could not be asked because its node is among them.
@@ -132,99 +137,59 @@ pub struct Start {
     pub parameter: Option<Write>,
     /// The processors that it runs on; all when `None`.
     pub cpus: Option<Vec<u32>>,
-    /// The control groups it gets.
+    /// Its control groups.
     pub cgroups: Vec<Cgroup>,
     /// Where QEMU makes its sockets, as it sees that directory.
     pub directory: String,
 }
 
 impl Start {
-    /// Looks at everything and works it out. Nothing is changed.
+    /// Examines everything and works it out. Nothing is changed.
     pub fn new(host: &Host, state: &StateDir, guest: &Guest, options: &Options) -> Self {
-        let mut refusals = Vec::new();
-        let name = guest.name.as_str();
-        if let Some(running) = record::running(host, state).iter().find(|r| r.name == name) {
-            let pid = running.supervisor.pid;
-            refusals.push(Refusal::Running { name: name.to_owned(), pid });
-        }
-        let here = Arch::of_machine(&options.machine);
-        let arch = guest.machine.arch.or(here).unwrap_or(Arch::Aarch64);
-        if here != Some(arch) {
-            refusals.push(Refusal::Arch(options.machine.clone()));
-        }
-        let kvm_unasked = ask_kvm(host, options, &mut refusals);
-        let no_iommu = !guest.devices.is_empty() && !group::any_iommu(host);
-        if no_iommu {
-            refusals.push(Refusal::NoIommu);
-        }
-        let mut bind = Plan { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new() };
-        if !guest.devices.is_empty() {
-            let specs: Vec<DeviceSpec> = guest.devices.iter().map(|d| d.spec.clone()).collect();
-            let bind_options = BindOptions { force: options.force.clone() };
-            match Plan::new(host, &specs, &bind_options) {
-                Ok(plan) => bind = plan,
-                Err(mut error) => {
-                    // Without an IOMMU none has a group, which was said.
-                    error.refusals.retain(|refusal| {
-                        !(no_iommu && matches!(refusal, PlanRefusal::NoGroup(_)))
-                    });
-                    if !error.refusals.is_empty() {
-                        refusals.push(Refusal::Devices(error));
-                    }
-                }
-            }
-        }
-        let pinned = !guest.devices.is_empty();
-        let memory = memory::plan(host, &guest.memory, pinned).unwrap_or_else(|error| {
-            refusals.push(Refusal::Memory(error));
-            MemoryPlan { backing: Backing::Anonymous, write: None }
-        });
-        let mut online = None;
-        let cpus = match cpu::core_types(host) {
-            Err(error) => {
-                refusals.push(Refusal::Cpus(error));
-                None
-            }
-            Ok(types) => {
-                online = Some(types.iter().flat_map(|of| of.cpus.clone()).collect::<Vec<_>>());
-                cpu::choose(&guest.cpus, &types).unwrap_or_else(|error| {
-                    refusals.push(Refusal::Cpu(error));
-                    None
-                })
-            }
-        };
-        let mut warnings = bind.warnings.clone();
-        if let Some(cpus) = cpus.as_ref().or(online.as_ref())
-            && cpus.len() < guest.cpus.count as usize
-        {
-            warnings.push(format!(
-                "cpus.count: {} for a guest that runs on {} of one type ({})",
-                guest.cpus.count,
-                cpus.len(),
-                cpu::format_list(cpus)
-            ));
-        }
-        let qemu = qemu::find(guest, arch, options.path.as_deref()).unwrap_or_else(|error| {
-            refusals.push(Refusal::Qemu(error));
-            guest.qemu.clone().unwrap_or_else(|| format!("qemu-system-{}", arch.name()))
-        });
-        files(guest, &mut refusals);
-        if let Some(tap) = &guest.network.tap
-            && !host.exists(&format!("sys/class/net/{tap}"))
-        {
-            refusals.push(Refusal::Tap(tap.clone()));
-        }
+        // What only QEMU's arguments or the supervisor need is not examined.
+        let Guest {
+            name,
+            autostart: _,
+            devices,
+            on_exit: _,
+            on_reboot: _,
+            allow_unsafe_interrupts,
+            qemu: _,
+            chroot,
+            qemu_arguments: _,
+            machine: Machine { arch, kind: _, gic: _ },
+            boot,
+            memory: memory_keys,
+            cpus: cpu_keys,
+            disks,
+            network: Network { mode: _, forwards: _, tap, mac: _ },
+            display: Display { kind: _, socket: _ },
+            shutdown: Shutdown { timeout: _, quit_timeout: _ },
+        } = guest;
+        let mut examined =
+            Examination { host, options, refusals: Vec::new(), warnings: Vec::new() };
+        examined.running(state, name.as_str());
+        let arch = examined.arch(*arch);
+        let kvm_unasked = examined.kvm();
+        let bind = examined.devices(devices);
+        let memory = examined.memory(memory_keys, !devices.is_empty());
+        let cpus = examined.cpus(cpu_keys);
+        let qemu = examined.qemu(guest, arch);
+        examined.files(Path::new(chroot.as_deref().unwrap_or("/")), boot, disks);
+        examined.tap(tap.as_deref());
+        let without_effect = without_effect(guest, arch);
+        examined.warnings.extend(without_effect.iter().map(|key| format!("{key}: no effect here")));
         let groups: Vec<u32> = bind.groups.iter().map(|group| group.number).collect();
-        let parameter = (guest.allow_unsafe_interrupts
+        let parameter = (*allow_unsafe_interrupts
             && host.read(vfio::UNSAFE_INTERRUPTS).is_ok_and(|value| value != "Y"))
         .then(|| Write { path: vfio::UNSAFE_INTERRUPTS.to_owned(), value: "Y".to_owned() });
-        let directory = match guest.chroot {
+        let directory = match chroot {
             Some(_) => CHROOT_DIRECTORY.to_owned(),
-            None => record::directory(state, &guest.name).display().to_string(),
+            None => record::directory(state, name).display().to_string(),
         };
         Self {
-            refusals,
-            warnings,
+            refusals: examined.refusals,
+            warnings: examined.warnings,
             arch,
             qemu,
             nodes: missing_nodes(host, &groups),
@@ -232,7 +197,7 @@ impl Start {
             bind,
             memory,
             parameter,
-            cgroups: cgroup::plan(host, name, cpus.as_deref()),
+            cgroups: cgroup::plan(host, name.as_str(), cpus.as_deref()),
             cpus,
             directory,
         }
@@ -240,16 +205,14 @@ impl Start {
 
     /// QEMU's arguments, without the program.
     pub fn argv(&self, host: &Host, guest: &Guest) -> Vec<String> {
+        self.argv_with(host, guest, self.memory.backing)
+    }
+
+    /// QEMU's arguments for memory of these pages.
+    pub(super) fn argv_with(&self, host: &Host, guest: &Guest, backing: Backing) -> Vec<String> {
         let devices = self.devices(host, guest);
-        argv(
-            guest,
-            &Found {
-                arch: self.arch,
-                devices: &devices,
-                backing: self.memory.backing,
-                directory: &self.directory,
-            },
-        )
+        let (arch, directory) = (self.arch, self.directory.as_str());
+        argv(guest, &Resources { arch, devices: &devices, backing, directory })
     }
 
     /// The devices of the guest by address, each with its options. In a start that is refused
@@ -299,52 +262,159 @@ pub(super) fn missing_nodes(host: &Host, groups: &[u32]) -> Vec<Node> {
     nodes
 }
 
-/// Whether there can be a VM; `true` when that cannot be asked yet.
-fn ask_kvm(host: &Host, options: &Options, refusals: &mut Vec<Refusal>) -> bool {
-    let no_node = !host.exists("dev/kvm");
-    if no_node && host.exists(kvm::IN_SYSFS) {
-        return true;
-    }
-    match Kvm::open(&host.path("dev/kvm")).and_then(|kvm| kvm.create_vm()) {
-        Ok(_) => {}
-        Err(_)
-            if let Some((_, name, _)) = kvm::OTHERS.iter().find(|(node, ..)| host.exists(node)) =>
-        {
-            refusals.push(Refusal::Hypervisor(name));
-        }
-        Err(error) => {
-            let log = if no_node { kernel_log::read(host).unwrap_or_default() } else { Vec::new() };
-            refusals.push(match kvm::reason(&log) {
-                Some((said, fix)) => Refusal::NoKvm { said: said.to_owned(), fix },
-                None => Refusal::Kvm { error },
-            });
-        }
-    }
-    let cmdline = Cmdline::new(host.read("proc/cmdline").unwrap_or_default());
-    if kvm::mode(&cmdline) == Some(kvm::PROTECTED) && !options.allow_protected {
-        refusals.push(Refusal::Protected);
-    }
-    false
+/// What has been found to speak against a start.
+struct Examination<'a> {
+    host: &'a Host,
+    options: &'a Options,
+    refusals: Vec<Refusal>,
+    warnings: Vec<String>,
 }
 
-/// The files that QEMU will open: that they are there, and may be.
-fn files(guest: &Guest, refusals: &mut Vec<Refusal>) {
-    let root = Path::new(guest.chroot.as_deref().unwrap_or("/"));
-    let boot = &guest.boot;
-    let disks = guest.disks.iter().map(|disk| ("disks.path", &disk.path, !disk.readonly));
-    let named = [
-        ("boot.firmware", &boot.firmware, false),
-        ("boot.firmware_variables", &boot.firmware_variables, true),
-        ("boot.kernel", &boot.kernel, false),
-        ("boot.initrd", &boot.initrd, false),
-    ];
-    let named =
-        named.into_iter().filter_map(|(key, path, write)| Some((key, path.as_ref()?, write)));
-    for (key, path, write) in named.chain(disks) {
-        let inside = root.join(path.trim_start_matches('/'));
-        let opened = std::fs::OpenOptions::new().read(true).write(write).open(inside);
-        if let Err(error) = opened {
-            refusals.push(Refusal::File { key, path: path.clone(), error });
+impl Examination<'_> {
+    fn running(&mut self, state: &StateDir, name: &str) {
+        if let Some(running) = record::running(self.host, state).iter().find(|r| r.name == name) {
+            let pid = running.supervisor.pid;
+            self.refusals.push(Refusal::Running { name: name.to_owned(), pid });
+        }
+    }
+
+    /// The architecture of the guest: what it asks for, else that of the machine. One of them is
+    /// shown where the machine has neither.
+    fn arch(&mut self, wanted: Option<Arch>) -> Arch {
+        let here = Arch::of_machine(&self.options.machine);
+        let arch = wanted.or(here).unwrap_or(Arch::Aarch64);
+        if here != Some(arch) {
+            self.refusals.push(Refusal::Arch(self.options.machine.clone()));
+        }
+        arch
+    }
+
+    /// Whether there can be a VM; `true` when that cannot be asked yet.
+    fn kvm(&mut self) -> bool {
+        let host = self.host;
+        let no_node = !host.exists("dev/kvm");
+        if no_node && host.exists(kvm::IN_SYSFS) {
+            return true;
+        }
+        let other = kvm::OTHERS.iter().find(|(node, ..)| host.exists(node));
+        match (Kvm::open(&host.path("dev/kvm")).and_then(|kvm| kvm.create_vm()), other) {
+            (Ok(_), _) => {}
+            (Err(_), Some((_, name, _))) => self.refusals.push(Refusal::Hypervisor(name)),
+            (Err(error), None) => {
+                let log =
+                    if no_node { kernel_log::read(host).unwrap_or_default() } else { Vec::new() };
+                self.refusals.push(match kvm::reason(&log) {
+                    Some((said, fix)) => Refusal::NoKvm { said: said.to_owned(), fix },
+                    None => Refusal::Kvm { error },
+                });
+            }
+        }
+        let cmdline = Cmdline::new(host.read("proc/cmdline").unwrap_or_default());
+        if kvm::mode(&cmdline) == Some(kvm::PROTECTED) && !self.options.allow_protected {
+            self.refusals.push(Refusal::Protected);
+        }
+        false
+    }
+
+    /// How the devices are moved to vfio-pci.
+    fn devices(&mut self, devices: &[Device]) -> Plan {
+        let mut nothing = Plan { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new() };
+        if devices.is_empty() {
+            return nothing;
+        }
+        let no_iommu = !group::any_iommu(self.host);
+        if no_iommu {
+            self.refusals.push(Refusal::NoIommu);
+        }
+        let specs: Vec<DeviceSpec> = devices.iter().map(|device| device.spec.clone()).collect();
+        let options = BindOptions { force: self.options.force.clone() };
+        match Plan::new(self.host, &specs, &options) {
+            Ok(plan) => {
+                self.warnings.extend(plan.warnings.iter().cloned());
+                nothing = plan;
+            }
+            Err(mut error) => {
+                // Without an IOMMU none has a group, which is said already.
+                error
+                    .refusals
+                    .retain(|refusal| !(no_iommu && matches!(refusal, PlanRefusal::NoGroup(_))));
+                if !error.refusals.is_empty() {
+                    self.refusals.push(Refusal::Devices(error));
+                }
+            }
+        }
+        nothing
+    }
+
+    fn memory(&mut self, memory: &Memory, pinned: bool) -> MemoryPlan {
+        memory::plan(self.host, memory, pinned).unwrap_or_else(|error| {
+            self.refusals.push(Refusal::Memory(error));
+            MemoryPlan { backing: Backing::Anonymous, write: None }
+        })
+    }
+
+    /// The processors that the guest runs on; all when `None`.
+    fn cpus(&mut self, cpus: &Cpus) -> Option<Vec<u32>> {
+        let types = match cpu::core_types(self.host) {
+            Ok(types) => types,
+            Err(error) => {
+                self.refusals.push(Refusal::Cpus(error));
+                return None;
+            }
+        };
+        let chosen = cpu::choose(cpus, &types).unwrap_or_else(|error| {
+            self.refusals.push(Refusal::Cpu(error));
+            None
+        });
+        let usable = match &chosen {
+            Some(cpus) => cpus.clone(),
+            None => types.iter().flat_map(|of| of.cpus.clone()).collect(),
+        };
+        if usable.len() < cpus.count as usize {
+            self.warnings.push(format!(
+                "cpus.count: {} for a guest that runs on {} of one type ({})",
+                cpus.count,
+                usable.len(),
+                cpu::format_list(&usable)
+            ));
+        }
+        chosen
+    }
+
+    fn qemu(&mut self, guest: &Guest, arch: Arch) -> String {
+        qemu::find(guest, arch, self.options.path.as_deref()).unwrap_or_else(|error| {
+            self.refusals.push(Refusal::Qemu(error));
+            guest.qemu.clone().unwrap_or_else(|| format!("qemu-system-{}", arch.name()))
+        })
+    }
+
+    /// The files that QEMU will open: that they are there, and may be.
+    fn files(&mut self, root: &Path, boot: &Boot, disks: &[Disk]) {
+        let Boot { firmware, firmware_variables, kernel, initrd, cmdline: _ } = boot;
+        let disks = disks.iter().map(|disk| {
+            let Disk { path, format: _, readonly, interface: _ } = disk;
+            ("disks.path", path, !readonly)
+        });
+        let named = [
+            ("boot.firmware", firmware, false),
+            ("boot.firmware_variables", firmware_variables, true),
+            ("boot.kernel", kernel, false),
+            ("boot.initrd", initrd, false),
+        ];
+        let named =
+            named.into_iter().filter_map(|(key, path, write)| Some((key, path.as_ref()?, write)));
+        for (key, path, write) in named.chain(disks) {
+            let inside = root.join(path.trim_start_matches('/'));
+            let opened = std::fs::OpenOptions::new().read(true).write(write).open(inside);
+            if let Err(error) = opened {
+                self.refusals.push(Refusal::File { key, path: path.clone(), error });
+            }
+        }
+    }
+
+    fn tap(&mut self, tap: Option<&str>) {
+        if let Some(tap) = tap.filter(|tap| !self.host.exists(&format!("sys/class/net/{tap}"))) {
+            self.refusals.push(Refusal::Tap(tap.to_owned()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Signals as something to read, so that nothing is interrupted half-way.
+//! Signals that are read, so that no step is interrupted.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -33,7 +33,7 @@ impl Signals {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: signalfd made it, and nobody else knows of it.
+        // SAFETY: signalfd returned a new descriptor, which nothing else owns.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
@@ -55,7 +55,7 @@ impl Signals {
         })
     }
 
-    /// Whether we were told to end; whatever else has arrived is forgotten.
+    /// Whether a signal to end has arrived; all others that have are dropped.
     pub fn stop_wanted(&self) -> bool {
         std::iter::from_fn(|| self.next()).any(|signal| signal == Signal::Stop)
     }

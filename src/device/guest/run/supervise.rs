@@ -1,4 +1,4 @@
-//! QEMU from its start to its end.
+//! Stays with QEMU from its start to its end.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -11,22 +11,22 @@ use rustix::process::{Pid, Signal as KillSignal};
 
 use super::signals::{Signal, Signals};
 use crate::device::guest::file::Shutdown;
-use crate::device::guest::qemu::qmp::{self, Message, Monitor};
+use crate::device::guest::qemu::qmp::{self, Message, Monitor, ShutdownCause};
 
 /// How often a monitor that does not listen yet is tried again, and how often a QEMU that closed
 /// it is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// What is told while a guest runs.
+/// What happens while a guest runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum Notice {
     /// The guest runs; QEMU's version.
     Running(String),
     /// Something happened to it.
     Event(qmp::Event),
     /// It was asked to power down.
     PoweringDown(Duration),
-    /// QEMU was told to quit: the guest did not power down in time, or could not be asked.
+    /// QEMU is asked to quit: the guest did not power down in time, or could not be asked.
     Quitting(Duration),
     /// QEMU is being killed: it did not quit in time.
     Killing,
@@ -43,21 +43,21 @@ pub struct Ended {
     pub ran: bool,
     /// Whether the guest's kernel panicked.
     pub panicked: bool,
-    /// Why it was shut down, in QEMU's words ([`qmp::Event::Shutdown`]).
-    pub reason: Option<String>,
-    /// How far we had to go to end it; `None` when nobody wanted it to end.
+    /// Why it was shut down, as far as QEMU said.
+    pub reason: Option<ShutdownCause>,
+    /// How far we had to go to end it; `None` when it ended by itself.
     pub escalation: Option<Escalation>,
 }
 
-/// How long a killed QEMU may take to go before it is looked at and killed again.
+/// How long a killed QEMU may take to go before it is checked and killed again.
 const AFTER_KILL: Duration = Duration::from_secs(1);
 
-/// How hard a guest is told to end.
+/// How hard a guest is made to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Escalation {
     /// It was asked: `system_powerdown`, the power button.
     PowerDown,
-    /// QEMU was told: `quit`.
+    /// QEMU was asked: `quit`.
     Quit,
     /// QEMU was killed.
     Kill,
@@ -78,17 +78,17 @@ impl Ended {
 
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.escalation, self.reason.as_deref()) {
+        match (self.escalation, &self.reason) {
             (Some(Escalation::Kill), _) => return f.write_str("QEMU had to be killed"),
             (Some(Escalation::Quit), _) => {
                 return f.write_str("the guest did not power down, QEMU had to quit");
             }
             _ if self.panicked => return f.write_str("the guest panicked"),
-            (_, Some("guest-panic")) => return f.write_str("the guest panicked"),
-            (_, Some("guest-reset")) => f.write_str("the guest wanted a reset")?,
-            (_, Some("guest-shutdown")) => f.write_str("the guest powered down")?,
-            (_, Some("host-qmp-quit")) => f.write_str("QEMU was told to quit")?,
-            (_, Some("host-signal")) => f.write_str("a signal ended QEMU")?,
+            (_, Some(ShutdownCause::GuestPanic)) => return f.write_str("the guest panicked"),
+            (_, Some(ShutdownCause::GuestReset)) => f.write_str("the guest wanted a reset")?,
+            (_, Some(ShutdownCause::GuestShutdown)) => f.write_str("the guest powered down")?,
+            (_, Some(ShutdownCause::HostQuit)) => f.write_str("QEMU was asked to quit")?,
+            (_, Some(ShutdownCause::HostSignal)) => f.write_str("a signal ended QEMU")?,
             _ if !self.ran => f.write_str("QEMU ended before the guest ran")?,
             _ => f.write_str("QEMU ended")?,
         }
@@ -104,7 +104,7 @@ impl std::fmt::Display for Ended {
 /// Stays with QEMU until it has ended. `monitor` is the path of its QMP socket.
 ///
 /// A [`Signal::Stop`] begins to end it: the guest is asked, after `shutdown.timeout` QEMU is
-/// told, after `shutdown.quit_timeout` it is killed. Another one goes to the next of these at
+/// asked, after `shutdown.quit_timeout` it is killed. Another one starts the next of these at
 /// once.
 ///
 /// # Errors
@@ -114,7 +114,7 @@ pub fn supervise(
     monitor: &Path,
     shutdown: &Shutdown,
     signals: &Signals,
-    tell: &mut dyn FnMut(&News),
+    tell: &mut dyn FnMut(&Notice),
 ) -> io::Result<Ended> {
     let mut guest = Supervised {
         pid: Pid::from_child(&child),
@@ -151,7 +151,7 @@ pub fn supervise(
     // What it said last.
     guest.listen(tell);
     let Supervised { ran, panicked, reason, escalation, .. } = guest;
-    let panicked = panicked || reason.as_deref() == Some("guest-panic");
+    let panicked = panicked || reason == Some(ShutdownCause::GuestPanic);
     Ok(Ended { status, ran, panicked, reason, escalation })
 }
 
@@ -169,7 +169,7 @@ struct Supervised<'a> {
     monitor: Connection,
     ran: bool,
     panicked: bool,
-    reason: Option<String>,
+    reason: Option<ShutdownCause>,
     escalation: Option<Escalation>,
     /// When to go on to the next escalation.
     deadline: Option<Instant>,
@@ -190,7 +190,7 @@ impl Supervised<'_> {
         _ = poll(&mut fds, limit.as_ref());
     }
 
-    fn listen(&mut self, tell: &mut dyn FnMut(&News)) {
+    fn listen(&mut self, tell: &mut dyn FnMut(&Notice)) {
         if matches!(self.monitor, Connection::NotYet) {
             let connected = Monitor::connect(self.path).and_then(|mut monitor| {
                 monitor.send("qmp_capabilities")?;
@@ -212,16 +212,16 @@ impl Supervised<'_> {
             }
             Err(error) => {
                 self.monitor = Connection::Lost;
-                tell(&News::MonitorLost(error.to_string()));
+                tell(&Notice::MonitorLost(error.to_string()));
             }
         }
     }
 
-    fn hear(&mut self, message: Message, tell: &mut dyn FnMut(&News)) {
+    fn hear(&mut self, message: Message, tell: &mut dyn FnMut(&Notice)) {
         match message {
             Message::Greeting(version) => {
                 self.ran = true;
-                tell(&News::Running(version));
+                tell(&Notice::Running(version));
             }
             Message::Return(_) | Message::Refused(_) => {}
             Message::Event(event) => {
@@ -230,25 +230,25 @@ impl Supervised<'_> {
                     qmp::Event::Shutdown(reason) => self.reason = Some(reason.clone()),
                     qmp::Event::Reset | qmp::Event::Other(_) => {}
                 }
-                tell(&News::Event(event));
+                tell(&Notice::Event(event));
             }
         }
     }
 
-    fn escalate(&mut self, tell: &mut dyn FnMut(&News)) {
+    fn escalate(&mut self, tell: &mut dyn FnMut(&Notice)) {
         let (powerdown, quit) = (
             Duration::from_secs(self.shutdown.timeout.into()),
             Duration::from_secs(self.shutdown.quit_timeout.into()),
         );
         if self.escalation.is_none() && self.send("system_powerdown") {
-            tell(&News::PoweringDown(powerdown));
+            tell(&Notice::PoweringDown(powerdown));
             self.deadline = Some(Instant::now() + powerdown);
             self.escalation = Some(Escalation::PowerDown);
             return;
         }
         let next = match self.escalation {
             None | Some(Escalation::PowerDown) => {
-                tell(&News::Quitting(quit));
+                tell(&Notice::Quitting(quit));
                 if !self.send("quit") {
                     _ = rustix::process::kill_process(self.pid, KillSignal::TERM);
                 }
@@ -257,10 +257,10 @@ impl Supervised<'_> {
             }
             Some(Escalation::Quit | Escalation::Kill) => {
                 if self.escalation != Some(Escalation::Kill) {
-                    tell(&News::Killing);
+                    tell(&Notice::Killing);
                 }
                 _ = rustix::process::kill_process(self.pid, KillSignal::KILL);
-                // Its end is looked for again even where the word of it is lost.
+                // Its end is checked for again even when its signal is lost.
                 self.deadline = Some(Instant::now() + AFTER_KILL);
                 Escalation::Kill
             }

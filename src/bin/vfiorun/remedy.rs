@@ -1,0 +1,41 @@
+//! What this program's own options offer against a refusal of the library.
+
+use vfioboot::device::bind::plan::Refusal;
+use vfioboot::device::guest::run::preflight;
+
+/// A reason against binding, with the option that overrides it.
+pub fn bind(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Held { device, .. } => {
+            format!("{refusal}; to take it anyway: --force {}", device.address)
+        }
+        Refusal::NoPci(_)
+        | Refusal::NoDevice(_)
+        | Refusal::NoVfioPci
+        | Refusal::Bridge(_)
+        | Refusal::NoGroup(_)
+        | Refusal::Mates { .. } => refusal.to_string(),
+    }
+}
+
+/// A reason against starting a guest, with the option that overrides it: one line for each device.
+pub fn start(refusal: &preflight::Refusal) -> String {
+    match refusal {
+        preflight::Refusal::Devices(error) => {
+            error.refusals.iter().map(bind).collect::<Vec<_>>().join("\n")
+        }
+        preflight::Refusal::Protected => format!("{refusal}, or try it with --allow-protected"),
+        preflight::Refusal::Running { .. }
+        | preflight::Refusal::Arch(_)
+        | preflight::Refusal::Kvm { .. }
+        | preflight::Refusal::NoKvm { .. }
+        | preflight::Refusal::Hypervisor(_)
+        | preflight::Refusal::NoIommu
+        | preflight::Refusal::Memory(_)
+        | preflight::Refusal::Cpu(_)
+        | preflight::Refusal::Cpus(_)
+        | preflight::Refusal::Qemu(_)
+        | preflight::Refusal::File { .. }
+        | preflight::Refusal::Tap(_) => refusal.to_string(),
+    }
+}
