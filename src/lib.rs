@@ -5,6 +5,7 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`text`] | text from outside with what hides in it made visible |
 //! | [`cmdline`] | the kernel command line: read, asked and edited by the kernel's own grammar |
 //! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
 //! | `rulefile` | the rules of `kernel-configs/` as they are written, for the audit and the device |
@@ -31,6 +32,7 @@ pub mod bootfile;
 pub mod cmdline;
 #[cfg(any(feature = "desktop", feature = "device"))]
 mod rulefile;
+pub mod text;
 
 #[cfg(feature = "desktop")]
 pub mod audit;

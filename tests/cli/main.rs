@@ -1,5 +1,7 @@
 //! The program `vfioboot` as a whole, and the files that it reads and writes.
 
+#![allow(clippy::disallowed_macros, reason = "a test may panic")]
+
 #[path = "../common/mod.rs"]
 mod common;
 
@@ -7,5 +9,6 @@ mod examples;
 mod extract;
 mod files;
 mod ota;
+mod output;
 mod program;
 mod root_module;

@@ -7,7 +7,7 @@ use vfioboot::patch::{RcFile, RcOptions, RcPlan, RcReason};
 
 use super::remedy;
 use crate::cli::input::Input;
-use crate::cli::output::say;
+use crate::cli::print::say;
 use crate::cli::style::{DIM, HEAD};
 
 /// What the arguments ask for: `files`, guests that init starts, and its context for them.
