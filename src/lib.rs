@@ -1,7 +1,7 @@
 //! `vfioboot`: boot images that come up with PCI devices already on vfio-pci.
 //!
-//! A map of the library, bottom up; dependencies only ever point down this list
-//! backwards:
+//! A map of the library, from the bottom to the top: a module uses only modules of the rows above
+//! its own, and no two files import each other. `scripts/layers.py` proves both from this table.
 //!
 //! | module | subject |
 //! |---|---|

@@ -1,5 +1,6 @@
 //! A vbmeta image as text and as JSON, for `info` and `verify`.
 
+use base16ct::lower::encode_string;
 use serde_json::{Value as Json, json};
 use vfioboot::image::avb::{Descriptor, PublicKey, Vbmeta};
 
@@ -47,7 +48,7 @@ fn describe(descriptor: &Descriptor<'_>, size: usize) -> String {
             hash.salt.len(),
             match hash.digest {
                 [] => "persistent digest".to_owned(),
-                digest => hex::encode(digest),
+                digest => encode_string(digest),
             }
         ),
         Descriptor::Hashtree(tree) => format!(
@@ -58,7 +59,7 @@ fn describe(descriptor: &Descriptor<'_>, size: usize) -> String {
             tree.image_size,
             tree.tree_size,
             tree.tree_offset,
-            hex::encode(tree.root_digest)
+            encode_string(tree.root_digest)
         ),
         Descriptor::KernelCmdline { flags, cmdline } => {
             let when = match flags {
@@ -116,8 +117,8 @@ fn descriptor_json(descriptor: &Descriptor<'_>) -> Json {
             "partition_name": text(hash.partition_name),
             "image_size": hash.image_size,
             "hash_algorithm": text(hash.hash_algorithm),
-            "salt": hex::encode(hash.salt),
-            "digest": hex::encode(hash.digest),
+            "salt": encode_string(hash.salt),
+            "digest": encode_string(hash.digest),
             "flags": hash.flags,
         }),
         Descriptor::Hashtree(tree) => json!({
@@ -127,8 +128,8 @@ fn descriptor_json(descriptor: &Descriptor<'_>) -> Json {
             "tree_offset": tree.tree_offset,
             "tree_size": tree.tree_size,
             "hash_algorithm": text(tree.hash_algorithm),
-            "salt": hex::encode(tree.salt),
-            "root_digest": hex::encode(tree.root_digest),
+            "salt": encode_string(tree.salt),
+            "root_digest": encode_string(tree.root_digest),
             "flags": tree.flags,
         }),
         Descriptor::KernelCmdline { flags, cmdline } => {

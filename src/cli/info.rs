@@ -158,7 +158,7 @@ impl<'i> Report<'i> {
             }
             if let (Some(id), Some(right)) = (header.id(), image.id_is_right()) {
                 let verdict = if right { "SHA-1 of the sections" } else { "not mkbootimg's SHA-1" };
-                line("id", &format!("{} ({verdict})", hex::encode(&id[..20])));
+                line("id", &format!("{} ({verdict})", base16ct::lower::encode_string(&id[..20])));
             }
             line("cmdline", &text::visible_bytes(&header.cmdline()));
         }
@@ -345,7 +345,7 @@ fn field_json(value: Value<'_>) -> Json {
         Value::U32(number) => json!(number),
         Value::U64(number) => json!(number),
         Value::Text(text) => json!(String::from_utf8_lossy(text_of(text))),
-        Value::Bytes(bytes) => json!(hex::encode(bytes)),
+        Value::Bytes(bytes) => json!(base16ct::lower::encode_string(bytes)),
     }
 }
 
@@ -355,7 +355,7 @@ impl<'i> Section<'i> {
     }
 
     fn sha256(&self) -> String {
-        hex::encode(Sha256::digest(self.bytes))
+        base16ct::lower::encode_string(&Sha256::digest(self.bytes))
     }
 
     fn append_to(&self, page: &mut Page) {

@@ -62,8 +62,13 @@ fn write(data: &Data<'_>, partition: &Partition, out: &mut dyn Write) -> Result<
     }
     let found = sink.hasher.finalize();
     if found[..] != partition.sha256[..] {
-        let (partition, expected) = (partition.name.clone(), hex::encode(&partition.sha256));
-        return Err(Error::Hash { partition, found: hex::encode(found), expected });
+        let (partition, expected) =
+            (partition.name.clone(), base16ct::lower::encode_string(&partition.sha256));
+        return Err(Error::Hash {
+            partition,
+            found: base16ct::lower::encode_string(&found),
+            expected,
+        });
     }
     Ok(())
 }

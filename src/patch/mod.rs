@@ -27,7 +27,7 @@
 //! | `edit`, `warning` | the changes and warnings of a plan, and their text |
 //! | `advice` | what could go wrong on the device, and how to undo it |
 //! | `segment`, `segment_file`, `ramdisk_files` | the appended segment |
-//! | `undo`, `unpatch`, `original` | the undo record, and the originals |
+//! | `undo`, `hex`, `unpatch`, `original` | the undo record, and the originals |
 
 mod advice;
 mod assignment;
@@ -36,6 +36,7 @@ mod context;
 mod contribution;
 mod edit;
 mod error;
+mod hex;
 mod hook;
 mod insertion;
 mod kernel_check;

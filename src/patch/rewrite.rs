@@ -216,7 +216,7 @@ impl<'a> Rewritten<'a> {
 fn new_id(image: &Image<'_>, rebuilt: &Rebuilt<'_>) -> Option<Change> {
     let (before, after) = (image.header().and_then(Header::id)?, rebuilt.header.id()?);
     // Of 32 bytes SHA-1 has the first 20.
-    let hex = |id: &[u8; 32]| hex::encode(&id[..20]);
+    let hex = |id: &[u8; 32]| base16ct::lower::encode_string(&id[..20]);
     (before != after).then(|| Change::Id { before: hex(before), after: hex(after) })
 }
 

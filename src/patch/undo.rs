@@ -36,13 +36,13 @@ pub struct ImageUndo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     section_wrapper: Option<WrapperUndo>,
     /// SHA-256 of the original file.
-    #[serde(with = "hex::serde")]
+    #[serde(with = "super::hex")]
     sha256: [u8; 32],
     /// The original header; empty for a bare payload.
-    #[serde(with = "hex::serde")]
+    #[serde(with = "super::hex")]
     header: Vec<u8>,
     /// The command line that the patch wrote; empty for a bare payload.
-    #[serde(with = "hex::serde")]
+    #[serde(with = "super::hex")]
     patched_cmdline: Vec<u8>,
     /// The section that grew and where in it the segment was put.
     inserted: Option<(SectionName, u64)>,
@@ -104,7 +104,7 @@ impl WrapperUndo {
 /// Bytes, in hex.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-struct Bytes(#[serde(with = "hex::serde")] Vec<u8>);
+struct Bytes(#[serde(with = "super::hex")] Vec<u8>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

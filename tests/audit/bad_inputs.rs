@@ -1,4 +1,4 @@
-//! `vfioboot check` on what is no kernel, and on directories: each input has a line of its own, the
+//! `vfioboot check` on what is not a kernel, and on directories: each input has a line of its own, the
 //! others are still reported, and the exit status is 2.
 
 use crate::common;
@@ -113,7 +113,7 @@ fn a_directory_stands_for_the_kernels_and_configs_in_it() {
         refused(&dir, "none"),
         "vfioboot: none: is a directory without any boot image, kernel or config that can be read\n"
     );
-    // What is there and damaged is told.
+    // What is damaged is reported.
     dir.file("out/cut.gz", &pack(Format::Gzip, &image())[..2000]);
     assert!(refused(&dir, "out").starts_with("vfioboot: out/cut.gz: gzip stream: "));
 }

@@ -59,7 +59,7 @@ fn tar_of(ko: &[u8]) -> Vec<u8> {
     let mut header = tar::Header::new_gnu();
     header.set_size(ko.len() as u64);
     header.set_mode(0o644);
-    // A path of more than 100 bytes stands in an entry of its own.
+    // A path of more than 100 bytes is in an entry of its own.
     let path = format!("{}/{PATH}", "long".repeat(30));
     builder.append_data(&mut header, path, ko).unwrap();
     builder.into_inner().unwrap()
@@ -105,7 +105,7 @@ fn modules_come_from_everything_that_holds_them() {
     for nothing in [dir.path().join("empty"), write(&dir, "text", "no module at all")] {
         check([text(&kernel), "--modules", text(&nothing)]).code(2);
     }
-    // A broken one is told, and the others count.
+    // A broken one is reported, and the others count.
     write(&dir, "tree/broken.ko", "broken");
     let report = json(&check([text(&kernel), "--modules", text(&places[0])]).code(0));
     assert!(report["inputs"][0]["notes"].to_string().contains("broken.ko"));

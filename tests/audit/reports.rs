@@ -88,7 +88,7 @@ fn json_lines_are_the_inputs_of_the_document() {
     assert_eq!(document["inputs"][1]["summary"]["unknown"], 1);
 }
 
-/// Every field that a report has stands in the schema, and every field the schema demands is there.
+/// Every field that a report has is in the schema, and every field the schema demands is there.
 #[test]
 fn json_is_what_the_schema_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema/check.schema.json");
@@ -368,7 +368,7 @@ fn every_report_says_where_it_knows_from() {
             has("the command line given");
             has("CONFIG_CMDLINE");
         }
-        // What passes is no matter for these two.
+        // These two formats leave out what passes.
         if !["sarif", "github"].contains(&format) {
             has("vfio_pci.ko is there (vfio-pci.ko)");
         }

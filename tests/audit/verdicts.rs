@@ -106,7 +106,7 @@ fn rules_are_for_versions_and_architectures() {
     ] {
         assert_eq!(verdict(&format!("symbol = \"B\"\n{range}"), &facts), expected, "{range}");
     }
-    // The kernel's own version counts, and the difference is told.
+    // The kernel's own version counts, and the difference is reported.
     facts.release = Some("5.15.1".into());
     assert_eq!(verdict("symbol = \"B\"\nsince = \"6.6\"", &facts), Verdict::NotApplicable);
     let notes = builtin(&facts).notes;

@@ -1,4 +1,4 @@
-//! What becomes of AVB's metadata when images are changed: preserve, resign, strip, and unsigned
+//! What happens to AVB's metadata when images are changed: preserve, resign, strip, and unsigned
 //! blobs. Judges are openssl and offsets written down a second time.
 
 use crate::common;
@@ -220,7 +220,7 @@ fn a_digest_that_the_device_keeps_stays_empty_and_the_size_follows() {
     let [_, offset, size] = avb::footer(&image);
     let algorithm =
         image[offset..offset + size].windows(7).position(|at| at == b"sha256\0").unwrap();
-    // behind the name of the algorithm: partition_name_len, salt_len, digest_len
+    // after the name of the algorithm: partition_name_len, salt_len, digest_len
     image[offset + algorithm + 40..][..4].fill(0);
     scratch.file("init_boot.img", &image);
     scratch.ok(PATCH);

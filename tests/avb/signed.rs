@@ -1,5 +1,5 @@
 //! An image that AOSP's tools signed, from one end to the other: edited under preserve, signed
-//! anew with a key that openssl has just made, and damaged in every signed part. The image is
+//! again with a key that openssl has just made, and damaged in every signed part. The image is
 //! Cuttlefish's init_boot where it lies beside the checkout; a fixture of the same algorithm
 //! always.
 

@@ -94,7 +94,7 @@ fn a_changed_byte_of_the_header_is_named() {
 
 #[test]
 fn a_changed_byte_of_a_descriptor_is_named() {
-    // behind header and authentication block: hash, then the value of a property
+    // after header and authentication block: hash, then the value of a property
     let text = damaged(in_blob(256 + 320 + 200 + 32 + 38));
     assert!(text.contains("(descriptor 1, property) of the vbmeta image"), "{text}");
     assert!(text.contains("was changed"), "{text}");
@@ -172,7 +172,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     /// Every bit of the image's content, of header, hash, signature and auxiliary block counts;
-    /// only padding behind the signature, which nothing covers, does not.
+    /// only padding after the signature, which nothing covers, does not.
     #[test]
     fn no_changed_bit_goes_unseen(at in 0usize..8192 + 256 + 32 + 256, bit in 0u32..8) {
         let mut image = avb::image("init_boot-SHA256_RSA2048");

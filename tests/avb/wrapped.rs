@@ -60,7 +60,7 @@ fn vendor(name: &str) -> Vec<u8> {
     vendor_images().into_iter().find(|(found, _)| found == name).unwrap().1
 }
 
-/// A DHTB header: size and SHA-256 of what is behind it.
+/// A DHTB header: size and SHA-256 of what is after it.
 fn dhtb(payload: &[u8]) -> Vec<u8> {
     let mut bytes = b"DHTB\x01\0\0\0".to_vec();
     bytes.extend_from_slice(&Sha256::digest(payload));
@@ -80,7 +80,7 @@ fn mtk(payload: &[u8]) -> Vec<u8> {
     [bytes, payload.to_vec()].concat()
 }
 
-/// Rockchip's: size, and a CRC behind it, bit by bit.
+/// Rockchip's: size, and a CRC after it, bit by bit.
 fn krnl(payload: &[u8]) -> Vec<u8> {
     let crc = payload.iter().fold(0u32, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {

@@ -175,7 +175,7 @@ fn a_damaged_payload_writes_nothing_and_says_what_is_wrong() {
     let cut = |size: usize| payload(move |bytes| bytes.truncate(size));
     let set = |at: usize, value: u8| payload(move |bytes| bytes[at] = value);
     let name = bytes.windows(4).position(|bytes| bytes == b"boot").unwrap();
-    // The hash of boot stands right behind its size.
+    // The hash of boot follows its size directly.
     let hash = name + 4 + 2 + 3 + 3;
     let cases = [
         (cut(10), "the header takes 24 bytes from offset 0, the file ends at 10"),

@@ -223,7 +223,7 @@ fn a_block_device_is_read_and_is_a_partition() {
     let name = &device.0;
     let text = scratch.ok(&format!("info {name}"));
     assert!(text.contains("14336 bytes"), "{text}");
-    // No room behind the image at all.
+    // There is no room after the image.
     let patch = format!("patch {name} --device 1b36:0010 --runtime vfiorun");
     let error = scratch.error(&format!("{patch} -o out.img"));
     assert!(error.contains("does not fit the partition of 14336"), "{error}");

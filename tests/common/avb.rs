@@ -45,7 +45,7 @@ pub fn signed(blob: &[u8]) -> (Vec<u8>, &[u8]) {
     (message, &blob[start..start + number(blob, 56)])
 }
 
-/// The descriptors: tag and bytes behind tag and size.
+/// The descriptors: tag and bytes after tag and size.
 pub fn descriptors(blob: &[u8]) -> Vec<(usize, &[u8])> {
     let start = 256 + number(blob, 12) + number(blob, 96);
     let mut rest = &blob[start..start + number(blob, 104)];

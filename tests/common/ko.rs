@@ -114,7 +114,7 @@ pub struct Form {
     pub namespaces: bool,
     /// With CRCs.
     pub crcs: bool,
-    /// CRCs stand elsewhere and distances lead to them (`MODULE_REL_CRCS`, 4.11 to 5.18).
+    /// CRCs are elsewhere and distances lead to them (`MODULE_REL_CRCS`, 4.11 to 5.18).
     pub relative: bool,
 }
 

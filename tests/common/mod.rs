@@ -101,7 +101,7 @@ pub fn with_section(image: &[u8], name: SectionName, bytes: Vec<u8>) -> Vec<u8> 
     edited(image, |edit| edit.sections.push((name, vec![Chunk::owned(bytes)])))
 }
 
-/// The image with a kernel of this config. `lines` come behind what every ramdisk needs, and
+/// The image with a kernel of this config. `lines` come after what every ramdisk needs, and
 /// the last line of a symbol wins.
 pub fn with_config(image: &[u8], lines: &str) -> Vec<u8> {
     with_section(image, SectionName::Kernel, kernel(lines))

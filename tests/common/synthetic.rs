@@ -36,7 +36,7 @@ pub fn ikconfig(text: &str) -> Vec<u8> {
     [b"IKCFG_ST", packed.as_slice(), b"IKCFG_ED"].concat()
 }
 
-/// A header as `arch/arm64/kernel/head.S` has it, in front of `body`.
+/// A header as `arch/arm64/kernel/head.S` has it, before `body`.
 pub fn arm64_image(body: &[u8], image_size: u64) -> Vec<u8> {
     let mut image = vec![0; 64];
     image[..4].copy_from_slice(&[0x4d, 0x5a, 0x40, 0xfa]);
@@ -88,7 +88,7 @@ pub fn zboot(payload: &[u8], name: &str, new: bool) -> Vec<u8> {
     file
 }
 
-/// MediaTek's header in front of `payload`.
+/// MediaTek's header before `payload`.
 pub fn mtk(payload: &[u8]) -> Vec<u8> {
     let mut file = vec![0xff; 512];
     file[..4].copy_from_slice(&0x5888_1688_u32.to_le_bytes());
@@ -185,7 +185,7 @@ pub fn pack(format: Format, bytes: &[u8]) -> Vec<u8> {
     encode(format, bytes, None).unwrap()
 }
 
-/// A gzip that stores: what is in `bytes` stands in it as it is.
+/// A gzip stream that stores `bytes` without compressing them.
 pub fn stored(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
     encoder.write_all(bytes).unwrap();
@@ -211,9 +211,9 @@ pub struct Layout {
     pub word: usize,
     /// Names longer than 127 tokens take a second length byte.
     pub long: bool,
-    /// `kallsyms_seqs_of_names` stands before the tokens.
+    /// `kallsyms_seqs_of_names` is before the tokens.
     pub seqs: bool,
-    /// Addresses stand in front.
+    /// Addresses come first.
     pub addresses_first: bool,
 }
 

@@ -89,9 +89,9 @@ fn appended_dtbs_are_told_with_their_places() {
 #[test]
 fn a_dtb_inside_the_kernel_is_not_appended() {
     let body = [body(Some(CONFIG)), dtb(100), noise(500, 11)].concat();
-    // In a raw Image, before `image_size` and with the BSS far behind the file's end.
+    // In a raw Image, before `image_size` and with the BSS far past the file's end.
     expect(&arm64_image(&body, 1 << 20), "arm64 Image");
-    // In a stream that only stores: the blob stands there for all to see.
+    // In a stream that only stores: the blob is visible in it.
     expect(&stored(&arm64_image(&body, 1 << 20)), "gzip → arm64 Image");
     let zboot = zboot(&stored(&arm64_image(&body, 1 << 20)), "gzip", true);
     expect(&zboot, "arm64 EFI zboot → gzip → arm64 Image");
@@ -226,7 +226,7 @@ fn damage_of_any_kind_is_an_answer_and_no_panic() {
             match round % 3 {
                 0 => bytes.truncate(number(file.len())),
                 1 => bytes[number(file.len())] ^= 1 << number(8),
-                // The headers stand at the front.
+                // The headers are at the front.
                 _ => bytes[number(0x260.min(file.len()))] = number(256) as u8,
             }
             if let Ok(kernel) = Kernel::parse(&bytes) {

@@ -30,7 +30,7 @@ fn every_layout_from_4_9_to_6_12() {
         assert_eq!(found.has(&"long".repeat(60)), layout.long);
         assert!(!found.has_data);
     }
-    // The 3000 bytes in front of the tokens in 6.2's layout leave no padding, and no NUL.
+    // The 3000 bytes before the tokens in 6.2's layout leave no padding, and no NUL.
     assert_eq!(3 * all.len() % LAYOUTS[3].align, 0);
 }
 

@@ -46,7 +46,7 @@ fn noise_exports_nothing() {
     assert_eq!(Exports::find(&noise), None);
     let whole = kernel_with_exports(&usual_exports(), NEW);
     for end in (0..whole.len()).step_by(97) {
-        // Part of a table is no table, or at least nothing that is not in the whole.
+        // Part of a table is not a table, or at least nothing that is not in the whole.
         for (name, _) in Exports::find(&whole[..end]).iter().flat_map(Exports::iter) {
             assert!(usual_exports().iter().any(|(other, _)| other == name), "{name}");
         }

@@ -436,7 +436,7 @@ fn info_says_by_which_version_an_image_is_patched() {
     assert!(text.contains(&expected), "{text}");
 }
 
-/// Every field that the flow has stands in the schema, every field the schema demands is there, and
+/// Every field that the flow has is in the schema, every field the schema demands is there, and
 /// values of a closed list are on it.
 fn conforms(schema: &Value, root: &Value, value: &Value, at: &str) {
     if let Some(name) = schema["$ref"].as_str() {

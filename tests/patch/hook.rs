@@ -1,4 +1,4 @@
-//! `--hook init`: the runtime stands where the kernel looks for init, and the original is kept
+//! `--hook init`: the runtime is where the kernel looks for init, and the original is kept
 //! as it was.
 
 use crate::common;

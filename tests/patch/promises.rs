@@ -561,7 +561,7 @@ fn a_raw_segment_starts_at_a_multiple_of_4() {
 
 #[test]
 fn the_kernel_reaches_the_segment_behind_lz4_of_any_length() {
-    // Unpacked lengths of all remainders, because headers must stand at multiples of 4.
+    // Unpacked lengths of all remainders, because headers must be at multiples of 4.
     for extra in 0..4 {
         let mut archive = cpio(&[("init", b"#!/bin/sh\n")]);
         archive.resize(archive.len() + extra, 0);

@@ -1,4 +1,4 @@
-//! rc files in a patch: where the boot flow honours them, and what becomes of the original.
+//! rc files in a patch: where the boot flow honours them, and what happens to the original.
 
 use crate::common;
 

@@ -215,7 +215,7 @@ fn labels_and_paths_of_magisk_are_right_under_magisk_only() {
 }
 
 proptest! {
-    /// Whatever stands there, findings are in order and within the file.
+    /// Whatever is there, findings are in order and within the file.
     #[test]
     fn findings_are_in_order_and_within_the_file(
         words in prop::collection::vec(
@@ -234,7 +234,7 @@ proptest! {
             prop_assert!((1..=lines).contains(&finding.line));
             prop_assert!(!finding.what.is_empty() && !finding.why.is_empty() && !finding.fix.is_empty());
         }
-        // A comment behind it changes nothing.
+        // A comment after it changes nothing.
         if !text.contains(['"', '\0', '\\']) {
             let more = format!("{text}\n# a comment\n");
             prop_assert_eq!(check(more.as_bytes(), LEGACY), findings);

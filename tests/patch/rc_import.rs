@@ -30,7 +30,7 @@ fn the_line_goes_behind_the_last_import_else_before_the_first_section() {
         ("import /a.rc\r\non boot\r\n", "import /a.rc\r\nimport /x.rc\non boot\r\n"),
         ("", "import /x.rc\n"),
         ("# nothing but this", "import /x.rc\n# nothing but this"),
-        // These are no sections: the words stand in quotes, in a comment, in an action.
+        // These are not sections: the words are in quotes, in a comment, in an action.
         (
             "on boot\n    write /a \"\nimport /a.rc\"\n",
             "import /x.rc\non boot\n    write /a \"\nimport /a.rc\"\n",

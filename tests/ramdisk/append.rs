@@ -49,7 +49,7 @@ fn trailing_zeros_do_not_matter() {
             let end = plain.len();
             plain.resize(end + zeros, 0);
             let (patched, range) = append(&plain);
-            // No kernel before 5.14 takes zeros behind lz4_legacy.
+            // No kernel before 5.14 takes zeros after lz4_legacy.
             if compression == Some(Format::Lz4Legacy) {
                 assert_eq!(range.start, end);
             }
@@ -81,7 +81,7 @@ fn an_lz4_stream_of_odd_length_gets_a_lead_in() {
             names.push(String::from_utf8(entry.name).unwrap());
         }
         assert_eq!(names, ["vfioboot", "vfioboot/init", "vfioboot/undo", "TRAILER!!!"]);
-        // Another one behind it counts the whole chain.
+        // Another one after it counts the whole chain.
         let (twice, range) = append(&patched);
         assert_eq!(find_ours(&twice), Some(range));
     }

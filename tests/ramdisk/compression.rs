@@ -142,7 +142,7 @@ fn a_size_behind_an_lz4_legacy_kernel_is_not_part_of_the_stream() {
 
 #[test]
 fn the_start_of_another_stream_is_no_block_of_lz4_legacy() {
-    // Each reads as a plausible block size: gzip without a name, lzma behind one or two zeros.
+    // Each reads as a plausible block size: gzip without a name, lzma after one or two zeros.
     for (format, zeros) in [(Format::Gzip, 0), (Format::Lzma, 1), (Format::Lzma, 2)] {
         let mut packed = encode(Format::Lz4Legacy, &sample(), None).unwrap();
         let end = packed.len();

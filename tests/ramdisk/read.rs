@@ -163,7 +163,7 @@ fn the_lz4_trap() {
     assert_eq!(reach(4, &gzip), Reach::NewerKernels);
     assert_eq!(reach(0, &lz4), Reach::Always);
     assert_eq!(reach(4, &lz4), Reach::NewerKernels);
-    // Nothing gets better behind it.
+    // Nothing after it is reached again.
     let bytes = [&lz4[..], &gzip, &gzip].concat();
     assert_eq!(parse(&bytes).segments[2].reach, Reach::Never);
 }

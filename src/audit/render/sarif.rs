@@ -142,7 +142,8 @@ fn result(
         "{}: {}. {} Fix: {} (evidence: {})",
         rule.title, finding.reason, rule.effect, rule.fix, finding.provenance
     );
-    let fingerprint = hex::encode(Sha256::digest(format!("{}\0{}", rule.id, input.key)));
+    let fingerprint =
+        base16ct::lower::encode_string(&Sha256::digest(format!("{}\0{}", rule.id, input.key)));
     let mut result = json!({
         "ruleId": rule.id,
         "ruleIndex": index.get(rule.id.as_str()),

@@ -372,8 +372,8 @@ impl Report {
                 "{what}: the {} of the first {} bytes is {}, the descriptor says {}: the image was changed, or the descriptor",
                 algorithm.name(),
                 hash.image_size,
-                hex::encode(&found),
-                hex::encode(hash.digest)
+                base16ct::lower::encode_string(&found),
+                base16ct::lower::encode_string(hash.digest)
             ),
         );
         found == hash.digest

@@ -129,7 +129,7 @@ impl EntryJson {
             segment,
             offset: entry.offset,
             name: utf8.map_or_else(|_| entry.name.escape_ascii().to_string(), str::to_owned),
-            name_hex: utf8.is_err().then(|| hex::encode(&entry.name)),
+            name_hex: utf8.is_err().then(|| base16ct::lower::encode_string(&entry.name)),
             file_type: entry.file_type(),
             mode: format!("{:04o}", header.mode & 0o7777),
             uid: header.uid,

@@ -124,7 +124,7 @@ impl PublicKey {
 
     /// SHA-1 of the key in AVB's format, in hex: what avbtool prints and bootloaders show.
     pub fn fingerprint(&self) -> String {
-        hex::encode(Sha1::digest(self.to_avb()))
+        base16ct::lower::encode_string(&Sha1::digest(self.to_avb()))
     }
 
     /// Whether `signature` is this key's over `digest`.

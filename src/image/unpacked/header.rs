@@ -45,7 +45,7 @@ pub(super) fn header_table(header: &Header) -> String {
 fn text_entry(key: &str, text: &[u8]) -> String {
     match std::str::from_utf8(text) {
         Ok(text) => format!("{key} = {}\n", toml::Value::from(text)),
-        Err(_) => format!("{key}_hex = \"{}\"\n", hex::encode(text)),
+        Err(_) => format!("{key}_hex = \"{}\"\n", base16ct::lower::encode_string(text)),
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn apply_header(header: &mut Header, table: &toml::Table) -> Result<(
             "cmdline" => header.set_cmdline(text(key)?.unwrap_or_default().as_bytes())?,
             "name" => header.set_name(text(key)?.unwrap_or_default().as_bytes())?,
             "cmdline_hex" | "name_hex" => {
-                let bytes = text(key)?.and_then(|text| hex::decode(text).ok());
+                let bytes = text(key)?.and_then(|text| base16ct::mixed::decode_vec(text).ok());
                 let bytes = bytes.ok_or_else(|| wrong(key, "bytes in hex"))?;
                 if key == "name_hex" {
                     header.set_name(&bytes)?;

@@ -36,7 +36,7 @@ fn digests(vbmeta: &Vbmeta<'_>) -> String {
     let digests = vbmeta.hashes().map(|(_, hash)| {
         let name = hash.partition_name.escape_ascii();
         let algorithm = hash.hash_algorithm.escape_ascii();
-        format!(", {algorithm} of {name} {}", hex::encode(hash.digest))
+        format!(", {algorithm} of {name} {}", base16ct::lower::encode_string(hash.digest))
     });
     signed_by(vbmeta) + &digests.collect::<String>()
 }
