@@ -6,7 +6,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
-//! | `rulefile` | the rules of `kernel-configs/` as they are written, for the audit and the device |
+//! | [`rules`] | what a kernel must have: the rules of `kernel-configs/` and their evaluator, shared by desktop and device |
 //! | [`compression`] | gzip, lz4_legacy, lz4, xz, lzma, zstd, bzip2: detect, decode, encode |
 //! | [`image`] | boot, vendor_boot and init_boot images as regions that tile the file |
 //! | [`ramdisk`] | segments, newc cpio, what kind of ramdisk this is |
@@ -26,8 +26,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod bootfile;
-#[cfg(any(feature = "desktop", feature = "device"))]
-mod rulefile;
+pub mod rules;
 
 #[cfg(feature = "desktop")]
 pub mod audit;

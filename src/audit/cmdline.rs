@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::words::words_of;
-use super::{Facts, Provenance};
+use super::Facts;
 use crate::kernel::Arch;
 use crate::kernel::config::Value;
 
@@ -342,13 +342,5 @@ impl Facts {
         let texts = parts.iter().map(|part| part.text.trim()).filter(|text| !text.is_empty());
         self.cmdline = Some(texts.collect::<Vec<_>>().join(" "));
         self.cmdline_parts = parts;
-    }
-
-    /// The provenance of a word.
-    pub(super) fn provenance(&self, origin: &Origin) -> Provenance {
-        match (origin, &self.config) {
-            (Origin::Config, Some((_, provenance))) => provenance.clone(),
-            _ => Provenance::Cmdline,
-        }
     }
 }

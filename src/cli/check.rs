@@ -16,7 +16,7 @@ use vfioboot::audit::baseline::Baseline;
 use vfioboot::audit::render::{self, Kind};
 use vfioboot::audit::run::{self, Audited, Run};
 use vfioboot::audit::{
-    CmdlinePart, Evidence, Facts, Finding, Level, Origin, Outcome, Profile, Provenance, Verdict,
+    BUILTIN, CmdlinePart, Evidence, Facts, Level, Origin, Outcome, Profile, Provenance, Verdict,
     evaluate, fragment,
 };
 use vfioboot::compression::{Decoder, Format as Compression};
@@ -37,8 +37,7 @@ pub struct Args {
     /// kernel before it, in its own directory first
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// The rules: `passthrough`, `kvm-only`, `hardened`, or a TOML file
-    #[arg(long, value_name = "NAME|FILE", default_value = "passthrough")]
+    #[arg(long, value_name = "NAME|FILE", default_value = BUILTIN[0].name, help = profile_help())]
     profile: String,
     /// The config of the kernels, instead of the one embedded in each
     #[arg(long, value_name = "FILE")]
@@ -264,14 +263,20 @@ fn open_baseline(path: &Path) -> anyhow::Result<Baseline> {
     Baseline::parse(&input).with_context(|| input.name())
 }
 
+fn profile_help() -> String {
+    let names = BUILTIN.iter().map(|builtin| format!("`{}`", builtin.name));
+    format!("The rules: {}, or a TOML file", names.collect::<Vec<_>>().join(", "))
+}
+
 fn open_profile(name: &str) -> anyhow::Result<Profile> {
-    if Profile::BUILTIN.contains(&name) {
-        return Ok(Profile::builtin(name)?);
-    }
     let path = Path::new(name);
-    // A bare word that is no file is a mistyped name rather than a missing file.
-    if !name.contains(['/', '.']) && !path.exists() {
-        return Ok(Profile::builtin(name)?);
+    match Profile::builtin(name) {
+        Ok(profile) => return Ok(profile),
+        // A bare name without a file is more likely mistyped than missing.
+        Err(error) if !name.contains(['/', '.']) && !path.exists() => {
+            return Err(anyhow!("{error}, or name a TOML file"));
+        }
+        Err(_) => {}
     }
     let input = Input::open(path)?;
     let text = std::str::from_utf8(&input).with_context(|| format!("{name}: is no text"))?;
@@ -332,7 +337,7 @@ fn check(set: &Set, given: &Given) -> anyhow::Result<Audited> {
         gather::add_from_images(&mut facts, &mut problems, images)?;
         report = evaluate(given.profile, &facts);
     }
-    if holds_kernel && report.findings.iter().any(Finding::by_module) {
+    if holds_kernel && report.findings.iter().any(|own| own.reason.module().is_some()) {
         let images = std::iter::once(&input).chain(&beside);
         gather::link(&mut facts, given.profile, &input, given.modules.as_ref(), images)?;
         report = evaluate(given.profile, &facts);

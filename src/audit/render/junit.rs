@@ -96,7 +96,7 @@ fn cases(input: &Input, audited: &Audited) -> (Counts, String) {
                 counts.failures += 1;
                 format!(
                     "<failure message=\"{}\" type=\"{level}\">{}</failure>",
-                    xml(&finding.reason),
+                    xml(&finding.reason.to_string()),
                     xml(&format!(
                         "{}\nFix: {}\nEvidence: {}",
                         rule.effect, rule.fix, finding.provenance

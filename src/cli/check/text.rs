@@ -55,12 +55,12 @@ fn one(out: &mut String, name: &str, audited: &Audited) -> std::fmt::Result {
         findings(out, &lesser)?;
     }
     let by_module = audited.with(Verdict::Pass);
-    let by_module: Vec<&Finding> = by_module.into_iter().filter(|own| own.by_module()).collect();
+    let by_module: Vec<&Finding> = by_module.into_iter().filter(|own| own.reason.module().is_some()).collect();
     if !by_module.is_empty() {
         writeln!(out, "\n{GOOD}SATISFIED BY MODULES{GOOD:#}")?;
         for finding in by_module {
             let (id, title) = (&finding.rule.id, &finding.rule.title);
-            writeln!(out, "  {HEAD}{id}{HEAD:#} {title}: {}", plain(&finding.reason))?;
+            writeln!(out, "  {HEAD}{id}{HEAD:#} {title}: {}", plain(&finding.reason.to_string()))?;
         }
     }
     if !known.is_empty() {
@@ -75,11 +75,11 @@ fn one(out: &mut String, name: &str, audited: &Audited) -> std::fmt::Result {
         }
     }
     cmdline(out, audited)?;
-    if !report.words.is_empty() {
+    if !report.parameters.is_empty() {
         writeln!(out, "\n{HEAD}FOR THE COMMAND LINE{HEAD:#}")?;
-        for word in &report.words {
-            writeln!(out, "  {HEAD}{}{HEAD:#} ({})", word.word, word.level.name())?;
-            writeln!(out, "      {}", word.why)?;
+        for own in &report.parameters {
+            writeln!(out, "  {HEAD}{}{HEAD:#} ({})", own.parameter, own.level.name())?;
+            writeln!(out, "      {}", own.why)?;
         }
     }
     verdict(out, name, audited)
@@ -89,7 +89,7 @@ fn findings(out: &mut String, findings: &[&Finding]) -> std::fmt::Result {
     for finding in findings {
         let rule = &finding.rule;
         let (id, title, level) = (&rule.id, &rule.title, rule.level.name());
-        writeln!(out, "  {HEAD}{id}{HEAD:#} {title} ({level}): {}", plain(&finding.reason))?;
+        writeln!(out, "  {HEAD}{id}{HEAD:#} {title} ({level}): {}", plain(&finding.reason.to_string()))?;
         evidence(out, finding)?;
         writeln!(out, "      {}", rule.effect)?;
         writeln!(out, "      {GOOD}Fix:{GOOD:#} {}", rule.fix)?;
@@ -134,7 +134,7 @@ fn unknown(out: &mut String, audited: &Audited) -> std::fmt::Result {
     for finding in unknown {
         let rule = &finding.rule;
         let (id, title, level) = (&rule.id, &rule.title, rule.level.name());
-        writeln!(out, "  {HEAD}{id}{HEAD:#} {title} ({level}): {}", plain(&finding.reason))?;
+        writeln!(out, "  {HEAD}{id}{HEAD:#} {title} ({level}): {}", plain(&finding.reason.to_string()))?;
         evidence(out, finding)?;
         if audited.decides(finding) {
             writeln!(out, "      {GOOD}To be sure:{GOOD:#} {}", rule.fix)?;

@@ -26,7 +26,7 @@ mod virtualisation;
 use super::host::Host;
 use super::kernel_log;
 
-pub use kernel_config::ConfigError;
+pub use kernel_config::{BootCmdline, ConfigError, Finding, findings};
 
 /// How a prerequisite is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
