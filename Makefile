@@ -24,7 +24,7 @@ test: ## everything that CI runs
 	@$(MAKE) --no-print-directory e2e
 	@scripts/counts.sh
 
-lint: ## formatting, clippy, licences and sources of dependencies, shellcheck
+lint: ## everything about the source that can be said without running it
 	@scripts/lint.sh
 
 unit: ## cargo's tests

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "lab"))
-from cpio import Archive  # noqa: E402
-from images import Aosp  # noqa: E402
+from cpio import Archive
+from images import Aosp
 
 FILES = 8_400
 
@@ -72,7 +72,8 @@ def main() -> None:
     dtb = part("dtb", hashlib.sha256(b"dtb").digest() * 3_000)
 
     aosp = Aosp(tools)
-    version = ["--os_version", "13.0.0", "--os_patch_level", "2023-05", "--cmdline", "console=ttyS0 androidboot.hardware=bench"]
+    cmdline = "console=ttyS0 androidboot.hardware=bench"
+    version = ["--os_version", "13.0.0", "--os_patch_level", "2023-05", "--cmdline", cmdline]
     v2 = ["--header_version", "2", "--pagesize", "4096", *version, "--kernel", raw, "--ramdisk", gz, "--dtb", dtb]
     aosp.make(out / "v2.img", v2)
     v4 = ["--header_version", "4", *version, "--kernel", configured_gz, "--ramdisk", lz4]

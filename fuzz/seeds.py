@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Seeds for the fuzz targets, from the fixtures.
 
-    fuzz/seeds.py DIR
+fuzz/seeds.py DIR
 """
 
 import gzip
@@ -86,18 +86,18 @@ def put(target: str, name: str, data: bytes) -> None:
 def sections(image: bytes) -> tuple[bytes, bytes]:
     """The kernel and the (vendor) ramdisk."""
     if image.startswith(b"VNDRBOOT"):
-        page, = struct.unpack_from("<I", image, 12)
-        size, = struct.unpack_from("<I", image, 24)
+        (page,) = struct.unpack_from("<I", image, 12)
+        (size,) = struct.unpack_from("<I", image, 24)
         start = -(-2128 // page) * page
-        return b"", image[start:start + size]
-    version, = struct.unpack_from("<I", image, 40)
+        return b"", image[start : start + size]
+    (version,) = struct.unpack_from("<I", image, 40)
     if version >= 3:
         page, (kernel, ramdisk) = 4096, struct.unpack_from("<II", image, 8)
     else:
         kernel, ramdisk, page = (struct.unpack_from("<I", image, at)[0] for at in (8, 16, 36))
     start = -(-1660 // page) * page
     behind = start + -(-kernel // page) * page
-    return image[start:start + kernel], image[behind:behind + ramdisk]
+    return image[start : start + kernel], image[behind : behind + ramdisk]
 
 
 def main() -> None:
@@ -113,7 +113,7 @@ def main() -> None:
     for path in sorted((ROOT / "fixtures/vendor").glob("*.img")):
         put("image", f"vendor-{path.stem}", path.read_bytes())
     image = (ROOT / "fixtures/images/boot-v2-raw.img").read_bytes()
-    ramdisk, = struct.unpack_from("<I", image, 16)
+    (ramdisk,) = struct.unpack_from("<I", image, 16)
     undo = UNDO % (len(image), "00" * 32, image[:1660].hex(), ramdisk)
     put("undo", "record", undo.encode())
     for path in sorted((ROOT / "fixtures/avb").glob("*.img.gz")):
@@ -122,7 +122,7 @@ def main() -> None:
             put("vbmeta", path.stem, image.rstrip(b"\0"))
         elif image[-64:-60] == b"AVBf":
             at, size = struct.unpack_from(">QQ", image, len(image) - 44)
-            put("vbmeta", path.stem, image[at:at + size])
+            put("vbmeta", path.stem, image[at : at + size])
     for path in sorted((ROOT / "fixtures/ota").iterdir()):
         put("ota", path.name, path.read_bytes())
     put("text", "boot.toml", BOOT.encode())

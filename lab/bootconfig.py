@@ -8,10 +8,11 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import family
 import machine
-from compression import compress
+from compress import compress
 from cpio import Archive
 from family import LAB, Family, Lab, Verdict
 from images import VENDOR_BOOT, Aosp, initramfs
@@ -70,14 +71,14 @@ CASES = (
 )  # fmt: skip
 
 
-def _proc_lines(entries: Sequence[dict]) -> Iterator[str]:
+def _proc_lines(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The lines of /proc/bootconfig for what vfioboot foretells."""
     for entry in entries:
         values = [f"'{value}'" if '"' in value else f'"{value}"' for value in entry["values"]]
         yield f"{entry['key']} = {', '.join(values)}" if values else f'{entry["key"]} = ""'
 
 
-def _judge(case: Case, foretold: dict, run: machine.Run) -> Iterator[str]:
+def _judge(case: Case, foretold: dict[str, Any], run: machine.Run) -> Iterator[str]:
     if not run.reached_init:
         yield f"/init did not run: {run.why_not()}"
         return
@@ -103,9 +104,8 @@ def _judge(case: Case, foretold: dict, run: machine.Run) -> Iterator[str]:
         yield f"vfioboot foretells the words {mine}, /proc/cmdline has {words}"
 
 
-def _run(lab: Lab, cases: Sequence[family.Case], work: Path) -> Verdict:
+def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     (case,) = cases
-    assert isinstance(case, Case)
     archive = Archive()
     archive.directory("bin")
     archive.file("bin/busybox", (lab.tools / "busybox").read_bytes(), 0o755)

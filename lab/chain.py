@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import machine
 from family import Failed, Lab
 from images import Aosp, Contents, initramfs
 
 
-def patch(lab: Lab, images: Mapping[str, Path], options: Sequence[str | Path], into: Path) -> tuple[str, dict[str, Path]]:
+def patch(
+    lab: Lab, images: Mapping[str, Path], options: Sequence[str | Path], into: Path
+) -> tuple[str, dict[str, Path]]:
     """Patch; the value is the plan that was printed, and the images with those that were written in their
     place. Raises `Failed` when unpatch does not give the originals back."""
     out, back = into / "patched", into / "unpatched"
@@ -24,7 +27,7 @@ def patch(lab: Lab, images: Mapping[str, Path], options: Sequence[str | Path], i
 
 
 def boot(
-    lab: Lab, board: machine.Board, images: Mapping[str, Path], loader_cmdline: str, work: Path, **options: object
+    lab: Lab, board: machine.Board, images: Mapping[str, Path], loader_cmdline: str, work: Path, **options: Any
 ) -> machine.Run:
     """Take the images apart by AOSP's tools and boot them as a bootloader does. `options` are those of
     `machine.boot`."""

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import machine
 from families import FAMILIES
@@ -31,7 +32,7 @@ LOG_LINES = 25
 class Boot:
     """The cases that share one run of the machine."""
 
-    family: Family
+    family: Family[Any]
     cases: Sequence[Case]
 
     @property
@@ -49,27 +50,24 @@ class Outcome:
     seconds: float
 
 
-def full_name(family: Family, case: Case) -> str:
+def full_name(family: Family[Any], case: Case) -> str:
     """The name that is printed and that --only looks at."""
     return f"{family.name}/{case.name}"
 
 
-def choose(everything: bool, pattern: str | None) -> list[tuple[Family, Case]]:
+def choose(everything: bool, pattern: str | None) -> list[tuple[Family[Any], Case]]:
     """The cases to run: those that match, or else all, or else those of CI."""
     chosen = []
     for family in FAMILIES:
         for case in family.cases:
             name = full_name(family, case)
-            if pattern is None:
-                wanted = everything or case.ci
-            else:
-                wanted = pattern in name or fnmatch.fnmatchcase(name, pattern)
-            if wanted:
+            by_name = pattern is not None and (pattern in name or fnmatch.fnmatchcase(name, pattern))
+            if by_name or (pattern is None and (everything or case.ci)):
                 chosen.append((family, case))
     return chosen
 
 
-def boots(chosen: list[tuple[Family, Case]]) -> Iterator[Boot]:
+def boots(chosen: list[tuple[Family[Any], Case]]) -> Iterator[Boot]:
     """The same cases by the boot that they share."""
     by_boot: dict[tuple[str, str], list[Case]] = {}
     for family, case in chosen:

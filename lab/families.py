@@ -1,5 +1,7 @@
 """All families of cases, in the order in which they start."""
 
+from typing import Any
+
 import bootconfig
 import device
 import flows
@@ -9,7 +11,7 @@ import patching
 import pc
 from family import Family
 
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: tuple[Family[Any], ...] = (
     patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, late.FAMILY, flows.FAMILY,
     pc.FAMILY,
 )  # fmt: skip

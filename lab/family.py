@@ -8,6 +8,7 @@ import dataclasses
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
 
 LAB = Path(__file__).resolve().parent
 ROOT = LAB.parent
@@ -63,14 +64,17 @@ Verdict = Mapping[str, Sequence[str]]
 """By the name of a case, what is wrong: nothing for a case that passed."""
 
 
+C = TypeVar("C", bound=Case)
+
+
 @dataclasses.dataclass(frozen=True)
-class Family:
+class Family(Generic[C]):
     """Cases that are run in the same way."""
 
     name: str
     """Stands before the names of its cases."""
-    cases: Sequence[Case]
-    run: Callable[[Lab, Sequence[Case], Path], Verdict]
+    cases: Sequence[C]
+    run: Callable[[Lab, Sequence[C], Path], Verdict]
     """Run cases of one boot in an empty directory. Raises `Failed` where that speaks for all of them."""
 
 

@@ -37,7 +37,7 @@ class Aosp:
     def _run(self, tool: str, arguments: list[str]) -> str:
         # the script, and not its #! line: any python3 will do
         command = [sys.executable, str(self._tools / tool), *arguments]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Unreadable(f"{tool} failed: {done.stderr.strip().splitlines()[-1:]}")
         return done.stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import chain
 import machine
-from compression import compress
+from compress import compress
 from cpio import Archive
 from family import LAB, Case, Family, Lab, Verdict
 from images import BOOT, Aosp
@@ -85,9 +85,8 @@ def _wrong(case: LateCase, run: machine.Run) -> Iterator[str]:
         yield f"the runtime took {took.group(1)} ms"
 
 
-def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
+def _run(lab: Lab, cases: Sequence[LateCase], work: Path) -> Verdict:
     (case,) = cases
-    assert isinstance(case, LateCase)
     original = work / "original"
     original.mkdir()
     images = {BOOT: _image(lab, case, original)}

@@ -54,7 +54,7 @@ class Device:
             return ["-device", device]
         image = scratch / self.drive
         if not image.exists():
-            with open(image, "wb") as file:
+            with image.open("wb") as file:
                 file.truncate(1 << 20)
         drive = f"if=none,id=drive{name},format=raw,file={image}"
         if self.readonly:
@@ -200,7 +200,7 @@ def boot(
     command = [program, *machine.arguments(scratch), "-kernel", str(kernel), "-initrd", str(initrd), "-append", words]
     started = time.monotonic()
     log_file = scratch / log
-    with open(log_file, "wb") as serial, qmp.channel() as channel:
+    with log_file.open("wb") as serial, qmp.channel() as channel:
         process = subprocess.Popen(
             [*command, *channel.arguments], cwd=scratch, stdin=subprocess.DEVNULL, stdout=serial,
             stderr=subprocess.STDOUT, pass_fds=channel.pass_fds,

@@ -9,10 +9,11 @@ import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import chain
 import machine
-from compression import compress
+from compress import compress
 from cpio import Archive
 from family import LAB, Case, Family, Lab, Verdict, from_script
 from images import BOOT, INIT_BOOT, VENDOR_BOOT, Aosp
@@ -53,20 +54,24 @@ DISABLED, CHARGER = "vfioboot.disable", "androidboot.mode=charger"
 def _vfio() -> Iterator[ModuleCase]:
     """A device without a driver, for VFIO as modules: nobody but vfio-pci's ids= binds it."""
     edu = ModuleCase(name="", kernel="vfio-m", devices=(EDU,))
-    for name, change in (
+    changes: tuple[tuple[str, dict[str, Any]], ...] = (
         ("pid1", {"who": PID1}),
         ("first-stage", {"options": LISTS, "who": FIRST_STAGE}),
         ("first-stage/added", {"options": LISTS, "who": FIRST_STAGE, "vfio_in_ramdisk": False}),
         ("first-stage/disabled", {"options": LISTS, "who": FIRST_STAGE, "loader_cmdline": DISABLED, "driver": "none"}),
-        ("first-stage/charger", {"options": LISTS, "who": FIRST_STAGE, "loader_cmdline": CHARGER, "driver": "none", "ci": False}),
-    ):
+        (
+            "first-stage/charger",
+            {"options": LISTS, "who": FIRST_STAGE, "loader_cmdline": CHARGER, "driver": "none", "ci": False},
+        ),
+    )
+    for name, change in changes:
         yield dataclasses.replace(edu, name=f"vfio/{name}", **change)
 
 
 def _race() -> Iterator[ModuleCase]:
     """The disks, whose driver the vendor loads in every boot."""
     disks = ModuleCase(name="", ci=False, kernel=DEBIAN)
-    for name, change in (
+    changes: tuple[tuple[str, dict[str, Any]], ...] = (
         # without it the others would prove nothing
         ("nvme-wins-unpatched", {"patched": False, "driver": "nvme"}),
         ("pid1", {"who": PID1, "ci": True}),
@@ -74,7 +79,8 @@ def _race() -> Iterator[ModuleCase]:
         ("first-stage", {"options": LISTS, "who": FIRST_STAGE, "ci": True}),
         ("first-stage/added", {"options": LISTS, "who": FIRST_STAGE, "vfio_in_ramdisk": False}),
         ("first-stage/disabled", {"options": LISTS, "who": FIRST_STAGE, "loader_cmdline": DISABLED, "driver": "nvme"}),
-    ):
+    )
+    for name, change in changes:
         yield dataclasses.replace(disks, name=f"race/{name}", **change)
         bridge_too = change | {"kernel": BRIDGE_TOO, "ci": False}
         yield dataclasses.replace(disks, name=f"race/bridge-too/{name}", **bridge_too)
@@ -143,7 +149,9 @@ def _originals(case: ModuleCase, lab: Lab, kernel: Path, tree: Path, into: Path)
     aosp.make(images[INIT_BOOT], [*version, "--ramdisk", part("generic", _generic_ramdisk(lab.tools / "busybox"))])
     vendor = ["--header_version", "4", "--dtb", part("dtb", bytes(4096)), "--vendor_cmdline", ""]
     vendor += ["--ramdisk_type", "platform", "--ramdisk_name", ""]
-    aosp.make(images[VENDOR_BOOT], [*vendor, "--vendor_ramdisk_fragment", part("platform", _vendor_ramdisk(case, tree))])
+    aosp.make(
+        images[VENDOR_BOOT], [*vendor, "--vendor_ramdisk_fragment", part("platform", _vendor_ramdisk(case, tree))]
+    )
     return images
 
 
@@ -174,14 +182,13 @@ def _run_case(lab: Lab, case: ModuleCase, work: Path) -> list[str]:
         options += [] if case.vfio_in_ramdisk else ["--add-module", str(tree)]
         plan, images = chain.patch(lab, images, options, work)
         if case.who not in plan:
-            wrong.append(f"the plan does not say \"{case.who}\"")
+            wrong.append(f'the plan does not say "{case.who}"')
     run = chain.boot(lab, machine.Machine(), images, case.loader_cmdline, work)
     return [*wrong, *_wrong(case, run)]
 
 
-def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
+def _run(lab: Lab, cases: Sequence[ModuleCase], work: Path) -> Verdict:
     (case,) = cases
-    assert isinstance(case, ModuleCase)
     return {case.name: _run_case(lab, case, work)}
 
 

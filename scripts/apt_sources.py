@@ -6,10 +6,11 @@ local mirror is honoured. The suite is fixed: the lab's kernel, compiler and too
 one Debian release, whatever release the machine itself runs.
 """
 
-import glob
 import re
 import sys
+from pathlib import Path
 
+APT = Path("/etc/apt")
 SUITE = "bookworm"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 RELEASES = "buster|bullseye|bookworm|trixie|forky|stable|testing|sid|unstable"
@@ -18,22 +19,20 @@ RELEASES = "buster|bullseye|bookworm|trixie|forky|stable|testing|sid|unstable"
 def configured() -> list[tuple[str, str]]:
     """(URI, suite) of every Debian archive that apt is configured to use."""
     rows: list[tuple[str, str]] = []
-    for name in sorted(glob.glob("/etc/apt/sources.list.d/*.sources")):
-        with open(name, encoding="utf-8", errors="replace") as file:
-            text = file.read()
+    for file in sorted(APT.glob("sources.list.d/*.sources")):
+        text = file.read_text(encoding="utf-8", errors="replace")
         for block in re.split(r"\n\s*\n", text):
-            fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", block, re.M))
+            fields = dict(re.findall(r"^([A-Za-z-]+):[ \t]*(.*)$", block, re.MULTILINE))
             if fields.get("Enabled", "yes").lower() in ("no", "false"):
                 continue
             for uri in fields.get("URIs", "").split():
                 rows += [(uri, suite) for suite in fields.get("Suites", "").split()]
-    for name in ["/etc/apt/sources.list", *sorted(glob.glob("/etc/apt/sources.list.d/*.list"))]:
+    for file in [APT / "sources.list", *sorted(APT.glob("sources.list.d/*.list"))]:
         try:
-            with open(name, encoding="utf-8", errors="replace") as file:
-                text = file.read()
+            text = file.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
-        rows += re.findall(r"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s+.*\bmain\b", text, re.M)
+        rows += re.findall(r"^deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s+.*\bmain\b", text, re.MULTILINE)
     return [(uri, suite) for uri, suite in rows if re.match(rf"(?:{RELEASES})\b", suite)]
 
 

@@ -13,4 +13,11 @@ cargo clippy --quiet --locked --no-default-features --features device --lib --bi
 scripts/cargo-deny.sh --log-level error check licenses bans sources >&2
 mapfile -t shell < <(git grep -lE '^#!.*\b(ba)?sh$' -- . ':!lab/*guest/*')
 shellcheck "${shell[@]}"
+
+mapfile -t python < <(git ls-files '*.py'; git grep -lE '^#!.*\bpython3$' -- . ':!*.py')
+PATH=$(scripts/python-tools.sh):$PATH
+ruff check --quiet --no-cache "${python[@]}"
+ruff format --quiet --no-cache --check "${python[@]}"
+mypy --no-error-summary --cache-dir="$CACHE/mypy" "${python[@]}"
+python3 -m unittest discover --quiet --start-directory scripts
 say "lint: nothing to say"

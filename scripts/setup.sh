@@ -6,10 +6,11 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
-# program, header or file, and the Debian package that brings it
+# program, header, file or Python module, and the Debian package that brings it
 BUILD=(cc:gcc stdio.h:libc6-dev make:make git:git python3:python3 flock:util-linux xz:xz-utils)
 LAB=(
     qemu-system-aarch64:qemu-system-arm qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs readelf:binutils lz4:lz4 zstd:zstd cpio:cpio bzip2:bzip2 shellcheck:shellcheck openssl:openssl unzip:unzip
+    ensurepip:python3-venv
     # for the kernels
     aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu flex:flex bison:bison bc:bc perl:perl depmod:kmod dumpimage:u-boot-tools
     openssl/opensslv.h:libssl-dev libelf.h:libelf-dev
@@ -26,6 +27,7 @@ esac
 present() {
     case $1 in
         /*) [ -e "$1" ] ;;
+        ensurepip) python3 -c 'import ensurepip' 2> /dev/null ;;
         *.h) [ -e "/usr/include/$1" ] || compgen -G "/usr/include/*/$1" > /dev/null ;;
         *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" > /dev/null ;;
     esac

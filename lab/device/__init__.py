@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import machine
-from compression import compress
+from compress import compress
 from cpio import Archive
 from family import LAB, Family, Lab, Verdict, from_script
 from images import BOOT, Aosp, initramfs

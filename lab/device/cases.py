@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import family
 from machine import DISK, EDU, NVME, SECOND_DISK, Device, Machine
@@ -39,7 +40,7 @@ class Setup:
     """What `vfioboot patch` is given as --device; without, the image is booted as it is."""
 
 
-def _setup(name: str, cmdline: str = "", patched: tuple[str, ...] = (), **board: object) -> Setup:
+def _setup(name: str, cmdline: str = "", patched: tuple[str, ...] = (), **board: Any) -> Setup:
     machine = Machine(devices=_DEVICES, memory=f"{RAM_SIZE >> 20}M", extra=_RAM)
     return Setup(name, dataclasses.replace(machine, **board), f"mem=960M {cmdline}".strip(), patched)
 
@@ -57,6 +58,7 @@ GIC_2 = _setup("gic-version-2", gic_version=2)
 NO_EL2 = _setup("no-el2", virtualization=False)
 KVM_NONE = _setup("kvm-none", "kvm-arm.mode=none")
 KVM_PROTECTED = _setup("kvm-protected", "kvm-arm.mode=protected")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case(family.Case):
@@ -197,9 +199,7 @@ def _places() -> Iterator[Case]:
         ("mounts", "0"),
     )
     for name, steps, key in (("chroot", "chroot", "status"), ("chroot/kill", "chroot KILL", "recover")):
-        yield Case(
-            name=name, ci=False, setup=ANDROID, steps=steps, facts=(*common, (key, "0")), answered=(DISK,)
-        )
+        yield Case(name=name, ci=False, setup=ANDROID, steps=steps, facts=(*common, (key, "0")), answered=(DISK,))
     yield Case(
         name="cpus",
         ci=False,
@@ -281,7 +281,6 @@ def _refused() -> Iterator[Case]:
         ("qemu-dies", 'broken-qemu qemu_arguments=["-nonsense"]', "1", "-nonsense: invalid option"),
     ):
         yield Case(name=f"refused/{name}", steps=steps, facts=(("status", status),), says=(says,))
-
 
     yield Case(
         name="refused/group-busy",

@@ -28,13 +28,13 @@ class Disks:
     def make(self) -> None:
         """Make all of them."""
         for device in DISKS:
-            with open(self.work / device.drive, "wb") as disk:
+            with (self.work / device.drive).open("wb") as disk:
                 disk.write(self.magic(device).encode())
                 disk.truncate(1 << 20)
 
     def reply(self, device: machine.Device) -> str:
         """What a guest wrote to it."""
-        with open(self.work / device.drive, "rb") as disk:
+        with (self.work / device.drive).open("rb") as disk:
             disk.seek(_REPLY_SECTOR * _SECTOR)
             return disk.read(_SECTOR).rstrip(b"\0").decode(errors="replace")
 
@@ -111,7 +111,7 @@ def _isolation(facts: Facts, work: Path) -> Iterator[str]:
     """A device that writes where its guest has no memory is stopped by the SMMU, and that is logged."""
     if not any("event 0x10" in line for line in facts.get("smmu", [])):
         yield f"no translation fault of the SMMU: {facts.get('smmu', [])}"
-    with open(work / RAM, "rb") as memory:
+    with (work / RAM).open("rb") as memory:
         memory.seek(CANARY - RAM_START)
         if any(memory.read(1 << 20)):
             yield "the device wrote to memory that is not the guest's"

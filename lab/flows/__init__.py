@@ -9,7 +9,7 @@ from pathlib import Path
 
 import chain
 import machine
-from compression import compress
+from compress import compress
 from cpio import Archive
 from family import LAB, Family, Lab, Verdict
 from images import BOOT, Aosp

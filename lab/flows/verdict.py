@@ -54,7 +54,7 @@ def _rc(run: Run) -> Iterator[str]:
         if props.count(prop) != 1:
             yield f"{prop} was set {props.count(prop)} times"
     if (got := run.one("words")) != "two words":
-        yield f"the file that init writes has \"{got}\""
+        yield f'the file that init writes has "{got}"'
     if "helper 2 arguments, one argument, lab" not in run.facts.get("out", []):
         yield "the system's own service did not run with its arguments"
 

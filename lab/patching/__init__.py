@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import machine
-from compression import compress
+from compress import compress
 from cpio import Archive
 from family import Failed, Family, Lab, Verdict
 from images import Aosp, initramfs

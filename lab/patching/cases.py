@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import family
 from images import INIT_BOOT
@@ -91,10 +92,15 @@ def _devices() -> Iterator[Case]:
 def _leave_alone() -> Iterator[Case]:
     """Whatever happens, /init runs."""
     disable, charger = "vfioboot.disable", "androidboot.mode=charger"
-    untouched = {"to_vfio": (), "speaks": False}
+    untouched: dict[str, Any] = {"to_vfio": (), "speaks": False}
     yield Case(name="disabled/built-in", header=2, loader_cmdline=disable, **untouched)
     yield Case(
-        name="disabled/modules", header=4, compression="lz4_legacy", kernel="vfio-m", loader_cmdline=disable, **untouched
+        name="disabled/modules",
+        header=4,
+        compression="lz4_legacy",
+        kernel="vfio-m",
+        loader_cmdline=disable,
+        **untouched,
     )
     yield Case(name="garbage-boot-file/gzip", header=2, garbage=True, to_vfio=())
     yield Case(
@@ -135,13 +141,11 @@ def _command_lines() -> Iterator[Case]:
 
 def _hooks() -> Iterator[Case]:
     """Without rdinit=: the runtime stands at /init, and the original is put back before it runs."""
-    alone = {"header": 4, "given": (INIT_BOOT,), "hooked": True}
+    alone: dict[str, Any] = {"header": 4, "given": (INIT_BOOT,), "hooked": True}
     yield Case(name="hook-init/init_boot-alone", compression="lz4_legacy", **alone)
     yield Case(name="hook-init/init_boot-alone/modules", ci=False, kernel="vfio-m", **alone)
-    asked = {"header": 2, "options": ("--hook", "init"), "hooked": True}
-    yield Case(
-        name="hook-init/asked-for", console=True, cmdline=f"LAB_VARIABLE=kept -- {INIT_ARGUMENT}", **asked
-    )
+    asked: dict[str, Any] = {"header": 2, "options": ("--hook", "init"), "hooked": True}
+    yield Case(name="hook-init/asked-for", console=True, cmdline=f"LAB_VARIABLE=kept -- {INIT_ARGUMENT}", **asked)
     yield Case(name="hook-init/link", ci=False, init_is_link=True, **asked)
     yield Case(
         name="hook-init/disabled",

@@ -1,9 +1,10 @@
 """The original images of a case: what a phone's owner has before the patch."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
-from compression import compress
+from compress import compress
 from cpio import Archive
 from family import LAB
 from images import BOOT, INIT_BOOT, VENDOR_BOOT, Aosp
@@ -51,7 +52,7 @@ def _blob(name: str, size: int) -> bytes:
     return (block * (size // len(block) + 1))[:size]
 
 
-def make(case: Case, aosp: Aosp, kernels: dict[str, Path], busybox: Path, into: Path) -> dict[str, Path]:
+def make(case: Case, aosp: Aosp, kernels: Mapping[str, Path], busybox: Path, into: Path) -> dict[str, Path]:
     """Make the images with AOSP's mkbootimg; by their usual names."""
 
     def part(name: str, data: bytes) -> str:
@@ -65,7 +66,8 @@ def make(case: Case, aosp: Aosp, kernels: dict[str, Path], busybox: Path, into: 
     version = ["--header_version", str(case.header), "--os_version", "13.0.0", "--os_patch_level", "2023-05"]
     images = {BOOT: into / BOOT}
     if case.header <= 2:
-        arguments = [*version, "--kernel", kernel, "--ramdisk", generic, "--pagesize", "2048", "--cmdline", case.cmdline]
+        arguments = [*version, "--kernel", kernel, "--ramdisk", generic, "--pagesize", "2048"]
+        arguments += ["--cmdline", case.cmdline]
         if case.header >= 1:
             arguments += ["--recovery_dtbo", part("recovery_dtbo", _blob("dtbo", 3000))]
             arguments += ["--second", part("second", _blob("second", 2500))]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import chain
 import machine
-from compression import compress
+from compress import compress
 from cpio import Archive
 from family import LAB, Case, Family, Lab, Verdict, from_script
 from images import BOOT, INIT_BOOT, VENDOR_BOOT, Aosp
@@ -30,7 +30,7 @@ class PcCase(Case):
 
     kernel: str = ""
     patched: bool = True
-    board: Pc = Pc()
+    board: Pc = dataclasses.field(default_factory=Pc)
     devices: tuple[Device, ...] = (DISK, SECOND_DISK, EDU)
     """Those that are listed, by id or by address."""
     drivers: tuple[str, ...] = (VFIO, VFIO, VFIO)
@@ -94,9 +94,8 @@ def _wrong(case: PcCase, run: machine.Run) -> Iterator[str]:
         yield f"the runtime tells of the IOMMU groups {groups}"
 
 
-def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
+def _run(lab: Lab, cases: Sequence[PcCase], work: Path) -> Verdict:
     (case,) = cases
-    assert isinstance(case, PcCase)
     system, original = _system(), work / "original"
     original.mkdir()
     images = _images(lab, system, original)

@@ -1,8 +1,6 @@
 //! AVB images for the tests, and an independent view of their bytes: offsets are those of AOSP's
 //! `avb_footer.h` and `avb_vbmeta_image.h`, written down here a second time.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
-
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 /// An image of `fixtures/avb`.
 pub fn image(name: &str) -> Vec<u8> {
-    let packed = super::common::fixture(&format!("avb/{name}.img.gz"));
+    let packed = super::fixture(&format!("avb/{name}.img.gz"));
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut bytes).unwrap();
     bytes
@@ -19,7 +17,7 @@ pub fn image(name: &str) -> Vec<u8> {
 
 /// A test key of `fixtures/avb`.
 pub fn key(bits: u32) -> PathBuf {
-    super::common::fixture_path(&format!("avb/testkey_rsa{bits}.pem"))
+    super::fixture_path(&format!("avb/testkey_rsa{bits}.pem"))
 }
 
 pub fn number(bytes: &[u8], at: usize) -> usize {

@@ -1,7 +1,5 @@
 //! The program and a directory of its own for each test.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +31,7 @@ impl Scratch {
 
     /// Put a fixture image here under `name`.
     pub fn image(&self, name: &str, fixture: &str) -> Vec<u8> {
-        let bytes = super::common::fixture(&format!("images/{fixture}.img"));
+        let bytes = super::fixture(&format!("images/{fixture}.img"));
         self.file(name, &bytes);
         bytes
     }

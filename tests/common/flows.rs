@@ -8,12 +8,10 @@
 //! | Debian | mkinitramfs(8) of initramfs-tools |
 //! | dracut, mkinitcpio, Alpine, postmarketOS, Buildroot | dracut.sh; mkinitcpio's install/base; initfs_base of mkinitfs; postmarketos-initramfs; fs/cpio of Buildroot |
 
-#![allow(dead_code, reason = "each test program uses its own part")]
-
 use vfioboot::compression::{Format, encode};
 use vfioboot::image::SectionName;
 
-use super::common::{cpio, fixture, kernel, with_cmdline, with_section};
+use super::{cpio, fixture, kernel, with_cmdline, with_section};
 
 /// An image of `fixtures/images`.
 pub fn image(name: &str) -> Vec<u8> {

@@ -2,6 +2,15 @@
 
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+pub mod archives;
+pub mod avb;
+pub mod cli;
+#[cfg(feature = "device")]
+pub mod device_tree;
+pub mod flows;
+pub mod ko;
+pub mod synthetic;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,100 @@
+//! Archives and tools for the ramdisk tests.
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use vfioboot::compression::{Format, encode};
+use vfioboot::ramdisk::cpio::{CpioWriter, Entry};
+use vfioboot::ramdisk::{Entries, Error, Limits};
+
+/// All formats, and none for a raw archive.
+pub const COMPRESSIONS: [Option<Format>; 8] = [
+    None,
+    Some(Format::Gzip),
+    Some(Format::Lz4Legacy),
+    Some(Format::Lz4Frame),
+    Some(Format::Xz),
+    Some(Format::Lzma),
+    Some(Format::Zstd),
+    Some(Format::Bzip2),
+];
+
+/// An archive of regular files with their parent directories left out.
+pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = CpioWriter::new(Vec::new());
+    for (name, data) in files {
+        writer.file(name.as_bytes(), 0o644, data).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+pub fn packed(compression: Option<Format>, archive: &[u8]) -> Vec<u8> {
+    match compression {
+        None => archive.to_vec(),
+        Some(format) => encode(format, archive, None).unwrap(),
+    }
+}
+
+/// What `patch` appends, as far as it matters here.
+pub fn ours(compression: Option<Format>, lead_in: usize) -> Vec<u8> {
+    let mut writer = CpioWriter::with_lead_in(Vec::new(), lead_in).unwrap();
+    writer.dir(b"vfioboot", 0o755).unwrap();
+    writer.file(b"vfioboot/init", 0o755, &noise(5000)).unwrap();
+    writer.file(b"vfioboot/undo", 0o644, b"the record").unwrap();
+    let archive = writer.finish().unwrap();
+    match compression {
+        None => archive,
+        Some(format) => encode(format, &archive, Some("vfioboot")).unwrap(),
+    }
+}
+
+/// Bytes that do not compress, always the same.
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// Every entry with its data, TRAILERs included.
+pub fn read_all(ramdisk: &[u8]) -> Result<Vec<(Entry, Vec<u8>)>, Error> {
+    let mut entries = Entries::new(ramdisk, Limits::default());
+    let mut all = Vec::new();
+    while let Some(entry) = entries.next_entry()? {
+        let mut data = Vec::new();
+        entries.copy_data(&mut data)?;
+        all.push((entry, data));
+    }
+    Ok(all)
+}
+
+/// The names of all files.
+pub fn names(ramdisk: &[u8]) -> Vec<String> {
+    let all = read_all(ramdisk).unwrap().into_iter().filter(|(entry, _)| !entry.is_trailer());
+    all.map(|(entry, _)| String::from_utf8_lossy(&entry.name).into_owned()).collect()
+}
+
+/// Run a tool with `input`; none, said on standard error, when it is not installed.
+pub fn tool(command: &[&str], input: &[u8]) -> Option<Vec<u8>> {
+    let child = Command::new(command[0])
+        .args(&command[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        eprintln!("not tested: {} is not installed", command[0]);
+        return None;
+    };
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let feeder = std::thread::spawn(move || {
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    assert!(output.status.success(), "{command:?} failed");
+    Some(output.stdout)
+}

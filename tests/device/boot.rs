@@ -1,0 +1,146 @@
+//! A boot file carried out against a fake system.
+
+use crate::common::device_tree;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use device_tree::Tree;
+use vfioboot::bootfile::{BootFile, BootModule};
+use vfioboot::device::boot::{Summary, carry_out, put_back};
+use vfioboot::device::kmsg::{Level, record};
+
+fn file(devices: &[&str], modules: &[&str]) -> BootFile {
+    BootFile {
+        version: 1,
+        init: "/init".into(),
+        deadline_ms: 5000,
+        wait_ms: 0,
+        devices: devices.iter().map(|text| (*text).into()).collect(),
+        shadows: Vec::new(),
+        modules: modules
+            .iter()
+            .map(|path| BootModule { path: (*path).into(), params: String::new() })
+            .collect(),
+    }
+}
+
+fn run(tree: &Tree, file: &BootFile) -> (Summary, Vec<String>) {
+    let mut lines = Vec::new();
+    let summary = carry_out(file, &tree.host(), &tree.root, &mut |level, text| {
+        lines.push(format!("{} {text}", level as u8));
+    });
+    (summary, lines)
+}
+
+#[test]
+fn every_device_gets_a_line_and_failures_stop_nothing() {
+    let tree = Tree::new("boot-devices");
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("vfio-pci"));
+    tree.device("0000:00:03.0", ("1b36", "0010"), Some("nvme"));
+    tree.group("0000:00:02.0", 4);
+    let (summary, lines) =
+        run(&tree, &file(&["dead:beef", "what", "1b36:0010", "0000:00:02.0"], &["/none.ko"]));
+    assert_eq!(
+        lines,
+        [
+            "4 /none.ko: not loaded: cannot open the file: ENOENT",
+            "4 \"what\" is no PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex",
+            "6 0000:00:02.0 (1b36:0010): was on vfio-pci already, IOMMU group 4",
+            "4 0000:00:03.0 (1b36:0010): failed: vfio-pci did not take it; it is on nvme now",
+            "4 dead:beef: no such device",
+        ]
+    );
+    assert_eq!(summary, Summary { bound: 1, problems: 4 });
+}
+
+#[test]
+fn a_kernel_without_vfio_or_pci_is_named_as_such() {
+    let tree = Tree::new("boot-no-vfio");
+    std::fs::remove_dir_all(tree.path("sys")).unwrap();
+    let (summary, lines) = run(&tree, &file(&["1b36:0010"], &[]));
+    assert_eq!(
+        lines,
+        [
+            "4 no vfio-pci driver is registered: not in this kernel, or its module failed",
+            "4 list /sys/bus/pci/devices: ENOENT",
+        ]
+    );
+    assert_eq!(summary, Summary { bound: 0, problems: 2 });
+}
+
+#[test]
+fn a_log_record_is_one_short_line() {
+    assert_eq!(record(Level::Info, "0.1.0 starts"), "<6>vfioboot: 0.1.0 starts\n");
+    assert_eq!(record(Level::Warning, "a\nb\tc\u{7f}"), "<4>vfioboot: a b c \n");
+    let long = record(Level::Warning, &"ä".repeat(2000));
+    assert!(long.len() <= 901 && long.ends_with("ä\n"));
+    assert_eq!(long.matches('\n').count(), 1);
+}
+
+#[test]
+fn shadowed_files_get_their_originals_back_and_new_ones_go() {
+    let ramdisk = tempfile::tempdir().unwrap();
+    let at = |path: &str| ramdisk.path().join(path);
+    std::fs::create_dir_all(at("vfioboot/original/lib/modules")).unwrap();
+    std::fs::create_dir_all(at("lib/modules")).unwrap();
+    std::fs::write(at("lib/modules/modules.load"), "ours").unwrap();
+    std::fs::write(at("lib/modules/modules.options"), "ours").unwrap();
+    std::fs::write(at("vfioboot/original/lib/modules/modules.load"), "theirs").unwrap();
+    let mut file = file(&[], &[]);
+    file.shadows = ["load", "options"].map(|name| format!("/lib/modules/modules.{name}")).to_vec();
+    let mut said = Vec::new();
+    put_back(&file, ramdisk.path(), &mut |_, text| said.push(text.to_owned()));
+    assert_eq!(std::fs::read(at("lib/modules/modules.load")).unwrap(), b"theirs");
+    assert!(!at("lib/modules/modules.options").exists());
+    assert_eq!(said, [""; 0]);
+}
+
+#[test]
+fn a_missing_device_costs_the_wait_and_no_more() {
+    let tree = Tree::new("boot-wait");
+    tree.driver("vfio-pci");
+    let started = Instant::now();
+    let (_, lines) = run(&tree, &BootFile { wait_ms: 120, ..file(&["dead:beef"], &[]) });
+    assert_eq!(lines, ["4 dead:beef: no such device (waited 120 ms)"]);
+    assert!(started.elapsed() >= Duration::from_millis(120));
+}
+
+#[test]
+fn the_wait_ends_before_the_deadline() {
+    let tree = Tree::new("boot-wait-deadline");
+    tree.driver("vfio-pci");
+    let file = BootFile { wait_ms: 60_000, deadline_ms: 600, ..file(&["dead:beef"], &[]) };
+    let started = Instant::now();
+    run(&tree, &file);
+    assert!(started.elapsed() < Duration::from_millis(600));
+}
+
+#[test]
+fn without_vfio_pci_nothing_is_waited_for() {
+    let tree = Tree::new("boot-wait-no-vfio");
+    let started = Instant::now();
+    run(&tree, &BootFile { wait_ms: 4000, ..file(&["dead:beef"], &[]) });
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_device_that_appears_in_time_is_bound() {
+    let tree = Tree::new("boot-late");
+    tree.driver("vfio-pci");
+    let appears = thread::spawn({
+        let tree = Tree { root: tree.root.clone() };
+        move || {
+            thread::sleep(Duration::from_millis(100));
+            tree.device("0000:01:00.0", ("1b36", "0010"), Some("vfio-pci"));
+        }
+    });
+    // Its files do not come all at once: it may be seen before it has its driver.
+    let (summary, lines) = run(&tree, &BootFile { wait_ms: 3000, ..file(&["1b36:0010"], &[]) });
+    appears.join().unwrap();
+    assert_eq!(
+        lines,
+        ["6 0000:01:00.0 (1b36:0010): appeared late, was on vfio-pci already, no IOMMU group"]
+    );
+    assert_eq!(summary, Summary { bound: 1, problems: 0 });
+}

@@ -1,0 +1,351 @@
+//! The commands of vfiorun, as a person or a script meets them.
+
+use crate::common::device_tree;
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use assert_cmd::Command;
+use device_tree::{Tree, fifo};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const DISK: &str = "0000:00:02.0";
+const CARD: &str = "0000:00:03.0";
+
+fn tree(name: &str) -> Tree {
+    let tree = Tree::new(&format!("cli-{name}"));
+    tree.device(DISK, ("1b36", "0010"), Some("nvme"));
+    let device = format!("sys/devices/pci0000:00/{DISK}");
+    tree.file(&format!("{device}/class"), "0x010802\n");
+    tree.file(&format!("{device}/reset_method"), "flr bus\n");
+    tree.driver("vfio-pci");
+    tree.iommu_group(3, &[DISK]);
+    tree.running_as(100, 7, "boot-one");
+    tree
+}
+
+fn vfiorun(tree: &Tree, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vfiorun"));
+    command.arg("--sysroot").arg(&tree.root).args(words);
+    command
+}
+
+fn stdout(mut command: Command, status: i32) -> String {
+    String::from_utf8(command.assert().code(status).get_output().stdout.clone()).unwrap()
+}
+
+fn json(command: Command, status: i32) -> Value {
+    let document: Value = serde_json::from_str(&stdout(command, status)).unwrap();
+    assert_eq!(document["format"], 1);
+    document
+}
+
+#[test]
+fn devices_are_shown_by_group() {
+    let tree = tree("devices");
+    tree.device("0000:00:03.0", ("8086", "10d3"), Some("e1000e"));
+    let text = stdout(vfiorun(&tree, &["devices"]), 0);
+    assert_eq!(
+        text,
+        "IOMMU group 3 (DMA)\n  \
+         0000:00:02.0 Non-Volatile memory controller: Red Hat (QEMU) NVMe controller [1b36:0010]\n    \
+         driver: nvme  reset: flr, bus  passthrough: yes\n\
+         in no IOMMU group\n  \
+         0000:00:03.0 Intel 82574L Gigabit Ethernet controller [8086:10d3]\n    \
+         driver: e1000e  passthrough: no, no IOMMU stands before it\n    \
+         warning: it cannot be reset\n"
+    );
+    let document = json(vfiorun(&tree, &["devices", "--json"]), 0);
+    let disk = &document["groups"][0]["devices"][0];
+    assert_eq!((&disk["passthrough"], &disk["class"]), (&true.into(), &"010802".into()));
+    assert_eq!(document["groups"][1]["group"], Value::Null);
+}
+
+#[test]
+fn names_come_from_the_database_of_the_system() {
+    let tree = tree("names");
+    let text = "# c\n1b36  Red Hat, Inc.\n\t0010  QEMU NVM Express Controller\n\t\t1af4 1100  Sub\n\
+                ffff  Nobody\n\nC 01  Mass\n\t08  NVM\n\t\t02  NVMe\n";
+    tree.file("usr/share/misc/pci.ids", text);
+    let text = stdout(vfiorun(&tree, &["devices"]), 0);
+    assert!(text.contains(" NVM: Red Hat, Inc. QEMU NVM Express Controller [1b36:0010]"), "{text}");
+}
+
+#[test]
+fn a_system_without_pci_is_an_answer() {
+    let tree = tree("no-pci");
+    std::fs::remove_dir_all(tree.path("sys/bus")).unwrap();
+    let text = stdout(vfiorun(&tree, &["devices"]), 1);
+    assert_eq!(text, "no PCI devices on this system (list /sys/bus/pci/devices: ENOENT)\n");
+    assert_eq!(json(vfiorun(&tree, &["devices", "--json"]), 1)["pci"], false);
+}
+
+#[test]
+fn a_dry_run_shows_every_write_and_makes_none() {
+    let tree = tree("dry-run");
+    let text = stdout(vfiorun(&tree, &["bind", DISK, "--dry-run"]), 0);
+    assert_eq!(
+        text,
+        "# 0000:00:02.0 (1b36:0010)\n\
+         echo vfio-pci > /sys/bus/pci/devices/0000:00:02.0/driver_override\n\
+         echo 0000:00:02.0 > /sys/bus/pci/devices/0000:00:02.0/driver/unbind\n\
+         echo 0000:00:02.0 > /sys/bus/pci/drivers_probe\n"
+    );
+    assert_eq!(tree.get_override(DISK), "(null)\n");
+    assert!(!tree.path("run").exists());
+    let document = json(vfiorun(&tree, &["bind", DISK, "--dry-run", "--json"]), 0);
+    assert_eq!(document["devices"][0]["writes"][0]["value"], "vfio-pci");
+}
+
+#[test]
+fn a_refusal_is_a_negative_answer() {
+    let tree = tree("refusal");
+    let mut command = vfiorun(&tree, &["bind", "dead:beef"]);
+    command
+        .assert()
+        .code(1)
+        .stderr("vfiorun: dead:beef: no such device (vfiorun devices lists them)\n");
+    let document = json(vfiorun(&tree, &["bind", "dead:beef", "--json"]), 1);
+    assert_eq!(document["refusals"][0], "dead:beef: no such device (vfiorun devices lists them)");
+}
+
+/// In a tree nobody answers, so vfio-pci does not take it, and the attributes show what was
+/// written, last what undoes it.
+#[test]
+fn a_failure_is_told_and_undone() {
+    let tree = tree("failure");
+    vfiorun(&tree, &["bind", DISK]).assert().code(2).stderr(
+        "vfiorun: 0000:00:02.0 (1b36:0010): vfio-pci did not take it; it is on nvme now; everything is as it was\n",
+    );
+    assert_eq!(tree.get_override(DISK), "\n");
+    assert_eq!(tree.read("sys/bus/pci/drivers/nvme/unbind"), DISK);
+}
+
+#[test]
+fn killed_after_a_record_it_is_recovered() {
+    let tree = tree("killed");
+    // The header, and the device's record; not yet the override.
+    vfiorun(&tree, &["bind", DISK]).env("VFIORUN_CRASH_AFTER", "2").assert().interrupted();
+    assert_eq!(tree.get_override(DISK), "(null)\n");
+    tree.process("100", 100, 8);
+    let text = stdout(vfiorun(&tree, &["recover", "--dry-run"]), 0);
+    assert_eq!(
+        text,
+        "\"bind 0000:00:02.0\" did not finish; to be undone:\n  0000:00:02.0: back to nvme\n"
+    );
+    let text = stdout(vfiorun(&tree, &["recover"]), 0);
+    assert_eq!(
+        text,
+        "\"bind 0000:00:02.0\" did not finish; undone:\n  0000:00:02.0: back to nvme: it was so already\n"
+    );
+    assert_eq!(stdout(vfiorun(&tree, &["recover"]), 0), "nothing to recover\n");
+}
+
+#[test]
+fn an_owner_at_work_is_not_recovered() {
+    let tree = tree("at-work");
+    vfiorun(&tree, &["bind", DISK]).env("VFIORUN_CRASH_AFTER", "2").assert().interrupted();
+    let text = stdout(vfiorun(&tree, &["recover"]), 1);
+    assert_eq!(text, "\"bind 0000:00:02.0\" is at work (pid 100): left alone (--force ends it)\n");
+    let document = json(vfiorun(&tree, &["recover", "--json"]), 1);
+    assert_eq!(document["journals"][0]["verdict"], "alive");
+}
+
+/// A tree with the real `/proc`, in which nobody reads what is written to nvme's `unbind`: whoever
+/// writes it is stuck there, as in a kernel whose driver does not let go.
+fn stuck(name: &str) -> (Tree, std::process::Child) {
+    let tree = tree(name);
+    std::fs::remove_dir_all(tree.path("proc")).unwrap();
+    std::os::unix::fs::symlink("/proc", tree.path("proc")).unwrap();
+    tree.device(CARD, ("8086", "10d3"), Some("e1000e"));
+    tree.iommu_group(4, &[CARD]);
+    for attribute in
+        ["drivers/nvme/unbind", "drivers_probe", "drivers/vfio-pci/unbind", "drivers/nvme/bind"]
+    {
+        fifo(&tree.path(&format!("sys/bus/pci/{attribute}")));
+    }
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_vfiorun"))
+        .arg("--sysroot")
+        .arg(&tree.root)
+        .args(["bind", DISK, CARD])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while tree.get_override(DISK) != "vfio-pci" {
+        thread::sleep(Duration::from_millis(5));
+    }
+    (tree, child)
+}
+
+/// The kernel's part in moving the device from `driver` to `next`, for which `attribute` is written.
+fn moved(tree: &Tree, driver: &str, next: &str, attribute: &str) {
+    let written = |attribute: &str| {
+        std::fs::read_to_string(tree.path(&format!("sys/bus/pci/{attribute}"))).unwrap()
+    };
+    assert_eq!(written(&format!("drivers/{driver}/unbind")), DISK);
+    tree.unlink_driver(DISK);
+    tree.link_driver(DISK, next);
+    assert_eq!(written(attribute), DISK);
+}
+
+#[test]
+fn a_signal_in_the_middle_of_bind_undoes_it() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let (tree, child) = stuck(&format!("signal-{}", signal.as_raw()));
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        moved(&tree, "nvme", "vfio-pci", "drivers_probe");
+        moved(&tree, "vfio-pci", "nvme", "drivers/nvme/bind");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(
+            String::from_utf8(output.stderr).unwrap(),
+            "vfiorun: interrupted; everything is as it was\n"
+        );
+        assert_eq!(tree.driver_of(DISK).as_deref(), Some("nvme"));
+        assert_eq!(tree.get_override(DISK), "\n");
+        assert_eq!(tree.get_override(CARD), "(null)\n", "the second was not begun");
+        assert_eq!(stdout(vfiorun(&tree, &["recover"]), 0), "nothing to recover\n");
+    }
+}
+
+#[test]
+fn by_force_an_owner_at_work_is_ended_and_undone() {
+    let (tree, mut child) = stuck("force");
+    let pid = child.id();
+    // It is reaped, as by whoever started it.
+    let reaper = thread::spawn(move || child.wait().unwrap());
+    let text = stdout(vfiorun(&tree, &["recover", "--force"]), 0);
+    assert_eq!(
+        text,
+        format!(
+            "\"bind {DISK} {CARD}\" did not finish; undone:\n  \
+             vfiorun, \"bind {DISK} {CARD}\" (pid {pid}): ended: done\n  \
+             {DISK}: back to nvme: done\n"
+        )
+    );
+    assert!(!reaper.join().unwrap().success());
+    assert_eq!(tree.get_override(DISK), "\n");
+    assert_eq!(stdout(vfiorun(&tree, &["recover"]), 0), "nothing to recover\n");
+}
+
+#[test]
+fn a_kill_after_a_bind_has_finished_leaves_it() {
+    let tree = tree("finished");
+    tree.unlink_driver(DISK);
+    let (probe, state) = (tree.path("sys/bus/pci/drivers_probe"), tree.path("run/vfioboot"));
+    fifo(&probe);
+    let probed = thread::spawn({
+        let tree = Tree { root: tree.root.clone() };
+        move || {
+            while tree.get_override(DISK) != "vfio-pci" {
+                thread::sleep(Duration::from_millis(5));
+            }
+            // It waits for somebody to read what it probes for.
+            tree.link_driver(DISK, "vfio-pci");
+            assert_eq!(std::fs::read_to_string(probe).unwrap(), DISK);
+        }
+    });
+    // The header, the device, and that it is kept.
+    vfiorun(&tree, &["bind", DISK]).env("VFIORUN_CRASH_AFTER", "3").assert().interrupted();
+    probed.join().unwrap();
+    tree.process("100", 100, 8);
+    let text = stdout(vfiorun(&tree, &["recover"]), 0);
+    assert_eq!(text, "\"bind 0000:00:02.0\" is done and stays (vfiorun release gives back)\n");
+    assert_eq!(tree.driver_of(DISK).as_deref(), Some("vfio-pci"));
+    assert_eq!(std::fs::read_dir(state).unwrap().count(), 2, "the lock and the journal");
+}
+
+/// Runs the program as somebody who may not write to anything there, and gives what it complains of.
+fn denied(tree: &Tree, words: &[&str]) -> (Option<i32>, String) {
+    // Where everybody may look: the build directory may be in somebody's home.
+    let place = std::env::temp_dir().join(format!("vfiorun-denied-{}", std::process::id()));
+    _ = std::fs::remove_dir_all(&place);
+    std::fs::create_dir(&place).unwrap();
+    std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = |from: &Path| {
+        let status = std::process::Command::new("cp").arg("-a").arg(from).arg(&place).status();
+        assert!(status.unwrap().success());
+        place.join(from.file_name().unwrap())
+    };
+    let (root, program) = (copy(&tree.root), copy(Path::new(env!("CARGO_BIN_EXE_vfiorun"))));
+    let mut command = std::process::Command::new(program);
+    command.arg("--sysroot").arg(&root).args(words).current_dir(&root);
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    } else {
+        for path in
+            [root.clone(), root.join("sys/devices/pci0000:00").join(DISK).join("driver_override")]
+        {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o555)).unwrap();
+        }
+    }
+    let output = command.output().unwrap();
+    _ = std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755));
+    _ = std::fs::remove_dir_all(&place);
+    let text = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), text.replace(root.to_str().unwrap(), ""))
+}
+
+#[test]
+fn another_user_than_root_is_told_to_become_root() {
+    let tree = tree("denied");
+    assert_eq!(
+        denied(&tree, &["bind", DISK]),
+        (
+            Some(2),
+            "vfiorun: lock /run/vfioboot/lock: EACCES: this needs root (sudo, su -c)\n".into()
+        )
+    );
+    std::fs::create_dir(tree.path("state")).unwrap();
+    std::fs::set_permissions(tree.path("state"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let (status, text) = denied(&tree, &["bind", DISK, "--state", "state"]);
+    assert_eq!(
+        text,
+        format!(
+            "vfiorun: {DISK} (1b36:0010): write \"vfio-pci\" to /sys/bus/pci/devices/{DISK}/driver_override: EACCES; everything is as it was: this needs root (sudo, su -c)\n"
+        )
+    );
+    assert_eq!(status, Some(2));
+    // Looking is for everybody.
+    assert_eq!(denied(&tree, &["bind", DISK, "--dry-run"]), (Some(0), String::new()));
+    assert_eq!(denied(&tree, &["recover"]), (Some(0), String::new()));
+}
+
+#[test]
+fn a_device_that_is_on_its_driver_is_released_already() {
+    let tree = tree("release");
+    let text = stdout(vfiorun(&tree, &["release", DISK]), 0);
+    assert_eq!(text, "0000:00:02.0 (1b36:0010): is not on vfio-pci, but on nvme\n");
+    tree.unlink_driver(DISK);
+    tree.link_driver(DISK, "vfio-pci");
+    let text = stdout(vfiorun(&tree, &["release", DISK, "--dry-run"]), 0);
+    assert_eq!(
+        text,
+        "# 0000:00:02.0 (1b36:0010)\n\
+         echo 0000:00:02.0 > /sys/bus/pci/devices/0000:00:02.0/driver/unbind\n\
+         echo 1b36 0010 > /sys/bus/pci/drivers/vfio-pci/remove_id\n\
+         echo 0000:00:02.0 > /sys/bus/pci/drivers_probe\n"
+    );
+    let mut command = vfiorun(&tree, &["release", "dead:beef"]);
+    command
+        .assert()
+        .code(2)
+        .stderr("vfiorun: dead:beef: no such device (vfiorun devices lists them)\n");
+}
+
+#[test]
+fn a_wrong_command_line_says_what_is_right() {
+    let tree = tree("usage");
+    let output = vfiorun(&tree, &["bind", "what"]).assert().code(2).get_output().stderr.clone();
+    let text = String::from_utf8(output).unwrap();
+    assert!(
+        text.contains("\"what\" is no PCI device: expected VENDOR:DEVICE (1b36:0010)"),
+        "{text}"
+    );
+    vfiorun(&tree, &[]).assert().code(2);
+}

@@ -1,0 +1,319 @@
+//! `vfiorun doctor` against a fake system: what each prerequisite is said to be, and the fix.
+
+use crate::common::device_tree;
+
+use std::io::Write;
+
+use device_tree::Tree;
+use serde_json::Value;
+use vfioboot::device::doctor::{Check, Status, examine, verdict};
+
+const SMMU: &str = "sys/class/iommu/smmu3.0x0000000009050000/devices";
+
+/// A system on which passthrough works, as far as files can show it.
+fn tree(name: &str) -> Tree {
+    let tree = Tree::new(&format!("doctor-{name}"));
+    tree.file("proc/sys/kernel/osrelease", "6.1.192-lab\n");
+    tree.file("proc/self/status", "Name:\tx\nUid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n");
+    tree.file("proc/meminfo", "MemTotal: 2000000 kB\nMemAvailable: 1500000 kB\nHugePages_Free: 4\nHugepagesize: 2048 kB\n");
+    tree.file("proc/interrupts", " 14: 3 ITS-MSI 32768 Edge nvme0q0\n 15: 0 IR-PCI-MSI x\n");
+    tree.file(SMMU, "");
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("nvme"));
+    tree.iommu_group(0, &["0000:00:02.0"]);
+    tree.driver("vfio-pci");
+    tree.file("dev/kmsg", "6,1,2,-;kvm [1]: VHE mode initialized successfully\n");
+    tree
+}
+
+fn check(tree: &Tree, id: &str) -> Check {
+    let checks = examine(&tree.host());
+    let found: Vec<_> = checks.iter().filter(|check| check.id == id).collect();
+    assert!(!found.is_empty(), "no check {id}: {checks:#?}");
+    // The worst of its name.
+    (*found.iter().max_by_key(|check| check.status).unwrap()).clone()
+}
+
+/// A check's status, and that its text holds `words` and its fix `fix`.
+fn says(tree: &Tree, id: &str, status: Status, words: &str, fix: &str) {
+    let check = check(tree, id);
+    assert_eq!(check.status, status, "{check:#?}");
+    assert!(check.found.contains(words), "{check:#?}");
+    let said = check.fix.as_deref().unwrap_or_default();
+    assert!(said.contains(fix) && said.is_empty() == fix.is_empty(), "{check:#?}");
+}
+
+fn config(tree: &Tree, text: &str) {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    tree.file("proc/config.gz", gzip.finish().unwrap());
+}
+
+/// The config of the fixtures that passes on arm64, for whatever machine runs the test.
+fn good_config() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/configs/lab-6.1-arm64.config");
+    let text = std::fs::read_to_string(path).unwrap();
+    format!("{text}\nCONFIG_KVM_INTEL=y\nCONFIG_INTEL_IOMMU=y\nCONFIG_IRQ_REMAP=y\n")
+}
+
+#[test]
+fn what_is_there_is_ok() {
+    let tree = tree("ok");
+    for id in [
+        "arch",
+        "kernel",
+        "privileges",
+        "iommu",
+        "iommu-groups",
+        "interrupts",
+        "vfio-pci",
+        "memory",
+        "hugepages",
+    ] {
+        assert_eq!(check(&tree, id).status, Status::Ok, "{:#?}", check(&tree, id));
+    }
+    assert!(check(&tree, "iommu").found.contains("SMMUv3"));
+    assert!(
+        check(&tree, "iommu-groups")
+            .found
+            .contains("1, with 1 of 1 PCI devices, default domain DMA")
+    );
+}
+
+#[test]
+fn another_user_than_root_is_told_to_become_root() {
+    let tree = tree("user");
+    tree.file("proc/self/status", "Uid:\t1000\t1000\nCapEff:\t0000000000000000\n");
+    says(&tree, "privileges", Status::Problem, "not root", "as root");
+}
+
+#[test]
+fn root_without_a_capability_is_told_which() {
+    let tree = tree("capability");
+    tree.file("proc/self/status", "Uid:\t0\t0\nCapEff:\t0000000000004000\n");
+    says(&tree, "privileges", Status::Problem, "CAP_SYS_ADMIN", "container");
+}
+
+#[test]
+fn a_selinux_domain_that_is_denied_sysfs_is_a_problem() {
+    let tree = tree("selinux");
+    tree.file("sys/fs/selinux/enforce", "1");
+    tree.file("proc/self/attr/current", "u:r:kernel:s0\0");
+    says(&tree, "selinux", Status::Problem, "u:r:kernel:s0", "root shell");
+    tree.file("proc/self/attr/current", "u:r:magisk:s0\0");
+    says(&tree, "selinux", Status::Ok, "u:r:magisk:s0", "");
+    tree.file("proc/self/attr/current", "u:r:shell:s0\0");
+    says(&tree, "selinux", Status::Warning, "u:r:shell:s0", "setenforce 0 is no fix");
+}
+
+#[test]
+fn without_an_iommu_nothing_can_be_passed_through() {
+    let tree = tree("no-iommu");
+    std::fs::remove_dir_all(tree.path("sys/class/iommu")).unwrap();
+    std::fs::remove_dir_all(tree.path("sys/kernel/iommu_groups")).unwrap();
+    std::fs::remove_file(tree.path("sys/devices/pci0000:00/0000:00:02.0/iommu_group")).unwrap();
+    assert_eq!(check(&tree, "iommu").status, Status::Problem);
+    let groups = check(&tree, "iommu-groups");
+    assert_eq!((groups.status, &groups.found[..]), (Status::Problem, "none, for 1 PCI devices"));
+}
+
+#[test]
+fn a_device_without_a_group_may_get_one_when_it_is_probed() {
+    let tree = tree("late-group");
+    std::fs::remove_file(tree.path("sys/devices/pci0000:00/0000:00:02.0/iommu_group")).unwrap();
+    says(&tree, "iommu-groups", Status::Warning, "when a driver first probes it", "vfiorun bind");
+}
+
+#[test]
+fn unsafe_interrupts_are_a_warning() {
+    let tree = tree("unsafe");
+    tree.file("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
+    says(&tree, "interrupts", Status::Warning, "any interrupt of the host", "write N");
+}
+
+#[test]
+fn who_keeps_kvm_away_is_named() {
+    let tree = tree("kvm");
+    says(&tree, "kvm", Status::Problem, "/dev/kvm: ENOENT", "CONFIG_KVM");
+    tree.file("dev/kmsg", "6,1,2,-;kvm [1]: HYP mode not available\n");
+    says(&tree, "kvm", Status::Problem, "HYP mode not available", "EL1");
+    tree.file("dev/kmsg", "6,1,2,-;kvm [1]: KVM disabled from command line\n");
+    says(&tree, "kvm", Status::Problem, "disabled from command line", "remove kvm-arm.mode=none");
+    tree.file("dev/gunyah", "");
+    says(&tree, "kvm", Status::Problem, "Gunyah", "firmware");
+}
+
+#[test]
+fn a_file_in_place_of_kvm_is_no_kvm() {
+    let tree = tree("kvm-file");
+    tree.file("dev/kvm", "");
+    says(&tree, "kvm", Status::Problem, "/dev/kvm is not KVM: ENOTTY", "remove it");
+}
+
+#[test]
+fn vfio_pci_that_is_not_registered_is_a_problem() {
+    let tree = tree("no-vfio-pci");
+    std::fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
+    says(&tree, "vfio-pci", Status::Problem, "not registered", "modprobe vfio-pci");
+    says(&tree, "vfio", Status::Problem, "/dev/vfio/vfio: ENOENT", "CONFIG_VFIO");
+    tree.file("sys/class/misc/vfio/dev", "10:196");
+    says(&tree, "vfio", Status::Warning, "though the kernel has it", "makes the node itself");
+}
+
+#[test]
+fn a_config_that_passes_the_rules_of_the_audit_is_ok() {
+    let tree = tree("config");
+    config(&tree, &good_config());
+    let failed: Vec<_> = examine(&tree.host())
+        .into_iter()
+        .filter(|check| check.id == "config" && check.status == Status::Problem)
+        .collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn a_config_that_fails_a_rule_names_it_with_its_fix() {
+    let tree = tree("config-bad");
+    std::fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
+    config(&tree, &good_config().replace("CONFIG_VFIO_PCI=y", "# CONFIG_VFIO_PCI is not set"));
+    says(
+        &tree,
+        "config",
+        Status::Problem,
+        "VB-VFIO-003: The vfio-pci driver: VFIO_PCI is not set",
+        "Set CONFIG_VFIO_PCI=y",
+    );
+}
+
+#[test]
+fn what_is_there_counts_more_than_the_config() {
+    let tree = tree("config-kvm");
+    config(&tree, &good_config().replace("CONFIG_KVM=y", "# CONFIG_KVM is not set"));
+    says(&tree, "config", Status::Problem, "VB-KVM-001", "CONFIG_KVM=y");
+    tree.file("dev/kvm", "");
+    assert!(!check(&tree, "config").found.contains("VB-KVM-001"));
+}
+
+#[test]
+fn a_module_counts_when_it_is_loaded() {
+    let tree = tree("config-module");
+    std::fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
+    config(&tree, &good_config().replace("CONFIG_VFIO_PCI=y", "CONFIG_VFIO_PCI=m"));
+    says(&tree, "config", Status::Problem, "VFIO_PCI=m and vfio_pci is not loaded", "Set");
+    tree.file("sys/module/vfio_pci/refcnt", "0");
+    assert!(!check(&tree, "config").found.contains("VB-VFIO-003"));
+}
+
+#[test]
+fn a_config_that_cannot_be_read_is_a_warning() {
+    let tree = tree("config-none");
+    says(&tree, "config", Status::Warning, "/proc/config.gz: ENOENT", "CONFIG_IKCONFIG_PROC");
+    tree.file("proc/config.gz", "CONFIG_X=y");
+    says(&tree, "config", Status::Warning, "no gzip file", "CONFIG_IKCONFIG_PROC");
+    tree.file("proc/config.gz", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xff, 0xff]);
+    says(&tree, "config", Status::Warning, "damaged", "CONFIG_IKCONFIG_PROC");
+}
+
+#[test]
+fn words_of_the_command_line_are_explained() {
+    let tree = tree("cmdline");
+    tree.file("proc/cmdline", "iommu.passthrough=1 vfioboot.disable\n");
+    let texts: Vec<_> = examine(&tree.host())
+        .into_iter()
+        .filter(|check| check.id == "cmdline")
+        .map(|check| (check.status, check.found))
+        .collect();
+    assert_eq!(texts.len(), 2, "{texts:#?}");
+    assert!(texts.iter().all(|(status, _)| *status == Status::Warning), "{texts:#?}");
+    assert!(texts.iter().any(|(_, text)| text.starts_with("iommu.passthrough=1: enables nothing")));
+}
+
+#[test]
+fn what_pid_1_did_is_told_and_its_warnings_count() {
+    let tree = tree("boot");
+    tree.file("dev/kmsg", "6,1,2,-;vfioboot: 0.1.0 starts\n SUBSYSTEM=x\n6,2,3,-;vfioboot: done\n");
+    says(&tree, "boot", Status::Ok, "0.1.0 starts; done", "");
+    tree.file("dev/kmsg", "4,1,2,-;vfioboot: 10de:2684: no such device\n");
+    says(&tree, "boot", Status::Warning, "no such device", "dmesg");
+}
+
+#[test]
+fn little_memory_and_small_pages_are_warnings() {
+    let tree = tree("memory");
+    tree.file("proc/meminfo", "MemTotal: 300000 kB\nMemAvailable: 100000 kB\n");
+    says(&tree, "memory", Status::Warning, "97 of 292 MiB available", "less");
+    says(&tree, "hugepages", Status::Warning, "small pages", "madvise");
+}
+
+#[test]
+fn kinds_of_processors_are_counted() {
+    let tree = tree("cpus");
+    for (cpu, midr) in [(0, "0x410fd0b1"), (1, "0x410fd0b1"), (2, "0x411fd440")] {
+        tree.file(&format!("sys/devices/system/cpu/cpu{cpu}/regs/identification/midr_el1"), midr);
+    }
+    tree.file("sys/devices/system/cpu/online", "0-2\n");
+    says(
+        &tree,
+        "cpus",
+        Status::Ok,
+        "3 of 2 kinds (0-1: midr_el1 0x410fd0b1; 2: midr_el1 0x411fd440)",
+        "",
+    );
+}
+
+#[test]
+fn the_verdict_is_the_worst_check() {
+    let tree = tree("verdict");
+    assert_eq!(verdict(&examine(&tree.host())), Status::Problem, "there is no KVM in a directory");
+    assert_eq!(verdict(&[]), Status::Ok);
+}
+
+// --- the program ------------------------------------------------------------------------------
+
+fn doctor(tree: &Tree, json: bool) -> (i32, String) {
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_vfiorun"));
+    command.arg("doctor").arg("--sysroot").arg(&tree.root);
+    if json {
+        command.arg("--json");
+    }
+    let output = command.output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn the_program_prints_a_line_a_check_and_the_fix_below() {
+    let (status, text) = doctor(&tree("program"), false);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("problem  KVM: /dev/kvm: ENOENT\n         fix: "), "{text}");
+    assert!(text.contains("ok       IOMMU: SMMUv3"), "{text}");
+    assert!(
+        text.trim_end().lines().last().unwrap().starts_with("passthrough does not work"),
+        "{text}"
+    );
+    assert!(!text.contains('\x1b'), "{text}");
+}
+
+#[test]
+fn the_program_prints_json() {
+    let (status, text) = doctor(&tree("json"), true);
+    assert_eq!(status, 1);
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&json["format"], &json["verdict"]), (&Value::from(1), &Value::from("problem")));
+    let kvm = json["checks"].as_array().unwrap().iter().find(|check| check["id"] == "kvm").unwrap();
+    assert_eq!(kvm["status"], "problem");
+}
+
+#[test]
+fn the_program_looks_at_this_machine_without_failing() {
+    let output =
+        assert_cmd::Command::new(env!("CARGO_BIN_EXE_vfiorun")).arg("doctor").output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn an_empty_tree_gives_problems_and_no_crash() {
+    let root = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("device/doctor-empty");
+    std::fs::create_dir_all(&root).unwrap();
+    let checks = examine(&vfioboot::device::host::Host::new(root));
+    assert_eq!(verdict(&checks), Status::Problem);
+}

@@ -1,0 +1,244 @@
+//! What a journal says after any end that its writer may have met.
+
+use crate::common::device_tree;
+
+use std::fs;
+
+use device_tree::{Tree, at};
+use vfioboot::device::bind::Former;
+use vfioboot::device::journal::{self, Journal};
+use vfioboot::device::process::Process;
+use vfioboot::device::state::StateDir;
+use vfioboot::device::undo::{Ending, Undo};
+
+const BOOT: &str = "11111111-2222-3333-4444-555555555555";
+
+fn tree(name: &str) -> (Tree, StateDir) {
+    let tree = Tree::new(name);
+    tree.running_as(100, 7, BOOT);
+    let state = StateDir::new(tree.path("run/vfioboot"));
+    (tree, state)
+}
+
+/// One of each kind.
+fn steps() -> Vec<Undo> {
+    vec![
+        Undo::Device(Former {
+            address: at("0000:00:02.0"),
+            driver: Some("nvme".into()),
+            driver_override: None,
+        }),
+        Undo::Attribute { path: "proc/sys/vm/nr_hugepages".into(), value: "0".into() },
+        Undo::Node { path: "dev/vfio/7".into() },
+        Undo::Directory { path: "sys/fs/cgroup/vfioboot".into() },
+        Undo::Process { process: Process { pid: 5, start_time: 6 }, name: "qemu \"x\"\n".into() },
+        Undo::Reset { address: at("0001:02:03.4") },
+    ]
+}
+
+#[test]
+fn cut_off_at_every_byte_it_is_read_up_to_its_last_whole_record() {
+    let (tree, state) = tree("journal-cut");
+    let mut journal = Journal::create(&tree.host(), &state, "guest", "run guest").unwrap();
+    for step in steps() {
+        journal.record(step).unwrap();
+    }
+    journal.undone(5).unwrap();
+    journal.keep().unwrap();
+    let bytes = fs::read(state.journal("guest")).unwrap();
+    let ends: Vec<usize> =
+        bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i + 1).collect();
+    assert_eq!(ends.len(), 1 + steps().len() + 2);
+    for cut in 0..=bytes.len() {
+        let recorded = journal::parse(&bytes[..cut]);
+        let whole = ends.iter().filter(|end| **end <= cut).count();
+        assert_eq!(recorded.header.is_some(), whole > 0, "cut at {cut}");
+        assert_eq!(recorded.steps, steps()[..whole.saturating_sub(1).min(6)], "cut at {cut}");
+        assert_eq!(recorded.undone.contains(&5), whole > 7, "cut at {cut}");
+        assert_eq!(recorded.kept, whole > 8, "cut at {cut}");
+        assert_eq!(recorded.size as usize, ends[..whole].last().copied().unwrap_or(0));
+    }
+}
+
+#[test]
+fn a_damaged_byte_ends_it_where_it_is() {
+    let (tree, state) = tree("journal-damage");
+    let mut journal = Journal::create(&tree.host(), &state, "guest", "run guest").unwrap();
+    for step in steps() {
+        journal.record(step).unwrap();
+    }
+    let bytes = fs::read(state.journal("guest")).unwrap();
+    for place in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 0x10;
+        let before = bytes[..place].iter().filter(|b| **b == b'\n').count();
+        let recorded = journal::parse(&damaged);
+        // A hex digit of a checksum may come out as another spelling of itself.
+        if recorded.steps.len() != steps().len() {
+            assert_eq!(recorded.steps, steps()[..before.saturating_sub(1)], "damage at {place}");
+        }
+    }
+}
+
+#[test]
+fn what_comes_after_a_torn_record_is_written_over_it() {
+    let (tree, state) = tree("journal-torn");
+    let mut journal = Journal::create(&tree.host(), &state, "guest", "run guest").unwrap();
+    journal.record(steps().remove(0)).unwrap();
+    let path = state.journal("guest");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.extend_from_slice(b"01234567 {\"step\":{\"no");
+    fs::write(&path, bytes).unwrap();
+    Journal::open(&tree.host(), &state, "guest").unwrap().undone(0).unwrap();
+    let recorded = journal::read(&path).unwrap();
+    assert_eq!(recorded.open_steps().count(), 0);
+    assert_eq!(recorded.steps.len(), 1);
+}
+
+#[test]
+fn a_second_journal_of_the_same_name_is_refused_until_the_next_boot() {
+    let (tree, state) = tree("journal-second");
+    Journal::create(&tree.host(), &state, "guest", "run guest").unwrap();
+    let error = Journal::create(&tree.host(), &state, "guest", "again").unwrap_err().to_string();
+    assert!(
+        error.ends_with(
+            "guest.journal: it exists: pid 100 is at \"run guest\" or did not finish it (vfiorun recover)"
+        ),
+        "{error}"
+    );
+    tree.running_as(100, 7, "another-boot");
+    Journal::create(&tree.host(), &state, "guest", "again").unwrap();
+}
+
+#[test]
+fn without_proc_there_is_no_journal() {
+    let (tree, state) = tree("journal-no-proc");
+    fs::remove_dir_all(tree.path("proc")).unwrap();
+    let error = Journal::create(&tree.host(), &state, "guest", "run").unwrap_err().to_string();
+    assert_eq!(error, "journal: /proc has no boot_id: is it mounted?");
+    assert!(!state.path().exists());
+}
+
+#[test]
+fn a_journal_of_another_version_is_not_taken_for_an_empty_one() {
+    let (tree, state) = tree("journal-version");
+    Journal::create(&tree.host(), &state, "guest", "run").unwrap();
+    let path = state.journal("guest");
+    let text = fs::read_to_string(&path).unwrap().replace("\"format\":1", "\"format\":2");
+    let (_, json) = text.trim_end().split_once(' ').unwrap();
+    fs::write(&path, format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()))).unwrap();
+    let error = journal::read(&path).unwrap_err().to_string();
+    assert!(error.ends_with("guest.journal: format 2, but only format 1 is known"), "{error}");
+}
+
+#[test]
+fn an_attribute_gets_its_former_value_back() {
+    let (tree, state) = tree("journal-attribute");
+    let path = "proc/sys/vm/nr_hugepages";
+    tree.file(path, "12\n");
+    let mut journal = Journal::create(&tree.host(), &state, "guest", "run").unwrap();
+    assert!(journal.set_attribute(path, "512").unwrap());
+    assert!(!journal.set_attribute(path, "512").unwrap());
+    assert_eq!(tree.read(path), "512");
+    let step = journal.recorded().steps.first().unwrap().clone();
+    assert_eq!(step, Undo::Attribute { path: path.into(), value: "12".into() });
+    assert_eq!(journal.recorded().steps.len(), 1);
+    assert_eq!(step.carry_out(&tree.host()), Ending::Done);
+    assert_eq!(tree.read(path), "12");
+    assert_eq!(step.carry_out(&tree.host()), Ending::Unchanged);
+}
+
+#[test]
+fn an_attribute_that_does_not_take_the_value_is_an_error() {
+    let (tree, state) = tree("journal-deaf");
+    let path = "proc/sys/vm/nr_hugepages";
+    tree.file(path, "12\n");
+    let deaf =
+        vfioboot::device::host::Host::with_kernel(&tree.root, std::sync::Arc::new(|_, _| Ok(())));
+    let mut journal = Journal::create(&deaf, &state, "guest", "run").unwrap();
+    let error = journal.set_attribute(path, "512").unwrap_err().to_string();
+    assert_eq!(error, "/proc/sys/vm/nr_hugepages: \"512\" was written, but it reads \"12\"");
+}
+
+#[test]
+fn directories_and_nodes_are_removed_and_others_left() {
+    let (tree, state) = tree("journal-directory");
+    tree.file("run/there/file", "");
+    let mut journal = Journal::create(&tree.host(), &state, "guest", "run").unwrap();
+    assert!(!journal.make_directory("run/there").unwrap());
+    assert!(journal.make_directory("run/new").unwrap());
+    journal.record(Undo::Node { path: "run/new/socket".into() }).unwrap();
+    tree.file("run/new/socket", "");
+    let endings: Vec<Ending> =
+        journal.recorded().open_steps().map(|(_, step)| step.carry_out(&tree.host())).collect();
+    assert_eq!(endings, [Ending::Done, Ending::Done]);
+    assert!(!tree.path("run/new").exists());
+    assert!(tree.path("run/there/file").exists());
+    let endings: Vec<Ending> =
+        journal.recorded().open_steps().map(|(_, step)| step.carry_out(&tree.host())).collect();
+    assert_eq!(endings, [Ending::Gone, Ending::Gone]);
+}
+
+/// A real process, which a tree says is another one.
+#[test]
+fn a_process_is_ended_but_never_another_with_its_pid() {
+    let (tree, _) = tree("journal-process");
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = child.id();
+    let step =
+        |start_time| Undo::Process { process: Process { pid, start_time }, name: "sleep".into() };
+    tree.process(&pid.to_string(), pid, 41);
+    assert_eq!(step(40).carry_out(&tree.host()), Ending::Gone);
+    assert!(child.try_wait().unwrap().is_none());
+    let ended = std::thread::scope(|scope| {
+        let reaper = scope.spawn(|| child.wait().unwrap());
+        assert_eq!(step(41).carry_out(&tree.host()), Ending::Done);
+        reaper.join().unwrap()
+    });
+    assert!(!ended.success());
+}
+
+#[test]
+fn a_device_is_reset_where_it_can_be() {
+    let (tree, _) = tree("journal-reset");
+    tree.device("0000:00:02.0", ("1b36", "0010"), None);
+    let step = Undo::Reset { address: at("0000:00:02.0") };
+    assert_eq!(step.carry_out(&tree.host()), Ending::Failed("it cannot be reset".into()));
+    tree.file("sys/devices/pci0000:00/0000:00:02.0/reset", "");
+    assert_eq!(step.carry_out(&tree.host()), Ending::Done);
+    assert_eq!(tree.read("sys/devices/pci0000:00/0000:00:02.0/reset"), "1");
+    let gone = Undo::Reset { address: at("0000:00:09.0") };
+    assert_eq!(gone.carry_out(&tree.host()), Ending::Gone);
+}
+
+#[test]
+fn a_reset_that_the_kernel_refuses_is_said() {
+    let (tree, _) = tree("journal-reset-refused");
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("vfio-pci"));
+    tree.file("sys/devices/pci0000:00/0000:00:02.0/reset", "");
+    let (host, kernel) = tree.kernel();
+    *kernel.refused.lock().unwrap() = Some(("reset", libc::ENOTTY));
+    let step = Undo::Reset { address: at("0000:00:02.0") };
+    assert_eq!(
+        step.carry_out(&host).to_string(),
+        "failed: write \"1\" to /sys/bus/pci/devices/0000:00:02.0/reset: ENOTTY"
+    );
+}
+
+/// A driver that works with a device loses it to a reset from elsewhere, and so does a guest.
+#[test]
+fn a_device_that_somebody_works_with_is_not_reset() {
+    let (tree, _) = tree("journal-reset-late");
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("nvme"));
+    tree.group("0000:00:02.0", 4);
+    tree.file("sys/devices/pci0000:00/0000:00:02.0/reset", "");
+    let step = Undo::Reset { address: at("0000:00:02.0") };
+    assert_eq!(step.carry_out(&tree.host()).to_string(), "not any more: it is on nvme");
+    tree.unlink_driver("0000:00:02.0");
+    tree.link_driver("0000:00:02.0", "vfio-pci");
+    tree.file("proc/50/comm", "qemu\n");
+    fs::create_dir_all(tree.path("proc/50/fd")).unwrap();
+    std::os::unix::fs::symlink("/dev/vfio/4", tree.path("proc/50/fd/9")).unwrap();
+    assert_eq!(step.carry_out(&tree.host()).to_string(), "failed: it is in use by qemu (pid 50)");
+    assert_eq!(tree.read("sys/devices/pci0000:00/0000:00:02.0/reset"), "");
+}

@@ -1,0 +1,24 @@
+//! What runs on the device.
+
+#![cfg(feature = "device")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bind;
+mod boot;
+mod boot_file;
+mod bootmode;
+mod cgroup;
+mod commands;
+mod doctor;
+mod guest;
+mod guests;
+mod holders;
+mod journal;
+mod lease;
+mod original_init;
+mod pci;
+mod qemu;
+mod run;
+mod start;

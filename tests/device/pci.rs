@@ -1,0 +1,77 @@
+//! PCI devices from a fake sysfs.
+
+use crate::common::device_tree;
+
+use device_tree::{Tree, at};
+use vfioboot::bootfile::DeviceSpec;
+use vfioboot::device::pci::{self, PciAddress, PciDevice};
+
+#[test]
+fn lists_devices_by_address_with_their_state() {
+    let tree = Tree::new("pci-list");
+    tree.device("10000:00:00.0", ("8086", "a77f"), None);
+    tree.device("0000:01:00.1", ("1b36", "0010"), Some("nvme"));
+    tree.device("0000:00:1f.7", ("1b36", "0010"), None);
+    tree.group("0000:01:00.1", 12);
+    tree.set_override("0000:01:00.1", "vfio-pci\n");
+    let devices = pci::enumerate(&tree.host()).unwrap();
+    let addresses: Vec<String> = devices.iter().map(|d| d.address.to_string()).collect();
+    assert_eq!(addresses, ["0000:00:1f.7", "0000:01:00.1", "10000:00:00.0"]);
+    assert_eq!(
+        devices[1],
+        PciDevice {
+            address: PciAddress { domain: 0, bus: 1, device: 0, function: 1 },
+            vendor: 0x1b36,
+            device: 0x10,
+            driver: Some("nvme".into()),
+            driver_override: Some("vfio-pci".into()),
+            iommu_group: Some(12),
+        }
+    );
+    assert_eq!(devices[1].to_string(), "0000:01:00.1 (1b36:0010)");
+    assert_eq!(devices[0].driver_override, None, "(null) means unset");
+    assert_eq!((&devices[0].driver, devices[0].iommu_group), (&None, None));
+}
+
+#[test]
+fn an_empty_override_is_unset() {
+    let tree = Tree::new("pci-empty-override");
+    tree.device("0000:00:02.0", ("1b36", "0010"), None);
+    tree.set_override("0000:00:02.0", "\n");
+    let device = PciDevice::read(&tree.host(), at("0000:00:02.0")).unwrap();
+    assert_eq!(device.driver_override, None);
+}
+
+#[test]
+fn what_is_no_device_is_left_out() {
+    let tree = Tree::new("pci-junk");
+    tree.device("0000:00:02.0", ("1b36", "0010"), None);
+    tree.device("0000:00:03.0", ("what", "0010"), None);
+    tree.file("sys/bus/pci/devices/README", "");
+    assert_eq!(pci::enumerate(&tree.host()).unwrap().len(), 1);
+    let error = PciDevice::read(&tree.host(), at("0000:00:03.0")).unwrap_err().to_string();
+    assert_eq!(error, "/sys/bus/pci/devices/0000:00:03.0/vendor: \"0xwhat\" is no PCI id");
+}
+
+#[test]
+fn a_system_without_pci_is_an_error_with_the_path() {
+    let tree = Tree::new("pci-none");
+    std::fs::remove_dir_all(tree.path("sys")).unwrap();
+    let error = pci::enumerate(&tree.host()).unwrap_err().to_string();
+    assert_eq!(error, "list /sys/bus/pci/devices: ENOENT");
+}
+
+#[test]
+fn matches_by_id_and_by_address() {
+    let tree = Tree::new("pci-match");
+    tree.device("0000:00:02.0", ("1b36", "0010"), None);
+    let device = PciDevice::read(&tree.host(), at("0000:00:02.0")).unwrap();
+    let matches = |spec: &str| device.matches(&spec.parse::<DeviceSpec>().unwrap());
+    assert!(matches("1b36:0010"));
+    assert!(matches("1B36:0010"));
+    assert!(matches("0000:00:02.0"));
+    assert!(matches("00:02.0"));
+    assert!(!matches("1b36:0011"));
+    assert!(!matches("0000:00:02.1"));
+    assert!(!matches("0001:00:02.0"));
+}

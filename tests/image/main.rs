@@ -1,0 +1,12 @@
+//! Boot images: read, taken apart, edited and written.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bootconfig;
+mod bootconfig_command;
+mod commands;
+mod identity;
+mod sony;
+mod vendor_forms;
+mod wrappers;

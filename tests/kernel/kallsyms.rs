@@ -1,0 +1,99 @@
+//! The symbol table of a kernel: every layout, real kernels, lies.
+
+use crate::common::synthetic;
+
+use std::path::Path;
+
+use synthetic::{LAYOUTS, noise, real, symbol_table};
+use vfioboot::audit::evidence::{Evidence, State};
+use vfioboot::kernel::{Arch, Kallsyms, Kernel, KernelVersion};
+
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = (0..1000).map(|i| format!("tsome_function_{i}")).collect();
+    names[300] = "Tvfio_pci_probe".into();
+    names[301] = "Tvfio_register_group_dev.llvm.4711".into();
+    names[302] = "Tload_module".into();
+    names
+}
+
+#[test]
+fn every_layout_from_4_9_to_6_12() {
+    let mut all = names();
+    for layout in LAYOUTS {
+        if layout.long {
+            all[500] = format!("t{}", "long".repeat(60));
+        }
+        let found = Kallsyms::find(&symbol_table(layout, &all)).unwrap();
+        assert_eq!(found.count, 1000);
+        assert!(found.has("vfio_pci_probe") && found.has("vfio_register_group_dev"));
+        assert!(found.has("some_function_7") && !found.has("some_function_300"));
+        assert_eq!(found.has(&"long".repeat(60)), layout.long);
+        assert!(!found.has_data);
+    }
+    // The 3000 bytes in front of the tokens in 6.2's layout leave no padding, and no NUL.
+    assert_eq!(3 * all.len() % LAYOUTS[3].align, 0);
+}
+
+#[test]
+fn lies_are_no_table() {
+    let good = symbol_table(LAYOUTS[1], &names());
+    let found = Kallsyms::find(&good).unwrap();
+    assert!(Kallsyms::find(&noise(1 << 20, 5)).is_none());
+    let digits = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0";
+    assert!(Kallsyms::find(&digits.repeat(5000)).is_none());
+    // Damage is noticed, or changes nothing but a name.
+    for at in (found.offset - 8..good.len() - 5000).step_by(67) {
+        let mut bad = good.clone();
+        bad[at] ^= 0xff;
+        if let Some(other) = Kallsyms::find(&bad) {
+            assert!(other.count <= 1000);
+        }
+    }
+    for cut in (0..good.len()).step_by(997) {
+        assert!(Kallsyms::find(&good[..cut.min(good.len() - 5600)]).is_none());
+    }
+}
+
+#[test]
+fn evidence_of_names() {
+    let collect = |names: &[String]| {
+        let found = Kallsyms::find(&symbol_table(LAYOUTS[2], names)).unwrap();
+        let version = KernelVersion::parse("6.1.9");
+        Evidence::collect(&found, Some(Arch::Arm64), version, "Image")
+    };
+    let all = names();
+    let evidence = collect(&all);
+    let state = |evidence: &Evidence, symbol| evidence.sign(symbol).map(|sign| sign.state);
+    assert_eq!(state(&evidence, "VFIO_PCI"), Some(State::BuiltIn));
+    assert_eq!(
+        evidence.sign("VFIO_PCI").unwrap().because(),
+        "vfio_pci_probe is in the symbol table"
+    );
+    assert_eq!(state(&evidence, "VFIO_IOMMU_TYPE1"), Some(State::NotBuiltIn), "it may be m");
+    assert_eq!(state(&evidence, "KVM"), Some(State::Off), "arm64 has no KVM=m");
+    assert_eq!(state(&evidence, "VIRTUALIZATION"), None);
+    assert_eq!(state(&evidence, "VFIO_GROUP"), None, "not before 6.6");
+    let without: Vec<String> =
+        all.iter().map(|name| name.replace("load_module", "other")).collect();
+    assert_eq!(state(&collect(&without), "VFIO_IOMMU_TYPE1"), Some(State::Off), "no modules");
+}
+
+/// The evidence of real kernels never contradicts their config.
+#[test]
+fn real_kernels() {
+    for name in ["good", "vfio-m", "bad"] {
+        let Some(image) = real(&format!("{name}-Image.gz")) else { return };
+        let config = image.with_file_name(format!("{name}.config"));
+        let config = std::fs::read(Path::new(&config)).unwrap();
+        let config = vfioboot::kernel::KernelConfig::parse(&config).unwrap();
+        let bytes = std::fs::read(image).unwrap();
+        let kernel = Kernel::parse(&bytes).unwrap();
+        let names = kernel.kallsyms().unwrap().unwrap();
+        let evidence = Evidence::collect(&names, kernel.arch(), config.version(), name);
+        assert!(evidence.iter().count() > 40);
+        for (symbol, sign) in evidence.iter() {
+            let built_in = sign.state == State::BuiltIn;
+            assert_eq!(built_in, config.is_set(symbol), "{name}: {symbol}: {}", sign.because());
+        }
+    }
+}

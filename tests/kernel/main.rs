@@ -1,0 +1,13 @@
+//! Kernels: containers, config, symbols, modules.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod config;
+mod config_command;
+mod containers;
+mod kallsyms;
+mod module;
+mod module_fit;
+mod module_trees;
+mod scan;

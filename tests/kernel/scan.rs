@@ -1,0 +1,137 @@
+//! Version and config: found once, exactly, early and in little memory.
+
+use crate::common::synthetic;
+
+use std::fs;
+
+use synthetic::*;
+use vfioboot::compression::{Format, decode_all};
+use vfioboot::kernel::Kernel;
+
+#[test]
+fn strings_that_only_look_right_are_passed_over() {
+    let raw = arm64_image(&body(None), 1 << 20);
+    for bytes in [raw.clone(), pack(Format::Gzip, &raw)] {
+        let scan = Kernel::parse(&bytes).unwrap().scan().unwrap();
+        assert_eq!(scan.banner.as_deref(), Some(BANNER));
+        assert_eq!(scan.version.as_deref(), Some(RELEASE));
+        assert!(scan.ikconfig.is_none());
+        assert_eq!((scan.scanned, scan.complete), (raw.len() as u64, true));
+    }
+    let none = arm64_image(b"\0Linux version %s (%s)\n\0Linux version 6 or so (old)\0", 1 << 20);
+    let scan = Kernel::parse(&none).unwrap().scan().unwrap();
+    assert_eq!((scan.version, scan.banner), (None, None));
+}
+
+#[test]
+fn everything_is_found_across_every_border_of_the_window() {
+    const WINDOW: usize = 128 * 1024;
+    for shift in 0..40 {
+        let mut body = noise(WINDOW - 64 - 20 + shift, 1);
+        body.extend_from_slice(BANNER.as_bytes());
+        body.extend_from_slice(b"\n\0");
+        let filler = 2 * WINDOW - 64 - body.len() - 20 + shift;
+        body.extend_from_slice(&noise(filler, 2));
+        let offset = 64 + body.len() as u64;
+        body.extend_from_slice(&ikconfig(CONFIG));
+        body.extend_from_slice(&noise(3 * WINDOW, 3));
+        let image = arm64_image(&body, 1 << 20);
+        let packed = stored(&image);
+        let scan = Kernel::parse(&packed).unwrap().scan().unwrap();
+        assert_eq!(scan.banner.as_deref(), Some(BANNER), "shift {shift}");
+        let ikconfig = scan.ikconfig.unwrap_or_else(|| panic!("shift {shift}: no config"));
+        assert_eq!(ikconfig.offset, offset, "shift {shift}");
+        assert_eq!(ikconfig.text, CONFIG.as_bytes(), "shift {shift}");
+        assert!(!scan.complete && scan.scanned < image.len() as u64, "shift {shift}: no early end");
+    }
+}
+
+#[test]
+fn a_config_longer_than_the_window_is_read_whole() {
+    let lines: String = noise(400_000, 4)
+        .chunks(8)
+        .map(|name| {
+            format!("CONFIG_{}=y\n", name.iter().map(|b| format!("{b:02X}")).collect::<String>())
+        })
+        .collect();
+    let packed = ikconfig(&lines);
+    assert!(packed.len() > 200_000, "{} bytes are no test", packed.len());
+    let image = arm64_image(&[noise(9000, 1), packed, noise(9000, 2)].concat(), 1 << 20);
+    let scan = Kernel::parse(&pack(Format::Zstd, &image)).map(|kernel| kernel.scan().unwrap());
+    assert!(scan.unwrap().ikconfig.unwrap().text == lines.as_bytes());
+}
+
+#[test]
+fn a_config_before_the_banner_ends_the_search_of_a_stream_only() {
+    let mut body = ikconfig(CONFIG);
+    body.extend_from_slice(&noise(600_000, 1));
+    body.extend_from_slice(BANNER.as_bytes());
+    body.extend_from_slice(b"\n\0");
+    let image = arm64_image(&body, 1 << 20);
+    // Searching what lies there costs nothing.
+    let scan = Kernel::parse(&image).unwrap().scan().unwrap();
+    assert_eq!(scan.version.as_deref(), Some(RELEASE));
+    // Unpacking does: the config's header has the version.
+    let packed = pack(Format::Gzip, &image);
+    let scan = Kernel::parse(&packed).unwrap().scan().unwrap();
+    assert_eq!((scan.version.as_deref(), scan.banner), (Some("6.1.99"), None));
+    assert!(scan.scanned < 300_000, "{} bytes unpacked", scan.scanned);
+}
+
+#[test]
+fn damage_behind_what_is_looked_for_does_not_matter_and_before_it_is_told() {
+    let image = arm64_image(&[body(Some(CONFIG)), noise(400_000, 1)].concat(), 1 << 20);
+    let packed = stored(&image);
+    let scan = Kernel::parse(&packed[..200_000]).unwrap().scan().unwrap();
+    assert_eq!(scan.ikconfig.unwrap().text, CONFIG.as_bytes());
+    assert!(scan.damage.is_none());
+
+    let scan = Kernel::parse(&packed[..2300]).unwrap().scan().unwrap();
+    assert_eq!(scan.version.as_deref(), Some(RELEASE), "found before the damage");
+    assert!(scan.ikconfig.is_none() && !scan.complete);
+    assert!(scan.damage.unwrap().to_string().contains("gzip stream"));
+}
+
+#[test]
+fn many_false_starts_do_not_make_it_slow() {
+    let bait = b"IKCFG_ST\x1f\x8b\x08\0".repeat(200_000);
+    let image = arm64_image(&bait, 1 << 20);
+    for bytes in [image.clone(), pack(Format::Zstd, &image)] {
+        let started = std::time::Instant::now();
+        assert!(Kernel::parse(&bytes).unwrap().scan().unwrap().ikconfig.is_none());
+        assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn real_kernels_give_the_config_of_their_build() {
+    let kernels = [
+        ("good-Image.gz", "good.config", "gzip → arm64 Image"),
+        ("good-zboot-gzip.efi", "good.config", "arm64 EFI zboot → gzip → arm64 Image"),
+        ("good-zboot-zstd.efi", "zboot-zstd.config", "arm64 EFI zboot → zstd → arm64 Image"),
+        ("vfio-m-Image.gz", "vfio-m.config", "gzip → arm64 Image"),
+    ];
+    for (name, config, description) in kernels {
+        let (Some(path), Some(config)) = (real(name), real(config)) else { return };
+        let bytes = fs::read(path).unwrap();
+        let kernel = Kernel::parse(&bytes).unwrap();
+        assert_eq!(kernel.describe(), description, "{name}");
+        assert_eq!(kernel.problems(), [], "{name}");
+        let scan = kernel.scan().unwrap();
+        assert_eq!(scan.version.as_deref(), Some("6.1.192-qemu-android"), "{name}");
+        assert!(scan.ikconfig.unwrap().text == fs::read(config).unwrap(), "{name}: another config");
+        assert!(scan.scanned < 6_000_000, "{name}: {} bytes unpacked", scan.scanned);
+    }
+}
+
+#[test]
+fn a_real_kernel_without_config_and_raw() {
+    let Some(path) = real("bad-Image.gz") else { return };
+    let bytes = fs::read(path).unwrap();
+    let scan = Kernel::parse(&bytes).unwrap().scan().unwrap();
+    assert!(scan.ikconfig.is_none() && scan.complete && scan.version.is_some());
+    let (raw, _) = decode_all(Format::Gzip, &bytes, 1 << 30).unwrap();
+    let kernel = Kernel::parse(&raw).unwrap();
+    assert_eq!(kernel.describe(), "arm64 Image");
+    assert_eq!(kernel.scan().unwrap().scanned, raw.len() as u64);
+}
