@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use super::words::words_of;
 use super::Facts;
+use super::words::words_of;
 use crate::kernel::Arch;
 use crate::kernel::config::Value;
 

@@ -19,7 +19,8 @@ use crate::modules::Misfit;
 use crate::rules::{self, Judgement, KernelInfo, Setting as ParameterSetting};
 
 pub use crate::rules::{
-    BUILTIN, Condition, Confidence, EvidenceState, Level, Profile, ProfileError, RecommendedParameter, Rule, Verdict,
+    BUILTIN, Condition, Confidence, EvidenceState, Level, Profile, ProfileError,
+    RecommendedParameter, Rule, Verdict,
 };
 pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
 pub use evidence::Evidence;

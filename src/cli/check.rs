@@ -169,7 +169,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .map_err(|error| format!("{error:#}")),
     });
     let (name, title) = (profile.name.clone(), profile.title.clone());
-    let mut run = Run { profile: name, title, fail_on, inputs };
+    let mut run = Run { profile: name.into_owned(), title: title.into_owned(), fail_on, inputs };
     if let Some(baseline) = &baseline {
         baseline.apply(&mut run);
     }

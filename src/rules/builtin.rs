@@ -12,10 +12,7 @@ pub struct Builtin {
 
 /// Every built-in profile, the default first.
 pub const BUILTIN: &[Builtin] = &[
-    Builtin {
-        name: "passthrough",
-        text: include_str!("../../kernel-configs/passthrough.toml"),
-    },
+    Builtin { name: "passthrough", text: include_str!("../../kernel-configs/passthrough.toml") },
     Builtin { name: "kvm-only", text: include_str!("../../kernel-configs/kvm-only.toml") },
     Builtin { name: "hardened", text: include_str!("../../kernel-configs/hardened.toml") },
 ];

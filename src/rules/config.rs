@@ -56,7 +56,9 @@ pub enum ConfigError {
     #[error("not a kernel config: no line sets a CONFIG_ symbol")]
     NoSymbols,
     /// More lines that do not belong into a config than lines that do.
-    #[error("not a kernel config: line {line} and {others} more are neither a symbol nor a comment")]
+    #[error(
+        "not a kernel config: line {line} and {others} more are neither a symbol nor a comment"
+    )]
     Foreign {
         /// The first such line, from 1.
         line: usize,

@@ -19,8 +19,7 @@ pub struct Judgement<O, M> {
 }
 
 /// A verdict with its cause.
-type Judged<K> =
-    (Verdict, Cause<<K as KernelInfo>::Origin, <K as KernelInfo>::Misfit>);
+type Judged<K> = (Verdict, Cause<<K as KernelInfo>::Origin, <K as KernelInfo>::Misfit>);
 
 /// A verdict with what it rests on.
 type Based<K> = (Judged<K>, Basis<<K as KernelInfo>::Origin>);
@@ -302,18 +301,16 @@ fn parameter<K: KernelInfo>(name: &Text, reject: &[Text], kernel: &K) -> Based<K
             let verdict = pass_if(!rejects(&value));
             (verdict, Cause::Parameter { name: name.clone(), value, origin }, basis)
         }
-        Setting::Either([first, second]) => {
-            match (rejects(&first.0), rejects(&second.0)) {
-                (true, false) => ambiguous(name, first, second),
-                (false, true) => ambiguous(name, second, first),
-                (all_fail, _) => {
-                    let (value, origin) = first;
-                    let basis = Basis::CommandLine(Some(origin.clone()));
-                    let cause = Cause::Parameter { name: name.clone(), value, origin };
-                    (pass_if(!all_fail), cause, basis)
-                }
+        Setting::Either([first, second]) => match (rejects(&first.0), rejects(&second.0)) {
+            (true, false) => ambiguous(name, first, second),
+            (false, true) => ambiguous(name, second, first),
+            (all_fail, _) => {
+                let (value, origin) = first;
+                let basis = Basis::CommandLine(Some(origin.clone()));
+                let cause = Cause::Parameter { name: name.clone(), value, origin };
+                (pass_if(!all_fail), cause, basis)
             }
-        }
+        },
     };
     ((verdict, cause), basis)
 }

@@ -328,8 +328,7 @@ impl FromStr for KconfigLine {
 
     /// `SYMBOL=y`, followed by ` since 6.2` or ` until 5.8` where not every kernel has it.
     fn from_str(text: &str) -> Result<Self, String> {
-        let error =
-            || format!("\"{text}\" is not a setting like VFIO=y or VFIO_GROUP=y since 6.6");
+        let error = || format!("\"{text}\" is not a setting like VFIO=y or VFIO_GROUP=y since 6.6");
         let mut words = text.split_ascii_whitespace();
         let (symbol, value) = words.next().and_then(|w| w.split_once('=')).ok_or_else(error)?;
         if !is_symbol(symbol) || value.is_empty() {

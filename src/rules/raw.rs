@@ -281,8 +281,7 @@ fn version(text: Option<&str>) -> Result<Option<KernelVersion>, String> {
 
 pub(super) fn arches(names: &[String]) -> Result<List<Arch>, String> {
     let arch = |name: &String| {
-        Arch::from_name(name)
-            .ok_or_else(|| format!("\"{name}\" is not an architecture like arm64"))
+        Arch::from_name(name).ok_or_else(|| format!("\"{name}\" is not an architecture like arm64"))
     };
     names.iter().map(arch).collect()
 }

@@ -115,7 +115,8 @@ impl<M: Display> Display for SymbolReason<M> {
             ),
             SymbolState::Module { value, module } => {
                 setting(f, symbol, value)?;
-                write!(f, ", {module}")
+                let and = if *value == Value::No { "but" } else { "and" };
+                write!(f, ", {and} {module}")
             }
             SymbolState::Evidence { evidence, module } => {
                 let state = match evidence.state {

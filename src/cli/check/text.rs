@@ -55,7 +55,8 @@ fn one(out: &mut String, name: &str, audited: &Audited) -> std::fmt::Result {
         findings(out, &lesser)?;
     }
     let by_module = audited.with(Verdict::Pass);
-    let by_module: Vec<&Finding> = by_module.into_iter().filter(|own| own.reason.module().is_some()).collect();
+    let by_module: Vec<&Finding> =
+        by_module.into_iter().filter(|own| own.reason.module().is_some()).collect();
     if !by_module.is_empty() {
         writeln!(out, "\n{GOOD}SATISFIED BY MODULES{GOOD:#}")?;
         for finding in by_module {
@@ -89,7 +90,11 @@ fn findings(out: &mut String, findings: &[&Finding]) -> std::fmt::Result {
     for finding in findings {
         let rule = &finding.rule;
         let (id, title, level) = (&rule.id, &rule.title, rule.level.name());
-        writeln!(out, "  {HEAD}{id}{HEAD:#} {title} ({level}): {}", plain(&finding.reason.to_string()))?;
+        writeln!(
+            out,
+            "  {HEAD}{id}{HEAD:#} {title} ({level}): {}",
+            plain(&finding.reason.to_string())
+        )?;
         evidence(out, finding)?;
         writeln!(out, "      {}", rule.effect)?;
         writeln!(out, "      {GOOD}Fix:{GOOD:#} {}", rule.fix)?;
@@ -134,7 +139,11 @@ fn unknown(out: &mut String, audited: &Audited) -> std::fmt::Result {
     for finding in unknown {
         let rule = &finding.rule;
         let (id, title, level) = (&rule.id, &rule.title, rule.level.name());
-        writeln!(out, "  {HEAD}{id}{HEAD:#} {title} ({level}): {}", plain(&finding.reason.to_string()))?;
+        writeln!(
+            out,
+            "  {HEAD}{id}{HEAD:#} {title} ({level}): {}",
+            plain(&finding.reason.to_string())
+        )?;
         evidence(out, finding)?;
         if audited.decides(finding) {
             writeln!(out, "      {GOOD}To be sure:{GOOD:#} {}", rule.fix)?;
