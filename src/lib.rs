@@ -13,6 +13,7 @@
 //! | [`kernel`] | kernel containers, version, IKCONFIG, symbols, single modules |
 //! | [`modules`] | trees of kernel modules: their lists, what a module needs, who drives a device |
 //! | [`ota`] | OTA payloads, OTA and factory zips: the partitions in them |
+//! | [`bootset`] | the images of one device, as that device will use them |
 //! | [`audit`] | a kernel config + rules → findings |
 //! | [`rc`] | the Android init language: `.rc` files |
 //! | [`patch`] | plan, command line, injection, undo |
@@ -30,6 +31,8 @@ pub mod rules;
 
 #[cfg(feature = "desktop")]
 pub mod audit;
+#[cfg(feature = "desktop")]
+pub mod bootset;
 #[cfg(feature = "desktop")]
 pub mod compression;
 #[cfg(feature = "desktop")]

@@ -50,10 +50,10 @@ pub enum Known {
 #[derive(Debug, thiserror::Error)]
 pub enum BaselineError {
     /// Not JSON, or not the fields that a baseline has.
-    #[error("no baseline: {0}")]
+    #[error("is not a baseline: {0}")]
     Json(#[from] serde_json::Error),
     /// Made by another version.
-    #[error("baseline of format {0}, expected {FORMAT}: write it anew with --write-baseline")]
+    #[error("is a baseline of format {0}, expected {FORMAT}")]
     Format(u32),
 }
 

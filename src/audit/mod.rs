@@ -5,26 +5,37 @@
 //! reads files: the caller gathers [`Facts`] from wherever it has them.
 
 pub mod baseline;
-mod cmdline;
+mod batch;
+pub mod check;
+pub mod content;
+mod error;
 pub mod evidence;
 mod facts;
+mod files;
 pub mod fragment;
+pub mod group;
 pub mod links;
 pub mod render;
 pub mod run;
-pub mod sources;
-mod words;
+pub(crate) mod words;
+mod workers;
 
 use crate::modules::Misfit;
 use crate::rules::{self, Judgement, KernelInfo, Setting as ParameterSetting};
 
+pub use crate::bootset::{
+    CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting, sources,
+};
 pub use crate::rules::{
     BUILTIN, Condition, Confidence, EvidenceState, Level, Profile, ProfileError,
     RecommendedParameter, Rule, Verdict,
 };
-pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
+pub use batch::check_all;
+pub use check::{Options, check};
+pub use error::{CheckError, Problem};
 pub use evidence::Evidence;
 pub use facts::{Built, Facts, Provenance};
+pub use files::{File, Files};
 pub use links::Links;
 pub use words::recommended_parameters;
 
@@ -67,6 +78,13 @@ pub struct Finding {
     pub reason: Reason,
     /// Where the evidence comes from.
     pub provenance: Provenance,
+}
+
+impl Finding {
+    /// A module decided it.
+    pub fn by_module(&self) -> bool {
+        self.reason.module().is_some()
+    }
 }
 
 /// What an audit gives.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::error::{CheckError, Problem};
 use super::{EffectiveCmdline, Facts, Finding, Level, Outcome, Report, Verdict};
 
-/// Several inputs and what became of each, in the order they were given.
-#[derive(Clone, Debug)]
+/// Several inputs with the result of each, in the order they were given.
+#[derive(Debug)]
 pub struct Run {
     /// What the profile is called.
     pub profile: String,
@@ -18,28 +19,46 @@ pub struct Run {
 }
 
 /// One input.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Input {
     /// As the user named it.
     pub name: String,
     /// The name that stays the same from machine to machine: the path relative to where the run
     /// takes place, with `/`. Baselines, fingerprints and locations use it.
     pub key: String,
-    /// What became of it, or why it could not be checked.
-    pub result: Result<Audited, String>,
+    /// Its audit, or why it could not be checked.
+    pub result: Result<Audited, CheckError>,
 }
 
-/// An input that could be read.
-#[derive(Clone, Debug)]
+/// What was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A kernel, with its containers in words: `gzip → arm64 Image`.
+    Kernel(String),
+    /// A config file.
+    Config,
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Subject::Kernel(summary) => f.pad(summary),
+            Subject::Config => f.pad("config file"),
+        }
+    }
+}
+
+/// The audit of an input that could be read.
+#[derive(Debug)]
 pub struct Audited {
-    /// What it is: `gzip → arm64 Image`, `config file`.
-    pub what: String,
+    /// What it is.
+    pub subject: Subject,
     /// What is known about it, in outline ([`Facts::outline`]).
     pub facts: Facts,
     /// The findings.
     pub report: Report,
     /// What is odd about the input itself.
-    pub problems: Vec<String>,
+    pub problems: Vec<Problem>,
     /// Rules down to this level decide.
     pub fail_on: Level,
     /// Rules whose finding is in the baseline: they do not decide.
@@ -161,8 +180,9 @@ impl Audited {
     }
 
     /// What is odd about the input, and what does not fit together.
-    pub fn notes(&self) -> impl Iterator<Item = &str> {
-        self.problems.iter().chain(&self.report.notes).map(String::as_str)
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        let problems = self.problems.iter().map(ToString::to_string);
+        problems.chain(self.report.notes.iter().map(ToString::to_string))
     }
 
     /// `Linux 6.1.192, arm64`.
@@ -242,11 +262,8 @@ impl Run {
             .find(|outcome| outcomes.contains(outcome))
     }
 
-    /// `pass`, `fail`, `inconclusive`, or `error` when an input could not be checked.
-    pub fn verdict(&self) -> &'static str {
-        match self.outcome() {
-            Some(outcome) if !self.has_errors() => outcome.name(),
-            _ => "error",
-        }
+    /// What all inputs come to; None when one could not be checked.
+    pub fn verdict(&self) -> Option<Outcome> {
+        self.outcome().filter(|_| !self.has_errors())
     }
 }

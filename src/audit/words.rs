@@ -26,7 +26,7 @@ pub(super) fn recommended(profile: &Profile, known: &Known<'_>) -> Vec<Recommend
 
 /// The words of a command line. A double quote keeps spaces in a word (`next_arg` in
 /// `lib/cmdline.c`); quotes are not part of it.
-pub(super) fn words_of(line: &str) -> impl Iterator<Item = String> {
+pub(crate) fn words_of(line: &str) -> impl Iterator<Item = String> {
     let mut characters = line.chars().peekable();
     std::iter::from_fn(move || {
         while characters.next_if(char::is_ascii_whitespace).is_some() {}

@@ -1,30 +1,23 @@
 //! `vfioboot check`.
 
-mod content;
-mod gather;
-mod text;
-mod workers;
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow, bail};
-use vfioboot::audit::baseline::Baseline;
-use vfioboot::audit::render::{self, Kind};
-use vfioboot::audit::run::{self, Audited, Run};
+use anyhow::{Context, anyhow};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use vfioboot::audit::baseline::{Baseline, BaselineError};
+use vfioboot::audit::check::GivenModules;
+use vfioboot::audit::render::{Audience, FORMATS, Format, Medium};
+use vfioboot::audit::run::Run;
 use vfioboot::audit::{
-    BUILTIN, CmdlinePart, Evidence, Facts, Level, Origin, Outcome, Profile, Provenance, Verdict,
-    evaluate, fragment,
+    BUILTIN, Level, Options, Outcome, Profile, Provenance, check_all, content, fragment, group,
 };
-use vfioboot::compression::{Decoder, Format as Compression};
 use vfioboot::kernel::KernelConfig;
+use vfioboot::modules::Source;
 
-use self::gather::{Modules, Set};
-use super::config::kernel_payload;
-use super::{EXIT_FAILURE, input::Input, output};
+use super::{EXIT_FAILURE, complain, input::Input, output};
 
 /// Check whether a kernel can hand PCI devices to a guest
 ///
@@ -50,14 +43,14 @@ pub struct Args {
     #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
     cmdline: Option<String>,
     /// How to report
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, default_value = "text", value_parser = format_parser())]
+    format: &'static Format,
     /// Write the report to this file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write another report of the same run: `--report sarif=check.sarif`
     #[arg(long = "report", value_name = "FORMAT=FILE", value_parser = parse_report)]
-    reports: Vec<(Format, PathBuf)>,
+    reports: Vec<(&'static Format, PathBuf)>,
     /// Write the Kconfig fragment that makes failing rules pass
     #[arg(long, value_name = "FILE")]
     fragment: Option<PathBuf>,
@@ -75,46 +68,19 @@ pub struct Args {
     jobs: Option<NonZeroUsize>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs: one document, with a schema
-    Json,
-    /// For programs: one line an input
-    Jsonl,
-    /// SARIF 2.1.0, for code scanning
-    Sarif,
-    /// JUnit XML
-    Junit,
-    /// Annotations in GitHub Actions
-    Github,
-    /// For a comment on a pull request
-    Markdown,
-    /// A page to look at
-    Html,
+fn format_parser() -> impl TypedValueParser<Value = &'static Format> {
+    let values = FORMATS.iter().map(|format| PossibleValue::new(format.name).help(format.about));
+    PossibleValuesParser::new(values).try_map(|name| parse_format(&name))
 }
 
-impl Format {
-    /// The library's report; None for text.
-    fn kind(self) -> Option<Kind> {
-        Some(match self {
-            Format::Text => return None,
-            Format::Json => Kind::Json,
-            Format::Jsonl => Kind::Jsonl,
-            Format::Sarif => Kind::Sarif,
-            Format::Junit => Kind::Junit,
-            Format::Github => Kind::Github,
-            Format::Markdown => Kind::Markdown,
-            Format::Html => Kind::Html,
-        })
-    }
+fn parse_format(name: &str) -> Result<&'static Format, String> {
+    let names = || FORMATS.iter().map(|format| format.name).collect::<Vec<_>>().join(", ");
+    Format::named(name).ok_or_else(|| format!("expected one of {}", names()))
 }
 
-fn parse_report(text: &str) -> Result<(Format, PathBuf), String> {
+fn parse_report(text: &str) -> Result<(&'static Format, PathBuf), String> {
     let (format, file) = text.split_once('=').ok_or("expected FORMAT=FILE")?;
-    let format = <Format as clap::ValueEnum>::from_str(format, false)?;
-    Ok((format, file.into()))
+    Ok((parse_format(format)?, file.into()))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -134,85 +100,67 @@ impl FailOn {
     }
 }
 
-/// What the options say about all inputs.
-struct Given<'a> {
-    profile: &'a Profile,
-    config: Option<(KernelConfig, Provenance)>,
-    cmdline: Option<&'a str>,
-    modules: Option<Modules>,
-}
-
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let profile = open_profile(&args.profile)?;
-    let config = match &args.config {
-        None => None,
-        Some(path) => Some(open_config(path)?),
-    };
-    let baseline = match &args.baseline {
-        None => None,
-        Some(path) => Some(open_baseline(path)?),
-    };
+    let baseline = args.baseline.as_deref().map(open_baseline).transpose()?;
+    let modules = open_modules(&args.modules)?;
+    let options = options(args, &modules)?;
     refuse_inputs(args)?;
-    let given = Given {
-        profile: &profile,
-        config,
-        cmdline: args.cmdline.as_deref(),
-        modules: Modules::open(&args.modules)?,
-    };
-    let fail_on = args.fail_on.level();
-    let sets = gather::sets(&gather::expand(&args.inputs), args.jobs);
-    let inputs = workers::map(&sets, args.jobs, |set| run::Input {
-        name: set.main.display().to_string(),
-        key: key(&set.main),
-        result: check(set, &given)
-            .map(|audited| Audited { fail_on, ..audited })
-            .map_err(|error| format!("{error:#}")),
-    });
-    let (name, title) = (profile.name.clone(), profile.title.clone());
-    let mut run = Run { profile: name.into_owned(), title: title.into_owned(), fail_on, inputs };
+    let groups = group::group(&group::expand(&args.inputs, &Input::read), &Input::read, args.jobs);
+    let mut run = check_all(&groups, &options, args.jobs, &Input::read);
     if let Some(baseline) = &baseline {
         baseline.apply(&mut run);
     }
-
-    let whole = |format: Format, with_errors| match format.kind() {
-        Some(kind) => render::render(kind, &run),
-        None => text::render(&run, with_errors),
-    };
-    for (format, path) in &args.reports {
-        write(path, &whole(*format, true))?;
-    }
-    if let Some(path) = &args.fragment {
-        write(path, &fragment::render(&run))?;
-    }
-    if let Some(path) = &args.write_baseline {
-        write(path, &Baseline::of(&run).render())?;
-    }
-    match &args.output {
-        Some(path) => write(path, &whole(args.format, true))?,
-        None => {
-            let report = whole(args.format, false);
-            // Only text has colours to drop; a report for programs is what it is.
-            if args.format == Format::Text {
-                let mut stdout = anstream::stdout().lock();
-                stdout.write_all(report.as_bytes())?;
-                stdout.flush()?;
-            } else {
-                output::to_stdout(report.as_bytes())?;
-            }
-        }
-    }
+    write_reports(args, &run)?;
     for input in &run.inputs {
         if let Err(error) = &input.result {
-            anstream::eprintln!("vfioboot: {}: {error}", text::plain(&input.name));
+            complain(&format!("{}: {error}", input.name));
         }
     }
-    if let Some(baseline) = &baseline {
-        for entry in baseline.obsolete(&run) {
-            let (rule, input) = (text::plain(&entry.rule), text::plain(&entry.input));
-            anstream::eprintln!("vfioboot: the baseline no longer needs {rule} of {input}");
-        }
+    for entry in baseline.iter().flat_map(|baseline| baseline.obsolete(&run)) {
+        complain(&format!("the baseline no longer needs {} of {}", entry.rule, entry.input));
     }
     Ok(exit_status(&run))
+}
+
+fn options<'a>(args: &Args, modules: &'a [ModuleSource]) -> anyhow::Result<Options<'a>> {
+    let mut options = Options::new(open_profile(&args.profile)?);
+    options.fail_on = args.fail_on.level();
+    options.config = args.config.as_deref().map(open_config).transpose()?;
+    options.cmdline = args.cmdline.clone();
+    if !modules.is_empty() {
+        let mut given = GivenModules::default();
+        for module in modules {
+            let name = || format!("--modules {}", module.path.display());
+            given.add(module.source()).with_context(name)?;
+        }
+        options.modules = Some(given);
+    }
+    Ok(options)
+}
+
+fn write_reports(args: &Args, run: &Run) -> anyhow::Result<()> {
+    for (format, path) in &args.reports {
+        write(path, &format.render(run, Medium::File))?;
+    }
+    if let Some(path) = &args.fragment {
+        write(path, &fragment::render(run))?;
+    }
+    if let Some(path) = &args.write_baseline {
+        write(path, &Baseline::of(run).render())?;
+    }
+    if let Some(path) = &args.output {
+        return write(path, &args.format.render(run, Medium::File));
+    }
+    let report = args.format.render(run, Medium::Terminal);
+    match args.format.audience {
+        Audience::People => {
+            let mut stdout = anstream::stdout().lock();
+            stdout.write_all(report.as_bytes())?;
+            stdout.flush()?;
+        }
+        Audience::Programs => output::to_stdout(report.as_bytes())?,
+    }
+    Ok(())
 }
 
 /// No output may be a file that is read.
@@ -232,19 +180,8 @@ fn refuse_inputs(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Without escape sequences: it goes to a file.
 fn write(path: &Path, report: &str) -> anyhow::Result<()> {
-    let plain = anstream::adapter::strip_str(report).to_string();
-    output::write_file(path, |file| file.write_all(plain.as_bytes()))
-}
-
-/// The path as it is named from the working directory, with no `./` in front.
-fn key(path: &Path) -> String {
-    let here = std::env::current_dir().ok();
-    let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);
-    let path: PathBuf =
-        path.components().filter(|part| *part != std::path::Component::CurDir).collect();
-    path.display().to_string()
+    output::write_file(path, |file| file.write_all(report.as_bytes()))
 }
 
 fn exit_status(run: &Run) -> ExitCode {
@@ -260,7 +197,11 @@ fn exit_status(run: &Run) -> ExitCode {
 
 fn open_baseline(path: &Path) -> anyhow::Result<Baseline> {
     let input = Input::open(path)?;
-    Baseline::parse(&input).with_context(|| input.name())
+    let baseline = Baseline::parse(&input).map_err(|error| match error {
+        BaselineError::Format(_) => anyhow!("{error}: write it again with --write-baseline"),
+        BaselineError::Json(_) => error.into(),
+    });
+    baseline.with_context(|| input.name())
 }
 
 fn profile_help() -> String {
@@ -279,158 +220,39 @@ fn open_profile(name: &str) -> anyhow::Result<Profile> {
         Err(_) => {}
     }
     let input = Input::open(path)?;
-    let text = std::str::from_utf8(&input).with_context(|| format!("{name}: is no text"))?;
+    let text = std::str::from_utf8(&input).with_context(|| format!("{name}: is not text"))?;
     Ok(Profile::parse(text, name)?)
 }
 
 fn open_config(path: &Path) -> anyhow::Result<(KernelConfig, Provenance)> {
     let input = Input::open(path)?;
-    let config = match config_text(&input).with_context(|| input.name())? {
+    let config = match content::config_text(&input).with_context(|| input.name())? {
         Some(text) => KernelConfig::parse(&text),
         None => KernelConfig::parse(&input),
     };
     Ok((config.with_context(|| input.name())?, Provenance::File(input.name())))
 }
 
-fn check(set: &Set, given: &Given) -> anyhow::Result<Audited> {
-    // Without the name, which the caller puts in front.
-    let open = |path: &Path| Input::open(path).map_err(|error| anyhow!("{}", error.root_cause()));
-    if set.main.is_dir() {
-        bail!("is a directory without any boot image, kernel or config that can be read");
-    }
-    let input = open(&set.main)?;
-    let name = input.name();
-    let beside =
-        set.beside.iter().map(|path| Input::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let text = config_text(&input)?;
-    let holds_kernel = text.is_none();
-    let (what, mut facts, mut problems) = match text {
-        Some(text) => {
-            if given.config.is_some() {
-                bail!("is a config itself; --config goes with a kernel or a boot image");
-            }
-            let mut facts = Facts::default();
-            facts.set_config(KernelConfig::parse(&text)?, Provenance::File(name.clone()));
-            ("config file".to_owned(), facts, Vec::new())
-        }
-        None => kernel_facts(&input, &name, given.config.as_ref())?,
-    };
-    if let Some(arch) = facts.arch.filter(|arch| !given.profile.covers(*arch)) {
-        let (name, covered) = (&given.profile.name, &given.profile.arch);
-        let covered: Vec<&str> = covered.iter().map(|arch| arch.name()).collect();
-        bail!("is for {arch}; the profile {name} has rules for {} only", covered.join(" and "));
-    }
-    match given.cmdline {
-        Some(line) => {
-            facts.set_cmdline(vec![CmdlinePart { origin: Origin::Given, text: line.to_owned() }])
-        }
-        None => gather::add_cmdlines(&mut facts, &mut problems, &input, &beside),
-    }
-    if let Some(modules) = &given.modules {
-        facts.modules = Some(modules.gathered.modules.clone());
-        problems.extend(modules.gathered.problems.iter().cloned());
-    }
-    let mut report = evaluate(given.profile, &facts);
-    // Ramdisks are unpacked only where their modules can decide something.
-    if report.with(Verdict::Unknown).next().is_some() {
-        let images = std::iter::once(&input).chain(&beside);
-        gather::add_from_images(&mut facts, &mut problems, images)?;
-        report = evaluate(given.profile, &facts);
-    }
-    if holds_kernel && report.findings.iter().any(|own| own.reason.module().is_some()) {
-        let images = std::iter::once(&input).chain(&beside);
-        gather::link(&mut facts, given.profile, &input, given.modules.as_ref(), images)?;
-        report = evaluate(given.profile, &facts);
-    }
-    // Of a packed config or an embedded one there are no lines to show.
-    let lines = if is_config(&input) { run::lines(&report, &input) } else { BTreeMap::new() };
-    let (facts, known) = (facts.outline(), BTreeSet::new());
-    Ok(Audited { what, facts, report, problems, fail_on: Level::Required, known, lines })
+/// What `--modules` names.
+struct ModuleSource {
+    path: PathBuf,
+    /// None for a directory.
+    input: Option<Input>,
 }
 
-/// What a kernel tells about itself, its problems beside it.
-fn kernel_facts(
-    input: &[u8],
-    name: &str,
-    config: Option<&(KernelConfig, Provenance)>,
-) -> anyhow::Result<(String, Facts, Vec<String>)> {
-    let payload = match kernel_payload(input) {
-        Err(error) if !content::begins_as_image(input) => match content::describe(input) {
-            Some(what) => bail!("{what}"),
-            None => return Err(error),
-        },
-        payload => payload?,
+fn open_modules(paths: &[PathBuf]) -> anyhow::Result<Vec<ModuleSource>> {
+    let open = |path: &PathBuf| {
+        let input = if path.is_dir() { None } else { Some(Input::open(path)?) };
+        Ok(ModuleSource { path: path.clone(), input })
     };
-    let kernel = payload.kernel()?;
-    // The symbol table stands in for a config, and only then is a compressed kernel held in memory
-    // as a whole.
-    let (scan, names) = match config {
-        Some(_) => (kernel.scan()?, None),
-        None => kernel.scan_or_kallsyms()?,
-    };
-    let mut problems: Vec<String> = kernel.problems().iter().map(ToString::to_string).collect();
-    if !scan.is_linux() && scan.complete {
-        let summary = kernel.summary();
-        if kernel.is_raw() && content::looks_encrypted(payload.bytes) {
-            bail!("no kernel that can be read: it is encrypted, or compressed in an unknown way");
-        }
-        if payload.cmdline.is_none() {
-            bail!("no Linux kernel: {summary} that holds neither a Linux banner nor a config");
-        }
-        problems.push("there is no Linux banner in it: it may be no Linux kernel".into());
-    }
-    let mut facts = Facts::from_scan(&scan, kernel.arch(), name);
-    if let Some((config, provenance)) = config {
-        if facts.config.is_some() {
-            problems.push("the kernel has a config embedded; --config is used instead".into());
-        }
-        if let (Some(kernel), Some(other)) = (facts.arch, config.arch())
-            && kernel != other
-        {
-            bail!("the kernel is for {kernel}, but {provenance} is for {other}");
-        }
-        facts.set_config(config.clone(), provenance.clone());
-    }
-    facts.evidence =
-        names.map(|names| Evidence::collect(&names, facts.arch, facts.version(), name));
-    if let Some(damage) = scan.damage {
-        if facts.config.is_none() {
-            return Err(damage.into());
-        }
-        problems.push(damage.to_string());
-    }
-    facts.cmdline = payload.cmdline;
-    Ok((kernel.summary(), facts, problems))
+    paths.iter().map(open).collect()
 }
 
-/// The most that a config takes, unpacked, in bytes.
-const MAX_CONFIG: u64 = 16 << 20;
-
-/// The text of a config, when `input` is one, gzipped or plain. Told by its first bytes, so that
-/// no kernel is unpacked for it.
-fn config_text(input: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
-    let Some(format) = Compression::detect(input) else {
-        return Ok(is_config(input).then(|| input.to_vec()));
-    };
-    let mut head = Vec::new();
-    let mut decoder = Decoder::new(format, input)?;
-    // Damage is told when the rest is read, by whatever reads it.
-    let _ = decoder.by_ref().take(HEAD as u64).read_to_end(&mut head);
-    if !is_config(&head) {
-        return Ok(None);
+impl ModuleSource {
+    fn source(&self) -> Source<'_> {
+        match &self.input {
+            Some(input) => Source::Bytes { name: input.name(), bytes: input },
+            None => Source::Directory(self.path.clone()),
+        }
     }
-    Ok(Some(Decoder::new(format, input)?.read_all(MAX_CONFIG)?))
-}
-
-/// How much of a file tells whether it is text, in bytes.
-const HEAD: usize = 4096;
-
-/// Text whose first line that is no comment sets a symbol, as far as it can be seen.
-fn is_config(bytes: &[u8]) -> bool {
-    let head = &bytes[..bytes.len().min(HEAD)];
-    let text = content::is_text(head);
-    let mut lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    text && lines
-        .find(|line| !line.starts_with(b"#") || line.starts_with(b"# CONFIG_"))
-        .is_some_and(|line| line.starts_with(b"CONFIG_") || line.starts_with(b"# CONFIG_"))
 }

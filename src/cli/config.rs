@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use vfioboot::image::{Image, ImageKind, SectionName};
-use vfioboot::kernel::{self, Kernel, Scan};
+use vfioboot::audit::check::KernelFile;
+use vfioboot::kernel::Scan;
 
 use super::{input::Input, output};
 
@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn embedded_config(input: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let scan = kernel_payload(input)?.kernel()?.scan()?;
+    let scan = KernelFile::locate(input)?.parse()?.scan()?;
     match scan.ikconfig {
         Some(ikconfig) => Ok(ikconfig.text),
         None => bail!("{}", no_config(scan)),
@@ -41,53 +41,9 @@ fn no_config(scan: Scan) -> String {
         return format!("no config was found before the kernel's damage: {damage}");
     }
     let version = scan.version.map(|version| format!(" (Linux {version})")).unwrap_or_default();
-    format!("the kernel{version} has no config embedded. {HOW_TO_GET_A_CONFIG}")
-}
-
-/// Advice for a kernel without an embedded config.
-pub(super) const HOW_TO_GET_A_CONFIG: &str = "Build it with CONFIG_IKCONFIG=y, or take the \
-    config from elsewhere (/proc/config.gz of the running device, the .config of the build, \
-    /boot/config-* of a distribution) and give it to `vfioboot check --config FILE`";
-
-/// The kernel in an input.
-pub(super) struct Payload<'a> {
-    /// Its bytes, as they stand in the image.
-    pub bytes: &'a [u8],
-    /// The command line in the image's header, when there is such a header.
-    pub cmdline: Option<String>,
-}
-
-impl<'a> Payload<'a> {
-    /// Recognise it. What a boot image calls its kernel and has no known header is searched as it
-    /// is.
-    pub fn kernel(&self) -> Result<Kernel<'a>, kernel::Error> {
-        match Kernel::parse(self.bytes) {
-            Err(kernel::Error::Unrecognised { .. }) if self.cmdline.is_some() => {
-                Ok(Kernel::raw(self.bytes))
-            }
-            parsed => parsed,
-        }
-    }
-}
-
-/// The kernel that is or is in `input`: a bare one, or a boot image's.
-pub(super) fn kernel_payload(input: &[u8]) -> anyhow::Result<Payload<'_>> {
-    let bare = Payload { bytes: input, cmdline: None };
-    let image = match Image::parse(input) {
-        Ok(image) => image,
-        // Kernels that no boot image would hold.
-        Err(_) if Kernel::parse(input).is_ok() => return Ok(bare),
-        Err(error) => return Err(error.into()),
-    };
-    match (image.kind(), image.header(), image.section(SectionName::Kernel)) {
-        (ImageKind::Ramdisk, ..) => bail!("it is a ramdisk, expected a boot image or a kernel"),
-        (_, Some(header), Some(bytes)) => {
-            let cmdline = String::from_utf8_lossy(&header.cmdline()).into_owned();
-            Ok(Payload { bytes, cmdline: Some(cmdline) })
-        }
-        (_, None, _) => Ok(Payload { bytes: image.bytes(), cmdline: None }),
-        (kind, Some(_), None) => {
-            bail!("this {} image holds no kernel; name the one that does", kind.as_str())
-        }
-    }
+    format!(
+        "the kernel{version} has no config embedded. Build it with CONFIG_IKCONFIG=y, or take the \
+         config from elsewhere (/proc/config.gz of the running device, the .config of the build, \
+         /boot/config-* of a distribution) and give it to `vfioboot check --config FILE`"
+    )
 }

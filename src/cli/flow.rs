@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use vfioboot::bootset::flow::Evidence;
+use vfioboot::bootset::{BootSet, Flow, FlowKind, Role};
 use vfioboot::image::Image;
-use vfioboot::patch::flow::{self, Evidence};
-use vfioboot::patch::{Flow, FlowKind, Role};
 
 use super::input::Input;
 use super::style::{DIM, HEAD, NOTE};
@@ -12,8 +12,9 @@ use super::style::{DIM, HEAD, NOTE};
 /// The flow of images that belong together; None where they do not (two of a kind), or where none
 /// of them takes part in it.
 pub fn of(images: &[Image<'_>]) -> Option<Flow> {
-    let flow = flow::detect(images);
-    let known: Vec<Role> = flow.roles.iter().copied().filter(|role| *role != Role::Other).collect();
+    let set = BootSet::from_images(images);
+    let flow = set.flow().clone();
+    let known: Vec<Role> = flow.roles.iter().copied().filter(|role| role.boots()).collect();
     let doubled = known.iter().enumerate().any(|(index, role)| known[..index].contains(role));
     (!known.is_empty() && !doubled).then_some(flow)
 }

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 /// The bytes of one input and the name that messages call it by.
 pub struct Input {
@@ -28,7 +28,8 @@ impl Input {
         Self::read(path).with_context(|| path.display().to_string())
     }
 
-    fn read(path: &Path) -> anyhow::Result<Self> {
+    /// The same with the error of the system alone, which does not name the file.
+    pub fn read(path: &Path) -> io::Result<Self> {
         if path == Path::new("-") {
             let mut bytes = Vec::new();
             io::stdin().lock().read_to_end(&mut bytes)?;
@@ -37,7 +38,8 @@ impl Input {
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
         if metadata.is_dir() {
-            bail!("is a directory, expected a file");
+            let what = "is a directory, expected a file";
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, what));
         }
         let block_device = metadata.file_type().is_block_device();
         if !metadata.is_file() && !block_device {
@@ -51,7 +53,8 @@ impl Input {
         if size == 0 {
             return Ok(Self::owned(path, Vec::new()));
         }
-        let length = usize::try_from(size).context("does not fit into memory")?;
+        let length = usize::try_from(size)
+            .map_err(|_| io::Error::new(io::ErrorKind::OutOfMemory, "does not fit into memory"))?;
         // SAFETY: the mapping is private and read-only. Another process that truncates the
         // file while we read it can end us with SIGBUS; it cannot make us write anything.
         let map = unsafe { memmap2::MmapOptions::new().len(length).map(&file) }?;

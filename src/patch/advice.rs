@@ -3,9 +3,10 @@
 
 use serde::Serialize;
 
-use super::flow::{Flow, FlowKind, RecoveryPlace, Role};
 use super::hook::{Hook, HookKind};
 use crate::bootfile::{DISABLE_WORD, DeviceSpec, RUNTIME};
+use crate::bootset::Role;
+use crate::bootset::flow::{Flow, FlowKind, RecoveryPlace};
 use crate::ramdisk::renewed_by;
 
 /// Advice beside a plan.
@@ -110,7 +111,7 @@ impl Advice {
                 self.risk(format!(
                     "{name} writes the image anew when it is updated or removed: unpatch, let \
                      {name} do it, patch again",
-                    name = manager.name
+                    name = manager.manager
                 ));
             }
         }
@@ -133,9 +134,8 @@ const CHECK: &str = "dmesg | grep vfioboot: has each step, and why a device was 
 fn chain(flow: &Flow, hook: &Hook, names: &str) -> Vec<String> {
     let init = &hook.init;
     let manager = flow.root_managers.iter().find(|manager| !manager.in_kernel);
-    let who = match (manager.map(|manager| manager.name), flow.kind) {
-        (Some("Magisk"), _) => "magiskinit",
-        (Some(_), _) => "ksuinit",
+    let who = match (manager.map(|own| own.manager), flow.kind) {
+        (Some(manager), _) => manager.init(),
         (None, FlowKind::TwoStage) => "first-stage init",
         (None, FlowKind::LinuxInitramfs) => "the initramfs",
         (None, _) => "the original",
@@ -149,11 +149,7 @@ fn chain(flow: &Flow, hook: &Hook, names: &str) -> Vec<String> {
         HookKind::Rdinit => format!("{init} ({who})"),
         HookKind::Init => format!("{init} ({who}, put back)"),
     });
-    match manager.map(|manager| manager.name) {
-        Some("Magisk") => chain.push("the init that Magisk kept".to_owned()),
-        Some(_) => chain.push("/init.real".to_owned()),
-        None => {}
-    }
+    chain.extend(manager.map(|own| own.manager.next().to_owned()));
     match flow.kind {
         FlowKind::TwoStage => chain.push("/system/bin/init".to_owned()),
         FlowKind::LinuxInitramfs => chain.push("the root file system".to_owned()),

@@ -6,13 +6,12 @@ use serde::Serialize;
 
 use super::words::PlannedWord;
 use super::{Cmdline, Error};
-use crate::audit::sources::{self, Named};
 use crate::audit::{
     self, Built, Condition, Facts, Level, Profile, RecommendedParameter, Report, Verdict,
 };
+use crate::bootset::{KernelState, SetKernel};
 use crate::compression::Format;
-use crate::image::{Image, SectionName};
-use crate::kernel::{Arch, Exports, Kernel, Module};
+use crate::kernel::{Arch, Exports, Module};
 use crate::modules::Target;
 
 /// The rule whose symbols are the drivers of PCI host bridges.
@@ -63,31 +62,22 @@ enum Seen {
 }
 
 impl KernelFacts {
-    /// Read the kernel of the set, if there is one. A kernel that cannot be read is no error: the
-    /// patch does not touch it.
-    pub(super) fn gather(images: &[Image<'_>]) -> Self {
-        let Some(bytes) = images.iter().find_map(|image| image.section(SectionName::Kernel)) else {
-            return Self::default();
+    /// What the set says of its kernel. One that cannot be read is no error: the patch does not
+    /// touch it.
+    pub(super) fn of(kernel: &SetKernel) -> Self {
+        let seen = match &kernel.state {
+            KernelState::Absent => Seen::NoKernel,
+            KernelState::Unreadable(error) => Seen::Unreadable(error.to_string()),
+            KernelState::NoConfig => Seen::NoConfig,
+            KernelState::Config => Seen::Config,
         };
-        let kernel = Kernel::parse(bytes);
-        let arch = kernel.as_ref().ok().and_then(Kernel::arch);
-        match kernel.and_then(|kernel| kernel.scan()) {
-            Ok(scan) => {
-                let mut facts = Facts::from_scan(&scan, arch, "the image");
-                let named = images.iter().map(|image| Named { file: image.kind().as_str(), image });
-                facts.set_cmdline(sources::of_headers(&named.collect::<Vec<_>>()));
-                KernelFacts {
-                    version: facts.release.clone(),
-                    arch: facts.arch,
-                    release_is_whole: scan.banner.is_some(),
-                    seen: if facts.config.is_some() { Seen::Config } else { Seen::NoConfig },
-                    facts,
-                    ..Self::default()
-                }
-            }
-            Err(error) => {
-                KernelFacts { arch, seen: Seen::Unreadable(error.to_string()), ..Self::default() }
-            }
+        KernelFacts {
+            version: kernel.facts.release.clone(),
+            arch: kernel.arch,
+            release_is_whole: kernel.release_is_whole,
+            facts: kernel.facts.clone(),
+            seen,
+            ..Self::default()
         }
     }
 
@@ -195,11 +185,6 @@ impl KernelFacts {
         let (config, _) = self.facts.config.as_ref()?;
         let line = config.get("CMDLINE").map(ToString::to_string);
         line.filter(|_| config.is_set("CMDLINE_EXTEND"))
-    }
-
-    /// KernelSU is part of the kernel.
-    pub(super) fn has_kernelsu(&self) -> bool {
-        self.facts.built("KSU") == Built::In
     }
 
     /// What the kernel's config says of a symbol: built in or not; None without a config.

@@ -6,8 +6,8 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`flow`] | how a device with these images boots |
 //! | `plan` | what is changed, where and why |
+//! | `active` | the images that a patch may change |
 //! | `advice` | what could go wrong with it, and how to undo it |
 //! | `draft` | the plan's edits and warnings in words |
 //! | `target` | which of several images gets what |
@@ -22,12 +22,12 @@
 //! | `kernel_facts` | what the kernel says, and whether that allows the patch |
 //! | `runtime`, `modules` | the executable and the modules to put in |
 
+mod active;
 mod advice;
 mod avb;
 mod cmdline;
 mod draft;
 mod error;
-pub mod flow;
 mod hook;
 mod kernel_facts;
 mod modules;
@@ -40,12 +40,12 @@ mod target;
 mod undo;
 mod words;
 
+pub use crate::bootset::{Flow, FlowKind, Role};
 pub use advice::Advice;
 pub use avb::{AvbMode, AvbOptions, Outlook, Prospect};
 pub use cmdline::Cmdline;
 pub use draft::COMMAND_LINE_SIZE;
 pub use error::Error;
-pub use flow::{Flow, FlowKind, Role};
 pub use hook::{Hook, HookChoice, HookKind};
 pub use kernel_facts::KernelFacts;
 pub use modules::{ListEdit, LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
@@ -56,6 +56,7 @@ pub use undo::{ImageUndo, UndoRecord};
 pub use words::PlannedWord;
 
 use crate::bootfile::{RUNTIME, UNDO_FILE};
+use crate::bootset::BootSet;
 use crate::image::{Image, ImageKind, Output, SectionName};
 use crate::ramdisk;
 
@@ -119,8 +120,9 @@ fn roles_for(images: &[Image<'_>], record: &UndoRecord) -> Vec<Role> {
         record.image(image.kind()).is_some() && (several || image.kind() == ImageKind::VendorBoot)
     };
     match images.iter().any(in_doubt) {
-        true => flow::roles::of(images),
-        false => images.iter().map(|_| Role::Other).collect(),
+        true => BootSet::from_images(images).roles().to_vec(),
+        // The kind of each image tells enough.
+        false => images.iter().map(|_| Role::Boot).collect(),
     }
 }
 

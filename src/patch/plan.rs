@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 
+use super::active::Active;
 use super::advice::Advice;
 use super::avb::{AvbOptions, Outlook, Signing};
 use super::draft::Draft;
-use super::flow::roles::{self, Active};
-use super::flow::{self, Flow, FlowKind, Ramdisks, Role};
 use super::hook::{Hook, HookChoice, HookKind, Original};
 use super::kernel_facts::KernelFacts;
 use super::modules::{self, ModuleOptions, ModulePlan};
@@ -17,6 +16,7 @@ use super::segment::Payload;
 use super::words::PlannedWord;
 use super::{Cmdline, Error, ImageUndo, UndoRecord, target, words};
 use crate::bootfile::{BootFile, DeviceSpec};
+use crate::bootset::{BootSet, Flow, FlowKind, Role, Spot};
 use crate::image::{Chunk, DerivedPolicy, Edit, Image, ImageKind, Output, SectionName};
 use crate::ramdisk;
 
@@ -129,20 +129,20 @@ pub struct PlannedImage<'a> {
 /// # Errors
 /// [`Error`], each with what to do about it.
 pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>, Error> {
-    let roles = roles::of(images);
-    let active = Active::of(images, &roles);
+    let set = BootSet::from_images(images);
+    let active = Active::of(images, set.roles());
     active.images.iter().try_for_each(Image::require_unsealed)?;
     words::refuse(&options.words)?;
-    let kernel = KernelFacts::gather(&active.images);
+    let kernel = KernelFacts::of(set.kernel());
     kernel.require_arch()?;
-    let (flow, ramdisks) = flow::detect_with(images, &roles, &kernel);
+    let flow = set.flow().clone();
     if flow.kind == FlowKind::LegacySystemAsRoot && flow.certain && !flow.ramdisk_runs {
         return Err(Error::LegacySystemAsRoot);
     }
-    let mut plan = plan_active(&active, flow, &ramdisks, kernel, options)?;
+    let mut plan = plan_active(&active, &set, flow, kernel, options)?;
     // Back to the numbers of the whole set.
     plan.edits.iter_mut().for_each(|edit| edit.image = active.indices[edit.image]);
-    let mut whole: Vec<PlannedImage<'a>> = std::iter::zip(images, &roles)
+    let mut whole: Vec<PlannedImage<'a>> = std::iter::zip(images, set.roles())
         .map(|(image, role)| PlannedImage::unchanged(image, *role))
         .collect();
     for (planned, index) in std::iter::zip(plan.images, &active.indices) {
@@ -160,8 +160,8 @@ pub fn plan<'a>(images: &[Image<'a>], options: &Options<'a>) -> Result<Plan<'a>,
 /// The plan for the images that may change.
 fn plan_active<'a>(
     active: &Active<'a>,
+    set: &BootSet<'a>,
     flow: Flow,
-    ramdisks: &Ramdisks,
     mut kernel: KernelFacts,
     options: &Options<'a>,
 ) -> Result<Plan<'a>, Error> {
@@ -172,7 +172,7 @@ fn plan_active<'a>(
         images,
         &active.beside,
         &kernel,
-        ramdisks.have_vfio_pci(),
+        set.ramdisks().iter().any(|own| own.survey().is_ok_and(|survey| survey.vfio_pci)),
         &options.devices,
         &options.modules,
     )?;
@@ -230,7 +230,8 @@ fn plan_active<'a>(
     });
     let records = records.chain(vbmeta.map(Ok));
     let undo = UndoRecord::new(records.collect::<Result<_, Error>>()?);
-    let kinds = ramdisks.kinds(active.indices[targets.carrier], targets.fragment);
+    let spot = Spot { image: active.indices[targets.carrier], fragment: targets.fragment };
+    let kinds = set.ramdisk(spot).and_then(|own| Some(&own.survey().ok()?.kinds));
     let mut rc = rc::resolve(images, place.ramdisk, kinds, &options.rc)?;
     draft.warnings.append(&mut rc.warnings);
     let payload = Payload {
@@ -251,7 +252,7 @@ fn plan_active<'a>(
     draft.edits.extend(rc.edits(targets.carrier));
 
     let mut planned: Vec<PlannedImage<'a>> =
-        images.iter().map(|image| PlannedImage::unchanged(image, Role::Other)).collect();
+        images.iter().map(|image| PlannedImage::unchanged(image, Role::Boot)).collect();
     for change in changed {
         let image = &images[change.index];
         let sections = match change.index == targets.carrier {
@@ -305,7 +306,7 @@ impl<'a> Change<'a> {
         sections: Vec<(SectionName, Vec<Chunk<'a>>)>,
         draft: &mut Draft,
     ) -> Result<PlannedImage<'a>, Error> {
-        let mut planned = PlannedImage::unchanged(image, Role::Other);
+        let mut planned = PlannedImage::unchanged(image, Role::Boot);
         let Some(mut edit) = self.edit else {
             let mut output = Output::default();
             sections

@@ -43,10 +43,10 @@ fn each_bad_input_has_its_own_line_and_the_good_one_its_verdict() {
         "noise: cannot be read: it is encrypted, or compressed in an unknown way; expected",
         "openssl: is encrypted by openssl enc: decrypt it first",
         "luks: is encrypted with LUKS: decrypt it first",
-        "letter.txt: is text but no kernel config: the first setting must be like CONFIG_KVM=y",
+        "letter.txt: is text but not a kernel config: the first setting must be like CONFIG_KVM=y",
         "riscv.config: is for riscv64; the profile passthrough has rules for arm64 and x86_64 only",
-        "program: no Linux kernel: arm64 ELF that holds neither a Linux banner nor a config",
-        "uefi: no Linux kernel: arm64 Image that holds neither a Linux banner nor a config",
+        "program: is not a Linux kernel: arm64 ELF that holds neither a Linux banner nor a config",
+        "uefi: is not a Linux kernel: arm64 Image that holds neither a Linux banner nor a config",
         "missing: No such file or directory",
     ];
     assert_eq!(lines.len(), expected.len(), "{said}");
@@ -64,8 +64,8 @@ fn an_encrypted_kernel_in_a_boot_image_is_told_from_a_bare_one() {
     let said = refused(&dir, "encrypted.img");
     assert_eq!(
         said,
-        "vfioboot: encrypted.img: no kernel that can be read: it is encrypted, or compressed in \
-         an unknown way\n"
+        "vfioboot: encrypted.img: holds no kernel that can be read: it is encrypted, or compressed \
+         in an unknown way\n"
     );
 }
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use vfioboot::device::host::Host;
-use vfioboot::device::pci::PciAddress;
+use vfioboot::device::bus::pci::PciAddress;
+use vfioboot::device::sys::host::Host;
 
 /// A tree that only files can observe: links do not move when something is
 /// written to `bind`, `unbind` or `drivers_probe`.

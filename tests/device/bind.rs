@@ -6,7 +6,7 @@ use std::fs;
 use std::thread;
 
 use device_tree::{Tree, at, fifo};
-use vfioboot::device::bind::{BindError, Origin, to_vfio_pci};
+use vfioboot::device::bind::driver::{BindError, Origin, to_vfio_pci};
 
 const DISK: &str = "0000:00:02.0";
 

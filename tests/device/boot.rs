@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use device_tree::Tree;
 use vfioboot::bootfile::{BootFile, BootModule};
-use vfioboot::device::boot::{Summary, carry_out, put_back};
-use vfioboot::device::kmsg::{Level, record};
+use vfioboot::device::boot::apply::{Summary, carry_out, put_back};
+use vfioboot::device::sys::kmsg::{Level, record};
 
 fn file(devices: &[&str], modules: &[&str]) -> BootFile {
     BootFile {

@@ -5,7 +5,7 @@ use crate::common::device_tree;
 use device_tree::Tree;
 use proptest::prelude::*;
 use vfioboot::bootfile::{BootFile, BootModule};
-use vfioboot::device::boot_file::{self, parse};
+use vfioboot::device::boot::file::{self, parse};
 
 const GOOD: &str = "version = 1\ninit = \"/init\"\ndeadline_ms = 5000\ndevices = [\"1b36:0010\"]\n";
 
@@ -62,13 +62,13 @@ fn init_must_be_an_absolute_path() {
 #[test]
 fn files_that_are_none() {
     let tree = Tree::new("boot-file");
-    let read = || boot_file::read(&tree.path("boot.toml"));
+    let read = || file::read(&tree.path("boot.toml"));
     assert_eq!(read().unwrap_err().to_string(), "ENOENT");
     tree.file("boot.toml", b"version = 1\n\xff");
     assert_eq!(read().unwrap_err().to_string(), "not UTF-8 at byte 12");
-    tree.file("boot.toml", GOOD.to_owned() + &"#".repeat(boot_file::SIZE_LIMIT - GOOD.len()));
+    tree.file("boot.toml", GOOD.to_owned() + &"#".repeat(file::SIZE_LIMIT - GOOD.len()));
     assert_eq!(read().unwrap().init, "/init");
-    tree.file("boot.toml", GOOD.to_owned() + &"#".repeat(boot_file::SIZE_LIMIT - GOOD.len() + 1));
+    tree.file("boot.toml", GOOD.to_owned() + &"#".repeat(file::SIZE_LIMIT - GOOD.len() + 1));
     assert_eq!(read().unwrap_err().to_string(), "larger than 65536 bytes");
     std::fs::remove_file(tree.path("boot.toml")).unwrap();
     std::fs::create_dir(tree.path("boot.toml")).unwrap();

@@ -3,8 +3,8 @@
 use crate::common::device_tree;
 
 use device_tree::Tree;
-use vfioboot::device::boot;
-use vfioboot::device::bootmode::{Facts, Skip, decide};
+use vfioboot::device::boot::apply;
+use vfioboot::device::boot::mode::{Facts, Skip, decide};
 
 #[test]
 fn decision_table() {
@@ -62,7 +62,7 @@ fn without_a_command_line_nothing_is_done() {
 #[test]
 fn facts_come_from_proc_and_the_ramdisk() {
     let tree = Tree::new("mode-facts");
-    let mode = || boot::mode(&tree.host(), &tree.root);
+    let mode = || apply::mode(&tree.host(), &tree.root);
     assert_eq!(mode(), None);
     tree.file("system/bin/recovery", "");
     assert_eq!(mode(), Some(Skip::Recovery));

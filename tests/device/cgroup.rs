@@ -3,7 +3,7 @@
 use crate::common::device_tree;
 
 use device_tree::Tree;
-use vfioboot::device::cgroup::leave_service;
+use vfioboot::device::guest::cgroup::leave_service;
 
 const MOUNTS: &str = "none /dev/blkio cgroup rw,nosuid,blkio 0 0\n\
                       none /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n\

@@ -314,6 +314,6 @@ fn the_program_looks_at_this_machine_without_failing() {
 fn an_empty_tree_gives_problems_and_no_crash() {
     let root = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("device/doctor-empty");
     std::fs::create_dir_all(&root).unwrap();
-    let checks = examine(&vfioboot::device::host::Host::new(root));
+    let checks = examine(&vfioboot::device::sys::host::Host::new(root));
     assert_eq!(verdict(&checks), Status::Problem);
 }

@@ -4,7 +4,7 @@ use crate::common::device_tree;
 
 use device_tree::Tree;
 use vfioboot::bootfile::DeviceSpec;
-use vfioboot::device::guest::{
+use vfioboot::device::guest::file::{
     Cluster, DiskFormat, DiskInterface, Guest, Hugepages, NetworkMode, OnExit, Size, parse, read,
 };
 

@@ -7,8 +7,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use device_tree::{Tree, at};
-use vfioboot::device::holders::Holders;
-use vfioboot::device::plan::{Options, Plan};
+use vfioboot::device::bind::plan::{Options, Plan};
+use vfioboot::device::bus::holders::Holders;
 
 const DISK: &str = "0000:00:02.0";
 const OTHER: &str = "0000:00:03.0";

@@ -5,11 +5,11 @@ use crate::common::device_tree;
 use std::fs;
 
 use device_tree::{Tree, at};
-use vfioboot::device::bind::Former;
-use vfioboot::device::journal::{self, Journal};
-use vfioboot::device::process::Process;
-use vfioboot::device::state::StateDir;
-use vfioboot::device::undo::{Ending, Undo};
+use vfioboot::device::bind::driver::Former;
+use vfioboot::device::bind::journal::{self, Journal};
+use vfioboot::device::bind::undo::{Ending, Undo};
+use vfioboot::device::sys::process::Process;
+use vfioboot::device::sys::state::StateDir;
 
 const BOOT: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -153,8 +153,10 @@ fn an_attribute_that_does_not_take_the_value_is_an_error() {
     let (tree, state) = tree("journal-deaf");
     let path = "proc/sys/vm/nr_hugepages";
     tree.file(path, "12\n");
-    let deaf =
-        vfioboot::device::host::Host::with_kernel(&tree.root, std::sync::Arc::new(|_, _| Ok(())));
+    let deaf = vfioboot::device::sys::host::Host::with_kernel(
+        &tree.root,
+        std::sync::Arc::new(|_, _| Ok(())),
+    );
     let mut journal = Journal::create(&deaf, &state, "guest", "run").unwrap();
     let error = journal.set_attribute(path, "512").unwrap_err().to_string();
     assert_eq!(error, "/proc/sys/vm/nr_hugepages: \"512\" was written, but it reads \"12\"");

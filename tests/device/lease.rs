@@ -7,13 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
 use device_tree::{Tree, at};
-use vfioboot::device::host::Host;
-use vfioboot::device::lease::{Lease, TakeError};
-use vfioboot::device::lock::Lock;
-use vfioboot::device::plan::{Options, Plan};
-use vfioboot::device::recover::{Verdict, look, recover, release};
-use vfioboot::device::state::StateDir;
-use vfioboot::device::undo::Ending;
+use vfioboot::device::bind::lease::{Lease, TakeError};
+use vfioboot::device::bind::plan::{Options, Plan};
+use vfioboot::device::bind::recover::{Verdict, look, recover, release};
+use vfioboot::device::bind::undo::Ending;
+use vfioboot::device::sys::host::Host;
+use vfioboot::device::sys::lock::Lock;
+use vfioboot::device::sys::state::StateDir;
 
 const DISK: &str = "0000:00:02.0";
 const CARD: &str = "0000:00:03.0";

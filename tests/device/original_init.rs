@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
-use vfioboot::device::original_init::{is_hooked, put_back};
+use vfioboot::device::boot::original_init::{is_hooked, put_back};
 
 /// A ramdisk with the runtime at `/init`.
 fn ramdisk(name: &str) -> PathBuf {

@@ -4,7 +4,7 @@ use crate::common::device_tree;
 
 use device_tree::{Tree, at};
 use vfioboot::bootfile::DeviceSpec;
-use vfioboot::device::pci::{self, PciAddress, PciDevice};
+use vfioboot::device::bus::pci::{self, PciAddress, PciDevice};
 
 #[test]
 fn lists_devices_by_address_with_their_state() {

@@ -8,13 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use device_tree::{Tree, at};
-use vfioboot::device::guest::{Arch, Guest, parse};
-use vfioboot::device::libvirt;
-use vfioboot::device::memory::Backing;
-use vfioboot::device::qemu::argv::{Found, argv};
-use vfioboot::device::qemu::probe::complaint;
-use vfioboot::device::qemu::qmp::{self, Event, Message};
-use vfioboot::device::qemu::{FindError, find};
+use vfioboot::device::guest::file::{Arch, Guest, parse};
+use vfioboot::device::guest::libvirt;
+use vfioboot::device::guest::memory::Backing;
+use vfioboot::device::guest::qemu::argv::{Found, argv};
+use vfioboot::device::guest::qemu::probe::complaint;
+use vfioboot::device::guest::qemu::qmp::{self, Event, Message};
+use vfioboot::device::guest::qemu::{FindError, find};
 
 fn guest(text: &str) -> Guest {
     parse(&format!("name = \"g\"\n{text}"), "guest.toml").unwrap()

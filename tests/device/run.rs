@@ -13,14 +13,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use device_tree::Tree;
-use vfioboot::device::guest::{Guest, Shutdown, parse};
-use vfioboot::device::host::Host;
-use vfioboot::device::run::launch::Launch;
-use vfioboot::device::run::preflight::{Options, Start};
-use vfioboot::device::run::signals::Signals;
-use vfioboot::device::run::supervise::{Ended, Escalation, News, supervise};
-use vfioboot::device::run::{self, Place, Told};
-use vfioboot::device::state::StateDir;
+use vfioboot::device::guest::file::{Guest, Shutdown, parse};
+use vfioboot::device::guest::run::launch::Launch;
+use vfioboot::device::guest::run::preflight::{Options, Start};
+use vfioboot::device::guest::run::signals::Signals;
+use vfioboot::device::guest::run::supervise::{Ended, Escalation, News, supervise};
+use vfioboot::device::guest::run::{self, Place, Told};
+use vfioboot::device::sys::host::Host;
+use vfioboot::device::sys::state::StateDir;
 
 /// Sends SIGTERM to the thread that supervises, as the kernel does to a process that has but one.
 struct Stopper(libc::pid_t);
@@ -194,7 +194,7 @@ fn qemu_runs_on_the_processors_that_were_chosen() {
     let allowed = "grep Cpus_allowed_list: /proc/self/status";
     let before = launched("cpus-all", allowed, |_| {});
     let list = before.split_whitespace().nth(1).unwrap();
-    let first: u32 = vfioboot::device::cpu::parse_list(list)[0];
+    let first: u32 = vfioboot::device::guest::cpu::parse_list(list)[0];
     let after = launched("cpus", allowed, |launch| launch.cpus = Some(vec![first]));
     assert_eq!(after.split_whitespace().nth(1).unwrap(), first.to_string());
 }
@@ -309,7 +309,7 @@ fn ran(
 }
 
 fn driver(host: &Host) -> Option<String> {
-    vfioboot::device::pci::driver(host, device_tree::at("0000:00:02.0")).unwrap()
+    vfioboot::device::bus::pci::driver(host, device_tree::at("0000:00:02.0")).unwrap()
 }
 
 #[test]

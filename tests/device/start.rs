@@ -3,13 +3,13 @@
 use crate::common::device_tree;
 
 use device_tree::Tree;
-use vfioboot::device::cgroup;
-use vfioboot::device::cpu::{choose, core_types, format_list, parse_list};
-use vfioboot::device::guest::{Cluster, Cpus, Guest, Hugepages, Memory, Size, parse};
-use vfioboot::device::memory::{self, Backing};
-use vfioboot::device::run::preflight::{Options, Start};
-use vfioboot::device::state::StateDir;
-use vfioboot::device::vfio;
+use vfioboot::device::bus::vfio;
+use vfioboot::device::guest::cgroup;
+use vfioboot::device::guest::cpu::{choose, core_types, format_list, parse_list};
+use vfioboot::device::guest::file::{Cluster, Cpus, Guest, Hugepages, Memory, Size, parse};
+use vfioboot::device::guest::memory::{self, Backing};
+use vfioboot::device::guest::run::preflight::{Options, Start};
+use vfioboot::device::sys::state::StateDir;
 
 /// Two fast cores (4, 5) and four slow ones.
 fn big_little(name: &str) -> Tree {

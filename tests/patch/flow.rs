@@ -5,13 +5,14 @@ use crate::common::flows;
 
 use common::{cpio, edited, with_config, with_section};
 use flows::{beside, boot, image};
+use vfioboot::bootset::BootSet;
+use vfioboot::bootset::flow::{Manager, RecoveryPlace};
 use vfioboot::image::{Image, SectionName};
-use vfioboot::patch::flow::{RecoveryPlace, detect};
 use vfioboot::patch::{Flow, FlowKind, Role};
 
 fn flow(set: &[Vec<u8>]) -> Flow {
     let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
-    detect(&images)
+    BootSet::from_images(&images).flow().clone()
 }
 
 /// Kind, certainty and the evidence of the first statement.
@@ -102,7 +103,7 @@ fn an_initramfs_of_no_known_maker_is_one_all_the_same() {
 fn magisk_on_two_stage_init_is_told_with_its_config() {
     let found = flow(&[flows::magisk_two_stage()]);
     assert_eq!(found.kind, FlowKind::TwoStage);
-    let magisk = found.manager("Magisk").unwrap();
+    let magisk = found.manager(Manager::Magisk).unwrap();
     assert_eq!(magisk.since, Some("30.3"));
     assert_eq!(magisk.config["PREINITDEVICE"], "metadata");
     assert!(!magisk.in_recovery);
@@ -114,7 +115,7 @@ fn magisk_on_two_stage_init_is_told_with_its_config() {
 fn magisks_own_init_does_not_make_a_legacy_rootfs_two_stage() {
     let found = flow(&[flows::magisk_rootfs()]);
     assert_eq!(found.kind, FlowKind::RootfsLegacy);
-    let way = &found.manager("Magisk").unwrap().way;
+    let way = &found.manager(Manager::Magisk).unwrap().way;
     assert!(way.contains("stays the root file system; 1 rc in overlay.d"), "{way}");
 }
 
@@ -129,7 +130,7 @@ fn the_version_of_magisk_is_told_by_what_it_leaves() {
     ];
     for (entry, config, since) in versions {
         let set = [boot(&[(".backup/.magisk", config.as_bytes()), ("init", b""), (entry, b"")])];
-        assert_eq!(flow(&set).manager("Magisk").unwrap().since, since, "{entry} {config}");
+        assert_eq!(flow(&set).manager(Manager::Magisk).unwrap().since, since, "{entry} {config}");
     }
 }
 
@@ -138,16 +139,18 @@ fn magisk_in_recovery_is_told() {
     let config: &[u8] = b"KEEPVERITY=true\nRECOVERYMODE=true\n";
     let set = [boot(&[(".backup/.magisk", config), ("init", b""), ("system/bin/recovery", b"")])];
     let found = flow(&set);
-    assert!(found.manager("Magisk").unwrap().in_recovery);
+    assert!(found.manager(Manager::Magisk).unwrap().in_recovery);
     assert!(about(&found, "root_manager").contains("RECOVERYMODE=true"));
 }
 
 #[test]
 fn kernelsu_is_told_with_its_way() {
     let module = flow(&[flows::kernelsu()]);
-    assert!(module.manager("KernelSU").unwrap().way.contains("(LKM)"));
+    assert!(module.manager(Manager::KernelSu).unwrap().way.contains("(LKM)"));
     let kernel = flow(&[with_config(&flows::two_stage(), "CONFIG_KSU=y\n")]);
-    assert!(kernel.manager("KernelSU").unwrap().way.contains("part of the kernel (GKI mode)"));
+    assert!(
+        kernel.manager(Manager::KernelSu).unwrap().way.contains("part of the kernel (GKI mode)")
+    );
     assert!(flow(&[flows::two_stage()]).root_managers.is_empty());
 }
 

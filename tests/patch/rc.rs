@@ -188,7 +188,8 @@ fn unpacked(ramdisk: &[u8]) -> tempfile::TempDir {
 #[cfg(feature = "device")]
 #[test]
 fn pid_1_makes_the_ramdisk_of_its_makers_again_where_it_is_to_leave_things_alone() {
-    use vfioboot::device::{boot, kmsg::Level};
+    use vfioboot::device::boot::apply;
+    use vfioboot::device::sys::kmsg::Level;
     let image = legacy(INIT_RC);
     let rc = RcOptions { files: vec![yours("a.rc", "on boot\n")], ..autostart() };
     let ramdisk = patched(&image, rc);
@@ -196,7 +197,7 @@ fn pid_1_makes_the_ramdisk_of_its_makers_again_where_it_is_to_leave_things_alone
     let file = std::fs::read_to_string(directory.path().join("vfioboot/boot.toml")).unwrap();
     assert_ne!(listing(directory.path()), listing(unpacked(&ramdisk_of(&image)).path()));
     let mut messages = Vec::new();
-    boot::put_back(
+    apply::put_back(
         &toml::from_str(&file).unwrap(),
         directory.path(),
         &mut |_: Level, text: &str| messages.push(text.to_owned()),

@@ -2,60 +2,86 @@
 //! for a step, so the most important come first.
 
 use super::escape::{github_message, github_property};
-use crate::audit::run::{Input, Run};
-use crate::audit::{Level, Verdict};
+use super::{Audience, Format};
+use crate::audit::run::{Audited, Input, Run};
+use crate::audit::{Finding, Level, Verdict};
 
-/// All inputs.
-pub fn render(run: &Run) -> String {
-    let mut commands: Vec<((Kind, bool), String)> = Vec::new();
-    for input in &run.inputs {
-        match &input.result {
-            Err(error) => {
-                commands.push(((Kind::Error, false), command(input, 1, "not checked", error)));
-            }
-            Ok(audited) => {
-                let verdict = audited.verdict_line();
-                let mut text = format!("{} ({})", verdict, audited.kernel());
-                text.push_str(&format!("\nConfig: {}", audited.config()));
-                if let Some(line) = audited.cmdline() {
-                    text.push_str(&format!("\nCommand line: {line}"));
-                }
-                for note in audited.notes() {
-                    text.push_str(&format!("\nNote: {note}"));
-                }
-                commands.push(((Kind::Notice, false), command(input, 1, "vfioboot check", &text)));
-                for wanted in [Verdict::Fail, Verdict::Unknown] {
-                    for finding in audited.with(wanted) {
-                        let rule = &finding.rule;
-                        let kind = match (wanted, audited.decides(finding)) {
-                            (Verdict::Fail, true) => Kind::Error,
-                            (Verdict::Unknown, true) => Kind::Warning,
-                            (Verdict::Fail, false) if rule.level == Level::Optional => Kind::Notice,
-                            (Verdict::Fail, false) => Kind::Warning,
-                            // Without a say and without an answer: nothing to tell.
-                            _ => continue,
-                        };
-                        let title = format!("{} {} ({})", rule.id, rule.title, rule.level.name());
-                        let mut text = format!("{}\n", finding.reason);
-                        if wanted == Verdict::Unknown {
-                            text.push_str("Unknown. To be sure: ");
-                        } else {
-                            text.push_str(&format!("{}\nFix: ", rule.effect));
-                        }
-                        text.push_str(&rule.fix);
-                        text.push_str(&format!("\nEvidence: {}", finding.provenance));
-                        if audited.is_known(finding) {
-                            text.push_str("\nIn the baseline.");
-                        }
-                        let command = command(input, audited.line(finding), &title, &text);
-                        commands.push(((kind, !audited.decides(finding)), command));
-                    }
-                }
-            }
+pub(super) const FORMAT: Format = Format {
+    name: "github",
+    about: "Annotations in GitHub Actions",
+    suffix: "txt",
+    audience: Audience::Programs,
+    render: |run, _| render(run),
+};
+
+fn render(run: &Run) -> String {
+    let mut annotations: Vec<Annotation> = run.inputs.iter().flat_map(annotations).collect();
+    annotations.sort_by_key(|annotation| (annotation.kind, annotation.lesser));
+    let line =
+        |annotation: Annotation| format!("::{} {}\n", annotation.kind.name(), annotation.command);
+    annotations.into_iter().map(line).collect()
+}
+
+struct Annotation {
+    kind: Kind,
+    /// It has no say in the outcome.
+    lesser: bool,
+    /// All of it but the name of the command.
+    command: String,
+}
+
+fn annotations(input: &Input) -> Vec<Annotation> {
+    let audited = match &input.result {
+        Ok(audited) => audited,
+        Err(error) => {
+            let command = command(input, 1, "not checked", &error.to_string());
+            return vec![Annotation { kind: Kind::Error, lesser: false, command }];
         }
+    };
+    let mut all = vec![summary(input, audited)];
+    for verdict in [Verdict::Fail, Verdict::Unknown] {
+        all.extend(audited.with(verdict).into_iter().filter_map(|own| about(input, audited, own)));
     }
-    commands.sort_by_key(|(order, _)| *order);
-    commands.into_iter().map(|((kind, _), text)| format!("::{} {text}\n", kind.name())).collect()
+    all
+}
+
+/// What is known about the input as a whole.
+fn summary(input: &Input, audited: &Audited) -> Annotation {
+    let mut text = format!("{} ({})", audited.verdict_line(), audited.kernel());
+    text.push_str(&format!("\nConfig: {}", audited.config()));
+    if let Some(line) = audited.cmdline() {
+        text.push_str(&format!("\nCommand line: {line}"));
+    }
+    for note in audited.notes() {
+        text.push_str(&format!("\nNote: {note}"));
+    }
+    let command = command(input, 1, "vfioboot check", &text);
+    Annotation { kind: Kind::Notice, lesser: false, command }
+}
+
+/// None for a finding that neither decides anything nor answers anything.
+fn about(input: &Input, audited: &Audited, finding: &Finding) -> Option<Annotation> {
+    let rule = &finding.rule;
+    let decides = audited.decides(finding);
+    let (kind, advice) = match (finding.verdict, decides, rule.level) {
+        (Verdict::Pass | Verdict::NotApplicable, ..) | (Verdict::Unknown, false, _) => return None,
+        (Verdict::Unknown, true, _) => (Kind::Warning, "Unknown. To be sure: ".to_owned()),
+        (Verdict::Fail, true, _) => (Kind::Error, format!("{}\nFix: ", rule.effect)),
+        (Verdict::Fail, false, Level::Optional) => {
+            (Kind::Notice, format!("{}\nFix: ", rule.effect))
+        }
+        (Verdict::Fail, false, Level::Required | Level::Forbidden | Level::Recommended) => {
+            (Kind::Warning, format!("{}\nFix: ", rule.effect))
+        }
+    };
+    let title = format!("{} {} ({})", rule.id, rule.title, rule.level.name());
+    let baseline = if audited.is_known(finding) { "\nIn the baseline." } else { "" };
+    let text = format!(
+        "{}\n{advice}{}\nEvidence: {}{baseline}",
+        finding.reason, rule.fix, finding.provenance
+    );
+    let command = command(input, audited.line(finding), &title, &text);
+    Some(Annotation { kind, lesser: !decides, command })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,14 +3,22 @@
 use std::fmt::Write;
 
 use super::escape::xml;
+use super::{Audience, Format};
 use crate::audit::run::{Audited, Input, Run};
 use crate::audit::{Finding, Outcome, Rule, Verdict};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page.
-pub fn render(run: &Run) -> String {
+pub(super) const FORMAT: Format = Format {
+    name: "html",
+    about: "A page to look at",
+    suffix: "html",
+    audience: Audience::People,
+    render: |run, _| render(run),
+};
+
+fn render(run: &Run) -> String {
     let mut out = String::new();
     // Writing to a String does not fail.
     let _ = page(&mut out, run);
@@ -53,7 +61,7 @@ fn page(out: &mut String, run: &Run) -> std::fmt::Result {
                 out,
                 "<section id=\"i{index}\">\n<h2>{}</h2>\n<p class=\"error\">Not checked: {}</p>\n</section>",
                 xml(&input.name),
-                xml(error)
+                xml(&error.to_string())
             )?,
         }
     }
@@ -180,7 +188,7 @@ fn section(
     writeln!(
         out,
         "<dl><dt>What</dt><dd>{}</dd><dt>Kernel</dt><dd>{}</dd><dt>Config</dt><dd>{}</dd>",
-        xml(&audited.what),
+        xml(&audited.subject.to_string()),
         xml(&audited.kernel()),
         xml(&audited.config())
     )?;
@@ -195,11 +203,11 @@ fn section(
         writeln!(out, "</ul>{explained}</dd>")?;
     }
     out.write_str("</dl>\n")?;
-    let notes: Vec<&str> = audited.notes().collect();
+    let notes: Vec<String> = audited.notes().collect();
     if !notes.is_empty() || !audited.report.parameters.is_empty() {
         out.write_str("<ul class=\"notes\">\n")?;
         for note in notes {
-            writeln!(out, "<li>{}</li>", xml(note))?;
+            writeln!(out, "<li>{}</li>", xml(&note))?;
         }
         for own in &audited.report.parameters {
             let (text, level, why) = (xml(&own.parameter), own.level.name(), xml(&own.why));

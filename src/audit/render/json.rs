@@ -3,20 +3,36 @@
 
 use serde::Serialize;
 
+use super::{Audience, Format};
 use crate::audit::run::{Audited, Input, Run, Tally};
-use crate::audit::{EffectiveCmdline, Facts, Finding, Provenance, RecommendedParameter};
+use crate::audit::{EffectiveCmdline, Facts, Finding, Outcome, Provenance, RecommendedParameter};
 
 /// The version of this format.
 const FORMAT: u32 = 1;
 
-/// All inputs as one document.
-pub fn render(run: &Run) -> String {
+pub(super) const DOCUMENT: Format = Format {
+    name: "json",
+    about: "For programs: one document, with a schema",
+    suffix: "json",
+    audience: Audience::Programs,
+    render: |run, _| document(run),
+};
+
+pub(super) const LINES: Format = Format {
+    name: "jsonl",
+    about: "For programs: one line an input",
+    suffix: "jsonl",
+    audience: Audience::Programs,
+    render: |run, _| lines(run),
+};
+
+fn document(run: &Run) -> String {
     let document = Document {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION"),
         profile: &run.profile,
         fail_on: run.fail_on.name(),
-        verdict: run.verdict(),
+        verdict: run.verdict().map_or("error", Outcome::name),
         inputs: run.inputs.iter().map(input).collect(),
     };
     // Strings and numbers only: it does not fail.
@@ -24,7 +40,7 @@ pub fn render(run: &Run) -> String {
 }
 
 /// One line an input, each a document of its own.
-pub fn lines(run: &Run) -> String {
+fn lines(run: &Run) -> String {
     let line = |entry| JsonLine {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION"),
@@ -65,14 +81,14 @@ struct InputEntry<'a> {
     /// `pass`, `fail`, `inconclusive`, or `error` with the reason in `error`.
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
+    error: Option<String>,
     #[serde(flatten)]
     details: Option<Details<'a>>,
 }
 
 #[derive(Serialize)]
 struct Details<'a> {
-    description: &'a str,
+    description: String,
     release: Option<&'a str>,
     arch: Option<&'static str>,
     config: Source<'a>,
@@ -81,7 +97,7 @@ struct Details<'a> {
     effective_cmdline: Option<Line<'a>>,
     summary: Tally,
     findings: Vec<FindingEntry<'a>>,
-    notes: Vec<&'a str>,
+    notes: Vec<String>,
     words: Vec<WordEntry<'a>>,
 }
 
@@ -167,15 +183,15 @@ struct WordEntry<'a> {
 fn input(input: &Input) -> InputEntry<'_> {
     let (verdict, error, details) = match &input.result {
         Ok(audited) => (audited.outcome().name(), None, Some(details(audited))),
-        Err(error) => ("error", Some(error.as_str()), None),
+        Err(error) => ("error", Some(error.to_string()), None),
     };
     InputEntry { input: &input.name, key: &input.key, verdict, error, details }
 }
 
 fn details(audited: &Audited) -> Details<'_> {
-    let Audited { what, facts, report, .. } = audited;
+    let Audited { subject, facts, report, .. } = audited;
     Details {
-        description: what,
+        description: subject.to_string(),
         release: facts.release.as_deref(),
         arch: facts.arch.map(|arch| arch.name()),
         config: config(facts),

@@ -3,8 +3,18 @@
 use std::fmt::Write;
 
 use super::escape::xml;
+use super::{Audience, Format};
+use crate::audit::error::CheckError;
 use crate::audit::run::{Audited, Input, Run};
 use crate::audit::{Finding, Verdict};
+
+pub(super) const FORMAT: Format = Format {
+    name: "junit",
+    about: "JUnit XML",
+    suffix: "xml",
+    audience: Audience::Programs,
+    render: |run, _| render(run),
+};
 
 /// How many cases there are, and of what kind.
 #[derive(Clone, Copy, Default)]
@@ -15,8 +25,7 @@ struct Counts {
     skipped: usize,
 }
 
-/// All inputs.
-pub fn render(run: &Run) -> String {
+fn render(run: &Run) -> String {
     let mut total = Counts::default();
     let mut suites = String::new();
     for input in &run.inputs {
@@ -48,12 +57,12 @@ fn attributes(name: &str, counts: Counts, skipped: bool) -> String {
     out
 }
 
-fn unreadable(input: &Input, error: &str) -> (Counts, String) {
+fn unreadable(input: &Input, error: &CheckError) -> (Counts, String) {
     let case = format!(
         "    <testcase classname=\"{}\" name=\"the input can be read\">\n      \
          <error message=\"{}\" type=\"unreadable\"/>\n    </testcase>\n",
         xml(&input.key),
-        xml(error)
+        xml(&error.to_string())
     );
     (Counts { tests: 1, errors: 1, ..Counts::default() }, case)
 }
@@ -64,14 +73,14 @@ fn properties(audited: &Audited) -> String {
     let mut property = |name: &str, value: &str| {
         let _ = writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", xml(value));
     };
-    property("description", &audited.what);
+    property("description", &audited.subject.to_string());
     property("kernel", &audited.kernel());
     property("config", &audited.config());
     if let Some(line) = audited.cmdline() {
         property("cmdline", &line.to_string());
     }
     for note in audited.notes() {
-        property("note", note);
+        property("note", &note);
     }
     out + "    </properties>\n"
 }
@@ -81,48 +90,40 @@ fn cases(input: &Input, audited: &Audited) -> (Counts, String) {
     let mut out = String::new();
     for finding in &audited.report.findings {
         let rule = &finding.rule;
+        let (key, id, title) = (xml(&input.key), xml(&rule.id), xml(&rule.title));
         counts.tests += 1;
-        let _ = write!(
+        let body = body(audited, finding, &mut counts);
+        let _ = writeln!(
             out,
-            "    <testcase classname=\"{}\" name=\"{} {}\"",
-            xml(&input.key),
-            xml(&rule.id),
-            xml(&rule.title)
+            "    <testcase classname=\"{key}\" name=\"{id} {title}\">\n      {body}\n    </testcase>"
         );
-        let level = rule.level.name();
-        let body = match (finding.verdict, audited.decides(finding)) {
-            (Verdict::Pass, _) => evidence(finding),
-            (Verdict::Fail, true) => {
-                counts.failures += 1;
-                format!(
-                    "<failure message=\"{}\" type=\"{level}\">{}</failure>",
-                    xml(&finding.reason.to_string()),
-                    xml(&format!(
-                        "{}\nFix: {}\nEvidence: {}",
-                        rule.effect, rule.fix, finding.provenance
-                    ))
-                )
-            }
-            (verdict, _) => {
-                counts.skipped += 1;
-                let why = match verdict {
-                    Verdict::NotApplicable => format!("does not apply: {}", finding.reason),
-                    Verdict::Unknown => format!("unknown: {}", finding.reason),
-                    _ if audited.is_known(finding) => {
-                        format!("fails, in the baseline: {}", finding.reason)
-                    }
-                    _ => format!("fails, but is only {level}: {}", finding.reason),
-                };
-                let evidence = match verdict {
-                    Verdict::NotApplicable => String::new(),
-                    _ => evidence(finding),
-                };
-                format!("<skipped message=\"{}\"/>{evidence}", xml(&why))
-            }
-        };
-        let _ = writeln!(out, ">\n      {body}\n    </testcase>");
     }
     (counts, out)
+}
+
+fn body(audited: &Audited, finding: &Finding, counts: &mut Counts) -> String {
+    let (rule, reason) = (&finding.rule, finding.reason.to_string());
+    let level = rule.level.name();
+    let why = match finding.verdict {
+        Verdict::Pass => return evidence(finding),
+        Verdict::Fail if audited.decides(finding) => {
+            counts.failures += 1;
+            let text =
+                format!("{}\nFix: {}\nEvidence: {}", rule.effect, rule.fix, finding.provenance);
+            let (message, text) = (xml(&reason), xml(&text));
+            return format!("<failure message=\"{message}\" type=\"{level}\">{text}</failure>");
+        }
+        Verdict::Fail if audited.is_known(finding) => format!("fails, in the baseline: {reason}"),
+        Verdict::Fail => format!("fails, but is only {level}: {reason}"),
+        Verdict::Unknown => format!("unknown: {reason}"),
+        Verdict::NotApplicable => format!("does not apply: {reason}"),
+    };
+    counts.skipped += 1;
+    let evidence = match finding.verdict {
+        Verdict::NotApplicable => String::new(),
+        Verdict::Pass | Verdict::Fail | Verdict::Unknown => evidence(finding),
+    };
+    format!("<skipped message=\"{}\"/>{evidence}", xml(&why))
 }
 
 /// Why, for cases that do not fail.

@@ -1,14 +1,23 @@
 //! Markdown for a comment on a pull request: the verdict, what to do, the rest folded away.
 
 use super::escape::markdown as md;
+use super::{Audience, Format};
 use crate::audit::run::{Audited, Input, Run};
 use crate::audit::{Finding, Outcome, Verdict};
+
+pub(super) const FORMAT: Format = Format {
+    name: "markdown",
+    about: "For a comment on a pull request",
+    suffix: "md",
+    audience: Audience::People,
+    render: |run, _| render(run),
+};
 
 /// GitHub takes 65536 characters in a comment.
 const MOST: usize = 60_000;
 
 /// All inputs. Where they are too many for one comment, details go first, then whole tables.
-pub fn render(run: &Run) -> String {
+fn render(run: &Run) -> String {
     let mut out = format!("## vfioboot check: {}\n\n", heading(run));
     for input in &run.inputs {
         out.push_str(&format!("- {}\n", summary(input)));
@@ -38,12 +47,18 @@ pub fn render(run: &Run) -> String {
     out
 }
 
-fn heading(run: &Run) -> &'static str {
+fn heading(run: &Run) -> String {
     match run.verdict() {
-        "pass" => "✅ pass",
-        "fail" => "❌ fail",
-        "inconclusive" => "❔ inconclusive",
-        _ => "⚠️ an input could not be checked",
+        Some(outcome) => format!("{} {}", mark(outcome), outcome.name()),
+        None => "⚠️ an input could not be checked".to_owned(),
+    }
+}
+
+fn mark(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "✅",
+        Outcome::Fail => "❌",
+        Outcome::Inconclusive => "❔",
     }
 }
 
@@ -51,14 +66,9 @@ fn summary(input: &Input) -> String {
     let name = md(&input.name);
     match &input.result {
         Ok(audited) => {
-            let mark = match audited.outcome() {
-                Outcome::Pass => "✅",
-                Outcome::Fail => "❌",
-                Outcome::Inconclusive => "❔",
-            };
-            format!("{mark} **{name}**: {}", md(&audited.verdict_line()))
+            format!("{} **{name}**: {}", mark(audited.outcome()), md(&audited.verdict_line()))
         }
-        Err(error) => format!("⚠️ **{name}**: not checked: {}", md(error)),
+        Err(error) => format!("⚠️ **{name}**: not checked: {}", md(&error.to_string())),
     }
 }
 
@@ -67,29 +77,20 @@ fn section(input: &Input, audited: &Audited) -> String {
         "\n### {}\n\n{} ({}; config: {})\n",
         md(&input.name),
         md(&audited.kernel()),
-        md(&audited.what),
+        md(&audited.subject.to_string()),
         md(&audited.config())
     );
-    let wanting: Vec<&Finding> = audited
-        .ranked()
-        .into_iter()
-        .filter(|finding| matches!(finding.verdict, Verdict::Fail | Verdict::Unknown))
-        .collect();
-    if !wanting.is_empty() {
+    let open: Vec<(&str, &Finding)> =
+        audited.ranked().into_iter().filter_map(|own| Some((sign(audited, own)?, own))).collect();
+    if !open.is_empty() {
         out.push_str(
             "\n| | Rule | Level | Finding | Fix | Evidence |\n|---|---|---|---|---|---|\n",
         );
     }
-    for finding in wanting {
+    for (sign, finding) in open {
         let rule = &finding.rule;
-        let mark = match (finding.verdict, audited.decides(finding)) {
-            (Verdict::Fail, true) => "❌ fails",
-            (Verdict::Fail, false) if audited.is_known(finding) => "☑️ known",
-            (Verdict::Fail, false) => "⚠️ fails",
-            _ => "❔ unknown",
-        };
         out.push_str(&format!(
-            "| {mark} | **{}** {} | {} | {} | {} | {} |\n",
+            "| {sign} | **{}** {} | {} | {} | {} | {} |\n",
             md(&rule.id),
             md(&rule.title),
             rule.level.name(),
@@ -99,7 +100,7 @@ fn section(input: &Input, audited: &Audited) -> String {
         ));
     }
     for note in audited.notes() {
-        out.push_str(&format!("\n> {}\n", md(note)));
+        out.push_str(&format!("\n> {}\n", md(&note)));
     }
     for own in &audited.report.parameters {
         out.push_str(&format!(
@@ -109,6 +110,17 @@ fn section(input: &Input, audited: &Audited) -> String {
         ));
     }
     out
+}
+
+/// For what fails or is unknown.
+fn sign(audited: &Audited, finding: &Finding) -> Option<&'static str> {
+    match finding.verdict {
+        Verdict::Fail if audited.decides(finding) => Some("❌ fails"),
+        Verdict::Fail if audited.is_known(finding) => Some("☑️ known"),
+        Verdict::Fail => Some("⚠️ fails"),
+        Verdict::Unknown => Some("❔ unknown"),
+        Verdict::Pass | Verdict::NotApplicable => None,
+    }
 }
 
 fn details(audited: &Audited) -> String {

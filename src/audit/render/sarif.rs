@@ -6,12 +6,20 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::escape::uri;
-use super::json;
+use super::{Audience, Format, json};
 use crate::audit::run::{Audited, Input, Run};
 use crate::audit::{Finding, Level, Rule, Verdict};
 
+pub(super) const FORMAT: Format = Format {
+    name: "sarif",
+    about: "SARIF 2.1.0, for code scanning",
+    suffix: "sarif",
+    audience: Audience::Programs,
+    render: |run, _| render(run),
+};
+
 /// One run; a result for each finding that fails or is unknown.
-pub fn render(run: &Run) -> String {
+fn render(run: &Run) -> String {
     let mut rules: Vec<&Rule> = Vec::new();
     let mut index: BTreeMap<&str, usize> = BTreeMap::new();
     for (_, audited) in run.audits() {
@@ -101,12 +109,12 @@ fn artifact(input: &Input) -> Value {
         json!({ "location": { "uri": address(input) }, "roles": ["analysisTarget"] });
     if let (Ok(audited), Some(object)) = (&input.result, artifact.as_object_mut()) {
         let properties = json!({
-            "description": audited.what,
+            "description": audited.subject.to_string(),
             "kernel": audited.kernel(),
             "config": audited.config(),
             "verdict": audited.verdict_line(),
             "effectiveCmdline": audited.cmdline().map(json::line),
-            "notes": audited.notes().collect::<Vec<&str>>(),
+            "notes": audited.notes().collect::<Vec<String>>(),
         });
         object.insert("properties".into(), properties);
     }

@@ -6,7 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use vfioboot::device::{cgroup, guest};
+use vfioboot::device::guest::cgroup;
+use vfioboot::device::guest::file;
 
 use crate::cli::{Answer, Global, Outcome};
 use crate::output;
@@ -38,7 +39,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     files.sort_unstable();
     let (mut started, mut failed) = (0, 0);
     for file in &files {
-        let guest = match guest::read(file) {
+        let guest = match file::read(file) {
             Ok(guest) => guest,
             Err(error) => {
                 output::complain(&error.to_string());

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use vfioboot::bootfile::DeviceSpec;
-use vfioboot::device::host::Write;
-use vfioboot::device::lease::Lease;
-use vfioboot::device::pci::PciDevice;
-use vfioboot::device::plan::{Options, Plan, PlanError};
-use vfioboot::device::process::Process;
+use vfioboot::device::bind::lease::Lease;
+use vfioboot::device::bind::plan::{Options, Plan, PlanError};
+use vfioboot::device::bus::pci::PciDevice;
+use vfioboot::device::sys::host::Write;
+use vfioboot::device::sys::process::Process;
 
 use crate::cli::{Answer, Global, Outcome};
 use crate::{interrupt, output};

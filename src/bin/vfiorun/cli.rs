@@ -7,8 +7,8 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use vfioboot::device::host::Host;
-use vfioboot::device::state::StateDir;
+use vfioboot::device::sys::host::Host;
+use vfioboot::device::sys::state::StateDir;
 
 use crate::{
     autostart, bind, devices, doctor, output, recover, release, run as run_guest, status, stop,

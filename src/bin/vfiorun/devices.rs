@@ -3,11 +3,11 @@
 use std::fmt::{self, Write};
 
 use serde_json::{Value, json};
-use vfioboot::device::group::Group;
-use vfioboot::device::host::Host;
-use vfioboot::device::inventory::{self, Entry};
-use vfioboot::device::names::Names;
-use vfioboot::device::pci::PciDevice;
+use vfioboot::device::bind::inventory::{self, Entry};
+use vfioboot::device::bus::group::Group;
+use vfioboot::device::bus::names::Names;
+use vfioboot::device::bus::pci::PciDevice;
+use vfioboot::device::sys::host::Host;
 
 use crate::cli::{Answer, Global, Outcome};
 use crate::output::{self, Palette};

@@ -27,7 +27,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use vfioboot::bootfile::RUNTIME;
-use vfioboot::device::{original_init, pid1};
+use vfioboot::device::boot::original_init;
+use vfioboot::device::boot::pid1;
 
 /// The entry point, called by the C library.
 ///

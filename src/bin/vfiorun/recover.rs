@@ -1,8 +1,8 @@
 //! `vfiorun recover`.
 
 use serde_json::{Value, json};
-use vfioboot::device::lease::Report;
-use vfioboot::device::recover::{self, Found, Verdict};
+use vfioboot::device::bind::lease::Report;
+use vfioboot::device::bind::recover::{self, Found, Verdict};
 
 use crate::cli::{Answer, Global, Outcome};
 use crate::output;

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use vfioboot::bootfile::DeviceSpec;
-use vfioboot::device::pci::{self, PciDevice};
-use vfioboot::device::recover;
+use vfioboot::device::bind::recover;
+use vfioboot::device::bus::pci::{self, PciDevice};
 
 use crate::bind::{show, writes};
 use crate::cli::{Answer, Global, Outcome};

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use vfioboot::bootfile::DeviceSpec;
-use vfioboot::device::guest::{self, Guest};
-use vfioboot::device::host::Host;
-use vfioboot::device::lease::Report;
-use vfioboot::device::libvirt;
-use vfioboot::device::qemu::{probe, qmp};
-use vfioboot::device::run::preflight::{Options, Start};
-use vfioboot::device::run::signals::Signals;
-use vfioboot::device::run::supervise::{Ended, News};
-use vfioboot::device::run::{self, Place, Told};
-use vfioboot::device::undo::Ending;
+use vfioboot::device::bind::lease::Report;
+use vfioboot::device::bind::undo::Ending;
+use vfioboot::device::guest::file::{self, Guest};
+use vfioboot::device::guest::libvirt;
+use vfioboot::device::guest::qemu::{probe, qmp};
+use vfioboot::device::guest::run::preflight::{Options, Start};
+use vfioboot::device::guest::run::signals::Signals;
+use vfioboot::device::guest::run::supervise::{Ended, News};
+use vfioboot::device::guest::run::{self, Place, Told};
+use vfioboot::device::sys::host::Host;
 
 use crate::cli::{Answer, Global, Outcome};
 use crate::output;
@@ -47,7 +47,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let (host, state) = (global.host(), global.state());
     // Before anything is done that a signal could interrupt.
     let signals = Signals::hold()?;
-    let guest = guest::read(&arguments.file)?;
+    let guest = file::read(&arguments.file)?;
     let options = Options {
         force: arguments.force.clone(),
         allow_protected: arguments.allow_protected,
@@ -179,7 +179,7 @@ fn text(guest: &Guest, start: &Start, refusals: &[String], argv: &[String]) -> S
         text.push_str(&format!("{step}\n"));
     }
     if let Some(cpus) = &start.cpus {
-        text.push_str(&format!("# on CPUs {}\n", vfioboot::device::cpu::format_list(cpus)));
+        text.push_str(&format!("# on CPUs {}\n", vfioboot::device::guest::cpu::format_list(cpus)));
     }
     if let Some(chroot) = &guest.chroot {
         text.push_str(&format!("# in a mount namespace of its own:\nchroot {} ", quoted(chroot)));

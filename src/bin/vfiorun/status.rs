@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use vfioboot::device::qemu::argv::CONTROL;
-use vfioboot::device::qemu::qmp;
-use vfioboot::device::run::record::{self, Record};
+use vfioboot::device::guest::qemu::argv::CONTROL;
+use vfioboot::device::guest::qemu::qmp;
+use vfioboot::device::guest::run::record::{self, Record};
 
 use crate::cli::{Answer, Global, Outcome};
 use crate::output;

@@ -4,10 +4,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use vfioboot::device::guest::{self, Shutdown};
-use vfioboot::device::host::Host;
-use vfioboot::device::process::Process;
-use vfioboot::device::run::record::{self, Record};
+use vfioboot::device::guest::file::{self, Shutdown};
+use vfioboot::device::guest::run::record::{self, Record};
+use vfioboot::device::sys::host::Host;
+use vfioboot::device::sys::process::Process;
 
 use crate::cli::{Answer, Global, Outcome};
 use crate::output;
@@ -36,7 +36,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         .into());
     }
     let configured =
-        guest::read(record.file.as_ref()).map_or(Shutdown::default(), |guest| guest.shutdown);
+        file::read(record.file.as_ref()).map_or(Shutdown::default(), |guest| guest.shutdown);
     let powerdown = Duration::from_secs(arguments.timeout.unwrap_or(configured.timeout).into());
     let quit = Duration::from_secs(configured.quit_timeout.into());
     // Its vfiorun goes a step further with each: asks the guest, tells QEMU, kills it.

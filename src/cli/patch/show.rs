@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use vfioboot::audit::Outcome;
 use vfioboot::modules::alias::Wants;
-use vfioboot::patch::{HookKind, LoadedBy, ModulePlan, Plan, PlannedDriver, Prospect, Role};
+use vfioboot::patch::{HookKind, LoadedBy, ModulePlan, Plan, PlannedDriver, Prospect};
 
 use super::rc;
 use crate::cli::flow;
@@ -70,9 +70,9 @@ fn list(title: &str, lines: &[String]) -> io::Result<()> {
 fn image(plan: &Plan<'_>, inputs: &[Input], index: usize) -> io::Result<()> {
     let image = &plan.images[index];
     let name = inputs[index].name();
-    let what = match image.role {
-        Role::Other => image.kind.as_str(),
-        role => role.as_str(),
+    let what = match image.role.boots() {
+        true => image.role.as_str(),
+        false => image.kind.as_str(),
     };
     let mut edits: Vec<_> = plan.edits.iter().filter(|edit| edit.image == index).collect();
     // What is put in comes before what makes it run.

@@ -3,10 +3,10 @@
 use std::io;
 
 use super::Check;
-use crate::device::host::errno_text;
-use crate::device::kernel_log::Message;
+use crate::device::sys::host::errno_text;
+use crate::device::sys::kernel_log::Message;
 
-/// What every line of the runtime begins with (see [`crate::device::kmsg`]).
+/// What every line of the runtime begins with (see [`crate::device::sys::kmsg`]).
 const MARK: &str = "vfioboot: ";
 
 pub(super) fn check(log: &Result<Vec<Message>, io::Error>) -> Check {

@@ -2,7 +2,7 @@
 
 use super::{ARCH, Check};
 use crate::bootfile::{DISABLE_WORD, RUNTIME};
-use crate::device::cmdline::words;
+use crate::device::sys::cmdline::words;
 
 /// A word that matters.
 struct Word {

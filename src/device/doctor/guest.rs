@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::{ARCH, Check, system};
-use crate::device::cpu::{self, CoreType};
-use crate::device::guest::Size;
-use crate::device::host::Host;
-use crate::device::memory::{MARGIN, TRANSPARENT, meminfo};
-use crate::device::qemu::{self, probe};
+use crate::device::guest::cpu::{self, CoreType};
+use crate::device::guest::file::Size;
+use crate::device::guest::memory::{MARGIN, TRANSPARENT, meminfo};
+use crate::device::guest::qemu::{self, probe};
+use crate::device::sys::host::Host;
 
 /// Less free memory than this is not enough for any guest worth the name, in bytes.
 const LITTLE_MEMORY: u64 = MARGIN + 128 * Size::MIB;

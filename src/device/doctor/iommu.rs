@@ -1,11 +1,11 @@
 //! IOMMU groups, the driver behind them, and whether a device can raise only its own interrupts.
 
 use super::{ARCH, Check};
-use crate::device::group::{Group, IOMMUS};
-use crate::device::host::Host;
-use crate::device::kernel_log::Message;
-use crate::device::pci;
-use crate::device::vfio::UNSAFE_INTERRUPTS;
+use crate::device::bus::group::{Group, IOMMUS};
+use crate::device::bus::pci;
+use crate::device::bus::vfio::UNSAFE_INTERRUPTS;
+use crate::device::sys::host::Host;
+use crate::device::sys::kernel_log::Message;
 
 pub(super) fn checks(host: &Host, log: Option<&[Message]>) -> Vec<Check> {
     let mut checks = vec![driver(host), groups(host)];

@@ -10,8 +10,8 @@ use std::fmt;
 use std::io;
 
 use super::Check;
-use crate::device::cmdline::words;
-use crate::device::host::{Host, errno_text};
+use crate::device::sys::cmdline::words;
+use crate::device::sys::host::{Host, errno_text};
 use crate::rules::config::{self, KernelConfig, Value};
 use crate::rules::{
     Arch, Assignment, Condition, Coverage, Fit, Judgement, KconfigLine, KernelInfo, KernelVersion,

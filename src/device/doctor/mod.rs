@@ -23,8 +23,8 @@ mod system;
 mod vfio;
 mod virtualisation;
 
-use super::host::Host;
-use super::kernel_log;
+use crate::device::sys::host::Host;
+use crate::device::sys::kernel_log;
 
 pub use kernel_config::{BootCmdline, ConfigError, Finding, findings};
 

@@ -1,7 +1,7 @@
 //! Architecture, privileges, SELinux.
 
 use super::{ARCH, Check};
-use crate::device::host::Host;
+use crate::device::sys::host::Host;
 
 /// Capabilities that binding and a guest need (`include/uapi/linux/capability.h`): number, name,
 /// what for.

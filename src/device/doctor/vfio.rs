@@ -1,9 +1,9 @@
 //! The VFIO interface: modules, nodes, API.
 
 use super::Check;
-use crate::device::bind::vfio_pci_registered;
-use crate::device::host::Host;
-use crate::device::vfio::{self, VfioError};
+use crate::device::bind::driver::vfio_pci_registered;
+use crate::device::bus::vfio::{self, VfioError};
+use crate::device::sys::host::Host;
 
 pub(super) fn checks(host: &Host) -> Vec<Check> {
     let driver = match vfio_pci_registered(host) {

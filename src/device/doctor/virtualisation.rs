@@ -1,10 +1,10 @@
 //! KVM, and who else may own EL2.
 
 use super::{ARCH, Check};
-use crate::device::cmdline::value;
-use crate::device::host::Host;
-use crate::device::kernel_log::Message;
-use crate::device::kvm::{self, Kvm, KvmError};
+use crate::device::sys::cmdline::value;
+use crate::device::sys::host::Host;
+use crate::device::sys::kernel_log::Message;
+use crate::device::sys::kvm::{self, Kvm, KvmError};
 
 pub(super) fn checks(host: &Host, cmdline: &str, log: Option<&[Message]>) -> Vec<Check> {
     let mut checks = vec![kvm(host, log)];

@@ -1,0 +1,157 @@
+//! Which of many files belong together.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use super::content;
+use super::workers;
+use crate::image::{Image, ImageKind};
+use crate::kernel::{Kernel, LayerKind};
+
+/// How deep directories may lie in one another.
+const MAX_DEPTH: usize = 16;
+
+/// The files of one kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The boot image, kernel or config.
+    pub main: PathBuf,
+    /// Images without a kernel: vendor_boot, init_boot, vbmeta, bare ramdisks.
+    pub beside: Vec<PathBuf>,
+}
+
+/// Opens files, as a map into memory or otherwise.
+pub trait Open: Sync {
+    /// The bytes of a file.
+    type Bytes: AsRef<[u8]>;
+
+    /// Open it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn open(&self, path: &Path) -> io::Result<Self::Bytes>;
+}
+
+impl<F, B> Open for F
+where
+    F: Fn(&Path) -> io::Result<B> + Sync,
+    B: AsRef<[u8]>,
+{
+    type Bytes = B;
+
+    fn open(&self, path: &Path) -> io::Result<B> {
+        self(path)
+    }
+}
+
+/// Replace each directory by the files in it and below it, in order of their names: those that
+/// hold a kernel or a config or belong to a kernel. A directory without any stays, and checking it
+/// says so.
+pub fn expand(paths: &[PathBuf], files: &impl Open) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for path in paths {
+        let before = all.len();
+        if path.is_dir() {
+            files_below(path, 0, files, &mut all);
+        }
+        if all.len() == before {
+            all.push(path.clone());
+        }
+    }
+    all
+}
+
+fn files_below(directory: &Path, depth: usize, files: &impl Open, all: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(directory) else {
+        all.push(directory.to_owned());
+        return;
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        // Links to directories may lead round in circles.
+        let is_directory = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        let is_file = || fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
+        if is_directory && depth < MAX_DEPTH {
+            files_below(&path, depth + 1, files, all);
+        } else if is_file() && is_wanted(&path, files) {
+            all.push(path);
+        }
+    }
+}
+
+/// The file is one to check, by its headers; or it cannot be read, which checking it reports.
+fn is_wanted(path: &Path, files: &impl Open) -> bool {
+    let Ok(input) = files.open(path) else { return true };
+    let bytes = input.as_ref();
+    let is_image = |image: Image<'_>| {
+        image.header().is_some() || matches!(image.kind(), ImageKind::Ramdisk | ImageKind::Vbmeta)
+    };
+    if !matches!(content::config_text(bytes), Ok(None)) || Image::parse(bytes).is_ok_and(is_image) {
+        return true;
+    }
+    let Ok(kernel) = Kernel::parse(bytes) else { return false };
+    // Of all ELF files, programs and modules, those that have the name that the kernel's build
+    // gives.
+    let is_elf = kernel.layers().iter().all(|layer| layer.kind == LayerKind::Elf);
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    !kernel.is_raw() && (!is_elf || name.starts_with(b"vmlinux"))
+}
+
+/// Group files: an image without a kernel belongs to the last file with a kernel before it, or,
+/// when there is none before it, to the first one after it; and to one in its own directory rather
+/// than in another. Where there is no kernel at all, it is alone, and checking it says what is
+/// wrong.
+pub fn group(paths: &[PathBuf], files: &impl Open, jobs: Option<NonZeroUsize>) -> Vec<Group> {
+    let parts = workers::map(paths, jobs, |path| part(path, files));
+    let owner = |image: usize| {
+        let nearest = |fits: &dyn Fn(usize) -> bool| {
+            let fits = |&at: &usize| parts[at] == Part::Kernel && fits(at);
+            (0..image).rev().find(fits).or_else(|| (image..paths.len()).find(fits))
+        };
+        let near = |at: usize| paths[at].parent() == paths[image].parent();
+        nearest(&near).or_else(|| nearest(&|_| true))
+    };
+    let owners: Vec<Option<usize>> = (0..paths.len())
+        .map(|at| (parts[at] == Part::Beside).then(|| owner(at)).flatten())
+        .collect();
+    let group = |at: usize| {
+        let beside = |&other: &usize| owners[other] == Some(at);
+        let beside = (0..paths.len()).filter(beside).map(|other| paths[other].clone());
+        Group { main: paths[at].clone(), beside: beside.collect() }
+    };
+    (0..paths.len()).filter(|&at| owners[at].is_none()).map(group).collect()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Holds a kernel.
+    Kernel,
+    /// Belongs to a kernel.
+    Beside,
+    /// A config, or unreadable.
+    Alone,
+}
+
+/// By the headers. Standard input can be read once only, and is taken for a kernel.
+fn part(path: &Path, files: &impl Open) -> Part {
+    if path == Path::new("-") {
+        return Part::Kernel;
+    }
+    let regular = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let Some(input) = regular.then(|| files.open(path).ok()).flatten() else {
+        return Part::Alone;
+    };
+    let bytes = input.as_ref();
+    if !matches!(content::config_text(bytes), Ok(None)) {
+        return Part::Alone;
+    }
+    match Image::parse(bytes).map(|image| image.kind()) {
+        Ok(
+            ImageKind::VendorBoot | ImageKind::InitBoot | ImageKind::Ramdisk | ImageKind::Vbmeta,
+        ) => Part::Beside,
+        Ok(ImageKind::Boot | ImageKind::Kernel | ImageKind::Dtbo) | Err(_) => Part::Kernel,
+    }
+}

@@ -1,0 +1,211 @@
+//! The report for people: what fails comes first, each with its fix, and one verdict at the end.
+
+use std::fmt::{Result, Write};
+
+use super::{Audience, Format, Medium, Palette};
+use crate::audit::error::CheckError;
+use crate::audit::run::{Audited, Run};
+use crate::audit::{Finding, Outcome, Provenance, Verdict};
+
+pub(super) const FORMAT: Format =
+    Format { name: "text", about: "For people", suffix: "txt", audience: Audience::People, render };
+
+/// The fix for a kernel of which no config is known.
+const HOW_TO_GET_A_CONFIG: &str = "Build it with CONFIG_IKCONFIG=y, or check it together with its \
+    config (/proc/config.gz of the running device, the .config of the build, /boot/config-* of a \
+    distribution).";
+
+fn render(run: &Run, medium: Medium) -> String {
+    let (palette, with_errors) = match medium {
+        Medium::Terminal => (Palette::TERMINAL, false),
+        Medium::File => (Palette::PLAIN, true),
+    };
+    let mut text = Text { out: String::new(), palette };
+    for input in &run.inputs {
+        // Writing to a String does not fail.
+        let _ = match &input.result {
+            Ok(audited) => text.input(&input.name, audited),
+            Err(error) if with_errors => text.error(&input.name, error),
+            Err(_) => Ok(()),
+        };
+    }
+    text.out
+}
+
+/// Foreign text without control characters: a name must not end a line or talk to the terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+struct Text {
+    out: String,
+    palette: Palette,
+}
+
+impl Text {
+    /// An empty line between inputs.
+    fn begin(&mut self) {
+        if !self.out.is_empty() {
+            self.out.push('\n');
+        }
+    }
+
+    fn error(&mut self, name: &str, error: &CheckError) -> Result {
+        self.begin();
+        let Palette { head, bad, .. } = self.palette;
+        let (name, error) = (plain(name), plain(&error.to_string()));
+        writeln!(self.out, "{head}{name}{head:#}: {bad}not checked{bad:#}: {error}")
+    }
+
+    fn input(&mut self, name: &str, audited: &Audited) -> Result {
+        self.begin();
+        let Palette { head, bad, note, .. } = self.palette;
+        let name = plain(name);
+        writeln!(self.out, "{head}{name}{head:#}: {}", plain(&audited.subject.to_string()))?;
+        writeln!(self.out, "  kernel: {}", plain(&audited.kernel()))?;
+        writeln!(self.out, "  config: {}", plain(&audited.config()))?;
+
+        let failed = audited.with(Verdict::Fail);
+        let (known, failed): (Vec<&Finding>, Vec<&Finding>) =
+            failed.into_iter().partition(|finding| audited.is_known(finding));
+        let (serious, lesser): (Vec<&Finding>, Vec<&Finding>) =
+            failed.into_iter().partition(|finding| audited.decides(finding));
+        if !serious.is_empty() {
+            writeln!(self.out, "\n{bad}FAILS{bad:#}")?;
+            self.findings(&serious)?;
+        }
+        self.unknown(audited)?;
+        if !lesser.is_empty() {
+            writeln!(self.out, "\n{note}COULD BE BETTER{note:#}")?;
+            self.findings(&lesser)?;
+        }
+        self.by_module(audited)?;
+        if !known.is_empty() {
+            writeln!(self.out, "\n{note}KNOWN FROM THE BASELINE{note:#}")?;
+            self.findings(&known)?;
+        }
+        self.notes(audited)?;
+        self.cmdline(audited)?;
+        self.recommended(audited)?;
+        self.verdict(&name, audited)
+    }
+
+    fn findings(&mut self, findings: &[&Finding]) -> Result {
+        let good = self.palette.good;
+        for finding in findings {
+            self.finding(finding)?;
+            writeln!(self.out, "      {}", finding.rule.effect)?;
+            writeln!(self.out, "      {good}Fix:{good:#} {}", finding.rule.fix)?;
+        }
+        Ok(())
+    }
+
+    /// The finding, and its evidence where that is not the config, which is named at the top.
+    fn finding(&mut self, finding: &Finding) -> Result {
+        let Palette { head, dim, .. } = self.palette;
+        let rule = &finding.rule;
+        let (id, title, level) = (&rule.id, &rule.title, rule.level.name());
+        let reason = plain(&finding.reason.to_string());
+        writeln!(self.out, "  {head}{id}{head:#} {title} ({level}): {reason}")?;
+        let evidence = match &finding.provenance {
+            Provenance::Cmdline => format!("by the {}", finding.provenance),
+            Provenance::Kallsyms { .. } => format!("by {}", finding.provenance),
+            Provenance::Ikconfig { .. } | Provenance::File(_) | Provenance::NotKnown => {
+                return Ok(());
+            }
+        };
+        writeln!(self.out, "      {dim}{}{dim:#}", plain(&evidence))
+    }
+
+    fn unknown(&mut self, audited: &Audited) -> Result {
+        let Palette { good, note, .. } = self.palette;
+        let unknown = audited.with(Verdict::Unknown);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        writeln!(self.out, "\n{note}UNKNOWN{note:#}")?;
+        if audited.facts.config.is_none() && audited.facts.evidence.is_none() {
+            // The same reason for each.
+            writeln!(self.out, "  {} rules: there is no config to look at", unknown.len())?;
+            return writeln!(self.out, "      {good}Fix:{good:#} {HOW_TO_GET_A_CONFIG}");
+        }
+        for finding in unknown {
+            self.finding(finding)?;
+            if audited.decides(finding) {
+                writeln!(self.out, "      {good}To be sure:{good:#} {}", finding.rule.fix)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn by_module(&mut self, audited: &Audited) -> Result {
+        let Palette { head, good, .. } = self.palette;
+        let passed = audited.with(Verdict::Pass);
+        let by_module: Vec<&Finding> = passed.into_iter().filter(|own| own.by_module()).collect();
+        if !by_module.is_empty() {
+            writeln!(self.out, "\n{good}SATISFIED BY MODULES{good:#}")?;
+        }
+        for finding in by_module {
+            let (id, title) = (&finding.rule.id, &finding.rule.title);
+            writeln!(
+                self.out,
+                "  {head}{id}{head:#} {title}: {}",
+                plain(&finding.reason.to_string())
+            )?;
+        }
+        Ok(())
+    }
+
+    fn notes(&mut self, audited: &Audited) -> Result {
+        let head = self.palette.head;
+        let notes: Vec<String> = audited.notes().collect();
+        if !notes.is_empty() {
+            writeln!(self.out, "\n{head}NOTES{head:#}")?;
+        }
+        for note in notes {
+            writeln!(self.out, "  {}", plain(&note))?;
+        }
+        Ok(())
+    }
+
+    /// Every parameter with its origin.
+    fn cmdline(&mut self, audited: &Audited) -> Result {
+        let Palette { head, dim, .. } = self.palette;
+        let Some(line) = audited.cmdline() else { return Ok(()) };
+        writeln!(self.out, "\n{head}THE COMMAND LINE{head:#}")?;
+        for word in &line.words {
+            writeln!(self.out, "  {}  {dim}{}{dim:#}", plain(&word.word), plain(&word.label()))?;
+        }
+        match line.mode.explain() {
+            Some(explained) => writeln!(self.out, "      {explained}"),
+            None => Ok(()),
+        }
+    }
+
+    fn recommended(&mut self, audited: &Audited) -> Result {
+        let head = self.palette.head;
+        if !audited.report.parameters.is_empty() {
+            writeln!(self.out, "\n{head}FOR THE COMMAND LINE{head:#}")?;
+        }
+        for own in &audited.report.parameters {
+            writeln!(self.out, "  {head}{}{head:#} ({})", own.parameter, own.level.name())?;
+            writeln!(self.out, "      {}", own.why)?;
+        }
+        Ok(())
+    }
+
+    fn verdict(&mut self, name: &str, audited: &Audited) -> Result {
+        let style = match audited.outcome() {
+            Outcome::Pass => self.palette.good,
+            Outcome::Fail => self.palette.bad,
+            Outcome::Inconclusive => self.palette.note,
+        };
+        let tally = audited.tally();
+        let (passed, others) = (tally.passed, tally.not_applicable);
+        let line = audited.verdict_line();
+        writeln!(
+            self.out,
+            "\n{name}: {style}{line}{style:#} ({passed} passed, {others} do not apply)"
+        )
+    }
+}

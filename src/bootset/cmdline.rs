@@ -1,0 +1,353 @@
+//! The command line that the kernel will act on, with the origin of every word.
+//!
+//! What the bootloader adds by itself (and takes from the device tree) is not known here.
+
+use std::fmt;
+
+use crate::audit::Facts;
+use crate::audit::words::words_of;
+use crate::kernel::Arch;
+use crate::kernel::config::Value;
+
+/// Where words of a command line come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The header of this boot image.
+    Boot(String),
+    /// The header of this vendor_boot image.
+    VendorBoot(String),
+    /// The user said so.
+    Given,
+    /// `CONFIG_CMDLINE`.
+    Config,
+    /// Keys below `kernel` and `init` in the bootconfig of this vendor_boot image
+    /// (`setup_command_line` in the kernel's `init/main.c`).
+    Bootconfig(String),
+    /// A kernel command line descriptor of AVB in this image.
+    Avb(String),
+}
+
+impl Origin {
+    /// As it is written in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Origin::Boot(_) => "boot",
+            Origin::VendorBoot(_) => "vendor_boot",
+            Origin::Given => "given",
+            Origin::Config => "config",
+            Origin::Bootconfig(_) => "bootconfig",
+            Origin::Avb(_) => "avb",
+        }
+    }
+
+    /// The file it stands in.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Origin::Boot(file)
+            | Origin::VendorBoot(file)
+            | Origin::Bootconfig(file)
+            | Origin::Avb(file) => Some(file),
+            Origin::Given | Origin::Config => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Boot(file) | Origin::VendorBoot(file) => f.pad(file),
+            Origin::Given => f.pad("the command line given"),
+            Origin::Config => f.pad("CONFIG_CMDLINE"),
+            Origin::Bootconfig(file) => write!(f, "bootconfig of {file}"),
+            Origin::Avb(file) => write!(f, "AVB descriptor of {file}"),
+        }
+    }
+}
+
+/// A piece of the line that the bootloader hands over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CmdlinePart {
+    /// Where it stands.
+    pub origin: Origin,
+    /// Its text.
+    pub text: String,
+}
+
+/// What becomes of `CONFIG_CMDLINE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CmdlineMode {
+    /// There is none.
+    None,
+    /// Without a config nobody knows.
+    Unknown,
+    /// It counts only where the bootloader hands over nothing (`CMDLINE_FROM_BOOTLOADER`, which
+    /// is the default).
+    Fallback,
+    /// It is joined with the bootloader's (`CMDLINE_EXTEND`): upstream puts it behind, Android's
+    /// 5.10 in front.
+    Extend,
+    /// It stands in front of the bootloader's (x86).
+    Front,
+    /// It is all that counts (`CMDLINE_FORCE`, on x86 `CMDLINE_OVERRIDE`).
+    Force,
+}
+
+impl CmdlineMode {
+    /// As it is written in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            CmdlineMode::None => "none",
+            CmdlineMode::Unknown => "unknown",
+            CmdlineMode::Fallback => "from_bootloader",
+            CmdlineMode::Extend => "extend",
+            CmdlineMode::Front => "front",
+            CmdlineMode::Force => "force",
+        }
+    }
+
+    /// What it means, for people; None where there is nothing to say.
+    pub fn explain(self) -> Option<&'static str> {
+        match self {
+            CmdlineMode::None => None,
+            CmdlineMode::Unknown => {
+                Some("without a config it is not known whether the kernel has a line of its own")
+            }
+            CmdlineMode::Fallback => {
+                Some("CONFIG_CMDLINE counts only where the bootloader hands over nothing")
+            }
+            CmdlineMode::Extend => Some(
+                "CONFIG_CMDLINE_EXTEND joins both; upstream puts CONFIG_CMDLINE last, Android's \
+                 5.10 first",
+            ),
+            CmdlineMode::Front => Some("CONFIG_CMDLINE comes first"),
+            CmdlineMode::Force => {
+                Some("CONFIG_CMDLINE_FORCE: the kernel ignores what image and bootloader say")
+            }
+        }
+    }
+}
+
+/// One word and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CmdlineWord {
+    /// As it is written, without quotes.
+    pub word: String,
+    /// Where it stands.
+    pub origin: Origin,
+    /// The kernel sees it.
+    pub counts: bool,
+}
+
+impl CmdlineWord {
+    /// Its origin, and whether the kernel ignores it: `CONFIG_CMDLINE, ignored`.
+    pub fn label(&self) -> String {
+        format!("{}{}", self.origin, if self.counts { "" } else { ", ignored" })
+    }
+}
+
+/// The kernel's command line as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EffectiveCmdline {
+    /// In the order in which the kernel sees them; with [`CmdlineMode::Extend`] those of
+    /// `CONFIG_CMDLINE` last, which may be wrong.
+    pub words: Vec<CmdlineWord>,
+    /// What becomes of `CONFIG_CMDLINE`.
+    pub mode: CmdlineMode,
+}
+
+impl Default for EffectiveCmdline {
+    /// A line of which nothing is known.
+    fn default() -> Self {
+        EffectiveCmdline { words: Vec::new(), mode: CmdlineMode::Unknown }
+    }
+}
+
+/// What a parameter is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// It does not occur.
+    Absent,
+    /// Its values as the last word, with their origin: one, or two that differ where it is not
+    /// known which of them comes last.
+    Values(Vec<(String, Origin)>),
+}
+
+impl EffectiveCmdline {
+    /// The line for these facts; None when nothing is known about it.
+    pub fn new(facts: &Facts) -> Option<Self> {
+        let mode = mode(facts);
+        let builtin = match facts.config.as_ref().and_then(|(config, _)| config.get("CMDLINE")) {
+            Some(Value::Text(text)) => text.as_str(),
+            _ => "",
+        };
+        let given = given(facts);
+        if given.is_none() && builtin.is_empty() {
+            return None;
+        }
+        let builtin_counts = match mode {
+            CmdlineMode::None | CmdlineMode::Unknown => false,
+            CmdlineMode::Fallback => given.is_none(),
+            CmdlineMode::Extend | CmdlineMode::Front | CmdlineMode::Force => true,
+        };
+        let given_counts = mode != CmdlineMode::Force;
+        let word =
+            |word, origin: &Origin, counts| CmdlineWord { word, origin: origin.clone(), counts };
+        let own = words_of(builtin).map(|text| word(text, &Origin::Config, builtin_counts));
+        let parts = given.iter().flatten();
+        let given = parts.flat_map(|part| {
+            words_of(&part.text).map(move |text| word(text, &part.origin, given_counts))
+        });
+        let mut words: Vec<CmdlineWord> = match mode {
+            CmdlineMode::Front => own.chain(given).collect(),
+            _ => given.chain(own).collect(),
+        };
+        place_bootconfig(&mut words, facts);
+        Some(EffectiveCmdline { words, mode })
+    }
+
+    /// The words that the kernel sees, for its own parameters: not those behind `--`.
+    pub fn parameters(&self) -> impl Iterator<Item = &CmdlineWord> {
+        self.words.iter().filter(|word| word.counts).take_while(|word| word.word != "--")
+    }
+
+    /// For each word the one that takes its effect, by index: the last of a name that the kernel
+    /// sees, of `androidboot.*` the first (`ro.boot.*` properties are set once). None where a word
+    /// has its effect, where it is not seen at all, and for parameters of which all count.
+    pub fn overridden(&self) -> Vec<Option<usize>> {
+        let seen = self.parameters().count();
+        let counting = |(_, word): &(usize, &CmdlineWord)| word.counts;
+        let parameters: Vec<(usize, &str)> = (self.words.iter().enumerate().filter(counting))
+            .take(seen)
+            .map(|(index, word)| (index, name_of(&word.word)))
+            .filter(|(_, name)| !EVERY_ONE_COUNTS.iter().any(|known| same_name(known, name)))
+            .collect();
+        let mut overridden = vec![None; self.words.len()];
+        for (index, name) in &parameters {
+            let mut same = parameters.iter().filter(|(_, other)| same_name(other, name));
+            let first_wins = name.starts_with("androidboot.");
+            let winner = if first_wins { same.next() } else { same.next_back() };
+            overridden[*index] = winner.map(|(winner, _)| *winner).filter(|w| w != index);
+        }
+        overridden
+    }
+
+    /// Bytes of the words that the kernel sees, with the spaces between them.
+    pub fn length(&self) -> usize {
+        let quotes = |word: &str| if word.contains(char::is_whitespace) { 2 } else { 0 };
+        let seen = self.words.iter().filter(|word| word.counts);
+        seen.map(|word| word.word.len() + quotes(&word.word) + 1).sum::<usize>().saturating_sub(1)
+    }
+
+    /// What the parameter `name` is set to; `-` and `_` are the same in names (`parameq` in
+    /// `kernel/params.c`).
+    pub fn setting(&self, name: &str) -> Setting {
+        let last = |wanted: &dyn Fn(&CmdlineWord) -> bool| {
+            self.parameters()
+                .filter(|word| wanted(word))
+                .filter_map(|word| {
+                    let (key, value) = word.word.split_once('=').unwrap_or((&word.word, ""));
+                    same_name(key, name).then(|| (value.to_owned(), word.origin.clone()))
+                })
+                .last()
+        };
+        let mut values: Vec<_> = match self.mode {
+            CmdlineMode::Extend => {
+                let own = last(&|word| word.origin == Origin::Config);
+                own.into_iter().chain(last(&|word| word.origin != Origin::Config)).collect()
+            }
+            _ => last(&|_| true).into_iter().collect(),
+        };
+        values.dedup_by(|a, b| a.0 == b.0);
+        if values.is_empty() { Setting::Absent } else { Setting::Values(values) }
+    }
+}
+
+impl fmt::Display for EffectiveCmdline {
+    /// In one line, the words behind their origin: `boot.img: quiet; CONFIG_CMDLINE, ignored: ro`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = None;
+        for word in &self.words {
+            let label = word.label();
+            if before.as_ref() != Some(&label) {
+                let between = if before.is_some() { "; " } else { "" };
+                write!(f, "{between}{label}:")?;
+                before = Some(label);
+            }
+            let quote = if word.word.contains(char::is_whitespace) { "\"" } else { "" };
+            write!(f, " {quote}{}{quote}", word.word)?;
+        }
+        match self.mode.explain() {
+            Some(explained) => write!(f, " ({explained})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Parameters that may be given several times, each time with an effect of its own
+/// (`Documentation/admin-guide/kernel-parameters.txt`).
+const EVERY_ONE_COUNTS: [&str; 7] =
+    ["console", "dyndbg", "earlycon", "hugepages", "hugepagesz", "initcall_blacklist", "memmap"];
+
+fn name_of(word: &str) -> &str {
+    word.split_once('=').map_or(word, |(name, _)| name)
+}
+
+fn same_name(a: &str, b: &str) -> bool {
+    a.replace('-', "_") == b.replace('-', "_")
+}
+
+/// Put the words of the bootconfig where the kernel has them: those below `kernel` in front of
+/// everything, `CONFIG_CMDLINE` and `CMDLINE_FORCE` or not, those below `init` behind a `--`. It
+/// reads the bootconfig only when told to by `bootconfig` on the line, or by its own config.
+fn place_bootconfig(words: &mut Vec<CmdlineWord>, facts: &Facts) {
+    let config = facts.config.as_ref().map(|(config, _)| config);
+    let able = config.is_none_or(|config| config.is_set("BOOT_CONFIG"));
+    let forced = config.is_some_and(|config| config.is_set("BOOT_CONFIG_FORCE"));
+    let mut seen = words.iter().filter(|word| word.counts).take_while(|word| word.word != "--");
+    let told = seen.any(|word| name_of(&word.word) == "bootconfig");
+    let of_bootconfig = |word: &CmdlineWord| matches!(word.origin, Origin::Bootconfig(_));
+    let (mut placed, others): (Vec<_>, Vec<_>) = words.drain(..).partition(of_bootconfig);
+    placed.iter_mut().for_each(|word| word.counts = able && (told || forced));
+    let behind = placed.iter().position(|word| word.word == "--").unwrap_or(placed.len());
+    let init = placed.split_off(behind);
+    words.extend(placed);
+    words.extend(others);
+    words.extend(init);
+}
+
+/// The parts of the bootloader's line; None when nothing is known about it.
+fn given(facts: &Facts) -> Option<Vec<CmdlinePart>> {
+    if !facts.cmdline_parts.is_empty() {
+        return Some(facts.cmdline_parts.clone());
+    }
+    let text = facts.cmdline.clone()?;
+    Some(vec![CmdlinePart { origin: Origin::Given, text }])
+}
+
+fn mode(facts: &Facts) -> CmdlineMode {
+    let Some((config, _)) = &facts.config else { return CmdlineMode::Unknown };
+    let set = |symbol| config.is_set(symbol);
+    let x86 = matches!(facts.arch, Some(Arch::X86_64 | Arch::X86)) || set("CMDLINE_BOOL");
+    match config.get("CMDLINE") {
+        Some(Value::Text(text)) if !text.is_empty() => {}
+        _ => return CmdlineMode::None,
+    }
+    if set("CMDLINE_FORCE") || set("CMDLINE_OVERRIDE") {
+        CmdlineMode::Force
+    } else if set("CMDLINE_EXTEND") {
+        CmdlineMode::Extend
+    } else if x86 {
+        CmdlineMode::Front
+    } else {
+        CmdlineMode::Fallback
+    }
+}
+
+impl Facts {
+    /// Take the pieces of the bootloader's command line, in its order.
+    pub fn set_cmdline(&mut self, parts: Vec<CmdlinePart>) {
+        let texts = parts.iter().map(|part| part.text.trim()).filter(|text| !text.is_empty());
+        self.cmdline = Some(texts.collect::<Vec<_>>().join(" "));
+        self.cmdline_parts = parts;
+    }
+}

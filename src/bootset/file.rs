@@ -1,0 +1,51 @@
+//! A file of the set.
+
+use crate::image;
+
+/// A file that was given.
+#[derive(Clone, Debug)]
+pub struct File<'a> {
+    /// What messages call it.
+    pub name: String,
+    /// All of it.
+    pub bytes: &'a [u8],
+    /// Which file it is, where it is one.
+    pub identity: Option<Identity>,
+}
+
+/// A file of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+}
+
+impl<'a> File<'a> {
+    /// Bytes that come from no file.
+    pub fn new(name: impl Into<String>, bytes: &'a [u8]) -> Self {
+        File { name: name.into(), bytes, identity: None }
+    }
+
+    /// The same file, or one with the same bytes.
+    pub(super) fn is_same(&self, other: &File<'_>) -> bool {
+        let identical = self.identity.is_some() && self.identity == other.identity;
+        identical || self.bytes == other.bytes
+    }
+}
+
+/// Why there is no set.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file that is not an image.
+    #[error("{file}")]
+    Image {
+        /// The file's name.
+        file: String,
+        /// What is wrong with it.
+        #[source]
+        source: image::Error,
+    },
+}

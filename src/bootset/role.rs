@@ -1,0 +1,161 @@
+//! What each image of a set is for.
+
+use serde::{Serialize, Serializer};
+
+use super::{BootSet, Spot, avb};
+use crate::image::{Header, Image, ImageKind, SectionName};
+use crate::ramdisk::RamdiskKind;
+
+/// What an image of a set is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Kernel, and on older devices the ramdisk.
+    Boot,
+    /// The generic ramdisk.
+    InitBoot,
+    /// Ramdisk fragments and the vendor's command line.
+    VendorBoot,
+    /// More ramdisk fragments, with kernel modules; no command line.
+    VendorKernelBoot,
+    /// Only started to get into recovery.
+    Recovery,
+    /// Device tree overlays.
+    Dtbo,
+    /// The vbmeta image that the bootloader reads first.
+    Vbmeta,
+    /// A vbmeta image that another one names in a chain descriptor, such as vbmeta_system.
+    ChainedVbmeta,
+    /// A kernel without an image around it.
+    Kernel,
+    /// A ramdisk without an image around it.
+    Ramdisk,
+}
+
+impl Role {
+    /// The partition's name, or what the file is.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Boot => "boot",
+            Role::InitBoot => "init_boot",
+            Role::VendorBoot => "vendor_boot",
+            Role::VendorKernelBoot => "vendor_kernel_boot",
+            Role::Recovery => "recovery",
+            Role::Dtbo => "dtbo",
+            Role::Vbmeta => "vbmeta",
+            Role::ChainedVbmeta => "chained vbmeta",
+            Role::Kernel => "kernel",
+            Role::Ramdisk => "ramdisk",
+        }
+    }
+
+    /// As it is written in JSON: `other` for what is neither unpacked nor holds a ramdisk.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Dtbo | Role::Vbmeta | Role::ChainedVbmeta | Role::Kernel => "other",
+            Role::Boot
+            | Role::InitBoot
+            | Role::VendorBoot
+            | Role::VendorKernelBoot
+            | Role::Recovery
+            | Role::Ramdisk => self.as_str(),
+        }
+    }
+
+    /// An image in this role can hold a ramdisk.
+    pub fn boots(self) -> bool {
+        match self {
+            Role::Boot
+            | Role::InitBoot
+            | Role::VendorBoot
+            | Role::VendorKernelBoot
+            | Role::Recovery
+            | Role::Ramdisk => true,
+            Role::Dtbo | Role::Vbmeta | Role::ChainedVbmeta | Role::Kernel => false,
+        }
+    }
+
+    /// Why a patch never changes such an image.
+    pub fn left_alone(self) -> Option<&'static str> {
+        match self {
+            Role::Recovery => Some(
+                "recovery stays as it is: it must boot whatever else is broken, and no guest runs \
+                 in it",
+            ),
+            Role::VendorKernelBoot => Some(
+                "its modules are read; the segment goes into the ramdisk that is unpacked last, \
+                 and it has no command line that bootloaders read",
+            ),
+            Role::Boot
+            | Role::InitBoot
+            | Role::VendorBoot
+            | Role::Dtbo
+            | Role::Vbmeta
+            | Role::ChainedVbmeta
+            | Role::Kernel
+            | Role::Ramdisk => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// The role of each image. Ramdisks are read only where the headers leave a question: of two
+/// images of a kind, of an init_boot (a recovery without a kernel has the same header), and of a
+/// vendor_boot without a command line.
+pub(super) fn decide(set: &BootSet<'_>) -> Vec<Role> {
+    let images = set.images();
+    let boots = images.iter().filter(|image| image.kind() == ImageKind::Boot).count();
+    let one = |(index, image): (usize, &Image<'_>)| match image.kind() {
+        ImageKind::Boot if boots > 1 && is_recovery(set, index) => Role::Recovery,
+        ImageKind::Boot => Role::Boot,
+        ImageKind::InitBoot if is_recovery(set, index) => Role::Recovery,
+        ImageKind::InitBoot => Role::InitBoot,
+        ImageKind::VendorBoot if is_kernel_boot(set, index) => Role::VendorKernelBoot,
+        ImageKind::VendorBoot => Role::VendorBoot,
+        ImageKind::Vbmeta if avb::is_chained(images, index) => Role::ChainedVbmeta,
+        ImageKind::Vbmeta => Role::Vbmeta,
+        ImageKind::Ramdisk => Role::Ramdisk,
+        ImageKind::Kernel => Role::Kernel,
+        ImageKind::Dtbo => Role::Dtbo,
+    };
+    images.iter().enumerate().map(one).collect()
+}
+
+/// Its ramdisk is recovery's, and not one that a normal boot uses as well (recovery in boot has
+/// the root of the normal boot below `first_stage_ramdisk`).
+fn is_recovery(set: &BootSet<'_>, image: usize) -> bool {
+    let ramdisk = set.ramdisk(Spot { image, fragment: None });
+    let survey = ramdisk.and_then(|ramdisk| ramdisk.survey().ok());
+    survey.is_some_and(|survey| {
+        survey.kinds.has(RamdiskKind::Recovery) && !survey.has("first_stage_ramdisk")
+    })
+}
+
+/// AOSP's build makes vendor_kernel_boot from modules (and a dtb) alone: no command line, no
+/// bootconfig, and nothing but modules in its ramdisk.
+fn is_kernel_boot(set: &BootSet<'_>, image: usize) -> bool {
+    let own = &set.images()[image];
+    let line = own.header().map(Header::cmdline).unwrap_or_default();
+    if !line.is_empty() || own.section(SectionName::Bootconfig).is_some() {
+        return false;
+    }
+    let mut ramdisks = set.ramdisks().iter().filter(|own| own.spot.image == image).peekable();
+    ramdisks.peek().is_some()
+        && ramdisks.all(|ramdisk| {
+            ramdisk.survey().is_ok_and(|survey| {
+                let findings = survey.kinds.findings();
+                findings.iter().all(|finding| finding.kind == RamdiskKind::VendorFragment)
+                    && survey.telling.is_empty()
+            })
+        })
+}

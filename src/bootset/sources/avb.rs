@@ -1,0 +1,179 @@
+//! What kernel command line descriptors of AVB add to the line, as `load_and_verify_vbmeta` of
+//! libavb's `avb_slot_verify.c` collects them.
+
+use super::Named;
+use crate::bootset::{CmdlinePart, Origin};
+use crate::image::ImageKind;
+use crate::image::avb::{Descriptor, Flags, Vbmeta};
+
+/// `AVB_KERNEL_CMDLINE_FLAGS_USE_ONLY_IF_HASHTREE_NOT_DISABLED` and `…_DISABLED` of
+/// `avb_kernel_cmdline_descriptor.h`.
+const ONLY_WITH_HASHTREES: u32 = 1;
+const ONLY_WITHOUT_HASHTREES: u32 = 2;
+
+/// What libavb puts in when the device boots (`avb_sub_cmdline` of `avb_cmdline.c`).
+const FILLED_IN: [&str; 4] = [
+    "$(ANDROID_SYSTEM_PARTUUID)",
+    "$(ANDROID_BOOT_PARTUUID)",
+    "$(ANDROID_VBMETA_PARTUUID)",
+    "$(ANDROID_VERITY_MODE)",
+];
+
+/// What AVB adds to the line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AvbLine {
+    /// The descriptors that apply, in libavb's order.
+    pub parts: Vec<CmdlinePart>,
+    /// Those that do not, what is filled in later, and what was taken for granted.
+    pub notes: Vec<String>,
+}
+
+/// The kernel command line descriptors of a set of images.
+///
+/// With a vbmeta.img among them: those in it, and, where it chains to an image, those in that
+/// image's own blob; a blob that nothing chains to is not read by a device. Without one: those of
+/// every blob. The flags of the vbmeta.img decide about descriptors for disabled hash trees;
+/// where there is none, its flags are taken for 0.
+pub fn of_avb(images: &[Named<'_, '_>]) -> AvbLine {
+    let mut line = AvbLine::default();
+    let tops = || images.iter().filter(|named| named.image.kind() == ImageKind::Vbmeta);
+    match tops().count() {
+        0 => {
+            for named in images {
+                line.take(named, images, None);
+            }
+        }
+        1 => tops().for_each(|top| line.top(top, images)),
+        count => {
+            let names: Vec<&str> = tops().map(|named| named.file).collect();
+            line.notes.push(format!(
+                "{count} vbmeta images ({}): give the top-level one alone; no kernel command line \
+                 descriptor counts here",
+                names.join(", ")
+            ));
+        }
+    }
+    line.name_filled_in();
+    line
+}
+
+impl AvbLine {
+    fn top(&mut self, top: &Named<'_, '_>, images: &[Named<'_, '_>]) {
+        let Some(Ok(vbmeta)) = top.image.vbmeta() else {
+            return self.take(top, images, None);
+        };
+        self.take(top, images, Some(vbmeta.flags()));
+        let chained = |named: &Named<'_, '_>| {
+            vbmeta.descriptors.iter().any(|entry| match &entry.descriptor {
+                Descriptor::ChainPartition(chain) => named.image.is_for(chain.partition_name),
+                _ => false,
+            })
+        };
+        let others = images.iter().filter(|named| named.image.kind() != ImageKind::Vbmeta);
+        for named in others.filter(|named| !chained(named)) {
+            let Some(Ok(own)) = named.image.vbmeta() else { continue };
+            if own.kernel_cmdlines().next().is_some() {
+                self.notes.push(format!(
+                    "{}: the kernel command line in its vbmeta blob does not count: {} does not \
+                     chain to it",
+                    named.file, top.file
+                ));
+            }
+        }
+    }
+
+    /// The descriptors of one image and of those that it chains to. `flags` are those of the
+    /// vbmeta.img.
+    fn take(&mut self, named: &Named<'_, '_>, images: &[Named<'_, '_>], flags: Option<Flags>) {
+        let vbmeta = match named.image.vbmeta() {
+            None => return,
+            Some(Ok(vbmeta)) => vbmeta,
+            Some(Err(problem)) => {
+                return self.notes.push(format!("{}: {problem}", named.file));
+            }
+        };
+        if flags.is_some_and(Flags::verification_disabled) {
+            if vbmeta.kernel_cmdlines().next().is_some() {
+                self.notes.push(format!(
+                    "{}: its flags disable verification, so that no kernel command line \
+                     descriptor counts",
+                    named.file
+                ));
+            }
+            return;
+        }
+        for (index, entry) in vbmeta.descriptors.iter().enumerate() {
+            match &entry.descriptor {
+                Descriptor::KernelCmdline { flags: when, cmdline } => {
+                    let text = String::from_utf8_lossy(cmdline).into_owned();
+                    self.descriptor(named.file, index, text, *when, flags);
+                }
+                // In a chained vbmeta image libavb refuses another chain.
+                Descriptor::ChainPartition(chain) if flags.is_some() => {
+                    let of = |named: &&Named<'_, '_>| {
+                        named.image.kind() != ImageKind::Vbmeta
+                            && named.image.is_for(chain.partition_name)
+                    };
+                    if let Some(next) = images.iter().find(of) {
+                        self.take(next, &[], flags);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn descriptor(
+        &mut self,
+        file: &str,
+        index: usize,
+        text: String,
+        when: u32,
+        flags: Option<Flags>,
+    ) {
+        let disabled = flags.is_some_and(Flags::hashtree_disabled);
+        let unfit = match disabled {
+            true => when & ONLY_WITH_HASHTREES != 0,
+            false => when & ONLY_WITHOUT_HASHTREES != 0,
+        };
+        let state = if disabled { "disabled" } else { "not disabled" };
+        let conditional = when & (ONLY_WITH_HASHTREES | ONLY_WITHOUT_HASHTREES) != 0;
+        if unfit {
+            let wanted = if disabled { "not disabled" } else { "disabled" };
+            let why = match flags {
+                Some(_) => format!("and they are {state}"),
+                None => format!("and without vbmeta.img they are taken to be {state}"),
+            };
+            self.notes.push(format!(
+                "{file}: AVB descriptor {index} ({text}) counts only where hash trees are \
+                 {wanted}, {why}"
+            ));
+            return;
+        }
+        if conditional && flags.is_none() {
+            self.notes.push(format!(
+                "{file}: AVB descriptor {index} counts only where hash trees are {state}, which \
+                 vbmeta.img decides: give it, too"
+            ));
+        }
+        self.parts.push(CmdlinePart { origin: Origin::Avb(file.to_owned()), text });
+    }
+
+    fn name_filled_in(&mut self) {
+        for variable in FILLED_IN {
+            if self.parts.iter().any(|part| part.text.contains(variable)) {
+                self.notes.push(format!("{variable} is filled in by the bootloader"));
+            }
+        }
+    }
+}
+
+impl<'a> Vbmeta<'a> {
+    /// The kernel command line descriptors' texts, whatever their flags.
+    fn kernel_cmdlines(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.descriptors.iter().filter_map(|entry| match entry.descriptor {
+            Descriptor::KernelCmdline { cmdline, .. } => Some(cmdline),
+            _ => None,
+        })
+    }
+}

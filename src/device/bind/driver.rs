@@ -1,0 +1,378 @@
+//! One device to vfio-pci, and back again when it does not get there.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
+use crate::device::sys::host::{Host, HostError, Write, errno_text};
+
+/// The driver that hands a device to user space.
+pub const VFIO_PCI: &str = "vfio-pci";
+
+/// Makes the PCI core look for a driver for the device whose address is written.
+const DRIVERS_PROBE: &str = "sys/bus/pci/drivers_probe";
+
+/// A device that is on vfio-pci.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The device as it is now.
+    pub device: PciDevice,
+    /// Where it came from.
+    pub from: Origin,
+}
+
+/// What a device was on before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// On vfio-pci already: nothing was written.
+    VfioPci,
+    /// On this driver.
+    Driver(String),
+    /// On none.
+    Nothing,
+}
+
+impl fmt::Display for Origin {
+    /// What happened to it: `from nvme to vfio-pci`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VfioPci => f.write_str("was on vfio-pci already"),
+            Self::Driver(driver) => write!(f, "from {driver} to vfio-pci"),
+            Self::Nothing => f.write_str("from no driver to vfio-pci"),
+        }
+    }
+}
+
+/// Why a device is not on vfio-pci. Wherever something was written it has been
+/// put back; [`Restored`] says with what success.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The kernel has no vfio-pci (now); the device was not touched.
+    #[error("no vfio-pci driver is registered")]
+    NoVfioPci,
+    /// The device is gone or unreadable; it was not touched.
+    #[error(transparent)]
+    Device(#[from] PciError),
+    /// The device cannot be told which driver to take; it was not touched.
+    #[error("{0}")]
+    Override(HostError),
+    /// Its driver would not let it go.
+    #[error("{error}; {restored}")]
+    Unbind {
+        /// The write that failed.
+        error: HostError,
+        /// The state it was left in.
+        restored: Box<Restored>,
+    },
+    /// vfio-pci did not take it: the kernel log has the reason just above.
+    #[error("vfio-pci did not take it{}; {restored}", probe_text(.probe))]
+    NotTaken {
+        /// What `drivers_probe` said. Success means nothing: it is reported also
+        /// when the probe fails (`drivers/base/dd.c`, `really_probe` errors are
+        /// not passed on).
+        probe: Option<HostError>,
+        /// The state it was left in.
+        restored: Box<Restored>,
+    },
+}
+
+fn probe_text(probe: &Option<HostError>) -> String {
+    probe
+        .as_ref()
+        .map(|error| format!(" (drivers_probe: {})", errno_text(&error.error)))
+        .unwrap_or_default()
+}
+
+/// How a device was left after a failed attempt.
+#[derive(Debug)]
+pub struct Restored {
+    /// The driver it is on now.
+    pub driver: Option<String>,
+    /// The first of the restoring steps that failed.
+    pub error: Option<HostError>,
+}
+
+impl fmt::Display for Restored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.driver {
+            Some(driver) => write!(f, "it is on {driver} now")?,
+            None => f.write_str("it is on no driver now")?,
+        }
+        match &self.error {
+            Some(error) => write!(f, " (could not {error})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether this kernel has the vfio-pci driver, built in or loaded.
+pub fn vfio_pci_registered(host: &Host) -> bool {
+    host.exists("sys/bus/pci/drivers/vfio-pci")
+}
+
+/// The writes that put a device on vfio-pci, in order; none when it is there already.
+pub fn writes(before: &PciDevice) -> Vec<Write> {
+    if before.driver.as_deref() == Some(VFIO_PCI) {
+        return Vec::new();
+    }
+    // First the override: from here on no other driver can win a race for it.
+    let mut writes = vec![override_write(before.address, VFIO_PCI)];
+    writes.extend(before.driver.is_some().then(|| unbind_write(before.address)));
+    writes.push(probe_write(before.address));
+    writes
+}
+
+fn override_write(address: PciAddress, value: &str) -> Write {
+    Write { path: pci::attribute(address, "driver_override"), value: value.to_owned() }
+}
+
+fn unbind_write(address: PciAddress) -> Write {
+    Write { path: pci::attribute(address, "driver/unbind"), value: address.to_string() }
+}
+
+fn probe_write(address: PciAddress) -> Write {
+    Write { path: DRIVERS_PROBE.to_owned(), value: address.to_string() }
+}
+
+/// Puts the device at `address` on vfio-pci: driver_override, unbind, probe, and
+/// then a look at where it really landed.
+///
+/// A device without an IOMMU group is not refused beforehand: it may get its
+/// group from this very probe (see [`PciDevice::iommu_group`]).
+///
+/// # Errors
+/// See [`BindError`]: either nothing was changed or it was undone as far as the
+/// kernel let us.
+pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<Bound, BindError> {
+    let before = PciDevice::read(host, address)?;
+    if before.driver.as_deref() == Some(VFIO_PCI) {
+        return Ok(Bound { device: before, from: Origin::VfioPci });
+    }
+    if !vfio_pci_registered(host) {
+        return Err(BindError::NoVfioPci);
+    }
+    let mut probe = None;
+    for (number, write) in writes(&before).iter().enumerate() {
+        match host.carry_out(write) {
+            Ok(()) => {}
+            Err(error) if number == 0 => return Err(BindError::Override(error)),
+            Err(error) if write.path == DRIVERS_PROBE => probe = Some(error),
+            Err(error) => {
+                return Err(BindError::Unbind { error, restored: restore(host, &before) });
+            }
+        }
+    }
+    match PciDevice::read(host, address) {
+        Ok(device) if device.driver.as_deref() == Some(VFIO_PCI) => {
+            Ok(Bound { device, from: before.driver.map_or(Origin::Nothing, Origin::Driver) })
+        }
+        _ => Err(BindError::NotTaken { probe, restored: restore(host, &before) }),
+    }
+}
+
+/// What a device was on, and what it was told: enough to put it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// The device.
+    pub address: PciAddress,
+    /// Its driver.
+    pub driver: Option<String>,
+    /// Its `driver_override`.
+    pub driver_override: Option<String>,
+}
+
+impl From<&PciDevice> for Former {
+    fn from(device: &PciDevice) -> Self {
+        Self {
+            address: device.address,
+            driver: device.driver.clone(),
+            driver_override: device.driver_override.clone(),
+        }
+    }
+}
+
+/// Why a device is not what it was.
+#[derive(Debug, thiserror::Error)]
+pub enum PutBackError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Device(#[from] PciError),
+    /// It is on another driver, or has another override, than before.
+    #[error("{}{}", mismatch(.now, .former), .error.as_ref().map(|e| format!(" (could not {e})")).unwrap_or_default())]
+    Mismatch {
+        /// What it was.
+        former: Box<Former>,
+        /// What it is.
+        now: Box<Former>,
+        /// The first of the writes that failed.
+        error: Option<HostError>,
+    },
+}
+
+fn mismatch(now: &Former, former: &Former) -> String {
+    let name = |driver: &Option<String>| driver.as_deref().unwrap_or("no driver").to_owned();
+    if now.driver != former.driver {
+        return format!(
+            "it is on {}, not on {} as before",
+            name(&now.driver),
+            name(&former.driver)
+        );
+    }
+    let text = |value: &Option<String>| value.as_deref().unwrap_or("").to_owned();
+    let (is, was) = (text(&now.driver_override), text(&former.driver_override));
+    format!("its driver_override is \"{is}\", not \"{was}\" as before")
+}
+
+/// The writes that make a device, as it is now, what it was; none when it is that already.
+pub fn writes_back(now: &PciDevice, former: &Former) -> Vec<Write> {
+    let address = now.address;
+    // "\n" clears: an empty write(2) would not even reach the kernel's store
+    // function, and "(null)" would be taken for a driver's name
+    // (drivers/base/driver.c, driver_set_override).
+    let original = former.driver_override.as_deref().unwrap_or("\n");
+    let moves = now.driver != former.driver;
+    let mut writes = Vec::new();
+    // An override that names another driver would keep the device from its former one.
+    let interim = former
+        .driver
+        .as_deref()
+        .filter(|driver| moves && former.driver_override.as_deref().is_some_and(|o| o != *driver));
+    if let Some(driver) = interim {
+        writes.push(override_write(address, driver));
+    } else if now.driver_override != former.driver_override {
+        writes.push(override_write(address, original));
+    }
+    if moves {
+        writes.extend(now.driver.is_some().then(|| unbind_write(address)));
+        // Its driver by name; a probe would take whichever matches first.
+        writes.extend(former.driver.as_ref().map(|driver| Write {
+            path: format!("sys/bus/pci/drivers/{driver}/bind"),
+            value: address.to_string(),
+        }));
+    }
+    writes.extend(interim.map(|_| override_write(address, original)));
+    writes
+}
+
+/// Gives a device its former driver and override back, and reads both again. Says whether
+/// anything had to be written.
+///
+/// # Errors
+/// See [`PutBackError`]. A driver that is no longer there is replaced by the one that a probe
+/// finds: better than none, and still an error.
+pub fn put_back(host: &Host, former: &Former) -> Result<bool, PutBackError> {
+    let address = former.address;
+    let now = PciDevice::read(host, address)?;
+    let writes = writes_back(&now, former);
+    let mut error = None;
+    for write in &writes {
+        if let Err(failed) = host.carry_out(write) {
+            error = error.or(Some(failed));
+        }
+    }
+    let mut now = PciDevice::read(host, address)?;
+    if now.driver.is_none() && former.driver.is_some() {
+        _ = host.carry_out(&probe_write(address));
+        now = PciDevice::read(host, address)?;
+    }
+    match Former::from(&now) {
+        found if found == *former => Ok(!writes.is_empty()),
+        found => Err(PutBackError::Mismatch {
+            former: Box::new(former.clone()),
+            now: Box::new(found),
+            error,
+        }),
+    }
+}
+
+/// The writes that give a device, which somebody else put on vfio-pci, to whichever driver wants
+/// it: PID 1 in the ramdisk, or `vfio-pci.ids=`, of which no record is left.
+///
+/// The id is withdrawn between unbinding and probing, or vfio-pci would take the device again;
+/// that write fails with `ENODEV` where vfio-pci was not given the id ([`withdraw_id`]).
+pub fn release_writes(now: &PciDevice) -> Vec<Write> {
+    let mut writes = Vec::new();
+    if now.driver_override.is_some() {
+        writes.push(override_write(now.address, "\n"));
+    }
+    writes.extend(now.driver.is_some().then(|| unbind_write(now.address)));
+    writes.push(id_write(now.vendor, now.device));
+    writes.push(probe_write(now.address));
+    writes
+}
+
+/// Why a device is still on vfio-pci.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Device(#[from] PciError),
+    /// A write failed.
+    #[error("{0}")]
+    Write(HostError),
+    /// It is on vfio-pci again, or still.
+    #[error("it is still on vfio-pci")]
+    Still,
+    /// It is not what it was before; the reason.
+    #[error("{0}")]
+    Former(String),
+}
+
+/// Carries out [`release_writes`] and says which driver has the device now.
+///
+/// # Errors
+/// See [`ReleaseError`]. That no driver wants the device is none.
+pub fn release(host: &Host, address: PciAddress) -> Result<Option<String>, ReleaseError> {
+    let now = PciDevice::read(host, address)?;
+    for write in release_writes(&now) {
+        match host.carry_out(&write) {
+            Ok(()) => {}
+            // Not given the id; no driver, which the look below tells.
+            Err(_) if write.path == REMOVE_ID || write.path == DRIVERS_PROBE => {}
+            Err(error) => return Err(ReleaseError::Write(error)),
+        }
+    }
+    match PciDevice::read(host, address)?.driver {
+        Some(driver) if driver == VFIO_PCI => Err(ReleaseError::Still),
+        driver => Ok(driver),
+    }
+}
+
+/// Takes a device from vfio-pci that `vfio-pci.ids=` on the command line put there and lets
+/// its own driver have it. The id must have been withdrawn ([`withdraw_id`]).
+///
+/// # Errors
+/// What the unbinding says. A device that no driver wants then is no error.
+pub fn give_back(host: &Host, address: PciAddress) -> Result<Option<String>, HostError> {
+    let name = address.to_string();
+    host.write(&pci::attribute(address, "driver/unbind"), &name)?;
+    // Its driver may be a module that comes later.
+    _ = host.write(DRIVERS_PROBE, &name);
+    pci::driver(host, address)
+}
+
+/// Makes vfio-pci forget an id.
+const REMOVE_ID: &str = "sys/bus/pci/drivers/vfio-pci/remove_id";
+
+fn id_write(vendor: u16, device: u16) -> Write {
+    Write { path: REMOVE_ID.to_owned(), value: format!("{vendor:04x} {device:04x}") }
+}
+
+/// Makes vfio-pci forget an id that `ids=` gave it (`remove_id_store` in
+/// `drivers/pci/pci-driver.c`).
+///
+/// # Errors
+/// `ENODEV` when vfio-pci was not given the id.
+pub fn withdraw_id(host: &Host, vendor: u16, device: u16) -> Result<(), HostError> {
+    host.carry_out(&id_write(vendor, device))
+}
+
+/// Gives a device its former override and driver back, as far as the kernel lets us.
+fn restore(host: &Host, before: &PciDevice) -> Box<Restored> {
+    let error = match put_back(host, &before.into()) {
+        Err(PutBackError::Mismatch { error, .. }) => error,
+        _ => None,
+    };
+    Box::new(Restored { driver: pci::driver(host, before.address).unwrap_or(None), error })
+}

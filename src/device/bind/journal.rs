@@ -1,0 +1,377 @@
+//! What was changed, on disk before it is changed.
+//!
+//! A journal is a text file that only grows. Each line is a record: the CRC-32 of the rest as
+//! eight hex digits, a space, JSON. The first says whose journal it is; each [`Undo`] after it is
+//! synced before its step is made. Two more kinds are appended later: that a record has been
+//! undone, and that its owner ended and left things as they are on purpose. A record that is not
+//! whole (the machine went down while it was written) ends the journal: its step was not made.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Signal, getpid, kill_process};
+use serde::{Deserialize, Serialize};
+
+use crate::device::bind::undo::Undo;
+use crate::device::sys::host::{Host, errno_text};
+use crate::device::sys::process::Process;
+use crate::device::sys::state::StateDir;
+
+/// The version of the records.
+const FORMAT: u32 = 1;
+/// A value that changes with every boot.
+const BOOT_ID: &str = "proc/sys/kernel/random/boot_id";
+/// A journal has some dozens of records; a file beyond this is none.
+const SIZE_LIMIT: u64 = 1 << 20;
+
+/// Whose journal it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    format: u32,
+    /// The boot that it was written in. In another one sysfs and procfs are fresh, and there is
+    /// nothing to undo.
+    pub boot_id: String,
+    /// The process that wrote it.
+    pub owner: Process,
+    /// What that process is doing: `bind 0000:00:02.0`.
+    pub what: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Record {
+    Header(Header),
+    Step(Undo),
+    /// The step with this number, from 0, has been undone.
+    Undone(usize),
+    /// The owner is done and leaves its steps as they are.
+    Kept,
+}
+
+/// A journal that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// A file operation failed.
+    #[error("journal {}: {action}: {}", path.display(), errno_text(error))]
+    Io {
+        /// The journal's file.
+        path: PathBuf,
+        /// `create`, `write`, `read`, `remove`.
+        action: &'static str,
+        /// The reason.
+        error: io::Error,
+    },
+    /// The process or the boot it belongs to cannot be told.
+    #[error("journal: /proc has no {0}: is it mounted?")]
+    NoProc(&'static str),
+    /// There is one of this name.
+    #[error("journal {}: it exists: {owner} is at \"{what}\" or did not finish it (vfiorun recover)", path.display())]
+    Exists {
+        /// The journal's file.
+        path: PathBuf,
+        /// Its owner.
+        owner: Process,
+        /// What the owner was doing.
+        what: String,
+    },
+    /// It was written by another version of this program.
+    #[error("journal {}: format {format}, but only format {FORMAT} is known", path.display())]
+    Format {
+        /// The journal's file.
+        path: PathBuf,
+        /// What it says.
+        format: u32,
+    },
+    /// The file is larger than any journal.
+    #[error("journal {}: larger than {SIZE_LIMIT} bytes: this is no journal", .0.display())]
+    TooLarge(PathBuf),
+}
+
+/// A journal as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Whose it is; `None` when not even that was written whole, and so nothing was done.
+    pub header: Option<Header>,
+    /// The steps, in the order in which they were made. The last may not have been made.
+    pub steps: Vec<Undo>,
+    /// The numbers of the steps that have been undone.
+    pub undone: Vec<usize>,
+    /// Whether the owner ended on purpose and left its steps as they are.
+    pub kept: bool,
+    /// Bytes up to the end of the last whole record.
+    pub size: u64,
+}
+
+impl Recorded {
+    /// The steps that are not undone, the last first, with their numbers.
+    pub fn open_steps(&self) -> impl Iterator<Item = (usize, &Undo)> {
+        self.steps.iter().enumerate().rev().filter(|(number, _)| !self.undone.contains(number))
+    }
+
+    /// Whether it was written in another boot than the one that `host` is in.
+    pub fn is_stale(&self, host: &Host) -> bool {
+        let (Some(header), Ok(now)) = (&self.header, host.read(BOOT_ID)) else { return false };
+        header.boot_id != now
+    }
+}
+
+/// Reads the whole records of the journal at `path`.
+///
+/// # Errors
+/// When the file cannot be read, or is of a version that is not known.
+pub fn read(path: &Path) -> Result<Recorded, JournalError> {
+    let io = |error| JournalError::Io { path: path.to_owned(), action: "read", error };
+    if fs::metadata(path).map_err(io)?.len() > SIZE_LIMIT {
+        return Err(JournalError::TooLarge(path.to_owned()));
+    }
+    let recorded = parse(&fs::read(path).map_err(io)?);
+    match &recorded.header {
+        Some(Header { format, .. }) if *format != FORMAT => {
+            Err(JournalError::Format { path: path.to_owned(), format: *format })
+        }
+        _ => Ok(recorded),
+    }
+}
+
+/// The whole records of a journal's bytes.
+pub fn parse(bytes: &[u8]) -> Recorded {
+    let mut recorded =
+        Recorded { header: None, steps: Vec::new(), undone: Vec::new(), kept: false, size: 0 };
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        match record(line) {
+            Some(Record::Header(header)) if recorded.header.is_none() => {
+                recorded.header = Some(header);
+            }
+            Some(Record::Step(undo)) if recorded.header.is_some() => recorded.steps.push(undo),
+            Some(Record::Undone(number)) if number < recorded.steps.len() => {
+                recorded.undone.push(number);
+            }
+            Some(Record::Kept) if recorded.header.is_some() => recorded.kept = true,
+            _ => break,
+        }
+        recorded.size += line.len() as u64;
+    }
+    recorded
+}
+
+fn record(line: &[u8]) -> Option<Record> {
+    let line = str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
+    let (sum, json) = line.split_once(' ')?;
+    let sum = u32::from_str_radix(sum, 16).ok()?;
+    (sum == crc32fast::hash(json.as_bytes())).then(|| serde_json::from_str(json).ok())?
+}
+
+/// A journal that is being written.
+#[derive(Debug)]
+pub struct Journal {
+    host: Host,
+    path: PathBuf,
+    file: File,
+    recorded: Recorded,
+    crash_after: Option<u32>,
+}
+
+impl Journal {
+    /// Starts the journal `name` in `state`; `what` tells others what its owner is doing. One
+    /// that an earlier boot left behind is replaced.
+    ///
+    /// # Errors
+    /// When there is such a journal, or it cannot be written.
+    pub fn create(
+        host: &Host,
+        state: &StateDir,
+        name: &str,
+        what: &str,
+    ) -> Result<Self, JournalError> {
+        let path = state.journal(name);
+        let io = |error| JournalError::Io { path: path.clone(), action: "create", error };
+        let header = Header {
+            format: FORMAT,
+            boot_id: host.read(BOOT_ID).map_err(|_| JournalError::NoProc("boot_id"))?,
+            owner: Process::current(host).ok_or(JournalError::NoProc("self/stat"))?,
+            what: what.to_owned(),
+        };
+        state.create().map_err(io)?;
+        if path.exists() {
+            let old = read(&path)?;
+            match &old.header {
+                Some(former) if !old.is_stale(host) => {
+                    return Err(JournalError::Exists {
+                        path,
+                        owner: former.owner,
+                        what: former.what.clone(),
+                    });
+                }
+                _ => fs::remove_file(&path).map_err(io)?,
+            }
+        }
+        let file =
+            OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
+        let mut journal = Self {
+            host: host.clone(),
+            path,
+            file,
+            recorded: parse(&[]),
+            crash_after: state.crashes_after(),
+        };
+        journal.append(&Record::Header(header.clone()))?;
+        journal.sync_directory()?;
+        journal.recorded.header = Some(header);
+        Ok(journal)
+    }
+
+    /// Opens a journal that another process left, to undo it. A torn record at its end is cut off.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn open(host: &Host, state: &StateDir, name: &str) -> Result<Self, JournalError> {
+        let path = state.journal(name);
+        let recorded = read(&path)?;
+        let io = |error| JournalError::Io { path: path.clone(), action: "write", error };
+        let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
+        file.set_len(recorded.size).map_err(io)?;
+        let crash_after = state.crashes_after();
+        Ok(Self { host: host.clone(), path, file, recorded, crash_after })
+    }
+
+    /// What it says.
+    pub fn recorded(&self) -> &Recorded {
+        &self.recorded
+    }
+
+    /// Puts a record on disk. When this returns, its step may be made. For a process the order is
+    /// the other way round: it must be forked to have a pid, and wait for this before it does
+    /// anything.
+    ///
+    /// # Errors
+    /// When it cannot be written and synced; then the step must not be made.
+    pub fn record(&mut self, undo: Undo) -> Result<(), JournalError> {
+        let record = Record::Step(undo);
+        self.append(&record)?;
+        if let Record::Step(undo) = record {
+            self.recorded.steps.push(undo);
+        }
+        Ok(())
+    }
+
+    /// Records that a step has been undone.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn undone(&mut self, number: usize) -> Result<(), JournalError> {
+        self.append(&Record::Undone(number))?;
+        self.recorded.undone.push(number);
+        Ok(())
+    }
+
+    /// Records that the owner is done and leaves its steps as they are. The journal stays, for
+    /// whoever is to undo them.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(&mut self) -> Result<(), JournalError> {
+        self.append(&Record::Kept)
+    }
+
+    /// Removes the journal: everything is undone, or there is nothing to undo.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove(&self) -> Result<(), JournalError> {
+        fs::remove_file(&self.path).map_err(|error| self.io("remove", error))?;
+        self.sync_directory()
+    }
+
+    /// Gives an attribute of sysfs or procfs another value, after recording the one it has.
+    /// Returns whether it had another.
+    ///
+    /// # Errors
+    /// When the record or the attribute cannot be written; or it does not read back as written.
+    pub fn set_attribute(&mut self, path: &str, value: &str) -> Result<bool, StepError> {
+        let before = self.host.setting(path).map_err(StepError::Host)?;
+        if before == value {
+            return Ok(false);
+        }
+        self.record(Undo::Attribute { path: path.to_owned(), value: before })?;
+        self.host.write(path, value).map_err(StepError::Host)?;
+        match self.host.setting(path).map_err(StepError::Host)? {
+            now if now == value => Ok(true),
+            now => Err(StepError::NotTaken { path: path.to_owned(), value: value.to_owned(), now }),
+        }
+    }
+
+    /// Makes a directory, after recording that it is to be removed. Returns `false`, and records
+    /// nothing, when it is there already.
+    ///
+    /// # Errors
+    /// When the record cannot be written or the directory cannot be made.
+    pub fn make_directory(&mut self, path: &str) -> Result<bool, StepError> {
+        if self.host.exists(path) {
+            return Ok(false);
+        }
+        self.record(Undo::Directory { path: path.to_owned() })?;
+        fs::create_dir(self.host.path(path))
+            .map_err(|error| StepError::Make { path: path.to_owned(), error })?;
+        Ok(true)
+    }
+
+    fn append(&mut self, record: &Record) -> Result<(), JournalError> {
+        let json = serde_json::to_string(record)
+            .map_err(|error| self.io("write", io::Error::other(error)))?;
+        let line = format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()));
+        self.file
+            .write_all(line.as_bytes())
+            .and_then(|()| self.file.sync_data())
+            .map_err(|error| self.io("write", error))?;
+        if let Some(left) = &mut self.crash_after {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                _ = kill_process(getpid(), Signal::KILL);
+            }
+        }
+        Ok(())
+    }
+
+    /// A new name, or its end, is on disk only when the directory is.
+    fn sync_directory(&self) -> Result<(), JournalError> {
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| self.io("write", error))
+    }
+
+    fn io(&self, action: &'static str, error: io::Error) -> JournalError {
+        JournalError::Io { path: self.path.clone(), action, error }
+    }
+}
+
+/// A step that was recorded and could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The record could not be written; the step was not tried.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// An attribute could not be read or written.
+    #[error("{0}")]
+    Host(crate::device::sys::host::HostError),
+    /// An attribute reads differently from what was written.
+    #[error("/{path}: \"{value}\" was written, but it reads \"{now}\"")]
+    NotTaken {
+        /// The attribute.
+        path: String,
+        /// What was written.
+        value: String,
+        /// What it reads.
+        now: String,
+    },
+    /// A directory could not be made.
+    #[error("make /{path}: {}", errno_text(.error))]
+    Make {
+        /// The directory.
+        path: String,
+        /// The reason.
+        error: io::Error,
+    },
+}

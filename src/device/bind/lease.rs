@@ -1,0 +1,365 @@
+//! Devices on vfio-pci for as long as somebody needs them, and then back.
+//!
+//! ```no_run
+//! # use vfioboot::device::bind::{lease::Lease, plan::{Options, Plan}, undo::Undo};
+//! # use vfioboot::device::sys::{host::Host, state::StateDir};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let host = Host::new("/");
+//! let state = StateDir::of(&host);
+//! let plan = Plan::new(&host, &["0000:00:02.0".parse()?], &Options::default())?;
+//! let mut lease = Lease::take(&host, &state, "guest", "run guest", &plan, &|| false, &mut |line| {
+//!     eprintln!("{line}");
+//! })?;
+//! // More that is to be undone, in reverse order, when the lease ends or is recovered:
+//! lease.journal().set_attribute("proc/sys/vm/nr_hugepages", "512")?;
+//! lease.journal().record(Undo::Node { path: "dev/vfio/7".into() })?;
+//! let report = lease.release()?;
+//! assert!(report.is_clean());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every change is in the journal before it is made. A lease that is dropped is released; one
+//! whose process is killed is what [`recover`](super::recover) is for.
+
+use core::fmt;
+use std::time::Duration;
+
+use crate::device::bind::driver::{self, BindError, VFIO_PCI};
+use crate::device::bind::journal::{self, Journal, JournalError};
+use crate::device::bind::plan::{self, Plan};
+use crate::device::bind::undo::{Ending, Undo};
+use crate::device::bus::group::Group;
+use crate::device::bus::pci::{PciAddress, PciDevice, PciError};
+use crate::device::sys::host::{Host, HostError};
+use crate::device::sys::lock::{Lock, LockError};
+use crate::device::sys::state::StateDir;
+
+/// How long the end of a lease waits for another process that is changing devices.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Devices on vfio-pci, and the journal of how they came there.
+#[derive(Debug)]
+pub struct Lease {
+    host: Host,
+    state: StateDir,
+    what: String,
+    devices: Vec<PciDevice>,
+    journal: Journal,
+    over: bool,
+}
+
+/// What was undone, step by step, the last step first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Each step and how undoing it went.
+    pub steps: Vec<(Undo, Ending)>,
+}
+
+impl Report {
+    /// Whether nothing failed.
+    pub fn is_clean(&self) -> bool {
+        !self.steps.iter().any(|(_, ending)| matches!(ending, Ending::Failed(_)))
+    }
+}
+
+impl fmt::Display for Report {
+    /// One line a step.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (undo, ending)) in self.steps.iter().enumerate() {
+            write!(f, "{}{undo}: {ending}", if number == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no lease.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// Another process is changing devices; nothing was changed.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The journal cannot be written; nothing was changed that is not in it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Another owner has the device; nothing was changed.
+    #[error("{address}: it is in use: {what} ({owner})")]
+    Leased {
+        /// The device.
+        address: PciAddress,
+        /// What its owner does.
+        what: String,
+        /// The owner's process.
+        owner: crate::device::sys::process::Process,
+    },
+    /// An owner that is gone left the device as it is; nothing was changed.
+    #[error("{address}: \"{what}\" left it behind when it was killed: run vfiorun recover first")]
+    LeftBehind {
+        /// The device.
+        address: PciAddress,
+        /// What its owner did.
+        what: String,
+    },
+    /// A step failed. What was done before is undone.
+    #[error("{cause}{}", undone_text(.undone))]
+    Step {
+        /// The reason.
+        cause: Box<StepFailure>,
+        /// What undoing the others gave.
+        undone: Report,
+    },
+}
+
+fn undone_text(undone: &Report) -> String {
+    if undone.is_clean() {
+        return "; everything is as it was".to_owned();
+    }
+    format!("; not everything could be undone (vfiorun recover tries again):\n{undone}")
+}
+
+/// The step that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepFailure {
+    /// A device cannot be read.
+    #[error("{0}")]
+    Device(PciError),
+    /// A device does not get to vfio-pci.
+    #[error("{device}: {error}")]
+    Bind {
+        /// The device.
+        device: PciDevice,
+        /// The reason.
+        error: Box<BindError>,
+    },
+    /// It is on vfio-pci and in no group, so nobody could open it.
+    #[error("{0}: on vfio-pci, but in no IOMMU group")]
+    NoGroup(PciDevice),
+    /// Its group, known only now, has members that stay with the host.
+    #[error("{device}: IOMMU group {group} goes as a whole, and it has {}", mates.join(", "))]
+    Mates {
+        /// The device.
+        device: PciDevice,
+        /// Its group.
+        group: u32,
+        /// The members that are in the way.
+        mates: Vec<String>,
+    },
+    /// Its group cannot be read.
+    #[error("{0}")]
+    Group(HostError),
+    /// A record could not be written.
+    #[error("{0}")]
+    Journal(JournalError),
+    /// It was told to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Lease {
+    /// Carries out `plan` under the journal `name`; `what` tells others what for. Between two
+    /// devices `stop` is asked whether to give up, and `log` hears what was done.
+    ///
+    /// # Errors
+    /// See [`TakeError`]: either nothing was changed, or it is undone as far as the kernel lets
+    /// us, and what is not stays in the journal.
+    pub fn take(
+        host: &Host,
+        state: &StateDir,
+        name: &str,
+        what: &str,
+        plan: &Plan,
+        stop: &dyn Fn() -> bool,
+        log: &mut dyn FnMut(&str),
+    ) -> Result<Self, TakeError> {
+        let _lock = Lock::acquire(state, what)?;
+        let addresses = plan.addresses();
+        no_other_owner(host, state, &addresses, log)?;
+        let mut journal = Journal::create(host, state, name, what)?;
+        match carry_out(host, &addresses, &mut journal, stop, log) {
+            Ok(devices) => Ok(Self {
+                host: host.clone(),
+                state: state.clone(),
+                what: what.to_owned(),
+                devices,
+                journal,
+                over: false,
+            }),
+            Err(cause) => {
+                let undone = undo(host, &mut journal)?;
+                Err(TakeError::Step { cause: Box::new(cause), undone })
+            }
+        }
+    }
+
+    /// The devices, as they are now.
+    pub fn devices(&self) -> &[PciDevice] {
+        &self.devices
+    }
+
+    /// The journal, to add steps to.
+    pub fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    /// Undoes everything, in reverse order.
+    ///
+    /// # Errors
+    /// When another process changes devices all the time, or the journal cannot be written. A
+    /// step that cannot be undone is in the report, and stays in the journal.
+    pub fn release(mut self) -> Result<Report, TakeError> {
+        self.end()
+    }
+
+    /// Leaves everything as it is, beyond the end of this process. The journal stays, for
+    /// [`release`](crate::device::bind::recover::release), unless nothing was changed.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub fn keep(mut self) -> Result<(), JournalError> {
+        self.over = true;
+        let unchanged = |undo: &Undo| {
+            undo.device().is_some_and(|former| former.driver.as_deref() == Some(VFIO_PCI))
+        };
+        if self.journal.recorded().steps.iter().all(unchanged) {
+            self.journal.remove()
+        } else {
+            self.journal.keep()
+        }
+    }
+
+    fn end(&mut self) -> Result<Report, TakeError> {
+        self.over = true;
+        let _lock = Lock::wait(&self.state, &format!("{}: the end", self.what), PATIENCE)?;
+        Ok(undo(&self.host, &mut self.journal)?)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.over {
+            // Who wants to know how it went calls `release`.
+            _ = self.end();
+        }
+    }
+}
+
+/// Refuses devices that a journal is about, other than one that was kept on purpose. Journals of
+/// an earlier boot are removed.
+fn no_other_owner(
+    host: &Host,
+    state: &StateDir,
+    addresses: &[PciAddress],
+    log: &mut dyn FnMut(&str),
+) -> Result<(), TakeError> {
+    let io = |error| JournalError::Io { path: state.path().to_owned(), action: "list", error };
+    for name in state.journals().map_err(io)? {
+        let recorded = journal::read(&state.journal(&name))?;
+        let Some(header) = &recorded.header else { continue };
+        if recorded.is_stale(host) {
+            log(&format!("\"{}\" is of an earlier boot: discarded", header.what));
+            Journal::open(host, state, &name)?.remove()?;
+            continue;
+        }
+        let about = recorded
+            .open_steps()
+            .filter_map(|(number, undo)| Some((number, undo.device()?.address)))
+            .filter(|(_, address)| addresses.contains(address));
+        let mut outdated = Vec::new();
+        for (number, address) in about {
+            let (owner, what) = (header.owner, header.what.clone());
+            if !recorded.kept && owner.is_alive(host) {
+                return Err(TakeError::Leased { address, what, owner });
+            }
+            if !recorded.kept {
+                return Err(TakeError::LeftBehind { address, what });
+            }
+            // Somebody else took it off vfio-pci since: the record says nothing any more.
+            if crate::device::bus::pci::driver(host, address).ok().flatten().as_deref()
+                != Some(VFIO_PCI)
+            {
+                outdated.push(number);
+            }
+        }
+        if !outdated.is_empty() {
+            let mut journal = Journal::open(host, state, &name)?;
+            for number in outdated {
+                journal.undone(number)?;
+            }
+            if journal.recorded().open_steps().next().is_none() {
+                journal.remove()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn carry_out(
+    host: &Host,
+    addresses: &[PciAddress],
+    journal: &mut Journal,
+    stop: &dyn Fn() -> bool,
+    log: &mut dyn FnMut(&str),
+) -> Result<Vec<PciDevice>, StepFailure> {
+    let mut devices = Vec::new();
+    for address in addresses {
+        if stop() {
+            return Err(StepFailure::Interrupted);
+        }
+        // Not as the plan found it: it may have moved since.
+        let before = PciDevice::read(host, *address).map_err(StepFailure::Device)?;
+        journal.record(Undo::Device((&before).into())).map_err(StepFailure::Journal)?;
+        match driver::to_vfio_pci(host, *address) {
+            Ok(bound) => {
+                log(&format!("{before}: {}", bound.from));
+                devices.push(bound.device);
+            }
+            Err(error) => return Err(StepFailure::Bind { device: before, error: error.into() }),
+        }
+    }
+    // Again, because a device gets its group only when it is probed for the first time.
+    for device in &devices {
+        let Some(number) = device.iommu_group else {
+            return Err(StepFailure::NoGroup(device.clone()));
+        };
+        let group = Group::read(host, number).map_err(StepFailure::Group)?;
+        let mates = plan::in_the_way(&group, addresses);
+        if !mates.is_empty() {
+            return Err(StepFailure::Mates { device: device.clone(), group: number, mates });
+        }
+    }
+    if stop() {
+        return Err(StepFailure::Interrupted);
+    }
+    Ok(devices)
+}
+
+/// Undoes all that is open in a journal, and removes it when nothing is left.
+pub(super) fn undo(host: &Host, journal: &mut Journal) -> Result<Report, JournalError> {
+    undo_some(host, journal, &|_| true)
+}
+
+/// Undoes those open steps of a journal that `which` picks.
+pub(super) fn undo_some(
+    host: &Host,
+    journal: &mut Journal,
+    which: &dyn Fn(&Undo) -> bool,
+) -> Result<Report, JournalError> {
+    let open: Vec<(usize, Undo)> = journal
+        .recorded()
+        .open_steps()
+        .filter(|(_, undo)| which(undo))
+        .map(|(number, undo)| (number, undo.clone()))
+        .collect();
+    let mut report = Report::default();
+    for (number, step) in open {
+        let ending = step.carry_out(host);
+        if !matches!(ending, Ending::Failed(_)) {
+            journal.undone(number)?;
+        }
+        report.steps.push((step, ending));
+    }
+    if journal.recorded().open_steps().next().is_none() {
+        journal.remove()?;
+    }
+    Ok(report)
+}

@@ -1,0 +1,233 @@
+//! What an owner that is gone left behind, undone; and devices given back that were left on
+//! vfio-pci on purpose.
+
+use std::time::Duration;
+
+use crate::device::bind::driver::{self, ReleaseError, VFIO_PCI};
+use crate::device::bind::journal::{self, Journal, JournalError};
+use crate::device::bind::lease::{self, Report};
+use crate::device::bind::undo::{Ending, Undo};
+use crate::device::bus::pci::{PciAddress, PciDevice, PciError};
+use crate::device::bus::users;
+use crate::device::sys::host::{Host, Write};
+use crate::device::sys::lock::{Lock, LockError};
+use crate::device::sys::process::Process;
+use crate::device::sys::state::StateDir;
+
+/// How long a recovery waits for another process that is changing devices.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What was found out about one journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The journal's name.
+    pub name: String,
+    /// What its owner did; empty when that was not written whole.
+    pub what: String,
+    /// What is done with it.
+    pub verdict: Verdict,
+    /// The open steps, the last first.
+    pub steps: Vec<Undo>,
+}
+
+/// What is done with a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its owner is gone: its steps are undone.
+    Undo,
+    /// It is of another boot, or its owner was killed before it did anything: it is discarded.
+    Discard,
+    /// Its owner left things as they are on purpose: so they stay.
+    Kept,
+    /// Its owner is at work.
+    Alive(Process),
+}
+
+/// Why nothing was recovered or released.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// Another process is changing devices.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A journal cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A device cannot be read.
+    #[error(transparent)]
+    Device(#[from] PciError),
+    /// A device is not given back.
+    #[error("{address}: {error}")]
+    Release {
+        /// The device.
+        address: PciAddress,
+        /// The reason.
+        error: ReleaseError,
+    },
+    /// A device is open.
+    #[error("{address}: it is in use by {users}")]
+    InUse {
+        /// The device.
+        address: PciAddress,
+        /// The processes that have it open.
+        users: String,
+    },
+    /// A device belongs to an owner that is at work.
+    #[error("{address}: it is in use: {what} ({owner})")]
+    Leased {
+        /// The device.
+        address: PciAddress,
+        /// What the owner does.
+        what: String,
+        /// The owner.
+        owner: Process,
+    },
+}
+
+/// Looks at all journals and says what is to be done with each. Nothing is changed.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn look(host: &Host, state: &StateDir) -> Result<Vec<Found>, JournalError> {
+    let io = |error| JournalError::Io { path: state.path().to_owned(), action: "list", error };
+    let mut all = Vec::new();
+    for name in state.journals().map_err(io)? {
+        let recorded = journal::read(&state.journal(&name))?;
+        let verdict = match &recorded.header {
+            None => Verdict::Discard,
+            Some(_) if recorded.is_stale(host) => Verdict::Discard,
+            Some(_) if recorded.kept => Verdict::Kept,
+            Some(header) if header.owner.is_alive(host) => Verdict::Alive(header.owner),
+            Some(_) => Verdict::Undo,
+        };
+        let steps = recorded.open_steps().map(|(_, undo)| undo.clone()).collect();
+        let what = recorded.header.map(|header| header.what).unwrap_or_default();
+        all.push(Found { name, what, verdict, steps });
+    }
+    Ok(all)
+}
+
+/// Undoes what owners that are gone left behind, each journal with its report. With `force` also
+/// what an owner does that is at work: it is ended first.
+///
+/// # Errors
+/// When there is no lock, or a journal cannot be read or written.
+pub fn recover(
+    host: &Host,
+    state: &StateDir,
+    force: bool,
+) -> Result<Vec<(Found, Report)>, RecoverError> {
+    if state.journals().is_ok_and(|journals| journals.is_empty()) {
+        return Ok(Vec::new());
+    }
+    // One that is hung in the kernel has the lock as well, but the look below needs none.
+    let mut ended = Vec::new();
+    if force {
+        for found in look(host, state)? {
+            if let Verdict::Alive(owner) = found.verdict {
+                let name = format!("vfiorun, \"{}\"", found.what);
+                let step = Undo::Process { process: owner, name };
+                let ending = step.carry_out(host);
+                ended.push((found.name, step, ending));
+            }
+        }
+    }
+    let _lock = Lock::wait(state, "recover", PATIENCE)?;
+    let mut all = Vec::new();
+    for found in look(host, state)? {
+        let mut report = Report::default();
+        match found.verdict {
+            Verdict::Kept | Verdict::Alive(_) => {}
+            Verdict::Discard => Journal::open(host, state, &found.name)?.remove()?,
+            Verdict::Undo => {
+                report = lease::undo(host, &mut Journal::open(host, state, &found.name)?)?;
+            }
+        }
+        if let Some((_, step, ending)) = ended.iter().find(|(name, ..)| *name == found.name) {
+            report.steps.insert(0, (step.clone(), ending.clone()));
+        }
+        all.push((found, report));
+    }
+    Ok(all)
+}
+
+/// How one device is given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Return {
+    /// The device, as it is.
+    pub device: PciDevice,
+    /// The journal that says what it was before, if one does.
+    pub journal: Option<String>,
+    /// The writes; none when it is not on vfio-pci.
+    pub writes: Vec<Write>,
+}
+
+/// Works out how a device is given back: as a journal says that it was before, or to whichever
+/// driver wants it. Nothing is changed.
+///
+/// # Errors
+/// When it cannot be read, is open, or belongs to an owner that is at work.
+pub fn plan_release(
+    host: &Host,
+    state: &StateDir,
+    address: PciAddress,
+) -> Result<Return, RecoverError> {
+    let device = PciDevice::read(host, address)?;
+    let mut former = None;
+    for found in look(host, state)? {
+        let step =
+            found.steps.iter().find_map(|undo| undo.device().filter(|f| f.address == address));
+        match (step, found.verdict) {
+            (None, _) | (_, Verdict::Discard) => {}
+            (Some(_), Verdict::Alive(owner)) => {
+                return Err(RecoverError::Leased { address, what: found.what, owner });
+            }
+            (Some(step), Verdict::Kept | Verdict::Undo) => {
+                former = Some((found.name, step.clone()));
+            }
+        }
+    }
+    if device.driver.as_deref() != Some(VFIO_PCI) {
+        return Ok(Return { device, journal: None, writes: Vec::new() });
+    }
+    // The kernel would wait for them, for ever, in the write to `unbind`.
+    let users = users::of_device(host, &device);
+    if !users.is_empty() {
+        return Err(RecoverError::InUse { address, users: users::text(&users) });
+    }
+    Ok(match former {
+        Some((journal, former)) if former.driver.as_deref() != Some(VFIO_PCI) => {
+            Return { writes: driver::writes_back(&device, &former), journal: Some(journal), device }
+        }
+        _ => Return { writes: driver::release_writes(&device), journal: None, device },
+    })
+}
+
+/// Gives a device back, and says on which driver it is now; on none is no error.
+///
+/// # Errors
+/// See [`RecoverError`].
+pub fn release(
+    host: &Host,
+    state: &StateDir,
+    address: PciAddress,
+) -> Result<(Return, Option<String>), RecoverError> {
+    let _lock = Lock::wait(state, &format!("release {address}"), PATIENCE)?;
+    let plan = plan_release(host, state, address)?;
+    if plan.writes.is_empty() {
+        let driver = plan.device.driver.clone();
+        return Ok((plan, driver));
+    }
+    let failed = |error| RecoverError::Release { address, error };
+    let Some(name) = &plan.journal else {
+        let driver = driver::release(host, address).map_err(failed)?;
+        return Ok((plan, driver));
+    };
+    let report = lease::undo_some(host, &mut Journal::open(host, state, name)?, &|undo| {
+        undo.device().is_some_and(|former| former.address == address)
+    })?;
+    if let Some((_, Ending::Failed(reason))) = report.steps.into_iter().next() {
+        return Err(failed(ReleaseError::Former(reason)));
+    }
+    let driver = PciDevice::read(host, address)?.driver;
+    Ok((plan, driver))
+}

@@ -1,0 +1,19 @@
+//! The boot file carried out, by a process that cannot fail.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`mode`] | is this a boot in which to do anything? |
+//! | [`mod@file`] | the boot file read and checked |
+//! | [`modules`] | kernel modules, in the order that the boot file gives |
+//! | [`late`] | devices that appear only after PID 1 has started |
+//! | [`apply`] | the boot file carried out: all of the above, in order |
+//! | [`original_init`] | the program that the runtime replaces, put back |
+//! | [`pid1`] | fork, deadline, cleanup, exec of the real init |
+
+pub mod apply;
+pub mod file;
+pub mod late;
+pub mod mode;
+pub mod modules;
+pub mod original_init;
+pub mod pid1;

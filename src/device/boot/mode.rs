@@ -1,0 +1,80 @@
+//! Is this a boot in which to do anything?
+
+use core::fmt;
+
+use crate::bootfile::DISABLE_WORD;
+use crate::device::sys::cmdline::words;
+
+/// What the decision is made from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts<'a> {
+    /// `/proc/cmdline`; `None` when it cannot be read.
+    pub cmdline: Option<&'a str>,
+    /// `/proc/bootconfig`; `None` when there is none (before Linux 5.15, or
+    /// without `CONFIG_BOOT_CONFIG`).
+    pub bootconfig: Option<&'a str>,
+    /// Whether the ramdisk has a recovery program, see [`RECOVERY_PROGRAMS`].
+    pub recovery_program: bool,
+}
+
+/// Paths in the ramdisk, one of which is there when it can boot into recovery.
+pub const RECOVERY_PROGRAMS: [&str; 2] = ["sbin/recovery", "system/bin/recovery"];
+
+/// Why nothing is done in this boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// The user said so with [`DISABLE_WORD`].
+    Disabled,
+    /// The device is off and charging.
+    Charger,
+    /// It boots into recovery, which must keep working whatever else is broken.
+    Recovery,
+    /// The command line cannot be read, so it could be any of the above.
+    Unknown,
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disabled => "vfioboot.disable is on the command line",
+            Self::Charger => "charger mode",
+            Self::Recovery => "recovery mode",
+            Self::Unknown => "/proc/cmdline cannot be read",
+        })
+    }
+}
+
+/// Decides. `None` means: go on.
+///
+/// Android's own rules (`system/core/init`, `IsRecoveryMode` and
+/// `ForceNormalBoot`): a ramdisk that contains recovery boots into it unless the
+/// bootloader passes `androidboot.force_normal_boot=1`. Parameters come on the
+/// command line or, since Android 12, in bootconfig; either counts.
+pub fn decide(facts: Facts<'_>) -> Option<Skip> {
+    let Some(cmdline) = facts.cmdline else { return Some(Skip::Unknown) };
+    let android = |key: &str, value: &str| {
+        words(cmdline).any(|word| word.split_once('=') == Some((key, value)))
+            || facts.bootconfig.is_some_and(|text| bootconfig_has(text, key, value))
+    };
+    let disabled =
+        |word: &str| word.strip_prefix(DISABLE_WORD).is_some_and(|rest| matches!(rest, "" | "=1"));
+    if words(cmdline).any(disabled) {
+        Some(Skip::Disabled)
+    } else if android("androidboot.mode", "charger") {
+        Some(Skip::Charger)
+    } else if android("androidboot.mode", "recovery")
+        || (facts.recovery_program && !android("androidboot.force_normal_boot", "1"))
+    {
+        Some(Skip::Recovery)
+    } else {
+        None
+    }
+}
+
+/// Whether `key = "value"` is among the lines of `/proc/bootconfig`, which prints
+/// every key in full and every value in quotes (`fs/proc/bootconfig.c`).
+fn bootconfig_has(text: &str, key: &str, value: &str) -> bool {
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .any(|(k, v)| k.trim() == key && v.trim().trim_matches('"') == value)
+}

@@ -1,0 +1,17 @@
+//! PCI devices and what the kernel knows of them.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`pci`] | which PCI devices there are, read from sysfs |
+//! | [`group`] | IOMMU groups: what must go together |
+//! | [`names`] | names of vendors, devices and classes |
+//! | [`holders`] | why a device must not be taken from the system |
+//! | [`users`] | which processes have a device open through VFIO |
+//! | [`vfio`] | what `/dev/vfio` answers |
+
+pub mod group;
+pub mod holders;
+pub mod names;
+pub mod pci;
+pub mod users;
+pub mod vfio;

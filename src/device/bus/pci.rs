@@ -1,0 +1,207 @@
+//! PCI devices as sysfs shows them (`Documentation/ABI/testing/sysfs-bus-pci`).
+
+use core::fmt;
+use core::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bootfile::DeviceSpec;
+use crate::device::sys::host::{Host, HostError};
+
+/// The directory with one link per device.
+pub const DEVICES: &str = "sys/bus/pci/devices";
+
+/// A place on a PCI bus. Its text is the one sysfs uses: `0000:00:02.0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct PciAddress {
+    /// PCI domain (segment), up to 32 bits wide in Linux.
+    pub domain: u32,
+    /// Bus number.
+    pub bus: u8,
+    /// Device (slot), 0–31.
+    pub device: u8,
+    /// Function, 0–7.
+    pub function: u8,
+}
+
+impl fmt::Display for PciAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { domain, bus, device, function } = self;
+        write!(f, "{domain:04x}:{bus:02x}:{device:02x}.{function:x}")
+    }
+}
+
+/// Text that is no PCI address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0)")]
+pub struct PciAddressError(pub String);
+
+impl FromStr for PciAddress {
+    type Err = PciAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(DeviceSpec::Address { domain, bus, device, function }) => {
+                Ok(Self { domain, bus, device, function })
+            }
+            _ => Err(PciAddressError(text.to_owned())),
+        }
+    }
+}
+
+impl From<PciAddress> for String {
+    fn from(address: PciAddress) -> Self {
+        address.to_string()
+    }
+}
+
+impl TryFrom<String> for PciAddress {
+    type Error = PciAddressError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// One PCI device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PciDevice {
+    /// Its place.
+    pub address: PciAddress,
+    /// Vendor id.
+    pub vendor: u16,
+    /// Device id.
+    pub device: u16,
+    /// The driver it is bound to.
+    pub driver: Option<String>,
+    /// The only driver that may bind it, if one is set.
+    pub driver_override: Option<String>,
+    /// Its IOMMU group. On devicetree systems before Linux 6.16 a device has none
+    /// until a driver probes it for the first time (`drivers/of/device.c`,
+    /// `of_dma_configure_id`), so `None` says nothing about an unbound device.
+    pub iommu_group: Option<u32>,
+}
+
+/// An attribute that is there but does not hold what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum PciError {
+    /// It could not be read.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// It is no number.
+    #[error("/{path}: \"{value}\" is no PCI id")]
+    Id {
+        /// Path of the attribute, without the leading slash.
+        path: String,
+        /// What it holds.
+        value: String,
+    },
+}
+
+impl PciDevice {
+    /// Reads one device.
+    ///
+    /// # Errors
+    /// When its ids cannot be read: it is gone, or the tree is no sysfs.
+    pub fn read(host: &Host, address: PciAddress) -> Result<Self, PciError> {
+        let id = |name: &str| -> Result<u16, PciError> {
+            let path = attribute(address, name);
+            let value = host.read(&path)?;
+            value
+                .strip_prefix("0x")
+                .and_then(|hex| u16::from_str_radix(hex, 16).ok())
+                .ok_or(PciError::Id { path, value })
+        };
+        Ok(Self {
+            address,
+            vendor: id("vendor")?,
+            device: id("device")?,
+            driver: driver(host, address)?,
+            // Unset reads "(null)" (a NULL through "%s"), on some kernels nothing.
+            driver_override: host
+                .read(&attribute(address, "driver_override"))
+                .ok()
+                .filter(|value| !value.is_empty() && value != "(null)"),
+            iommu_group: iommu_group(host, address),
+        })
+    }
+
+    /// Whether `spec` names this device.
+    pub fn matches(&self, spec: &DeviceSpec) -> bool {
+        match *spec {
+            DeviceSpec::Id { vendor, device } => (vendor, device) == (self.vendor, self.device),
+            DeviceSpec::Address { domain, bus, device, function } => {
+                self.address == PciAddress { domain, bus, device, function }
+            }
+        }
+    }
+}
+
+impl fmt::Display for PciDevice {
+    /// `0000:00:02.0 (1b36:0010)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:04x}:{:04x})", self.address, self.vendor, self.device)
+    }
+}
+
+/// Whether the device is (still) on its bus.
+pub fn exists(host: &Host, address: PciAddress) -> bool {
+    host.exists(&attribute(address, "vendor"))
+}
+
+/// The class code of a device, 24 bits: base class, subclass, programming interface.
+pub fn class(host: &Host, address: PciAddress) -> Option<u32> {
+    let text = host.read(&attribute(address, "class")).ok()?;
+    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+/// Whether it is a PCI-to-PCI or CardBus bridge (header type 1 or 2), which no guest can have.
+///
+/// The kernel goes by the header type; the class code says the same and needs no look into the
+/// config space.
+pub fn is_bridge(host: &Host, address: PciAddress) -> bool {
+    const PCI_BRIDGE: u32 = 0x0604;
+    const CARDBUS_BRIDGE: u32 = 0x0607;
+    class(host, address).is_some_and(|class| [PCI_BRIDGE, CARDBUS_BRIDGE].contains(&(class >> 8)))
+}
+
+/// Whether it is of the base class of bridges: PCI ones, and the host and ISA bridges that belong
+/// to the machine itself.
+pub fn belongs_to_machine(host: &Host, address: PciAddress) -> bool {
+    const BRIDGE: u32 = 0x06;
+    class(host, address).is_some_and(|class| class >> 16 == BRIDGE)
+}
+
+/// The path of a device's attribute, relative to the [`Host`].
+pub fn attribute(address: PciAddress, name: &str) -> String {
+    format!("{DEVICES}/{address}/{name}")
+}
+
+/// The driver that a device is bound to at this moment.
+///
+/// # Errors
+/// When the link cannot be read for another reason than being absent.
+pub fn driver(host: &Host, address: PciAddress) -> Result<Option<String>, HostError> {
+    host.link_name(&attribute(address, "driver"))
+}
+
+/// The IOMMU group that a device is in at this moment.
+pub fn iommu_group(host: &Host, address: PciAddress) -> Option<u32> {
+    host.link_name(&attribute(address, "iommu_group")).ok()??.parse().ok()
+}
+
+/// All PCI devices, in the order of their addresses. One that disappears while
+/// it is read, or that cannot be read, is left out.
+///
+/// # Errors
+/// When the directory cannot be listed: this kernel has no PCI.
+pub fn enumerate(host: &Host) -> Result<Vec<PciDevice>, HostError> {
+    let mut devices: Vec<PciDevice> = host
+        .list(DEVICES)?
+        .iter()
+        .filter_map(|name| PciDevice::read(host, name.parse().ok()?).ok())
+        .collect();
+    devices.sort_unstable_by_key(|device| device.address);
+    Ok(devices)
+}

@@ -1,0 +1,368 @@
+//! A guest from its file to its end: look, take, start, stay, give back.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`preflight`] | everything that is looked at before, and the start as data |
+//! | [`launch`] | the process of QEMU, between fork and exec |
+//! | [`supervise`] | QEMU until it has ended |
+//! | [`signals`] | signals that are read instead of interrupting |
+//! | [`record`] | which guests are running |
+
+pub mod launch;
+pub mod preflight;
+pub mod record;
+pub mod signals;
+pub mod supervise;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FileType, Mode, makedev, mknodat};
+
+use crate::device::bind::journal::{JournalError, StepError};
+use crate::device::bind::lease::{Lease, Report, TakeError};
+use crate::device::bind::recover;
+use crate::device::bind::undo::Undo;
+use crate::device::bus::pci;
+use crate::device::bus::vfio::{self, VfioError};
+use crate::device::guest::file::{Guest, Hugepages, OnExit};
+use crate::device::guest::memory::{self, Backing, MemoryError};
+use crate::device::guest::qemu::argv::MONITOR;
+use crate::device::sys::host::{Host, HostError, errno_text};
+use crate::device::sys::kvm::{Kvm, KvmError};
+use crate::device::sys::process::Process;
+use crate::device::sys::state::StateDir;
+use launch::{Launch, LaunchError};
+use preflight::Start;
+use record::Record;
+use signals::Signals;
+use supervise::{Ended, News};
+
+/// What is told while a guest is started, runs and is put away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A step was made.
+    Step(String),
+    /// Something is not as it should be, and it goes on all the same.
+    Warning(String),
+    /// The guest has news.
+    News(News),
+}
+
+/// A guest that has ended, and what was undone after it.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub ended: Ended,
+    /// What was undone.
+    pub report: Report,
+}
+
+/// A guest that did not run, or whose end is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The devices were not had. Whatever was done is undone.
+    #[error(transparent)]
+    Take(TakeError),
+    /// It could not be started. What was done before is undone.
+    #[error("{cause}{}", undone_text(.report))]
+    Start {
+        /// The reason.
+        cause: Box<StartError>,
+        /// What was undone.
+        report: Report,
+    },
+    /// The devices could not be given back.
+    #[error("{0}; vfiorun recover tries again")]
+    Release(TakeError),
+}
+
+fn undone_text(report: &Report) -> String {
+    match report.is_clean() {
+        true => "; everything is as it was".to_owned(),
+        false => {
+            format!("; not everything could be undone (vfiorun recover tries again):\n{report}")
+        }
+    }
+}
+
+/// The step of a start that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A step or its record failed.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// A record failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A node could not be made.
+    #[error("make /{path}: {}", errno_text(.error))]
+    Node {
+        /// Its path.
+        path: String,
+        /// The reason.
+        error: io::Error,
+    },
+    /// KVM cannot be used.
+    #[error("{error}: {}", .error.fix())]
+    Kvm {
+        /// What it said.
+        error: KvmError,
+    },
+    /// VFIO does not hand out the devices.
+    #[error(transparent)]
+    Vfio(#[from] VfioError),
+    /// The memory cannot be had.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The guest's directory cannot be used.
+    #[error("{}: {}", path.display(), errno_text(.error))]
+    Directory {
+        /// Its path.
+        path: PathBuf,
+        /// The reason.
+        error: io::Error,
+    },
+    /// QEMU could not be started.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// QEMU could not be waited for.
+    #[error("waiting for QEMU: {}", errno_text(.0))]
+    Wait(io::Error),
+    /// It was told to stop before there was a guest.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Where a guest is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The system.
+    pub host: &'a Host,
+    /// Its state directory.
+    pub state: &'a StateDir,
+    /// The signals that stop it.
+    pub signals: &'a Signals,
+}
+
+/// Starts the guest as `start` says, stays until it has ended, and gives everything back.
+/// `file` is the path of the guest file, for `status`.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run(
+    place: Place<'_>,
+    guest: &Guest,
+    file: &Path,
+    start: &Start,
+    tell: &mut dyn FnMut(&Told),
+) -> Result<Finished, RunError> {
+    let Place { host, state, signals } = place;
+    let name = guest.name.as_str();
+    let what = format!("run {name}");
+    let stop = || signals.stop_wanted();
+    let mut lease = Lease::take(host, state, name, &what, &start.bind, &stop, &mut |line| {
+        tell(&Told::Step(line.to_owned()));
+    })
+    .map_err(RunError::Take)?;
+    let addresses: Vec<_> = lease.devices().iter().map(|device| device.address).collect();
+    let ended = with_devices(place, guest, file, start, &mut lease, tell);
+    record::remove(&record::directory(state, &guest.name));
+    let report = lease.release().map_err(RunError::Release)?;
+    if guest.on_exit == OnExit::Host {
+        for address in addresses {
+            if pci::driver(host, address).is_ok_and(|driver| driver.as_deref() == Some("vfio-pci"))
+                && let Err(error) = recover::release(host, state, address)
+            {
+                tell(&Told::Warning(error.to_string()));
+            }
+        }
+    }
+    match ended {
+        Ok(ended) => Ok(Finished { ended, report }),
+        Err(cause) => Err(RunError::Start { cause: Box::new(cause), report }),
+    }
+}
+
+/// All between the devices being taken and given back.
+fn with_devices(
+    place: Place<'_>,
+    guest: &Guest,
+    file: &Path,
+    start: &Start,
+    lease: &mut Lease,
+    tell: &mut dyn FnMut(&Told),
+) -> Result<Ended, StartError> {
+    let Place { host, state, signals } = place;
+    let devices = lease.devices().to_vec();
+    let mut groups: Vec<u32> = devices.iter().filter_map(|device| device.iommu_group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    make_nodes(host, &groups, lease)?;
+    if start.kvm_unasked {
+        let asked = Kvm::open(&host.path("dev/kvm")).and_then(|kvm| kvm.create_vm());
+        asked.map_err(|error| StartError::Kvm { error })?;
+    }
+    if let Some(parameter) = &start.parameter {
+        lease.journal().set_attribute(&parameter.path, &parameter.value)?;
+    }
+    vfio::try_groups(host, &groups)?;
+    // Not before: until here another guest may have them.
+    for device in &devices {
+        // So that nothing of ours is left in it, whatever QEMU came to.
+        if host.exists(&pci::attribute(device.address, "reset")) {
+            lease.journal().record(Undo::Reset { address: device.address })?;
+        }
+    }
+    let backing = prepare_memory(host, guest, start, lease, tell)?;
+    let cgroups = make_cgroups(host, start, lease, tell)?;
+
+    let directory = record::make_directory(state, &guest.name).map_err(|error| {
+        StartError::Directory { path: record::directory(state, &guest.name), error }
+    })?;
+    let monitor = directory.join(MONITOR);
+    // One that a former QEMU left would be connected to in vain.
+    _ = fs::remove_file(&monitor);
+    let found = start.devices(host, guest);
+    let argv = crate::device::guest::qemu::argv::argv(
+        guest,
+        &crate::device::guest::qemu::argv::Found {
+            arch: start.arch,
+            devices: &found,
+            backing,
+            directory: &start.directory,
+        },
+    );
+    if signals.stop_wanted() {
+        return Err(StartError::Interrupted);
+    }
+    let launch = Launch {
+        program: start.qemu.clone(),
+        argv,
+        chroot: guest.chroot.as_ref().map(PathBuf::from),
+        directory: directory.clone(),
+        cpus: start.cpus.clone(),
+        cgroups,
+        pins_memory: !devices.is_empty() || guest.memory.locked,
+    };
+    let child = launch.start()?;
+    // Between the fork and this record QEMU depends on our life: PR_SET_PDEATHSIG.
+    if let (Some(qemu), Some(supervisor)) =
+        (Process::with_pid(host, child.id()), Process::current(host))
+    {
+        let name = Path::new(&start.qemu).file_name().unwrap_or_default().to_string_lossy();
+        lease.journal().record(Undo::Process { process: qemu, name: name.into_owned() })?;
+        let written = record::write(
+            &directory,
+            &Record {
+                format: record::FORMAT,
+                name: guest.name.to_string(),
+                file: file.display().to_string(),
+                supervisor,
+                qemu,
+                since: SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |since| since.as_secs()),
+                devices: devices.iter().map(|device| device.address.to_string()).collect(),
+            },
+        );
+        if let Err(error) = written {
+            tell(&Told::Warning(format!("status will not know of it: {}", errno_text(&error))));
+        }
+    }
+    tell(&Told::Step(format!("{} started, pid {}", start.qemu, child.id())));
+    supervise::supervise(child, &monitor, &guest.shutdown, signals, &mut |news| {
+        tell(&Told::News(news.clone()));
+    })
+    .map_err(StartError::Wait)
+}
+
+/// Makes the nodes that neither the kernel nor ueventd made.
+fn make_nodes(host: &Host, groups: &[u32], lease: &mut Lease) -> Result<(), StartError> {
+    for node in preflight::missing_nodes(host, groups) {
+        if node.path.starts_with("dev/vfio/") {
+            lease.journal().make_directory("dev/vfio")?;
+        }
+        let (major, minor) = node.number;
+        lease.journal().record(Undo::Node { path: node.path.clone() })?;
+        let made = mknodat(
+            rustix::fs::CWD,
+            host.path(&node.path),
+            FileType::CharacterDevice,
+            Mode::RUSR | Mode::WUSR,
+            makedev(major, minor),
+        );
+        match made {
+            // ueventd was faster.
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(StartError::Node { path: node.path, error: error.into() }),
+        }
+    }
+    Ok(())
+}
+
+/// Sets what the guest's memory needs to be set, a step of the ladder lower when the kernel
+/// cannot give that.
+fn prepare_memory(
+    host: &Host,
+    guest: &Guest,
+    start: &Start,
+    lease: &mut Lease,
+    tell: &mut dyn FnMut(&Told),
+) -> Result<Backing, StartError> {
+    let Some(write) = &start.memory.write else { return Ok(start.memory.backing) };
+    let error = match lease.journal().set_attribute(&write.path, &write.value) {
+        Ok(_) => return Ok(start.memory.backing),
+        Err(error) => error,
+    };
+    if guest.memory.hugepages == Hugepages::Hugetlb {
+        return Err(error.into());
+    }
+    tell(&Told::Warning(format!("{error}: the guest gets smaller pages")));
+    if !matches!(start.memory.backing, Backing::Hugetlb(_)) {
+        return Ok(start.memory.backing);
+    }
+    // What the kernel did put together is wanted back for ordinary pages, now.
+    if let Some(Undo::Attribute { path, value }) = lease.journal().recorded().steps.last() {
+        _ = host.write(path, value);
+    }
+    let plan = memory::fallback(host, &guest.memory, !lease.devices().is_empty())?;
+    if let Some(write) = &plan.write
+        && let Err(error) = lease.journal().set_attribute(&write.path, &write.value)
+    {
+        tell(&Told::Warning(error.to_string()));
+    }
+    Ok(plan.backing)
+}
+
+/// Makes the control groups, and says which files to join them by. One that cannot be made is
+/// done without.
+fn make_cgroups(
+    host: &Host,
+    start: &Start,
+    lease: &mut Lease,
+    tell: &mut dyn FnMut(&Told),
+) -> Result<Vec<PathBuf>, StartError> {
+    let mut join = Vec::new();
+    for cgroup in &start.cgroups {
+        match lease.journal().make_directory(&cgroup.directory) {
+            Ok(_) => {}
+            Err(StepError::Journal(error)) => return Err(error.into()),
+            Err(error) => {
+                tell(&Told::Warning(format!("{error}: QEMU stays in our control group")));
+                continue;
+            }
+        }
+        let written: Result<(), HostError> =
+            cgroup.writes.iter().try_for_each(|write| host.carry_out(write));
+        match written {
+            Ok(()) => join.push(host.path(&cgroup.join)),
+            Err(error) => {
+                tell(&Told::Warning(format!("{error}: QEMU stays in our control group")));
+            }
+        }
+    }
+    Ok(join)
+}

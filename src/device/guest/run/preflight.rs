@@ -1,0 +1,350 @@
+//! Everything that is looked at before anything is changed, and what is going to be done.
+
+use std::io;
+use std::path::Path;
+
+use super::launch::CHROOT_DIRECTORY;
+use super::record;
+use crate::bootfile::DeviceSpec;
+use crate::device::bind::plan::{Options as BindOptions, Plan, PlanError, Refusal as PlanRefusal};
+use crate::device::bus::group;
+use crate::device::bus::pci::{self, PciAddress};
+use crate::device::bus::vfio::{self, Node};
+use crate::device::guest::cgroup::{self, Cgroup};
+use crate::device::guest::cpu::{self, CpuError};
+use crate::device::guest::file::{Arch, Device, Guest};
+use crate::device::guest::memory::{self, Backing, MemoryError, MemoryPlan};
+use crate::device::guest::qemu::argv::{Found, argv};
+use crate::device::guest::qemu::{self, FindError};
+use crate::device::sys::cmdline::value;
+use crate::device::sys::host::{Host, HostError, Write, errno_text};
+use crate::device::sys::kernel_log;
+use crate::device::sys::kvm::{self, Kvm, KvmError};
+use crate::device::sys::state::StateDir;
+
+/// What may be done that is refused otherwise, and what is not in the guest file.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Devices to take although the system needs them, by name.
+    pub force: Vec<DeviceSpec>,
+    /// Whether to try it on a protected KVM.
+    pub allow_protected: bool,
+    /// `PATH`.
+    pub path: Option<String>,
+    /// The machine this is, as `uname -m` has it.
+    pub machine: String,
+}
+
+/// A reason not to start a guest: what is wrong, why that matters, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It runs already.
+    #[error("guest \"{name}\" is running (pid {pid}): vfiorun stop {name}")]
+    Running {
+        /// Its name.
+        name: String,
+        /// Its supervisor.
+        pid: u32,
+    },
+    /// No KVM for this processor.
+    #[error("machine.arch: KVM runs only guests of its own architecture, and this machine is {0}")]
+    Arch(String),
+    /// KVM cannot be used.
+    #[error("{error}: {}", .error.fix())]
+    Kvm {
+        /// What it said.
+        error: KvmError,
+    },
+    /// There is no KVM, and the kernel log says why.
+    #[error("there is no /dev/kvm: the kernel said \"{said}\": {fix}")]
+    NoKvm {
+        /// The line of the kernel log.
+        said: String,
+        /// What to do about it.
+        fix: &'static str,
+    },
+    /// Another hypervisor has the processor's virtualisation.
+    #[error(
+        "{0} owns the processor's virtualisation (EL2), so that there is no KVM on this device: it needs a bootloader or firmware that starts the kernel at EL2"
+    )]
+    Hypervisor(&'static str),
+    /// Protected KVM keeps memory of guests from the host, and with it from devices.
+    #[error(
+        "kvm-arm.mode=protected is on the kernel command line: protected KVM has no passthrough for ordinary guests on many kernels. Boot with kvm-arm.mode=nvhe, or try it with --allow-protected"
+    )]
+    Protected,
+    /// Nothing translates the DMA of devices.
+    #[error(
+        "no IOMMU: /sys/class/iommu and /sys/kernel/iommu_groups are empty, so that no device can be given away. The kernel needs a driver for this machine's IOMMU (vfioboot check says which), the device tree or firmware must describe it, and on x86 it may have to be enabled in the firmware's setup"
+    )]
+    NoIommu,
+    /// The devices cannot be had.
+    #[error(transparent)]
+    Devices(PlanError),
+    /// The memory cannot be had.
+    #[error(transparent)]
+    Memory(MemoryError),
+    /// The processors cannot be had.
+    #[error(transparent)]
+    Cpu(CpuError),
+    /// The processors cannot be told.
+    #[error("{0}")]
+    Cpus(HostError),
+    /// There is no QEMU.
+    #[error(transparent)]
+    Qemu(FindError),
+    /// A file that the guest file names cannot be used.
+    #[error("{key}: {path}: {}", errno_text(.error))]
+    File {
+        /// The key that names it.
+        key: &'static str,
+        /// Its path.
+        path: String,
+        /// The reason.
+        error: io::Error,
+    },
+    /// The interface is not there.
+    #[error("network.tap: there is no interface {0}: ip tuntap add dev {0} mode tap")]
+    Tap(String),
+}
+
+/// How a guest is going to be started.
+#[derive(Debug)]
+pub struct Start {
+    /// The reasons not to. The rest is then as good as it could be worked out.
+    pub refusals: Vec<Refusal>,
+    /// What works, but not as well as it might.
+    pub warnings: Vec<String>,
+    /// What QEMU emulates.
+    pub arch: Arch,
+    /// The path of QEMU, in the chroot if there is one.
+    pub qemu: String,
+    /// The devices on their way to vfio-pci.
+    pub bind: Plan,
+    /// The nodes that are missing. Groups that a device gets only when it is probed are not
+    /// among them yet.
+    pub nodes: Vec<Node>,
+    /// Whether KVM could not be asked because its node is among them.
+    pub kvm_unasked: bool,
+    /// The guest's memory.
+    pub memory: MemoryPlan,
+    /// Another attribute to set.
+    pub parameter: Option<Write>,
+    /// The processors that it runs on; all when `None`.
+    pub cpus: Option<Vec<u32>>,
+    /// The control groups it gets.
+    pub cgroups: Vec<Cgroup>,
+    /// Where QEMU makes its sockets, as it sees that directory.
+    pub directory: String,
+}
+
+impl Start {
+    /// Looks at everything and works it out. Nothing is changed.
+    pub fn new(host: &Host, state: &StateDir, guest: &Guest, options: &Options) -> Self {
+        let mut refusals = Vec::new();
+        let name = guest.name.as_str();
+        if let Some(running) = record::running(host, state).iter().find(|r| r.name == name) {
+            let pid = running.supervisor.pid;
+            refusals.push(Refusal::Running { name: name.to_owned(), pid });
+        }
+        let here = Arch::of_machine(&options.machine);
+        let arch = guest.machine.arch.or(here).unwrap_or(Arch::Aarch64);
+        if here != Some(arch) {
+            refusals.push(Refusal::Arch(options.machine.clone()));
+        }
+        let kvm_unasked = ask_kvm(host, options, &mut refusals);
+        let no_iommu = !guest.devices.is_empty() && !group::any_iommu(host);
+        if no_iommu {
+            refusals.push(Refusal::NoIommu);
+        }
+        let mut bind = Plan { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new() };
+        if !guest.devices.is_empty() {
+            let specs: Vec<DeviceSpec> = guest.devices.iter().map(|d| d.spec.clone()).collect();
+            let bind_options = BindOptions { force: options.force.clone() };
+            match Plan::new(host, &specs, &bind_options) {
+                Ok(plan) => bind = plan,
+                Err(mut error) => {
+                    // Without an IOMMU none has a group, which was said.
+                    error.refusals.retain(|refusal| {
+                        !(no_iommu && matches!(refusal, PlanRefusal::NoGroup(_)))
+                    });
+                    if !error.refusals.is_empty() {
+                        refusals.push(Refusal::Devices(error));
+                    }
+                }
+            }
+        }
+        let pinned = !guest.devices.is_empty();
+        let memory = memory::plan(host, &guest.memory, pinned).unwrap_or_else(|error| {
+            refusals.push(Refusal::Memory(error));
+            MemoryPlan { backing: Backing::Anonymous, write: None }
+        });
+        let mut online = None;
+        let cpus = match cpu::core_types(host) {
+            Err(error) => {
+                refusals.push(Refusal::Cpus(error));
+                None
+            }
+            Ok(types) => {
+                online = Some(types.iter().flat_map(|of| of.cpus.clone()).collect::<Vec<_>>());
+                cpu::choose(&guest.cpus, &types).unwrap_or_else(|error| {
+                    refusals.push(Refusal::Cpu(error));
+                    None
+                })
+            }
+        };
+        let mut warnings = bind.warnings.clone();
+        if let Some(cpus) = cpus.as_ref().or(online.as_ref())
+            && cpus.len() < guest.cpus.count as usize
+        {
+            warnings.push(format!(
+                "cpus.count: {} for a guest that runs on {} of one type ({})",
+                guest.cpus.count,
+                cpus.len(),
+                cpu::format_list(cpus)
+            ));
+        }
+        let qemu = qemu::find(guest, arch, options.path.as_deref()).unwrap_or_else(|error| {
+            refusals.push(Refusal::Qemu(error));
+            guest.qemu.clone().unwrap_or_else(|| format!("qemu-system-{}", arch.name()))
+        });
+        files(guest, &mut refusals);
+        if let Some(tap) = &guest.network.tap
+            && !host.exists(&format!("sys/class/net/{tap}"))
+        {
+            refusals.push(Refusal::Tap(tap.clone()));
+        }
+        let groups: Vec<u32> = bind.groups.iter().map(|group| group.number).collect();
+        let parameter = (guest.allow_unsafe_interrupts
+            && host.read(vfio::UNSAFE_INTERRUPTS).is_ok_and(|value| value != "Y"))
+        .then(|| Write { path: vfio::UNSAFE_INTERRUPTS.to_owned(), value: "Y".to_owned() });
+        let directory = match guest.chroot {
+            Some(_) => CHROOT_DIRECTORY.to_owned(),
+            None => record::directory(state, &guest.name).display().to_string(),
+        };
+        Self {
+            refusals,
+            warnings,
+            arch,
+            qemu,
+            nodes: missing_nodes(host, &groups),
+            kvm_unasked,
+            bind,
+            memory,
+            parameter,
+            cgroups: cgroup::plan(host, name, cpus.as_deref()),
+            cpus,
+            directory,
+        }
+    }
+
+    /// QEMU's arguments, without the program.
+    pub fn argv(&self, host: &Host, guest: &Guest) -> Vec<String> {
+        let devices = self.devices(host, guest);
+        argv(
+            guest,
+            &Found {
+                arch: self.arch,
+                devices: &devices,
+                backing: self.memory.backing,
+                directory: &self.directory,
+            },
+        )
+    }
+
+    /// The devices of the guest by address, each with its options. In a start that is refused
+    /// also those that were not taken into the plan.
+    pub fn devices<'g>(&self, host: &Host, guest: &'g Guest) -> Vec<(PciAddress, &'g Device)> {
+        let present: Vec<(PciAddress, &Device)> = pci::enumerate(host)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|found| {
+                let named = guest.devices.iter().find(|device| found.matches(&device.spec))?;
+                Some((found.address, named))
+            })
+            .collect();
+        let absent = guest.devices.iter().filter_map(|device| match device.spec {
+            DeviceSpec::Address { domain, bus, device: slot, function } => {
+                let address = PciAddress { domain, bus, device: slot, function };
+                let known = present.iter().any(|(found, _)| *found == address);
+                (!known).then_some((address, device))
+            }
+            DeviceSpec::Id { .. } => None,
+        });
+        let absent: Vec<_> = absent.collect();
+        present.into_iter().chain(absent).collect()
+    }
+
+    /// All that is written, made and started, as a shell would do it, in order.
+    pub fn steps(&self) -> Vec<String> {
+        let mut steps: Vec<String> = Vec::new();
+        let writes = self.bind.moves.iter().flat_map(|a_move| &a_move.writes);
+        steps.extend(writes.map(Write::to_string));
+        for Node { path, number: (major, minor) } in &self.nodes {
+            steps.push(format!("mknod -m 600 /{path} c {major} {minor}"));
+        }
+        steps.extend(self.parameter.iter().chain(&self.memory.write).map(Write::to_string));
+        for cgroup in &self.cgroups {
+            steps.push(format!("mkdir /{}", cgroup.directory));
+            steps.extend(cgroup.writes.iter().map(Write::to_string));
+        }
+        steps
+    }
+}
+
+/// The nodes that QEMU will open and that are not there.
+pub(super) fn missing_nodes(host: &Host, groups: &[u32]) -> Vec<Node> {
+    let mut nodes = vfio::nodes(host, groups);
+    nodes.retain(|node| !host.exists(&node.path));
+    nodes
+}
+
+/// Whether there can be a VM; `true` when that cannot be asked yet.
+fn ask_kvm(host: &Host, options: &Options, refusals: &mut Vec<Refusal>) -> bool {
+    let no_node = !host.exists("dev/kvm");
+    if no_node && host.exists(kvm::IN_SYSFS) {
+        return true;
+    }
+    match Kvm::open(&host.path("dev/kvm")).and_then(|kvm| kvm.create_vm()) {
+        Ok(_) => {}
+        Err(_)
+            if let Some((_, name, _)) = kvm::OTHERS.iter().find(|(node, ..)| host.exists(node)) =>
+        {
+            refusals.push(Refusal::Hypervisor(name));
+        }
+        Err(error) => {
+            let log = if no_node { kernel_log::read(host).unwrap_or_default() } else { Vec::new() };
+            refusals.push(match kvm::reason(&log) {
+                Some((said, fix)) => Refusal::NoKvm { said: said.to_owned(), fix },
+                None => Refusal::Kvm { error },
+            });
+        }
+    }
+    let cmdline = host.read("proc/cmdline").unwrap_or_default();
+    if value(&cmdline, "kvm-arm.mode") == Some("protected") && !options.allow_protected {
+        refusals.push(Refusal::Protected);
+    }
+    false
+}
+
+/// The files that QEMU will open: that they are there, and may be.
+fn files(guest: &Guest, refusals: &mut Vec<Refusal>) {
+    let root = Path::new(guest.chroot.as_deref().unwrap_or("/"));
+    let boot = &guest.boot;
+    let disks = guest.disks.iter().map(|disk| ("disks.path", &disk.path, !disk.readonly));
+    let named = [
+        ("boot.firmware", &boot.firmware, false),
+        ("boot.firmware_variables", &boot.firmware_variables, true),
+        ("boot.kernel", &boot.kernel, false),
+        ("boot.initrd", &boot.initrd, false),
+    ];
+    let named =
+        named.into_iter().filter_map(|(key, path, write)| Some((key, path.as_ref()?, write)));
+    for (key, path, write) in named.chain(disks) {
+        let inside = root.join(path.trim_start_matches('/'));
+        let opened = std::fs::OpenOptions::new().read(true).write(write).open(inside);
+        if let Err(error) = opened {
+            refusals.push(Refusal::File { key, path: path.clone(), error });
+        }
+    }
+}

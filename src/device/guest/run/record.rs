@@ -1,0 +1,88 @@
+//! Which guests are running: a file for each, in the state directory.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::guest::file::Name;
+use crate::device::sys::host::Host;
+use crate::device::sys::process::Process;
+use crate::device::sys::state::StateDir;
+
+/// The version of [`Record`].
+pub const FORMAT: u32 = 1;
+
+const GUESTS: &str = "guests";
+const RECORD: &str = "guest.json";
+
+/// A guest that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// What it is called.
+    pub name: String,
+    /// The guest file.
+    pub file: String,
+    /// The vfiorun that supervises it.
+    pub supervisor: Process,
+    /// QEMU.
+    pub qemu: Process,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// The addresses of its devices.
+    pub devices: Vec<String>,
+}
+
+impl Record {
+    /// Whether its supervisor or its QEMU still runs.
+    pub fn is_alive(&self, host: &Host) -> bool {
+        self.supervisor.is_alive(host) || self.qemu.is_alive(host)
+    }
+}
+
+/// The directory of a guest's sockets and record.
+pub fn directory(state: &StateDir, name: &Name) -> PathBuf {
+    state.path().join(GUESTS).join(name.as_str())
+}
+
+/// Makes the guest's directory, for root alone.
+///
+/// # Errors
+/// As `mkdir(2)`.
+pub fn make_directory(state: &StateDir, name: &Name) -> io::Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let directory = directory(state, name);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+    Ok(directory)
+}
+
+/// Writes the record of a guest into its directory.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(directory: &Path, record: &Record) -> io::Result<()> {
+    let new = directory.join("guest.json.new");
+    fs::write(&new, serde_json::to_vec(record)?)?;
+    fs::rename(new, directory.join(RECORD))
+}
+
+/// Removes a guest's directory.
+pub fn remove(directory: &Path) {
+    // Nothing depends on it: a record counts only while its processes live.
+    _ = fs::remove_dir_all(directory);
+}
+
+/// The guests that are running, by name.
+pub fn running(host: &Host, state: &StateDir) -> Vec<Record> {
+    let Ok(entries) = fs::read_dir(state.path().join(GUESTS)) else { return Vec::new() };
+    let mut records: Vec<Record> = entries
+        .filter_map(|entry| fs::read(entry.ok()?.path().join(RECORD)).ok())
+        .filter_map(|bytes| serde_json::from_slice(&bytes).ok())
+        .filter(|record: &Record| record.format == FORMAT && record.is_alive(host))
+        .collect();
+    records.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    records
+}

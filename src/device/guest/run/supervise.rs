@@ -1,0 +1,278 @@
+//! QEMU from its start to its end.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal as KillSignal};
+
+use super::signals::{Signal, Signals};
+use crate::device::guest::file::Shutdown;
+use crate::device::guest::qemu::qmp::{self, Message, Monitor};
+
+/// How often a monitor that does not listen yet is tried again, and how often a QEMU that closed
+/// it is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What is told while a guest runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The guest runs; QEMU's version.
+    Running(String),
+    /// Something happened to it.
+    Event(qmp::Event),
+    /// It was asked to power down.
+    PoweringDown(Duration),
+    /// QEMU was told to quit: the guest did not power down in time, or could not be asked.
+    Quitting(Duration),
+    /// QEMU is being killed: it did not quit in time.
+    Killing,
+    /// The monitor cannot be used any more; the guest goes on.
+    MonitorLost(String),
+}
+
+/// How a guest ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// QEMU's own result.
+    pub status: ExitStatus,
+    /// Whether QEMU got so far that the guest ran.
+    pub ran: bool,
+    /// Whether the guest's kernel panicked.
+    pub panicked: bool,
+    /// Why it was shut down, in QEMU's words ([`qmp::Event::Shutdown`]).
+    pub reason: Option<String>,
+    /// How far we had to go to end it; `None` when nobody wanted it to end.
+    pub escalation: Option<Escalation>,
+}
+
+/// How long a killed QEMU may take to go before it is looked at and killed again.
+const AFTER_KILL: Duration = Duration::from_secs(1);
+
+/// How hard a guest is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Escalation {
+    /// It was asked: `system_powerdown`, the power button.
+    PowerDown,
+    /// QEMU was told: `quit`.
+    Quit,
+    /// QEMU was killed.
+    Kill,
+}
+
+impl Ended {
+    /// The result for a shell: QEMU's own, 128 and the signal when one ended it; 1 for a guest
+    /// that panicked and for one that had to be ended the hard way.
+    pub fn code(&self) -> i32 {
+        let hard = self.escalation.is_some_and(|escalation| escalation > Escalation::PowerDown);
+        if self.panicked || hard {
+            return 1;
+        }
+        let signal = self.status.signal().map(|signal| 128 + signal);
+        self.status.code().or(signal).unwrap_or(2)
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.escalation, self.reason.as_deref()) {
+            (Some(Escalation::Kill), _) => return f.write_str("QEMU had to be killed"),
+            (Some(Escalation::Quit), _) => {
+                return f.write_str("the guest did not power down, QEMU had to quit");
+            }
+            _ if self.panicked => return f.write_str("the guest panicked"),
+            (_, Some("guest-panic")) => return f.write_str("the guest panicked"),
+            (_, Some("guest-reset")) => f.write_str("the guest wanted a reset")?,
+            (_, Some("guest-shutdown")) => f.write_str("the guest powered down")?,
+            (_, Some("host-qmp-quit")) => f.write_str("QEMU was told to quit")?,
+            (_, Some("host-signal")) => f.write_str("a signal ended QEMU")?,
+            _ if !self.ran => f.write_str("QEMU ended before the guest ran")?,
+            _ => f.write_str("QEMU ended")?,
+        }
+        match (self.status.code(), self.status.signal()) {
+            (Some(0), _) => Ok(()),
+            (Some(code), _) => write!(f, ", with status {code}"),
+            (None, Some(signal)) => write!(f, ", by signal {signal}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// Stays with QEMU until it has ended. `monitor` is the path of its QMP socket.
+///
+/// A [`Signal::Stop`] begins to end it: the guest is asked, after `shutdown.timeout` QEMU is
+/// told, after `shutdown.quit_timeout` it is killed. Another one goes to the next of these at
+/// once.
+///
+/// # Errors
+/// When waiting itself fails. QEMU has been killed then.
+pub fn supervise(
+    mut child: Child,
+    monitor: &Path,
+    shutdown: &Shutdown,
+    signals: &Signals,
+    tell: &mut dyn FnMut(&News),
+) -> io::Result<Ended> {
+    let mut guest = Supervised {
+        pid: Pid::from_child(&child),
+        path: monitor,
+        shutdown,
+        monitor: Connection::NotYet,
+        ran: false,
+        panicked: false,
+        reason: None,
+        escalation: None,
+        deadline: None,
+    };
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) => {}
+            Err(error) => {
+                _ = child.kill();
+                _ = child.wait();
+                return Err(error);
+            }
+        }
+        guest.wait(signals);
+        while let Some(signal) = signals.next() {
+            if signal == Signal::Stop {
+                guest.escalate(tell);
+            }
+        }
+        if guest.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            guest.escalate(tell);
+        }
+        guest.listen(tell);
+    };
+    // What it said last.
+    guest.listen(tell);
+    let Supervised { ran, panicked, reason, escalation, .. } = guest;
+    let panicked = panicked || reason.as_deref() == Some("guest-panic");
+    Ok(Ended { status, ran, panicked, reason, escalation })
+}
+
+enum Connection {
+    /// QEMU has not made the socket.
+    NotYet,
+    Open(Monitor),
+    Lost,
+}
+
+struct Supervised<'a> {
+    pid: Pid,
+    path: &'a Path,
+    shutdown: &'a Shutdown,
+    monitor: Connection,
+    ran: bool,
+    panicked: bool,
+    reason: Option<String>,
+    escalation: Option<Escalation>,
+    /// When to go on to the next escalation.
+    deadline: Option<Instant>,
+}
+
+impl Supervised<'_> {
+    /// Waits for a signal, a message, or the time for something.
+    fn wait(&self, signals: &Signals) {
+        let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let look = !matches!(self.monitor, Connection::Open(_));
+        let limit = left.into_iter().chain(look.then_some(LOOK_AGAIN)).min();
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+        if let Connection::Open(monitor) = &self.monitor {
+            fds.push(PollFd::new(monitor, PollFlags::IN));
+        }
+        // Whatever it says: all that could have happened is looked at next.
+        _ = poll(&mut fds, limit.as_ref());
+    }
+
+    fn listen(&mut self, tell: &mut dyn FnMut(&News)) {
+        if matches!(self.monitor, Connection::NotYet) {
+            let connected = Monitor::connect(self.path).and_then(|mut monitor| {
+                monitor.send("qmp_capabilities")?;
+                Ok(monitor)
+            });
+            if let Ok(monitor) = connected {
+                self.monitor = Connection::Open(monitor);
+            }
+        }
+        let Connection::Open(monitor) = &mut self.monitor else { return };
+        match monitor.receive() {
+            Ok(messages) => messages.into_iter().for_each(|message| self.hear(message, tell)),
+            Err(qmp::QmpError::Io(error))
+                if [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset]
+                    .contains(&error.kind()) =>
+            {
+                // Its end comes next.
+                self.monitor = Connection::Lost;
+            }
+            Err(error) => {
+                self.monitor = Connection::Lost;
+                tell(&News::MonitorLost(error.to_string()));
+            }
+        }
+    }
+
+    fn hear(&mut self, message: Message, tell: &mut dyn FnMut(&News)) {
+        match message {
+            Message::Greeting(version) => {
+                self.ran = true;
+                tell(&News::Running(version));
+            }
+            Message::Return(_) | Message::Refused(_) => {}
+            Message::Event(event) => {
+                match &event {
+                    qmp::Event::Panicked => self.panicked = true,
+                    qmp::Event::Shutdown(reason) => self.reason = Some(reason.clone()),
+                    qmp::Event::Reset | qmp::Event::Other(_) => {}
+                }
+                tell(&News::Event(event));
+            }
+        }
+    }
+
+    fn escalate(&mut self, tell: &mut dyn FnMut(&News)) {
+        let (powerdown, quit) = (
+            Duration::from_secs(self.shutdown.timeout.into()),
+            Duration::from_secs(self.shutdown.quit_timeout.into()),
+        );
+        if self.escalation.is_none() && self.send("system_powerdown") {
+            tell(&News::PoweringDown(powerdown));
+            self.deadline = Some(Instant::now() + powerdown);
+            self.escalation = Some(Escalation::PowerDown);
+            return;
+        }
+        let next = match self.escalation {
+            None | Some(Escalation::PowerDown) => {
+                tell(&News::Quitting(quit));
+                if !self.send("quit") {
+                    _ = rustix::process::kill_process(self.pid, KillSignal::TERM);
+                }
+                self.deadline = Some(Instant::now() + quit);
+                Escalation::Quit
+            }
+            Some(Escalation::Quit | Escalation::Kill) => {
+                if self.escalation != Some(Escalation::Kill) {
+                    tell(&News::Killing);
+                }
+                _ = rustix::process::kill_process(self.pid, KillSignal::KILL);
+                // Its end is looked for again even where the word of it is lost.
+                self.deadline = Some(Instant::now() + AFTER_KILL);
+                Escalation::Kill
+            }
+        };
+        self.escalation = Some(next);
+    }
+
+    /// Whether the monitor took a command.
+    fn send(&mut self, command: &str) -> bool {
+        match &mut self.monitor {
+            Connection::Open(monitor) => monitor.send(command).is_ok(),
+            Connection::NotYet | Connection::Lost => false,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The running system.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`host`] | the files of a running system under one root, so that tests use a fake tree |
+//! | [`process`] | processes, kept apart even when a pid is used again |
+//! | [`state`], [`lock`] | where journals are; one process at a time changes devices |
+//! | [`kmsg`], [`kernel_log`] | lines for the kernel log; the kernel log, read |
+//! | [`cmdline`] | the parameters of a kernel command line |
+//! | [`kvm`] | what `/dev/kvm` answers |
+//! | [`toml_text`] | TOML into a type, with errors that name the line |
+
+pub mod cmdline;
+pub mod host;
+pub mod kernel_log;
+pub mod kmsg;
+pub mod kvm;
+pub mod lock;
+pub mod process;
+pub mod state;
+pub mod toml_text;
