@@ -47,7 +47,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 lld=$sysroot/lib/rustlib/$host/bin/rust-lld
 [ -x "$lld" ] || die "rustup's linker is missing: $lld"
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
-args=(build --quiet --locked --profile device --no-default-features --features device --bin vfiorun
+args=(build --quiet --locked --profile device --no-default-features --features vfiorun --bin vfiorun
     --target-dir target/runtime)
 # No unwind tables, an eighth of the program: a panic aborts. (With no messages either, by
 # -C panic=immediate-abort, another tenth would go; but PID 1 goes on to init from its panic hook.)

@@ -32,7 +32,7 @@ fi
 
 # only what stands in the tree counts, not this machine's configuration
 mkdir "$SCRATCH/config"
-cargo run --quiet --locked --example closure -- "$dir/lib/modules/$release" > "$SCRATCH/ours"
+cargo run --quiet --locked -p vfioboot-measure --bin closure -- "$dir/lib/modules/$release" > "$SCRATCH/ours"
 sed -n 's/^# //p' "$SCRATCH/ours" > "$SCRATCH/names"
 while IFS= read -r name; do
     printf '# %s\n' "$name"

@@ -43,4 +43,4 @@ if is_debian; then
     done
 fi
 [ ${#pairs[@]} -gt 0 ] || die "no kernels with a known config here"
-cargo run --quiet --release --locked --example evidence -- "${pairs[@]}"
+cargo run --quiet --release --locked -p vfioboot-measure --bin evidence -- "${pairs[@]}"

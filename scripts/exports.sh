@@ -28,7 +28,7 @@ for arch in arm64 amd64; do
         mv "$SCRATCH/$arch"/usr/src/*/Module.symvers "$SCRATCH/$arch/new/"
         publish "$SCRATCH/$arch/new" "$dir"
     fi
-    cargo run --quiet --locked --example exports -- "$dir/vmlinuz" | sort > "$SCRATCH/got"
+    cargo run --quiet --locked -p vfioboot-measure --bin exports -- "$dir/vmlinuz" | sort > "$SCRATCH/got"
     awk -F'\t' '$3 == "vmlinux"' "$dir/Module.symvers" | sort > "$SCRATCH/want"
     different=$(comm -3 "$SCRATCH/want" "$SCRATCH/got" | tee >(head -n 10 >&2) | wc -l)
     printf '%s: %s symbols, %s different\n' "$release" "$(wc -l < "$SCRATCH/want")" "$different"

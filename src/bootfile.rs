@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cmdline::Cmdline;
+
 /// Where the boot file stands in the ramdisk.
 pub const BOOT_FILE: &str = "/vfioboot/boot.toml";
 /// Where the runtime stands in the ramdisk; the value of `rdinit=`.
@@ -23,6 +25,12 @@ pub const ORIGINAL_INIT_LINK: &str = "/vfioboot/init.link";
 pub const ORIGINALS: &str = "/vfioboot/original";
 /// The word on the kernel command line that makes PID 1 do nothing.
 pub const DISABLE_WORD: &str = "vfioboot.disable";
+
+/// Whether a command line turns PID 1 off: by [`DISABLE_WORD`] alone or with the value 1, also
+/// among the arguments of init, which are for user space.
+pub fn is_disabled<B: AsRef<[u8]>>(line: &Cmdline<B>) -> bool {
+    line.all().any(|own| own.is(DISABLE_WORD) && matches!(own.value, None | Some(b"1")))
+}
 
 /// The boot file, version 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`cmdline`] | the kernel command line: read, asked and edited by the kernel's own grammar |
 //! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
 //! | [`rules`] | what a kernel must have: the rules of `kernel-configs/` and their evaluator, shared by desktop and device |
 //! | [`compression`] | gzip, lz4_legacy, lz4, xz, lzma, zstd, bzip2: detect, decode, encode |
@@ -16,7 +17,7 @@
 //! | [`bootset`] | the images of one device, as that device will use them |
 //! | [`audit`] | a kernel config + rules → findings |
 //! | [`rc`] | the Android init language: `.rc` files |
-//! | [`patch`] | plan, command line, injection, undo |
+//! | [`patch`] | plan, injection, undo |
 //! | [`rootmodule`] | the zip that root managers install |
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
 //!
@@ -27,6 +28,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod bootfile;
+pub mod cmdline;
 pub mod rules;
 
 #[cfg(feature = "desktop")]

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
 use vfioboot::image::unpacked;
-use vfioboot::patch::Cmdline;
+use vfioboot::cmdline::Cmdline;
 
 fuzz_target!(|bytes: &[u8]| {
     edits(bytes);
@@ -24,15 +24,15 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn edits(bytes: &[u8]) {
     let line = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    let words = Cmdline::new(line.to_vec()).words().len();
+    let before = Cmdline::new(line).all().count();
     let mut edited = Cmdline::new(line.to_vec());
     edited.prepend("first");
     edited.set("k", "1");
     edited.add("last");
     assert_eq!(edited.value("k"), Some(&b"1"[..]));
-    assert!(edited.has_word("last") && edited.words()[0] == b"first");
-    assert!((words + 1..=words + 3).contains(&edited.words().len()));
+    assert!(edited.has("last") && edited.all().next().is_some_and(|own| own.raw == b"first"));
+    assert!((before + 1..=before + 3).contains(&edited.all().count()));
     edited.remove("first");
     edited.remove("last");
-    assert!(!edited.has_word("last"));
+    assert!(!edited.has("last"));
 }

@@ -23,22 +23,3 @@ pub(super) fn recommended(profile: &Profile, known: &Known<'_>) -> Vec<Recommend
     let recommended = profile.parameters.iter().filter(|own| own.scope.includes(known));
     recommended.filter(|own| !given(&own.parameter)).cloned().collect()
 }
-
-/// The words of a command line. A double quote keeps spaces in a word (`next_arg` in
-/// `lib/cmdline.c`); quotes are not part of it.
-pub(crate) fn words_of(line: &str) -> impl Iterator<Item = String> {
-    let mut characters = line.chars().peekable();
-    std::iter::from_fn(move || {
-        while characters.next_if(char::is_ascii_whitespace).is_some() {}
-        characters.peek()?;
-        let mut word = String::new();
-        let mut quoted = false;
-        while let Some(character) = characters.next_if(|c| quoted || !c.is_ascii_whitespace()) {
-            match character {
-                '"' => quoted = !quoted,
-                other => word.push(other),
-            }
-        }
-        Some(word)
-    })
-}

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::audit::Facts;
-use crate::audit::words::words_of;
+use crate::cmdline::{Cmdline, Parameter, same_name};
 use crate::kernel::Arch;
 use crate::kernel::config::Value;
 
@@ -130,15 +130,41 @@ impl CmdlineMode {
 /// One word and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CmdlineWord {
-    /// As it is written, without quotes.
+    /// As it is written, without the quotes around it or its value.
     pub word: String,
     /// Where it stands.
     pub origin: Origin,
     /// The kernel sees it.
     pub counts: bool,
+    /// With its quotes.
+    raw: Vec<u8>,
 }
 
 impl CmdlineWord {
+    fn of<'l>(text: &'l str, origin: &'l Origin, counts: bool) -> impl Iterator<Item = Self> + 'l {
+        let line = Cmdline::new(text);
+        let words = line.all().map(|parameter| CmdlineWord {
+            word: parameter.to_string(),
+            origin: origin.clone(),
+            counts,
+            raw: parameter.raw.to_vec(),
+        });
+        words.collect::<Vec<_>>().into_iter()
+    }
+
+    fn parameter(&self) -> Option<Parameter<'_>> {
+        Parameter::first_of(&self.raw)
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.parameter().is_some_and(|parameter| parameter.is(name))
+    }
+
+    /// Whether the parameters of the kernel end here.
+    fn ends_parameters(&self) -> bool {
+        self.parameter().is_some_and(|parameter| parameter.ends_parameters())
+    }
+
     /// Its origin, and whether the kernel ignores it: `CONFIG_CMDLINE, ignored`.
     pub fn label(&self) -> String {
         format!("{}{}", self.origin, if self.counts { "" } else { ", ignored" })
@@ -190,13 +216,9 @@ impl EffectiveCmdline {
             CmdlineMode::Extend | CmdlineMode::Front | CmdlineMode::Force => true,
         };
         let given_counts = mode != CmdlineMode::Force;
-        let word =
-            |word, origin: &Origin, counts| CmdlineWord { word, origin: origin.clone(), counts };
-        let own = words_of(builtin).map(|text| word(text, &Origin::Config, builtin_counts));
+        let own = CmdlineWord::of(builtin, &Origin::Config, builtin_counts);
         let parts = given.iter().flatten();
-        let given = parts.flat_map(|part| {
-            words_of(&part.text).map(move |text| word(text, &part.origin, given_counts))
-        });
+        let given = parts.flat_map(|part| CmdlineWord::of(&part.text, &part.origin, given_counts));
         let mut words: Vec<CmdlineWord> = match mode {
             CmdlineMode::Front => own.chain(given).collect(),
             _ => given.chain(own).collect(),
@@ -207,7 +229,7 @@ impl EffectiveCmdline {
 
     /// The words that the kernel sees, for its own parameters: not those behind `--`.
     pub fn parameters(&self) -> impl Iterator<Item = &CmdlineWord> {
-        self.words.iter().filter(|word| word.counts).take_while(|word| word.word != "--")
+        self.words.iter().filter(|word| word.counts).take_while(|word| !word.ends_parameters())
     }
 
     /// For each word the one that takes its effect, by index: the last of a name that the kernel
@@ -216,15 +238,16 @@ impl EffectiveCmdline {
     pub fn overridden(&self) -> Vec<Option<usize>> {
         let seen = self.parameters().count();
         let counting = |(_, word): &(usize, &CmdlineWord)| word.counts;
-        let parameters: Vec<(usize, &str)> = (self.words.iter().enumerate().filter(counting))
+        let parameters: Vec<(usize, &[u8])> = (self.words.iter().enumerate().filter(counting))
             .take(seen)
-            .map(|(index, word)| (index, name_of(&word.word)))
-            .filter(|(_, name)| !EVERY_ONE_COUNTS.iter().any(|known| same_name(known, name)))
+            .filter_map(|(index, word)| Some((index, word.parameter()?)))
+            .filter(|(_, own)| !EVERY_ONE_COUNTS.iter().any(|known| own.is(known)))
+            .map(|(index, own)| (index, own.name))
             .collect();
         let mut overridden = vec![None; self.words.len()];
         for (index, name) in &parameters {
             let mut same = parameters.iter().filter(|(_, other)| same_name(other, name));
-            let first_wins = name.starts_with("androidboot.");
+            let first_wins = name.starts_with(b"androidboot.");
             let winner = if first_wins { same.next() } else { same.next_back() };
             overridden[*index] = winner.map(|(winner, _)| *winner).filter(|w| w != index);
         }
@@ -233,9 +256,8 @@ impl EffectiveCmdline {
 
     /// Bytes of the words that the kernel sees, with the spaces between them.
     pub fn length(&self) -> usize {
-        let quotes = |word: &str| if word.contains(char::is_whitespace) { 2 } else { 0 };
         let seen = self.words.iter().filter(|word| word.counts);
-        seen.map(|word| word.word.len() + quotes(&word.word) + 1).sum::<usize>().saturating_sub(1)
+        seen.map(|word| word.raw.len() + 1).sum::<usize>().saturating_sub(1)
     }
 
     /// What the parameter `name` is set to; `-` and `_` are the same in names (`parameq` in
@@ -245,8 +267,9 @@ impl EffectiveCmdline {
             self.parameters()
                 .filter(|word| wanted(word))
                 .filter_map(|word| {
-                    let (key, value) = word.word.split_once('=').unwrap_or((&word.word, ""));
-                    same_name(key, name).then(|| (value.to_owned(), word.origin.clone()))
+                    let own = word.parameter().filter(|own| own.is(name))?;
+                    let value = String::from_utf8_lossy(own.value.unwrap_or_default());
+                    Some((value.into_owned(), word.origin.clone()))
                 })
                 .last()
         };
@@ -288,14 +311,6 @@ impl fmt::Display for EffectiveCmdline {
 const EVERY_ONE_COUNTS: [&str; 7] =
     ["console", "dyndbg", "earlycon", "hugepages", "hugepagesz", "initcall_blacklist", "memmap"];
 
-fn name_of(word: &str) -> &str {
-    word.split_once('=').map_or(word, |(name, _)| name)
-}
-
-fn same_name(a: &str, b: &str) -> bool {
-    a.replace('-', "_") == b.replace('-', "_")
-}
-
 /// Put the words of the bootconfig where the kernel has them: those below `kernel` in front of
 /// everything, `CONFIG_CMDLINE` and `CMDLINE_FORCE` or not, those below `init` behind a `--`. It
 /// reads the bootconfig only when told to by `bootconfig` on the line, or by its own config.
@@ -303,12 +318,13 @@ fn place_bootconfig(words: &mut Vec<CmdlineWord>, facts: &Facts) {
     let config = facts.config.as_ref().map(|(config, _)| config);
     let able = config.is_none_or(|config| config.is_set("BOOT_CONFIG"));
     let forced = config.is_some_and(|config| config.is_set("BOOT_CONFIG_FORCE"));
-    let mut seen = words.iter().filter(|word| word.counts).take_while(|word| word.word != "--");
-    let told = seen.any(|word| name_of(&word.word) == "bootconfig");
+    let mut seen =
+        words.iter().filter(|word| word.counts).take_while(|word| !word.ends_parameters());
+    let told = seen.any(|word| word.is("bootconfig"));
     let of_bootconfig = |word: &CmdlineWord| matches!(word.origin, Origin::Bootconfig(_));
     let (mut placed, others): (Vec<_>, Vec<_>) = words.drain(..).partition(of_bootconfig);
     placed.iter_mut().for_each(|word| word.counts = able && (told || forced));
-    let behind = placed.iter().position(|word| word.word == "--").unwrap_or(placed.len());
+    let behind = placed.iter().position(CmdlineWord::ends_parameters).unwrap_or(placed.len());
     let init = placed.split_off(behind);
     words.extend(placed);
     words.extend(others);

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use vfioboot::cmdline::{self, Cmdline};
 use vfioboot::image::{Chunk, Image, SectionName};
-use vfioboot::patch::Cmdline;
 
 use super::image_set::{self, Partition};
 use super::input::Input;
@@ -26,10 +26,10 @@ pub struct Args {
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Set KEY=VALUE: the last such word is replaced in place, or one is added
-    #[arg(long, value_name = "KEY=VALUE", value_parser = word)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parameters)]
     set: Vec<String>,
     /// Add a word behind the others, unless it is there
-    #[arg(long, value_name = "WORD", value_parser = word)]
+    #[arg(long, value_name = "WORD", value_parser = parameters)]
     add: Vec<String>,
     /// Remove every word that is KEY or starts with KEY=
     #[arg(long, value_name = "KEY")]
@@ -57,11 +57,11 @@ pub struct Args {
     output: Option<PathBuf>,
 }
 
-/// A word that leaves the words behind it alone.
-pub fn word(text: &str) -> Result<String, &'static str> {
-    match text.matches('"').count() {
-        quotes if quotes % 2 == 0 => Ok(text.to_owned()),
-        _ => Err("a quote that is not closed would swallow the words behind it"),
+/// Kernel parameters that leave those after them alone.
+pub fn parameters(text: &str) -> Result<String, &'static str> {
+    match cmdline::closes_quotes(text.as_bytes()) {
+        true => Ok(text.to_owned()),
+        false => Err("a quote that is not closed would take in the parameters after it"),
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "WHO")]
     modules_by: Option<ModulesBy>,
     /// A word to add to the kernel command line
-    #[arg(long, value_name = "WORD", value_parser = super::cmdline::word)]
+    #[arg(long, value_name = "WORD", value_parser = super::cmdline::parameters)]
     add_word: Vec<String>,
     #[command(flatten)]
     avb: avb::AvbArgs,

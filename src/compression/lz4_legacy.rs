@@ -5,9 +5,8 @@
 use std::io;
 
 use super::Format;
+pub use super::format::LZ4_LEGACY_MAGIC as MAGIC;
 
-/// The magic, little-endian in the file.
-pub const MAGIC: u32 = 0x184c_2102;
 /// What one block unpacks to at most, in bytes (`LZ4_DEFAULT_UNCOMPRESSED_CHUNK_SIZE`).
 pub const BLOCK_SIZE: usize = 8 << 20;
 /// `LZ4_compressBound(BLOCK_SIZE)`: a larger size field is no block.

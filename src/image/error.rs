@@ -1,11 +1,15 @@
 //! What can be wrong with an image.
 
+use super::avb::SignError;
+use super::problem::Problem;
+use super::section::SectionName;
+
 /// An image that cannot be read, or cannot be written as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The file starts with nothing that a boot partition starts with.
     #[error(
-        "is no boot image: expected \"ANDROID!\" or \"VNDRBOOT\" at offset 0, found {found}{hint}"
+        "is not a boot image: expected \"ANDROID!\" or \"VNDRBOOT\" at offset 0, found {found}{hint}"
     )]
     UnknownMagic {
         /// The first bytes, printable.
@@ -36,16 +40,16 @@ pub enum Error {
     /// The header says something that the file does not bear out, so it cannot be edited.
     #[error("{0}")]
     Lies(Problem),
-    /// A section that this kind of image has not.
+    /// A section that this kind of image does not have.
     #[error("the image has no {0} section")]
-    NoSection(super::SectionName),
+    NoSection(SectionName),
     /// A section that does not fit its 32-bit size field.
     #[error(
         "the {section} section would take {size} bytes, its size field holds at most 4294967295"
     )]
     SectionTooLarge {
         /// The section.
-        section: super::SectionName,
+        section: SectionName,
         /// Its size in bytes.
         size: u64,
     },
@@ -65,7 +69,7 @@ pub enum Error {
         /// The field.
         field: &'static str,
     },
-    /// A text field that is longer than its place.
+    /// A text that is longer than its field.
     #[error("{field} holds at most {capacity} bytes, \"{value}\" has {}", value.len())]
     TextTooLong {
         /// The field.
@@ -83,9 +87,9 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
-    /// The vbmeta image cannot be made anew.
+    /// The vbmeta image cannot be written again.
     #[error("AVB: {0}")]
-    Avb(#[from] super::avb::SignError),
+    Avb(#[from] SignError),
     /// A wrapper whose payload only its vendor can replace.
     #[error("{form}: what is inside cannot be changed: {reason}")]
     Sealed {
@@ -126,16 +130,4 @@ pub enum Error {
         /// How many bytes too few.
         missing: u64,
     },
-}
-
-/// A header field that the file does not bear out. Parsing goes on; editing is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} at offset {offset}: {message}")]
-pub struct Problem {
-    /// The field's name.
-    pub field: &'static str,
-    /// Its offset in the file.
-    pub offset: usize,
-    /// What is wrong, and what was expected.
-    pub message: String,
 }

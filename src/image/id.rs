@@ -17,8 +17,17 @@ fn names(header: &Header) -> Vec<SectionName> {
     header.sections().into_iter().map(|field| field.section).collect()
 }
 
-/// The id of an image as it stands.
-pub(super) fn of(image: &Image<'_>) -> [u8; 32] {
+impl Image<'_> {
+    /// Whether the `id` of a v0–v2 header is the one AOSP's mkbootimg computes. None where the
+    /// header has no id.
+    pub fn id_is_right(&self) -> Option<bool> {
+        let stated = self.header()?.id()?;
+        Some(*stated == of(self))
+    }
+}
+
+/// The id of an image as it is.
+fn of(image: &Image<'_>) -> [u8; 32] {
     let mut hasher = Sha1::new();
     for name in image.header().map(names).unwrap_or_default() {
         let bytes = image.raw_section(name).unwrap_or_default();

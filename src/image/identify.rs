@@ -1,67 +1,9 @@
-//! What a file is that is no boot image.
+//! Bare payloads: kernels and ramdisks without a header around them.
 
 use std::io::Read;
 
-use super::{Error, Header, ImageKind, SectionName};
+use super::{Header, ImageKind, SectionName};
 use crate::compression::{Decoder, Format};
-
-/// Files that people take for boot images, and what to do with each: magic, offset, hint.
-const LOOKALIKES: [(&[u8], usize, &str); 13] = [
-    (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img IN OUT first)"),
-    (b"CrAU", 0, " (an OTA payload.bin: vfioboot extract FILE -d DIR takes the images out of it)"),
-    (b"CHROMEOS", 0, " (a ChromeOS kernel partition, cut off or damaged)"),
-    (b"DHTB", 0, " (a DHTB header of an unknown version)"),
-    (
-        b"-SIGNED-BY-SIGNBLOB-",
-        0,
-        " (an NVIDIA Tegra blob of more than one partition: unpack it with blobunpack first)",
-    ),
-    (b"MSM-RADIO-UPDATE", 0, " (an NVIDIA Tegra blob: unpack it with blobunpack first)"),
-    (
-        &[0x27, 0x05, 0x19, 0x56],
-        0,
-        " (a U-Boot image of neither a kernel nor a ramdisk: unpack it with dumpimage first)",
-    ),
-    (&[0xd0, 0x0d, 0xfe, 0xed], 0, " (a device tree or a U-Boot FIT: dumpimage unpacks a FIT)"),
-    (&super::dt_table::DTBO_MAGIC, 0, " (a dtbo image without a readable device tree)"),
-    (b"PARM", 0, " (Rockchip's parameter file; it holds no kernel and no ramdisk)"),
-    (b"$OS$", 0, " (an Intel OSIP image: unpack it with mboot first)"),
-    (b"\x03SIN", 0, " (Sony's SIN file: unpack it with UnSIN first)"),
-    (b"LOKI", 0x400, " (an image that loki patched: undo that with loki_tool unlok first)"),
-];
-
-pub(super) fn unknown_magic(bytes: &[u8]) -> Error {
-    let found = match bytes {
-        [] => "an empty file".to_owned(),
-        _ => format!("\"{}\"", bytes[..bytes.len().min(8)].escape_ascii()),
-    };
-    let hint = LOOKALIKES
-        .iter()
-        .find(|(magic, offset, _)| bytes.get(*offset..).is_some_and(|at| at.starts_with(magic)))
-        .map(|(.., hint)| *hint)
-        .or_else(|| zip_hint(bytes))
-        .unwrap_or_default();
-    Error::UnknownMagic { found, hint }
-}
-
-/// Names in a zip file that tell what it is, and how to get at the image.
-const ZIP_ENTRIES: [(&[u8], &str); 3] = [
-    (b"payload.bin", " (an OTA zip: vfioboot extract FILE -d DIR takes the images out of it)"),
-    (b"/image-", " (a factory zip: vfioboot extract FILE -d DIR takes the images out of it)"),
-    (b"boot.img", " (a zip file with images: vfioboot extract FILE -d DIR takes them out of it)"),
-];
-/// The central directory of a zip file, with the names, stands at its end.
-const ZIP_DIRECTORY: usize = 1 << 20;
-
-fn zip_hint(bytes: &[u8]) -> Option<&'static str> {
-    if !bytes.starts_with(b"PK\x03\x04") {
-        return None;
-    }
-    let directory = &bytes[bytes.len().saturating_sub(ZIP_DIRECTORY)..];
-    let found = |(name, _): &&(&[u8], &str)| memchr::memmem::find(directory, name).is_some();
-    let hint = ZIP_ENTRIES.iter().find(found).map(|(_, hint)| *hint);
-    Some(hint.unwrap_or(" (a zip file without a boot.img in it)"))
-}
 
 /// A payload without a header around it, told by its own first bytes or, when compressed, by
 /// the first bytes it unpacks to.

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::avb::{self, Algorithm, SigningKey};
-use super::header::SectionName;
+use super::avb;
 use super::layout::{offset_of, place};
 use super::region::trailing_zeros;
-use super::{AvbFooter, Chunk, Error, Header, Image, Output, RegionKind, id};
+use super::{
+    AvbChange, AvbFooter, AvbPolicy, Chunk, DerivedPolicy, Error, Header, Image, Output,
+    RegionKind, SectionName, id,
+};
 
 /// What to change.
 #[derive(Clone, Debug)]
@@ -22,50 +24,6 @@ pub struct Edit<'a> {
     pub avb: AvbPolicy<'a>,
     /// What becomes of sizes and checksums in vendors' wrappers.
     pub wrapper: DerivedPolicy,
-}
-
-/// What becomes of an AVB footer and its vbmeta blob. Never half: descriptors are only changed
-/// where the signature is made anew or there is none.
-#[derive(Clone, Copy, Debug)]
-pub enum AvbPolicy<'k> {
-    /// A signed blob stays byte-identical and the footer moves with it; its digest is wrong then.
-    /// One that is not signed (algorithm NONE) gets the right digest.
-    Preserve,
-    /// The blob gets the right digest and is signed with this key.
-    Resign(&'k SigningKey),
-    /// Blob and footer are overwritten with zeros. The file keeps its size, so that flashing it
-    /// also overwrites the footer that is on the device (`avbtool erase_footer` cuts the file).
-    Strip,
-}
-
-/// What became of an AVB footer and its vbmeta blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AvbChange {
-    /// The blob is byte-identical.
-    Preserved,
-    /// The blob was not signed and got the right digest.
-    Rehashed,
-    /// The blob got the right digest and was signed.
-    Resigned {
-        /// What it was signed with.
-        before: Algorithm,
-        /// What it is signed with now.
-        after: Algorithm,
-    },
-    /// Both are gone.
-    Stripped,
-}
-
-/// What becomes of a value that follows from other bytes: the `id` of v0–v2, or a size or
-/// checksum in a vendor's wrapper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DerivedPolicy {
-    /// Recomputed when it was right before, otherwise left as it is.
-    KeepRight,
-    /// Recomputed.
-    Recompute,
-    /// Left as it is.
-    Keep,
 }
 
 /// An edited image.
@@ -106,7 +64,7 @@ impl<'a> Image<'a> {
     pub fn rebuild(&self, edit: Edit<'a>) -> Result<Rebuilt<'a>, Error> {
         let Edit { mut header, sections: replaced, id: policy, avb, wrapper } = edit;
         // An unterminated command line may be edited: writing it anew mends it.
-        let lie = self.problems.iter().find(|problem| !problem.field.ends_with("cmdline"));
+        let lie = self.problems().iter().find(|problem| !problem.field.ends_with("cmdline"));
         if let Some(problem) = lie {
             return Err(Error::Lies(problem.clone()));
         }
@@ -122,12 +80,12 @@ impl<'a> Image<'a> {
 
         let mut output = Output::default();
         output.push(Chunk::owned(header.to_bytes()));
-        let (placed, _) = place(old_header, self.bytes.len());
+        let (placed, _) = place(old_header, self.bytes().len());
         let new_places = header.sections().into_iter().filter(|field| field.size > 0);
         let page = u64::from(header.page_size());
         let mut old_end = header.size();
-        let first = old_header.sections_start().min(self.bytes.len());
-        output.push(Chunk::borrowed(&self.bytes[old_end..first]));
+        let first = old_header.sections_start().min(self.bytes().len());
+        output.push(Chunk::borrowed(&self.bytes()[old_end..first]));
         old_end = first.max(old_end);
         let last_padded = placed.last().is_none_or(|last| {
             (last.offset + last.size + last.padding).is_multiple_of(page as usize)
@@ -140,13 +98,13 @@ impl<'a> Image<'a> {
                 Some((_, chunks)) => chunks.iter().cloned().for_each(|chunk| output.push(chunk)),
                 None => {
                     let old = old.ok_or(Error::NoSection(field.section))?;
-                    output.push(Chunk::borrowed(&self.bytes[old.offset..old.offset + old.size]));
+                    output.push(Chunk::borrowed(&self.bytes()[old.offset..old.offset + old.size]));
                 }
             }
             match old {
                 Some(old) if old.size == field.size as usize => {
                     let start = old.offset + old.size;
-                    output.push(Chunk::borrowed(&self.bytes[start..start + old.padding]));
+                    output.push(Chunk::borrowed(&self.bytes()[start..start + old.padding]));
                 }
                 // An image cut off right behind its last section stays that way.
                 _ if i + 1 == count && !last_padded => {}
@@ -226,9 +184,9 @@ impl<'a> Image<'a> {
         old_end: usize,
         policy: AvbPolicy<'_>,
     ) -> Result<Rebuilt<'a>, Error> {
-        let file = self.bytes.len() as u64;
-        let Some(footer) = &self.avb else {
-            let tail = &self.bytes[old_end..];
+        let file = self.bytes().len() as u64;
+        let Some(footer) = self.avb() else {
+            let tail = &self.bytes()[old_end..];
             output.push(Chunk::borrowed(&tail[..tail.len() - trailing_zeros(tail)]));
             let content_size = output.size();
             output.push(Chunk::Zeros(file.saturating_sub(content_size)));
@@ -236,7 +194,7 @@ impl<'a> Image<'a> {
         };
         let stated = footer.original_image_size as usize;
         let old_content = stated.max(old_end).max(self.trailing_end());
-        output.push(Chunk::borrowed(&self.bytes[old_end..old_content]));
+        output.push(Chunk::borrowed(&self.bytes()[old_end..old_content]));
         let content_size = output.size();
         let Some((blob, change)) = avb::rewrite(self, &policy, &output, content_size)? else {
             self.require_room(content_size, 0, file)?;
@@ -246,7 +204,7 @@ impl<'a> Image<'a> {
         };
         let avb_change = Some(change);
         if content_size == old_content as u64 && matches!(blob, Cow::Borrowed(_)) {
-            output.push(Chunk::borrowed(&self.bytes[old_content..]));
+            output.push(Chunk::borrowed(&self.bytes()[old_content..]));
             let avb = Some(footer.clone());
             return Ok(Rebuilt { output, header, avb, avb_change, content_size });
         }
@@ -267,7 +225,7 @@ impl<'a> Image<'a> {
     fn require_room(&self, end: u64, vbmeta: u64, room: u64) -> Result<(), Error> {
         match end.checked_sub(room) {
             Some(missing @ 1..) => Err(Error::PartitionTooSmall {
-                partition: self.bytes.len() as u64,
+                partition: self.bytes().len() as u64,
                 image: end - vbmeta,
                 vbmeta,
                 missing,
@@ -278,7 +236,7 @@ impl<'a> Image<'a> {
 
     /// Where unknown bytes in front of the vbmeta blob end.
     fn trailing_end(&self) -> usize {
-        let before_blob = self.regions.iter().take_while(|r| r.kind != RegionKind::Vbmeta);
+        let before_blob = self.regions().iter().take_while(|r| r.kind != RegionKind::Vbmeta);
         let trailing = before_blob.filter(|region| region.kind == RegionKind::Trailing);
         trailing.map(|region| region.offset + region.size).max().unwrap_or(0)
     }

@@ -119,7 +119,7 @@ fn zboot(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
     let range = range_in(LAYER, bytes, len, ("payload_offset", 8), ("payload_size", 12))?;
     found.ends_at = Some(pe_end(bytes, pe).unwrap_or(range.end).clamp(range.end, len));
     let detected = Format::detect(&bytes[range.clone()]);
-    let named = zboot_format(&name);
+    let named = Format::from_zboot(&name);
     if let (Some(detected), true) = (detected, named != detected) {
         let what = format!("says {name:?}, but the payload is {detected}");
         found.problems.push(Problem { layer: LAYER, field: "comp_type", offset: 24, what });
@@ -133,18 +133,6 @@ fn zboot(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
         found.kind = LayerKind::UnsupportedCompression(name);
     }
     Ok(found)
-}
-
-/// `EFI_ZBOOT_COMP_TYPE` of the kernel's `Makefile.zboot`.
-fn zboot_format(name: &str) -> Option<Format> {
-    match name {
-        "gzip" => Some(Format::Gzip),
-        "lz4" => Some(Format::Lz4Legacy),
-        "lzma" => Some(Format::Lzma),
-        "xz" | "xzkern" => Some(Format::Xz),
-        "zstd" | "zstd22" => Some(Format::Zstd),
-        _ => None,
-    }
 }
 
 /// The end of the last section of the PE file whose header is at `pe`.

@@ -1,6 +1,6 @@
 //! What is wrong with a kernel.
 
-use super::MAX_LAYERS;
+use super::layer::MAX_LAYERS;
 use crate::compression;
 
 /// Something wrong that did not keep the rest from being read.

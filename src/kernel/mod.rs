@@ -40,10 +40,9 @@ pub use symbols::Symbols;
 pub use crate::rules::config::{self, KernelConfig};
 pub use crate::rules::{Arch, KernelVersion};
 
+use layer::MAX_LAYERS;
 use scan::Unpacked;
 
-/// How many containers may be wrapped in one another.
-const MAX_LAYERS: usize = 8;
 /// How much of a compressed stream is unpacked to see what is inside: enough for a bzImage's
 /// setup header and any ELF or PE header.
 const PEEK: usize = 4096;

@@ -71,7 +71,7 @@ pub enum Error {
 pub use crate::rules::module_name as normalise;
 
 impl Module {
-    /// Read a `.ko`, plain or compressed with any of [`Format::ALL`]. `file_name` gives the name
+    /// Read a `.ko`, plain or compressed with any of [`Format`]. `file_name` gives the name
     /// when the module itself does not (before Linux 4.13): `vfio-pci.ko.xz`.
     ///
     /// # Errors
@@ -162,7 +162,7 @@ impl Module {
     }
 }
 
-/// A `.ko` as the kernel gets it, out of any of [`Format::ALL`].
+/// A `.ko` as the kernel gets it, out of any of [`Format`].
 ///
 /// # Errors
 /// [`compression::Error`].

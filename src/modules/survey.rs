@@ -201,8 +201,9 @@ fn is_tar(bytes: &[u8]) -> bool {
 /// `vfio.ko`, `vfio.ko.xz`.
 pub fn is_module_name(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or_default();
-    let endings = [".ko", ".ko.gz", ".ko.xz", ".ko.zst", ".ko.bz2", ".ko.lz4", ".ko.lzma"];
-    endings.iter().any(|ending| file.len() > ending.len() && file.ends_with(ending))
+    let packed =
+        Format::all().find_map(|format| file.strip_suffix(format.suffix())?.strip_suffix('.'));
+    packed.unwrap_or(file).strip_suffix(".ko").is_some_and(|stem| !stem.is_empty())
 }
 
 /// A module or a list.

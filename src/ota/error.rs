@@ -1,5 +1,7 @@
 //! What can be wrong with an update file.
 
+use super::manifest::MAX_MANIFEST;
+
 /// An update file that cannot be read, or from which a partition cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -27,7 +29,7 @@ pub enum Error {
         end: u64,
     },
     /// A manifest larger than any.
-    #[error("manifest_size at offset 12 is {0}, expected at most {limit}", limit = super::payload::MAX_MANIFEST)]
+    #[error("manifest_size at offset 12 is {0}, expected at most {limit}", limit = MAX_MANIFEST)]
     ManifestSize(u64),
     /// The manifest is no such message.
     #[error("the manifest at offset 24 is damaged: {0}")]

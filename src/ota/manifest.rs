@@ -6,6 +6,9 @@ use prost::Message;
 
 use crate::compression::Format;
 
+/// Bytes of the largest manifest that is read. The manifest of a full update takes less than 1 MiB.
+pub(super) const MAX_MANIFEST: u64 = 32 << 20;
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Manifest {
     #[prost(uint32, optional, tag = "3")]

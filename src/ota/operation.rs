@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Error;
 use super::manifest::{Extent, InstallOperation, Kind};
-use super::payload::{Data, Partition};
+use super::payload::{Data, Partition, Payload};
 use crate::compression::Decoder;
 
 /// An operation, and the blocks it fills.
@@ -21,12 +21,19 @@ struct Step {
     operation: InstallOperation,
 }
 
+impl Payload<'_> {
+    /// Write a partition of this payload. Memory: the window of a decoder.
+    ///
+    /// # Errors
+    /// [`Error::Incremental`], [`Error::Operation`], [`Error::Gap`], [`Error::Hash`],
+    /// [`Error::Manifest`], [`Error::Io`]. What was written until then is not the partition.
+    pub fn write(&self, partition: &Partition, out: &mut dyn Write) -> Result<(), Error> {
+        write(&self.data, partition, out)
+    }
+}
+
 /// Write the partition and compare its hash.
-pub(super) fn write(
-    data: &Data<'_>,
-    partition: &Partition,
-    out: &mut dyn Write,
-) -> Result<(), Error> {
+fn write(data: &Data<'_>, partition: &Partition, out: &mut dyn Write) -> Result<(), Error> {
     let mut steps = (partition.operations.iter().enumerate())
         .map(|(index, bytes)| Step::new(partition, index, bytes))
         .collect::<Result<Vec<_>, _>>()?;

@@ -4,18 +4,13 @@
 //! Signatures are not checked: whose update it is, is for the device to say. The SHA-256 of each
 //! operation's data and of each partition is.
 
-use std::io::Write;
-
 use prost::Message;
 
 use super::Error;
-use super::manifest::{Manifest, PartitionUpdate};
-use super::operation;
+use super::manifest::{MAX_MANIFEST, Manifest, PartitionUpdate};
 
 /// Magic, version, size of the manifest, size of its signature.
 const HEADER: usize = 24;
-/// Bytes of the largest manifest that is read. Those of full updates take less than one.
-pub(super) const MAX_MANIFEST: u64 = 32 << 20;
 const MAGIC: &[u8] = b"CrAU";
 /// Bytes of the largest partition that is written: beyond any device's, and not for ever.
 const MAX_PARTITION: u64 = 16 << 30;
@@ -25,7 +20,7 @@ const BLOCK_SIZE: u32 = 4096;
 /// A payload over borrowed bytes.
 #[derive(Clone, Debug)]
 pub struct Payload<'a> {
-    data: Data<'a>,
+    pub(super) data: Data<'a>,
     partitions: Vec<Partition>,
 }
 
@@ -131,15 +126,6 @@ impl<'a> Payload<'a> {
         self.partitions.iter().find(|partition| partition.name == name).ok_or_else(|| {
             Error::no_partition(name, self.partitions.iter().map(|known| known.name.as_str()))
         })
-    }
-
-    /// Write a partition of this payload. Memory: the window of a decoder.
-    ///
-    /// # Errors
-    /// [`Error::Incremental`], [`Error::Operation`], [`Error::Gap`], [`Error::Hash`],
-    /// [`Error::Manifest`], [`Error::Io`]. What was written until then is not the partition.
-    pub fn write(&self, partition: &Partition, out: &mut dyn Write) -> Result<(), Error> {
-        operation::write(&self.data, partition, out)
     }
 }
 

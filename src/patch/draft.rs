@@ -1,16 +1,14 @@
 //! What a plan tells: its edits and warnings, in words.
 
+use super::avb;
 use super::hook::{Hook, Original};
 use super::modules::ModulePlan;
 use super::place::Place;
 use super::plan::PlannedEdit;
 use super::target::Targets;
-use super::{Cmdline, avb};
+use crate::cmdline::{COMMAND_LINE_SIZE, Cmdline};
 use crate::compression::Format;
 use crate::image::{Header, Image, ImageKind, Rebuilt, SectionName};
-
-/// `COMMAND_LINE_SIZE` of arm64 and x86, NUL included (`arch/*/include/uapi/asm/setup.h`).
-pub const COMMAND_LINE_SIZE: usize = 2048;
 
 /// Edits and warnings of a plan, as they come up.
 pub struct Draft {

@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::kernel_facts::KernelFacts;
 use super::target::Targets;
-use super::{Cmdline, Error, target};
+use super::{Error, target};
 use crate::bootfile::{ORIGINAL_INIT, ORIGINAL_INIT_LINK, RUNTIME};
 use crate::bootset::sources;
+use crate::cmdline::Cmdline;
 use crate::image::{Image, ImageKind};
 use crate::ramdisk::cpio::{CpioWriter, FileType, Header};
 use crate::ramdisk::tree::{Tree, read_entry};

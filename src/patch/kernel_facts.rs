@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::Error;
 use super::words::PlannedWord;
-use super::{Cmdline, Error};
 use crate::audit::{
     self, Built, Condition, Facts, Level, Profile, RecommendedParameter, Report, Verdict,
 };
 use crate::bootset::{KernelState, SetKernel};
+use crate::cmdline::Cmdline;
 use crate::compression::Format;
 use crate::kernel::{Arch, Exports, Module};
 use crate::modules::Target;
@@ -254,8 +255,10 @@ impl KernelFacts {
 
     /// What a module must fit.
     pub(super) fn target<'k>(&'k self, exports: Option<&'k Exports>) -> Target<'k> {
-        let line = self.facts.cmdline.clone().unwrap_or_default().into_bytes();
-        let enforced = Cmdline::new(line).has_word("module.sig_enforce");
+        let line = Cmdline::new(self.facts.cmdline.as_deref().unwrap_or_default());
+        // Once on it stays on (`bool_enable_only`).
+        let enforced =
+            line.parameters().any(|p| p.is("module.sig_enforce") && p.truth() == Some(true));
         Target {
             release: self.version.as_deref(),
             release_is_partial: !self.release_is_whole,

@@ -14,7 +14,6 @@
 //! | `place` | where in them the segment goes |
 //! | `words` | the words for the command line |
 //! | `avb` | what becomes of AVB's metadata, and what devices do with it |
-//! | `cmdline` | a kernel command line as words |
 //! | `hook` | how the kernel comes to start the runtime |
 //! | `rc` | rc files of Android's init, where the boot flow honours them |
 //! | `segment` | the appended segment |
@@ -25,7 +24,6 @@
 mod active;
 mod advice;
 mod avb;
-mod cmdline;
 mod draft;
 mod error;
 mod hook;
@@ -43,8 +41,6 @@ mod words;
 pub use crate::bootset::{Flow, FlowKind, Role};
 pub use advice::Advice;
 pub use avb::{AvbMode, AvbOptions, Outlook, Prospect};
-pub use cmdline::Cmdline;
-pub use draft::COMMAND_LINE_SIZE;
 pub use error::Error;
 pub use hook::{Hook, HookChoice, HookKind};
 pub use kernel_facts::KernelFacts;
@@ -57,6 +53,7 @@ pub use words::PlannedWord;
 
 use crate::bootfile::{RUNTIME, UNDO_FILE};
 use crate::bootset::BootSet;
+use crate::cmdline::Cmdline;
 use crate::image::{Image, ImageKind, Output, SectionName};
 use crate::ramdisk;
 

@@ -14,9 +14,10 @@ use super::rc::{self, RcOptions, RcPlan};
 use super::runtime::Runtimes;
 use super::segment::Payload;
 use super::words::PlannedWord;
-use super::{Cmdline, Error, ImageUndo, UndoRecord, target, words};
+use super::{Error, ImageUndo, UndoRecord, target, words};
 use crate::bootfile::{BootFile, DeviceSpec};
 use crate::bootset::{BootSet, Flow, FlowKind, Role, Spot};
+use crate::cmdline::Cmdline;
 use crate::image::{Chunk, DerivedPolicy, Edit, Image, ImageKind, Output, SectionName};
 use crate::ramdisk;
 

@@ -11,8 +11,9 @@
 use serde::Serialize;
 
 use super::segment::SegmentFile;
-use super::{Cmdline, Error, PlannedEdit};
+use super::{Error, PlannedEdit};
 use crate::bootfile::ORIGINALS;
+use crate::cmdline::Cmdline;
 use crate::image::{Header, Image, ImageKind, OsVersion};
 use crate::ramdisk::cpio::{self, FileType};
 use crate::ramdisk::kind::{Kinds, classify_ramdisk};

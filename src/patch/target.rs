@@ -1,6 +1,7 @@
 //! Which of several images gets what: one carries the segment, one the command line.
 
-use super::{Cmdline, Error};
+use super::Error;
+use crate::cmdline::Cmdline;
 use crate::image::{FragmentType, Image, ImageKind, SectionName};
 
 /// The places that a patch changes in a set of images.
@@ -86,7 +87,7 @@ pub fn last_rdinit(images: &[Image<'_>]) -> Option<(usize, String)> {
 }
 
 /// The program that the last `rdinit=` of a line names.
-pub fn rdinit_of(line: &Cmdline) -> Option<String> {
+pub fn rdinit_of<B: AsRef<[u8]>>(line: &Cmdline<B>) -> Option<String> {
     // PID 1 starts in /, so a relative path means the same.
     let path = String::from_utf8_lossy(line.value("rdinit")?).into_owned();
     Some(if path.starts_with('/') { path } else { format!("/{path}") })

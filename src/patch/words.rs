@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
+use super::Error;
 use super::draft::Draft;
 use super::hook::{Hook, HookKind};
 use super::kernel_facts::KernelFacts;
 use super::plan::Options;
-use super::{Cmdline, Error};
-use crate::bootfile::{DISABLE_WORD, DeviceSpec, RUNTIME};
+use crate::bootfile::{self, DeviceSpec, RUNTIME};
+use crate::cmdline::Cmdline;
 use crate::image::{Header, Image};
 use crate::kernel::Arch;
 
@@ -143,7 +144,7 @@ pub fn words(
     let mut further = kernel.recommended_words();
     // The table knows more ways in which such a word may be there.
     further.retain(|word| {
-        let line = Cmdline::new(word.word.clone().into_bytes());
+        let line = Cmdline::new(&word.word);
         X86_WORDS.iter().all(|known| line.value(known.name).is_none())
     });
     further.extend(x86_words(kernel, &lines, draft));
@@ -199,12 +200,12 @@ pub fn words(
 /// Words that the patch sets itself, or that would turn it off.
 pub fn refuse(words: &[String]) -> Result<(), Error> {
     for text in words {
-        let line = Cmdline::new(text.clone().into_bytes());
+        let line = Cmdline::new(text);
         let reason = if line.value("rdinit").is_some() {
             "the runtime is started by rdinit=, and the last one wins"
         } else if line.value("vfio-pci.ids").is_some() {
             "ids are given as --device"
-        } else if line.has_word(DISABLE_WORD) {
+        } else if bootfile::is_disabled(&line) {
             "it turns the patch off"
         } else {
             continue;

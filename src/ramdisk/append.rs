@@ -7,11 +7,10 @@ use std::ops::Range;
 use memchr::memmem;
 
 use super::cpio::{self, Reader, leading_zeros};
-use super::segment::{Entries, Limits, Piece, identify};
+use super::segment::{Entries, Piece, identify};
 use super::source::{Source, lift};
-use super::{Error, lz4, normalise, xz};
+use super::{Error, Limits, lz4, normalise, xz};
 use crate::bootfile;
-use crate::compression::lz4_legacy;
 use crate::compression::{self, Format};
 
 /// FNAME in the gzip header of the segment that `vfioboot` appends.
@@ -267,37 +266,44 @@ fn ends_like_gzip(rest: &[u8]) -> bool {
     })
 }
 
-/// Does anything in the gzip member `rest` or behind it look like a segment in another format?
+/// Does anything in the gzip member `rest` or after it look like a segment in another format?
 /// Compressed data holds a short magic by chance now and then; that costs time, not truth.
 fn others_follow(rest: &[u8]) -> bool {
     /// All magics are looked for in this much before going on: it stays in the processor's cache.
     const BLOCK: usize = 64 << 10;
-    type Check = fn(&[u8]) -> bool;
-    let detected: Check = |bytes| Format::detect(bytes).is_some();
-    let lz4_legacy = lz4_legacy::MAGIC.to_le_bytes();
-    let magics: [(&[u8], Check); 7] = [
-        (&lz4_legacy, lz4::chain_to_end),
-        (b"07070", |bytes| matches!(bytes.get(5), Some(b'1' | b'2'))),
-        (&[0xfd, b'7', b'z', b'X', b'Z', 0], detected),
-        (&[0x28, 0xb5, 0x2f, 0xfd], |bytes| {
-            zstd::zstd_safe::find_frame_compressed_size(bytes).is_ok()
-        }),
-        (b"BZh", detected),
-        (&[0x5d, 0, 0], |bytes| Format::detect(bytes) == Some(Format::Lzma)),
-        (&[0x04, 0x22, 0x4d, 0x18], detected),
-    ];
-    let mut searches =
-        magics.map(|(magic, check)| (magic.len(), memmem::Finder::new(magic), check, 0));
+    let others = Format::all().filter(|format| *format != Format::Gzip).map(Some);
+    let mut searches: Vec<_> = others
+        .chain([None])
+        .map(|format| {
+            let magic = match format {
+                // two bytes are found too often; every encoder takes a dictionary of 64 KiB or more
+                Some(Format::Lzma) => &[0x5d, 0, 0],
+                Some(format) => format.magic(),
+                None => b"07070",
+            };
+            (format, magic.len(), memmem::Finder::new(magic), 0)
+        })
+        .collect();
     (0..rest.len()).step_by(BLOCK).any(|start| {
-        searches.iter_mut().any(|(length, finder, check, candidates)| {
+        searches.iter_mut().any(|(format, length, finder, candidates)| {
             let end = rest.len().min(start + BLOCK + *length - 1);
             finder.find_iter(&rest[start..end]).any(|at| {
                 *candidates += 1;
                 // Beyond what chance gives, unpacking is cheaper than looking at each.
-                *candidates > CANDIDATES || check(&rest[start + at..])
+                *candidates > CANDIDATES || begins(*format, &rest[start + at..])
             })
         })
     })
+}
+
+/// Does `bytes`, which has the magic of `format`, begin a segment in it? None for a raw archive.
+fn begins(format: Option<Format>, bytes: &[u8]) -> bool {
+    match format {
+        None => matches!(bytes.get(5), Some(b'1' | b'2')),
+        Some(Format::Lz4Legacy) => lz4::chain_to_end(bytes),
+        Some(Format::Zstd) => zstd::zstd_safe::find_frame_compressed_size(bytes).is_ok(),
+        other => Format::detect(bytes) == other,
+    }
 }
 
 /// Our gzip segment within `range`, which starts with a gzip member.

@@ -25,6 +25,7 @@ pub mod edit;
 mod error;
 pub mod extract;
 pub mod kind;
+mod limits;
 mod lz4;
 pub mod segment;
 mod signs;
@@ -35,7 +36,8 @@ mod xz;
 pub use append::{AppendPoint, append_padding, append_point, find_ours, has_entry, last_format};
 pub use error::Error;
 pub use kind::RamdiskKind;
-pub use segment::{Entries, Limits, Ramdisk, Reach, Segment, Tile, Trailing};
+pub use limits::Limits;
+pub use segment::{Entries, Ramdisk, Reach, Segment, Tile, Trailing};
 pub use signs::renewed_by;
 
 /// The parts of a path as the kernel sees it from `/`: empty parts and `.` mean nothing.

@@ -1,4 +1,4 @@
-//! The table of signs that tell a ramdisk's kind, and looking for them.
+//! The kinds of ramdisks, the table of signs that show each, and the search for them.
 
 use std::io;
 use std::sync::LazyLock;
@@ -6,7 +6,56 @@ use std::sync::LazyLock;
 use memchr::memmem;
 use serde::Deserialize;
 
-use super::kind::RamdiskKind;
+/// What sort of ramdisk. A ramdisk may be several: a recovery's is also two-stage, a patched one
+/// also what it was before.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RamdiskKind {
+    /// Magisk has patched it: its `init` is magiskinit, which honours `overlay.d/*.rc`.
+    MagiskPatched,
+    /// KernelSU has patched it: its `init` loads `kernelsu.ko`, then runs `init.real`.
+    KernelSuPatched,
+    /// It has the recovery program.
+    Recovery,
+    /// Two-stage init (2SI): `init` mounts the system partition and goes on there. rc files in
+    /// the ramdisk are never read.
+    TwoStage,
+    /// The ramdisk is Android's root file system; its `init.rc` is the one that is read.
+    RootfsLegacy,
+    /// A Linux distribution's initramfs (Debian, dracut, mkinitcpio, postmarketOS, buildroot).
+    LinuxInitramfs,
+    /// A piece of vendor_boot's: modules and first-stage files, without an `init`.
+    VendorFragment,
+    /// No entries.
+    Empty,
+    /// None of the above.
+    Unknown,
+}
+
+impl RamdiskKind {
+    /// The name for reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RamdiskKind::MagiskPatched => "Magisk-patched",
+            RamdiskKind::KernelSuPatched => "KernelSU-patched",
+            RamdiskKind::Recovery => "recovery",
+            RamdiskKind::TwoStage => "two-stage init",
+            RamdiskKind::RootfsLegacy => "legacy rootfs",
+            RamdiskKind::LinuxInitramfs => "Linux initramfs",
+            RamdiskKind::VendorFragment => "vendor ramdisk fragment",
+            RamdiskKind::Empty => "empty",
+            RamdiskKind::Unknown => "unknown",
+        }
+    }
+}
+
+impl std::fmt::Display for RamdiskKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
 
 /// The table; a test reads it.
 const SIGNS: &str = include_str!("signs.toml");

@@ -18,6 +18,7 @@ mod holders;
 mod journal;
 mod lease;
 mod original_init;
+mod parity;
 mod pci;
 mod qemu;
 mod run;

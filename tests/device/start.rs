@@ -251,8 +251,10 @@ fn another_hypervisor_is_named() {
 #[test]
 fn protected_kvm_is_refused_unless_it_is_allowed() {
     let tree = machine("protected");
-    tree.file("proc/cmdline", "kvm-arm.mode=nvhe kvm-arm.mode=protected\n");
-    refused(&refusals(&tree, ""), "kvm-arm.mode=protected is on the kernel command line");
+    for mode in ["kvm_arm.mode=protected", "kvm-arm.mode=\"protected\"", "kvm-arm.mode=protected"] {
+        tree.file("proc/cmdline", format!("kvm-arm.mode=nvhe {mode}\n"));
+        refused(&refusals(&tree, ""), "kvm-arm.mode=protected is on the kernel command line");
+    }
     let allowed = start(&tree, &guest(""), true);
     assert!(!allowed.refusals.iter().any(|refusal| refusal.to_string().contains("protected")));
 }

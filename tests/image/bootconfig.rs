@@ -117,7 +117,7 @@ fn a_second_value_voids_the_block_and_the_message_names_both_lines() {
 #[test]
 fn syntax_errors_name_line_offset_and_what_was_expected() {
     for (text, expected) in [
-        ("a = 1\nb\nc d = 2\n", "line 3 (offset 8): \"c d\" is no key"),
+        ("a = 1\nb\nc d = 2\n", "line 3 (offset 8): \"c d\" is not a key"),
         ("a + 1\n", "line 1 (offset 2): expected += and not + alone"),
         ("a : 1\n", "line 1 (offset 2): expected := and not : alone"),
         ("a = \"b\n", "line 1 (offset 4): the quote \" is not closed"),

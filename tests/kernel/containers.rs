@@ -27,7 +27,7 @@ fn ikconfig_start() -> Vec<u8> {
 #[test]
 fn images_in_every_compression() {
     expect(&image(), "arm64 Image");
-    for format in Format::ALL {
+    for format in Format::all() {
         expect(&pack(format, &image()), &format!("{format} → arm64 Image"));
     }
 }

@@ -1,41 +1,133 @@
-//! The kernel command line as words: an edit changes the words it names and no others.
+//! The kernel command line: what is read is what the kernel reads, and an edit changes what it
+//! names and not one other byte.
 //!
-//! The oracle is `reference`, `next_arg` of the kernel's lib/cmdline.c written down once more.
+//! The judge is `next_arg` of the kernel's lib/cmdline.c, ported line by line.
 
 use proptest::prelude::*;
+use vfioboot::cmdline::{Cmdline, Parameter, same_name};
 use vfioboot::image::Header;
-use vfioboot::patch::Cmdline;
 
 use crate::common;
 
-/// The words of a line, as the kernel's parser cuts them.
-fn reference(line: &[u8]) -> Vec<Vec<u8>> {
-    let space = |byte: u8| b" \t\n\x0b\x0c\r\xa0".contains(&byte);
-    let mut words = Vec::new();
-    let mut rest = line;
-    loop {
-        while rest.first().is_some_and(|byte| space(*byte)) {
-            rest = &rest[1..];
-        }
-        if rest.is_empty() {
-            return words;
-        }
-        let (mut end, mut in_quote) = (0, false);
-        while end < rest.len() && (in_quote || !space(rest[end])) {
-            in_quote ^= rest[end] == b'"';
-            end += 1;
-        }
-        words.push(rest[..end].to_vec());
-        rest = &rest[end..];
+/// A parameter as the kernel's parser leaves it, and where it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reference {
+    raw: Vec<u8>,
+    name: Vec<u8>,
+    value: Option<Vec<u8>>,
+    start: usize,
+}
+
+/// `isspace` of lib/ctype.c.
+fn space(byte: u8) -> bool {
+    b" \t\n\x0b\x0c\r\xa0".contains(&byte)
+}
+
+/// Up to the NUL, as C reads a string.
+fn c_string(bytes: &[u8]) -> Vec<u8> {
+    bytes.split(|byte| *byte == 0).next().unwrap().to_vec()
+}
+
+/// `next_arg` of lib/cmdline.c over a buffer that ends in a NUL: the parameter at `args`, and the
+/// offset of what follows it. It writes NULs into the buffer, as the kernel does.
+fn next_arg(buffer: &mut [u8], mut args: usize) -> (Reference, usize) {
+    let start = args;
+    let original = buffer.to_vec();
+    let (mut in_quote, mut quoted) = (false, false);
+    if buffer[args] == b'"' {
+        args += 1;
+        in_quote = true;
+        quoted = true;
     }
+    let (mut i, mut equals) = (0, 0);
+    while buffer[args + i] != 0 {
+        if space(buffer[args + i]) && !in_quote {
+            break;
+        }
+        if equals == 0 && buffer[args + i] == b'=' {
+            equals = i;
+        }
+        if buffer[args + i] == b'"' {
+            in_quote = !in_quote;
+        }
+        i += 1;
+    }
+    let mut val = None;
+    if equals != 0 {
+        buffer[args + equals] = 0;
+        let mut at = args + equals + 1;
+        if buffer[at] == b'"' {
+            at += 1;
+            if buffer[args + i - 1] == b'"' {
+                buffer[args + i - 1] = 0;
+            }
+        }
+        val = Some(at);
+    }
+    if quoted && i > 0 && buffer[args + i - 1] == b'"' {
+        buffer[args + i - 1] = 0;
+    }
+    let end = args + i;
+    let mut next = end;
+    if buffer[end] != 0 {
+        buffer[end] = 0;
+        next += 1;
+    }
+    while space(buffer[next]) {
+        next += 1;
+    }
+    let reference = Reference {
+        raw: original[start..end].to_vec(),
+        name: c_string(&buffer[args..]),
+        value: val.map(|at| c_string(&buffer[at..])),
+        start,
+    };
+    (reference, next)
+}
+
+/// The loop of `parse_args` in kernel/params.c, past `--` as well.
+fn reference(line: &[u8]) -> Vec<Reference> {
+    let mut buffer = [line, b"\0\0"].concat();
+    let mut at = line.iter().take_while(|byte| space(**byte)).count();
+    let mut found = Vec::new();
+    while buffer[at] != 0 {
+        let (parameter, next) = next_arg(&mut buffer, at);
+        found.push(parameter);
+        at = next;
+    }
+    found
+}
+
+/// How many of them are the kernel's own.
+fn own(all: &[Reference]) -> usize {
+    let end = |one: &Reference| one.name == b"--" && one.value.is_none();
+    all.iter().position(end).unwrap_or(all.len())
+}
+
+/// `parameq` of kernel/params.c.
+fn is(one: &Reference, name: &[u8]) -> bool {
+    let underscores = |name: &[u8]| {
+        name.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect::<Vec<_>>()
+    };
+    underscores(&one.name) == underscores(name)
+}
+
+/// `text` as [`Cmdline`] cuts it: raw, name and value.
+fn cut(text: &str) -> Vec<(String, String, Option<String>)> {
+    let text_of = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let line = Cmdline::new(text);
+    let cut = |own: Parameter<'_>| (text_of(own.raw), text_of(own.name), own.value.map(text_of));
+    line.all().map(cut).collect()
+}
+
+fn one(text: &str) -> (String, Option<String>) {
+    let (raw, name, value) = cut(text).swap_remove(0);
+    assert_eq!(raw, text);
+    (name, value)
 }
 
 fn line(text: &str) -> Cmdline {
     Cmdline::new(text.as_bytes().to_vec())
-}
-
-fn text(line: &Cmdline) -> String {
-    line.display()
 }
 
 fn set(text: &str, key: &str, value: &str) -> String {
@@ -89,7 +181,7 @@ fn a_value_with_spaces_gets_quotes() {
 fn a_quoted_value_is_one_word() {
     let line = line("a=\"x y\" b");
     assert_eq!(line.value("a"), Some(&b"x y"[..]));
-    assert_eq!(line.words().len(), 2);
+    assert_eq!(line.all().count(), 2);
 }
 
 #[test]
@@ -129,7 +221,8 @@ fn a_quote_that_nobody_closes_swallows_no_new_word() {
 fn the_kernels_spaces_are_more_than_ascii() {
     // isspace() of lib/ctype.c takes 0xa0 for one.
     let line = Cmdline::new(b"a\x0bb\xa0c".to_vec());
-    assert_eq!(line.words(), [b"a", b"b", b"c"]);
+    let raw: Vec<&[u8]> = line.all().map(|own| own.raw).collect();
+    assert_eq!(raw, [b"a", b"b", b"c"]);
 }
 
 #[test]
@@ -148,13 +241,70 @@ fn remove_leaves_what_is_behind_the_double_dash() {
 #[test]
 fn spaces_that_are_not_edited_stay() {
     assert_eq!(set("  a=1   b  ", "a", "2"), "  a=2   b  ");
+    assert_eq!(added("  a   b  ", "c"), "  a   b  c");
+    assert_eq!(added("  a   b  ", "b"), "  a   b  ");
+    assert_eq!(removed("  a  k  b  ", "k").0, "  a  ".to_owned() + " b  ");
+    assert_eq!(removed("  a  ", "k").0, "  a  ");
+}
+
+#[test]
+fn only_the_outer_quotes_are_the_kernels() {
+    let some = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+    assert_eq!(one("a=\"x y\""), some("a", "x y"));
+    assert_eq!(one("\"a=x y\""), some("a", "x y"));
+    assert_eq!(one("a=\"x\"y\"z\""), some("a", "x\"y\"z"));
+    assert_eq!(one("a=x\"y z\""), some("a", "x\"y z\""));
+    assert_eq!(one("a=\""), some("a", ""));
+    assert_eq!(one("a\"b c\"d"), ("a\"b c\"d".to_owned(), None));
+    assert_eq!(one("\"a b\""), ("a b".to_owned(), None));
+}
+
+#[test]
+fn an_equals_sign_in_the_first_place_belongs_to_the_name() {
+    assert_eq!(one("=a"), ("=a".to_owned(), None));
+    assert_eq!(one("=a=b"), ("=a".to_owned(), Some("b".to_owned())));
+}
+
+#[test]
+fn a_quoted_double_dash_ends_the_parameters_as_well() {
+    let line = line("a \"--\" b=1");
+    assert!(line.has("a") && !line.has("b"));
+}
+
+#[test]
+fn the_last_value_wins_and_all_can_be_asked_for() {
+    let line = line("a=1 a-b=2 a a=3 a_b -- a=4");
+    assert_eq!(line.value("a"), Some(&b"3"[..]));
+    assert_eq!(line.values("a").collect::<Vec<_>>(), [b"1", b"3"]);
+    assert_eq!(line.value("a_b"), Some(&b"2"[..]));
+    assert!(line.has_flag("a") && line.has_flag("a-b") && !line.has_flag("b"));
+    assert!(line.has("a-b") && !line.has("A"));
+}
+
+#[test]
+fn truth_is_what_kstrtobool_says() {
+    let truth = |text: &str| Parameter::first_of(text.as_bytes()).unwrap().truth();
+    for text in ["p", "p=1", "p=y", "p=Yes", "p=on", "p=ON", "p=\"1\"", "p=true"] {
+        assert_eq!(truth(text), Some(true), "{text}");
+    }
+    for text in ["p=0", "p=n", "p=No", "p=off", "p=oFF", "p=false"] {
+        assert_eq!(truth(text), Some(false), "{text}");
+    }
+    for text in ["p=", "p=2", "p=o", "p=ox"] {
+        assert_eq!(truth(text), None, "{text}");
+    }
+}
+
+#[test]
+fn add_takes_another_spelling_for_the_same_parameter() {
+    assert_eq!(added("vfio_pci.ids=\"1:2\"", "vfio-pci.ids=1:2"), "vfio_pci.ids=\"1:2\"");
 }
 
 #[test]
 fn prepend_comes_first() {
     let mut line = line("a b");
     line.prepend("c");
-    assert_eq!(text(&line), "c a b");
+    assert_eq!(line.display(), "c a b");
 }
 
 fn any_line() -> impl Strategy<Value = Vec<u8>> {
@@ -172,80 +322,123 @@ fn any_line() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
 }
 
-/// Words that the kernel reads for itself, and all the words.
-fn cut(line: &Cmdline) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-    let all = reference(line.as_bytes());
-    let end = all.iter().position(|word| word == b"--").unwrap_or(all.len());
-    (all[..end].to_vec(), all)
-}
-
-fn named(word: &[u8], key: &[u8]) -> bool {
-    let name = word.split(|byte| *byte == b'=').next().unwrap();
-    name.strip_prefix(b"\"").unwrap_or(name) == key
+/// `after` is `before` with `inserted` put in at one place.
+fn is_insertion(before: &[u8], after: &[u8], inserted: &[u8]) -> bool {
+    (0..=before.len()).any(|at| [&before[..at], inserted, &before[at..]].concat() == after)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn words_are_what_the_kernel_reads(bytes in any_line()) {
-        let line = Cmdline::new(bytes.clone());
-        prop_assert_eq!(line.words(), reference(&bytes));
-    }
-
-    #[test]
-    fn add_adds_one_word_and_changes_none(bytes in any_line(), word in "[a-z=.0-9]{1,8}") {
-        let mut line = Cmdline::new(bytes);
-        let (kernels, before) = cut(&line);
-        let there = kernels.contains(&word.clone().into_bytes());
-        line.add(&word);
-        let (kernels, mut after) = cut(&line);
-        prop_assert!(kernels.contains(&word.clone().into_bytes()));
-        if !there {
-            let at = after.iter().position(|other| other == word.as_bytes()).unwrap();
-            after.remove(at);
+    fn a_line_is_cut_as_the_kernel_cuts_it(bytes in any_line()) {
+        let line = Cmdline::new(bytes.as_slice());
+        let mut found = Vec::new();
+        for parameter in line.all() {
+            // `raw` is a piece of the line.
+            let start = parameter.raw.as_ptr() as usize - bytes.as_ptr() as usize;
+            found.push(Reference {
+                raw: parameter.raw.to_vec(),
+                name: parameter.name.to_vec(),
+                value: parameter.value.map(<[u8]>::to_vec),
+                start,
+            });
         }
-        prop_assert_eq!(before, after);
+        let expected = reference(&bytes);
+        prop_assert_eq!(&found, &expected);
+        prop_assert_eq!(line.parameters().count(), own(&expected));
     }
 
     #[test]
-    fn set_changes_one_word_at_most(bytes in any_line(), value in "[a-z0-9 ]{0,6}") {
-        let mut line = Cmdline::new(bytes);
-        let (_, before) = cut(&line);
+    fn answers_are_the_kernels(bytes in any_line(), name in "k|k[_-]a|a") {
+        let line = Cmdline::new(bytes.as_slice());
+        let all = reference(&bytes);
+        let own: Vec<_> = all[..own(&all)].iter().filter(|one| is(one, name.as_bytes())).collect();
+        let values: Vec<_> = own.iter().filter_map(|one| one.value.as_deref()).collect();
+        prop_assert_eq!(line.values(&name).collect::<Vec<_>>(), values.clone());
+        prop_assert_eq!(line.value(&name), values.last().copied());
+        prop_assert_eq!(line.has(&name), !own.is_empty());
+        prop_assert_eq!(line.has_flag(&name), values.len() < own.len());
+    }
+
+    #[test]
+    fn add_inserts_one_parameter_and_changes_no_byte(
+        bytes in any_line(),
+        parameter in "[a-z.-][a-z=.0-9-]{0,7}",
+    ) {
+        prop_assume!(parameter != "--");
+        let mut line = Cmdline::new(bytes.clone());
+        line.add(&parameter);
+        let wanted = reference(parameter.as_bytes()).swap_remove(0);
+        let same = |one: &Reference| is(one, &wanted.name) && one.value == wanted.value;
+        let (old, new) = (reference(&bytes), reference(line.as_bytes()));
+        if old[..own(&old)].iter().any(same) {
+            prop_assert_eq!(line.as_bytes(), bytes);
+        } else {
+            // The last of the kernel's own, but for one that has a quote open.
+            prop_assert_eq!(new.len(), old.len() + 1);
+            prop_assert!(new[..own(&new)].iter().any(same));
+            let text = parameter.as_bytes();
+            let forms = [text.to_vec(), [text, b" "].concat(), [b" ", text].concat()];
+            prop_assert!(forms.iter().any(|form| is_insertion(&bytes, line.as_bytes(), form)));
+        }
+    }
+
+    #[test]
+    fn set_replaces_one_parameter_or_inserts_one(bytes in any_line(), value in "[a-z0-9 ]{0,6}") {
+        let mut line = Cmdline::new(bytes.clone());
         line.set("k", &value);
         prop_assert_eq!(line.value("k"), Some(value.as_bytes()));
-        let (_, after) = cut(&line);
-        let added = after.len() - before.len();
-        prop_assert!(added <= 1);
-        let differ = |other: &[Vec<u8>], word: &&Vec<u8>| !other.contains(*word);
-        prop_assert!(after.iter().filter(|word| differ(&before, word)).count() <= 1);
-        let gone: Vec<_> = before.iter().filter(|word| differ(&after, word)).collect();
-        prop_assert!(gone.len() <= 1 - added && gone.iter().all(|word| named(word, b"k")));
+        let quote = if value.contains(' ') { "\"" } else { "" };
+        let text = format!("k={quote}{value}{quote}").into_bytes();
+        let old = reference(&bytes);
+        let last = old[..own(&old)].iter().rfind(|one| is(one, b"k") && one.value.is_some());
+        match last {
+            Some(one) => {
+                let (start, end) = (one.start, one.start + one.raw.len());
+                let expected = [&bytes[..start], &text, &bytes[end..]].concat();
+                prop_assert_eq!(line.as_bytes(), expected);
+            }
+            None => {
+                let forms = [text.clone(), [&text[..], b" "].concat(), [b" ", &text[..]].concat()];
+                prop_assert!(forms.iter().any(|form| is_insertion(&bytes, line.as_bytes(), form)));
+            }
+        }
     }
 
     #[test]
-    fn remove_takes_these_words_and_no_others(bytes in any_line()) {
-        let mut line = Cmdline::new(bytes);
-        let (kernels, before) = cut(&line);
-        let expected: Vec<_> = before
-            .iter()
-            .enumerate()
-            .filter(|(i, word)| *i >= kernels.len() || !named(word, b"k"))
-            .map(|(_, word)| word.clone())
-            .collect();
-        let count = line.remove("k");
-        prop_assert_eq!(before.len() - expected.len(), count);
-        prop_assert_eq!(cut(&line).1, expected);
+    fn remove_takes_these_parameters_with_a_space_each(bytes in any_line()) {
+        let mut line = Cmdline::new(bytes.clone());
+        let old = reference(&bytes);
+        let end = own(&old);
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            old.iter().enumerate().partition(|(at, one)| *at < end && is(one, b"k"));
+        prop_assert_eq!(line.remove("k"), gone.len());
+        let raw = |all: &[Reference]| all.iter().map(|one| one.raw.clone()).collect::<Vec<_>>();
+        let kept: Vec<_> = kept.into_iter().map(|(_, one)| one.clone()).collect();
+        prop_assert_eq!(raw(&reference(line.as_bytes())), raw(&kept));
+        // Nothing but their bytes and one space for each is gone.
+        let lost: usize = gone.iter().map(|(_, one)| one.raw.len()).sum();
+        let left = bytes.len() - line.as_bytes().len();
+        prop_assert!((lost..=lost + gone.len()).contains(&left));
+        if gone.is_empty() {
+            prop_assert_eq!(line.as_bytes(), bytes);
+        }
     }
 
     #[test]
     fn prepend_leaves_the_others(bytes in any_line()) {
-        let mut line = Cmdline::new(bytes);
-        let (_, before) = cut(&line);
+        let mut line = Cmdline::new(bytes.clone());
         line.prepend("first=1");
-        let (_, after) = cut(&line);
-        prop_assert_eq!(&after[0], b"first=1");
-        prop_assert_eq!(&after[1..], before);
+        let separator: &[u8] = if bytes.is_empty() { b"" } else { b" " };
+        prop_assert_eq!(line.as_bytes(), [b"first=1", separator, &bytes].concat());
+    }
+
+    #[test]
+    fn names_are_the_same_as_for_parameq(a in "[a_-]{0,3}", b in "[a_-]{0,3}") {
+        let (a, b) = (a.as_bytes(), b.as_bytes());
+        let other = Reference { raw: Vec::new(), name: a.to_vec(), value: None, start: 0 };
+        prop_assert_eq!(same_name(a, b), is(&other, b));
     }
 
     #[test]

@@ -15,9 +15,10 @@ use common::{
 };
 use proptest::prelude::*;
 use vfioboot::bootfile::{BootFile, BootModule, DeviceSpec};
+use vfioboot::cmdline::Cmdline;
 use vfioboot::compression::{self, Format};
 use vfioboot::image::{Image, ImageKind, RegionKind, SectionName};
-use vfioboot::patch::{self, Cmdline, Error, HookChoice, Options, Plan, Runtimes};
+use vfioboot::patch::{self, Error, HookChoice, Options, Plan, Runtimes};
 use vfioboot::ramdisk::{self, Entries, Limits};
 
 fn image(name: &str) -> Vec<u8> {

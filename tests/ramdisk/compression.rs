@@ -62,7 +62,7 @@ fn the_fields_tools_decode_what_we_write() {
 
 #[test]
 fn each_stream_ends_where_the_next_begins() {
-    for format in Format::ALL {
+    for format in Format::all() {
         let packed = encode(format, &sample(), None).unwrap();
         let mut two = packed.clone();
         two.extend_from_slice(&packed);
@@ -101,7 +101,7 @@ fn the_start_of_another_stream_is_no_block_of_lz4_legacy() {
 
 #[test]
 fn a_cut_stream_is_an_error_that_names_the_format() {
-    for format in Format::ALL {
+    for format in Format::all() {
         let packed = encode(format, &sample(), None).unwrap();
         let error = decode_all(format, &packed[..packed.len() / 2], 1 << 30).unwrap_err();
         assert!(matches!(error, Error::Corrupt { .. }), "{format}: {error}");
@@ -111,7 +111,7 @@ fn a_cut_stream_is_an_error_that_names_the_format() {
 
 #[test]
 fn output_past_the_limit_is_refused() {
-    for format in Format::ALL {
+    for format in Format::all() {
         let packed = encode(format, &vec![0; 1 << 20], None).unwrap();
         let error = decode_all(format, &packed, 1000).unwrap_err();
         assert!(matches!(error, Error::TooLarge { limit: 1000, .. }), "{format}: {error}");
@@ -129,7 +129,7 @@ proptest! {
 
     #[test]
     fn any_bytes_survive_the_round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..5000)) {
-        for format in Format::ALL {
+        for format in Format::all() {
             let packed = encode(format, &bytes, None).unwrap();
             let (back, consumed) = decode_all(format, &packed, 1 << 20).unwrap();
             prop_assert_eq!(&back, &bytes);
@@ -140,7 +140,7 @@ proptest! {
     #[test]
     fn damage_is_an_error_or_other_bytes_but_never_a_panic(at in 0usize..2000, bit in 0u8..8) {
         let plain: Vec<u8> = sample()[..4000].to_vec();
-        for format in Format::ALL {
+        for format in Format::all() {
             let mut packed = encode(format, &plain, None).unwrap();
             let index = at % packed.len();
             packed[index] ^= 1 << bit;

@@ -2,9 +2,9 @@
 
 use super::{Evidence, Flow, FlowKind, RecoveryPlace, Statement, managers};
 use crate::bootset::{BootSet, Ramdisk, Role};
+use crate::cmdline::Cmdline;
 use crate::image::{FragmentType, Header};
 use crate::kernel::Kernel;
-use crate::patch::Cmdline;
 use crate::ramdisk::RamdiskKind;
 
 /// The parameter with which a bootloader tells a kernel of a legacy system-as-root device to leave
@@ -291,15 +291,15 @@ impl<'a> Set<'_, 'a> {
     /// Where a parameter is on a command line of the images or of their device trees.
     fn parameter(&self, name: &str) -> Vec<Evidence> {
         let normal = |index: &usize| self.roles[*index] != Role::Recovery;
-        let has = |line: Vec<u8>| Cmdline::new(line).has_word(name);
+        let has = |line: &[u8]| Cmdline::new(line).has_flag(name);
         let mut found = Vec::new();
         for (index, image) in self.set.images().iter().enumerate() {
-            if image.header().is_some_and(|header| has(header.cmdline())) {
+            if image.header().is_some_and(|header| has(&header.cmdline())) {
                 found.push(Evidence::new(index, "cmdline", name));
             }
             let trees = self.set.command_lines().device_trees.iter();
             for (_, tree) in trees.filter(|(own, _)| *own == index) {
-                if has(tree.text.clone().into_bytes()) {
+                if has(tree.text.as_bytes()) {
                     found.push(Evidence::new(index, "device tree", name));
                 }
             }

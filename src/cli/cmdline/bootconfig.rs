@@ -1,9 +1,9 @@
 //! The bootconfig of an image: printed, edited, and what to know about an edited one.
 
 use anyhow::bail;
+use vfioboot::cmdline::Cmdline;
 use vfioboot::image::bootconfig::{Bootconfig, Limits};
 use vfioboot::image::{Image, SectionName};
-use vfioboot::patch::Cmdline;
 
 use crate::cli::input::Input;
 use crate::cli::{complain, output};
@@ -69,7 +69,7 @@ pub fn edited(
 /// What the kernel and the bootloader may make of it.
 pub fn report(input: &Input, config: &Bootconfig, line: &Cmdline) {
     let note = |text: &str| complain(&format!("note: {}: {text}", input.name()));
-    if !config.statements().is_empty() && !line.has_word("bootconfig") {
+    if !config.statements().is_empty() && !line.has("bootconfig") {
         note(
             "the kernel reads a bootconfig only with the word bootconfig on its command line, \
              which this image does not have (--add bootconfig), or with CONFIG_BOOT_CONFIG_FORCE",

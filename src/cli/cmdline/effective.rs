@@ -3,10 +3,10 @@
 use serde_json::json;
 use vfioboot::audit::sources::{self, DeviceTreeLine, Named};
 use vfioboot::audit::{CmdlineMode, EffectiveCmdline, Facts};
+use vfioboot::cmdline::COMMAND_LINE_SIZE;
 use vfioboot::image::bootconfig::{Bootconfig, Entry};
 use vfioboot::image::{Image, SectionName};
 use vfioboot::kernel::Kernel;
-use vfioboot::patch::COMMAND_LINE_SIZE;
 
 use crate::cli::input::Input;
 use crate::cli::output::{self, say};

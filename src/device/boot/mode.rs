@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use crate::bootfile::DISABLE_WORD;
-use crate::device::sys::cmdline::words;
+use crate::bootfile;
+use crate::cmdline::Cmdline;
 
 /// What the decision is made from.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,7 +23,7 @@ pub const RECOVERY_PROGRAMS: [&str; 2] = ["sbin/recovery", "system/bin/recovery"
 /// Why nothing is done in this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skip {
-    /// The user said so with [`DISABLE_WORD`].
+    /// The user said so with [`bootfile::DISABLE_WORD`].
     Disabled,
     /// The device is off and charging.
     Charger,
@@ -52,13 +52,13 @@ impl fmt::Display for Skip {
 /// command line or, since Android 12, in bootconfig; either counts.
 pub fn decide(facts: Facts<'_>) -> Option<Skip> {
     let Some(cmdline) = facts.cmdline else { return Some(Skip::Unknown) };
+    let line = Cmdline::new(cmdline);
+    // Android's own reader of the line takes names as they are.
     let android = |key: &str, value: &str| {
-        words(cmdline).any(|word| word.split_once('=') == Some((key, value)))
+        line.all().any(|own| own.name == key.as_bytes() && own.value == Some(value.as_bytes()))
             || facts.bootconfig.is_some_and(|text| bootconfig_has(text, key, value))
     };
-    let disabled =
-        |word: &str| word.strip_prefix(DISABLE_WORD).is_some_and(|rest| matches!(rest, "" | "=1"));
-    if words(cmdline).any(disabled) {
+    if bootfile::is_disabled(&line) {
         Some(Skip::Disabled)
     } else if android("androidboot.mode", "charger") {
         Some(Skip::Charger)

@@ -1,8 +1,8 @@
 //! What the kernel command line says about passthrough.
 
 use super::{ARCH, Check};
-use crate::bootfile::{DISABLE_WORD, RUNTIME};
-use crate::device::sys::cmdline::words;
+use crate::bootfile::{self, DISABLE_WORD, RUNTIME};
+use crate::cmdline::{Cmdline, Parameter};
 
 /// A word that matters.
 struct Word {
@@ -23,9 +23,8 @@ const fn warn(name: &'static str, value: Option<&'static str>, means: &'static s
     Word { name, value, arch: "", warns: true, means }
 }
 
-const WORDS: [Word; 10] = [
+const WORDS: &[Word] = &[
     note("rdinit", Some(RUNTIME), "vfiorun ran as PID 1"),
-    warn(DISABLE_WORD, None, "PID 1 left the devices alone in this boot"),
     warn(
         "iommu.passthrough",
         Some("1"),
@@ -44,18 +43,20 @@ const WORDS: [Word; 10] = [
     note("default_hugepagesz", None, "the size of reserved huge pages"),
 ];
 
-pub(super) fn checks(cmdline: &str) -> Vec<Check> {
+pub(super) fn checks(line: &Cmdline<String>) -> Vec<Check> {
     let matching = |word: &Word| {
-        let given = words(cmdline).filter(|given| {
-            let (name, value) = given.split_once('=').unwrap_or((given, ""));
-            let same = name.replace('-', "_") == word.name.replace('-', "_");
-            same && word.value.is_none_or(|wanted| wanted == value)
-        });
-        let given = given.last()?;
+        let same = |given: &Parameter<'_>| {
+            let value = given.value.unwrap_or_default();
+            given.is(word.name) && word.value.is_none_or(|wanted| wanted.as_bytes() == value)
+        };
+        let given = line.parameters().filter(same).last()?;
         let here = word.arch.is_empty() || word.arch == ARCH;
         here.then(|| (word.warns, format!("{given}: {}", word.means)))
     };
-    let found: Vec<(bool, String)> = WORDS.iter().filter_map(matching).collect();
+    let disabled = bootfile::is_disabled(line)
+        .then(|| (true, format!("{DISABLE_WORD}: PID 1 left the devices alone in this boot")));
+    let found: Vec<(bool, String)> =
+        disabled.into_iter().chain(WORDS.iter().filter_map(matching)).collect();
     if found.is_empty() {
         return vec![Check::ok("cmdline", "command line", "nothing that concerns passthrough")];
     }

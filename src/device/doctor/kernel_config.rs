@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 
 use super::Check;
-use crate::device::sys::cmdline::words;
+use crate::cmdline::Cmdline;
 use crate::device::sys::host::{Host, errno_text};
 use crate::rules::config::{self, KernelConfig, Value};
 use crate::rules::{
@@ -180,7 +180,7 @@ fn skip_gzip_header(bytes: &[u8]) -> Option<&[u8]> {
 struct RunningKernel {
     config: Option<KernelConfig>,
     release: Option<String>,
-    cmdline: Option<String>,
+    cmdline: Option<Cmdline<String>>,
     /// By the names in `/sys/module`: those that are loaded, and some that are built in.
     modules: Vec<String>,
 }
@@ -191,7 +191,7 @@ impl RunningKernel {
         RunningKernel {
             config,
             release: release.map(|text| text.trim_end().to_owned()),
-            cmdline: host.read("proc/cmdline").ok(),
+            cmdline: host.read("proc/cmdline").ok().map(Cmdline::new),
             modules: host.list("sys/module").unwrap_or_default(),
         }
     }
@@ -233,13 +233,12 @@ impl KernelInfo for RunningKernel {
 
     fn parameter(&self, name: &str) -> Setting<BootCmdline> {
         let Some(cmdline) = &self.cmdline else { return Setting::NoCommandLine };
-        let parameters = words(cmdline).take_while(|word| *word != "--");
-        let named = parameters
-            .map(|word| word.split_once('=').unwrap_or((word, "")))
-            .filter(|(own, _)| module_name(own) == module_name(name));
-        match named.last() {
+        match cmdline.parameters().filter(|parameter| parameter.is(name)).last() {
             None => Setting::Absent,
-            Some((_, value)) => Setting::Value(value.trim_matches('"').to_owned(), BootCmdline),
+            Some(parameter) => {
+                let value = String::from_utf8_lossy(parameter.value.unwrap_or_default());
+                Setting::Value(value.into_owned(), BootCmdline)
+            }
         }
     }
 }

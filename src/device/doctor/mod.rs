@@ -23,6 +23,7 @@ mod system;
 mod vfio;
 mod virtualisation;
 
+use crate::cmdline::Cmdline;
 use crate::device::sys::host::Host;
 use crate::device::sys::kernel_log;
 
@@ -86,7 +87,7 @@ impl Check {
 /// Look at everything.
 pub fn examine(host: &Host) -> Vec<Check> {
     let log = kernel_log::read(host);
-    let cmdline = host.read("proc/cmdline").unwrap_or_default();
+    let cmdline = Cmdline::new(host.read("proc/cmdline").unwrap_or_default());
     let mut checks = system::checks(host);
     checks.extend(kernel_config::checks(host));
     checks.extend(cmdline::checks(&cmdline));

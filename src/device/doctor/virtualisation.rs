@@ -1,12 +1,16 @@
 //! KVM, and who else may own EL2.
 
 use super::{ARCH, Check};
-use crate::device::sys::cmdline::value;
+use crate::cmdline::Cmdline;
 use crate::device::sys::host::Host;
 use crate::device::sys::kernel_log::Message;
 use crate::device::sys::kvm::{self, Kvm, KvmError};
 
-pub(super) fn checks(host: &Host, cmdline: &str, log: Option<&[Message]>) -> Vec<Check> {
+pub(super) fn checks(
+    host: &Host,
+    cmdline: &Cmdline<String>,
+    log: Option<&[Message]>,
+) -> Vec<Check> {
     let mut checks = vec![kvm(host, log)];
     checks.extend(mode(cmdline, log));
     checks
@@ -55,13 +59,13 @@ fn absent(host: &Host, log: Option<&[Message]>, error: &KvmError) -> Check {
 }
 
 /// Protected mode keeps the host away from guest memory.
-fn mode(cmdline: &str, log: Option<&[Message]>) -> Option<Check> {
+fn mode(cmdline: &Cmdline<String>, log: Option<&[Message]>) -> Option<Check> {
     if ARCH != "aarch64" {
         return None;
     }
     let logged = |words: &str| log.is_some_and(|log| log.iter().any(|m| m.text.contains(words)));
-    let asked = value(cmdline, "kvm-arm.mode");
-    if asked == Some("protected")
+    let asked = kvm::mode(cmdline);
+    if asked == Some(kvm::PROTECTED)
         || logged("Protected hVHE mode initialized")
         || logged("Protected nVHE mode initialized")
     {
@@ -76,7 +80,8 @@ fn mode(cmdline: &str, log: Option<&[Message]>) -> Option<Check> {
         .map(|words| (*words).to_owned());
     // Where it is off there is no mode, and that is said above.
     let found = found.or_else(|| {
-        asked.filter(|mode| *mode != "none").map(|mode| format!("kvm-arm.mode={mode}"))
+        let asked = asked.filter(|mode| *mode != b"none").map(String::from_utf8_lossy);
+        asked.map(|mode| format!("kvm-arm.mode={mode}"))
     })?;
     Some(Check::ok("kvm-mode", "KVM mode", found))
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
+use crate::cmdline::Cmdline;
 use crate::device::sys::host::errno_text;
 use crate::device::sys::kernel_log::Message;
 
@@ -24,6 +25,14 @@ const KVM_CAP_ARM_VM_IPA_SIZE: libc::c_ulong = 165;
 /// Hypervisors that leave no room for KVM: the node of each, its name, and whose firmware has it.
 pub const OTHERS: [(&str, &str, &str); 2] =
     [("dev/gunyah", "Gunyah", "Qualcomm"), ("dev/gzvm", "GenieZone", "MediaTek")];
+
+/// The mode in which the host has no access to the memory of guests.
+pub const PROTECTED: &[u8] = b"protected";
+
+/// The mode that the command line asks for (`early_kvm_mode_cfg` of `arch/arm64/kvm/arm.c`).
+pub fn mode<B: AsRef<[u8]>>(line: &Cmdline<B>) -> Option<&[u8]> {
+    line.value("kvm-arm.mode")
+}
 
 /// Why there can be no VM.
 #[derive(Debug, thiserror::Error)]

@@ -6,11 +6,9 @@
 //! | [`process`] | processes, kept apart even when a pid is used again |
 //! | [`state`], [`lock`] | where journals are; one process at a time changes devices |
 //! | [`kmsg`], [`kernel_log`] | lines for the kernel log; the kernel log, read |
-//! | [`cmdline`] | the parameters of a kernel command line |
 //! | [`kvm`] | what `/dev/kvm` answers |
 //! | [`toml_text`] | TOML into a type, with errors that name the line |
 
-pub mod cmdline;
 pub mod host;
 pub mod kernel_log;
 pub mod kmsg;

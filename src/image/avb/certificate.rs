@@ -1,7 +1,7 @@
 //! Two older or other signatures that images carry: AVB 1.0's, and GKI's boot signature.
 
 use super::super::{Image, RegionKind, SectionName};
-use super::verify::name;
+use super::descriptor::printable;
 use super::{Algorithm, PublicKey, Vbmeta};
 
 /// The signature that `boot_signer` puts behind an image (AVB 1.0), DER:
@@ -123,7 +123,7 @@ impl GkiCertificate<'_> {
     pub fn describe(&self) -> String {
         let vbmeta = &self.vbmeta;
         let partitions: Vec<String> =
-            vbmeta.hashes().map(|(_, hash)| name(hash.partition_name)).collect();
+            vbmeta.hashes().map(|(_, hash)| printable(hash.partition_name)).collect();
         let key = PublicKey::from_avb(vbmeta.public_key());
         let signed = match (vbmeta.algorithm(), key) {
             (Algorithm::Rsa(rsa), Ok(key)) => {

@@ -318,6 +318,11 @@ fn parse(tag: u64, bytes: &[u8]) -> Option<Descriptor<'_>> {
     })
 }
 
+/// A partition's name, printable.
+pub(super) fn printable(partition: &[u8]) -> String {
+    partition.escape_ascii().to_string()
+}
+
 /// The NUL-terminated name of a hash, borrowed from the descriptor.
 fn name_in<'a>(bytes: &'a [u8], at: usize, field: &[u8; 32]) -> Option<&'a [u8]> {
     bytes.get(at..at + text_of(field).len())

@@ -19,6 +19,7 @@
 mod algorithm;
 mod certificate;
 mod descriptor;
+mod error;
 mod footer;
 mod key;
 mod partition;
@@ -29,9 +30,10 @@ mod verify;
 pub use algorithm::{Algorithm, HashAlgorithm, RsaAlgorithm};
 pub use certificate::{Avb1Signature, GkiCertificate};
 pub use descriptor::{ChainPartition, Descriptor, Entry, Hash, Hashtree};
+pub use error::SignError;
 pub use footer::AvbFooter;
 pub use key::{KeyError, PublicKey, SigningKey};
-pub use sign::{SignError, VbmetaEdit};
+pub use sign::VbmetaEdit;
 pub use vbmeta::{Flags, MAX_VBMETA_SIZE, Vbmeta, VbmetaHeader};
 pub use verify::{Check, ImageVerification, Outcome, Verification, verify};
 

@@ -6,6 +6,7 @@
 mod changed;
 
 use super::super::{Image, ImageKind};
+use super::descriptor::printable;
 use super::vbmeta::MAX_VBMETA_SIZE;
 use super::{Algorithm, ChainPartition, Descriptor, Hash, HashAlgorithm, PublicKey, Vbmeta};
 use changed::{hash_message, place};
@@ -280,21 +281,23 @@ impl Report {
                     self.digest(i, hash, image, "");
                 }
                 Descriptor::Hash(hash) => {
-                    let message =
-                        format!("{} is another partition: not checked", name(hash.partition_name));
+                    let message = format!(
+                        "{} is another partition: not checked",
+                        printable(hash.partition_name)
+                    );
                     self.say("digest", Outcome::Note, message);
                 }
                 Descriptor::Hashtree(tree) => self.say(
                     "hashtree",
                     Outcome::Note,
-                    format!("of {} is not checked here", name(tree.partition_name)),
+                    format!("of {} is not checked here", printable(tree.partition_name)),
                 ),
                 Descriptor::ChainPartition(chain) if !is_top => self.say(
                     "chain",
                     Outcome::Fail,
                     format!(
                         "to {} in a chained vbmeta image: libavb refuses it",
-                        name(chain.partition_name)
+                        printable(chain.partition_name)
                     ),
                 ),
                 _ => {}
@@ -304,7 +307,7 @@ impl Report {
 
     /// A digest, in the image's own vbmeta image or, `whose` says so, in vbmeta.img.
     fn digest(&mut self, index: usize, hash: &Hash<'_>, image: &Image<'_>, whose: &str) -> bool {
-        let partition = name(hash.partition_name);
+        let partition = printable(hash.partition_name);
         let what = format!("{whose}descriptor {index}, hash of {partition}");
         let content = usize::try_from(hash.image_size).ok();
         let Some(content) = content.and_then(|size| image.bytes().get(..size)) else {
@@ -375,7 +378,8 @@ impl Report {
             }
         }
         if !described {
-            let partition = image.partition_name().map_or_else(|| image.kind().to_string(), name);
+            let partition =
+                image.partition_name().map_or_else(|| image.kind().to_string(), printable);
             let message = format!(
                 "the vbmeta image says nothing about {partition}: the device does not verify it"
             );
@@ -386,7 +390,7 @@ impl Report {
     }
 
     fn chain(&mut self, chain: &ChainPartition<'_>, own: Option<&Vbmeta<'_>>) {
-        let partition = name(chain.partition_name);
+        let partition = printable(chain.partition_name);
         let location = chain.rollback_index_location;
         if location == 0 {
             let message = format!(
@@ -425,16 +429,11 @@ impl Report {
             .iter()
             .filter_map(|entry| entry.descriptor.partition())
             .filter(|partition| !given(partition))
-            .map(name)
+            .map(printable)
             .collect();
         if !missing.is_empty() {
             let message = format!("not given, so not checked: {}", missing.join(", "));
             self.say("digest", Outcome::Note, message);
         }
     }
-}
-
-/// A partition's name, printable.
-pub(super) fn name(partition: &[u8]) -> String {
-    partition.escape_ascii().to_string()
 }

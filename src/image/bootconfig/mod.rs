@@ -8,96 +8,15 @@
 //! The kernel takes all of it or nothing: a key that gets a second value by `=` voids the whole
 //! block, what the bootloader appends included.
 
+mod error;
+mod limits;
 mod parse;
 
 use std::ops::Range;
 
+pub use error::Error;
+pub use limits::Limits;
 pub use parse::{Operator, Statement};
-
-/// What a text must not exceed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes (`XBC_DATA_MAX` less the NUL that ends it).
-    pub bytes: usize,
-    /// Nodes: one a word of a key, one a value (`XBC_NODE_MAX`).
-    pub nodes: usize,
-}
-
-impl Limits {
-    /// The kernel's own: 32 KiB less two bytes, and 8192 nodes.
-    pub const KERNEL: Limits = Limits { bytes: 32 * 1024 - 2, nodes: 8192 };
-    /// Nodes that every kernel with bootconfig takes; those before 5.19 refuse more.
-    pub const NODES_OF_OLD_KERNELS: usize = 1024;
-    /// Bytes of a whole key, dots included (`XBC_KEYLEN_MAX` less its NUL).
-    pub const KEY_BYTES: usize = 255;
-    /// Words of a key, and braces within braces (`XBC_DEPTH_MAX`).
-    pub const DEPTH: usize = 16;
-}
-
-/// A bootconfig that the kernel would refuse, or an edit that cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The text does not follow the grammar.
-    #[error("bootconfig line {line} (offset {offset}): {reason}")]
-    Syntax {
-        /// Counted from 1.
-        line: usize,
-        /// Bytes from the beginning of the text.
-        offset: usize,
-        /// What is wrong, and what was expected.
-        reason: String,
-    },
-    /// A key is given a second value by `=`.
-    #[error(
-        "bootconfig line {line}: {key} has a value already, from line {first}: the kernel would ignore the whole bootconfig; \"{key} := …\" replaces a value, \"{key} += …\" adds one"
-    )]
-    Redefined {
-        /// The key.
-        key: String,
-        /// The line of its second value.
-        line: usize,
-        /// The line of its first value.
-        first: usize,
-    },
-    /// More than the kernel takes.
-    #[error("the bootconfig has {found} {what}, the kernel takes {limit} at most ({} too many)", found - limit)]
-    TooLarge {
-        /// `bytes` or `nodes`.
-        what: &'static str,
-        /// How many there are.
-        found: usize,
-        /// How many there may be.
-        limit: usize,
-    },
-    /// A key to remove that is not there.
-    #[error("the bootconfig has no key {key}{}", hint(.similar))]
-    NoKey {
-        /// The key.
-        key: String,
-        /// Keys below it.
-        similar: Vec<String>,
-    },
-    /// Something to set that is no key.
-    #[error(
-        "\"{0}\" is no bootconfig key: expected words of letters, digits, - and _ with dots between them"
-    )]
-    Key(String),
-    /// Something to set that is not one value, or several with commas between them.
-    #[error("\"{value}\" is no bootconfig value: {reason}")]
-    Value {
-        /// As it was given.
-        value: String,
-        /// Why not, and what to do.
-        reason: String,
-    },
-}
-
-fn hint(similar: &[String]) -> String {
-    match similar {
-        [] => String::new(),
-        _ => format!(" itself, only {}", similar.join(", ")),
-    }
-}
 
 /// A bootconfig text that follows the grammar. [`Bootconfig::validate`] says whether the kernel
 /// takes it.

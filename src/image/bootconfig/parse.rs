@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::{Error, Limits};
+use crate::cmdline::ctype::{is_alnum, is_print, is_space};
 
 /// How a key gets its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +56,14 @@ pub(super) fn parse(text: &[u8]) -> Result<Parsed, Error> {
 
 /// Whether all words of `key` are such as the kernel takes.
 pub(super) fn is_key(key: &str) -> bool {
-    let words = key.split('.');
     let count = key.split('.').count();
-    words.clone().all(is_word) && count <= Limits::DEPTH && key.len() <= Limits::KEY_BYTES
+    all_words(key.as_bytes()) && count <= Limits::DEPTH && key.len() <= Limits::KEY_BYTES
 }
 
-fn is_word(word: &str) -> bool {
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    !word.is_empty() && word.bytes().all(known)
+/// Whether a key is made of words as `xbc_valid_keyword` takes them, with dots between them.
+fn all_words(key: &[u8]) -> bool {
+    let known = |byte: &u8| is_alnum(*byte) || *byte == b'-' || *byte == b'_';
+    key.split(|byte| *byte == b'.').all(|word| !word.is_empty() && word.iter().all(known))
 }
 
 /// `text` without the spaces around it, when it is a value, or several with commas between them,
@@ -277,17 +278,19 @@ impl Parser<'_> {
 
     /// The whole key of the name at `name`.
     fn key(&self, name: Range<usize>) -> Result<String, Error> {
-        let text = String::from_utf8_lossy(&self.text[name.clone()]).into_owned();
-        if !text.split('.').all(is_word) {
-            let reason = match text.is_empty() {
-                true => "expected a key".to_owned(),
-                false => format!(
-                    "\"{}\" is no key: expected words of letters, digits, - and _ with dots between them",
-                    text.escape_debug()
-                ),
-            };
+        let bytes = &self.text[name.clone()];
+        if bytes.is_empty() {
+            return Err(self.error(name.start, "expected a key"));
+        }
+        if !all_words(bytes) {
+            let reason = format!(
+                "\"{}\" is not a key: expected words of letters, digits, - and _ with dots between them",
+                String::from_utf8_lossy(bytes).escape_debug()
+            );
             return Err(self.error(name.start, &reason));
         }
+        // Its letters are those of Latin-1, for the kernel.
+        let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
         Ok(match self.braces.last() {
             Some((parent, _)) => format!("{parent}.{text}"),
             None => text,
@@ -301,9 +304,10 @@ impl Parser<'_> {
             let reason = format!("{key} has {words} words, at most {} are read", Limits::DEPTH);
             return Err(self.error(at, &reason));
         }
-        if key.len() > Limits::KEY_BYTES {
-            let reason =
-                format!("{key} has {} bytes, at most {} are read", key.len(), Limits::KEY_BYTES);
+        // A character was a byte.
+        let bytes = key.chars().count();
+        if bytes > Limits::KEY_BYTES {
+            let reason = format!("{key} has {bytes} bytes, at most {} are read", Limits::KEY_BYTES);
             return Err(self.error(at, &reason));
         }
         let ends = key.match_indices('.').map(|(dot, _)| dot).chain([key.len()]);
@@ -341,14 +345,4 @@ fn trim(text: &[u8], range: Range<usize>) -> Range<usize> {
     let start = inside.iter().take_while(|byte| is_space(**byte)).count();
     let end = inside.iter().rev().take_while(|byte| is_space(**byte)).count();
     range.start + start..(range.end - end).max(range.start + start)
-}
-
-/// `isspace` of the kernel's `lib/ctype.c`.
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b'\t'..=b'\r' | b' ' | 0xa0)
-}
-
-/// `isprint` of the kernel's `lib/ctype.c`: Latin-1 counts.
-fn is_print(byte: u8) -> bool {
-    matches!(byte, 0x20..=0x7e | 0xa0..)
 }

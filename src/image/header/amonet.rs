@@ -2,7 +2,8 @@
 //! from a "boot image" whose real header stands behind it in the same page; sections count from
 //! the start of the file (`AMONET_MICROLOADER_*` of magiskboot's bootimg).
 
-use super::{legacy, number_at};
+use super::field::number_at;
+use super::legacy;
 
 /// Bytes of the loader.
 pub(super) const MICROLOADER_SIZE: usize = 1024;

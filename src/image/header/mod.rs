@@ -2,6 +2,7 @@
 
 mod amonet;
 pub(crate) mod boot;
+mod field;
 mod head;
 pub(crate) mod legacy;
 mod pxa;
@@ -13,129 +14,12 @@ use std::io::Cursor;
 
 use binrw::{BinRead, BinWrite};
 
-use super::Error;
+use super::error::Error;
+use super::lookalike;
+use super::section::SectionName;
+pub use field::{Field, SizeField, Value};
+use field::{NumberMut, number_at};
 pub use text::{OsVersion, text_of};
-
-/// A section of an image, by AOSP's name.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum SectionName {
-    /// The kernel, in whatever container.
-    Kernel,
-    /// The (generic) ramdisk.
-    Ramdisk,
-    /// The second stage bootloader.
-    Second,
-    /// The device tree table (QCDT) of vendors' v0 images.
-    Dt,
-    /// The extra section of PXA headers.
-    Extra,
-    /// DTBO for recovery, v1 and v2.
-    RecoveryDtbo,
-    /// The device tree blob.
-    Dtb,
-    /// The GKI boot signature of v4.
-    BootSignature,
-    /// All vendor ramdisk fragments, end to end.
-    VendorRamdisk,
-    /// The table that describes the fragments, vendor_boot v4.
-    VendorRamdiskTable,
-    /// The bootconfig parameters, vendor_boot v4.
-    Bootconfig,
-    /// The device trees of a dtbo image, end to end.
-    DtEntries,
-    /// The command line, where it is a segment of a Sony ELF.
-    Cmdline,
-    /// Firmware of the resource power manager, a segment of a Sony ELF.
-    Rpm,
-    /// An initial program loader, a segment of a Sony ELF.
-    Ipl,
-}
-
-impl SectionName {
-    /// The name as files and messages have it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SectionName::Kernel => "kernel",
-            SectionName::Ramdisk => "ramdisk",
-            SectionName::Second => "second",
-            SectionName::Dt => "dt",
-            SectionName::Extra => "extra",
-            SectionName::RecoveryDtbo => "recovery_dtbo",
-            SectionName::Dtb => "dtb",
-            SectionName::BootSignature => "boot_signature",
-            SectionName::VendorRamdisk => "vendor_ramdisk",
-            SectionName::VendorRamdiskTable => "vendor_ramdisk_table",
-            SectionName::Bootconfig => "bootconfig",
-            SectionName::DtEntries => "dt_entries",
-            SectionName::Cmdline => "cmdline",
-            SectionName::Rpm => "rpm",
-            SectionName::Ipl => "ipl",
-        }
-    }
-}
-
-impl std::fmt::Display for SectionName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// A size field of the header and the section it measures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SizeField {
-    /// The section.
-    pub section: SectionName,
-    /// The field's name.
-    pub field: &'static str,
-    /// The field's offset in the file.
-    pub offset: usize,
-    /// Its value in bytes.
-    pub size: u32,
-}
-
-impl SizeField {
-    fn new(section: SectionName, field: &'static str, offset: usize, size: u32) -> Self {
-        SizeField { section, field, offset, size }
-    }
-}
-
-/// A header field as `info` prints it and `image.toml` edits it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field<'a> {
-    /// AOSP's name.
-    pub name: &'static str,
-    /// Offset in the file.
-    pub offset: usize,
-    /// The value.
-    pub value: Value<'a>,
-}
-
-impl<'a> Field<'a> {
-    fn new(name: &'static str, offset: usize, value: Value<'a>) -> Self {
-        Field { name, offset, value }
-    }
-}
-
-/// A header field's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// A 32-bit number.
-    U32(u32),
-    /// A 64-bit number.
-    U64(u64),
-    /// The whole field of a NUL-terminated text.
-    Text(&'a [u8]),
-    /// Plain bytes.
-    Bytes(&'a [u8]),
-}
-
-pub(crate) enum NumberMut<'a> {
-    U32(&'a mut u32),
-    U64(&'a mut u64),
-}
 
 /// The header of a boot, init_boot, recovery or vendor_boot image. Keeps every byte of the
 /// header, known and unknown, so that [`Header::to_bytes`] gives back what was parsed.
@@ -193,7 +77,7 @@ impl Header {
             return Ok(Header::plain(Kind::Sony(Box::new(wire))));
         }
         if !bytes.starts_with(b"ANDROID!") {
-            return Err(super::identify::unknown_magic(bytes));
+            return Err(lookalike::unknown_magic(bytes));
         }
         if let Some(rest) = amonet::behind_microloader(bytes) {
             // What the page has no room for counts as zeros.
@@ -494,11 +378,6 @@ impl Header {
             })
             .collect()
     }
-}
-
-fn number_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    let field = bytes.get(offset..offset + 4)?;
-    Some(u32::from_le_bytes(field.try_into().ok()?))
 }
 
 fn truncated(header: &'static str, needed: usize, bytes: &[u8]) -> Error {

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::launch::CHROOT_DIRECTORY;
 use super::record;
 use crate::bootfile::DeviceSpec;
+use crate::cmdline::Cmdline;
 use crate::device::bind::plan::{Options as BindOptions, Plan, PlanError, Refusal as PlanRefusal};
 use crate::device::bus::group;
 use crate::device::bus::pci::{self, PciAddress};
@@ -16,7 +17,6 @@ use crate::device::guest::file::{Arch, Device, Guest};
 use crate::device::guest::memory::{self, Backing, MemoryError, MemoryPlan};
 use crate::device::guest::qemu::argv::{Found, argv};
 use crate::device::guest::qemu::{self, FindError};
-use crate::device::sys::cmdline::value;
 use crate::device::sys::host::{Host, HostError, Write, errno_text};
 use crate::device::sys::kernel_log;
 use crate::device::sys::kvm::{self, Kvm, KvmError};
@@ -320,8 +320,8 @@ fn ask_kvm(host: &Host, options: &Options, refusals: &mut Vec<Refusal>) -> bool 
             });
         }
     }
-    let cmdline = host.read("proc/cmdline").unwrap_or_default();
-    if value(&cmdline, "kvm-arm.mode") == Some("protected") && !options.allow_protected {
+    let cmdline = Cmdline::new(host.read("proc/cmdline").unwrap_or_default());
+    if kvm::mode(&cmdline) == Some(kvm::PROTECTED) && !options.allow_protected {
         refusals.push(Refusal::Protected);
     }
     false

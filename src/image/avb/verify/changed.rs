@@ -1,6 +1,6 @@
 //! What was changed in a vbmeta image since it was signed.
 
-use super::name;
+use crate::image::avb::descriptor::printable;
 use crate::image::avb::{HashAlgorithm, Vbmeta, VbmetaHeader};
 
 /// What stands at an offset of a vbmeta image.
@@ -15,7 +15,7 @@ pub(super) fn place(vbmeta: &Vbmeta<'_>, offset: u64) -> String {
         let kind = entry.descriptor.kind();
         return match entry.descriptor.partition() {
             Some(partition) => {
-                format!("offset {at} (descriptor {i}, {kind} of {})", name(partition))
+                format!("offset {at} (descriptor {i}, {kind} of {})", printable(partition))
             }
             None => format!("offset {at} (descriptor {i}, {kind})"),
         };

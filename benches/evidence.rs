@@ -1,7 +1,7 @@
 //! How good the evidence of symbol tables is: kernels whose config is known in, precision and
 //! recall per symbol out, as a Markdown table.
 //!
-//!     cargo run --release --example evidence -- KERNEL=CONFIG …
+//!     cargo run --release -p vfioboot-measure --bin evidence -- KERNEL=CONFIG …
 //!
 //! A symbol is a hit when the evidence says that it is built in and the config says `y`.
 

@@ -1,7 +1,7 @@
 //! What vfioboot would load for each module of an installed tree, as `modprobe --show-depends`
 //! prints it.
 //!
-//!     cargo run --example closure -- DIR/lib/modules/RELEASE [CONFIG…]
+//!     cargo run -p vfioboot-measure --bin closure -- DIR/lib/modules/RELEASE [CONFIG…]
 //!
 //! For each module a line `# NAME`, then the steps. CONFIG are files in the form of
 //! modprobe.d(5).

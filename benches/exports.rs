@@ -1,6 +1,6 @@
 //! The symbols that a kernel exports, read from its image, as lines of `Module.symvers`.
 //!
-//!     cargo run --example exports -- KERNEL
+//!     cargo run -p vfioboot-measure --bin exports -- KERNEL
 
 use std::error::Error;
 use std::fs;

@@ -1,0 +1,26 @@
+use super::format::Format;
+
+/// A compressed stream that could not be decoded.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The stream is damaged or ends early.
+    #[error("{format} stream: {reason} (after {consumed} bytes of it, {produced} unpacked)")]
+    Corrupt {
+        /// The format it claims to be.
+        format: Format,
+        /// Compressed bytes read until then.
+        consumed: usize,
+        /// Bytes unpacked until then.
+        produced: u64,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// More output than the caller allows.
+    #[error("{format} stream unpacks to more than {limit} bytes, the limit")]
+    TooLarge {
+        /// The format.
+        format: Format,
+        /// The limit in bytes.
+        limit: u64,
+    },
+}

@@ -1,0 +1,42 @@
+//! The kinds of images.
+
+/// What kind of image a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageKind {
+    /// A boot or recovery image.
+    Boot,
+    /// A boot image of header v3 or v4 with a ramdisk and no kernel.
+    InitBoot,
+    /// A vendor_boot (or vendor_kernel_boot) image.
+    VendorBoot,
+    /// A ramdisk and nothing else.
+    Ramdisk,
+    /// A kernel and nothing else.
+    Kernel,
+    /// The vbmeta image that describes other partitions.
+    Vbmeta,
+    /// A dtbo image: a table of device trees.
+    Dtbo,
+}
+
+impl ImageKind {
+    /// The partition's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ImageKind::Boot => "boot",
+            ImageKind::InitBoot => "init_boot",
+            ImageKind::VendorBoot => "vendor_boot",
+            ImageKind::Ramdisk => "ramdisk",
+            ImageKind::Kernel => "kernel",
+            ImageKind::Vbmeta => "vbmeta",
+            ImageKind::Dtbo => "dtbo",
+        }
+    }
+}
+
+impl std::fmt::Display for ImageKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
