@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`cmdline`] | the kernel command line: read, asked and edited by the kernel's own grammar |
 //! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
-//! | `rulefile` | the rules of `kernel-configs/` as they are written, for the audit and the device |
+//! | [`rules`] | what a kernel must have: the rules of `kernel-configs/` and their evaluator, shared by desktop and device |
 //! | [`compression`] | gzip, lz4_legacy, lz4, xz, lzma, zstd, bzip2: detect, decode, encode |
 //! | [`image`] | boot, vendor_boot and init_boot images as regions that tile the file |
 //! | [`ramdisk`] | segments, newc cpio, what kind of ramdisk this is |
@@ -29,8 +29,7 @@
 
 pub mod bootfile;
 pub mod cmdline;
-#[cfg(any(feature = "desktop", feature = "device"))]
-mod rulefile;
+pub mod rules;
 
 #[cfg(feature = "desktop")]
 pub mod audit;

@@ -1,10 +1,14 @@
 //! What the kernel of the set says, and whether that allows the patch.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::Error;
 use super::words::PlannedWord;
-use crate::audit::{self, Built, Condition, Facts, Level, Profile, Report, Verdict};
+use crate::audit::{
+    self, Built, Condition, Facts, Level, Profile, RecommendedParameter, Report, Verdict,
+};
 use crate::bootset::{KernelState, SetKernel};
 use crate::cmdline::Cmdline;
 use crate::compression::Format;
@@ -31,7 +35,7 @@ pub struct KernelFacts {
     #[serde(skip)]
     facts: Facts,
     #[serde(skip)]
-    words: Vec<audit::Word>,
+    words: Vec<RecommendedParameter>,
     #[serde(skip)]
     seen: Seen,
 }
@@ -93,14 +97,14 @@ impl KernelFacts {
         let failed = report.with(Verdict::Fail).filter(|finding| finding.rule.level.decides());
         self.failed = failed
             .map(|finding| FailedRule {
-                id: finding.rule.id.clone(),
-                title: finding.rule.title.clone(),
-                reason: finding.reason.clone(),
-                fix: finding.rule.fix.clone(),
+                id: finding.rule.id.to_string(),
+                title: finding.rule.title.to_string(),
+                reason: finding.reason.to_string(),
+                fix: finding.rule.fix.to_string(),
             })
             .collect();
         self.audit = Some(report.verdict);
-        self.words = report.words;
+        self.words = report.parameters;
     }
 
     /// What could not be checked, for people.
@@ -223,11 +227,11 @@ impl KernelFacts {
     /// has the one of virtual machines, and the hardware's is a vendor module.
     pub(super) fn host_bridge_built_in(&self) -> bool {
         let profile = Profile::builtin("passthrough").ok();
-        let rule = profile.iter().flat_map(|profile| &profile.rules).find(|r| r.id == HOST_BRIDGE);
+        let rule = profile.as_ref().and_then(|profile| profile.rule(HOST_BRIDGE));
         let Some(Condition::Symbols(drivers)) = rule.map(|rule| &rule.condition) else {
             return false;
         };
-        let built_in = |symbol: &String| self.built(symbol) == Built::In;
+        let built_in = |symbol: &Cow<'static, str>| self.built(symbol) == Built::In;
         !self.facts.is_gki() && drivers.iter().any(|driver| driver.iter().all(built_in))
     }
 
@@ -267,6 +271,6 @@ impl KernelFacts {
     /// Words that make this kernel fit. Optional ones are for the user to choose.
     pub(super) fn recommended_words(&self) -> Vec<PlannedWord> {
         let words = self.words.iter().filter(|word| word.level != Level::Optional);
-        words.map(|word| PlannedWord::new(&word.word, &word.why)).collect()
+        words.map(|word| PlannedWord::new(word.parameter.as_ref(), word.why.as_ref())).collect()
     }
 }

@@ -105,7 +105,7 @@ impl Text {
         let Palette { head, dim, .. } = self.palette;
         let rule = &finding.rule;
         let (id, title, level) = (&rule.id, &rule.title, rule.level.name());
-        let reason = plain(&finding.reason);
+        let reason = plain(&finding.reason.to_string());
         writeln!(self.out, "  {head}{id}{head:#} {title} ({level}): {reason}")?;
         let evidence = match &finding.provenance {
             Provenance::Cmdline => format!("by the {}", finding.provenance),
@@ -147,7 +147,11 @@ impl Text {
         }
         for finding in by_module {
             let (id, title) = (&finding.rule.id, &finding.rule.title);
-            writeln!(self.out, "  {head}{id}{head:#} {title}: {}", plain(&finding.reason))?;
+            writeln!(
+                self.out,
+                "  {head}{id}{head:#} {title}: {}",
+                plain(&finding.reason.to_string())
+            )?;
         }
         Ok(())
     }
@@ -180,12 +184,12 @@ impl Text {
 
     fn recommended(&mut self, audited: &Audited) -> Result {
         let head = self.palette.head;
-        if !audited.report.words.is_empty() {
+        if !audited.report.parameters.is_empty() {
             writeln!(self.out, "\n{head}FOR THE COMMAND LINE{head:#}")?;
         }
-        for word in &audited.report.words {
-            writeln!(self.out, "  {head}{}{head:#} ({})", word.word, word.level.name())?;
-            writeln!(self.out, "      {}", word.why)?;
+        for own in &audited.report.parameters {
+            writeln!(self.out, "  {head}{}{head:#} ({})", own.parameter, own.level.name())?;
+            writeln!(self.out, "      {}", own.why)?;
         }
         Ok(())
     }
