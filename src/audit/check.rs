@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::content;
 use super::error::{CheckError, Problem};
-use super::evaluate::{Finding, evaluate};
+use super::evaluate::{Finding, Report, evaluate};
 use super::run::{self, Audited, Subject};
 use crate::bootset::{self, BootSet, CmdlinePart, Facts, File, Origin, Provenance};
 use crate::kernel::KernelConfig;

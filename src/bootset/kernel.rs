@@ -1,7 +1,6 @@
 //! The kernel that a normal boot of the set starts.
 
-use super::{BootSet, Role};
-use crate::audit::{Evidence, Facts};
+use super::{BootSet, Evidence, Facts, Role};
 use crate::compression;
 use crate::image::{Image, ImageKind, SectionName};
 use crate::kernel::{self, Arch, Exports, Kallsyms, Kernel, Scan};

@@ -10,7 +10,12 @@
 //! | `role` | what each image is for |
 //! | `ramdisks` | the ramdisks of the images, and where each is |
 //! | `kernel` | the kernel that a normal boot starts |
+//! | `facts`, `provenance` | what is known of it, and where that was read |
+//! | `evidence` | what its symbol table says where it has no config |
+//! | `links` | whether modules find the symbols that they need |
+//! | `known` | all this as the evaluator of rules asks for it |
 //! | [`sources`] | where kernel parameters are in the images |
+//! | `origin` | where kernel parameters come from |
 //! | `cmdline` | the effective command line, with the origin of every parameter |
 //! | [`flow`] | how a device with these images boots |
 //! | `avb` | the vbmeta images as a tree |
@@ -18,10 +23,16 @@
 
 mod avb;
 mod cmdline;
+mod evidence;
+mod facts;
 mod file;
 pub mod flow;
 mod kernel;
+mod known;
+mod links;
 mod mark;
+mod origin;
+mod provenance;
 mod ramdisks;
 mod role;
 pub mod sources;
@@ -29,16 +40,21 @@ pub mod sources;
 use std::sync::OnceLock;
 
 pub use avb::Cover;
-pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
+pub use cmdline::{CmdlineMode, CmdlineWord, EffectiveCmdline, Setting};
+pub use evidence::Evidence;
+pub use facts::{Built, Facts};
 pub use file::{Error, File, Identity};
 pub use flow::{Flow, FlowKind};
 pub use kernel::{KernelState, SetKernel};
+pub(crate) use known::Known;
+pub use links::Links;
 pub use mark::PatchMark;
+pub use origin::{CmdlinePart, Origin};
+pub use provenance::Provenance;
 pub use ramdisks::{Ramdisk, Spot};
 pub use role::Role;
 pub use sources::CommandLines;
 
-use crate::audit::{Evidence, Facts};
 use crate::image::{self, Image};
 use crate::kernel::{Error as KernelError, Kernel};
 

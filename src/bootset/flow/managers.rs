@@ -6,8 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::detect::evidence;
 use super::{Evidence, FlowKind, Statement};
-use crate::audit::Built;
-use crate::bootset::BootSet;
+use crate::bootset::{BootSet, Built};
 use crate::ramdisk::RamdiskKind;
 use crate::ramdisk::kind::Survey;
 

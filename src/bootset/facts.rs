@@ -1,59 +1,14 @@
-//! What is known of the kernel of an image, and how the evaluator sees it.
+//! What is known of the kernel of a set.
 
 use super::evidence::Evidence;
 use super::links::Links;
-use super::{CmdlinePart, EffectiveCmdline, Origin, Setting as CmdlineSetting};
+use super::origin::CmdlinePart;
+use super::provenance::Provenance;
 use crate::kernel::config::{KernelConfig, Value};
 use crate::kernel::module::Module;
 use crate::kernel::{Arch, KernelVersion, Scan};
 use crate::modules::Misfit;
-use crate::rules::{
-    self, Basis, Confidence, Coverage, EvidenceState, Fit, KernelInfo, Setting, Symbol,
-};
-
-/// Where a value was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Provenance {
-    /// The config embedded in a kernel.
-    Ikconfig {
-        /// What the kernel was called (`boot.img`).
-        what: String,
-        /// Where `IKCFG_ST` stands in the unpacked kernel, in bytes.
-        offset: u64,
-    },
-    /// A config file by this name.
-    File(String),
-    /// The kernel command line.
-    Cmdline,
-    /// Names in the kernel's own symbol table.
-    Kallsyms {
-        /// What the kernel was called.
-        what: String,
-        /// How many names there are.
-        count: usize,
-        /// How sure it is.
-        confidence: Confidence,
-    },
-    /// Nothing is known.
-    NotKnown,
-}
-
-impl std::fmt::Display for Provenance {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Provenance::Ikconfig { what, offset } => {
-                write!(f, "IKCONFIG at offset {offset:#x} of the unpacked kernel in {what}")
-            }
-            Provenance::File(name) => write!(f, "config file {name}"),
-            Provenance::Cmdline => f.write_str("kernel command line"),
-            Provenance::Kallsyms { what, count, confidence } => {
-                let sure = confidence.name();
-                write!(f, "{count} names in the symbol table of the kernel in {what} ({sure})")
-            }
-            Provenance::NotKnown => f.write_str("not known"),
-        }
-    }
-}
+use crate::rules::{EvidenceState, Fit, Symbol};
 
 /// How a feature is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,12 +97,7 @@ impl Facts {
         }
     }
 
-    /// An Android Generic Kernel Image, whose drivers for the hardware are vendor modules.
-    pub fn is_gki(&self) -> bool {
-        Known { facts: self, cmdline: None }.is_gki()
-    }
-
-    fn symbol(&self, name: &str) -> Symbol<'_> {
+    pub(super) fn symbol(&self, name: &str) -> Symbol<'_> {
         match (&self.config, &self.evidence) {
             (Some((config, _)), _) => Symbol::Value(config.get(name).unwrap_or(&Value::No)),
             (None, Some(evidence)) => match evidence.about(name) {
@@ -160,7 +110,7 @@ impl Facts {
 
     /// Whether the kernel loads a module: by its vermagic, and by its symbols where these are
     /// known.
-    fn fit(&self, module: &Module) -> Fit<Misfit> {
+    pub(super) fn fit(&self, module: &Module) -> Fit<Misfit> {
         let misfits = self.links.as_ref().and_then(|links| links.misfits(&module.name));
         let linked = misfits.is_some();
         let vermagic = || module.vermagic.clone();
@@ -188,101 +138,5 @@ impl Facts {
     /// The release is not just the version that a config's header gives, without its local part.
     fn is_whole(&self, release: &str) -> bool {
         self.config.as_ref().is_none_or(|(config, _)| config.release() != Some(release))
-    }
-}
-
-/// Facts as the evaluator asks for them.
-pub(super) struct Known<'f> {
-    facts: &'f Facts,
-    /// The command line, put together once.
-    pub cmdline: Option<EffectiveCmdline>,
-}
-
-impl<'f> Known<'f> {
-    pub fn new(facts: &'f Facts) -> Self {
-        Known { facts, cmdline: EffectiveCmdline::new(facts) }
-    }
-
-    /// Where what a verdict rests on was read.
-    pub fn provenance(&self, basis: &Basis<Origin>) -> Provenance {
-        match basis {
-            Basis::Config => self.config_provenance(),
-            Basis::Evidence(confidence) => match &self.facts.evidence {
-                Some(evidence) => evidence.provenance(*confidence),
-                None => Provenance::NotKnown,
-            },
-            Basis::CommandLine(Some(Origin::Config)) => self.config_provenance(),
-            Basis::CommandLine(Some(_)) => Provenance::Cmdline,
-            Basis::CommandLine(None) => {
-                let mut parameters = self.cmdline.iter().flat_map(EffectiveCmdline::parameters);
-                let mut origins = parameters.by_ref().map(|parameter| &parameter.origin).peekable();
-                let built_in = origins.peek().is_some();
-                match built_in && origins.all(|origin| *origin == Origin::Config) {
-                    true => self.config_provenance(),
-                    false => Provenance::Cmdline,
-                }
-            }
-            Basis::Nothing => Provenance::NotKnown,
-        }
-    }
-
-    fn config_provenance(&self) -> Provenance {
-        let config = self.facts.config.as_ref();
-        config.map_or(Provenance::NotKnown, |(_, provenance)| provenance.clone())
-    }
-}
-
-impl KernelInfo for Known<'_> {
-    type Origin = Origin;
-    type Misfit = Misfit;
-
-    fn arch(&self) -> Option<Arch> {
-        self.facts.arch
-    }
-
-    fn release(&self) -> Option<&str> {
-        self.facts.release.as_deref()
-    }
-
-    fn has_config(&self) -> bool {
-        self.facts.config.is_some()
-    }
-
-    fn symbol(&self, name: &str) -> Symbol<'_> {
-        self.facts.symbol(name)
-    }
-
-    fn coverage(&self) -> Coverage {
-        match &self.facts.modules {
-            None => Coverage::None,
-            Some(_) if self.facts.modules_partial => Coverage::Ramdisks,
-            Some(modules) => Coverage::All(modules.len()),
-        }
-    }
-
-    fn find_module(&self, accept: &dyn Fn(&str) -> bool) -> Option<rules::Module<Misfit>> {
-        let modules = self.facts.modules.iter().flatten();
-        let mut accepted = modules.filter(|module| accept(&module.name)).peekable();
-        let first = *accepted.peek()?;
-        let fits = |module: &&Module| {
-            let release = self.facts.release.as_deref();
-            module.name == first.name && release.is_some_and(|own| module.vermagic_matches(own))
-        };
-        let module = accepted.find(fits).unwrap_or(first);
-        let file = Some(module.file.clone()).filter(|file| !file.is_empty());
-        Some(rules::Module { name: module.name.clone(), file, fit: self.facts.fit(module) })
-    }
-
-    fn parameter(&self, name: &str) -> Setting<Origin> {
-        let Some(line) = &self.cmdline else { return Setting::NoCommandLine };
-        let mut values = match line.setting(name) {
-            CmdlineSetting::Absent => return Setting::Absent,
-            CmdlineSetting::Values(values) => values.into_iter(),
-        };
-        match (values.next(), values.next()) {
-            (Some(first), Some(second)) => Setting::Either([first, second]),
-            (Some((value, origin)), None) => Setting::Value(value, origin),
-            (None, _) => Setting::Absent,
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Provenance;
+use super::provenance::Provenance;
 use crate::kernel::{Arch, Kallsyms, KernelVersion};
 use crate::rules::{self, Confidence, EvidenceState};
 
