@@ -17,7 +17,7 @@ use common::{AARCH64, elf, images};
 use vfioboot::image::{Image, ImageKind, SectionName, unpacked};
 use vfioboot::kernel::Kernel;
 use vfioboot::patch::{self, Options, Runtimes};
-use vfioboot::ramdisk::kind::classify_ramdisk;
+use vfioboot::ramdisk::classify_ramdisk;
 use vfioboot::ramdisk::tree::Tree;
 use vfioboot::ramdisk::{Limits, Ramdisk, find_ours};
 

@@ -171,10 +171,10 @@ impl<'a> BootSet<'a> {
         evidence.as_ref().map(Option::as_ref)
     }
 
-    /// The symbols that the kernel exports to modules; None where they cannot be read. Unpacks the
-    /// kernel into memory, at each call.
-    pub fn exports(&self) -> Option<Exports> {
-        let (_, bytes) = self.kernel_bytes()?;
-        Kernel::parse(bytes).ok()?.exports().ok()?
+    /// The symbols that the kernel exports to modules; None where they cannot be read. The first
+    /// question unpacks the kernel into memory.
+    pub fn exports(&self) -> Option<&Exports> {
+        let read = || Kernel::parse(self.kernel_bytes()?.1).ok()?.exports().ok()?;
+        self.exports.get_or_init(read).as_ref()
     }
 }

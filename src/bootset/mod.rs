@@ -9,6 +9,7 @@
 //! | `file` | a file of the set; the same file given twice |
 //! | `role` | what each image is for |
 //! | `ramdisks` | the ramdisks of the images, and where each is |
+//! | `initramfs` | the ramdisks in memory order, and what the kernel does at each segment |
 //! | `kernel` | the kernel that a normal boot starts |
 //! | `facts`, `provenance` | what is known of it, and where that was read |
 //! | `evidence` | what its symbol table says where it has no config |
@@ -27,6 +28,7 @@ mod evidence;
 mod facts;
 mod file;
 pub mod flow;
+mod initramfs;
 mod kernel;
 mod known;
 mod links;
@@ -37,7 +39,7 @@ mod ramdisks;
 mod role;
 pub mod sources;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 pub use avb::Cover;
 pub use cmdline::{CmdlineMode, CmdlineWord, EffectiveCmdline, Setting};
@@ -45,6 +47,7 @@ pub use evidence::Evidence;
 pub use facts::{Built, Facts};
 pub use file::{Error, File, Identity};
 pub use flow::{Flow, FlowKind};
+pub use initramfs::{Initramfs, Part, Step, Stop};
 pub use kernel::{KernelState, SetKernel};
 pub(crate) use known::Known;
 pub use links::Links;
@@ -56,7 +59,8 @@ pub use role::Role;
 pub use sources::CommandLines;
 
 use crate::image::{self, Image};
-use crate::kernel::{Error as KernelError, Kernel};
+use crate::kernel::{Error as KernelError, Exports, Kernel};
+use crate::modules::ModuleRequest;
 
 /// The images of one device. See the [module](self).
 #[derive(Debug)]
@@ -66,9 +70,13 @@ pub struct BootSet<'a> {
     /// For each file that was given, the index of its image.
     given: Vec<usize>,
     roles: OnceLock<Vec<Role>>,
+    /// What the passes over ramdisks take of modules.
+    request: Arc<OnceLock<ModuleRequest>>,
     ramdisks: Vec<Ramdisk<'a>>,
+    initramfs: OnceLock<Initramfs>,
     command_lines: OnceLock<CommandLines>,
     kernel: OnceLock<SetKernel>,
+    exports: OnceLock<Option<Exports>>,
     evidence: OnceLock<Result<Option<Evidence>, KernelError>>,
     cmdline: OnceLock<EffectiveCmdline>,
     flow: OnceLock<Flow>,
@@ -112,14 +120,18 @@ impl<'a> BootSet<'a> {
     }
 
     fn of_images(names: Vec<String>, images: Vec<Image<'a>>, given: Vec<usize>) -> Self {
+        let request = Arc::new(OnceLock::new());
         BootSet {
-            ramdisks: ramdisks::of(&images),
+            ramdisks: ramdisks::of(&images, &request),
+            request,
+            initramfs: OnceLock::new(),
             names,
             images,
             given,
             roles: OnceLock::new(),
             command_lines: OnceLock::new(),
             kernel: OnceLock::new(),
+            exports: OnceLock::new(),
             evidence: OnceLock::new(),
             cmdline: OnceLock::new(),
             flow: OnceLock::new(),

@@ -15,7 +15,7 @@ use vfioboot::image::{
 };
 use vfioboot::kernel::Kernel;
 use vfioboot::patch;
-use vfioboot::ramdisk::{Limits, kind};
+use vfioboot::ramdisk::{Limits, classify_ramdisk};
 
 use super::image_set;
 use super::input::Input;
@@ -414,7 +414,7 @@ fn kernel_detail(bytes: &[u8]) -> Detail {
 }
 
 fn ramdisk_detail(bytes: &[u8]) -> Detail {
-    match kind::classify_ramdisk(bytes, Limits::default()) {
+    match classify_ramdisk(bytes, Limits::default()) {
         Ok(kinds) => {
             let found = kinds.findings().iter().map(|f| match f.maker {
                 Some(maker) => format!("{}, {maker} ({})", f.kind, f.evidence),

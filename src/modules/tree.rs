@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::alias::{PciAlias, Wants};
 use super::closure::Dependencies;
 use super::depmod::{LISTS, Lists};
-use super::survey::{Found, Source, SurveyError, visit};
-use crate::kernel::module::Module;
+use super::files::{ModuleFile, ModuleFiles, ModuleRequest};
+use super::survey::{Source, SurveyError, visit};
+use crate::kernel::module::{self, Module};
 use crate::kernel::symbols::Symbols;
 
 /// What a driver is for, as far as that decides when it must be loaded.
@@ -20,7 +21,7 @@ pub enum Role {
 }
 
 /// Symbols that only drivers of a kind need: each registers what the driver is.
-const ROLES: [(&str, Role); 12] = [
+const ROLES: &[(&str, Role)] = &[
     // drivers/pci/probe.c, drivers/pci/controller
     ("pci_host_probe", Role::HostBridge),
     ("pci_host_common_probe", Role::HostBridge),
@@ -82,7 +83,10 @@ impl ModuleTree {
         let mut problems = Vec::new();
         for source in sources {
             visit(source, &mut problems, &mut |found| match found.is_module() {
-                true => tree.module(found),
+                true => {
+                    let file = ModuleFile::read(found.path, found.bytes, &ModuleRequest::default());
+                    tree.add(&file, found.file);
+                }
                 false => {
                     lists.insert(found.path.to_owned(), found.bytes.to_vec());
                 }
@@ -93,25 +97,33 @@ impl ModuleTree {
         Ok(tree)
     }
 
-    fn module(&mut self, found: &Found<'_>) {
-        let module = match Module::parse(found.bytes, found.path) {
-            Ok(module) => module,
-            Err(error) => return self.problems.push(format!("{}: {error}", found.file)),
-        };
-        if may_have_role(&module) {
-            match Symbols::parse(found.bytes) {
-                Ok(symbols) => {
-                    let roles = ROLES.iter().filter(|(symbol, _)| symbols.needs(symbol));
-                    let roles: BTreeSet<Role> = roles.map(|(_, role)| *role).collect();
-                    if !roles.is_empty() {
-                        self.roles.insert(module.name.clone(), roles);
-                    }
-                }
-                Err(error) => self.problems.push(format!("{}: {error}", found.file)),
+    /// The modules and lists of ramdisks, each with what messages call it, as they come to lie on
+    /// top of each other.
+    pub fn of_files<'f>(ramdisks: impl IntoIterator<Item = (String, &'f ModuleFiles)>) -> Self {
+        let mut tree = ModuleTree::default();
+        let mut lists: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        for (name, files) in ramdisks {
+            for file in &files.modules {
+                tree.add(file, &format!("{name}: {}", file.path));
             }
+            lists.extend(files.lists.iter().cloned());
         }
-        let path = found.path.to_owned();
-        self.modules.insert(path, Module { file: found.file.to_owned(), ..module });
+        tree.take_lists(lists);
+        tree
+    }
+
+    /// A module that messages call `name`.
+    fn add(&mut self, file: &ModuleFile, name: &str) {
+        let module = match &file.module {
+            Ok(module) => module,
+            Err(error) => return self.problems.push(format!("{name}: {error}")),
+        };
+        match &file.roles {
+            Ok(roles) if roles.is_empty() => {}
+            Ok(roles) => drop(self.roles.insert(module.name.clone(), roles.clone())),
+            Err(error) => self.problems.push(format!("{name}: {error}")),
+        }
+        self.modules.insert(file.path.clone(), Module { file: name.to_owned(), ..module.clone() });
     }
 
     /// The directory with a `modules.dep` is the one that counts; of several the one with the most
@@ -230,6 +242,18 @@ fn driver_of<'a>(
     let mut drivers: Vec<Driver> = drivers.collect();
     drivers.sort_by_key(|driver| driver.wants);
     drivers
+}
+
+/// What the driver is for.
+///
+/// # Errors
+/// Damage of its symbol table.
+pub(super) fn roles_of(module: &Module, bytes: &[u8]) -> Result<BTreeSet<Role>, module::Error> {
+    if !may_have_role(module) {
+        return Ok(BTreeSet::new());
+    }
+    let symbols = Symbols::parse(bytes)?;
+    Ok(ROLES.iter().filter(|(symbol, _)| symbols.needs(symbol)).map(|(_, role)| *role).collect())
 }
 
 /// Its devices come from a device tree, from ACPI or from a board file; only such can be host

@@ -33,7 +33,7 @@ fn exercise(bytes: &[u8]) {
     let _ = append_point(bytes);
     let _ = find_ours(bytes);
     let _ = has_entry(bytes, b"no such name");
-    let _ = kind::classify_ramdisk(bytes, SMALL);
+    let _ = vfioboot::ramdisk::classify_ramdisk(bytes, SMALL);
     let _ = Tree::read(bytes, SMALL);
     let _ = edit::remove(bytes, b"init", true, SMALL);
     let _ = edit::add(bytes, NewFile { path: b"a/b", mode: 0o644, data: b"x" }, SMALL);
