@@ -147,12 +147,7 @@ impl Audit<'_> {
         }
     }
 
-    fn finish(
-        self,
-        subject: Subject,
-        report: Report,
-        lines: BTreeMap<String, usize>,
-    ) -> Audited {
+    fn finish(self, subject: Subject, report: Report, lines: BTreeMap<String, usize>) -> Audited {
         Audited {
             subject,
             facts: self.facts.outline(),

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 use super::content::Foreign;
-use crate::bootset::{Provenance, Role};
+use crate::bootset::{BootSet, Provenance, Role};
 use crate::compression;
 use crate::image;
 use crate::kernel::config::ConfigError;
@@ -102,6 +102,17 @@ pub enum CheckError {
     Modules(#[from] SurveyError),
 }
 
+impl CheckError {
+    /// Why there is no kernel to look at in a set without one.
+    pub fn without_kernel(set: &BootSet<'_>) -> Self {
+        match set.roles().first() {
+            Some(Role::Ramdisk) => CheckError::Ramdisk,
+            Some(role) => CheckError::WithoutKernel(*role),
+            None => CheckError::Empty,
+        }
+    }
+}
+
 /// What is odd about an input that could be checked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -144,6 +155,11 @@ pub enum Problem {
 
 /// An error with its causes, in one line.
 pub(super) fn explain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }

@@ -158,11 +158,10 @@ impl<'a> BootSet<'a> {
                 names = found;
                 // Nobody asked before, and whoever asks now gets the same.
                 let _ = self.kernel.set(kernel);
-            } else if let (KernelState::NoConfig, Some((_, bytes))) =
-                (&self.kernel().state, self.kernel_bytes())
-                && self.kernel().complete
+            } else if let (KernelState::NoConfig, true, Some(kernel)) =
+                (&self.kernel().state, self.kernel().complete, self.parse_kernel())
             {
-                names = parse(bytes, true)?.kallsyms()?;
+                names = kernel?.kallsyms()?;
             }
             let (kernel, name) = (self.kernel(), self.name(self.kernel().image.unwrap_or(0)));
             let (arch, version) = (kernel.facts.arch, kernel.facts.version());
@@ -171,10 +170,16 @@ impl<'a> BootSet<'a> {
         evidence.as_ref().map(Option::as_ref)
     }
 
+    /// The kernel that a normal boot starts, with its containers; None where no image holds one.
+    pub fn parse_kernel(&self) -> Option<Result<Kernel<'a>, kernel::Error>> {
+        let (image, bytes) = self.kernel_bytes()?;
+        Some(parse(bytes, self.images()[image].kind() != ImageKind::Kernel))
+    }
+
     /// The symbols that the kernel exports to modules; None where they cannot be read. The first
     /// question unpacks the kernel into memory.
     pub fn exports(&self) -> Option<&Exports> {
-        let read = || Kernel::parse(self.kernel_bytes()?.1).ok()?.exports().ok()?;
+        let read = || self.parse_kernel()?.ok()?.exports().ok()?;
         self.exports.get_or_init(read).as_ref()
     }
 }

@@ -138,11 +138,7 @@ fn extract(source: &mut dyn Source, args: &Args) -> anyhow::Result<()> {
     };
     if wanted.is_empty() {
         let names: Vec<_> = there.iter().map(|(name, _)| name.escape_debug().to_string()).collect();
-        bail!(
-            "there is none of {}; the file has {}",
-            PARTITIONS.join(", "),
-            names.join(", ")
-        );
+        bail!("there is none of {}; the file has {}", PARTITIONS.join(", "), names.join(", "));
     }
     wanted.iter().try_for_each(|name| source.require(name))?;
     std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;

@@ -129,7 +129,10 @@ impl Step {
             Kind::Replace => {
                 let bytes = self.attached(data, partition)?;
                 if bytes.len() as u64 > room {
-                    let message = format!("{name} has {} bytes of data for {room} bytes of blocks", bytes.len());
+                    let message = format!(
+                        "{name} has {} bytes of data for {room} bytes of blocks",
+                        bytes.len()
+                    );
                     return Err(self.error(partition, message));
                 }
                 sink.put(bytes)?;

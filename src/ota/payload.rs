@@ -131,7 +131,8 @@ impl<'a> Payload<'a> {
 
 impl Partition {
     fn new(number: usize, update: PartitionUpdate) -> Result<Self, Error> {
-        let missing = |partition: &str, what| Error::MissingField { partition: partition.to_owned(), what };
+        let missing =
+            |partition: &str, what| Error::MissingField { partition: partition.to_owned(), what };
         let name = update.partition_name.filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| missing(&format!("number {number}"), "name"))?;
         let info = update.new_partition_info.unwrap_or_default();

@@ -156,7 +156,9 @@ fn an_incremental_ota_is_refused_with_the_reason() {
 fn a_partition_that_is_not_there_is_refused_with_those_that_are() {
     let error = scratch("payload.bin").error("extract payload.bin odm -d out");
     assert!(
-        error.contains("there is no partition odm; the file has boot, init_boot, vendor_boot, vbmeta"),
+        error.contains(
+            "there is no partition odm; the file has boot, init_boot, vendor_boot, vbmeta"
+        ),
         "{error}"
     );
     let error = scratch("factory-stored.zip").error("extract factory-stored.zip odm -d out");

@@ -64,7 +64,10 @@ fn zeros_take_no_data_and_end_with_the_partition() {
 fn operations_that_do_not_fill_the_partition_once_are_refused() {
     let zero = |start, blocks| [number(1, ZERO), extent(start, blocks)].concat();
     let cases = [
-        (vec![zero(0, 1)], "no operation of p writes blocks 1 to 2: the OTA is incremental or damaged"),
+        (
+            vec![zero(0, 1)],
+            "no operation of p writes blocks 1 to 2: the OTA is incremental or damaged",
+        ),
         (vec![zero(1, 1)], "no operation of p writes blocks 0 to 1"),
         (vec![], "no operation of p writes blocks 0 to 2"),
         (vec![zero(0, 3)], "operation 0 of p: fills blocks up to 3, the partition has 2"),

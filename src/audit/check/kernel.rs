@@ -2,7 +2,7 @@
 
 use crate::audit::content;
 use crate::audit::error::{CheckError, Problem};
-use crate::bootset::{BootSet, Facts, KernelState, Provenance, Role, SetKernel};
+use crate::bootset::{BootSet, Facts, KernelState, Provenance, SetKernel};
 use crate::kernel::{self, Kernel, KernelConfig};
 
 /// What a kernel says about itself.
@@ -25,8 +25,7 @@ pub(super) fn read(
         None => set.evidence().map_err(kernel::Error::clone)?,
     };
     let kernel = set.kernel();
-    let mut problems: Vec<Problem> =
-        kernel.problems.iter().cloned().map(Problem::Header).collect();
+    let mut problems: Vec<Problem> = kernel.problems.iter().cloned().map(Problem::Header).collect();
     problems.extend(require_linux(set, kernel)?);
     let mut facts = kernel.facts.clone();
     facts.evidence = evidence.cloned();
@@ -44,10 +43,12 @@ pub(super) fn read(
 
 /// Refuse what is not a kernel. What a boot image calls its kernel can be one without a banner.
 fn require_linux(set: &BootSet<'_>, kernel: &SetKernel) -> Result<Option<Problem>, CheckError> {
-    let Some((image, bytes)) = set.kernel_bytes() else { return Err(without_kernel(set)) };
+    let Some((image, bytes)) = set.kernel_bytes() else {
+        return Err(CheckError::without_kernel(set));
+    };
     let searched = !kernel.is_linux && kernel.complete;
     match &kernel.state {
-        KernelState::Absent => return Err(without_kernel(set)),
+        KernelState::Absent => return Err(CheckError::without_kernel(set)),
         KernelState::Unreadable(kernel::Error::Unrecognised { .. }) if searched => {}
         KernelState::Unreadable(error) => return Err(error.clone().into()),
         KernelState::NoConfig | KernelState::Config => {}
@@ -64,14 +65,6 @@ fn require_linux(set: &BootSet<'_>, kernel: &SetKernel) -> Result<Option<Problem
         return Err(CheckError::NotLinux(kernel.summary.clone()));
     }
     Ok(Some(Problem::NoBanner))
-}
-
-fn without_kernel(set: &BootSet<'_>) -> CheckError {
-    match set.roles().first() {
-        Some(Role::Ramdisk) => CheckError::Ramdisk,
-        Some(role) => CheckError::WithoutKernel(*role),
-        None => CheckError::Empty,
-    }
 }
 
 fn take_config(

@@ -8,7 +8,7 @@ use crate::audit::error::{Problem, explain};
 use crate::bootset::{BootSet, Built, Facts, Links, Ramdisk};
 use crate::image::FragmentType;
 use crate::kernel::{Module, Symbols};
-use crate::modules::{Gathered, ModuleFile, Source, SurveyError, Target, gather, visit};
+use crate::modules::{Gathered, ModuleFile, Source, SurveyError, Target, gather, survey};
 use crate::rules::Profile;
 
 /// All modules that there are, as far as the user knows.
@@ -57,7 +57,7 @@ impl<'a> GivenModules<'a> {
     fn symbols(&self, files: &[&str]) -> Result<BTreeMap<String, Symbols>, SurveyError> {
         let mut found = BTreeMap::new();
         for source in &self.sources {
-            visit(source, &mut Vec::new(), &mut |file| {
+            survey::visit(source, &mut Vec::new(), &mut |file| {
                 if files.contains(&file.file)
                     && let Ok(symbols) = Symbols::parse(file.bytes)
                 {
@@ -97,11 +97,7 @@ fn name(set: &BootSet<'_>, ramdisk: &Ramdisk<'_>) -> String {
 }
 
 /// Add the modules in the ramdisks of the images.
-pub(super) fn add_from_images(
-    facts: &mut Facts,
-    problems: &mut Vec<Problem>,
-    set: &BootSet<'_>,
-) {
+pub(super) fn add_from_images(facts: &mut Facts, problems: &mut Vec<Problem>, set: &BootSet<'_>) {
     if !set.ramdisks().iter().any(counts) {
         return;
     }
