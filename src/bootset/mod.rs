@@ -38,8 +38,9 @@ pub use ramdisks::{Ramdisk, Spot};
 pub use role::Role;
 pub use sources::CommandLines;
 
-use crate::audit::Facts;
-use crate::image::Image;
+use crate::audit::{Evidence, Facts};
+use crate::image::{self, Image};
+use crate::kernel::{Error as KernelError, Kernel};
 
 /// The images of one device. See the [module](self).
 #[derive(Debug)]
@@ -52,6 +53,7 @@ pub struct BootSet<'a> {
     ramdisks: Vec<Ramdisk<'a>>,
     command_lines: OnceLock<CommandLines>,
     kernel: OnceLock<SetKernel>,
+    evidence: OnceLock<Result<Option<Evidence>, KernelError>>,
     cmdline: OnceLock<EffectiveCmdline>,
     flow: OnceLock<Flow>,
 }
@@ -60,7 +62,7 @@ impl<'a> BootSet<'a> {
     /// The set of these files. A file that is given twice is one image.
     ///
     /// # Errors
-    /// [`Error::Image`] for a file that is not an image.
+    /// [`Error::Image`] for a file that is neither an image nor a kernel.
     pub fn new(files: impl IntoIterator<Item = File<'a>>) -> Result<Self, Error> {
         let mut distinct: Vec<File<'a>> = Vec::new();
         let mut given = Vec::new();
@@ -74,7 +76,14 @@ impl<'a> BootSet<'a> {
         let mut images = Vec::new();
         for file in &distinct {
             let failed = |source| Error::Image { file: file.name.clone(), source };
-            images.push(Image::parse(file.bytes).map_err(failed)?);
+            let image = match Image::parse(file.bytes) {
+                // A kernel that no boot image would hold.
+                Err(image::Error::UnknownMagic { .. }) if Kernel::parse(file.bytes).is_ok() => {
+                    Ok(Image::bare_kernel(file.bytes))
+                }
+                parsed => parsed,
+            };
+            images.push(image.map_err(failed)?);
         }
         let names = distinct.into_iter().map(|file| file.name).collect();
         Ok(Self::of_images(names, images, given))
@@ -95,6 +104,7 @@ impl<'a> BootSet<'a> {
             roles: OnceLock::new(),
             command_lines: OnceLock::new(),
             kernel: OnceLock::new(),
+            evidence: OnceLock::new(),
             cmdline: OnceLock::new(),
             flow: OnceLock::new(),
         }
@@ -145,11 +155,6 @@ impl<'a> BootSet<'a> {
     /// The kernel parameters in the images, by where they are.
     pub fn command_lines(&self) -> &CommandLines {
         self.command_lines.get_or_init(|| CommandLines::read(self))
-    }
-
-    /// The kernel that a normal boot starts.
-    pub fn kernel(&self) -> &SetKernel {
-        self.kernel.get_or_init(|| SetKernel::read(self))
     }
 
     /// What is known of the kernel and its command line.

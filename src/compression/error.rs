@@ -1,7 +1,7 @@
 use super::format::Format;
 
 /// A compressed stream that could not be decoded.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The stream is damaged or ends early.
     #[error("{format} stream: {reason} (after {consumed} bytes of it, {produced} unpacked)")]

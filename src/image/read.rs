@@ -54,6 +54,24 @@ impl<'a> Image<'a> {
         Ok(image)
     }
 
+    /// A kernel without an image around it, whatever its first bytes are.
+    pub fn bare_kernel(bytes: &'a [u8]) -> Self {
+        Self::bare(bytes, ImageKind::Kernel, SectionName::Kernel)
+    }
+
+    fn bare(bytes: &'a [u8], kind: ImageKind, section: SectionName) -> Self {
+        Image {
+            file: bytes,
+            wrapper: None,
+            bytes,
+            kind,
+            header: None,
+            regions: vec![Region::new(RegionKind::Section(section), 0, bytes.len())],
+            avb: None,
+            problems: Vec::new(),
+        }
+    }
+
     /// `kind` is what a wrapper says the bytes are.
     fn parse_inner(bytes: &'a [u8], kind: Option<(ImageKind, SectionName)>) -> Result<Self, Error> {
         if let Some(span) = DtTable::parse(bytes)
@@ -67,10 +85,7 @@ impl<'a> Image<'a> {
         }
         let known = || kind.filter(|_| !Header::starts(bytes));
         if let Some((kind, section)) = identify::bare(bytes).or_else(known) {
-            let regions = vec![Region::new(RegionKind::Section(section), 0, bytes.len())];
-            let problems = Vec::new();
-            let (file, header, wrapper, avb) = (bytes, None, None, None);
-            return Ok(Image { file, wrapper, bytes, kind, header, regions, avb, problems });
+            return Ok(Self::bare(bytes, kind, section));
         }
         if bytes.starts_with(b"AVB0") {
             let (size, problems) = match Vbmeta::parse(bytes, 0) {

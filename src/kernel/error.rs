@@ -1,5 +1,7 @@
 //! What is wrong with a kernel.
 
+use std::sync::Arc;
+
 use super::layer::MAX_LAYERS;
 use crate::compression;
 
@@ -18,7 +20,7 @@ pub struct Problem {
 }
 
 /// Why a kernel could not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No bytes at all.
     #[error("it is empty, expected a kernel")]
@@ -71,7 +73,7 @@ pub enum Error {
     TooDeep,
     /// The system gives no memory to unpack into.
     #[error("no memory for an unpacked kernel of up to 256 MiB: {0}")]
-    Memory(std::io::Error),
+    Memory(#[source] Arc<std::io::Error>),
     /// A stream that could not be unpacked.
     #[error(transparent)]
     Compression(#[from] compression::Error),

@@ -25,6 +25,7 @@ mod scan;
 pub mod symbols;
 
 use std::io::Read;
+use std::sync::Arc;
 
 use crate::compression::{Decoder, Format};
 
@@ -366,7 +367,8 @@ impl<'a> Kernel<'a> {
                 });
                 let mut decoder = Decoder::new(format, bytes)?;
                 if !wrapped_again {
-                    return scan::scan_stream(&mut decoder, keep).map_err(Error::Memory);
+                    let failed = |error| Error::Memory(Arc::new(error));
+                    return scan::scan_stream(&mut decoder, keep).map_err(failed);
                 }
                 // Rare (a compressed zboot image): the inner container needs its bytes at hand.
                 if depth >= MAX_LAYERS {
