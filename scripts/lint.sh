@@ -5,11 +5,13 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
-cargo fmt --check
-# each program as it is built, and both together for the tests
-cargo clippy --quiet --locked --all-targets -- -D warnings
-cargo clippy --quiet --locked --all-targets --all-features -- -D warnings
-cargo clippy --quiet --locked --no-default-features --features device --lib --bins -- -D warnings
+cargo fmt --all --check
+# everything together, for the tests; then each library and program with what it is built with
+cargo clippy --quiet --locked --workspace --all-targets --all-features -- -D warnings
+for features in desktop cli vfiorun; do
+    cargo clippy --quiet --locked --no-default-features --features "$features" --lib --bins -- -D warnings
+done
+RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --all-features --document-private-items
 scripts/cargo-deny.sh --log-level error check licenses bans sources >&2
 mapfile -t shell < <(git grep -lE '^#!.*\b(ba)?sh$' -- . ':!lab/*guest/*')
 shellcheck "${shell[@]}"

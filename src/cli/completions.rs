@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-
 /// Print a completion script for a shell
 #[derive(clap::Args)]
 pub struct Args {
@@ -11,9 +9,9 @@ pub struct Args {
     shell: clap_complete::Shell,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, program: &mut clap::Command) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut super::Cli::command(), "vfioboot", &mut script);
+    clap_complete::generate(args.shell, program, "vfioboot", &mut script);
     super::output::to_stdout(&script)?;
     Ok(ExitCode::SUCCESS)
 }

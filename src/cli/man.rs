@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::CommandFactory;
 
 /// Write the manual pages into a directory
 #[derive(clap::Args)]
@@ -13,9 +12,9 @@ pub struct Args {
     dir: PathBuf,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, program: clap::Command) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&args.dir)
-        .and_then(|()| clap_mangen::generate_to(super::Cli::command(), &args.dir))
+        .and_then(|()| clap_mangen::generate_to(program, &args.dir))
         .with_context(|| args.dir.display().to_string())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -17,16 +17,17 @@ mod output;
 mod patch;
 mod ramdisk;
 mod repack;
+mod report;
 mod style;
 mod unpack;
 mod unpatch;
 mod verify;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use vfioboot::image::{AvbChange, Image};
+use clap::{CommandFactory, Parser, Subcommand};
+use report::{EXIT_FAILURE, complain, report_avb, report_problems};
 
 /// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
 ///
@@ -57,10 +58,6 @@ enum Command {
     Man(man::Args),
 }
 
-/// A bad command line or unreadable input. Everything but `check` and `verify` ends in
-/// 0 or this.
-const EXIT_FAILURE: u8 = 2;
-
 /// Parse the arguments, run the subcommand, report the error; the value is the exit status.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
@@ -76,8 +73,8 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Extract(args) => extract::run(&args),
         Command::Ramdisk(args) => ramdisk::run(&args),
-        Command::Completions(args) => completions::run(&args),
-        Command::Man(args) => man::run(&args),
+        Command::Completions(args) => completions::run(&args, &mut Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     };
     match result {
         Ok(status) => status,
@@ -88,32 +85,6 @@ pub fn run() -> ExitCode {
             ExitCode::from(EXIT_FAILURE)
         }
     }
-}
-
-/// Say on standard error where the header and the file disagree.
-fn report_problems(input: &input::Input, image: &Image<'_>) {
-    for problem in image.problems() {
-        complain(&format!("warning: {}: {problem}", input.name()));
-    }
-}
-
-/// Say something on standard error; where that takes nothing either, nobody listens.
-fn complain(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "vfioboot: {text}");
-}
-
-/// Say what an edit did to AVB's metadata.
-fn report_avb(input: &str, change: Option<AvbChange>) {
-    let what = match change {
-        Some(AvbChange::Preserved) => {
-            "the digest in its AVB descriptor no longer matches: an unlocked (orange) device boots it, a locked one does not"
-        }
-        Some(AvbChange::Rehashed) => {
-            "its vbmeta image is not signed: the digest in it was made right"
-        }
-        _ => return,
-    };
-    anstream::eprintln!("vfioboot: note: {input}: {what}");
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

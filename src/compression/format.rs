@@ -66,7 +66,7 @@ formats! {
         rd_symbol: Some("RD_XZ"),
         zboot: &["xz", "xzkern"],
     }
-    /// `.lzma` ("alone"). It has no magic: see [`is_lzma`].
+    /// `.lzma` ("alone"). It has no real magic: the dictionary and the size have to be plausible too.
     Lzma {
         name: "lzma",
         suffix: "lzma",

@@ -143,7 +143,7 @@ const HISTORY: usize = 64 << 10;
 /// processor's cache; and who needs only the first bytes does not pay for a block of 8 MiB.
 const BUFFER: usize = 256 << 10;
 
-/// The blocks of one stream, unpacked piece by piece. Memory: [`BUFFER`].
+/// The blocks of one stream, unpacked piece by piece. Memory: one buffer of a fixed size.
 pub struct Lz4LegacyReader<'a> {
     input: &'a [u8],
     /// Where the next block's size field stands.

@@ -5,7 +5,7 @@ use crate::compression::Format;
 /// How many containers may be wrapped in one another.
 pub(super) const MAX_LAYERS: usize = 8;
 
-/// One container, outermost first in [`Kernel::layers`].
+/// One container, outermost first in [`super::Kernel::layers`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// What it is.

@@ -1,6 +1,6 @@
 //! Plan a patch, apply it, undo it.
 //!
-//! [`plan`] computes everything as data; writing [`PlannedImage::output`] is all that is left
+//! [`plan()`] computes everything as data; writing [`PlannedImage::output`] is all that is left
 //! to do. A patch appends one cpio segment to the ramdisk and adds words to the command line;
 //! kernel, original ramdisk and dtb stay byte-identical. [`unpatch`] gives the originals back.
 //!

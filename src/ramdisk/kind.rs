@@ -67,9 +67,9 @@ pub fn classify<'n>(names: impl IntoIterator<Item = &'n [u8]>, init: Option<&[u8
 pub struct Survey {
     /// What it is.
     pub kinds: Kinds,
-    /// The entries at or below [`TELLING`], without leading `/`, in order.
+    /// The entries at or below the paths that tell how a ramdisk boots, without leading `/`, in order.
     pub telling: Vec<String>,
-    /// The data of the small files of [`KEPT`] that it has, by path.
+    /// The data of the small files that say more, as far as it has them, by path.
     pub files: BTreeMap<String, Vec<u8>>,
     /// It has a file of the module vfio-pci, wherever that is.
     pub vfio_pci: bool,
@@ -101,7 +101,7 @@ const PACKED_INIT_MAX: u32 = 16 << 20;
 const INIT_MAX: u64 = 64 << 20;
 
 impl Survey {
-    /// Whether it has this entry, which is at or below one of [`TELLING`].
+    /// Whether it has this entry, which is among [`Survey::telling`].
     pub fn has(&self, path: &str) -> bool {
         self.telling.iter().any(|name| name == path)
     }

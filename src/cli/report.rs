@@ -1,0 +1,37 @@
+//! What the subcommands say on standard error.
+
+use std::io::Write;
+
+use vfioboot::image::{AvbChange, Image};
+
+use super::input::Input;
+
+/// Invalid arguments or unreadable input. Everything but `check` and `verify` ends in
+/// 0 or this.
+pub const EXIT_FAILURE: u8 = 2;
+
+/// Say on standard error where the header and the file disagree.
+pub fn report_problems(input: &Input, image: &Image<'_>) {
+    for problem in image.problems() {
+        complain(&format!("warning: {}: {problem}", input.name()));
+    }
+}
+
+/// Say something on standard error; where that takes nothing either, nobody listens.
+pub fn complain(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "vfioboot: {text}");
+}
+
+/// Say what an edit did to AVB's metadata.
+pub fn report_avb(input: &str, change: Option<AvbChange>) {
+    let what = match change {
+        Some(AvbChange::Preserved) => {
+            "the digest in its AVB descriptor no longer matches: an unlocked (orange) device boots it, a locked one does not"
+        }
+        Some(AvbChange::Rehashed) => {
+            "its vbmeta image is not signed: the digest in it was made right"
+        }
+        _ => return,
+    };
+    anstream::eprintln!("vfioboot: note: {input}: {what}");
+}
