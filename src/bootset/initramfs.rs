@@ -5,14 +5,13 @@
 //! before.
 
 use std::ops::Range;
-use std::sync::OnceLock;
 
-use super::{BootSet, Ramdisk, Role, Spot};
+use super::members::Members;
+use super::ramdisks::{Ramdisk, Spot};
+use super::role::Role;
 use crate::compression::Format;
 use crate::image::{FragmentType, SectionName};
-use crate::modules::ModuleTree;
-use crate::ramdisk::tree::{Found, Tree};
-use crate::ramdisk::{self, Inventory, Reach, Unpacker};
+use crate::ramdisk::{Inventory, Reach, Unpacker};
 
 /// The initramfs of a normal boot.
 #[derive(Debug)]
@@ -21,7 +20,6 @@ pub struct Initramfs {
     pub parts: Vec<Part>,
     /// Index of the image whose bootconfig comes after them.
     pub bootconfig: Option<usize>,
-    tree: OnceLock<Tree>,
 }
 
 /// One ramdisk in the initramfs.
@@ -62,14 +60,14 @@ pub enum Stop {
 }
 
 impl Initramfs {
-    pub(super) fn read(set: &BootSet<'_>) -> Self {
+    pub(super) fn read(set: &Members<'_>, roles: &[Role]) -> Self {
         let mut walk = Walk::default();
-        let parts: Vec<Part> = set.in_memory_order().map(|ramdisk| walk.part(ramdisk)).collect();
-        let with_bootconfig = |(_, image, role): &(usize, &crate::image::Image<'_>, Role)| {
+        let order = in_memory_order(set, roles).into_iter();
+        let parts: Vec<Part> = order.map(|ramdisk| walk.part(ramdisk)).collect();
+        let bootconfig = std::iter::zip(&set.images, roles).position(|(image, role)| {
             *role == Role::VendorBoot && image.section(SectionName::Bootconfig).is_some()
-        };
-        let bootconfig = set.members().find(with_bootconfig).map(|(index, ..)| index);
-        Initramfs { parts, bootconfig, tree: OnceLock::new() }
+        });
+        Initramfs { parts, bootconfig }
     }
 
     /// Whether the kernel gets to the last segment of the ramdisk at `spot`; None where it is not
@@ -132,78 +130,24 @@ impl Walk {
     }
 }
 
-impl<'a> BootSet<'a> {
-    /// The initramfs of a normal boot.
-    pub fn initramfs(&self) -> &Initramfs {
-        self.initramfs.get_or_init(|| Initramfs::read(self))
-    }
-
-    /// The ramdisks of a normal boot in memory order. Of boot and init_boot the bootloader loads
-    /// one; of a set that only starts recovery, that is recovery's.
-    pub fn in_memory_order(&self) -> impl Iterator<Item = &Ramdisk<'a>> {
-        let roles = self.roles();
-        let has = |role| self.ramdisks().iter().any(|own| roles[own.spot.image] == role);
-        let generic = [Role::InitBoot, Role::Boot, Role::Ramdisk, Role::Recovery];
-        let generic = generic.into_iter().find(|role| has(*role)).filter(|role| {
-            *role != Role::Recovery || !(has(Role::VendorBoot) || has(Role::VendorKernelBoot))
-        });
-        let order = [Some(Role::VendorBoot), Some(Role::VendorKernelBoot), generic];
-        order.into_iter().flatten().flat_map(move |role| {
-            self.ramdisks().iter().filter(move |own| {
-                roles[own.spot.image] == role
-                    && own.fragment != Some(FragmentType::Recovery)
-                    && !own.bytes.is_empty()
-            })
+/// The ramdisks of a normal boot in memory order. Of boot and init_boot the bootloader loads one;
+/// of a set that only starts recovery, that is recovery's.
+pub(super) fn in_memory_order<'s, 'a>(
+    set: &'s Members<'a>,
+    roles: &[Role],
+) -> Vec<&'s Ramdisk<'a>> {
+    let of_role = |role| {
+        set.ramdisks.iter().filter(move |own| {
+            let loaded = own.fragment != Some(FragmentType::Recovery) && !own.bytes.is_empty();
+            roles[own.spot.image] == role && loaded
         })
-    }
-
-    /// The file tree that the kernel makes of the initramfs; of the ramdisks that can be read.
-    pub fn tree(&self) -> &Tree {
-        self.initramfs().tree.get_or_init(|| {
-            let inventories = self.inventories();
-            let last = self.initramfs().parts.last();
-            let reach = last.and_then(|part| self.initramfs().reach(part.spot));
-            Inventory::tree_of(&inventories, reach.unwrap_or(Reach::Always))
-        })
-    }
-
-    fn inventories(&self) -> Vec<&Inventory<'a>> {
-        self.in_memory_order().filter_map(|ramdisk| ramdisk.inventory().ok()).collect()
-    }
-
-    /// The data of a file that [`Tree::find`] gave for [`BootSet::tree`].
-    ///
-    /// # Errors
-    /// As [`ramdisk::Ramdisk::parse`].
-    pub fn file(&self, found: &Found) -> Result<Option<Vec<u8>>, ramdisk::Error> {
-        let mut source = found.source;
-        for inventory in self.inventories() {
-            let count = inventory.len() as u64;
-            if source < count {
-                let here = Found { source, ..found.clone() };
-                return Ok(inventory.entry(&here)?.map(|(_, data)| data));
-            }
-            source -= count;
-        }
-        Ok(None)
-    }
-
-    /// Take modules out of the passes over the ramdisks, too. Without effect once a request was
-    /// made; to be made before the first question about a ramdisk.
-    pub fn request_modules(&self, request: crate::modules::ModuleRequest) {
-        self.request.get_or_init(|| request);
-    }
-
-    /// The modules of the initramfs and the lists beside them.
-    pub fn modules(&self) -> ModuleTree {
-        let named = |ramdisk: &'_ Ramdisk<'a>| self.roles()[ramdisk.spot.image].to_string();
-        let ramdisks: Vec<&Ramdisk<'a>> = self.in_memory_order().collect();
-        let mut tree = ModuleTree::of_files(ramdisks.iter().map(|own| (named(own), own.modules())));
-        for ramdisk in ramdisks {
-            if let Err(error) = ramdisk.inventory() {
-                tree.problems.push(format!("{}: the rest is damaged: {error}", named(ramdisk)));
-            }
-        }
-        tree
-    }
+    };
+    let vendor = || of_role(Role::VendorBoot).chain(of_role(Role::VendorKernelBoot));
+    let mut generic = GENERIC.iter().filter(|role| of_role(**role).next().is_some());
+    let generic =
+        generic.next().filter(|role| **role != Role::Recovery || vendor().next().is_none());
+    vendor().chain(generic.into_iter().flat_map(|role| of_role(*role))).collect()
 }
+
+/// The roles of images with a generic ramdisk, the one that is loaded first.
+const GENERIC: &[Role] = &[Role::InitBoot, Role::Boot, Role::Ramdisk, Role::Recovery];

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
-use super::PatchMark;
+use super::mark::PatchMark;
 use crate::bootfile::UNDO_FILE;
 use crate::image::{FragmentType, Image, SectionName};
 use crate::modules::{ModuleFiles, ModuleRequest};

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use vfioboot::image::{self, Image, ImageKind, Output};
+use vfioboot::bootset::{BootSet, Role};
+use vfioboot::image::{self, Image, Output};
 
 use super::input::Input;
 use super::output;
@@ -19,9 +20,21 @@ pub struct Destination {
     pub dir: Option<PathBuf>,
 }
 
-/// Open all the images of a set.
+/// Open all the images of a set. A file that is named twice is opened once.
 pub fn open(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
-    paths.iter().map(|path| Input::open(path)).collect()
+    let mut inputs: Vec<Input> = Vec::new();
+    for path in paths {
+        let input = Input::open(path)?;
+        if !inputs.iter().any(|other| other.file().is_same(&input.file())) {
+            inputs.push(input);
+        }
+    }
+    Ok(inputs)
+}
+
+/// The set of these images, in their order; messages name the file.
+pub fn boot_set(inputs: &[Input]) -> anyhow::Result<BootSet<'_>> {
+    Ok(BootSet::of_images(inputs.iter().map(Input::file))?)
 }
 
 /// Parse them; messages name the file.
@@ -80,14 +93,17 @@ pub fn largest(whose: &str, mut files: Vec<(String, u64)>) -> String {
     format!("what could be left out: the largest files of {whose} are {}", named.join(", "))
 }
 
-/// A set has one top-level vbmeta image at most.
-pub fn require_one_vbmeta(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Result<()> {
-    let is_vbmeta = |(_, image): &(&Input, &Image<'_>)| image.kind() == ImageKind::Vbmeta;
-    let names: Vec<_> =
-        std::iter::zip(inputs, images).filter(is_vbmeta).map(|(input, _)| input.name()).collect();
+/// A set has one top-level vbmeta image at most; others are chained to it.
+pub fn require_one_vbmeta(set: &BootSet<'_>) -> anyhow::Result<()> {
+    let tops = set.members().filter(|(.., role)| *role == Role::Vbmeta);
+    let names: Vec<&str> = tops.map(|(index, ..)| set.name(index)).collect();
     match names.len() {
         0 | 1 => Ok(()),
-        count => bail!("{count} vbmeta images ({}): give the top-level one", names.join(", ")),
+        count => bail!(
+            "{count} vbmeta images ({}): give the top-level one, and others only where it chains \
+             to them",
+            names.join(", ")
+        ),
     }
 }
 

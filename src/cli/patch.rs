@@ -122,7 +122,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     paths.extend(args.avb.vbmeta.clone());
     let inputs = image_set::open(&paths)?;
     let images = image_set::parse(&inputs)?;
-    image_set::require_one_vbmeta(&inputs, &images)?;
+    image_set::require_one_vbmeta(&image_set::boot_set(&inputs)?)?;
     let keys = args.avb.keys()?;
     let avb = args.avb.options(&keys, &images)?;
     for (input, image) in inputs.iter().zip(&images) {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::role::{Role, roles_of};
 use super::survey::{MAX_MODULE, MAX_MODULES, is_module_name, is_wanted};
-use super::tree::{Role, roles_of};
 use crate::kernel::module::{self, Module};
 use crate::kernel::symbols::Symbols;
 use crate::ramdisk::Collector;

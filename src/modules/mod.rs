@@ -8,6 +8,7 @@
 //! | [`survey`] | find modules and lists in whatever holds them |
 //! | [`depmod`] | the lists: `modules.dep`, `.alias`, `.softdep`, `.load`… |
 //! | [`files`] | those of a ramdisk, out of the pass over it |
+//! | `role` | what drivers are for |
 //! | [`tree`] | the modules of one device, with their lists |
 //! | [`closure`] | what must be loaded for a module, and in which order |
 //! | [`alias`] | which drivers want a PCI device |
@@ -18,6 +19,7 @@ pub mod closure;
 pub mod depmod;
 pub mod files;
 pub mod fit;
+mod role;
 pub mod survey;
 pub mod tree;
 

@@ -1,0 +1,474 @@
+//! Whether images are what their vbmeta images say, and whether those are signed.
+//!
+//! The same checks as `avb_vbmeta_image_verify` and `avb_slot_verify` of libavb. Images that are
+//! given together with a vbmeta image are what it describes.
+
+use super::changed::{hash_message, place};
+use super::tree::{cover, leads_to};
+use crate::bootset::{BootSet, Role};
+use crate::image::avb::{
+    Algorithm, ChainPartition, Descriptor, Hash, HashAlgorithm, MAX_VBMETA_SIZE, PublicKey, Vbmeta,
+    printable,
+};
+use crate::image::{Image, ImageKind};
+
+/// The result of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As it should be.
+    Pass,
+    /// Not as it should be.
+    Fail,
+    /// Worth knowing; neither for nor against the image.
+    Note,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Check {
+    /// What was checked: `structure`, `hash`, `signature`, `key`, `digest`, `chain`, `flags`,
+    /// `rollback`, `hashtree`, `avb1`, `gki`.
+    pub part: &'static str,
+    /// The result.
+    pub outcome: Outcome,
+    /// What was found, and where.
+    pub message: String,
+}
+
+/// The verification of one image.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ImageVerification {
+    /// Every check passed, and a signature covers the image: its own, or that of the vbmeta image
+    /// which holds its digest.
+    pub verified: bool,
+    /// The checks, in order.
+    pub checks: Vec<Check>,
+}
+
+/// The verification of a set of images, in their order.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Verification {
+    /// Every image is verified.
+    pub verified: bool,
+    /// One for each image.
+    pub images: Vec<ImageVerification>,
+}
+
+/// Verify the images of a set. With `trusted` a signature only counts when the top-level vbmeta
+/// image (of a set without one: every image) carries that key.
+pub fn verify(set: &BootSet<'_>, trusted: Option<&PublicKey>) -> Verification {
+    let (images, top) = (set.images(), set.position(Role::Vbmeta));
+    let mut reports: Vec<Report> = images.iter().map(|_| Report::default()).collect();
+    let parsed: Vec<Option<Vbmeta<'_>>> = std::iter::zip(images, &mut reports)
+        .map(|(image, report)| report.structure(image))
+        .collect();
+    let above: Vec<Option<usize>> =
+        (0..images.len()).map(|image| parent(set, &parsed, top, image)).collect();
+    for (i, vbmeta) in parsed.iter().enumerate() {
+        let Some(vbmeta) = vbmeta else { continue };
+        let is_top = top.is_none_or(|top| top == i);
+        // If the vbmeta image above has the digest, libavb does not read the image's own.
+        let digest_above = above[i].is_some_and(|own| holds_digest(&parsed[own], &images[i]));
+        reports[i].signature(vbmeta, trusted.filter(|_| is_top), is_top || !digest_above);
+        reports[i].own_descriptors(vbmeta, &images[i], is_top);
+    }
+    if let Some(top) = top.filter(|top| parsed[*top].is_some()) {
+        let chained = |image: &usize| set.roles()[*image] == Role::ChainedVbmeta;
+        let (vbmetas, others): (Vec<usize>, Vec<usize>) =
+            (0..images.len()).filter(|image| *image != top).partition(chained);
+        // What a chained vbmeta image covers counts once it is verified itself.
+        for i in vbmetas.into_iter().chain(others) {
+            let vbmeta = above[i].and_then(|own| parsed[own].as_ref());
+            let signed = above[i].is_some_and(|own| reports[own].signed);
+            reports[i].described(vbmeta, &images[i], parsed[i].as_ref(), signed);
+        }
+        for (i, vbmeta) in parsed.iter().enumerate() {
+            if let (ImageKind::Vbmeta, Some(vbmeta)) = (images[i].kind(), vbmeta) {
+                reports[i].elsewhere(vbmeta, images);
+            }
+        }
+    }
+    let images: Vec<ImageVerification> = reports.into_iter().map(Report::finish).collect();
+    Verification { verified: images.iter().all(|image| image.verified), images }
+}
+
+/// The vbmeta image that covers this image: the top-level one, or one that it chains to.
+fn parent(
+    set: &BootSet<'_>,
+    parsed: &[Option<Vbmeta<'_>>],
+    top: Option<usize>,
+    image: usize,
+) -> Option<usize> {
+    let top = top.filter(|top| *top != image)?;
+    let chained = set.members().filter(|(.., role)| *role == Role::ChainedVbmeta);
+    let chained = chained.map(|(index, ..)| index).filter(|index| *index != image);
+    let covers = |vbmeta: &usize| {
+        let vbmeta = parsed[*vbmeta].as_ref();
+        vbmeta.is_some_and(|vbmeta| cover(vbmeta, &set.images()[image]).is_some())
+    };
+    std::iter::once(top).chain(chained).find(covers)
+}
+
+fn holds_digest(vbmeta: &Option<Vbmeta<'_>>, image: &Image<'_>) -> bool {
+    let Some(vbmeta) = vbmeta else { return false };
+    vbmeta.hashes().any(|(_, hash)| image.is_for(hash.partition_name))
+}
+
+#[derive(Default)]
+struct Report {
+    checks: Vec<Check>,
+    signed: bool,
+}
+
+impl Report {
+    fn say(&mut self, part: &'static str, outcome: Outcome, message: impl Into<String>) {
+        self.checks.push(Check { part, outcome, message: message.into() });
+    }
+
+    fn decide(&mut self, part: &'static str, right: bool, pass: String, fail: String) {
+        match right {
+            true => self.say(part, Outcome::Pass, pass),
+            false => self.say(part, Outcome::Fail, fail),
+        }
+    }
+
+    fn finish(mut self) -> ImageVerification {
+        let failed = self.checks.iter().any(|check| check.outcome == Outcome::Fail);
+        if !failed && !self.signed {
+            self.say("signature", Outcome::Fail, "nothing signs this image");
+        }
+        ImageVerification { verified: self.signed && !failed, checks: self.checks }
+    }
+
+    /// The vbmeta image, when it is one that libavb reads.
+    fn structure<'a>(&mut self, image: &Image<'a>) -> Option<Vbmeta<'a>> {
+        if let Some(signature) = image.avb1_signature() {
+            self.say(
+                "avb1",
+                Outcome::Note,
+                format!(
+                    "an AVB 1.0 signature of {} bytes at {} (boot_signer), for {} and the first {} bytes; it is not checked here",
+                    signature.size, signature.offset, signature.target, signature.length
+                ),
+            );
+        }
+        for certificate in image.gki_certificates() {
+            self.say("gki", Outcome::Note, certificate.describe());
+        }
+        for problem in image.problems().iter().filter(|p| p.field.starts_with("avb_footer")) {
+            self.say("structure", Outcome::Fail, problem.to_string());
+        }
+        match image.vbmeta() {
+            None => None,
+            Some(Err(problem)) => {
+                // For a bare vbmeta image this is one of its problems, too.
+                self.say("structure", Outcome::Fail, problem.to_string());
+                None
+            }
+            Some(Ok(vbmeta)) => {
+                let size = vbmeta.bytes().len();
+                let place = match image.avb() {
+                    Some(footer) => format!("footer, and vbmeta image at {}", footer.vbmeta_offset),
+                    None => "vbmeta image at 0".to_owned(),
+                };
+                self.decide(
+                    "structure",
+                    size <= MAX_VBMETA_SIZE,
+                    format!(
+                        "{place}: {size} bytes, {} descriptors, made by {}",
+                        vbmeta.descriptors.len(),
+                        vbmeta.release_string().escape_ascii()
+                    ),
+                    format!("{place} has {size} bytes, libavb loads at most {MAX_VBMETA_SIZE}"),
+                );
+                Some(vbmeta)
+            }
+        }
+    }
+
+    /// Hash, signature and key.
+    fn signature(&mut self, vbmeta: &Vbmeta<'_>, trusted: Option<&PublicKey>, is_read: bool) {
+        let rsa = match vbmeta.algorithm() {
+            Algorithm::Rsa(rsa) => rsa,
+            Algorithm::None if !is_read => {
+                return self.say("signature", Outcome::Note, "algorithm NONE: not signed itself");
+            }
+            Algorithm::None => {
+                return self.say("signature", Outcome::Fail, "algorithm NONE: it is not signed");
+            }
+            other => {
+                let message =
+                    format!("signed with {}, which is not checked here, unlike RSA", other.name());
+                return self.say("signature", Outcome::Fail, message);
+            }
+        };
+        let digest = rsa.hash.digest(&vbmeta.signed_parts());
+        let hash_right = digest == vbmeta.hash();
+        let mut consistent = true;
+        let key = match PublicKey::from_avb(vbmeta.public_key()) {
+            Ok(key) if key.to_avb() == vbmeta.public_key() => Some(key),
+            Ok(key) => {
+                let message = format!(
+                    "the embedded key at {} is not consistent: {} does not follow from its modulus",
+                    place(
+                        vbmeta,
+                        vbmeta.auxiliary_offset() as u64 + vbmeta.header.public_key_offset
+                    ),
+                    if key.to_avb()[4..8] == vbmeta.public_key()[4..8] { "rr" } else { "n0inv" },
+                );
+                self.say("key", Outcome::Fail, message);
+                consistent = false;
+                // What it signs still says what was changed.
+                Some(key)
+            }
+            Err(error) => {
+                self.say("key", Outcome::Fail, format!("the embedded key {error}"));
+                None
+            }
+        };
+        let signs = |digest: &[u8]| {
+            key.as_ref().is_some_and(|key| key.verifies(rsa.hash, digest, vbmeta.signature()))
+        };
+        self.decide(
+            "hash",
+            hash_right,
+            format!("{} of header and auxiliary block", rsa.hash.name()),
+            hash_message(vbmeta, rsa.hash, &signs),
+        );
+        // libavb compares the signature with the hash it computed itself.
+        let signed = signs(&digest);
+        let what = match (hash_right, signs(vbmeta.hash())) {
+            (false, true) => {
+                "is right for the hash as it is stored: what it signs was changed".to_owned()
+            }
+            _ => format!(
+                "of {} bytes in the authentication block is not one of the embedded key: it was changed, or another key made it",
+                vbmeta.signature().len()
+            ),
+        };
+        self.decide(
+            "signature",
+            signed,
+            rsa.name.to_owned(),
+            format!("the {} signature {what}", rsa.name),
+        );
+        if let Some(key) = &key {
+            let fingerprint = key.fingerprint();
+            match trusted {
+                Some(trusted) => self.decide(
+                    "key",
+                    trusted == key,
+                    format!("the embedded key is the given one (sha1 {fingerprint})"),
+                    format!(
+                        "the embedded key (sha1 {fingerprint}) is not the given one (sha1 {})",
+                        trusted.fingerprint()
+                    ),
+                ),
+                None => self.say(
+                    "key",
+                    Outcome::Note,
+                    format!("RSA-{}, sha1 {fingerprint}", key.bits()),
+                ),
+            }
+        }
+        self.signed = signed && hash_right && consistent;
+    }
+
+    fn own_descriptors(&mut self, vbmeta: &Vbmeta<'_>, image: &Image<'_>, is_top: bool) {
+        let header = &vbmeta.header;
+        self.say(
+            "rollback",
+            Outcome::Note,
+            format!(
+                "index {} at location {}",
+                header.rollback_index, header.rollback_index_location
+            ),
+        );
+        let flags = vbmeta.flags();
+        if header.flags != 0 {
+            let outcome = match flags.verification_disabled() || !is_top {
+                true => Outcome::Fail,
+                false => Outcome::Note,
+            };
+            let why = match is_top {
+                true => "an unlocked device reads nothing else, a locked one refuses it",
+                false => "in a chained vbmeta image they must be 0: libavb refuses it",
+            };
+            let message = match flags.verification_disabled() || !is_top {
+                true => format!("flags are {flags}: {why}"),
+                false => format!("flags are {flags}"),
+            };
+            self.say("flags", outcome, message);
+        }
+        if image.kind() == ImageKind::Vbmeta && is_top {
+            return;
+        }
+        for (i, entry) in vbmeta.descriptors.iter().enumerate() {
+            match &entry.descriptor {
+                Descriptor::Hash(hash) if image.partition_name() == Some(hash.partition_name) => {
+                    self.digest(i, hash, image, "");
+                }
+                Descriptor::Hash(hash) => {
+                    let message = format!(
+                        "{} is another partition: not checked",
+                        printable(hash.partition_name)
+                    );
+                    self.say("digest", Outcome::Note, message);
+                }
+                Descriptor::Hashtree(tree) => self.say(
+                    "hashtree",
+                    Outcome::Note,
+                    format!("of {} is not checked here", printable(tree.partition_name)),
+                ),
+                Descriptor::ChainPartition(chain) if !is_top => self.say(
+                    "chain",
+                    Outcome::Fail,
+                    format!(
+                        "to {} in a chained vbmeta image: libavb refuses it",
+                        printable(chain.partition_name)
+                    ),
+                ),
+                _ => {}
+            }
+        }
+    }
+
+    /// A digest, in the image's own vbmeta image or, `whose` says so, in vbmeta.img.
+    fn digest(&mut self, index: usize, hash: &Hash<'_>, image: &Image<'_>, whose: &str) -> bool {
+        let partition = printable(hash.partition_name);
+        let what = format!("{whose}descriptor {index}, hash of {partition}");
+        let content = usize::try_from(hash.image_size).ok();
+        let Some(content) = content.and_then(|size| image.bytes().get(..size)) else {
+            let message = format!(
+                "{what}: image_size is {}, the file has {} bytes",
+                hash.image_size,
+                image.bytes().len()
+            );
+            self.say("digest", Outcome::Fail, message);
+            return false;
+        };
+        let algorithm = match hash.algorithm() {
+            Some(HashAlgorithm::Sha1) | None => {
+                let found = hash.hash_algorithm.escape_ascii();
+                let message =
+                    format!("{what}: hash \"{found}\", libavb takes sha256 and sha512 only");
+                self.say("digest", Outcome::Fail, message);
+                return false;
+            }
+            Some(algorithm) => algorithm,
+        };
+        if hash.digest.is_empty() {
+            let message = format!("{what}: a persistent digest, which the device stores itself");
+            self.say("digest", Outcome::Note, message);
+            return true;
+        }
+        let found = algorithm.digest(&[hash.salt, content]);
+        self.decide(
+            "digest",
+            found == hash.digest,
+            format!("{what}: {} of {} bytes", algorithm.name(), hash.image_size),
+            format!(
+                "{what}: the {} of the first {} bytes is {}, the descriptor says {}: the image was changed, or the descriptor",
+                algorithm.name(),
+                hash.image_size,
+                hex::encode(&found),
+                hex::encode(hash.digest)
+            ),
+        );
+        found == hash.digest
+    }
+
+    /// What the vbmeta image above says about `image`; None where no vbmeta image covers it.
+    fn described(
+        &mut self,
+        above: Option<&Vbmeta<'_>>,
+        image: &Image<'_>,
+        own: Option<&Vbmeta<'_>>,
+        above_signed: bool,
+    ) {
+        let entries = above.iter().flat_map(|above| above.descriptors.iter().enumerate());
+        for (i, entry) in entries {
+            match &entry.descriptor {
+                Descriptor::Hash(hash) if image.is_for(hash.partition_name) => {
+                    let right = self.digest(i, hash, image, "vbmeta ");
+                    self.signed |= right && above_signed;
+                }
+                Descriptor::ChainPartition(chain) if leads_to(chain, image) => {
+                    self.chain(chain, own);
+                    self.signed &= above_signed;
+                }
+                Descriptor::Hash(_)
+                | Descriptor::ChainPartition(_)
+                | Descriptor::Property { .. }
+                | Descriptor::Hashtree(_)
+                | Descriptor::KernelCmdline { .. }
+                | Descriptor::Unknown { .. } => {}
+            }
+        }
+        if above.is_none() {
+            let partition =
+                image.partition_name().map_or_else(|| image.kind().to_string(), printable);
+            let message = format!(
+                "the vbmeta image says nothing about {partition}: the device does not verify it"
+            );
+            self.say("chain", Outcome::Fail, message);
+        } else if !above_signed {
+            self.say("chain", Outcome::Fail, "the vbmeta image above it is not verified itself");
+        }
+    }
+
+    fn chain(&mut self, chain: &ChainPartition<'_>, own: Option<&Vbmeta<'_>>) {
+        let partition = printable(chain.partition_name);
+        let location = chain.rollback_index_location;
+        if location == 0 {
+            let message = format!(
+                "the chain to {partition} has rollback index location 0, expected 1 or more"
+            );
+            self.say("chain", Outcome::Fail, message);
+        }
+        let fingerprint = |key: &[u8]| {
+            PublicKey::from_avb(key).map_or_else(|_| "no key".to_owned(), |key| key.fingerprint())
+        };
+        match own {
+            None => self.say(
+                "chain",
+                Outcome::Fail,
+                format!("the vbmeta image chains to {partition}, but this image has no vbmeta image of its own"),
+            ),
+            Some(own) => self.decide(
+                "chain",
+                own.public_key() == chain.public_key && !chain.public_key.is_empty(),
+                format!("{partition}: the key is the one that the vbmeta image names, rollback index location {location}"),
+                format!(
+                    "{partition}: the vbmeta image asks for the key with sha1 {}, this image has the one with sha1 {}",
+                    fingerprint(chain.public_key),
+                    fingerprint(own.public_key())
+                ),
+            ),
+        }
+    }
+
+    /// What the vbmeta image describes and is not in the set.
+    fn elsewhere(&mut self, vbmeta: &Vbmeta<'_>, images: &[Image<'_>]) {
+        let given = |descriptor: &Descriptor<'_>, partition: &[u8]| {
+            images.iter().any(|image| match (image.kind(), descriptor) {
+                (_, Descriptor::ChainPartition(chain)) => leads_to(chain, image),
+                (ImageKind::Vbmeta, _) => false,
+                (_, _) => image.is_for(partition),
+            })
+        };
+        let missing: Vec<String> = vbmeta
+            .descriptors
+            .iter()
+            .filter_map(|entry| Some((&entry.descriptor, entry.descriptor.partition()?)))
+            .filter(|(descriptor, partition)| !given(descriptor, partition))
+            .map(|(_, partition)| partition)
+            .map(printable)
+            .collect();
+        if !missing.is_empty() {
+            let message = format!("not given, so not checked: {}", missing.join(", "));
+            self.say("digest", Outcome::Note, message);
+        }
+    }
+}

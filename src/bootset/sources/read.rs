@@ -1,0 +1,140 @@
+//! Where kernel parameters are in a set of images.
+
+use super::avb::of_avb;
+use super::named::Named;
+use crate::bootset::cmdline::{CmdlinePart, Origin};
+use crate::bootset::members::Members;
+use crate::image::bootconfig::{self, Bootconfig, Entry, Limits};
+use crate::image::{Image, ImageKind, SectionName};
+use crate::kernel::{Kernel, dtb};
+
+/// The kernel parameters in the images of a set, by where they are.
+#[derive(Clone, Debug, Default)]
+pub struct CommandLines {
+    /// The line that the bootloader hands over, in its order: the headers of vendor_boot and boot,
+    /// the AVB descriptors that apply, the bootconfig.
+    pub parts: Vec<CmdlinePart>,
+    /// The bootconfigs that the kernel takes, with the index of their image.
+    pub bootconfigs: Vec<(usize, Bootconfig)>,
+    /// The lines in device trees, with the index of their image.
+    pub device_trees: Vec<(usize, DeviceTreeLine)>,
+    /// What was left out or taken for granted.
+    pub notes: Vec<String>,
+}
+
+impl CommandLines {
+    pub(in crate::bootset) fn read(set: &Members<'_>) -> Self {
+        let named = |(index, image)| Named { file: set.name(index), image };
+        let all: Vec<Named<'_, '_>> = set.images.iter().enumerate().map(named).collect();
+        let mut lines = CommandLines { parts: of_headers(&all), ..CommandLines::default() };
+        let avb = of_avb(&all);
+        lines.parts.extend(avb.parts);
+        lines.notes.extend(avb.notes);
+        for (index, image) in set.images.iter().enumerate() {
+            let file = set.name(index);
+            match bootconfig_of(image) {
+                None => {}
+                Some(Ok(config)) => {
+                    lines.parts.extend(of_bootconfig(file, &config));
+                    lines.bootconfigs.push((index, config));
+                }
+                Some(Err(error)) => lines
+                    .notes
+                    .push(format!("{file}: {error}: the kernel ignores the whole bootconfig")),
+            }
+            let trees = of_device_trees(image);
+            lines.device_trees.extend(trees.into_iter().map(|line| (index, line)));
+        }
+        lines
+    }
+}
+
+/// The command lines of the headers as bootloaders join them: vendor_boot's, then boot's. They
+/// take none from init_boot.
+pub fn of_headers(images: &[Named<'_, '_>]) -> Vec<CmdlinePart> {
+    let part = |named: &Named<'_, '_>| {
+        let line = named.image.header()?.cmdline();
+        let origin = match named.image.kind() {
+            ImageKind::VendorBoot => Origin::VendorBoot,
+            _ => Origin::Boot,
+        };
+        let text = String::from_utf8_lossy(&line).into_owned();
+        Some(CmdlinePart { origin: origin(named.file.to_owned()), text })
+    };
+    let order = [ImageKind::VendorBoot, ImageKind::Boot];
+    let of_kind = |kind| images.iter().filter(move |named| named.image.kind() == kind);
+    order.into_iter().flat_map(of_kind).filter_map(part).collect()
+}
+
+/// The bootconfig of an image that has one.
+///
+/// # Errors
+/// [`bootconfig::Error`]: then the kernel ignores all of it.
+pub fn bootconfig_of(image: &Image<'_>) -> Option<Result<Bootconfig, bootconfig::Error>> {
+    let read = |section| {
+        let config = Bootconfig::parse(section)?;
+        config.validate(Limits::KERNEL)?;
+        Ok(config)
+    };
+    image.section(SectionName::Bootconfig).map(read)
+}
+
+/// What the kernel makes of a bootconfig's keys: words in front of the command line from those
+/// below `kernel`, arguments of init from those below `init` (`xbc_make_cmdline` in `init/main.c`).
+pub fn of_bootconfig(file: &str, config: &Bootconfig) -> Vec<CmdlinePart> {
+    let entries = config.entries();
+    let words = |below: &str| -> Vec<String> {
+        let below = |entry: &Entry| {
+            let name = entry.key.strip_prefix(below)?.strip_prefix('.')?;
+            let quoted = |value: &String| format!("{name}=\"{value}\"");
+            Some(match entry.values.as_slice() {
+                [] => vec![name.to_owned()],
+                values => values.iter().map(quoted).collect(),
+            })
+        };
+        entries.iter().filter_map(below).flatten().collect()
+    };
+    let (kernel, mut init) = (words("kernel"), words("init"));
+    if !init.is_empty() {
+        init.insert(0, "--".to_owned());
+    }
+    let origin = Origin::Bootconfig(file.to_owned());
+    let texts = [kernel, init].into_iter().filter(|words| !words.is_empty());
+    texts.map(|words| CmdlinePart { origin: origin.clone(), text: words.join(" ") }).collect()
+}
+
+/// `/chosen/bootargs` of device trees in an image. What a bootloader does with them is its own
+/// affair: most replace them by the line they have put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceTreeLine {
+    /// The line.
+    pub text: String,
+    /// How many of the image's device trees have it.
+    pub count: usize,
+}
+
+/// The lines in the device trees of an image (a section of their own, behind the kernel, or in
+/// the second stage of old images), each once.
+pub fn of_device_trees(image: &Image<'_>) -> Vec<DeviceTreeLine> {
+    let mut lines: Vec<DeviceTreeLine> = Vec::new();
+    let mut take = |bytes: &[u8]| {
+        let Some(text) = dtb::bootargs(bytes).filter(|text| !text.trim().is_empty()) else {
+            return;
+        };
+        match lines.iter_mut().find(|line| line.text == text) {
+            Some(line) => line.count += 1,
+            None => lines.push(DeviceTreeLine { text, count: 1 }),
+        }
+    };
+    for section in [SectionName::Dtb, SectionName::Second] {
+        let Some(bytes) = image.section(section) else { continue };
+        dtb::find(bytes, 0).iter().for_each(|dtb| take(&bytes[dtb.offset..]));
+    }
+    let kernel = image.section(SectionName::Kernel);
+    if let Some((bytes, Ok(kernel))) = kernel.map(|bytes| (bytes, Kernel::parse(bytes)))
+        && let Ok(dtbs) = kernel.appended_dtbs()
+    {
+        dtbs.iter().for_each(|dtb| take(&bytes[dtb.offset..]));
+    }
+    lines
+}
