@@ -10,6 +10,7 @@ use vfioboot::audit::{
 use vfioboot::kernel::module::Module;
 use vfioboot::kernel::symbols::{Export, Import};
 use vfioboot::kernel::{Arch, Exports, KernelConfig, Symbols};
+use vfioboot::modules::Target;
 use vfioboot::rules::{Cause, Coverage, VendorModule};
 
 /// Facts from a config text alone.
@@ -242,11 +243,9 @@ fn a_module_whose_symbols_are_missing_fails() {
     facts.modules = Some(vec![core.clone(), pci.clone()]);
     let exports = Exports::from_iter([("kfree".to_owned(), Export::default())]);
     let mut judge = |core_needs: &[&str]| {
-        let linked = [
-            (core.clone(), needs(core_needs)),
-            (pci.clone(), needs(&["kfree", "vfio_pci_core_enable"])),
-        ];
-        facts.links = Some(Links::new(&linked, &exports, &facts));
+        let (of_core, of_pci) = (needs(core_needs), needs(&["kfree", "vfio_pci_core_enable"]));
+        let target = Target { exports: Some(&exports), ..Target::default() };
+        facts.links = Some(Links::new(&[(&core, &of_core), (&pci, &of_pci)], &target));
         let report = evaluate(&Profile::builtin("passthrough").unwrap(), &facts);
         let found = report.finding("VB-VFIO-003").unwrap();
         (found.verdict, found.reason.to_string())
