@@ -11,9 +11,7 @@ use vfioboot::compression::{Format, lz4_legacy};
 use vfioboot::ramdisk::cpio::Header;
 use vfioboot::ramdisk::edit::{self, NewFile};
 use vfioboot::ramdisk::tree::Tree;
-use vfioboot::ramdisk::{
-    Error, Limits, Ramdisk, append_point, find_ours, has_entry, kind, last_format,
-};
+use vfioboot::ramdisk::{Error, Limits, Ramdisk, append_point, find_ours, has_entry, last_format};
 
 /// What a fuzzed ramdisk may ask for.
 const SMALL: Limits =
