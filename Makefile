@@ -20,6 +20,7 @@ test: ## everything that CI runs
 	@scripts/setup.sh all
 	@# what only has to be made goes on while the compiler checks; both ends before anything boots
 	@$(MAKE) --no-print-directory -j2 prepare lint
+	@$(MAKE) --no-print-directory bench BENCH=--short
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory e2e
 	@scripts/counts.sh
@@ -42,8 +43,8 @@ e2e-full: ## the same with every case there is, and the slower judges: the kerne
 fragment: dist ## what `check --fragment` writes, merged by the kernel's own scripts into configs that fail
 	@lab/fragment.sh
 
-bench: dist ## measure
-	@benches/run
+bench: dist ## time and memory against the work that cannot be avoided; BENCH=--short is what CI runs
+	@benches/run $(BENCH)
 
 judge: dist ## reports of the audit against the schemas of SARIF, JUnit and ours; guests for libvirt against its own
 	@scripts/judge-reports.sh

@@ -1,44 +1,84 @@
-//! Puts the on-device runtime into vfioboot, so that `patch` needs no other file; reads every
-//! built-in rule profile, so that a broken rule breaks the build; and leaves the runtime the one
-//! that its doctor goes by, as a constant (`build/profile.rs`).
+//! Puts the on-device runtime into vfioboot, so that `patch` needs no other file and does not have
+//! to compress it. Reads every built-in rule profile, so that a broken rule breaks the build, and
+//! leaves the runtime the one that its doctor goes by, as a constant (`build/profile.rs`).
 //!
 //! `VFIOBOOT_RUNTIME_DIR` names a directory with `vfiorun-aarch64` and
 //! `vfiorun-x86_64` (`make dist` builds them). Without it vfioboot is built with no
 //! runtime inside and `patch` asks for `--runtime FILE`.
 
+// Compressing is all that is done with it here.
+#[cfg(feature = "desktop")]
+#[allow(dead_code, unused_imports)]
+#[path = "src/compression/mod.rs"]
+mod compression;
 #[path = "build/profile.rs"]
 mod profile;
 #[path = "src/rules/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "a build script judges no kernel")]
 mod rules;
 
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::env;
+use std::path::Path;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=VFIOBOOT_RUNTIME_DIR");
     let Some(out) = env::var_os("OUT_DIR") else { panic!("cargo sets OUT_DIR") };
     profile::write(&Path::new(&out).join("profile.rs"));
-    let dir = env::var_os("VFIOBOOT_RUNTIME_DIR").map(PathBuf::from);
-    let mut source = String::new();
-    for (constant, arch) in [("AARCH64", "aarch64"), ("X86_64", "x86_64")] {
-        let value = match &dir {
-            None => "None".to_owned(),
-            Some(dir) => {
-                let file = dir.join(format!("vfiorun-{arch}"));
-                println!("cargo:rerun-if-changed={}", file.display());
-                let copy = Path::new(&out).join(format!("vfiorun-{arch}"));
-                if let Err(error) = fs::copy(&file, &copy) {
-                    panic!("VFIOBOOT_RUNTIME_DIR: {}: {error}", file.display());
-                }
-                format!("Some(include_bytes!(\"{}\"))", copy.display())
-            }
-        };
-        source += &format!("const {constant}: Option<&[u8]> = {value};\n");
+    #[cfg(feature = "desktop")]
+    runtime::embed(Path::new(&out));
+}
+
+/// The runtime and its compressed parts.
+#[cfg(feature = "desktop")]
+mod runtime {
+    use std::fmt::Write as _;
+    use std::path::{Path, PathBuf};
+    use std::{env, fs};
+
+    use crate::compression::{Format, part};
+
+    /// Writes `runtime.rs`: the constants that `src/patch/runtime.rs` starts from.
+    pub fn embed(out: &Path) {
+        println!("cargo:rerun-if-changed=src/compression");
+        let dir = env::var_os("VFIOBOOT_RUNTIME_DIR").map(PathBuf::from);
+        let mut source = String::new();
+        for (constant, arch) in [("AARCH64", "aarch64"), ("X86_64", "x86_64")] {
+            let value = match &dir {
+                None => "None".to_owned(),
+                Some(dir) => executable(&dir.join(format!("vfiorun-{arch}")), out),
+            };
+            _ = writeln!(source, "const {constant}: Option<Runtime<'static>> = {value};");
+        }
+        write(&out.join("runtime.rs"), source.as_bytes());
     }
-    let generated = Path::new(&out).join("runtime.rs");
-    if let Err(error) = fs::write(&generated, source) {
-        panic!("{}: {error}", generated.display());
+
+    /// The constant for one executable, whose files go to `out`.
+    fn executable(file: &Path, out: &Path) -> String {
+        println!("cargo:rerun-if-changed={}", file.display());
+        let bytes = fs::read(file)
+            .unwrap_or_else(|error| panic!("VFIOBOOT_RUNTIME_DIR: {}: {error}", file.display()));
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let include = |suffix: &str, bytes: &[u8]| {
+            let copy = out.join(format!("{name}{suffix}"));
+            write(&copy, bytes);
+            format!("include_bytes!({copy:?})")
+        };
+        let mut parts = String::new();
+        for format in Format::all() {
+            let part = part(format, &bytes)
+                .unwrap_or_else(|error| panic!("{}: {format}: {error}", file.display()));
+            if let Some(part) = part {
+                let bytes = include(&format!(".{format}"), &part);
+                _ = write!(parts, "({:?}, {bytes}), ", format.name());
+            }
+        }
+        format!("Some(Runtime {{ executable: {}, parts: &[{parts}] }})", include("", &bytes))
+    }
+
+    fn write(file: &Path, bytes: &[u8]) {
+        if let Err(error) = fs::write(file, bytes) {
+            panic!("{}: {error}", file.display());
+        }
     }
 }

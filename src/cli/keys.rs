@@ -47,7 +47,13 @@ pub fn signing_key(file: &Input, passphrase: &PassphraseSource) -> anyhow::Resul
     let key = match SigningKey::from_pem(file, None) {
         Err(KeyError::PassphraseNeeded) => match passphrase.get(&file.path)? {
             Some(text) => SigningKey::from_pem(file, Some(text.as_bytes())),
-            None => Err(KeyError::PassphraseNeeded),
+            None => {
+                bail!(
+                    "the key {}: {}: give its passphrase with --key-pass-file FILE or --key-pass-env NAME",
+                    file.name(),
+                    KeyError::PassphraseNeeded
+                )
+            }
         },
         key => key,
     };

@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(file) => anyhow!("{}: {error}", file.name()),
         None => anyhow!(error),
     };
-    let vfiorun = runtimes.for_arch(Some(arch)).map_err(named)?;
+    let vfiorun = runtimes.for_arch(Some(arch)).map_err(named)?.executable();
     let files = args.guest.iter().map(|path| Input::open(path)).collect::<Result<Vec<_>, _>>()?;
     let guests = files.iter().map(guest).collect::<anyhow::Result<Vec<_>>>()?;
     let sources = files.iter().chain(&runtime).map(|input| &*input.path);

@@ -340,7 +340,12 @@ impl io::Read for Lz4LegacyReader<'_> {
 
 /// Compress `bytes` into one stream.
 pub fn encode(bytes: &[u8]) -> Vec<u8> {
-    let mut out = MAGIC.to_le_bytes().to_vec();
+    [&MAGIC.to_le_bytes()[..], &encode_blocks(bytes)].concat()
+}
+
+/// Compress `bytes` into the blocks of a stream, to which others can be added.
+pub(super) fn encode_blocks(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
     for block in bytes.chunks(BLOCK_SIZE) {
         let compressed = lz4_flex::block::compress(block);
         out.extend_from_slice(&(compressed.len() as u32).to_le_bytes());

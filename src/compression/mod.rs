@@ -6,7 +6,10 @@ mod codec;
 mod error;
 mod format;
 pub mod lz4_legacy;
+mod parts;
+pub(crate) mod xz;
 
 pub use codec::{Decoder, decode_all, encode};
 pub use error::Error;
 pub use format::Format;
+pub use parts::{Known, encode_around, part};

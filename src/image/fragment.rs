@@ -94,7 +94,7 @@ impl<'a> Image<'a> {
             let wire = TableEntry::read(&mut Cursor::new(entry)).ok()?;
             let offset = wire.ramdisk_offset as usize;
             let bytes = section.get(offset..)?.get(..wire.ramdisk_size as usize)?;
-            let name = text_of(&entry[12..44]);
+            let name = text_of(&entry[TableEntry::AT.ramdisk_name..TableEntry::AT.board_id]);
             Some(Fragment {
                 name,
                 kind: FragmentType::from_number(wire.ramdisk_type),

@@ -6,6 +6,7 @@
 //!
 //! | file | subject |
 //! |---|---|
+//! | `wire` | structs that know where their fields are |
 //! | `header/` | the headers of all versions as one model |
 //! | `layout` | where the header says the sections are |
 //! | `region` | the tiling |
@@ -39,6 +40,7 @@ mod rebuild;
 mod region;
 mod section;
 pub mod unpacked;
+mod wire;
 mod wrapper;
 
 pub use avb::AvbFooter;

@@ -47,7 +47,7 @@ pub use kernel_facts::KernelFacts;
 pub use modules::{ListEdit, LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
 pub use plan::{Options, Plan, PlannedEdit, PlannedImage, plan};
 pub use rc::{PlannedFile, RcFile, RcOptions, RcPlace, RcPlan};
-pub use runtime::Runtimes;
+pub use runtime::{Runtime, Runtimes};
 pub use undo::{ImageUndo, UndoRecord};
 pub use words::PlannedWord;
 

@@ -1,20 +1,47 @@
 //! The vfiorun executable that goes into the ramdisk.
 
+use std::borrow::Cow;
+
 use goblin::elf::header::{EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC};
 use goblin::elf::program_header::{PT_INTERP, PT_LOAD};
 
 use super::Error;
 use super::kernel_facts::KernelFacts;
+use crate::compression::{self, Format};
 use crate::kernel::Arch;
 
 include!(concat!(env!("OUT_DIR"), "/runtime.rs"));
 
+/// A vfiorun executable.
+#[derive(Clone, Copy, Debug)]
+pub struct Runtime<'a> {
+    executable: &'a [u8],
+    /// What [`compression::part`] makes of it, as far as that is known; by the format's name.
+    parts: &'a [(&'a str, &'a [u8])],
+}
+
+impl<'a> Runtime<'a> {
+    /// The executable's bytes.
+    pub fn executable(&self) -> &'a [u8] {
+        self.executable
+    }
+
+    /// The executable as a part of a compressed stream; None for formats without parts.
+    pub(super) fn part(&self, format: Format) -> std::io::Result<Option<Cow<'a, [u8]>>> {
+        let known = self.parts.iter().find(|(name, _)| *name == format.name());
+        match known {
+            Some((_, part)) => Ok(Some(Cow::Borrowed(*part))),
+            None => Ok(compression::part(format, self.executable)?.map(Cow::Owned)),
+        }
+    }
+}
+
 /// vfiorun for each architecture, or one that the user gave.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Runtimes<'a> {
-    given: Option<&'a [u8]>,
-    aarch64: Option<&'a [u8]>,
-    x86_64: Option<&'a [u8]>,
+    given: Option<Runtime<'a>>,
+    aarch64: Option<Runtime<'a>>,
+    x86_64: Option<Runtime<'a>>,
 }
 
 impl<'a> Runtimes<'a> {
@@ -25,14 +52,15 @@ impl<'a> Runtimes<'a> {
 
     /// This executable, for whatever it was built for.
     pub fn given(executable: &'a [u8]) -> Self {
-        Runtimes { given: Some(executable), ..Self::default() }
+        let given = Some(Runtime { executable, parts: &[] });
+        Runtimes { given, ..Self::default() }
     }
 
     /// The executable for the kernel of the set; for arm64 when there is none.
     ///
     /// # Errors
     /// As [`Runtimes::for_arch`].
-    pub(super) fn choose(&self, kernel: &KernelFacts) -> Result<&'a [u8], Error> {
+    pub(super) fn choose(&self, kernel: &KernelFacts) -> Result<Runtime<'a>, Error> {
         self.for_arch(kernel.arch)
     }
 
@@ -42,16 +70,16 @@ impl<'a> Runtimes<'a> {
     /// # Errors
     /// [`Error::NoRuntime`], [`Error::Kernel`] for an architecture without one, and
     /// [`Error::Runtime`] for an executable that cannot run there.
-    pub fn for_arch(&self, arch: Option<Arch>) -> Result<&'a [u8], Error> {
+    pub fn for_arch(&self, arch: Option<Arch>) -> Result<Runtime<'a>, Error> {
         let (name, built_in, machine) = match arch {
             None | Some(Arch::Arm64) => ("aarch64", self.aarch64, EM_AARCH64),
             Some(Arch::X86_64) => ("x86_64", self.x86_64, EM_X86_64),
             Some(other) => return Err(Error::NoRuntime(other.name())),
         };
-        let executable = self.given.or(built_in).ok_or(Error::NoRuntime(name))?;
+        let runtime = self.given.or(built_in).ok_or(Error::NoRuntime(name))?;
         // Without a kernel to compare with, a given executable decides by itself.
-        check(executable, arch.map(|_| machine), name)?;
-        Ok(executable)
+        check(runtime.executable, arch.map(|_| machine), name)?;
+        Ok(runtime)
     }
 }
 

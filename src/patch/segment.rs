@@ -1,9 +1,12 @@
 //! The segment that a patch appends to the ramdisk.
 
+use memchr::memmem;
+
 use super::hook::Original;
+use super::runtime::Runtime;
 use super::{Error, UndoRecord};
 use crate::bootfile::{BOOT_FILE, BootFile, RUNTIME, UNDO_FILE};
-use crate::compression;
+use crate::compression::{self, Format, Known};
 use crate::ramdisk::append::GZIP_NAME;
 use crate::ramdisk::cpio::{CpioWriter, Header};
 use crate::ramdisk::{AppendPoint, normalise};
@@ -15,7 +18,7 @@ pub const MODULE_DIR: &str = "/vfioboot/modules";
 #[derive(Clone, Debug)]
 pub struct Payload<'a> {
     /// The vfiorun executable.
-    pub runtime: &'a [u8],
+    pub runtime: Runtime<'a>,
     /// What it is to do.
     pub boot: BootFile,
     /// The program that the runtime stands in for; None where `rdinit=` starts it.
@@ -80,12 +83,26 @@ impl Payload<'_> {
         let mut segment = vec![0; point.padding];
         match point.format {
             None => segment.extend(archive),
-            Some(format) => {
-                let packed = compression::encode(format, &archive, Some(GZIP_NAME));
-                segment.extend(packed.map_err(Error::Pack)?);
-            }
+            Some(format) => segment.extend(self.pack(format, &archive).map_err(Error::Pack)?),
         }
         Ok(segment)
+    }
+
+    /// The archive compressed; of the runtime, which is nearly all of it, the part that was
+    /// compressed when this program was built.
+    fn pack(&self, format: Format, archive: &[u8]) -> std::io::Result<Vec<u8>> {
+        let executable = self.runtime.executable();
+        let known = match (self.runtime.part(format)?, memmem::find(archive, executable)) {
+            (Some(part), Some(start)) => Some((start, part)),
+            _ => None,
+        };
+        match &known {
+            Some((start, part)) => {
+                let known = Known { range: *start..start + executable.len(), part };
+                compression::encode_around(format, archive, &known, Some(GZIP_NAME))
+            }
+            None => compression::encode(format, archive, Some(GZIP_NAME)),
+        }
     }
 
     fn archive(&self, lead_in: usize) -> Result<Vec<u8>, Error> {
@@ -105,7 +122,7 @@ impl Payload<'_> {
                 let home = in_archive(RUNTIME);
                 let names: Vec<&[u8]> =
                     std::iter::once(&home).chain(&also).map(Vec::as_slice).collect();
-                cpio.linked(&names, 0o755, self.runtime)?;
+                cpio.linked(&names, 0o755, self.runtime.executable())?;
             }
             cpio.file(&in_archive(BOOT_FILE), 0o644, boot.as_bytes())?;
             cpio.file(&in_archive(UNDO_FILE), 0o600, &undo)?;
@@ -124,7 +141,7 @@ impl Payload<'_> {
                 cpio.like(&path, &file.header, &file.bytes)?;
             }
             if let Some(original) = &self.original {
-                original.write(&mut cpio, self.runtime, &also)?;
+                original.write(&mut cpio, self.runtime.executable(), &also)?;
             }
             cpio.finish()
         };

@@ -9,9 +9,9 @@ use memchr::memmem;
 use super::cpio::{self, Reader, leading_zeros};
 use super::segment::{Entries, Piece, identify};
 use super::source::{Source, lift};
-use super::{Error, Limits, lz4, normalise, xz};
+use super::{Error, Limits, lz4, normalise};
 use crate::bootfile;
-use crate::compression::{self, Format};
+use crate::compression::{self, Format, xz};
 
 /// FNAME in the gzip header of the segment that `vfioboot` appends.
 pub const GZIP_NAME: &str = "vfioboot";

@@ -31,7 +31,6 @@ pub mod segment;
 mod signs;
 mod source;
 pub mod tree;
-mod xz;
 
 pub use append::{AppendPoint, append_padding, append_point, find_ours, has_entry, last_format};
 pub use error::Error;

@@ -379,10 +379,10 @@ fn keys_that_cannot_be_used_say_why() {
         ("encrypted.pem --key-pass-env NOT_THERE", "NOT_THERE: there is no such environment"),
         ("encrypted.pem --key-pass-file missing", "missing: No such file"),
         ("public.pem", "is a public key; signing needs the private key"),
-        ("small.pem", "has 1024 bits, AVB takes RSA keys of 2048, 4096 or 8192"),
-        ("exponent.pem", "has another public exponent than 65537"),
+        ("small.pem", "has 1024 bits, AVB uses RSA keys of 2048, 4096 or 8192"),
+        ("exponent.pem", "has a public exponent other than 65537"),
         ("cut.pem", "cannot be read as an RSA key"),
-        ("rt", "is no RSA key: expected PEM"),
+        ("rt", "is not an RSA key: expected PEM"),
     ];
     for (arguments, expected) in cases {
         let text = scratch.error(&format!("{PATCH} --avb resign --key {arguments}"));

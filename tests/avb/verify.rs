@@ -148,7 +148,7 @@ fn what_libavb_does_not_read_names_the_field() {
             "vbmeta.authentication_data_block_size at offset 8204: is 336, expected a multiple of 64",
         ),
         (24, "vbmeta.auxiliary_data_block_size at offset 8212: is"),
-        (38, "vbmeta.hash_offset at offset 8224: 32 bytes at 4096 reach behind a block of 320"),
+        (38, "vbmeta.hash_offset at offset 8224: 32 bytes at 4096 exceed the block of 320"),
         (47, "vbmeta.hash_size at offset 8232: is 48, expected 32 for SHA256_RSA2048"),
         (256 + 320 + 14, "vbmeta.descriptor at offset 8768: number 0 has num_bytes_following"),
         (256 + 320 + 16 + 40, "vbmeta.descriptor at offset 8768: number 0 (hash): what it says"),
@@ -288,7 +288,7 @@ fn certificates_of_gki_are_shown() {
     let scratch = scratch(&["boot-gki"]);
     let text = scratch.ok("info boot-gki.img");
     assert!(
-        text.contains("GKI certificate for boot at 12288: SHA256_RSA2048, its signature is right"),
+        text.contains("GKI certificate for boot at 12288: SHA256_RSA2048, its signature is valid"),
         "{text}"
     );
     assert!(text.contains("GKI certificate for generic_kernel at 13632"), "{text}");
@@ -365,7 +365,7 @@ fn what_cannot_be_read_ends_in_2() {
         ("noise.img", "is no boot image"),
         ("vbmeta.img vbmeta-hash.img", "2 vbmeta images (vbmeta.img, vbmeta-hash.img)"),
         ("vbmeta.img --vbmeta boot.img", "boot.img: is no vbmeta image"),
-        ("vbmeta.img --key noise.img", "the key noise.img: is no RSA key: expected PEM"),
+        ("vbmeta.img --key noise.img", "the key noise.img: is not an RSA key: expected PEM"),
     ];
     for (arguments, expected) in cases {
         let text = scratch.error(&format!("verify {arguments}"));

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
-use vfioboot::compression::{Decoder, Error, Format, decode_all, encode};
+use vfioboot::compression::{
+    Decoder, Error, Format, Known, decode_all, encode, encode_around, part,
+};
 
 fn sample() -> Vec<u8> {
     (0..60_000u32).flat_map(|i| (i / 7 * 31).to_le_bytes()).collect()
@@ -57,6 +59,58 @@ fn the_fields_tools_decode_what_we_write() {
         let packed = encode(format, &sample(), Some("vfioboot")).unwrap();
         let Some(bytes) = foreign(unpack, &packed) else { continue };
         assert!(bytes == sample(), "{unpack}: other bytes");
+    }
+}
+
+/// Streams around a part that was compressed before: `before`, [`sample`], `after`.
+fn around(format: Format, before: &[u8], after: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let part = part(format, &sample()).unwrap()?;
+    let bytes = [before, &sample(), after].concat();
+    let range = before.len()..before.len() + sample().len();
+    let stream = encode_around(format, &bytes, &Known { range, part: &part }, Some("vfioboot"));
+    Some((bytes, stream.unwrap()))
+}
+
+#[test]
+fn a_stream_around_a_part_is_one_stream() {
+    let files: Vec<u8> = (0..9_000_000u32).map(|i| (i % 251 * i >> 16) as u8).collect();
+    for (format, _, unpack) in TOOLS {
+        // also more than zstd stores as it is, and more than one block of lz4_legacy
+        let sizes = [(0, 0), (1, 1), (3, 200), (700, 3_000), (3, 70_000), (400, files.len())];
+        let cases = if format == Format::Lz4Legacy { 6 } else { 5 };
+        for &(before, after) in &sizes[..cases] {
+            let Some((bytes, stream)) = around(format, &files[..before], &files[..after]) else {
+                assert!(matches!(format, Format::Lz4Frame | Format::Lzma), "{format}");
+                continue;
+            };
+            let what = format!("{format}, {before} before, {after} after");
+            let (unpacked, consumed) = decode_all(format, &stream, 1 << 30).unwrap();
+            assert!(unpacked == bytes, "{what}: other bytes");
+            assert_eq!(consumed, stream.len(), "{what}");
+            let whole = encode(format, &bytes, Some("vfioboot")).unwrap();
+            let stored = if format == Format::Zstd { 64 << 10 } else { 0 };
+            assert!(
+                stream.len() < whole.len() * 11 / 10 + 400 + stored,
+                "{what}: {} and {}",
+                stream.len(),
+                whole.len()
+            );
+            if let Some(unpacked) = foreign(unpack, &stream) {
+                assert!(unpacked == bytes, "{what}: {unpack}: other bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_part_that_is_none_is_no_part_of_a_stream() {
+    let known = Known { range: 0..4, part: b"junk" };
+    assert!(encode_around(Format::Xz, b"abcdef", &known, None).is_err());
+    // What has no parts is compressed as a whole.
+    for format in [Format::Lzma, Format::Bzip2] {
+        assert_eq!(part(format, b"abcd").unwrap(), None);
+        let stream = encode_around(format, b"abcdef", &known, None).unwrap();
+        assert_eq!(decode_all(format, &stream, 100).unwrap().0, b"abcdef");
     }
 }
 

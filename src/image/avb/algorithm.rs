@@ -8,7 +8,7 @@ use super::super::Output;
 /// A hash by the name that descriptors give it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashAlgorithm {
-    /// `sha1`: avbtool writes it when told to, libavb refuses it in a hash descriptor.
+    /// `sha1`: avbtool writes it on request, libavb refuses it in a hash descriptor.
     Sha1,
     /// `sha256`.
     Sha256,
@@ -17,13 +17,13 @@ pub enum HashAlgorithm {
 }
 
 impl HashAlgorithm {
-    const ALL: [HashAlgorithm; 3] =
-        [HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha512];
+    const ALL: &[HashAlgorithm] =
+        &[HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha512];
 
-    /// The hash of this name, None for one that libavb and avbtool do not put into hash
+    /// The hash of this name; None for one that libavb and avbtool do not use in hash
     /// descriptors.
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|hash| hash.name().as_bytes() == name)
+        Self::ALL.iter().copied().find(|hash| hash.name().as_bytes() == name)
     }
 
     /// The name as descriptors have it.
@@ -44,7 +44,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// The digest of `parts`, one behind the other.
+    /// The digest of `parts`, one after the other.
     pub fn digest(self, parts: &[&[u8]]) -> Vec<u8> {
         self.digest_of(|update| parts.iter().for_each(|part| update(part)))
     }
@@ -86,7 +86,7 @@ pub struct RsaAlgorithm {
 }
 
 /// `AvbAlgorithmType` of `avb_crypto.h`.
-const RSA: [RsaAlgorithm; 6] = [
+const RSA: &[RsaAlgorithm] = &[
     rsa(1, "SHA256_RSA2048", HashAlgorithm::Sha256, 2048),
     rsa(2, "SHA256_RSA4096", HashAlgorithm::Sha256, 4096),
     rsa(3, "SHA256_RSA8192", HashAlgorithm::Sha256, 8192),
@@ -111,23 +111,23 @@ pub enum Algorithm {
     None,
     /// With RSA.
     Rsa(RsaAlgorithm),
-    /// With something that is not checked here: the number in the header.
+    /// With an algorithm that is not checked here: the number in the header.
     Other(u32),
 }
 
 impl Algorithm {
-    /// The algorithm that `algorithm_type` stands for.
+    /// The algorithm of this `algorithm_type`.
     pub fn from_number(number: u32) -> Self {
-        match RSA.into_iter().find(|rsa| rsa.number == number) {
+        match RSA.iter().copied().find(|rsa| rsa.number == number) {
             Some(rsa) => Algorithm::Rsa(rsa),
             None if number == 0 => Algorithm::None,
             None => Algorithm::Other(number),
         }
     }
 
-    /// The RSA algorithm with this hash and key; None for a key size that AVB has not.
+    /// The RSA algorithm with this hash and key; None for a key size that AVB does not support.
     pub fn rsa(hash: HashAlgorithm, key_bits: usize) -> Option<RsaAlgorithm> {
-        RSA.into_iter().find(|rsa| rsa.hash == hash && rsa.key_bits == key_bits)
+        RSA.iter().copied().find(|rsa| rsa.hash == hash && rsa.key_bits == key_bits)
     }
 
     /// AOSP's name.

@@ -4,7 +4,7 @@ use super::super::{Image, RegionKind, SectionName};
 use super::descriptor::printable;
 use super::{Algorithm, PublicKey, Vbmeta};
 
-/// The signature that `boot_signer` puts behind an image (AVB 1.0), DER:
+/// The signature that `boot_signer` appends to an image (AVB 1.0), DER:
 /// `SEQUENCE { formatVersion, certificate, algorithm, SEQUENCE { target, length }, signature }`
 /// (AOSP `external/verity/BootSignature.java`). Recognised, not checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 
-/// The contents of the DER value that `bytes` start with, and what follows it. None when it has
-/// not this tag, or is longer than what is there.
+/// The contents of the DER value that `bytes` start with, and what follows it. None if it has
+/// another tag, or is longer than `bytes`.
 fn der(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (contents, found, rest) = der_any(bytes)?;
     (found == tag).then_some((contents, rest))
@@ -47,7 +47,7 @@ fn der_any(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
 
 impl Avb1Signature {
     fn parse(bytes: &[u8], offset: usize) -> Option<Self> {
-        let (contents, behind) = der(bytes, SEQUENCE)?;
+        let (contents, after) = der(bytes, SEQUENCE)?;
         let (_, rest) = der(contents, INTEGER)?;
         let (_, rest) = der(rest, SEQUENCE)?;
         let (_, rest) = der(rest, SEQUENCE)?;
@@ -59,7 +59,7 @@ impl Avb1Signature {
             return None;
         }
         let length = length.iter().fold(0u64, |length, digit| length << 8 | u64::from(*digit));
-        let size = bytes.len() - behind.len();
+        let size = bytes.len() - after.len();
         let target = target.escape_ascii().to_string();
         Some(Avb1Signature { offset, size, target, length })
     }
@@ -75,23 +75,23 @@ pub struct GkiCertificate<'a> {
     pub vbmeta: Vbmeta<'a>,
 }
 
-/// Bytes of the boot signature that `certify_bootimg` puts behind the sections.
+/// Bytes of the boot signature that `certify_bootimg` writes after the sections.
 const GKI_SIGNATURE_SIZE: usize = 16 << 10;
 
 impl<'a> Image<'a> {
     /// Unknown bytes from `offset` on, with the zeros that they may end with: those count as
     /// padding in the tiling.
-    fn behind(&self, offset: usize) -> &'a [u8] {
+    fn rest_from(&self, offset: usize) -> &'a [u8] {
         let vbmeta = self.regions().iter().find(|region| region.kind == RegionKind::Vbmeta);
         let end = vbmeta.map_or(self.bytes().len(), |region| region.offset);
         &self.bytes()[offset..end.max(offset)]
     }
 
-    /// The AVB 1.0 signature behind the sections.
+    /// The AVB 1.0 signature after the sections.
     pub fn avb1_signature(&self) -> Option<Avb1Signature> {
         let trailing = self.regions().iter().filter(|r| r.kind == RegionKind::Trailing);
         let mut found =
-            trailing.filter_map(|r| Avb1Signature::parse(self.behind(r.offset), r.offset));
+            trailing.filter_map(|r| Avb1Signature::parse(self.rest_from(r.offset), r.offset));
         found.next()
     }
 
@@ -102,7 +102,7 @@ impl<'a> Image<'a> {
         for region in self.regions() {
             let bytes = match region.kind {
                 RegionKind::Section(SectionName::BootSignature) => self.region_bytes(region),
-                RegionKind::Trailing => self.behind(region.offset),
+                RegionKind::Trailing => self.rest_from(region.offset),
                 _ => continue,
             };
             let mut start = 0;
@@ -119,7 +119,7 @@ impl<'a> Image<'a> {
 }
 
 impl GkiCertificate<'_> {
-    /// What it is for, and whether its signature is right.
+    /// What it is for, and whether its signature is valid.
     pub fn describe(&self) -> String {
         let vbmeta = &self.vbmeta;
         let partitions: Vec<String> =
@@ -128,10 +128,10 @@ impl GkiCertificate<'_> {
         let signed = match (vbmeta.algorithm(), key) {
             (Algorithm::Rsa(rsa), Ok(key)) => {
                 let digest = rsa.hash.digest(&vbmeta.signed_parts());
-                let right =
+                let valid =
                     digest == vbmeta.hash() && key.verifies(rsa.hash, &digest, vbmeta.signature());
                 let verdict =
-                    if right { "its signature is right" } else { "its signature is wrong" };
+                    if valid { "its signature is valid" } else { "its signature is not valid" };
                 format!("{}, {verdict}", rsa.name)
             }
             (algorithm, _) => algorithm.name(),

@@ -4,12 +4,13 @@ use std::io::Cursor;
 
 use binrw::{BinRead, binread};
 
+use super::super::wire::wire;
 use super::super::{Problem, text_of};
 
-/// Tag and size in front of each descriptor (`AvbDescriptor`).
+/// Tag and size before each descriptor (`AvbDescriptor`).
 const HEAD: usize = 16;
 
-/// A descriptor, where it stands and its bytes.
+/// A descriptor, its offset and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// Offset in the vbmeta image, in bytes.
@@ -34,11 +35,11 @@ pub enum Descriptor<'a> {
     Hashtree(Hashtree<'a>),
     /// The digest of a whole partition.
     Hash(Hash<'a>),
-    /// Words for the kernel command line.
+    /// Parameters for the kernel command line.
     KernelCmdline {
         /// When they apply: bit 0, hash trees not disabled; bit 1, hash trees disabled.
         flags: u32,
-        /// The words.
+        /// The parameters.
         cmdline: &'a [u8],
     },
     /// A partition with a vbmeta image of its own, and whose key that must carry.
@@ -59,7 +60,7 @@ pub struct Hash<'a> {
     pub hash_algorithm: &'a [u8],
     /// The partition, without A/B suffix.
     pub partition_name: &'a [u8],
-    /// Hashed in front of the image.
+    /// Hashed before the image.
     pub salt: &'a [u8],
     /// The digest; empty for one that the device stores itself (a persistent digest).
     pub digest: &'a [u8],
@@ -82,7 +83,7 @@ pub struct Hashtree<'a> {
     pub hash_algorithm: &'a [u8],
     /// The partition, without A/B suffix.
     pub partition_name: &'a [u8],
-    /// Hashed in front of each block.
+    /// Hashed before each block.
     pub salt: &'a [u8],
     /// The tree's root.
     pub root_digest: &'a [u8],
@@ -103,50 +104,56 @@ pub struct ChainPartition<'a> {
     pub flags: u32,
 }
 
-#[binread]
-#[br(big)]
-struct HashWire {
-    image_size: u64,
-    hash_algorithm: [u8; 32],
-    partition_name_len: u32,
-    salt_len: u32,
-    digest_len: u32,
-    flags: u32,
-    #[br(temp)]
-    _reserved: [u8; 60],
+wire! {
+    #[binread]
+    #[br(big)]
+    struct HashWire, HashAt from HEAD => {
+        image_size: u64,
+        hash_algorithm: [u8; 32],
+        partition_name_len: u32,
+        salt_len: u32,
+        digest_len: u32,
+        flags: u32,
+        #[br(temp)]
+        _reserved: [u8; 60],
+    }
 }
 
-#[binread]
-#[br(big)]
-struct HashtreeWire {
-    dm_verity_version: u32,
-    image_size: u64,
-    tree_offset: u64,
-    tree_size: u64,
-    #[br(temp)]
-    _data_block_size: u32,
-    #[br(temp)]
-    _hash_block_size: u32,
-    #[br(temp)]
-    _fec: [u8; 20],
-    hash_algorithm: [u8; 32],
-    partition_name_len: u32,
-    salt_len: u32,
-    root_digest_len: u32,
-    flags: u32,
-    #[br(temp)]
-    _reserved: [u8; 60],
+wire! {
+    #[binread]
+    #[br(big)]
+    struct HashtreeWire, HashtreeAt from HEAD => {
+        dm_verity_version: u32,
+        image_size: u64,
+        tree_offset: u64,
+        tree_size: u64,
+        #[br(temp)]
+        _data_block_size: u32,
+        #[br(temp)]
+        _hash_block_size: u32,
+        #[br(temp)]
+        _fec: [u8; 20],
+        hash_algorithm: [u8; 32],
+        partition_name_len: u32,
+        salt_len: u32,
+        root_digest_len: u32,
+        flags: u32,
+        #[br(temp)]
+        _reserved: [u8; 60],
+    }
 }
 
-#[binread]
-#[br(big)]
-struct ChainWire {
-    rollback_index_location: u32,
-    partition_name_len: u32,
-    public_key_len: u32,
-    flags: u32,
-    #[br(temp)]
-    _reserved: [u8; 60],
+wire! {
+    #[binread]
+    #[br(big)]
+    struct ChainWire, ChainAt from HEAD => {
+        rollback_index_location: u32,
+        partition_name_len: u32,
+        public_key_len: u32,
+        flags: u32,
+        #[br(temp)]
+        _reserved: [u8; 60],
+    }
 }
 
 #[binread]
@@ -163,32 +170,20 @@ struct PropertyWire {
     value_len: u64,
 }
 
-/// Offset of `image_size` in a hash descriptor.
-const HASH_IMAGE_SIZE: usize = HEAD;
-/// Where the partition's name starts in a hash descriptor.
-const HASH_NAME: usize = HEAD + 116;
-/// Offset of `public_key_len` in a chain partition descriptor.
-const CHAIN_KEY_LEN: usize = HEAD + 8;
-/// Where the partition's name starts in a chain partition descriptor.
-const CHAIN_NAME: usize = HEAD + 76;
-/// Offset of `hash_algorithm` in a hash descriptor and in a hash tree descriptor.
-const HASH_ALGORITHM: usize = HEAD + 8;
-const HASHTREE_ALGORITHM: usize = HEAD + 56;
-
-/// The descriptors in `bytes`, which stand at `at` in the vbmeta image.
+/// The descriptors in `bytes`, which are at `at` in the vbmeta image.
 ///
 /// # Errors
-/// One whose size is no multiple of 8, or that reaches behind the end, or whose parts reach
-/// behind its own end.
+/// One whose size is not a multiple of 8, or that extends past the end, or whose parts extend
+/// past its own end.
 pub(super) fn parse_all(bytes: &[u8], at: usize) -> Result<Vec<Entry<'_>>, Problem> {
     let mut entries = Vec::new();
     let mut start = 0;
     while start < bytes.len() {
         let offset = at + start;
-        let wrong = |message: String| Problem { field: "vbmeta.descriptor", offset, message };
+        let problem = |message: String| Problem { field: "vbmeta.descriptor", offset, message };
         let rest = &bytes[start..];
         let (Some(tag), Some(following)) = (number(rest, 0), number(rest, 8)) else {
-            return Err(wrong(format!(
+            return Err(problem(format!(
                 "number {} takes 16 bytes, {} are left",
                 entries.len(),
                 rest.len()
@@ -196,21 +191,21 @@ pub(super) fn parse_all(bytes: &[u8], at: usize) -> Result<Vec<Entry<'_>>, Probl
         };
         let size = usize::try_from(following).ok().and_then(|size| size.checked_add(HEAD));
         let Some(own) = size.and_then(|size| rest.get(..size)) else {
-            return Err(wrong(format!(
+            return Err(problem(format!(
                 "number {} has num_bytes_following {following}, {} bytes are left",
                 entries.len(),
                 rest.len() - HEAD
             )));
         };
         if !following.is_multiple_of(8) {
-            return Err(wrong(format!(
+            return Err(problem(format!(
                 "number {} has num_bytes_following {following}, expected a multiple of 8",
                 entries.len()
             )));
         }
         let descriptor = parse(tag, own).ok_or_else(|| {
-            wrong(format!(
-                "number {} ({}): what it says of its parts does not fit its {} bytes",
+            problem(format!(
+                "number {} ({}): the sizes of its parts exceed its {} bytes",
                 entries.len(),
                 kind_name(tag),
                 own.len()
@@ -250,7 +245,7 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// The fixed fields and what stands behind them.
+/// The fixed fields and what follows them.
 fn split<W>(bytes: &[u8]) -> Option<(W, Pieces<'_>)>
 where
     W: BinRead + binrw::meta::ReadEndian,
@@ -283,7 +278,11 @@ fn parse(tag: u64, bytes: &[u8]) -> Option<Descriptor<'_>> {
                 image_size: wire.image_size,
                 tree_offset: wire.tree_offset,
                 tree_size: wire.tree_size,
-                hash_algorithm: name_in(bytes, HASHTREE_ALGORITHM, &wire.hash_algorithm)?,
+                hash_algorithm: name_in(
+                    bytes,
+                    HashtreeWire::AT.hash_algorithm,
+                    &wire.hash_algorithm,
+                )?,
                 partition_name: pieces.take(wire.partition_name_len)?,
                 salt: pieces.take(wire.salt_len)?,
                 root_digest: pieces.take(wire.root_digest_len)?,
@@ -294,7 +293,7 @@ fn parse(tag: u64, bytes: &[u8]) -> Option<Descriptor<'_>> {
             let (wire, mut pieces) = split::<HashWire>(bytes)?;
             Descriptor::Hash(Hash {
                 image_size: wire.image_size,
-                hash_algorithm: name_in(bytes, HASH_ALGORITHM, &wire.hash_algorithm)?,
+                hash_algorithm: name_in(bytes, HashWire::AT.hash_algorithm, &wire.hash_algorithm)?,
                 partition_name: pieces.take(wire.partition_name_len)?,
                 salt: pieces.take(wire.salt_len)?,
                 digest: pieces.take(wire.digest_len)?,
@@ -353,13 +352,14 @@ impl Descriptor<'_> {
 }
 
 impl Entry<'_> {
-    /// The bytes of this hash descriptor with another image size and digest, which has the size
-    /// of the old one; a persistent digest stays empty. None when it is no hash descriptor.
+    /// The bytes of this hash descriptor with another image size and a digest of the same length;
+    /// a persistent digest stays empty. None if it is not a hash descriptor.
     pub(super) fn with_digest(&self, image_size: u64, digest: &[u8]) -> Option<Vec<u8>> {
         let Descriptor::Hash(hash) = &self.descriptor else { return None };
         let mut bytes = self.bytes.to_vec();
-        bytes[HASH_IMAGE_SIZE..HASH_IMAGE_SIZE + 8].copy_from_slice(&image_size.to_be_bytes());
-        let start = HASH_NAME + hash.partition_name.len() + hash.salt.len();
+        let size = HashWire::AT.image_size..HashWire::AT.hash_algorithm;
+        bytes[size].copy_from_slice(&image_size.to_be_bytes());
+        let start = HashWire::AT.end + hash.partition_name.len() + hash.salt.len();
         if !hash.digest.is_empty() {
             bytes
                 .get_mut(start..start + hash.digest.len())?
@@ -368,16 +368,17 @@ impl Entry<'_> {
         Some(bytes)
     }
 
-    /// The bytes of this chain partition descriptor with another key. None when it is none.
+    /// The bytes of this chain partition descriptor with another key. None if it is another descriptor.
     pub(super) fn with_key(&self, key: &[u8]) -> Option<Vec<u8>> {
         let Descriptor::ChainPartition(chain) = &self.descriptor else { return None };
-        let mut bytes = self.bytes[..CHAIN_NAME + chain.partition_name.len()].to_vec();
+        let mut bytes = self.bytes[..ChainWire::AT.end + chain.partition_name.len()].to_vec();
         bytes.extend_from_slice(key);
         bytes.resize(bytes.len().next_multiple_of(8), 0);
         let following = (bytes.len() - HEAD) as u64;
         bytes[8..HEAD].copy_from_slice(&following.to_be_bytes());
         let length = u32::try_from(key.len()).ok()?;
-        bytes[CHAIN_KEY_LEN..CHAIN_KEY_LEN + 4].copy_from_slice(&length.to_be_bytes());
+        bytes[ChainWire::AT.public_key_len..ChainWire::AT.flags]
+            .copy_from_slice(&length.to_be_bytes());
         Some(bytes)
     }
 }

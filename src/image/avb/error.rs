@@ -1,17 +1,17 @@
 //! Why a vbmeta image cannot be written.
 
-use super::KeyError;
+use super::{KeyError, MAX_VBMETA_SIZE};
 use crate::image::problem::Problem;
 
-/// A vbmeta image that cannot be made.
+/// Why a vbmeta image cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// The old one is not what libavb reads.
+    /// libavb would refuse the old one.
     #[error(transparent)]
     Structure(#[from] Problem),
-    /// No hash descriptor is about the image.
+    /// No hash descriptor describes the image.
     #[error(
-        "the vbmeta image has no hash descriptor that describes this image: it cannot be re-hashed (preserve or strip leave it)"
+        "the vbmeta image has no hash descriptor that describes this image: its digest cannot be updated (preserve and strip do without)"
     )]
     NoHashDescriptor,
     /// A hash descriptor with an unknown hash.
@@ -24,7 +24,7 @@ pub enum SignError {
         /// The hash's name.
         algorithm: String,
     },
-    /// A digest that has not the size of its hash.
+    /// A digest of another size than that of its hash.
     #[error(
         "the hash descriptor of {partition} has a digest of {found} bytes, {algorithm} has {expected}"
     )]
@@ -39,15 +39,9 @@ pub enum SignError {
         expected: usize,
     },
     /// More than libavb loads.
-    #[error("the vbmeta image would take {0} bytes, libavb loads at most 65536")]
+    #[error("the vbmeta image would take {0} bytes, libavb loads at most {MAX_VBMETA_SIZE}")]
     TooLarge(usize),
-    /// The key is of no use.
-    #[error("the key {0}")]
-    Key(String),
-}
-
-impl From<KeyError> for SignError {
-    fn from(error: KeyError) -> Self {
-        SignError::Key(error.to_string())
-    }
+    /// The key cannot be used.
+    #[error("the key cannot be used")]
+    Key(#[from] KeyError),
 }

@@ -7,33 +7,39 @@ use std::ops::Range;
 use binrw::{BinRead, BinWrite, binrw};
 
 use super::super::Problem;
+use super::super::wire::wire;
+use super::VbmetaHeader;
 
-/// The footer's fields.
-#[binrw]
-#[brw(big, magic = b"AVBf")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AvbFooter {
-    /// Major version, 1.
-    pub version_major: u32,
-    /// Minor version, 0.
-    pub version_minor: u32,
-    /// Size of the image without padding, vbmeta and footer, in bytes.
-    pub original_image_size: u64,
-    /// Where the vbmeta blob starts, in bytes from the start of the partition.
-    pub vbmeta_offset: u64,
-    /// Size of the vbmeta blob in bytes.
-    pub vbmeta_size: u64,
-    reserved: [u8; 28],
+const MAGIC: &[u8; 4] = b"AVBf";
+
+wire! {
+    /// The footer's fields.
+    #[binrw]
+    #[brw(big, magic = b"AVBf")]
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct AvbFooter, AvbFooterAt from MAGIC.len() => {
+        /// Major version, 1.
+        pub version_major: u32,
+        /// Minor version, 0.
+        pub version_minor: u32,
+        /// Size of the image without padding, vbmeta and footer, in bytes.
+        pub original_image_size: u64,
+        /// Where the vbmeta blob starts, in bytes from the start of the partition.
+        pub vbmeta_offset: u64,
+        /// Size of the vbmeta blob in bytes.
+        pub vbmeta_size: u64,
+        reserved: [u8; 28],
+    }
 }
 
 impl AvbFooter {
     /// Bytes of the footer.
-    pub const SIZE: usize = 64;
+    pub const SIZE: usize = Self::AT.end;
     /// What avbtool aligns the vbmeta blob to.
     pub(crate) const BLOB_ALIGNMENT: u64 = 4096;
 
     /// The footer at the end of `file`, and what is wrong with it. A footer that points
-    /// nowhere is a problem and None: AVB would refuse it too.
+    /// outside the file is a problem and None: AVB would refuse it too.
     pub(in crate::image) fn find(file: &[u8]) -> (Option<Self>, Vec<Problem>) {
         let Some(start) = file.len().checked_sub(Self::SIZE) else { return (None, Vec::new()) };
         let Ok(footer) = Self::read(&mut Cursor::new(&file[start..])) else {
@@ -47,18 +53,22 @@ impl AvbFooter {
                 "the vbmeta blob of {} bytes at {} does not end before the AVB footer at {start}",
                 footer.vbmeta_size, footer.vbmeta_offset
             );
-            return problem("avb_footer.vbmeta_offset", 20, message);
+            return problem("avb_footer.vbmeta_offset", Self::AT.vbmeta_offset, message);
         }
         if footer.original_image_size > footer.vbmeta_offset {
             let message = format!(
                 "is {}, expected at most vbmeta_offset, {}",
                 footer.original_image_size, footer.vbmeta_offset
             );
-            return problem("avb_footer.original_image_size", 12, message);
+            return problem(
+                "avb_footer.original_image_size",
+                Self::AT.original_image_size,
+                message,
+            );
         }
-        if !file[footer.vbmeta_range()].starts_with(b"AVB0") {
-            let message = format!("no \"AVB0\" stands at {}", footer.vbmeta_offset);
-            return problem("avb_footer.vbmeta_offset", 20, message);
+        if !file[footer.vbmeta_range()].starts_with(VbmetaHeader::MAGIC) {
+            let message = format!("there is no \"AVB0\" at {}", footer.vbmeta_offset);
+            return problem("avb_footer.vbmeta_offset", Self::AT.vbmeta_offset, message);
         }
         (Some(footer), Vec::new())
     }

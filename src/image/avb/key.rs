@@ -16,36 +16,56 @@ use super::{Algorithm, HashAlgorithm, RsaAlgorithm};
 const EXPONENT: u64 = 65537;
 
 /// A key that cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// Neither PEM nor AVB's format.
     #[error(
-        "is no RSA key: expected PEM (PKCS#1, PKCS#8 or a public key), or AVB's own public key format, as avbtool extract_public_key writes it"
+        "is not an RSA key: expected PEM (PKCS#1, PKCS#8 or a public key), or AVB's own public key format, as avbtool extract_public_key writes it"
     )]
     Format,
     /// A public key where a private one is needed.
     #[error("is a public key; signing needs the private key")]
     Public,
     /// An encrypted key without a passphrase.
-    #[error("is encrypted: give its passphrase with --key-pass-file FILE or --key-pass-env NAME")]
+    #[error("is encrypted")]
     PassphraseNeeded,
     /// An encrypted key that the passphrase does not open.
-    #[error("cannot be decrypted: the passphrase is wrong, or the encryption is not PBES2 ({0})")]
-    Passphrase(pkcs8::Error),
-    /// OpenSSL's own encryption, which is no standard.
+    #[error("cannot be decrypted: the passphrase is wrong, or the encryption is not PBES2")]
+    Passphrase(#[source] pkcs8::Error),
+    /// OpenSSL's own encryption, which is not a standard.
     #[error(
         "is encrypted in OpenSSL's old format (Proc-Type: 4,ENCRYPTED), which is not read: convert it with openssl pkcs8 -topk8 -in OLD -out NEW"
     )]
     LegacyEncryption,
     /// Damaged, or of another kind than RSA.
-    #[error("cannot be read as an RSA key: {0}")]
-    Malformed(String),
+    #[error("cannot be read as an RSA key")]
+    Malformed(#[source] Malformed),
     /// A key size that AVB has no algorithm for.
-    #[error("has {0} bits, AVB takes RSA keys of 2048, 4096 or 8192")]
+    #[error("has {0} bits, AVB uses RSA keys of 2048, 4096 or 8192")]
     Size(usize),
     /// A public exponent that libavb does not compute with.
-    #[error("has another public exponent than 65537, the only one that AVB takes")]
+    #[error("has a public exponent other than 65537, the only one that AVB uses")]
     Exponent,
+}
+
+/// What a decoder says about a key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A private key in PKCS#8.
+    #[error(transparent)]
+    Pkcs8(#[from] pkcs8::Error),
+    /// A public key in X.509's form.
+    #[error(transparent)]
+    Spki(#[from] pkcs8::spki::Error),
+    /// A key in PKCS#1.
+    #[error(transparent)]
+    Pkcs1(#[from] rsa::pkcs1::Error),
+    /// The numbers of a key.
+    #[error(transparent)]
+    Numbers(#[from] rsa::Error),
+    /// PEM is text.
+    #[error(transparent)]
+    Text(#[from] std::str::Utf8Error),
 }
 
 /// An RSA public key.
@@ -80,7 +100,7 @@ impl PublicKey {
         }
         require_size(bits)?;
         let modulus = BoxedUint::from_be_slice(&bytes[8..8 + bits / 8], bits as u32);
-        let modulus = modulus.map_err(|error| KeyError::Malformed(error.to_string()))?;
+        let modulus = modulus.map_err(|_| KeyError::Format)?;
         checked(rsa::PublicKey::new(modulus, BoxedUint::from(EXPONENT)).map_err(malformed)?)
     }
 
@@ -161,14 +181,14 @@ impl SigningKey {
         PublicKey(self.0.to_public_key())
     }
 
-    /// The RSA algorithm for this key with the hash of `former`, SHA-256 where that has none.
+    /// The RSA algorithm for this key with the hash of `before`, SHA-256 if that has none.
     ///
     /// # Errors
     /// [`KeyError::Size`].
-    pub fn algorithm(&self, former: Algorithm) -> Result<RsaAlgorithm, KeyError> {
-        let hash = match former {
+    pub fn algorithm(&self, before: Algorithm) -> Result<RsaAlgorithm, KeyError> {
+        let hash = match before {
             Algorithm::Rsa(rsa) => rsa.hash,
-            _ => HashAlgorithm::Sha256,
+            Algorithm::None | Algorithm::Other(_) => HashAlgorithm::Sha256,
         };
         let bits = self.public().bits();
         Algorithm::rsa(hash, bits).ok_or(KeyError::Size(bits))
@@ -185,11 +205,11 @@ impl SigningKey {
     }
 }
 
-fn malformed(error: impl fmt::Display) -> KeyError {
-    KeyError::Malformed(error.to_string())
+fn malformed(error: impl Into<Malformed>) -> KeyError {
+    KeyError::Malformed(error.into())
 }
 
-/// The PEM block in `bytes`, without what openssl may write in front of it; None when there is
+/// The PEM block in `bytes`, without the text that openssl may write before it; None if there is
 /// none.
 fn pem_text(bytes: &[u8]) -> Result<Option<&str>, KeyError> {
     const BEGIN: &[u8] = b"-----BEGIN ";
@@ -229,7 +249,7 @@ fn montgomery_rr(modulus: &[u8]) -> Vec<u8> {
     };
     let modulus = limbs(modulus);
     let bits = modulus.len() * 64;
-    // 2^bits modulo a number with its highest bit set is what is missing to it.
+    // 2^bits modulo a number with its highest bit set is their difference.
     let mut value = vec![0; modulus.len()];
     subtract(&mut value, &modulus);
     for _ in 0..bits {
@@ -241,7 +261,7 @@ fn montgomery_rr(modulus: &[u8]) -> Vec<u8> {
     value.iter().rev().flat_map(|limb| limb.to_be_bytes()).collect()
 }
 
-/// Limbs from low to high; what does not fit is cut off.
+/// Limbs from low to high, modulo their size.
 fn subtract(value: &mut [u64], other: &[u64]) {
     let mut borrow = false;
     for (limb, other) in value.iter_mut().zip(other) {

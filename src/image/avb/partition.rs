@@ -4,8 +4,8 @@ use super::super::{Image, ImageKind, Problem};
 use super::Vbmeta;
 
 impl<'a> Image<'a> {
-    /// The vbmeta image: of a bare one the file, otherwise what the AVB footer points to. None
-    /// where there is neither.
+    /// The vbmeta image: the file if it is one, otherwise what the AVB footer points to. None if
+    /// there is neither.
     ///
     /// # Errors
     /// What libavb would refuse.
@@ -26,8 +26,8 @@ impl<'a> Image<'a> {
         Some(hash.partition_name)
     }
 
-    /// Whether it is the one that goes into `partition`: its own hash descriptor names it, or,
-    /// without one, its kind does.
+    /// Whether the image belongs to `partition`: its own hash descriptor names it, or, without one,
+    /// its kind does.
     pub(crate) fn is_for(&self, partition: &[u8]) -> bool {
         match self.partition_name() {
             Some(name) => name == partition,

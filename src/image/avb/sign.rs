@@ -1,5 +1,5 @@
-//! A vbmeta image with other digests, keys and flags, signed again, and the end of a partition
-//! that holds it.
+//! A vbmeta image with other digests, keys and flags, signed, and the end of the partition that
+//! holds it.
 
 use std::borrow::Cow;
 
@@ -59,8 +59,8 @@ impl<'a> VbmetaEdit<'a> {
         Ok(())
     }
 
-    /// Give chain partition descriptor `index` another key, in AVB's format. False when it is no
-    /// such descriptor.
+    /// Give chain partition descriptor `index` another key, in AVB's format. False if it is
+    /// another descriptor.
     pub fn set_chain_key(&mut self, index: usize, key: &[u8]) -> bool {
         let bytes = self.vbmeta.descriptors.get(index).and_then(|entry| entry.with_key(key));
         match bytes {
@@ -77,8 +77,8 @@ impl<'a> VbmetaEdit<'a> {
         self.header.flags = flags;
     }
 
-    /// The bytes, signed with `key`: the hash that it was signed with, SHA-256 for one that was
-    /// not. The blocks are laid out as avbtool does; everything that was not set is kept.
+    /// The bytes, signed with `key` and the hash of the old signature, SHA-256 if it was not signed.
+    /// The blocks are laid out as avbtool does; everything that was not set is kept.
     ///
     /// # Errors
     /// [`SignError::Key`], [`SignError::TooLarge`].
@@ -121,9 +121,8 @@ impl<'a> VbmetaEdit<'a> {
         }
     }
 
-    /// The bytes of a vbmeta image that nobody signs (algorithm NONE): digests and flags are
-    /// written in place, everything else is kept. None for a signed one, or where a descriptor
-    /// has another size.
+    /// The bytes of an unsigned vbmeta image (algorithm NONE): digests and flags are written in
+    /// place, everything else is kept. None for a signed one, or if a descriptor has another size.
     pub fn write_unsigned(self) -> Option<Vec<u8>> {
         let unsigned = self.vbmeta.algorithm() == Algorithm::None;
         let mut bytes = unsigned.then(|| self.vbmeta.bytes().to_vec())?;
@@ -143,10 +142,9 @@ fn pad(bytes: &mut Vec<u8>) {
 }
 
 impl Image<'_> {
-    /// Whether the digest in an unsigned vbmeta blob (algorithm NONE) is that of the image: what
-    /// [`AvbPolicy::Preserve`] keeps true. None where the blob is signed, or has no such descriptor.
-    /// One with an empty digest, which the device keeps elsewhere (libavb's persistent digests), is
-    /// right.
+    /// Whether the digest in an unsigned vbmeta blob (algorithm NONE) is that of the image, which
+    /// [`AvbPolicy::Preserve`] then maintains. None if the blob is signed or has no such descriptor.
+    /// An empty digest is right: the device stores it elsewhere (libavb's persistent digests).
     pub fn unsigned_digest_is_right(&self) -> Option<bool> {
         let size = self.avb()?.original_image_size;
         let vbmeta = self.vbmeta()?.ok().filter(|v| v.algorithm() == Algorithm::None)?;
@@ -162,11 +160,11 @@ impl Image<'_> {
     }
 }
 
-/// A vbmeta blob, and what became of it.
+/// A vbmeta blob, and how it changed.
 type Blob<'a> = (Cow<'a, [u8]>, AvbChange);
 
-/// The vbmeta blob that belongs behind the first `size` bytes of `output`, the edited form of
-/// `image`, and what became of it; None for none.
+/// The vbmeta blob for the first `size` bytes of `output`, the edited form of `image`, and how it
+/// changed; None if there is to be none.
 pub(in crate::image) fn rewrite<'a>(
     image: &Image<'a>,
     policy: &AvbPolicy<'_>,
@@ -187,7 +185,7 @@ pub(in crate::image) fn rewrite<'a>(
         AvbPolicy::Preserve => {
             let kept = (Cow::Borrowed(blob), AvbChange::Preserved);
             let Ok(vbmeta) = Vbmeta::parse(blob, 0) else { return Ok(Some(kept)) };
-            // Without a hash descriptor there is no digest that could be wrong.
+            // Without a hash descriptor there is no digest to update.
             if vbmeta.algorithm() != Algorithm::None || vbmeta.own_hash(old_size).is_none() {
                 return Ok(Some(kept));
             }

@@ -5,6 +5,7 @@ use std::io::Cursor;
 
 use binrw::{BinRead, BinWrite, binrw};
 
+use super::super::wire::wire;
 use super::super::{Problem, text_of};
 use super::descriptor::{self, Descriptor, Entry, Hash};
 use super::{Algorithm, HashAlgorithm};
@@ -15,50 +16,52 @@ pub const MAX_VBMETA_SIZE: usize = 64 << 10;
 /// Both blocks are padded to this many bytes.
 pub(super) const BLOCK_ALIGNMENT: usize = 64;
 
-/// The header's fields. Offsets are within the block they point into.
-#[binrw]
-#[brw(big, magic = b"AVB0")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VbmetaHeader {
-    /// Major version of libavb that can read this, 1.
-    pub required_libavb_version_major: u32,
-    /// Minor version that it needs at least.
-    pub required_libavb_version_minor: u32,
-    /// Bytes of the authentication block, a multiple of 64.
-    pub authentication_data_block_size: u64,
-    /// Bytes of the auxiliary block, a multiple of 64.
-    pub auxiliary_data_block_size: u64,
-    /// See [`Algorithm::from_number`].
-    pub algorithm_type: u32,
-    /// Where the hash is in the authentication block.
-    pub hash_offset: u64,
-    /// Its bytes.
-    pub hash_size: u64,
-    /// Where the signature is in the authentication block.
-    pub signature_offset: u64,
-    /// Its bytes.
-    pub signature_size: u64,
-    /// Where the public key is in the auxiliary block.
-    pub public_key_offset: u64,
-    /// Its bytes.
-    pub public_key_size: u64,
-    /// Where the metadata of the key is in the auxiliary block.
-    pub public_key_metadata_offset: u64,
-    /// Its bytes.
-    pub public_key_metadata_size: u64,
-    /// Where the descriptors are in the auxiliary block.
-    pub descriptors_offset: u64,
-    /// Their bytes.
-    pub descriptors_size: u64,
-    /// A device refuses an image whose index is below the one it has stored.
-    pub rollback_index: u64,
-    /// See [`Flags`].
-    pub flags: u32,
-    /// Where the device stores the rollback index; 0 in a chained vbmeta image.
-    pub rollback_index_location: u32,
-    /// Who made it, NUL-terminated.
-    pub release_string: [u8; 48],
-    pub(super) reserved: [u8; 80],
+wire! {
+    /// The header's fields. Offsets are within the block they point into.
+    #[binrw]
+    #[brw(big, magic = b"AVB0")]
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct VbmetaHeader, VbmetaHeaderAt from VbmetaHeader::MAGIC.len() => {
+        /// Major version of libavb that can read this, 1.
+        pub required_libavb_version_major: u32,
+        /// Minor version that it needs at least.
+        pub required_libavb_version_minor: u32,
+        /// Bytes of the authentication block, a multiple of 64.
+        pub authentication_data_block_size: u64,
+        /// Bytes of the auxiliary block, a multiple of 64.
+        pub auxiliary_data_block_size: u64,
+        /// See [`Algorithm::from_number`].
+        pub algorithm_type: u32,
+        /// Where the hash is in the authentication block.
+        pub hash_offset: u64,
+        /// Its bytes.
+        pub hash_size: u64,
+        /// Where the signature is in the authentication block.
+        pub signature_offset: u64,
+        /// Its bytes.
+        pub signature_size: u64,
+        /// Where the public key is in the auxiliary block.
+        pub public_key_offset: u64,
+        /// Its bytes.
+        pub public_key_size: u64,
+        /// Where the metadata of the key is in the auxiliary block.
+        pub public_key_metadata_offset: u64,
+        /// Its bytes.
+        pub public_key_metadata_size: u64,
+        /// Where the descriptors are in the auxiliary block.
+        pub descriptors_offset: u64,
+        /// Their bytes.
+        pub descriptors_size: u64,
+        /// A device refuses an image whose index is below the one that it has stored.
+        pub rollback_index: u64,
+        /// See [`Flags`].
+        pub flags: u32,
+        /// Where the device stores the rollback index; 0 in a chained vbmeta image.
+        pub rollback_index_location: u32,
+        /// Who made it, NUL-terminated.
+        pub release_string: [u8; 48],
+        pub(super) reserved: [u8; 80],
+    }
 }
 
 /// The bits of the header's `flags`.
@@ -91,9 +94,12 @@ impl std::fmt::Display for Flags {
     }
 }
 
+const AT: VbmetaHeaderAt = VbmetaHeader::AT;
+
 impl VbmetaHeader {
     /// Bytes of the header.
-    pub const SIZE: usize = 256;
+    pub const SIZE: usize = Self::AT.end;
+    pub(super) const MAGIC: &[u8; 4] = b"AVB0";
 
     /// The 256 bytes.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -107,7 +113,7 @@ impl VbmetaHeader {
 /// A vbmeta image over borrowed bytes, its structure checked as `avb_vbmeta_image_verify` does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vbmeta<'a> {
-    /// Header and both blocks, nothing else.
+    /// Header and both blocks.
     bytes: &'a [u8],
     /// The header.
     pub header: VbmetaHeader,
@@ -116,7 +122,7 @@ pub struct Vbmeta<'a> {
 }
 
 impl<'a> Vbmeta<'a> {
-    /// Read the vbmeta image that `bytes` start with and which stands at `at` in its file.
+    /// Read the vbmeta image that `bytes` start with; it is at `at` in its file.
     ///
     /// # Errors
     /// What libavb would refuse, with the field and its offset in the file.
@@ -132,18 +138,28 @@ impl<'a> Vbmeta<'a> {
         })?;
         if header.required_libavb_version_major != 1 {
             let message = format!(
-                "is {}, expected 1: this is not read by any libavb there is",
+                "is {}, expected 1: no libavb reads it",
                 header.required_libavb_version_major
             );
-            return Err(problem("vbmeta.required_libavb_version_major", 4, message));
+            return Err(problem(
+                "vbmeta.required_libavb_version_major",
+                AT.required_libavb_version_major,
+                message,
+            ));
         }
         if !header.release_string.contains(&0) {
             let message = "has no NUL in its 48 bytes".to_owned();
-            return Err(problem("vbmeta.release_string", 128, message));
+            return Err(problem("vbmeta.release_string", AT.release_string, message));
         }
+        let (authentication, auxiliary) =
+            (header.authentication_data_block_size, header.auxiliary_data_block_size);
         let blocks = [
-            ("vbmeta.authentication_data_block_size", 12, header.authentication_data_block_size),
-            ("vbmeta.auxiliary_data_block_size", 20, header.auxiliary_data_block_size),
+            (
+                "vbmeta.authentication_data_block_size",
+                AT.authentication_data_block_size,
+                authentication,
+            ),
+            ("vbmeta.auxiliary_data_block_size", AT.auxiliary_data_block_size, auxiliary),
         ];
         let mut end = VbmetaHeader::SIZE as u64;
         for (field, offset, size) in blocks {
@@ -151,40 +167,44 @@ impl<'a> Vbmeta<'a> {
                 let message = format!("is {size}, expected a multiple of {BLOCK_ALIGNMENT}");
                 return Err(problem(field, offset, message));
             }
-            let behind = end.checked_add(size).filter(|end| *end <= bytes.len() as u64);
-            end = behind.ok_or_else(|| {
+            let after = end.checked_add(size).filter(|end| *end <= bytes.len() as u64);
+            end = after.ok_or_else(|| {
                 let left = bytes.len() as u64 - end;
                 problem(field, offset, format!("is {size}, the image has {left} bytes left for it"))
             })?;
         }
-        let authentication = header.authentication_data_block_size;
-        let auxiliary = header.auxiliary_data_block_size;
         let parts = [
-            ("vbmeta.hash_offset", 32, header.hash_offset, header.hash_size, authentication),
+            (
+                "vbmeta.hash_offset",
+                AT.hash_offset,
+                header.hash_offset,
+                header.hash_size,
+                authentication,
+            ),
             (
                 "vbmeta.signature_offset",
-                48,
+                AT.signature_offset,
                 header.signature_offset,
                 header.signature_size,
                 authentication,
             ),
             (
                 "vbmeta.public_key_offset",
-                64,
+                AT.public_key_offset,
                 header.public_key_offset,
                 header.public_key_size,
                 auxiliary,
             ),
             (
                 "vbmeta.public_key_metadata_offset",
-                80,
+                AT.public_key_metadata_offset,
                 header.public_key_metadata_offset,
                 header.public_key_metadata_size,
                 auxiliary,
             ),
             (
                 "vbmeta.descriptors_offset",
-                96,
+                AT.descriptors_offset,
                 header.descriptors_offset,
                 header.descriptors_size,
                 auxiliary,
@@ -192,7 +212,7 @@ impl<'a> Vbmeta<'a> {
         ];
         for (field, at, offset, size, block) in parts {
             if offset.checked_add(size).is_none_or(|end| end > block) {
-                let message = format!("{size} bytes at {offset} reach behind a block of {block}");
+                let message = format!("{size} bytes at {offset} exceed the block of {block}");
                 return Err(problem(field, at, message));
             }
         }
@@ -202,7 +222,7 @@ impl<'a> Vbmeta<'a> {
         let size = vbmeta.header.descriptors_size as usize;
         let bytes = vbmeta.bytes;
         vbmeta.descriptors = descriptor::parse_all(&bytes[start..start + size], start)
-            .map_err(|wrong| Problem { offset: at + wrong.offset, ..wrong })?;
+            .map_err(|problem| Problem { offset: at + problem.offset, ..problem })?;
         Ok(vbmeta)
     }
 
@@ -213,17 +233,17 @@ impl<'a> Vbmeta<'a> {
         let hash = rsa.hash.size() as u64;
         if self.header.hash_size != hash {
             let message = format!("is {}, expected {hash} for {name}", self.header.hash_size);
-            return Err(("vbmeta.hash_size", 40, message));
+            return Err(("vbmeta.hash_size", AT.hash_size, message));
         }
         let signature = (rsa.key_bits / 8) as u64;
         if self.header.signature_size != signature {
             let message =
                 format!("is {}, expected {signature} for {name}", self.header.signature_size);
-            return Err(("vbmeta.signature_size", 56, message));
+            return Err(("vbmeta.signature_size", AT.signature_size, message));
         }
         if self.header.public_key_size == 0 {
             let message = format!("is 0, expected the key of {name}");
-            return Err(("vbmeta.public_key_size", 72, message));
+            return Err(("vbmeta.public_key_size", AT.public_key_size, message));
         }
         Ok(())
     }
@@ -274,7 +294,7 @@ impl<'a> Vbmeta<'a> {
         self.part(self.auxiliary_offset(), header.public_key_offset, header.public_key_size)
     }
 
-    /// The metadata of the public key; mostly empty.
+    /// The metadata of the public key; usually empty.
     pub fn public_key_metadata(&self) -> &'a [u8] {
         let (offset, size) =
             (self.header.public_key_metadata_offset, self.header.public_key_metadata_size);
@@ -299,7 +319,7 @@ impl<'a> Vbmeta<'a> {
         })
     }
 
-    // Parsing has seen that every part is inside of its block.
+    // Parsing has checked that every part is inside its block.
     fn part(&self, block: usize, offset: u64, size: u64) -> &'a [u8] {
         let start = block + offset as usize;
         &self.bytes[start..start + size as usize]

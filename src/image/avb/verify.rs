@@ -11,7 +11,7 @@ use super::vbmeta::MAX_VBMETA_SIZE;
 use super::{Algorithm, ChainPartition, Descriptor, Hash, HashAlgorithm, PublicKey, Vbmeta};
 use changed::{hash_message, place};
 
-/// How a check came out.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -19,23 +19,23 @@ pub enum Outcome {
     Pass,
     /// Not as it should be.
     Fail,
-    /// Good to know; says nothing for or against the image.
+    /// Worth knowing; neither for nor against the image.
     Note,
 }
 
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Check {
-    /// What was looked at: `structure`, `hash`, `signature`, `key`, `digest`, `chain`, `flags`,
+    /// What was checked: `structure`, `hash`, `signature`, `key`, `digest`, `chain`, `flags`,
     /// `rollback`, `hashtree`, `avb1`, `gki`.
     pub part: &'static str,
-    /// How it came out.
+    /// The result.
     pub outcome: Outcome,
     /// What was found, and where.
     pub message: String,
 }
 
-/// What there is to say about one image.
+/// The verification of one image.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ImageVerification {
     /// Every check passed, and a signature covers the image: its own, or that of the vbmeta image
@@ -45,7 +45,7 @@ pub struct ImageVerification {
     pub checks: Vec<Check>,
 }
 
-/// What there is to say about a set of images, in their order.
+/// The verification of a set of images, in their order.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Verification {
     /// Every image is verified.
@@ -65,7 +65,7 @@ pub fn verify(images: &[Image<'_>], trusted: Option<&PublicKey>) -> Verification
     for (i, vbmeta) in parsed.iter().enumerate() {
         let Some(vbmeta) = vbmeta else { continue };
         let is_top = top.is_none_or(|top| top == i);
-        // Where the top-level vbmeta image holds the digest, nobody reads the image's own.
+        // If the top-level vbmeta image has the digest, libavb does not read the image's own.
         let is_read = is_top || !top.is_some_and(|top| holds_digest(&parsed[top], &images[i]));
         reports[i].signature(vbmeta, trusted.filter(|_| is_top), is_read);
         reports[i].own_descriptors(vbmeta, &images[i], is_top);
@@ -97,7 +97,7 @@ impl Report {
         self.checks.push(Check { part, outcome, message: message.into() });
     }
 
-    fn judge(&mut self, part: &'static str, right: bool, pass: String, fail: String) {
+    fn decide(&mut self, part: &'static str, right: bool, pass: String, fail: String) {
         match right {
             true => self.say(part, Outcome::Pass, pass),
             false => self.say(part, Outcome::Fail, fail),
@@ -133,7 +133,7 @@ impl Report {
         match image.vbmeta() {
             None => None,
             Some(Err(problem)) => {
-                // What is wrong with a bare vbmeta image stands among its problems, too.
+                // For a bare vbmeta image this is one of its problems, too.
                 self.say("structure", Outcome::Fail, problem.to_string());
                 None
             }
@@ -143,7 +143,7 @@ impl Report {
                     Some(footer) => format!("footer, and vbmeta image at {}", footer.vbmeta_offset),
                     None => "vbmeta image at 0".to_owned(),
                 };
-                self.judge(
+                self.decide(
                     "structure",
                     size <= MAX_VBMETA_SIZE,
                     format!(
@@ -170,7 +170,7 @@ impl Report {
             }
             other => {
                 let message =
-                    format!("signed with {}, which is not checked here: RSA is", other.name());
+                    format!("signed with {}, which is not checked here, unlike RSA", other.name());
                 return self.say("signature", Outcome::Fail, message);
             }
         };
@@ -201,7 +201,7 @@ impl Report {
         let signs = |digest: &[u8]| {
             key.as_ref().is_some_and(|key| key.verifies(rsa.hash, digest, vbmeta.signature()))
         };
-        self.judge(
+        self.decide(
             "hash",
             hash_right,
             format!("{} of header and auxiliary block", rsa.hash.name()),
@@ -218,7 +218,7 @@ impl Report {
                 vbmeta.signature().len()
             ),
         };
-        self.judge(
+        self.decide(
             "signature",
             signed,
             rsa.name.to_owned(),
@@ -227,7 +227,7 @@ impl Report {
         if let Some(key) = &key {
             let fingerprint = key.fingerprint();
             match trusted {
-                Some(trusted) => self.judge(
+                Some(trusted) => self.decide(
                     "key",
                     trusted == key,
                     format!("the embedded key is the given one (sha1 {fingerprint})"),
@@ -263,7 +263,7 @@ impl Report {
                 false => Outcome::Note,
             };
             let why = match is_top {
-                true => "an unlocked device looks at nothing else, a locked one refuses it",
+                true => "an unlocked device reads nothing else, a locked one refuses it",
                 false => "in a chained vbmeta image they must be 0: libavb refuses it",
             };
             let message = match flags.verification_disabled() || !is_top {
@@ -335,7 +335,7 @@ impl Report {
             return true;
         }
         let found = algorithm.digest(&[hash.salt, content]);
-        self.judge(
+        self.decide(
             "digest",
             found == hash.digest,
             format!("{what}: {} of {} bytes", algorithm.name(), hash.image_size),
@@ -407,7 +407,7 @@ impl Report {
                 Outcome::Fail,
                 format!("the vbmeta image chains to {partition}, but this image has no vbmeta image of its own"),
             ),
-            Some(own) => self.judge(
+            Some(own) => self.decide(
                 "chain",
                 own.public_key() == chain.public_key && !chain.public_key.is_empty(),
                 format!("{partition}: the key is the one that the vbmeta image names, rollback index location {location}"),
@@ -420,7 +420,7 @@ impl Report {
         }
     }
 
-    /// What the top-level vbmeta image describes and nobody gave.
+    /// What the top-level vbmeta image describes and is not in the set.
     fn elsewhere(&mut self, top: &Vbmeta<'_>, images: &[Image<'_>]) {
         let others = images.iter().filter(|image| image.kind() != ImageKind::Vbmeta);
         let given = |partition: &[u8]| others.clone().any(|image| image.is_for(partition));

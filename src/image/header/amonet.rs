@@ -3,14 +3,14 @@
 //! the start of the file (`AMONET_MICROLOADER_*` of magiskboot's bootimg).
 
 use super::field::number_at;
-use super::legacy;
+use super::{head, legacy};
 
 /// Bytes of the loader.
 pub(super) const MICROLOADER_SIZE: usize = 1024;
 /// All of a header but `extra_cmdline` and what follows.
 pub(super) const LEAST_HEADER: usize = legacy::EXTRA_CMDLINE_AT;
 /// The largest header of v0 to v2.
-pub(super) const MAX_HEADER: usize = 1660;
+pub(super) const MAX_HEADER: usize = legacy::V2::AT.end;
 
 /// The header behind a microloader.
 pub(super) fn behind_microloader(bytes: &[u8]) -> Option<&[u8]> {
@@ -19,9 +19,9 @@ pub(super) fn behind_microloader(bytes: &[u8]) -> Option<&[u8]> {
     // Its own header is one of v0 to v2, and has no second loader in front.
     let plain = |rest: &[u8]| {
         let version = number_at(rest, legacy::VERSION_AT);
-        rest.starts_with(b"ANDROID!")
+        rest.starts_with(head::MAGIC)
             && version.is_some_and(|version| version < 3)
-            && !rest.get(MICROLOADER_SIZE..).is_some_and(|rest| rest.starts_with(b"ANDROID!"))
+            && !rest.get(MICROLOADER_SIZE..).is_some_and(|rest| rest.starts_with(head::MAGIC))
     };
     (plain(rest) && named()).then_some(rest)
 }

@@ -3,39 +3,54 @@
 
 use binrw::binrw;
 
+use super::super::wire::wire;
+use super::head::MAGIC;
 use super::{Field, SectionName, SizeField, Value};
 
-#[binrw]
-#[brw(little, magic = b"ANDROID!")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wire {
-    pub kernel_size: u32,
-    pub ramdisk_size: u32,
-    pub os_version: u32,
-    pub header_size: u32,
-    pub reserved: [u32; 4],
-    pub header_version: u32,
-    pub cmdline: [u8; 1536],
-    #[br(if(header_version == 4))]
-    pub signature_size: Option<u32>,
+wire! {
+    #[binrw]
+    #[brw(little, magic = b"ANDROID!")]
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Wire, WireAt from MAGIC.len() => {
+        pub kernel_size: u32,
+        pub ramdisk_size: u32,
+        pub os_version: u32,
+        pub header_size: u32,
+        pub reserved: [u32; 4],
+        pub header_version: u32,
+        pub cmdline: [u8; 1536],
+        ;
+        #[br(if(header_version == 4))]
+        pub signature_size: Option<u32>,
+    }
 }
 
 /// Versions 3 and 4 have no page size field; bootloaders use this.
 pub(crate) const PAGE_SIZE: u32 = 4096;
-pub(crate) const CMDLINE_AT: usize = 44;
 
 impl Wire {
     pub fn size(&self) -> usize {
-        if self.signature_size.is_some() { 1584 } else { 1580 }
+        Self::AT.end + self.signature_size.map_or(0, |_| size_of::<u32>())
     }
 
     pub fn sections(&self) -> Vec<SizeField> {
+        let at = Self::AT;
         let mut sections = vec![
-            SizeField::new(SectionName::Kernel, "kernel_size", 8, self.kernel_size),
-            SizeField::new(SectionName::Ramdisk, "ramdisk_size", 12, self.ramdisk_size),
+            SizeField::new(SectionName::Kernel, "kernel_size", at.kernel_size, self.kernel_size),
+            SizeField::new(
+                SectionName::Ramdisk,
+                "ramdisk_size",
+                at.ramdisk_size,
+                self.ramdisk_size,
+            ),
         ];
         if let Some(size) = self.signature_size {
-            sections.push(SizeField::new(SectionName::BootSignature, "signature_size", 1580, size));
+            sections.push(SizeField::new(
+                SectionName::BootSignature,
+                "signature_size",
+                at.end,
+                size,
+            ));
         }
         sections
     }
@@ -50,16 +65,17 @@ impl Wire {
     }
 
     pub fn fields(&self) -> Vec<Field<'_>> {
+        let at = Self::AT;
         let mut fields = vec![
-            Field::new("kernel_size", 8, Value::U32(self.kernel_size)),
-            Field::new("ramdisk_size", 12, Value::U32(self.ramdisk_size)),
-            Field::new("os_version", 16, Value::U32(self.os_version)),
-            Field::new("header_size", 20, Value::U32(self.header_size)),
-            Field::new("header_version", 40, Value::U32(self.header_version)),
-            Field::new("cmdline", CMDLINE_AT, Value::Text(&self.cmdline)),
+            Field::new("kernel_size", at.kernel_size, Value::U32(self.kernel_size)),
+            Field::new("ramdisk_size", at.ramdisk_size, Value::U32(self.ramdisk_size)),
+            Field::new("os_version", at.os_version, Value::U32(self.os_version)),
+            Field::new("header_size", at.header_size, Value::U32(self.header_size)),
+            Field::new("header_version", at.header_version, Value::U32(self.header_version)),
+            Field::new("cmdline", at.cmdline, Value::Text(&self.cmdline)),
         ];
         if let Some(size) = self.signature_size {
-            fields.push(Field::new("signature_size", 1580, Value::U32(size)));
+            fields.push(Field::new("signature_size", at.end, Value::U32(size)));
         }
         fields
     }

@@ -2,27 +2,32 @@
 
 use binrw::binrw;
 
+use super::super::wire::wire;
 use super::{Field, NumberMut, SectionName, SizeField, Value};
 
-#[binrw]
-#[brw(little, magic = b"ANDROID!")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub kernel_size: u32,
-    pub kernel_addr: u32,
-    pub ramdisk_size: u32,
-    pub ramdisk_addr: u32,
-    pub second_size: u32,
-    pub second_addr: u32,
+pub(crate) const MAGIC: &[u8; 8] = b"ANDROID!";
+
+wire! {
+    #[binrw]
+    #[brw(little, magic = b"ANDROID!")]
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Head, HeadAt from MAGIC.len() => {
+        pub kernel_size: u32,
+        pub kernel_addr: u32,
+        pub ramdisk_size: u32,
+        pub ramdisk_addr: u32,
+        pub second_size: u32,
+        pub second_addr: u32,
+    }
 }
 
 impl Head {
     pub fn sections(&self) -> Vec<SizeField> {
-        let field = SizeField::new;
+        let (field, at) = (SizeField::new, Self::AT);
         vec![
-            field(SectionName::Kernel, "kernel_size", 8, self.kernel_size),
-            field(SectionName::Ramdisk, "ramdisk_size", 16, self.ramdisk_size),
-            field(SectionName::Second, "second_size", 24, self.second_size),
+            field(SectionName::Kernel, "kernel_size", at.kernel_size, self.kernel_size),
+            field(SectionName::Ramdisk, "ramdisk_size", at.ramdisk_size, self.ramdisk_size),
+            field(SectionName::Second, "second_size", at.second_size, self.second_size),
         ]
     }
 
@@ -36,14 +41,15 @@ impl Head {
     }
 
     pub fn fields(&self) -> Vec<Field<'_>> {
+        let at = Self::AT;
         let number = |name, offset, value| Field::new(name, offset, Value::U32(value));
         vec![
-            number("kernel_size", 8, self.kernel_size),
-            number("kernel_addr", 12, self.kernel_addr),
-            number("ramdisk_size", 16, self.ramdisk_size),
-            number("ramdisk_addr", 20, self.ramdisk_addr),
-            number("second_size", 24, self.second_size),
-            number("second_addr", 28, self.second_addr),
+            number("kernel_size", at.kernel_size, self.kernel_size),
+            number("kernel_addr", at.kernel_addr, self.kernel_addr),
+            number("ramdisk_size", at.ramdisk_size, self.ramdisk_size),
+            number("ramdisk_addr", at.ramdisk_addr, self.ramdisk_addr),
+            number("second_size", at.second_size, self.second_size),
+            number("second_addr", at.second_addr, self.second_addr),
         ]
     }
 

@@ -3,52 +3,58 @@
 
 use binrw::binrw;
 
-use super::head::Head;
+use super::super::wire::wire;
+use super::head::{Head, MAGIC};
 use super::{Field, SectionName, SizeField, Value};
 
-#[binrw]
-#[brw(little)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wire {
-    pub head: Head,
-    pub tags_addr: u32,
-    pub page_size: u32,
-    /// `header_version`, or `dt_size` in the vendors' v0 with a QCDT.
-    pub header_version: u32,
-    pub os_version: u32,
-    pub name: [u8; 16],
-    pub cmdline: [u8; 512],
-    pub id: [u8; 32],
-    pub extra_cmdline: [u8; 1024],
-    #[br(if(matches!(header_version, 1 | 2)))]
-    pub v1: Option<V1>,
-    #[br(if(header_version == 2))]
-    pub v2: Option<V2>,
+wire! {
+    #[binrw]
+    #[brw(little)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Wire, WireAt from MAGIC.len() => {
+        pub head: Head,
+        pub tags_addr: u32,
+        pub page_size: u32,
+        /// `header_version`, or `dt_size` in the vendors' v0 with a QCDT.
+        pub header_version: u32,
+        pub os_version: u32,
+        pub name: [u8; 16],
+        pub cmdline: [u8; 512],
+        pub id: [u8; 32],
+        pub extra_cmdline: [u8; 1024],
+        ;
+        #[br(if(matches!(header_version, 1 | 2)))]
+        pub v1: Option<V1>,
+        #[br(if(header_version == 2))]
+        pub v2: Option<V2>,
+    }
 }
 
-#[binrw]
-#[brw(little)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct V1 {
-    pub recovery_dtbo_size: u32,
-    pub recovery_dtbo_offset: u64,
-    pub header_size: u32,
+wire! {
+    #[binrw]
+    #[brw(little)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct V1, V1At from Wire::AT.end => {
+        pub recovery_dtbo_size: u32,
+        pub recovery_dtbo_offset: u64,
+        pub header_size: u32,
+    }
 }
 
-#[binrw]
-#[brw(little)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct V2 {
-    pub dtb_size: u32,
-    pub dtb_addr: u64,
+wire! {
+    #[binrw]
+    #[brw(little)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct V2, V2At from V1::AT.end => {
+        pub dtb_size: u32,
+        pub dtb_addr: u64,
+    }
 }
 
 /// Offsets in the header that messages name.
-pub(crate) const PAGE_SIZE_AT: usize = 36;
-pub(crate) const VERSION_AT: usize = 40;
-pub(crate) const CMDLINE_AT: usize = 64;
-pub(crate) const ID_AT: usize = 576;
-pub(crate) const EXTRA_CMDLINE_AT: usize = 608;
+pub(crate) const PAGE_SIZE_AT: usize = Wire::AT.page_size;
+pub(crate) const VERSION_AT: usize = Wire::AT.header_version;
+pub(crate) const EXTRA_CMDLINE_AT: usize = Wire::AT.extra_cmdline;
 
 impl Wire {
     pub fn version(&self) -> u32 {
@@ -62,9 +68,9 @@ impl Wire {
 
     pub fn size(&self) -> usize {
         match self.version() {
-            0 => 1632,
-            1 => 1648,
-            _ => 1660,
+            0 => Self::AT.end,
+            1 => V1::AT.end,
+            _ => V2::AT.end,
         }
     }
 
@@ -76,10 +82,11 @@ impl Wire {
         }
         if let Some(v1) = &self.v1 {
             let size = v1.recovery_dtbo_size;
-            sections.push(field(SectionName::RecoveryDtbo, "recovery_dtbo_size", 1632, size));
+            let at = V1::AT.recovery_dtbo_size;
+            sections.push(field(SectionName::RecoveryDtbo, "recovery_dtbo_size", at, size));
         }
         if let Some(v2) = &self.v2 {
-            sections.push(field(SectionName::Dtb, "dtb_size", 1648, v2.dtb_size));
+            sections.push(field(SectionName::Dtb, "dtb_size", V2::AT.dtb_size, v2.dtb_size));
         }
         sections
     }
@@ -94,30 +101,34 @@ impl Wire {
     }
 
     pub fn fields(&self) -> Vec<Field<'_>> {
+        let at = Self::AT;
         let mut fields = self.head.fields();
         fields.extend([
-            Field::new("tags_addr", 32, Value::U32(self.tags_addr)),
-            Field::new("page_size", PAGE_SIZE_AT, Value::U32(self.page_size)),
+            Field::new("tags_addr", at.tags_addr, Value::U32(self.tags_addr)),
+            Field::new("page_size", at.page_size, Value::U32(self.page_size)),
             if self.dt_size() > 0 {
-                Field::new("dt_size", VERSION_AT, Value::U32(self.dt_size()))
+                Field::new("dt_size", at.header_version, Value::U32(self.dt_size()))
             } else {
-                Field::new("header_version", VERSION_AT, Value::U32(self.header_version))
+                Field::new("header_version", at.header_version, Value::U32(self.header_version))
             },
-            Field::new("os_version", 44, Value::U32(self.os_version)),
-            Field::new("name", 48, Value::Text(&self.name)),
-            Field::new("cmdline", CMDLINE_AT, Value::Text(&self.cmdline)),
-            Field::new("id", ID_AT, Value::Bytes(&self.id)),
-            Field::new("extra_cmdline", EXTRA_CMDLINE_AT, Value::Text(&self.extra_cmdline)),
+            Field::new("os_version", at.os_version, Value::U32(self.os_version)),
+            Field::new("name", at.name, Value::Text(&self.name)),
+            Field::new("cmdline", at.cmdline, Value::Text(&self.cmdline)),
+            Field::new("id", at.id, Value::Bytes(&self.id)),
+            Field::new("extra_cmdline", at.extra_cmdline, Value::Text(&self.extra_cmdline)),
         ]);
         if let Some(v1) = &self.v1 {
-            fields.push(Field::new("recovery_dtbo_size", 1632, Value::U32(v1.recovery_dtbo_size)));
-            let offset = Value::U64(v1.recovery_dtbo_offset);
-            fields.push(Field::new("recovery_dtbo_offset", 1636, offset));
-            fields.push(Field::new("header_size", 1644, Value::U32(v1.header_size)));
+            let at = V1::AT;
+            let (size, offset) = (v1.recovery_dtbo_size, v1.recovery_dtbo_offset);
+            fields.extend([
+                Field::new("recovery_dtbo_size", at.recovery_dtbo_size, Value::U32(size)),
+                Field::new("recovery_dtbo_offset", at.recovery_dtbo_offset, Value::U64(offset)),
+                Field::new("header_size", at.header_size, Value::U32(v1.header_size)),
+            ]);
         }
         if let Some(v2) = &self.v2 {
-            fields.push(Field::new("dtb_size", 1648, Value::U32(v2.dtb_size)));
-            fields.push(Field::new("dtb_addr", 1652, Value::U64(v2.dtb_addr)));
+            fields.push(Field::new("dtb_size", V2::AT.dtb_size, Value::U32(v2.dtb_size)));
+            fields.push(Field::new("dtb_addr", V2::AT.dtb_addr, Value::U64(v2.dtb_addr)));
         }
         fields
     }

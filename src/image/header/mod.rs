@@ -61,7 +61,7 @@ impl Header {
     /// # Errors
     /// [`Error::UnknownMagic`], [`Error::TruncatedHeader`], [`Error::UnknownVersion`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        if bytes.starts_with(b"VNDRBOOT") {
+        if bytes.starts_with(vendor::MAGIC) {
             return match number_at(bytes, vendor::VERSION_AT) {
                 Some(3 | 4) => {
                     read(bytes, "vendor_boot").map(|wire| Header::plain(Kind::Vendor(wire)))
@@ -76,7 +76,7 @@ impl Header {
         if let Some(wire) = sony::Wire::parse(bytes) {
             return Ok(Header::plain(Kind::Sony(Box::new(wire))));
         }
-        if !bytes.starts_with(b"ANDROID!") {
+        if !bytes.starts_with(head::MAGIC) {
             return Err(lookalike::unknown_magic(bytes));
         }
         if let Some(rest) = amonet::behind_microloader(bytes) {
@@ -110,8 +110,8 @@ impl Header {
 
     /// Whether `bytes` start as a header does.
     pub(crate) fn starts(bytes: &[u8]) -> bool {
-        bytes.starts_with(b"ANDROID!")
-            || bytes.starts_with(b"VNDRBOOT")
+        bytes.starts_with(head::MAGIC)
+            || bytes.starts_with(vendor::MAGIC)
             || sony::Wire::parse(bytes).is_some()
     }
 

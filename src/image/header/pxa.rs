@@ -4,45 +4,52 @@
 
 use binrw::binrw;
 
-use super::head::Head;
+use super::super::wire::wire;
+use super::head::{Head, MAGIC};
 use super::{Field, SectionName, SizeField, Value};
 
-#[binrw]
-#[brw(little)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wire {
-    pub head: Head,
-    pub extra_size: u32,
-    pub unknown: u32,
-    pub tags_addr: u32,
-    pub page_size: u32,
-    pub name: [u8; 24],
-    pub cmdline: [u8; 512],
-    pub id: [u8; 32],
-    pub extra_cmdline: [u8; 1024],
+wire! {
+    #[binrw]
+    #[brw(little)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Wire, WireAt from MAGIC.len() => {
+        pub head: Head,
+        pub extra_size: u32,
+        pub unknown: u32,
+        pub tags_addr: u32,
+        pub page_size: u32,
+        pub name: [u8; 24],
+        pub cmdline: [u8; 512],
+        pub id: [u8; 32],
+        pub extra_cmdline: [u8; 1024],
+    }
 }
 
-pub(crate) const PAGE_SIZE_AT: usize = 44;
+pub(crate) const PAGE_SIZE_AT: usize = Wire::AT.page_size;
 /// `unknown` is at least this; the page size that v0 has in its place never is.
-const UNKNOWN_AT: usize = 36;
 const LEAST_UNKNOWN: u32 = 0x0200_0000;
 
 impl Wire {
     /// Whether a header that starts with "ANDROID!" is one of these.
     pub fn is(bytes: &[u8]) -> bool {
-        let unknown = super::number_at(bytes, UNKNOWN_AT);
+        let unknown = super::number_at(bytes, Wire::AT.unknown);
         let page = super::number_at(bytes, PAGE_SIZE_AT);
         unknown.is_some_and(|number| number >= LEAST_UNKNOWN)
             && page.is_some_and(|page| page.is_power_of_two() && (2048..=1 << 18).contains(&page))
     }
 
     pub fn size(&self) -> usize {
-        1640
+        Self::AT.end
     }
 
     pub fn sections(&self) -> Vec<SizeField> {
         let mut sections = self.head.sections();
-        sections.push(SizeField::new(SectionName::Extra, "extra_size", 32, self.extra_size));
+        sections.push(SizeField::new(
+            SectionName::Extra,
+            "extra_size",
+            Self::AT.extra_size,
+            self.extra_size,
+        ));
         sections
     }
 
@@ -54,17 +61,18 @@ impl Wire {
     }
 
     pub fn fields(&self) -> Vec<Field<'_>> {
+        let at = Self::AT;
         let number = |name, offset, value| Field::new(name, offset, Value::U32(value));
         let mut fields = self.head.fields();
         fields.extend([
-            number("extra_size", 32, self.extra_size),
-            number("unknown", UNKNOWN_AT, self.unknown),
-            number("tags_addr", 40, self.tags_addr),
-            number("page_size", PAGE_SIZE_AT, self.page_size),
-            Field::new("name", 48, Value::Text(&self.name)),
-            Field::new("cmdline", 72, Value::Text(&self.cmdline)),
-            Field::new("id", 584, Value::Bytes(&self.id)),
-            Field::new("extra_cmdline", 616, Value::Text(&self.extra_cmdline)),
+            number("extra_size", at.extra_size, self.extra_size),
+            number("unknown", at.unknown, self.unknown),
+            number("tags_addr", at.tags_addr, self.tags_addr),
+            number("page_size", at.page_size, self.page_size),
+            Field::new("name", at.name, Value::Text(&self.name)),
+            Field::new("cmdline", at.cmdline, Value::Text(&self.cmdline)),
+            Field::new("id", at.id, Value::Bytes(&self.id)),
+            Field::new("extra_cmdline", at.extra_cmdline, Value::Text(&self.extra_cmdline)),
         ]);
         fields
     }

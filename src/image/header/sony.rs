@@ -5,6 +5,7 @@
 use binrw::{BinRead, BinWrite, binrw};
 
 use super::super::Error;
+use super::super::wire::wire;
 use super::{Field, NumberMut, SectionName, SizeField, Value};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,44 +21,51 @@ pub(crate) struct Wire {
     start: usize,
 }
 
-#[binrw]
-#[brw(little, magic = b"\x7fELF\x01\x01\x01")]
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Elf {
-    ident: [u8; 9],
-    e_type: u16,
-    e_machine: u16,
-    e_version: u32,
-    e_entry: u32,
-    e_phoff: u32,
-    e_shoff: u32,
-    e_flags: u32,
-    e_ehsize: u16,
-    e_phentsize: u16,
-    e_phnum: u16,
-    e_shentsize: u16,
-    e_shnum: u16,
-    e_shstrndx: u16,
-    #[br(count = e_phnum.min(MAX_SEGMENTS))]
-    segments: Vec<Segment>,
+wire! {
+    #[binrw]
+    #[brw(little, magic = b"\x7fELF\x01\x01\x01")]
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    struct Elf, ElfAt from MAGIC.len() => {
+        ident: [u8; 9],
+        e_type: u16,
+        e_machine: u16,
+        e_version: u32,
+        e_entry: u32,
+        e_phoff: u32,
+        e_shoff: u32,
+        e_flags: u32,
+        e_ehsize: u16,
+        e_phentsize: u16,
+        e_phnum: u16,
+        e_shentsize: u16,
+        e_shnum: u16,
+        e_shstrndx: u16,
+        ;
+        #[br(count = e_phnum.min(MAX_SEGMENTS))]
+        segments: Vec<Segment>,
+    }
 }
 
-#[binrw]
-#[brw(little)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Segment {
-    p_type: u32,
-    p_offset: u32,
-    p_vaddr: u32,
-    p_paddr: u32,
-    p_filesz: u32,
-    p_memsz: u32,
-    p_flags: u32,
-    p_align: u32,
+wire! {
+    #[binrw]
+    #[brw(little)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    struct Segment, SegmentAt from 0 => {
+        p_type: u32,
+        p_offset: u32,
+        p_vaddr: u32,
+        p_paddr: u32,
+        p_filesz: u32,
+        p_memsz: u32,
+        p_flags: u32,
+        p_align: u32,
+    }
 }
 
-const ELF_HEADER: usize = 52;
-const PROGRAM_HEADER: usize = 32;
+/// 32 bits, little-endian, version 1.
+const MAGIC: &[u8; 7] = b"\x7fELF\x01\x01\x01";
+const ELF_HEADER: usize = Elf::AT.end;
+const PROGRAM_HEADER: usize = Segment::AT.end;
 const EM_ARM: u16 = 40;
 const MAX_SEGMENTS: u16 = 8;
 
@@ -123,7 +131,7 @@ impl Wire {
 
     pub fn sections(&self) -> Vec<SizeField> {
         let section = |(index, name): (usize, &SectionName)| {
-            let offset = ELF_HEADER + PROGRAM_HEADER * index + 16;
+            let offset = ELF_HEADER + PROGRAM_HEADER * index + Segment::AT.p_filesz;
             SizeField::new(*name, words(*name).0, offset, self.elf.segments[index].p_filesz)
         };
         self.names.iter().enumerate().map(section).collect()
@@ -146,12 +154,12 @@ impl Wire {
     }
 
     pub fn fields(&self) -> Vec<Field<'_>> {
-        let mut fields = vec![Field::new("e_entry", 24, Value::U32(self.elf.e_entry))];
+        let mut fields = vec![Field::new("e_entry", Elf::AT.e_entry, Value::U32(self.elf.e_entry))];
         for (index, (segment, name)) in self.elf.segments.iter().zip(&self.names).enumerate() {
             let at = ELF_HEADER + PROGRAM_HEADER * index;
             let (size, addr) = words(*name);
-            fields.push(Field::new(addr, at + 12, Value::U32(segment.p_paddr)));
-            fields.push(Field::new(size, at + 16, Value::U32(segment.p_filesz)));
+            fields.push(Field::new(addr, at + Segment::AT.p_paddr, Value::U32(segment.p_paddr)));
+            fields.push(Field::new(size, at + Segment::AT.p_filesz, Value::U32(segment.p_filesz)));
         }
         fields
     }

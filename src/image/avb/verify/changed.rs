@@ -3,7 +3,7 @@
 use crate::image::avb::descriptor::printable;
 use crate::image::avb::{HashAlgorithm, Vbmeta, VbmetaHeader};
 
-/// What stands at an offset of a vbmeta image.
+/// What is at an offset of a vbmeta image.
 pub(super) fn place(vbmeta: &Vbmeta<'_>, offset: u64) -> String {
     let at = offset as usize;
     if at < VbmetaHeader::SIZE {
@@ -27,8 +27,8 @@ pub(super) fn place(vbmeta: &Vbmeta<'_>, offset: u64) -> String {
     }
 }
 
-/// Why the hash is wrong. Where the signature tells the hash that was signed, one changed byte
-/// can be found.
+/// Why the hash does not match. If the signature confirms the stored hash, one changed byte can be
+/// found.
 pub(super) fn hash_message(
     vbmeta: &Vbmeta<'_>,
     hash: HashAlgorithm,
@@ -37,10 +37,10 @@ pub(super) fn hash_message(
     let name = hash.name();
     if signs(&hash.digest(&vbmeta.signed_parts())) {
         return format!(
-            "the {name} stored in the authentication block was changed: header and auxiliary block have the one that is signed"
+            "the {name} stored in the authentication block was changed: header and auxiliary block have the hash that was signed"
         );
     }
-    let changed = format!("header or auxiliary block are not what the stored {name} is of");
+    let changed = format!("header or auxiliary block do not have the stored {name}");
     if !signs(vbmeta.hash()) {
         return changed;
     }
@@ -56,8 +56,8 @@ pub(super) fn hash_message(
     }
 }
 
-/// Signed bytes among which a changed one is looked for: 255 hashes a byte, so that this takes
-/// seconds at most. A fuzzer has no use for it.
+/// Signed bytes among which a changed one is searched: 255 hashes for each byte, so that this takes
+/// seconds at most. Not for a fuzzer.
 const SEARCH_LIMIT: usize = if cfg!(fuzzing) { 64 } else { 3072 };
 
 /// The one byte that, changed back, gives the stored hash: its offset and its former value.
