@@ -105,7 +105,7 @@ impl Walk {
         Part { spot: ramdisk.spot, range: start..self.end, segments, stops }
     }
 
-    fn segments(&mut self, at: usize, inventory: &Inventory<'_>) -> (Vec<Step>, Option<Stop>) {
+    fn segments(&mut self, at: usize, inventory: &Inventory) -> (Vec<Step>, Option<Stop>) {
         let mut stops = None;
         let mut steps = Vec::new();
         for segment in inventory.segments() {

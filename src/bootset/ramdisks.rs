@@ -1,6 +1,5 @@
 //! The ramdisks of the images, and where each is.
 
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
@@ -45,15 +44,15 @@ pub struct Ramdisk<'a> {
     /// Which boots load it; None for a ramdisk that is not a fragment.
     pub fragment: Option<FragmentType>,
     request: Arc<OnceLock<ModuleRequest>>,
-    contents: OnceLock<Contents<'a>>,
+    contents: OnceLock<Contents>,
     modules: OnceLock<Gathered>,
     mark: OnceLock<Option<PatchMark>>,
 }
 
 /// What the pass over a ramdisk gives.
 #[derive(Debug)]
-struct Contents<'a> {
-    inventory: Result<Inventory<'a>, ramdisk::Error>,
+struct Contents {
+    inventory: Result<Inventory, ramdisk::Error>,
     modules: Option<ModuleFiles>,
 }
 
@@ -61,8 +60,8 @@ struct Contents<'a> {
 #[derive(Debug)]
 struct Gathered(ModuleFiles);
 
-impl<'a> Ramdisk<'a> {
-    fn contents(&self) -> &Contents<'a> {
+impl Ramdisk<'_> {
+    fn contents(&self) -> &Contents {
         self.contents.get_or_init(|| match self.request.get() {
             None => {
                 let inventory = Inventory::read(self.bytes, Limits::default(), &mut NoCollector);
@@ -80,7 +79,7 @@ impl<'a> Ramdisk<'a> {
     ///
     /// # Errors
     /// Damage, as [`ramdisk::Ramdisk::parse`] reports it.
-    pub fn inventory(&self) -> Result<&Inventory<'a>, &ramdisk::Error> {
+    pub fn inventory(&self) -> Result<&Inventory, &ramdisk::Error> {
         self.contents().inventory.as_ref()
     }
 
@@ -126,45 +125,51 @@ impl<'a> Ramdisk<'a> {
         }
     }
 
-    /// The segment that a patch appended, and the undo record in it.
-    pub fn undo_record(&self) -> Option<(Range<usize>, Vec<u8>)> {
+    /// The undo record of the segment that a patch appended. One that is too large for a record
+    /// comes back empty.
+    ///
+    /// # Errors
+    /// Damage in the segment.
+    pub(crate) fn undo_record(&self) -> Result<Option<Vec<u8>>, ramdisk::Error> {
         let skims = self.contents.get().is_none() && skims_cheaply(self.bytes);
-        match self.inventory_unless(skims) {
-            Some(inventory) => Some((inventory.ours()?, inventory.undo_record()?.to_vec())),
-            None => {
-                let range = ramdisk::find_ours(self.bytes)?;
-                let record = record_in(&self.bytes[range.clone()])?;
-                Some((range, record))
-            }
+        let inventory = if skims { None } else { self.inventory().ok() };
+        match inventory.map(|own| (own.ours(), own.undo_record())) {
+            Some((None, _)) => Ok(None),
+            Some((Some(_), Some(record))) => Ok(Some(record.to_vec())),
+            // Not kept, or not read.
+            Some((Some(range), None)) => record_in(&self.bytes[range]),
+            None => match ramdisk::find_ours(self.bytes) {
+                Some(range) => record_in(&self.bytes[range]),
+                None => Ok(None),
+            },
         }
-    }
-
-    fn inventory_unless(&self, skims: bool) -> Option<&Inventory<'a>> {
-        if skims { None } else { self.inventory().ok() }
     }
 
     /// The mark of the patch that this ramdisk carries.
     pub fn mark(&self) -> Option<&PatchMark> {
-        let read = || PatchMark::parse(&self.undo_record()?.1);
-        self.mark.get_or_init(read).as_ref()
+        let record = || self.undo_record().ok().flatten();
+        self.mark.get_or_init(|| PatchMark::parse(&record()?)).as_ref()
     }
 }
 
 /// Far more than any record takes: headers and odd padding in hex.
 const MAX_UNDO_RECORD: u32 = 16 << 20;
 
-/// The undo record in the segment that a patch appended.
-fn record_in(segment: &[u8]) -> Option<Vec<u8>> {
+/// The undo record in the segment that a patch appended. One that is too large for a record comes
+/// back empty.
+fn record_in(segment: &[u8]) -> Result<Option<Vec<u8>>, ramdisk::Error> {
     let name = ramdisk::normalise(UNDO_FILE.as_bytes());
     let mut entries = Entries::of_segment(segment, Limits::default());
-    while let Some(entry) = entries.next_entry().ok()? {
-        if ramdisk::normalise(entry.path()) == name && entry.header.filesize <= MAX_UNDO_RECORD {
+    while let Some(entry) = entries.next_entry()? {
+        if ramdisk::normalise(entry.path()) == name {
             let mut record = Vec::new();
-            entries.copy_data(&mut record).ok()?;
-            return Some(record);
+            if entry.header.filesize <= MAX_UNDO_RECORD {
+                entries.copy_data(&mut record)?;
+            }
+            return Ok(Some(record));
         }
     }
-    None
+    Ok(None)
 }
 
 /// All of them: of a vendor_boot its fragments, of any other image the ramdisk section. `request`

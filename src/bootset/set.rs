@@ -34,6 +34,7 @@ pub struct BootSet<'a> {
     exports: OnceLock<Option<Exports>>,
     cmdline: OnceLock<EffectiveCmdline>,
     flow: OnceLock<Flow>,
+    originals: OnceLock<Vec<Option<Vec<u8>>>>,
 }
 
 impl<'a> BootSet<'a> {
@@ -71,6 +72,7 @@ impl<'a> BootSet<'a> {
             exports: OnceLock::new(),
             cmdline: OnceLock::new(),
             flow: OnceLock::new(),
+            originals: OnceLock::new(),
         }
     }
 
@@ -138,8 +140,11 @@ impl<'a> BootSet<'a> {
         self.initramfs.get_or_init(|| Initramfs::read(&self.members, self.roles()))
     }
 
-    fn inventories(&self) -> Vec<&Inventory<'a>> {
-        self.in_memory_order().into_iter().filter_map(|own| own.inventory().ok()).collect()
+    fn inventories(&self) -> Vec<(&'a [u8], &Inventory)> {
+        self.in_memory_order()
+            .into_iter()
+            .filter_map(|own| Some((own.bytes, own.inventory().ok()?)))
+            .collect()
     }
 
     /// The file tree that the kernel makes of the initramfs: of the ramdisks that can be read.
@@ -147,7 +152,8 @@ impl<'a> BootSet<'a> {
         self.tree.get_or_init(|| {
             let initramfs = self.initramfs();
             let last = initramfs.parts.last().and_then(|part| initramfs.reach(part.spot));
-            Inventory::tree_of(&self.inventories(), last.unwrap_or(Reach::Always))
+            let inventories: Vec<_> = self.inventories().into_iter().map(|(_, own)| own).collect();
+            Inventory::tree_of(&inventories, last.unwrap_or(Reach::Always))
         })
     }
 
@@ -157,11 +163,11 @@ impl<'a> BootSet<'a> {
     /// As [`ramdisk::Ramdisk::parse`].
     pub fn data(&self, found: &Found) -> Result<Option<Vec<u8>>, ramdisk::Error> {
         let mut source = found.source;
-        for inventory in self.inventories() {
+        for (ramdisk, inventory) in self.inventories() {
             let count = inventory.len() as u64;
             if source < count {
                 let here = Found { source, ..found.clone() };
-                return Ok(inventory.entry(&here)?.map(|(_, data)| data));
+                return Ok(inventory.entry(ramdisk, &here)?.map(|(_, data)| data));
             }
             source -= count;
         }
@@ -270,6 +276,22 @@ impl<'a> BootSet<'a> {
                 lines: self.command_lines(),
             })
         })
+    }
+
+    /// The originals of patched images, kept as long as the set; None for an image that was not
+    /// patched. `restore` is asked once.
+    ///
+    /// # Errors
+    /// Those of `restore`.
+    pub(crate) fn originals<E>(
+        &self,
+        restore: impl FnOnce() -> Result<Vec<Option<Vec<u8>>>, E>,
+    ) -> Result<&[Option<Vec<u8>>], E> {
+        if let Some(originals) = self.originals.get() {
+            return Ok(originals);
+        }
+        let originals = restore()?;
+        Ok(self.originals.get_or_init(|| originals))
     }
 
     /// The index of the top-level vbmeta image.

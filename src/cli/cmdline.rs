@@ -66,8 +66,8 @@ pub fn parameters(text: &str) -> Result<String, &'static str> {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let inputs = image_set::open(&args.images)?;
-    let set = image_set::boot_set(&inputs)?;
+    let opened = image_set::open(&args.images)?;
+    let (set, inputs) = image_set::boot_set(&opened)?;
     let images = set.images();
     let words = !(args.set.is_empty() && args.add.is_empty() && args.remove.is_empty());
     let keys = !(args.bootconfig_set.is_empty() && args.bootconfig_remove.is_empty());
@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (false, None, _) if args.effective => effective::print(&set, args.json)?,
         (false, None, _) if args.bootconfig => bootconfig::print(&inputs, images)?,
         (false, None, _) => {
-            for (input, image) in inputs.iter().zip(images) {
+            for (input, image) in inputs.iter().copied().zip(images) {
                 let mut line = header(input, image)?.cmdline();
                 line.push(b'\n');
                 output::to_stdout(&line)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use vfioboot::bootset::{BootSet, Role};
-use vfioboot::image::{self, Image, Output};
+use vfioboot::image::{self, Output};
 
 use super::input::Input;
 use super::output;
@@ -20,26 +20,18 @@ pub struct Destination {
     pub dir: Option<PathBuf>,
 }
 
-/// Open all the images of a set. A file that is named twice is opened once.
+/// Open all the images of a set.
 pub fn open(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
-    let mut inputs: Vec<Input> = Vec::new();
-    for path in paths {
-        let input = Input::open(path)?;
-        if !inputs.iter().any(|other| other.file().is_same(&input.file())) {
-            inputs.push(input);
-        }
-    }
-    Ok(inputs)
+    paths.iter().map(|path| Input::open(path)).collect()
 }
 
-/// The set of these images, in their order; messages name the file.
-pub fn boot_set(inputs: &[Input]) -> anyhow::Result<BootSet<'_>> {
-    Ok(BootSet::of_images(inputs.iter().map(Input::file))?)
-}
-
-/// Parse them; messages name the file.
-pub fn parse(inputs: &[Input]) -> anyhow::Result<Vec<Image<'_>>> {
-    inputs.iter().map(|input| Image::parse(input).with_context(|| input.name())).collect()
+/// The set of images in these files, and the file of each image: one that is given twice counts
+/// once. Messages name the file.
+pub fn boot_set(inputs: &[Input]) -> anyhow::Result<(BootSet<'_>, Vec<&Input>)> {
+    let set = BootSet::of_images(inputs.iter().map(Input::file))?;
+    let files = (0..set.images().len()).filter_map(|image| set.file_of(image));
+    let files = files.map(|file| &inputs[file]).collect();
+    Ok((set, files))
 }
 
 /// The partition that a result goes to.
@@ -112,7 +104,7 @@ impl Destination {
     /// `others` are what was read besides the images.
     pub fn check<'i>(
         &self,
-        inputs: &'i [Input],
+        inputs: &[&'i Input],
         changed: &[usize],
         others: impl IntoIterator<Item = &'i Input>,
     ) -> anyhow::Result<()> {
@@ -128,10 +120,11 @@ impl Destination {
             }
             _ => {}
         }
-        let sources: Vec<&Path> = others.into_iter().chain(inputs).map(|i| &*i.path).collect();
+        let sources: Vec<&Path> =
+            others.into_iter().chain(inputs.iter().copied()).map(|i| &*i.path).collect();
         let mut targets: Vec<PathBuf> = Vec::new();
         for i in changed {
-            let target = self.path(&inputs[*i])?;
+            let target = self.path(inputs[*i])?;
             output::refuse_inputs(&target, sources.iter().copied())?;
             if targets.contains(&target) {
                 bail!("{}: two images would be written here; rename one", target.display());

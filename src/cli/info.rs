@@ -33,8 +33,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let inputs = image_set::open(&args.images)?;
-    let set = image_set::boot_set(&inputs)?;
+    let opened = image_set::open(&args.images)?;
+    let (set, inputs) = image_set::boot_set(&opened)?;
     set.request_modules(ModuleRequest::default());
     let reports: Vec<Report<'_>> =
         (0..set.images().len()).map(|image| Report::of(&set, image)).collect();

@@ -44,8 +44,8 @@ const EXIT_NEGATIVE: u8 = 1;
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut paths = args.images.clone();
     paths.extend(args.vbmeta.clone());
-    let inputs = image_set::open(&paths)?;
-    let set = image_set::boot_set(&inputs)?;
+    let opened = image_set::open(&paths)?;
+    let (set, inputs) = image_set::boot_set(&opened)?;
     image_set::require_one_vbmeta(&set)?;
     if let Some(path) = &args.vbmeta
         && Image::parse(&Input::open(path)?).is_ok_and(|image| image.kind() != ImageKind::Vbmeta)
@@ -54,7 +54,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let key = args.key.as_ref().map(|path| keys::public_key(path, &args.passphrase)).transpose()?;
     let verification = avb::verify(&set, key.as_ref());
-    let reports = std::iter::zip(std::iter::zip(&inputs, set.images()), &verification.images);
+    let reports =
+        std::iter::zip(std::iter::zip(inputs.iter().copied(), set.images()), &verification.images);
     if args.json {
         let images: Vec<Json> = reports
             .map(|((input, image), report)| {

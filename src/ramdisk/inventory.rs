@@ -51,11 +51,12 @@ impl Collector for NoCollector {
 
 /// The entries of a ramdisk, what it is, and the data of its small files.
 #[derive(Debug)]
-pub struct Inventory<'a> {
-    bytes: &'a [u8],
+pub struct Inventory {
+    /// Length of the ramdisk, in bytes.
+    size: usize,
     limits: Limits,
     survey: Survey,
-    segments: Vec<Segment<'a>>,
+    segments: Vec<Extent>,
     trailing: Option<Trailing>,
     reach: Reach,
     records: Vec<Record>,
@@ -78,6 +79,31 @@ struct Record {
     data: Option<Vec<u8>>,
 }
 
+/// A segment of a ramdisk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where it is in the ramdisk.
+    pub range: Range<usize>,
+    /// How it is compressed; None for a raw archive.
+    pub compression: Option<Format>,
+    /// Its length unpacked, in bytes.
+    pub unpacked: u64,
+    /// What its unpacked bytes begin at in the stream of the kernel, modulo 4.
+    pub(crate) phase: u64,
+}
+
+impl Extent {
+    fn of(segment: &Segment<'_>) -> Self {
+        let Segment { range, compression, unpacked, phase, .. } = segment;
+        Extent {
+            range: range.clone(),
+            compression: *compression,
+            unpacked: *unpacked,
+            phase: *phase,
+        }
+    }
+}
+
 impl Record {
     /// The entry for a tree.
     fn node(&self) -> tree::Node<'_> {
@@ -87,13 +113,13 @@ impl Record {
     }
 }
 
-impl<'a> Inventory<'a> {
+impl Inventory {
     /// Unpack a ramdisk once. Memory: the names, and the small files that are kept.
     ///
     /// # Errors
     /// As [`super::Ramdisk::parse`]; `collector` has then taken what comes before the damage.
     pub fn read(
-        bytes: &'a [u8],
+        bytes: &[u8],
         limits: Limits,
         collector: &mut dyn Collector,
     ) -> Result<Self, Error> {
@@ -106,10 +132,10 @@ impl<'a> Inventory<'a> {
         let reach = entries.reach();
         let layout = entries.into_ramdisk();
         Ok(Inventory {
-            bytes,
+            size: bytes.len(),
             limits,
             survey: pass.classification.finish(),
-            segments: layout.segments,
+            segments: layout.segments.iter().map(Extent::of).collect(),
             trailing: layout.trailing,
             reach,
             records: pass.records,
@@ -129,7 +155,7 @@ impl<'a> Inventory<'a> {
     }
 
     /// The segments, in order.
-    pub fn segments(&self) -> &[Segment<'a>] {
+    pub fn segments(&self) -> &[Extent] {
         &self.segments
     }
 
@@ -166,7 +192,7 @@ impl<'a> Inventory<'a> {
 
     /// The file tree that the kernel makes of several ramdisks, one after the other; `reach` is
     /// that of the last segment. [`Found::source`] counts over all of them.
-    pub fn tree_of(inventories: &[&Inventory<'_>], reach: Reach) -> Tree {
+    pub fn tree_of(inventories: &[&Inventory], reach: Reach) -> Tree {
         Tree::of(inventories.iter().flat_map(|own| &own.records).map(Record::node), reach)
     }
 
@@ -181,30 +207,16 @@ impl<'a> Inventory<'a> {
     }
 
     /// The header and the data of what [`Tree::find`] gave. Files that are not kept cost another
-    /// pass over the ramdisk.
+    /// pass over `ramdisk`, whose inventory this is.
     ///
     /// # Errors
     /// As [`super::Ramdisk::parse`].
-    pub fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, Error> {
+    pub fn entry(&self, ramdisk: &[u8], found: &Found) -> Result<Option<(Header, Vec<u8>)>, Error> {
         let record = usize::try_from(found.source).ok().and_then(|n| self.records.get(n));
         match record {
             Some(Record { header, data: Some(data), .. }) => Ok(Some((*header, data.clone()))),
             Some(Record { header, .. }) if header.filesize == 0 => Ok(Some((*header, Vec::new()))),
-            _ => tree::read_entry(self.bytes, found.source, self.limits),
-        }
-    }
-
-    /// The data of the file at `path`, symbolic links followed; None where there is no regular
-    /// file of at most `max` bytes.
-    ///
-    /// # Errors
-    /// As [`super::Ramdisk::parse`].
-    pub fn file(&self, path: &[u8], max: u64) -> Result<Option<Vec<u8>>, Error> {
-        let found = self.tree()?.find(path, true);
-        let regular = |found: &Found| found.file_type == FileType::Regular && found.size <= max;
-        match found.filter(regular) {
-            Some(found) => Ok(self.entry(&found)?.map(|(_, data)| data)),
-            None => Ok(None),
+            _ => tree::read_entry(ramdisk, found.source, self.limits),
         }
     }
 
@@ -216,7 +228,7 @@ impl<'a> Inventory<'a> {
         if let Some(trailing) = &self.trailing {
             return Err(Error::Junk { offset: trailing.range.start, reason: trailing.reason });
         }
-        let end = self.bytes.len();
+        let end = self.size;
         let format = self.segments.last().and_then(|last| last.compression);
         Ok(match self.segments.last() {
             Some(last) if format == Some(Format::Lz4Legacy) => {

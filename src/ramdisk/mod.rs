@@ -38,7 +38,7 @@ pub use append::{
     AppendPoint, append_padding, append_point, find_ours, has_entry, last_format, skims_cheaply,
 };
 pub use error::Error;
-pub use inventory::{Collector, Inventory, NoCollector, classify_ramdisk};
+pub use inventory::{Collector, Extent, Inventory, NoCollector, classify_ramdisk};
 pub use kind::RamdiskKind;
 pub use limits::Limits;
 pub(crate) use segment::Unpacker;
