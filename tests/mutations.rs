@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{AARCH64, elf, images};
+use vfioboot::bootset::BootSet;
 use vfioboot::image::{Image, ImageKind, SectionName, unpacked};
 use vfioboot::kernel::Kernel;
 use vfioboot::patch::{self, Options, Runtimes};
@@ -182,7 +183,7 @@ fn read(image: &Image<'_>) {
         let _ = kernel.appended_dtbs();
     }
     let _ = image.id_is_right();
-    let _ = patch::record_of(std::slice::from_ref(image));
+    let _ = patch::record_of(&BootSet::from_images(std::slice::from_ref(image)));
 }
 
 /// Unpack and repack: the same bytes.
@@ -200,6 +201,7 @@ fn repack(image: &Image<'_>) {
 fn patch_and_back(image: &Image<'_>, runtime: &[u8]) {
     let options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(runtime));
     let set = std::slice::from_ref(image);
+    let set = &BootSet::from_images(set);
     if !patch::is_patched(set).is_ok_and(|patched| !patched) {
         let _ = patch::unpatch(set);
         return;
@@ -209,7 +211,7 @@ fn patch_and_back(image: &Image<'_>, runtime: &[u8]) {
         Err(error) => return assert!(!error.to_string().contains('\n'), "{error}"),
     };
     let patched = Image::parse(&planned).unwrap();
-    let original = patch::unpatch(&[patched]).unwrap().remove(0).unwrap();
+    let original = patch::unpatch(&BootSet::from_images(&[patched])).unwrap().remove(0).unwrap();
     assert!(original.to_vec() == image.bytes(), "unpatch gives other bytes");
 }
 

@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use vfioboot::bootset::BootSet;
 use vfioboot::image::{Image, ImageKind, unpacked};
 use vfioboot::patch::{self, Options, Runtimes};
 
@@ -37,6 +38,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn patch_and_back(image: &Image<'_>) {
     let set = std::slice::from_ref(image);
+    let set = &BootSet::from_images(set);
     if !patch::is_patched(set).is_ok_and(|patched| !patched) {
         let _ = patch::unpatch(set);
         return;
@@ -46,7 +48,7 @@ fn patch_and_back(image: &Image<'_>) {
     let Ok(plan) = patch::plan(set, &options) else { return };
     let patched = plan.images[0].output.as_ref().unwrap().to_vec();
     let patched = Image::parse(&patched).unwrap();
-    let original = patch::unpatch(&[patched]).unwrap().remove(0).unwrap();
+    let original = patch::unpatch(&BootSet::from_images(&[patched])).unwrap().remove(0).unwrap();
     assert!(original.to_vec() == image.file(), "unpatch");
 }
 

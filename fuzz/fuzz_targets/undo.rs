@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use vfioboot::bootset::BootSet;
 use vfioboot::image::{Chunk, Image, SectionName};
 use vfioboot::patch;
 use vfioboot::ramdisk::cpio::CpioWriter;
@@ -24,7 +25,7 @@ fuzz_target!(|record: &[u8]| {
     edit.sections.push((SectionName::Ramdisk, vec![ramdisk, segment]));
     let bytes = base.rebuild(edit).unwrap().output.to_vec();
     let patched = Image::parse(&bytes).unwrap();
-    if let Ok(originals) = patch::unpatch(&[patched]) {
+    if let Ok(originals) = patch::unpatch(&BootSet::from_images(&[patched])) {
         let _ = originals.into_iter().flatten().map(|original| original.to_vec()).count();
     }
 });

@@ -1,12 +1,12 @@
 //! What is known of the kernel of an image, and how the evaluator sees it.
 
 use super::evidence::Evidence;
-use super::links::Links;
+use super::links::{Linked, Links};
 use super::{CmdlinePart, EffectiveCmdline, Origin, Setting as CmdlineSetting};
 use crate::kernel::config::{KernelConfig, Value};
 use crate::kernel::module::Module;
-use crate::kernel::{Arch, KernelVersion, Scan};
-use crate::modules::Misfit;
+use crate::kernel::{Arch, Exports, KernelVersion, Scan};
+use crate::modules::{Misfit, Target};
 use crate::rules::{
     self, Basis, Confidence, Coverage, EvidenceState, Fit, KernelInfo, Setting, Symbol,
 };
@@ -113,6 +113,20 @@ impl Facts {
         self.config = Some((config, provenance));
     }
 
+    /// Compare modules, in the order that [`super::links::read`] gives them, with what the kernel
+    /// exports.
+    pub fn link(&mut self, modules: &[Linked], exports: &Exports) {
+        let kernel = Target {
+            // The evaluator judges the vermagic.
+            release: None,
+            release_is_partial: false,
+            exports: Some(exports),
+            trims_exports: self.built("TRIM_UNUSED_KSYMS") == Built::In,
+            requires_signature: self.built("MODULE_SIG_FORCE") == Built::In,
+        };
+        self.links = Some(Links::new(modules, &kernel));
+    }
+
     /// What reports tell of them: where config and evidence come from, without their symbols and
     /// without the modules. It takes little memory, however many kernels there are.
     #[must_use]
@@ -208,7 +222,10 @@ impl<'f> Known<'f> {
         match basis {
             Basis::Config => self.config_provenance(),
             Basis::Evidence(confidence) => match &self.facts.evidence {
-                Some(evidence) => evidence.provenance(*confidence),
+                Some(Evidence { what, count, .. }) => {
+                    let (what, count, confidence) = (what.clone(), *count, *confidence);
+                    Provenance::Kallsyms { what, count, confidence }
+                }
                 None => Provenance::NotKnown,
             },
             Basis::CommandLine(Some(Origin::Config)) => self.config_provenance(),

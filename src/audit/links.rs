@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Built, Facts, Profile};
+use super::Profile;
+use crate::kernel::Symbols;
 use crate::kernel::module::Module;
-use crate::kernel::{Exports, Symbols};
 use crate::modules::survey::{Source, SurveyError, visit};
 use crate::modules::{Misfit, Target, misfits};
 
@@ -20,24 +20,17 @@ pub struct Links {
 }
 
 impl Links {
-    /// Compare the modules, in the order that [`read`] gives them, with what the kernel exports.
-    pub fn new(modules: &[Linked], exports: &Exports, facts: &Facts) -> Self {
+    /// Compare the modules, in the order that [`read`] gives them, with what the kernel exports
+    /// and asks for.
+    pub fn new(modules: &[Linked], kernel: &Target<'_>) -> Self {
         let modules: Vec<(&Module, &Symbols)> = modules.iter().map(|(m, s)| (m, s)).collect();
-        let target = Target {
-            // The vermagic is judged by the rule itself.
-            release: None,
-            release_is_partial: false,
-            exports: Some(exports),
-            trims_exports: facts.built("TRIM_UNUSED_KSYMS") == Built::In,
-            requires_signature: facts.built("MODULE_SIG_FORCE") == Built::In,
-        };
         let mut compared: BTreeMap<String, Vec<Misfit>> =
             modules.iter().map(|(module, _)| (module.name.clone(), Vec::new())).collect();
-        for misfit in misfits(&modules, &target) {
+        for misfit in misfits(&modules, kernel) {
             let module = misfit.module().to_owned();
             compared.entry(module).or_default().push(misfit);
         }
-        // A module does not load without those it depends on, which stand before it.
+        // A module does not load without those it depends on, which come before it.
         for (module, _) in &modules {
             let inherited = module.depends.iter().find_map(|name| compared.get(name)?.first());
             if let Some(misfit) = inherited.cloned() {

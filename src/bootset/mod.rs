@@ -34,6 +34,7 @@ pub use file::{Error, File, Identity};
 pub use flow::{Flow, FlowKind};
 pub use kernel::{KernelState, SetKernel};
 pub use mark::PatchMark;
+pub(crate) use ramdisks::undo_record;
 pub use ramdisks::{Ramdisk, Spot};
 pub use role::Role;
 pub use sources::CommandLines;
@@ -56,6 +57,7 @@ pub struct BootSet<'a> {
     evidence: OnceLock<Result<Option<Evidence>, KernelError>>,
     cmdline: OnceLock<EffectiveCmdline>,
     flow: OnceLock<Flow>,
+    originals: OnceLock<Vec<Option<Vec<u8>>>>,
 }
 
 impl<'a> BootSet<'a> {
@@ -107,6 +109,7 @@ impl<'a> BootSet<'a> {
             evidence: OnceLock::new(),
             cmdline: OnceLock::new(),
             flow: OnceLock::new(),
+            originals: OnceLock::new(),
         }
     }
 
@@ -165,6 +168,22 @@ impl<'a> BootSet<'a> {
     /// The command line that the kernel will act on; without parameters where none is known.
     pub fn cmdline(&self) -> &EffectiveCmdline {
         self.cmdline.get_or_init(|| EffectiveCmdline::new(self.facts()).unwrap_or_default())
+    }
+
+    /// The originals of patched images, kept as long as the set; None for an image that was not
+    /// patched. `restore` is asked once.
+    ///
+    /// # Errors
+    /// Those of `restore`.
+    pub(crate) fn originals<E>(
+        &self,
+        restore: impl FnOnce() -> Result<Vec<Option<Vec<u8>>>, E>,
+    ) -> Result<&[Option<Vec<u8>>], E> {
+        if let Some(originals) = self.originals.get() {
+            return Ok(originals);
+        }
+        let originals = restore()?;
+        Ok(self.originals.get_or_init(|| originals))
     }
 
     /// How a device with these images boots.

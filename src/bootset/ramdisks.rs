@@ -58,26 +58,34 @@ impl Ramdisk<'_> {
 
     /// The mark of the patch that this ramdisk carries.
     pub fn mark(&self) -> Option<&PatchMark> {
-        self.mark.get_or_init(|| PatchMark::parse(&undo_record(self.bytes)?)).as_ref()
+        let record = || undo_record(self.bytes).ok().flatten();
+        self.mark.get_or_init(|| PatchMark::parse(&record()?)).as_ref()
     }
 }
 
 /// Far more than any record takes: headers and odd padding in hex.
 const MAX_UNDO_RECORD: u32 = 16 << 20;
 
-/// The undo record of the segment that a patch appended.
-fn undo_record(bytes: &[u8]) -> Option<Vec<u8>> {
-    let segment = &bytes[ramdisk::find_ours(bytes)?];
+/// The undo record of the segment that a patch appended to a ramdisk. One that is too large for a
+/// record comes back empty.
+///
+/// # Errors
+/// Damage in the segment.
+pub(crate) fn undo_record(bytes: &[u8]) -> Result<Option<Vec<u8>>, ramdisk::Error> {
+    let Some(range) = ramdisk::find_ours(bytes) else { return Ok(None) };
+    let segment = &bytes[range];
     let name = ramdisk::normalise(UNDO_FILE.as_bytes());
     let mut entries = Entries::of_segment(segment, Limits::default());
-    while let Some(entry) = entries.next_entry().ok()? {
-        if ramdisk::normalise(entry.path()) == name && entry.header.filesize <= MAX_UNDO_RECORD {
+    while let Some(entry) = entries.next_entry()? {
+        if ramdisk::normalise(entry.path()) == name {
             let mut record = Vec::new();
-            entries.copy_data(&mut record).ok()?;
-            return Some(record);
+            if entry.header.filesize <= MAX_UNDO_RECORD {
+                entries.copy_data(&mut record)?;
+            }
+            return Ok(Some(record));
         }
     }
-    None
+    Ok(None)
 }
 
 /// All of them: of a vendor_boot its fragments, of any other image the ramdisk section.

@@ -20,7 +20,7 @@ pub fn of(images: &[Image<'_>]) -> Option<Flow> {
 }
 
 /// The flow, its evidence by file name, and what is missing; each line behind `indent`.
-pub fn text(flow: &Flow, inputs: &[Input], indent: &str) -> String {
+pub fn text(flow: &Flow, inputs: &[&Input], indent: &str) -> String {
     let mut out = String::new();
     let sure = match (flow.certain, flow.kind) {
         (true, _) | (_, FlowKind::Unknown) => "",
@@ -28,7 +28,7 @@ pub fn text(flow: &Flow, inputs: &[Input], indent: &str) -> String {
     };
     let _ = writeln!(out, "{indent}{HEAD}boot flow{HEAD:#}: {}{sure}", flow.title());
     let shown = |evidence: &Evidence| {
-        let name = inputs.get(evidence.image).map(Input::name).unwrap_or_default();
+        let name = inputs.get(evidence.image).map(|input| input.name()).unwrap_or_default();
         format!("{name}, {}: {}", evidence.place, evidence.what)
     };
     for statement in &flow.statements {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use vfioboot::bootset::{BootSet, File};
 use vfioboot::image::{self, Image, ImageKind, Output};
 
 use super::input::Input;
@@ -27,6 +28,16 @@ pub fn open(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
 /// Parse them; messages name the file.
 pub fn parse(inputs: &[Input]) -> anyhow::Result<Vec<Image<'_>>> {
     inputs.iter().map(|input| Image::parse(input).with_context(|| input.name())).collect()
+}
+
+/// The set of images in these files, and the file of each image: one that is given twice counts
+/// once.
+pub fn boot_set(inputs: &[Input]) -> anyhow::Result<(BootSet<'_>, Vec<&Input>)> {
+    let files = inputs.iter().map(|input| File::new(input.name(), input));
+    let set = BootSet::new(files)?;
+    let first = |image| (0..inputs.len()).find(|file| set.image_of(*file) == Some(image));
+    let files = (0..set.images().len()).filter_map(first).map(|file| &inputs[file]).collect();
+    Ok((set, files))
 }
 
 /// The partition that a result goes to.
@@ -96,7 +107,7 @@ impl Destination {
     /// `others` are what was read besides the images.
     pub fn check<'i>(
         &self,
-        inputs: &'i [Input],
+        inputs: &[&'i Input],
         changed: &[usize],
         others: impl IntoIterator<Item = &'i Input>,
     ) -> anyhow::Result<()> {
@@ -112,10 +123,11 @@ impl Destination {
             }
             _ => {}
         }
-        let sources: Vec<&Path> = others.into_iter().chain(inputs).map(|i| &*i.path).collect();
+        let sources: Vec<&Path> =
+            others.into_iter().chain(inputs.iter().copied()).map(|i| &*i.path).collect();
         let mut targets: Vec<PathBuf> = Vec::new();
         for i in changed {
-            let target = self.path(&inputs[*i])?;
+            let target = self.path(inputs[*i])?;
             output::refuse_inputs(&target, sources.iter().copied())?;
             if targets.contains(&target) {
                 bail!("{}: two images would be written here; rename one", target.display());

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
+use vfioboot::bootset::BootSet;
 use vfioboot::compression::Format;
 use vfioboot::image::{
     DtTable, Image, ImageKind, Region, RegionKind, SectionName, Value, Wrapper, text_of,
@@ -44,6 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         format!("{:#}\n", json!({ "format": 1, "images": images, "flow": flow }))
     } else {
         let mut texts: Vec<String> = reports.iter().map(Report::to_text).collect();
+        let inputs: Vec<_> = inputs.iter().collect();
         texts.extend(flow.map(|flow| super::flow::text(&flow, &inputs, "")));
         texts.join("\n")
     };
@@ -109,7 +111,8 @@ impl<'i> Report<'i> {
             }
         }
         sections.iter_mut().for_each(|section| section.region.offset += image.start());
-        let record = patch::record_of(std::slice::from_ref(image)).ok().flatten();
+        let record =
+            patch::record_of(&BootSet::from_images(std::slice::from_ref(image))).ok().flatten();
         let patched = record.map(|record| record.tool);
         Report { name: input.name(), image, sections, patched }
     }

@@ -2,6 +2,7 @@
 
 mod avb;
 mod rc;
+mod remedy;
 mod show;
 
 use std::borrow::Cow;
@@ -9,9 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
-use vfioboot::image::{Image, Output};
 use vfioboot::modules::Source;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{self, HookChoice, LoadedBy, ModuleOptions, Options, Runtimes};
@@ -59,8 +60,8 @@ pub struct Args {
           value_parser = clap::value_parser!(u32).range(..=60_000))]
     wait: u32,
     /// How the kernel starts the runtime
-    #[arg(long, value_enum, default_value_t)]
-    hook: Hook,
+    #[arg(long, value_name = "HOOK", default_value = HookChoice::TABLE[0].name, value_parser = hook_parser())]
+    hook: HookChoice,
     /// An rc file of your own for Android's init; refused where init would never read it
     #[arg(long, value_name = "FILE")]
     rc: Vec<PathBuf>,
@@ -81,27 +82,11 @@ pub struct Args {
     json: bool,
 }
 
-/// How the kernel starts the runtime.
-#[derive(Clone, Copy, Default, clap::ValueEnum)]
-enum Hook {
-    /// rdinit=, or /init where the images show that rdinit= would not reach the kernel
-    #[default]
-    Auto,
-    /// By rdinit= on the command line; nothing in the ramdisk is shadowed
-    Rdinit,
-    /// The runtime stands at /init and puts the original back before it runs: for kernels and
-    /// bootloaders that ignore the command line in the images
-    Init,
-}
-
-impl From<Hook> for HookChoice {
-    fn from(hook: Hook) -> Self {
-        match hook {
-            Hook::Auto => HookChoice::Auto,
-            Hook::Rdinit => HookChoice::Rdinit,
-            Hook::Init => HookChoice::Init,
-        }
-    }
+/// The hooks, as the library's table has them.
+fn hook_parser() -> impl TypedValueParser<Value = HookChoice> {
+    let values = HookChoice::TABLE.iter().map(|row| PossibleValue::new(row.name).help(row.help));
+    PossibleValuesParser::new(values)
+        .try_map(|name| HookChoice::from_name(&name).ok_or("is not the name of a hook"))
 }
 
 /// Who loads modules.
@@ -120,32 +105,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut paths = args.images.clone();
     paths.extend(args.avb.vbmeta.clone());
-    let inputs = image_set::open(&paths)?;
-    let images = image_set::parse(&inputs)?;
-    image_set::require_one_vbmeta(&inputs, &images)?;
+    let opened = image_set::open(&paths)?;
+    let (set, inputs) = image_set::boot_set(&opened)?;
     let keys = args.avb.keys()?;
-    let avb = args.avb.options(&keys, &images)?;
-    for (input, image) in inputs.iter().zip(&images) {
+    let avb = args.avb.options(&keys, &set, args.images.len())?;
+    for (input, image) in inputs.iter().zip(set.images()) {
         super::report_problems(input, image);
     }
-    let patched = patch::is_patched(&images)?;
-    if patched && let Some(kind) = patch::changed_since(&images)? {
-        bail!(
-            "{}: {kind} was changed after it was patched, and patching it again would lose that change: unpatch, make the change on the original, patch that",
-            names(&paths)
-        );
-    }
-    // Patches never stack: start from the originals.
-    let restored: Vec<Option<Vec<u8>>> = match patched {
-        true => patch::unpatch(&images)?.iter().map(|o| o.as_ref().map(Output::to_vec)).collect(),
-        false => images.iter().map(|_| None).collect(),
-    };
-    let originals: Vec<Image<'_>> = std::iter::zip(&images, &restored)
-        .map(|(image, restored)| match restored {
-            Some(bytes) => Image::parse(bytes).context("the original"),
-            None => Ok(image.clone()),
-        })
-        .collect::<anyhow::Result<_>>()?;
 
     let runtime = args.runtime.as_deref().map(Input::open).transpose()?;
     let (directories, files): (Vec<&PathBuf>, Vec<&PathBuf>) =
@@ -156,18 +122,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         devices: args.devices.clone(),
         runtimes: runtime.as_ref().map_or_else(Runtimes::built_in, |file| Runtimes::given(file)),
         modules: modules(&directories, &given, args.modules_by)?,
-        words: args.add_word.clone(),
+        parameters: args.add_word.clone(),
         deadline_ms: args.deadline,
         avb,
         wait_ms: args.wait,
-        hook: args.hook.into(),
+        hook: args.hook,
         rc: rc::options(args, &rc_files)?,
     };
-    let remedy = remedy(&options, runtime.as_ref());
-    let plan = patch::plan(&originals, &options)
+    let left_out = left_out(&options, runtime.as_ref());
+    let plan = patch::plan(&set, &options)
         .map_err(|error| match error {
-            patch::Error::Image(error) => image_set::with_remedy(error, || remedy.clone()),
-            error => error.into(),
+            patch::Error::Image(error) => image_set::with_remedy(error, || left_out.clone()),
+            error => remedy::with_remedy(error),
         })
         .with_context(|| names(&paths))?;
 
@@ -181,7 +147,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let (size, content) = (planned.size_after, planned.content_size);
         let known = inputs[*i].partition;
         args.partition
-            .require_room(known, size, content, || remedy.clone())
+            .require_room(known, size, content, || left_out.clone())
             .with_context(|| inputs[*i].name())?;
     }
     if !args.dry_run {
@@ -191,12 +157,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut written = Vec::new();
     for i in changed.into_iter().filter(|_| !args.dry_run) {
         let Some(output) = &plan.images[i].output else { continue };
-        written.push((i, args.destination.write(&inputs[i], output)?));
+        written.push((i, args.destination.write(inputs[i], output)?));
     }
     if args.json {
-        let files: Vec<_> = inputs.iter().map(Input::name).collect();
+        let files: Vec<_> = inputs.iter().map(|input| input.name()).collect();
         let written: Vec<_> = written.iter().map(|(_, path)| path).collect();
-        let report = json!({ "format": 1, "files": files, "plan": plan, "written": written });
+        let report = json!({ "format": 1, "files": files, "plan": remedy::to_json(&plan)?, "written": written });
         output::to_stdout(format!("{report:#}\n").as_bytes())?;
     } else if !to_stdout || args.dry_run {
         show::plan(&plan, &inputs, args.dry_run)?;
@@ -206,7 +172,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What to leave out of a patch that does not fit.
-fn remedy(options: &Options<'_>, runtime: Option<&Input>) -> String {
+fn left_out(options: &Options<'_>, runtime: Option<&Input>) -> String {
     let modules: usize = options.modules.files.iter().map(|(_, bytes)| bytes.len()).sum();
     let mut parts = Vec::new();
     if modules > 0 || !options.modules.sources.is_empty() {

@@ -24,9 +24,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let inputs = image_set::open(&args.images)?;
-    let images = image_set::parse(&inputs)?;
-    let originals = patch::unpatch(&images).with_context(|| {
+    let files = image_set::open(&args.images)?;
+    let (set, inputs) = image_set::boot_set(&files)?;
+    let originals = patch::unpatch(&set).with_context(|| {
         let names: Vec<_> = args.images.iter().map(|path| path.display().to_string()).collect();
         names.join(", ")
     })?;
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.destination.check(&inputs, &changed, [])?;
     for i in changed {
         let Some(output) = &originals[i] else { continue };
-        let path = args.destination.write(&inputs[i], output)?;
+        let path = args.destination.write(inputs[i], output)?;
         if !output::is_stdout(&path) {
             say!("{GOOD}wrote{GOOD:#} {}", path.display())?;
         }

@@ -1,12 +1,13 @@
-//! What a patch comes to on this boot flow, for people: what runs at boot, what could go wrong,
-//! how to undo it.
+//! What a patch means for this boot flow, for people: what runs at boot, what could go wrong, how
+//! to undo it.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::hook::{Hook, HookKind};
+use super::hook::choose::Hook;
+use super::hook::kind::HookKind;
 use crate::bootfile::{DISABLE_WORD, DeviceSpec, RUNTIME};
 use crate::bootset::Role;
-use crate::bootset::flow::{Flow, FlowKind, RecoveryPlace};
+use crate::bootset::flow::{Flow, FlowKind, Manager, RecoveryPlace};
 use crate::ramdisk::renewed_by;
 
 /// Advice beside a plan.
@@ -17,144 +18,195 @@ pub struct Advice {
     /// How to see on the device that it worked.
     pub check: Vec<String>,
     /// What could go wrong and what to do then, besides the plan's warnings.
-    pub risks: Vec<String>,
-    /// How to try and how to take it back.
+    pub risks: Vec<Risk>,
+    /// How to try it and how to undo it.
     pub undo: Vec<String>,
 }
 
-impl Advice {
-    /// For a plan that changes images of these roles.
-    pub(super) fn new(flow: &Flow, hook: &Hook, devices: &[DeviceSpec], changed: &[Role]) -> Self {
-        let mut names: Vec<String> = devices.iter().take(NAMED).map(ToString::to_string).collect();
-        if devices.len() > NAMED {
-            names.push(format!("{} more", devices.len() - NAMED));
-        }
-        let names = names.join(", ");
-        let mut advice = Advice { chain: chain(flow, hook, &names), ..Advice::default() };
-        advice.check.push(CHECK.to_owned());
-        advice.flow_risks(flow);
-        advice.hook_risks(hook);
-        advice.lasting_risks(flow, &names);
-        advice.undo = undo(flow, changed);
-        advice
-    }
+/// What could go wrong on the device, and what to do then. Serialised as its text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Risk {
+    /// The images are recovery's.
+    #[error(
+        "these images only start recovery, and in recovery vfiorun leaves the devices alone: the \
+         patch has no effect on a normal boot. Give boot.img (or init_boot.img, vendor_boot.img)"
+    )]
+    OnlyRecovery,
+    /// The kernel may skip the ramdisk.
+    #[error(
+        "if the bootloader passes skip_initramfs in normal boots (look into /proc/cmdline), the \
+         kernel skips the ramdisk: the device boots as before and nothing is bound. Then root it \
+         with Magisk first, or bind after boot"
+    )]
+    MaySkipRamdisk,
+    /// The kernel unpacks the ramdisk only because Magisk changed it.
+    #[error("it depends on the kernel that Magisk changed: a stock kernel skips the ramdisk again")]
+    NeedsMagisksKernel,
+    /// Nothing shows what the ramdisk is.
+    #[error(
+        "nothing shows what this ramdisk is: compare the list of `vfioboot ramdisk IMAGE ls` with \
+         what you expect before you flash"
+    )]
+    UnknownFlow,
+    /// Magisk boots the system from the recovery ramdisk.
+    #[error(
+        "Magisk boots the system from the recovery ramdisk here (RECOVERYMODE=true). vfiorun takes \
+         that for recovery and leaves the devices alone: bind after boot instead"
+    )]
+    MagiskInRecovery,
+    /// Recovery shares the ramdisk.
+    #[error(
+        "recovery shares the ramdisk: without androidboot.force_normal_boot=1 vfiorun takes the \
+         boot for recovery, leaves the devices alone and starts it"
+    )]
+    SharedRamdisk,
+    /// The bootloader may drop the parameter.
+    #[error(
+        "a bootloader that drops rdinit= (look into /proc/cmdline) boots the device as before, \
+         with nothing bound: then patch with the init hook"
+    )]
+    RdinitDropped,
+    /// Another ramdisk may have the program that is displaced.
+    #[error(
+        "a ramdisk that is unpacked after this one and has {init} of its own wins: then nothing is \
+         bound"
+    )]
+    InitOverwritten {
+        /// The program.
+        init: String,
+    },
+    /// The bootloader may replace the parameter that the hook relies on.
+    #[error(
+        "a bootloader that replaces /chosen/bootargs never starts {init}, and nothing is bound: \
+         then patch with the rdinit hook"
+    )]
+    BootargsReplaced {
+        /// The program.
+        init: String,
+    },
+    /// The host does without the devices.
+    #[error(
+        "the host cannot use {devices}: it must not need them to boot or to be reached (disk, \
+         network, display)"
+    )]
+    HostLosesDevices {
+        /// The devices.
+        devices: String,
+    },
+    /// A root manager rewrites the image.
+    #[error(
+        "{manager} rewrites the image when it is updated or removed: unpatch, let {manager} do it, \
+         patch again"
+    )]
+    RootManagerRewrites {
+        /// Its name.
+        manager: &'static str,
+    },
+    /// The distribution renews the initramfs.
+    #[error("{by} makes a new initramfs: patch again after it")]
+    InitramfsRenewed {
+        /// The program, or the event.
+        by: &'static str,
+    },
+    /// An OTA replaces the images.
+    #[error("a system update (OTA) replaces the images: patch the new ones")]
+    SystemUpdate,
+}
 
-    fn risk(&mut self, text: impl Into<String>) {
-        self.risks.push(text.into());
-    }
-
-    fn flow_risks(&mut self, flow: &Flow) {
-        match (flow.kind, flow.certain) {
-            (FlowKind::Recovery, _) => self.risk(
-                "these images only start recovery, and in recovery vfiorun leaves the devices \
-                 alone: the patch has no effect on a normal boot. Give boot.img (or init_boot.img, \
-                 vendor_boot.img)",
-            ),
-            (FlowKind::LegacySystemAsRoot, false) => self.risk(
-                "if the bootloader passes skip_initramfs in normal boots (look into /proc/cmdline), \
-                 the kernel skips the ramdisk: the device boots as before and nothing is bound. Then \
-                 root it with Magisk first, or bind after boot",
-            ),
-            (FlowKind::LegacySystemAsRoot, true) => self.risk(
-                "it depends on the kernel that Magisk changed: a kernel from stock skips the \
-                 ramdisk again",
-            ),
-            (FlowKind::Unknown, _) => self.risk(
-                "nothing tells what this ramdisk is: compare what `vfioboot ramdisk IMAGE ls` shows \
-                 with what you expect before you flash",
-            ),
-            _ => {}
-        }
-        if flow.root_managers.iter().any(|manager| manager.in_recovery) {
-            self.risk(
-                "Magisk boots the system from the recovery ramdisk here (RECOVERYMODE=true). vfiorun \
-                 takes that for recovery and leaves the devices alone: bind after boot instead",
-            );
-        }
-        if flow.recovery == RecoveryPlace::NormalRamdisk {
-            self.risk(
-                "recovery shares the ramdisk: without androidboot.force_normal_boot=1 vfiorun takes \
-                 the boot for recovery, leaves the devices alone and starts it",
-            );
-        }
-    }
-
-    fn hook_risks(&mut self, hook: &Hook) {
-        self.risk(match hook.kind {
-            HookKind::Rdinit => {
-                "a bootloader that drops rdinit= (look into /proc/cmdline) boots the device as \
-                 before, with nothing bound: then patch with --hook init"
-                    .to_owned()
-            }
-            HookKind::Init => format!(
-                "a ramdisk that is unpacked behind this one and has {} of its own wins: then \
-                 nothing is bound",
-                hook.init
-            ),
-        });
-        if hook.of_device_tree && hook.kind == HookKind::Init {
-            self.risk(format!(
-                "a bootloader that replaces /chosen/bootargs never starts {}, and nothing is bound: \
-                 then patch with --hook rdinit",
-                hook.init
-            ));
-        }
-    }
-
-    fn lasting_risks(&mut self, flow: &Flow, names: &str) {
-        self.risk(format!(
-            "the host never gets {names}: it must not need it to boot or to be reached (disk, \
-             network, display)"
-        ));
-        for manager in &flow.root_managers {
-            if !manager.in_kernel {
-                self.risk(format!(
-                    "{name} writes the image anew when it is updated or removed: unpatch, let \
-                     {name} do it, patch again",
-                    name = manager.manager
-                ));
-            }
-        }
-        match (flow.kind, flow.maker) {
-            (FlowKind::LinuxInitramfs, maker) => {
-                let by = maker.and_then(renewed_by).unwrap_or("an update of the kernel");
-                self.risk(format!("{by} makes the initramfs anew: patch again after it"));
-            }
-            _ => self.risk("a system update (OTA) replaces the images: patch the new ones"),
-        }
+impl Serialize for Risk {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
 /// Devices that are named one by one.
 const NAMED: usize = 3;
 const CHECK: &str = "dmesg | grep vfioboot: has each step, and why a device was left; vfiorun devices \
-                     (or lspci -nnk) shows who drives it";
+                     (or lspci -nnk) shows which driver has it";
 
-/// Who runs after whom.
+impl Advice {
+    /// For a plan that changes images of these roles.
+    pub fn new(flow: &Flow, hook: &Hook, devices: &[DeviceSpec], changed: &[Role]) -> Self {
+        let mut names: Vec<String> = devices.iter().take(NAMED).map(ToString::to_string).collect();
+        if devices.len() > NAMED {
+            names.push(format!("{} more", devices.len() - NAMED));
+        }
+        let names = names.join(", ");
+        let risks = flow_risks(flow).into_iter().chain(hook_risks(hook));
+        Advice {
+            chain: chain(flow, hook, &names),
+            check: vec![CHECK.to_owned()],
+            risks: risks.chain(lasting_risks(flow, names)).collect(),
+            undo: undo(flow, changed),
+        }
+    }
+}
+
+fn flow_risks(flow: &Flow) -> Vec<Risk> {
+    let of_kind = match (flow.kind, flow.certain) {
+        (FlowKind::Recovery, _) => Some(Risk::OnlyRecovery),
+        (FlowKind::LegacySystemAsRoot, false) => Some(Risk::MaySkipRamdisk),
+        (FlowKind::LegacySystemAsRoot, true) => Some(Risk::NeedsMagisksKernel),
+        (FlowKind::Unknown, _) => Some(Risk::UnknownFlow),
+        (FlowKind::RootfsLegacy | FlowKind::TwoStage | FlowKind::LinuxInitramfs, _) => None,
+    };
+    let in_recovery = flow.root_managers.iter().any(|manager| manager.in_recovery);
+    let shared = flow.recovery == RecoveryPlace::NormalRamdisk;
+    let risks = of_kind.into_iter().chain(in_recovery.then_some(Risk::MagiskInRecovery));
+    risks.chain(shared.then_some(Risk::SharedRamdisk)).collect()
+}
+
+fn hook_risks(hook: &Hook) -> Vec<Risk> {
+    let init = || hook.init.clone();
+    match hook.kind {
+        HookKind::Rdinit => vec![Risk::RdinitDropped],
+        HookKind::Init => {
+            let replaced = hook.is_from_device_tree();
+            let replaced = replaced.then(|| Risk::BootargsReplaced { init: init() });
+            std::iter::once(Risk::InitOverwritten { init: init() }).chain(replaced).collect()
+        }
+    }
+}
+
+fn lasting_risks(flow: &Flow, devices: String) -> Vec<Risk> {
+    let mut risks = vec![Risk::HostLosesDevices { devices }];
+    let in_ramdisk = flow.root_managers.iter().filter(|manager| !manager.in_kernel);
+    risks.extend(
+        in_ramdisk.map(|manager| Risk::RootManagerRewrites { manager: manager.manager.name() }),
+    );
+    risks.push(match flow.kind {
+        FlowKind::LinuxInitramfs => {
+            let by = flow.maker.and_then(renewed_by).unwrap_or("an update of the kernel");
+            Risk::InitramfsRenewed { by }
+        }
+        FlowKind::RootfsLegacy
+        | FlowKind::LegacySystemAsRoot
+        | FlowKind::TwoStage
+        | FlowKind::Recovery
+        | FlowKind::Unknown => Risk::SystemUpdate,
+    });
+    risks
+}
+
+/// Which program runs after which.
 fn chain(flow: &Flow, hook: &Hook, names: &str) -> Vec<String> {
     let init = &hook.init;
     let manager = flow.root_managers.iter().find(|manager| !manager.in_kernel);
-    let who = match (manager.map(|own| own.manager), flow.kind) {
-        (Some(manager), _) => manager.init(),
-        (None, FlowKind::TwoStage) => "first-stage init",
-        (None, FlowKind::LinuxInitramfs) => "the initramfs",
-        (None, _) => "the original",
-    };
+    let manager = manager.map(|own| own.manager);
+    let who = manager.map_or(flow.kind.init(), Manager::init);
     let mut chain = vec!["kernel".to_owned()];
-    chain.push(match hook.kind {
-        HookKind::Rdinit => format!("{RUNTIME} (vfiorun puts {names} on vfio-pci)"),
-        HookKind::Init => format!("{init} (vfiorun in its place puts {names} on vfio-pci)"),
-    });
-    chain.push(match hook.kind {
-        HookKind::Rdinit => format!("{init} ({who})"),
-        HookKind::Init => format!("{init} ({who}, put back)"),
-    });
-    chain.extend(manager.map(|own| own.manager.next().to_owned()));
-    match flow.kind {
-        FlowKind::TwoStage => chain.push("/system/bin/init".to_owned()),
-        FlowKind::LinuxInitramfs => chain.push("the root file system".to_owned()),
-        _ => {}
+    match hook.kind {
+        HookKind::Rdinit => {
+            chain.push(format!("{RUNTIME} (vfiorun puts {names} on vfio-pci)"));
+            chain.push(format!("{init} ({who})"));
+        }
+        HookKind::Init => {
+            chain.push(format!("{init} (vfiorun at its path puts {names} on vfio-pci)"));
+            chain.push(format!("{init} ({who}, restored)"));
+        }
     }
+    let next = manager.map(Manager::next);
+    chain.extend(next.into_iter().chain(flow.kind.after_init()).map(str::to_owned));
     chain
 }
 
@@ -162,12 +214,12 @@ fn undo(flow: &Flow, changed: &[Role]) -> Vec<String> {
     let mut undo = Vec::new();
     if changed == [Role::Boot] && flow.kind != FlowKind::LinuxInitramfs {
         undo.push(
-            "to try it without flashing: fastboot boot, where the bootloader has it".to_owned(),
+            "to try it without flashing: fastboot boot, if the bootloader supports it".to_owned(),
         );
     }
     undo.push(format!("for one boot: {DISABLE_WORD} on the kernel command line"));
     undo.push(
-        "for good: vfioboot unpatch gives the originals back, byte for byte, and checks their \
+        "for good: vfioboot unpatch restores the originals, byte for byte, and checks their \
          SHA-256; flash those"
             .to_owned(),
     );

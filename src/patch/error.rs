@@ -1,10 +1,15 @@
 //! Why a patch is refused.
 
+use super::rc::inert::Inert;
+use crate::bootset;
+use crate::compression;
 use crate::image::{self, ImageKind};
+use crate::kernel;
 use crate::modules::{ClosureError, Misfit, SurveyError};
 use crate::ramdisk;
+use crate::rc::Finding;
 
-/// A patch, or its undoing, that cannot be done.
+/// A patch, or undoing one, that is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No image of the set has a ramdisk.
@@ -14,9 +19,14 @@ pub enum Error {
     NoRamdisk,
     /// Bootloaders take no command line from any of the images.
     #[error(
-        "bootloaders take no kernel command line from init_boot, which is all there is: give boot.img or vendor_boot.img as well, or use --hook init"
+        "bootloaders take no kernel command line from init_boot, the only image of the set: give boot.img or vendor_boot.img as well"
     )]
     NoCmdline,
+    /// The kernel ignores the command line, and the patch was to use it.
+    #[error(
+        "the kernel has CONFIG_CMDLINE_FORCE=y: it ignores the command line that the bootloader passes, and with it rdinit=, which starts the runtime"
+    )]
+    CmdlineForced,
     /// Two images of one kind.
     #[error("two {0} images in one set: give one of each kind")]
     TwoOfAKind(ImageKind),
@@ -33,55 +43,65 @@ pub enum Error {
         /// Why not, and what to do.
         why: &'static str,
     },
-    /// A word for the command line that works against the patch.
-    #[error("\"{word}\" cannot be added: {reason}")]
-    Word {
-        /// The word.
-        word: String,
+    /// A kernel parameter that works against the patch.
+    #[error("\"{text}\" cannot be added: {reason}")]
+    Parameter {
+        /// The parameter as given.
+        text: String,
         /// Why not.
-        reason: &'static str,
+        reason: RefusedParameter,
     },
     /// The ramdisk has nothing to go on with after vfiorun.
     #[error(
         "the ramdisk has no {0}: the kernel would mount root= instead, and a program started before that has nothing to go on with"
     )]
     NoInit(String),
-    /// There is no program that the runtime could stand in for.
-    #[error("--hook init: {path} {reason}")]
-    HookTarget {
+    /// The init hook finds no init program.
+    #[error(
+        "the runtime cannot take the path {path}, which is not in the ramdisk that the patch changes: give the image that has it"
+    )]
+    InitNotInRamdisk {
         /// Where the kernel looks for it.
         path: String,
-        /// What is wrong with it.
-        reason: &'static str,
     },
-    /// The kernel's config forbids what the patch needs.
-    #[error("the kernel has {symbol}: {reason}")]
-    Kernel {
-        /// The setting, as it stands in the config.
-        symbol: String,
-        /// What follows from it.
-        reason: &'static str,
+    /// The init hook finds something else than a program.
+    #[error(
+        "the runtime cannot take the path {path}, which is neither a file nor a symbolic link in the ramdisk"
+    )]
+    InitNotAFile {
+        /// Where the kernel looks for it.
+        path: String,
+    },
+    /// The kernel unpacks no ramdisk.
+    #[error("the kernel has CONFIG_BLK_DEV_INITRD unset: it unpacks no ramdisk at all")]
+    NoInitramfsSupport,
+    /// The kernel does not unpack the format of the ramdisk.
+    #[error("the kernel has CONFIG_{symbol} unset: it cannot unpack a ramdisk in this format")]
+    FormatNotBuiltIn {
+        /// The symbol in the kernel's config.
+        symbol: &'static str,
     },
     /// A ramdisk in a format that no kernel unpacks.
-    #[error("the ramdisk is {0}, which the kernel does not unpack")]
-    Format(String),
-    /// The runtime is no program for this device.
-    #[error("the runtime {0}")]
-    Runtime(String),
-    /// This build carries no runtime for the architecture.
     #[error(
-        "this vfioboot carries no vfiorun for {0}: give one with --runtime FILE (make dist builds it)"
+        "the ramdisk is an LZ4 frame (lz4_legacy is what the kernel reads), which the kernel does not unpack"
     )]
+    Lz4Frame,
+    /// The runtime is not a program for this device.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// This build has no runtime for the architecture.
+    #[error("this vfioboot has no vfiorun for {0}: give one")]
     NoRuntime(&'static str),
     /// A module that cannot be loaded on this kernel.
-    #[error("module {name}: {reason}")]
+    #[error("module {name}")]
     Module {
         /// File name.
         name: String,
         /// What is wrong.
-        reason: String,
+        #[source]
+        problem: ModuleError,
     },
-    /// Where modules were to be taken from there is none that is needed.
+    /// A module that is needed is in none of the places that were given.
     #[error(
         "CONFIG_{symbol} is not built in, and there is no module {name} in the ramdisk nor in {given}"
     )]
@@ -98,7 +118,7 @@ pub enum Error {
     Misfits(Vec<Misfit>),
     /// No first-stage init that could load modules.
     #[error(
-        "the ramdisk has no modules.load, so nothing in it loads modules by libmodprobe's lists: leave out --modules-by libmodprobe"
+        "the ramdisk has no modules.load, so nothing in it loads modules by libmodprobe's lists"
     )]
     NoLibmodprobe,
     /// An rc file that init would never read.
@@ -107,7 +127,7 @@ pub enum Error {
         /// The user's file.
         file: String,
         /// Why it would be.
-        reason: String,
+        reason: Inert,
     },
     /// An rc file whose name cannot be used.
     #[error("{name}: {reason}")]
@@ -117,13 +137,11 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// rc files with errors: a line for each finding, with file and line number.
-    #[error("rc files with errors, which init would not carry out as they stand:\n{0}")]
-    RcFaulty(String),
-    /// Something stands where an rc file or the runtime is to go, and cannot be put aside.
-    #[error(
-        "{path} is in the ramdisk and neither a file nor a symbolic link: move it, or use --no-autostart and leave out --rc"
-    )]
+    /// rc files with errors.
+    #[error("rc files with errors, which init would not carry out as written:\n{}", rc_text(.0))]
+    RcFaulty(Vec<RcFinding>),
+    /// A path for an rc file or the runtime is taken by something that cannot be shadowed.
+    #[error("{path} is in the ramdisk and neither a file nor a symbolic link: move it")]
     RcTaken {
         /// Where.
         path: String,
@@ -134,7 +152,7 @@ pub enum Error {
     /// The images hold no undo record.
     #[error("not patched by vfioboot: no image of the set carries an undo record")]
     NotPatched,
-    /// An image was patched in a set, and its sibling holds the record.
+    /// An image was patched in a set, and another image of it holds the record.
     #[error(
         "{0} carries no undo record: it was patched as one of a set, give the image with the ramdisk as well"
     )]
@@ -142,23 +160,28 @@ pub enum Error {
     /// An image of the patched set was not given.
     #[error("the set was patched with {0}, which is missing: give it as well")]
     SiblingMissing(ImageKind),
+    /// A patched image that is to be patched again was changed in between.
+    #[error(
+        "{0} was changed after it was patched, and patching it again would lose that change: unpatch, make the change on the original, patch that"
+    )]
+    ChangedSincePatch(ImageKind),
     /// The patched image was changed afterwards.
     #[error(
-        "{kind} was changed after it was patched, so that the original cannot be had from it (the SHA-256 differs): take the file that patch wrote, or the original"
+        "{kind} was changed after it was patched, so the original cannot be restored from it (the SHA-256 differs): take the file that patch wrote, or the original"
     )]
     Undo {
         /// Which image.
         kind: ImageKind,
     },
     /// Making the segment failed: a module of more than 4 GiB, or no memory.
-    #[error("packing the segment: {0}")]
-    Pack(std::io::Error),
+    #[error("packing the segment")]
+    Pack(#[source] std::io::Error),
     /// Writing the boot file failed.
-    #[error("boot.toml: {0}")]
-    BootFile(String),
+    #[error("writing boot.toml")]
+    BootFile(#[from] toml::ser::Error),
     /// There is nothing that could be signed.
     #[error(
-        "nothing to sign: none of the images that change has an AVB footer, and no vbmeta.img with their digests was given (--vbmeta FILE)"
+        "nothing to sign: none of the images that change has an AVB footer, and no vbmeta.img with their digests was given"
     )]
     NothingToSign,
     /// A chained partition without a vbmeta image of its own.
@@ -167,14 +190,14 @@ pub enum Error {
     )]
     ChainedWithoutFooter(String),
     /// The vbmeta image is damaged.
-    #[error("vbmeta.img: {0}")]
-    Vbmeta(image::Problem),
-    /// The vbmeta image cannot be made anew.
-    #[error("vbmeta.img: {0}")]
+    #[error("vbmeta.img")]
+    Vbmeta(#[source] image::Problem),
+    /// The vbmeta image cannot be signed.
+    #[error("vbmeta.img")]
     SignVbmeta(#[from] image::avb::SignError),
-    /// Something stands where the larger vbmeta image would.
+    /// Unknown bytes follow the vbmeta image, which becomes larger.
     #[error(
-        "vbmeta.img: the new vbmeta image takes {size} bytes, but unknown bytes stand at {trailing}"
+        "vbmeta.img: the new vbmeta image takes {size} bytes, but there are unknown bytes at {trailing}"
     )]
     VbmetaTrailing {
         /// Bytes of the new one.
@@ -182,6 +205,9 @@ pub enum Error {
         /// Where the unknown bytes start.
         trailing: usize,
     },
+    /// A restored original is not an image.
+    #[error(transparent)]
+    BootSet(#[from] bootset::Error),
     /// See [`image::Error`].
     #[error(transparent)]
     Image(#[from] image::Error),
@@ -191,9 +217,84 @@ pub enum Error {
     /// See [`ClosureError`].
     #[error(transparent)]
     Closure(#[from] ClosureError),
-    /// What modules are taken from cannot be read.
-    #[error("modules: {0}")]
+    /// A source of modules cannot be read.
+    #[error("modules")]
     ModuleSource(#[from] SurveyError),
+}
+
+/// Why a kernel parameter works against the patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefusedParameter {
+    /// `rdinit=`.
+    #[error("the runtime is started by rdinit=, and the last one wins")]
+    Rdinit,
+    /// `vfio-pci.ids=`.
+    #[error("the ids follow from the devices of the patch")]
+    Ids,
+    /// The parameter that turns the runtime off.
+    #[error("it turns the patch off")]
+    Disable,
+}
+
+/// Why an executable cannot be the runtime.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// Not ELF, or damaged.
+    #[error("the runtime is not an ELF executable")]
+    NotElf(#[from] goblin::error::Error),
+    /// Another architecture.
+    #[error("the runtime is built for {found}, the kernel is {kernel}")]
+    Machine {
+        /// That of the executable.
+        found: &'static str,
+        /// That of the kernel.
+        kernel: &'static str,
+    },
+    /// It needs an interpreter.
+    #[error("the runtime is dynamically linked: PID 1 needs a static executable")]
+    Dynamic,
+    /// A library or an object file.
+    #[error("the runtime is not a program but an ELF file of type {kind}")]
+    NotAProgram {
+        /// The type.
+        kind: &'static str,
+    },
+}
+
+/// Why a module cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// Two files of this name.
+    #[error("is given twice")]
+    Duplicate,
+    /// Not a module, or damaged.
+    #[error(transparent)]
+    Parse(#[from] kernel::module::Error),
+    /// It cannot be decompressed.
+    #[error(transparent)]
+    Compression(#[from] compression::Error),
+    /// It was built for another kernel.
+    #[error("was built for {built_for}, the kernel in the image is {release}")]
+    Release {
+        /// From its vermagic.
+        built_for: String,
+        /// Of the kernel.
+        release: String,
+    },
+}
+
+/// A finding in an rc file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RcFinding {
+    /// The user's file.
+    pub file: String,
+    /// The finding.
+    pub finding: Finding,
+}
+
+fn rc_text(findings: &[RcFinding]) -> String {
+    let lines = findings.iter().map(|RcFinding { file, finding }| format!("{file}:{finding}"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The first few of them, and how many more there are.
@@ -202,7 +303,7 @@ fn misfits_text(misfits: &[Misfit]) -> String {
     let shown: Vec<String> = misfits.iter().take(SHOWN).map(ToString::to_string).collect();
     let mut text = format!("the kernel would not load the modules: {}", shown.join("; "));
     if misfits.len() > SHOWN {
-        text += &format!("; and {} more such", misfits.len() - SHOWN);
+        text += &format!("; and {} more", misfits.len() - SHOWN);
     }
     text
 }

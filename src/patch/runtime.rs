@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-use goblin::elf::header::{EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC};
+use goblin::elf::header::{EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, et_to_str, machine_to_str};
 use goblin::elf::program_header::{PT_INTERP, PT_LOAD};
 
-use super::Error;
-use super::kernel_facts::KernelFacts;
+use super::error::{Error, RuntimeError};
 use crate::compression::{self, Format};
 use crate::kernel::Arch;
 
@@ -56,20 +55,12 @@ impl<'a> Runtimes<'a> {
         Runtimes { given, ..Self::default() }
     }
 
-    /// The executable for the kernel of the set; for arm64 when there is none.
+    /// The executable for `arch`. If that is unknown: the one for arm64, or the given one for
+    /// whatever it was built for.
     ///
     /// # Errors
-    /// As [`Runtimes::for_arch`].
-    pub(super) fn choose(&self, kernel: &KernelFacts) -> Result<Runtime<'a>, Error> {
-        self.for_arch(kernel.arch)
-    }
-
-    /// The executable for `arch`; where that is not known for arm64, or the given one for whatever
-    /// it was built for.
-    ///
-    /// # Errors
-    /// [`Error::NoRuntime`], [`Error::Kernel`] for an architecture without one, and
-    /// [`Error::Runtime`] for an executable that cannot run there.
+    /// [`Error::NoRuntime`] for an architecture without one, and [`Error::Runtime`] for an
+    /// executable that cannot run there.
     pub fn for_arch(&self, arch: Option<Arch>) -> Result<Runtime<'a>, Error> {
         let (name, built_in, machine) = match arch {
             None | Some(Arch::Arm64) => ("aarch64", self.aarch64, EM_AARCH64),
@@ -84,23 +75,24 @@ impl<'a> Runtimes<'a> {
 }
 
 /// PID 1 starts before any shared library is there.
-fn check(executable: &[u8], machine: Option<u16>, name: &str) -> Result<(), Error> {
-    let elf = goblin::elf::Elf::parse(executable)
-        .map_err(|error| Error::Runtime(format!("is no ELF executable: {error}")))?;
+fn check(
+    executable: &[u8],
+    machine: Option<u16>,
+    kernel: &'static str,
+) -> Result<(), RuntimeError> {
+    let elf = goblin::elf::Elf::parse(executable)?;
     if machine.is_some_and(|machine| elf.header.e_machine != machine) {
-        let found = goblin::elf::header::machine_to_str(elf.header.e_machine);
-        return Err(Error::Runtime(format!("is built for {found}, the kernel is {name}")));
+        let found = machine_to_str(elf.header.e_machine);
+        return Err(RuntimeError::Machine { found, kernel });
     }
     let has = |kind| elf.program_headers.iter().any(|header| header.p_type == kind);
     if has(PT_INTERP) {
-        let message = "is dynamically linked: PID 1 needs a static executable";
-        return Err(Error::Runtime(message.to_owned()));
+        return Err(RuntimeError::Dynamic);
     }
     // A shared library is ET_DYN too, but has no entry.
     let program = matches!(elf.header.e_type, ET_EXEC | ET_DYN) && elf.entry != 0;
     if !program || !has(PT_LOAD) {
-        let kind = goblin::elf::header::et_to_str(elf.header.e_type);
-        return Err(Error::Runtime(format!("is no program but an ELF file of type {kind}")));
+        return Err(RuntimeError::NotAProgram { kind: et_to_str(elf.header.e_type) });
     }
     Ok(())
 }

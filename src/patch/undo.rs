@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use sha2::{Digest, Sha256};
 
-use super::Error;
+use super::error::Error;
 use crate::image::layout::{Placed, place};
 use crate::image::{
     Chunk, Edit, Header, Image, ImageKind, Output, RegionKind, SectionName, Wrapper,

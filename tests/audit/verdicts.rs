@@ -4,8 +4,7 @@ use crate::common::synthetic;
 
 use synthetic::CONFIG;
 use vfioboot::audit::{
-    Built, Facts, Links, Outcome, Profile, Provenance, Report, Verdict, evaluate,
-    recommended_parameters,
+    Built, Facts, Outcome, Profile, Provenance, Report, Verdict, evaluate, recommended_parameters,
 };
 use vfioboot::kernel::module::Module;
 use vfioboot::kernel::symbols::{Export, Import};
@@ -246,7 +245,7 @@ fn a_module_whose_symbols_are_missing_fails() {
             (core.clone(), needs(core_needs)),
             (pci.clone(), needs(&["kfree", "vfio_pci_core_enable"])),
         ];
-        facts.links = Some(Links::new(&linked, &exports, &facts));
+        facts.link(&linked, &exports);
         let report = evaluate(&Profile::builtin("passthrough").unwrap(), &facts);
         let found = report.finding("VB-VFIO-003").unwrap();
         (found.verdict, found.reason.to_string())

@@ -3,6 +3,7 @@
 use crate::common::{self, device_tree::Tree, synthetic};
 use vfioboot::audit::{CmdlinePart, EffectiveCmdline, Origin};
 use vfioboot::audit::{Facts, Profile, Provenance, Setting, Verdict, evaluate};
+use vfioboot::bootset::BootSet;
 use vfioboot::cmdline::Cmdline;
 use vfioboot::device::boot::mode::{self as bootmode, Skip};
 use vfioboot::device::doctor;
@@ -87,8 +88,11 @@ fn what_turns_pid_1_off_no_patch_adds() {
     for (index, (line, _, disables)) in LINES.iter().enumerate() {
         let mut options =
             Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime));
-        options.words = vec![(*line).to_owned()];
-        let refused = matches!(patch::plan(&images, &options), Err(Error::Word { .. }));
+        options.parameters = vec![(*line).to_owned()];
+        let refused = matches!(
+            patch::plan(&BootSet::from_images(&images), &options),
+            Err(Error::Parameter { .. })
+        );
         assert_eq!(refused, *disables, "patch: {line}");
         let facts = bootmode::Facts { cmdline: Some(line), ..Default::default() };
         assert_eq!(bootmode::decide(facts) == Some(Skip::Disabled), *disables, "PID 1: {line}");

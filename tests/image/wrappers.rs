@@ -8,6 +8,7 @@ use std::process::Command;
 
 use common::{AARCH64, elf, fixture, vendor_images};
 use proptest::prelude::*;
+use vfioboot::bootset::BootSet;
 use vfioboot::image::{Chunk, DtTable, Image, ImageKind, SectionName, unpacked};
 use vfioboot::patch::{self, Options, Runtimes};
 
@@ -260,8 +261,8 @@ fn a_patch_goes_into_the_inner_ramdisk_and_is_undone_exactly() {
     let runtime = elf(AARCH64);
     for (name, bytes) in changeable() {
         let image = Image::parse(&bytes).unwrap();
-        let set = std::slice::from_ref(&image);
-        let plan = patch::plan(set, &options(&runtime)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let set = BootSet::from_images(std::slice::from_ref(&image));
+        let plan = patch::plan(&set, &options(&runtime)).unwrap_or_else(|e| panic!("{name}: {e}"));
         let patched = plan.images[0].output.as_ref().unwrap().to_vec();
         let patched = Image::parse(&patched).unwrap();
         assert_eq!(wrappers(&patched), wrappers(&image), "{name}");
@@ -269,7 +270,8 @@ fn a_patch_goes_into_the_inner_ramdisk_and_is_undone_exactly() {
         let (old, new) = (SectionName::Ramdisk, SectionName::Ramdisk);
         let (old, new) = (image.section(old).unwrap(), patched.section(new).unwrap());
         assert!(new.starts_with(old) && new.len() > old.len(), "{name}");
-        let original = patch::unpatch(&[patched]).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let original = patch::unpatch(&BootSet::from_images(&[patched]))
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(original[0].as_ref().unwrap().to_vec() == bytes, "{name}: other bytes");
     }
 }
@@ -280,14 +282,17 @@ fn what_must_be_signed_is_refused_with_what_to_do() {
     let bytes = vendor("chromeos");
     let image = Image::parse(&bytes).unwrap();
     assert_eq!(image.kind(), ImageKind::Boot);
-    let error = patch::plan(&[image], &options(&runtime)).unwrap_err().to_string();
+    let error =
+        patch::plan(&BootSet::from_images(&[image]), &options(&runtime)).unwrap_err().to_string();
     assert!(error.starts_with("ChromeOS kernel partition: what is inside cannot be"), "{error}");
     assert!(error.contains("futility vbutil_kernel --repack"), "{error}");
 
     let mut bytes = vendor("tegra");
     // The size of the signature.
     bytes[25] = 1;
-    let error = patch::plan(&[Image::parse(&bytes).unwrap()], &options(&runtime)).unwrap_err();
+    let error =
+        patch::plan(&BootSet::from_images(&[Image::parse(&bytes).unwrap()]), &options(&runtime))
+            .unwrap_err();
     assert!(error.to_string().contains("the blob is signed"), "{error}");
 }
 
@@ -387,11 +392,12 @@ proptest! {
             let Ok(image) = Image::parse(&bytes) else { continue };
             prop_assert!(repack(&image, |_| None) == bytes, "{} at {}", name, at);
             let runtime = elf(AARCH64);
-            let Ok(plan) = patch::plan(std::slice::from_ref(&image), &options(&runtime)) else {
+            let set = BootSet::from_images(std::slice::from_ref(&image));
+            let Ok(plan) = patch::plan(&set, &options(&runtime)) else {
                 continue;
             };
             let patched = plan.images[0].output.as_ref().unwrap().to_vec();
-            let original = patch::unpatch(&[Image::parse(&patched).unwrap()]).unwrap();
+            let original = patch::unpatch(&BootSet::from_images(&[Image::parse(&patched).unwrap()])).unwrap();
             prop_assert!(original[0].as_ref().unwrap().to_vec() == bytes, "{} at {}", name, at);
         }
     }

@@ -15,9 +15,13 @@ use common::{
 };
 use flows::{beside, boot, image};
 use serde_json::Value;
+use vfioboot::bootset::BootSet;
 use vfioboot::compression::Format;
 use vfioboot::image::{Image, SectionName};
-use vfioboot::patch::{self, HookChoice, HookKind, Options, Plan, Runtimes};
+use vfioboot::patch::{
+    self, Decision, HookChoice, HookKind, HookReason, Obstacle, Options, Plan, Risk, Runtimes,
+    Warning,
+};
 
 fn planned_on<T>(
     machine: u16,
@@ -29,7 +33,7 @@ fn planned_on<T>(
     let mut options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime));
     change(&mut options);
     let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
-    look(patch::plan(&images, &options))
+    look(patch::plan(&BootSet::from_images(&images), &options))
 }
 
 fn planned<T>(set: &[Vec<u8>], look: impl FnOnce(Plan<'_>) -> T) -> T {
@@ -49,11 +53,14 @@ fn refusal(set: &[Vec<u8>]) -> String {
 }
 
 fn risks(set: &[Vec<u8>]) -> String {
-    planned(set, |plan| plan.advice.risks.join("\n"))
+    planned(set, |plan| {
+        let risks = plan.advice.risks.iter().map(ToString::to_string);
+        risks.collect::<Vec<_>>().join("\n")
+    })
 }
 
 /// The words that go onto the line for an x86_64 kernel of this config.
-fn x86_words(config: Option<&str>, line: &str, add: &[&str]) -> (Vec<String>, Vec<String>) {
+fn x86_words(config: Option<&str>, line: &str, add: &[&str]) -> (Vec<String>, Vec<Warning>) {
     let vmlinux = synthetic::elf(62, ".text", &synthetic::body(config));
     let kernel = synthetic::bzimage(&synthetic::pack(Format::Gzip, &vmlinux), "6.5.4-pc");
     let image = with_section(&with_cmdline(&flows::two_stage(), line), SectionName::Kernel, kernel);
@@ -61,10 +68,10 @@ fn x86_words(config: Option<&str>, line: &str, add: &[&str]) -> (Vec<String>, Ve
     planned_on(
         X86_64,
         &[image],
-        |options| options.words = add,
+        |options| options.parameters = add,
         |plan| {
             let plan = plan.unwrap();
-            let words = plan.words.iter().map(|word| word.word.clone());
+            let words = plan.parameters.iter().map(|parameter| parameter.text.clone());
             (words.filter(|word| word.contains("iommu")).collect(), plan.warnings)
         },
     )
@@ -119,7 +126,7 @@ fn a_root_manager_is_said_to_write_the_image_anew() {
 fn what_makes_an_initramfs_anew_is_named() {
     for (maker, image) in flows::distributions() {
         let text = risks(&[image]);
-        assert!(text.contains("makes the initramfs anew: patch again after it"), "{maker}: {text}");
+        assert!(text.contains("makes a new initramfs: patch again after it"), "{maker}: {text}");
     }
     let debian = flows::distributions().remove(0).1;
     assert!(risks(&[debian]).contains("update-initramfs makes"));
@@ -135,8 +142,8 @@ fn the_chain_of_programs_fits_the_flow() {
     );
     assert_eq!(
         chain(&[image("init_boot-v4")]),
-        "kernel > /init (vfiorun in its place puts 1b36:0010 on vfio-pci) > /init (first-stage init, \
-         put back) > /system/bin/init"
+        "kernel > /init (vfiorun at its path puts 1b36:0010 on vfio-pci) > /init (first-stage init, \
+         restored) > /system/bin/init"
     );
 }
 
@@ -154,7 +161,8 @@ fn a_rdinit_that_the_kernel_puts_last_is_shadowed() {
     let config = "CONFIG_CMDLINE_EXTEND=y\nCONFIG_CMDLINE=\"rdinit=/early\"\n";
     planned(&[with_config(&ramdisk, config)], |plan| {
         assert_eq!((plan.hook.kind, plan.hook.init.as_str()), (HookKind::Init, "/early"));
-        assert!(plan.hook.reason.starts_with("CONFIG_CMDLINE has rdinit=/early"));
+        let obstacle = Obstacle::ExtendedCmdline("/early".to_owned());
+        assert_eq!(plan.hook.reason, HookReason::Obstacle(obstacle));
     });
 }
 
@@ -173,8 +181,10 @@ fn a_rdinit_in_a_device_tree_is_shadowed_and_the_other_case_told() {
     let set = [with_section(&ramdisk, SectionName::Dtb, tree)];
     planned(&set, |plan| {
         assert_eq!((plan.hook.kind, plan.hook.init.as_str()), (HookKind::Init, "/early"));
-        assert!(plan.hook.reason.contains("/chosen/bootargs has rdinit=/early"));
-        assert!(plan.advice.risks.iter().any(|text| text.ends_with("patch with --hook rdinit")));
+        let obstacle = Obstacle::DeviceTree("/early".to_owned());
+        assert_eq!(plan.hook.reason, HookReason::Obstacle(obstacle));
+        let init = "/early".to_owned();
+        assert!(plan.advice.risks.contains(&Risk::BootargsReplaced { init }));
     });
     planned_on(
         AARCH64,
@@ -183,7 +193,8 @@ fn a_rdinit_in_a_device_tree_is_shadowed_and_the_other_case_told() {
         |plan| {
             let hook = plan.unwrap().hook;
             assert_eq!(hook.kind, HookKind::Rdinit);
-            assert!(hook.reason.starts_with("asked for with --hook rdinit; by itself"));
+            let obstacle = Obstacle::DeviceTree("/early".to_owned());
+            assert_eq!(hook.reason, HookReason::RequestedDespite(obstacle));
         },
     );
 }
@@ -214,14 +225,16 @@ fn x86_words_that_are_there_or_asked_for_otherwise_stay() {
 fn an_iommu_that_is_turned_off_is_turned_on_and_told() {
     let (words, warnings) = x86_words(Some(X86_CONFIG), "intel_iommu=off", &[]);
     assert!(words.contains(&"intel_iommu=on".to_owned()));
-    assert!(warnings.iter().any(|text| text.starts_with("intel_iommu=off is on the command line")));
+    let (present, added) = ("intel_iommu=off".to_owned(), "intel_iommu=on".to_owned());
+    assert!(warnings.contains(&Warning::Overridden { present, added }));
 }
 
 #[test]
 fn an_arm64_kernel_gets_no_word_for_an_iommu() {
     let set = [with_config(&flows::two_stage(), "CONFIG_IOMMU_SUPPORT=y\n")];
-    let words: Vec<String> =
-        planned(&set, |plan| plan.words.iter().map(|word| word.word.clone()).collect());
+    let words: Vec<String> = planned(&set, |plan| {
+        plan.parameters.iter().map(|parameter| parameter.text.clone()).collect()
+    });
     assert!(words.iter().all(|word| !word.contains("iommu")), "{words:?}");
 }
 
@@ -241,8 +254,8 @@ fn recovery_and_vendor_kernel_boot_are_left_alone_and_said_so() {
     planned(&whole_set(), |plan| {
         let changed: Vec<bool> = plan.images.iter().map(|image| image.output.is_some()).collect();
         assert_eq!(changed, [false, false, false, true, true]);
-        assert!(plan.images[0].decision.starts_with("recovery stays as it is"));
-        assert!(plan.images[2].decision.starts_with("its modules are read"));
+        assert!(matches!(plan.images[0].decision, Decision::LeftAlone(_)));
+        assert!(matches!(plan.images[2].decision, Decision::LeftAlone(_)));
         assert!(plan.edits.iter().all(|edit| changed[edit.image]));
     });
 }
@@ -268,8 +281,8 @@ fn a_set_with_images_that_are_left_alone_comes_back() {
         bytes.map(|(new, old)| new.output.as_ref().map_or(old.clone(), |o| o.to_vec())).collect()
     });
     let images: Vec<_> = patched.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
-    assert_eq!(patch::changed_since(&images).unwrap(), None);
-    let back = patch::unpatch(&images).unwrap();
+    assert_eq!(patch::changed_since(&BootSet::from_images(&images)).unwrap(), None);
+    let back = patch::unpatch(&BootSet::from_images(&images)).unwrap();
     let changed: Vec<bool> = back.iter().map(Option::is_some).collect();
     assert_eq!(changed, [false, false, false, true, true]);
     for index in [3, 4] {
@@ -283,7 +296,7 @@ fn a_vendor_kernel_boot_does_not_pass_for_the_vendor_boot_that_was_patched() {
     let patched = planned(&set, |plan| plan.images[0].output.as_ref().unwrap().to_vec());
     let given = [patched, beside("vendor_kernel_boot-v4")];
     let images: Vec<_> = given.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
-    let error = patch::unpatch(&images).unwrap_err().to_string();
+    let error = patch::unpatch(&BootSet::from_images(&images)).unwrap_err().to_string();
     assert!(error.contains("the set was patched with vendor_boot, which is missing"), "{error}");
 }
 
@@ -293,7 +306,9 @@ fn a_patched_recovery_image_comes_back() {
     let patched = planned(std::slice::from_ref(&original), |plan| {
         plan.images[0].output.as_ref().unwrap().to_vec()
     });
-    let back = patch::unpatch(&[Image::parse(&patched).unwrap()]).unwrap().remove(0);
+    let back = patch::unpatch(&BootSet::from_images(&[Image::parse(&patched).unwrap()]))
+        .unwrap()
+        .remove(0);
     assert!(back.unwrap().to_vec() == original);
 }
 
@@ -460,8 +475,7 @@ fn the_flow_is_what_the_schema_says() {
     ];
     for (number, set) in sets.iter().enumerate() {
         let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
-        let flow =
-            serde_json::to_value(vfioboot::bootset::BootSet::from_images(&images).flow()).unwrap();
+        let flow = serde_json::to_value(BootSet::from_images(&images).flow()).unwrap();
         conforms(&schema, &schema, &flow, &format!("set {number}"));
     }
 }

@@ -401,7 +401,7 @@ fn the_consequence_for_avb_is_told() {
     scratch.file("boot.img", &with_avb_footer(&scratch.read("boot.img"), 128 << 10));
     let text = scratch.ok(&format!("{PATCH} boot.img -o out.img"));
     assert!(text.contains("unlocked (orange): boots: verification errors are tolerated"), "{text}");
-    assert!(text.contains("locked (green): does not boot: the digest that is signed"), "{text}");
+    assert!(text.contains("locked (green): does not boot: the signed digest"), "{text}");
     assert_eq!(scratch.read("out.img").len(), 128 << 10);
 }
 

@@ -7,8 +7,8 @@ use common::{cpio, edited, with_config, with_section};
 use flows::{beside, boot, image};
 use vfioboot::bootset::BootSet;
 use vfioboot::bootset::flow::{Manager, RecoveryPlace};
+use vfioboot::bootset::{Flow, FlowKind, Role};
 use vfioboot::image::{Image, SectionName};
-use vfioboot::patch::{Flow, FlowKind, Role};
 
 fn flow(set: &[Vec<u8>]) -> Flow {
     let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();

@@ -5,9 +5,10 @@ use crate::common::ko;
 
 use common::{AARCH64, RELEASE, cpio, elf, kernel};
 use ko::{Form, Ko, kernel_with_exports, usual_exports};
+use vfioboot::bootset::BootSet;
 use vfioboot::image::Image;
 use vfioboot::modules::Source;
-use vfioboot::patch::{self, LoadedBy, ModuleOptions, Options, Plan, Runtimes};
+use vfioboot::patch::{self, LoadedBy, ModuleOptions, Options, Plan, Runtimes, Warning};
 use vfioboot::ramdisk::{Limits, tree};
 
 const CONFIG: &str =
@@ -71,7 +72,7 @@ fn with_plan<T>(
         modules,
         ..Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime))
     };
-    look(patch::plan(&[Image::parse(image).unwrap()], &options))
+    look(patch::plan(&BootSet::from_images(&[Image::parse(image).unwrap()]), &options))
 }
 
 /// A file in the ramdisk of the patched image, as the kernel would see it.
@@ -155,11 +156,8 @@ fn a_source_without_what_is_needed_is_refused_by_name() {
 fn without_any_module_the_plan_says_what_to_give() {
     let image = boot(&kernel(CONFIG), &ramdisk(&[], &[]));
     with_plan(&image, ModuleOptions::default(), |plan| {
-        let warnings = plan.unwrap().warnings.join("\n");
-        assert!(
-            warnings.contains("CONFIG_VFIO_PCI=m, and vfio_pci is not in the ramdisk"),
-            "{warnings}"
-        );
+        let missing = Warning::ModuleMissing { symbol: "VFIO_PCI", module: "vfio_pci" };
+        assert!(plan.unwrap().warnings.contains(&missing));
     });
 }
 
@@ -258,7 +256,7 @@ fn the_originals_of_shadowed_lists_stand_beside_and_are_listed() {
 fn unpatch_takes_shadows_and_modules_back() {
     let (image, other) = (phone(&[]), ramdisk(&vfio(), &[]));
     let patched = patched(&image, from(&other));
-    let back = patch::unpatch(&[Image::parse(&patched).unwrap()]).unwrap();
+    let back = patch::unpatch(&BootSet::from_images(&[Image::parse(&patched).unwrap()])).unwrap();
     assert!(back[0].as_ref().unwrap().to_vec() == image);
 }
 

@@ -15,10 +15,11 @@ use common::{
 };
 use proptest::prelude::*;
 use vfioboot::bootfile::{BootFile, BootModule, DeviceSpec};
+use vfioboot::bootset::BootSet;
 use vfioboot::cmdline::Cmdline;
 use vfioboot::compression::{self, Format};
 use vfioboot::image::{Image, ImageKind, RegionKind, SectionName};
-use vfioboot::patch::{self, Error, HookChoice, Options, Plan, Runtimes};
+use vfioboot::patch::{self, Error, HookChoice, Options, Plan, Runtimes, Warning};
 use vfioboot::ramdisk::{self, Entries, Limits};
 
 fn image(name: &str) -> Vec<u8> {
@@ -46,7 +47,7 @@ fn planned<T>(
     let runtime = elf(AARCH64);
     let mut options = options(&runtime);
     change(&mut options);
-    look(patch::plan(&parse(set), &options))
+    look(patch::plan(&BootSet::from_images(&parse(set)), &options))
 }
 
 /// The set after a patch; images that stay are given back as they were.
@@ -70,7 +71,7 @@ fn patched_one(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn unpatched(set: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Error> {
-    let originals = patch::unpatch(&parse(set))?;
+    let originals = patch::unpatch(&BootSet::from_images(&parse(set)))?;
     let bytes = |(bytes, original): (&Vec<u8>, Option<vfioboot::image::Output<'_>>)| {
         original.map_or_else(|| bytes.clone(), |output| output.to_vec())
     };
@@ -121,8 +122,19 @@ fn all_sets() -> Vec<(String, Vec<Vec<u8>>)> {
 fn message(set: &[Vec<u8>], change: impl FnOnce(&mut Options<'_>)) -> String {
     planned(set, change, |plan| match plan {
         Ok(_) => panic!("expected a refusal"),
-        Err(error) => error.to_string(),
+        Err(error) => with_sources(&error),
     })
+}
+
+/// The error and what it comes from, as the program prints it.
+fn with_sources(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
 }
 
 fn cmdline(bytes: &[u8]) -> String {
@@ -567,7 +579,9 @@ fn the_kernel_reaches_the_segment_behind_lz4_of_any_length() {
 fn the_ramdisk_holds_runtime_boot_file_and_undo_record_with_their_modes() {
     for (name, set) in sets() {
         let changed = patched(set);
-        let carrier = patch::record_of(&parse(&changed)).unwrap().unwrap().images[0].kind;
+        let carrier =
+            patch::record_of(&BootSet::from_images(&parse(&changed))).unwrap().unwrap().images[0]
+                .kind;
         let carrier = parse(&changed).iter().position(|image| image.kind() == carrier).unwrap();
         let files = ours(&ramdisk_of(&changed[carrier]));
         let seen: Vec<_> = files.iter().map(|(name, mode, _)| (name.as_str(), *mode)).collect();
@@ -683,7 +697,7 @@ fn an_rdinit_in_boot_is_replaced_there_when_vendor_boot_would_get_the_words() {
 fn words_go_before_the_double_dash() {
     let bytes = with_cmdline(&image("boot-v2-raw"), "quiet -- rdinit=/for/init x");
     let set = [with_config(&bytes, "CONFIG_VFIO_PCI=y\n")];
-    let changed = patched_with(&set, |options| options.words = vec!["extra=1".to_owned()]);
+    let changed = patched_with(&set, |options| options.parameters = vec!["extra=1".to_owned()]);
     let words = words(&changed[0]);
     let dashes = words.iter().position(|word| word == "--").unwrap();
     assert_eq!(words[dashes + 1..], ["rdinit=/for/init", "x"]);
@@ -696,7 +710,7 @@ fn words_go_before_the_double_dash() {
 #[test]
 fn a_word_that_is_there_is_not_added_again() {
     let set = [with_cmdline(&image("boot-v2-raw"), "extra=1 quiet")];
-    let changed = patched_with(&set, |options| options.words = vec!["extra=1".to_owned()]);
+    let changed = patched_with(&set, |options| options.parameters = vec!["extra=1".to_owned()]);
     assert_eq!(words(&changed[0]).iter().filter(|word| *word == "extra=1").count(), 1);
 }
 
@@ -733,7 +747,7 @@ fn a_device_named_by_its_address_needs_no_id() {
 #[test]
 fn a_bare_ramdisk_leaves_the_words_to_the_bootloader() {
     let set = [ramdisk_of(&image("boot-v2-gzip-dtbo"))];
-    let words = planned(&set, |_| {}, |plan| plan.unwrap().words_for_bootloader);
+    let words = planned(&set, |_| {}, |plan| plan.unwrap().parameters_for_bootloader);
     assert_eq!(words, ["rdinit=/vfioboot/init"]);
 }
 
@@ -806,8 +820,8 @@ fn an_image_of_the_set_that_was_not_changed_need_not_be_given_to_unpatch() {
 #[test]
 fn patched_images_say_so() {
     for (name, set) in sets() {
-        assert!(!patch::is_patched(&parse(set)).unwrap(), "{name}");
-        assert!(patch::is_patched(&parse(&patched(set))).unwrap(), "{name}");
+        assert!(!patch::is_patched(&BootSet::from_images(&parse(set))).unwrap(), "{name}");
+        assert!(patch::is_patched(&BootSet::from_images(&parse(&patched(set)))).unwrap(), "{name}");
     }
 }
 
@@ -844,7 +858,8 @@ fn a_ramdisk_without_init_is_refused() {
 fn a_vendor_ramdisk_without_init_is_a_warning() {
     let set = [image("vendor_boot-v4")];
     let warnings = planned(&set, |_| {}, |plan| plan.unwrap().warnings);
-    assert!(warnings.iter().any(|text| text.starts_with("this ramdisk has no /init")));
+    let init = "/init".to_owned();
+    assert!(warnings.contains(&Warning::NoInit { init }));
 }
 
 #[test]
@@ -871,9 +886,12 @@ fn what_the_kernels_config_forbids_is_refused() {
 #[test]
 fn rdinit_for_a_kernel_that_ignores_it_is_refused_with_the_way_out() {
     let set = [with_config(&image("boot-v2-raw"), "CONFIG_CMDLINE_FORCE=y\n")];
-    let text = message(&set, |options| options.hook = HookChoice::Rdinit);
-    assert!(text.starts_with("the kernel has CONFIG_CMDLINE_FORCE=y: it ignores"), "{text}");
-    assert!(text.ends_with("use --hook init"), "{text}");
+    let error = planned(
+        &set,
+        |options| options.hook = HookChoice::Rdinit,
+        |plan| plan.map(drop).unwrap_err(),
+    );
+    assert!(matches!(error, Error::CmdlineForced), "{error}");
 }
 
 #[test]
@@ -924,13 +942,13 @@ fn an_image_whose_header_lies_is_refused() {
 fn a_runtime_that_cannot_run_is_refused() {
     let set = [image("boot-v2-raw")];
     let cases = [
-        (b"#!/bin/sh\n".to_vec(), "the runtime is no ELF executable"),
+        (b"#!/bin/sh\n".to_vec(), "the runtime is not an ELF executable"),
         (elf(X86_64), "the runtime is built for X86_64, the kernel is aarch64"),
         (dynamic_elf(AARCH64), "the runtime is dynamically linked"),
     ];
     for (runtime, expected) in cases {
-        let text = match patch::plan(&parse(&set), &options(&runtime)) {
-            Err(error) => error.to_string(),
+        let text = match patch::plan(&BootSet::from_images(&parse(&set)), &options(&runtime)) {
+            Err(error) => with_sources(&error),
             Ok(_) => panic!("{expected}: accepted"),
         };
         assert!(text.starts_with(expected), "{text}");
@@ -938,13 +956,14 @@ fn a_runtime_that_cannot_run_is_refused() {
 }
 
 #[test]
-fn without_a_runtime_for_the_architecture_the_option_is_named() {
+fn a_patch_without_a_runtime_for_the_architecture_is_refused() {
     let set = [image("boot-v2-raw")];
-    let text = message(&set, |options| options.runtimes = Runtimes::default());
-    assert_eq!(
-        text,
-        "this vfioboot carries no vfiorun for aarch64: give one with --runtime FILE (make dist builds it)"
+    let error = planned(
+        &set,
+        |options| options.runtimes = Runtimes::default(),
+        |plan| plan.map(drop).unwrap_err(),
     );
+    assert!(matches!(error, Error::NoRuntime("aarch64")), "{error}");
 }
 
 #[test]
@@ -1034,7 +1053,7 @@ fn a_damaged_undo_record_is_refused() {
         (&|text| text.replace("\"sha256\":\"", "\"sha256\":\"z"), "undo record: "),
     ];
     for (change, expected) in cases {
-        let text = refusal(&[with_record(change)]).to_string();
+        let text = with_sources(&refusal(&[with_record(change)]));
         assert!(text.starts_with(expected), "{text}");
     }
 }
@@ -1164,7 +1183,7 @@ fn two_generic_ramdisks_get_a_warning() {
         |_| {},
         |plan| {
             let warnings = plan.unwrap().warnings;
-            assert!(warnings.iter().any(|text| text.starts_with("boot has a ramdisk as well")));
+            assert!(warnings.contains(&Warning::TwoGenericRamdisks));
         },
     );
 }
@@ -1173,12 +1192,12 @@ fn two_generic_ramdisks_get_a_warning() {
 fn words_that_defeat_the_patch_are_refused() {
     for (word, reason) in [
         ("rdinit=/foo", "the last one wins"),
-        ("vfio-pci.ids=1:2", "--device"),
-        ("vfio_pci.ids=1:2", "--device"),
+        ("vfio-pci.ids=1:2", "follow from the devices"),
+        ("vfio_pci.ids=1:2", "follow from the devices"),
         ("vfioboot.disable", "turns the patch off"),
     ] {
         let words = vec![word.to_owned()];
-        let text = message(&[image("boot-v2-raw")], |options| options.words = words);
+        let text = message(&[image("boot-v2-raw")], |options| options.parameters = words);
         assert!(text.contains(word) && text.contains(reason), "{text}");
     }
 }
@@ -1186,7 +1205,7 @@ fn words_that_defeat_the_patch_are_refused() {
 #[test]
 fn words_of_half_characters_are_added_as_they_are() {
     let words = vec!["androidboot.x=voilà1".to_owned()];
-    let bytes = patched_with(&[image("boot-v2-raw")], |options| options.words = words);
+    let bytes = patched_with(&[image("boot-v2-raw")], |options| options.parameters = words);
     assert!(cmdline(&bytes[0]).contains("voil"));
 }
 
@@ -1201,8 +1220,11 @@ fn an_edit_after_the_patch_is_told() {
     for (name, bytes) in images().into_iter().filter(|(name, _)| name.starts_with("boot-v2")) {
         let original = ramdisk_of(&bytes);
         let bytes = patched_one(&bytes);
-        let changed =
-            |bytes: &[u8]| patch::changed_since(&[Image::parse(bytes).unwrap()]).unwrap().is_some();
+        let changed = |bytes: &[u8]| {
+            patch::changed_since(&BootSet::from_images(&[Image::parse(bytes).unwrap()]))
+                .unwrap()
+                .is_some()
+        };
         assert!(!changed(&bytes), "{name}: as it was patched");
         let line = format!("{} quiet", cmdline(&bytes));
         assert!(changed(&with_cmdline(&bytes, &line)), "{name}: another word");
@@ -1222,6 +1244,6 @@ fn a_shared_library_is_no_runtime() {
     let runtime = elf(AARCH64);
     let options = Options { runtimes, ..options(&runtime) };
     let set = [image("boot-v2-raw")];
-    let text = patch::plan(&parse(&set), &options).unwrap_err().to_string();
-    assert!(text.starts_with("the runtime is no program"), "{text}");
+    let text = patch::plan(&BootSet::from_images(&parse(&set)), &options).unwrap_err().to_string();
+    assert!(text.starts_with("the runtime is not a program"), "{text}");
 }

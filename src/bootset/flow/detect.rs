@@ -129,7 +129,9 @@ impl<'a> Set<'_, 'a> {
             state("two-stage init: rc files in the ramdisk are never read", vec![evidence]);
             return (FlowKind::TwoStage, None, true, true);
         }
-        if let Some(evidence) = find(RamdiskKind::RootfsLegacy) {
+        // Devices with these partitions were launched with Android 11 or later.
+        let staged = self.position(|role| matches!(role, Role::VendorBoot | Role::InitBoot));
+        if let (None, Some(evidence)) = (staged, find(RamdiskKind::RootfsLegacy)) {
             state("legacy rootfs: the ramdisk stays, and its init.rc is read", vec![evidence]);
             return (FlowKind::RootfsLegacy, None, true, true);
         }
@@ -150,9 +152,14 @@ impl<'a> Set<'_, 'a> {
             state(text, vec![evidence]);
             return (FlowKind::TwoStage, None, false, true);
         }
-        if let Some(index) = self.position(|role| role == Role::VendorBoot) {
-            let text = "two-stage init, as on every device with a vendor_boot partition";
-            state(text, vec![Evidence::new(index, "header", "VNDRBOOT")]);
+        if let Some(index) = staged {
+            let role = self.roles[index];
+            let text = format!("two-stage init, as on every device with the partition {role}");
+            let header = match role == Role::VendorBoot {
+                true => "VNDRBOOT",
+                false => "version 4, no kernel",
+            };
+            state(&text, vec![Evidence::new(index, "header", header)]);
             return (FlowKind::TwoStage, None, false, true);
         }
         let modern = |index: &usize| self.header_version(*index) >= Some(3);

@@ -49,6 +49,30 @@ impl FlowKind {
             FlowKind::Unknown => "unknown",
         }
     }
+
+    /// What its `/init` is, for people.
+    pub fn init(self) -> &'static str {
+        match self {
+            FlowKind::TwoStage => "first-stage init",
+            FlowKind::LinuxInitramfs => "the initramfs",
+            FlowKind::RootfsLegacy
+            | FlowKind::LegacySystemAsRoot
+            | FlowKind::Recovery
+            | FlowKind::Unknown => "the original",
+        }
+    }
+
+    /// What runs after that, where it is another program.
+    pub fn after_init(self) -> Option<&'static str> {
+        match self {
+            FlowKind::TwoStage => Some("/system/bin/init"),
+            FlowKind::LinuxInitramfs => Some("the root file system"),
+            FlowKind::RootfsLegacy
+            | FlowKind::LegacySystemAsRoot
+            | FlowKind::Recovery
+            | FlowKind::Unknown => None,
+        }
+    }
 }
 
 impl std::fmt::Display for FlowKind {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use vfioboot::bootset::BootSet;
 use vfioboot::image::avb::SigningKey;
 use vfioboot::image::{Image, ImageKind};
 use vfioboot::patch::{AvbMode, AvbOptions};
@@ -84,18 +85,18 @@ impl AvbArgs {
         Ok(Keys { key, vbmeta: vbmeta? })
     }
 
-    /// The options for the plan.
+    /// The options for the plan. `vbmeta_file` is the number of the file of --vbmeta in the set.
     pub fn options<'k>(
         &self,
         keys: &'k Keys,
-        images: &[Image<'_>],
+        set: &BootSet<'_>,
+        vbmeta_file: usize,
     ) -> anyhow::Result<AvbOptions<'k>> {
-        let vbmeta = images.iter().any(|image| image.kind() == ImageKind::Vbmeta);
-        match &self.vbmeta {
-            Some(path) if images.last().is_some_and(|i| i.kind() != ImageKind::Vbmeta) => {
-                bail!("{}: is no vbmeta image", path.display())
-            }
-            _ => {}
+        let is_vbmeta = |image: &Image<'_>| image.kind() == ImageKind::Vbmeta;
+        let vbmeta = set.images().iter().any(is_vbmeta);
+        let own = set.image_of(vbmeta_file).map(|index| &set.images()[index]);
+        if let (Some(path), false) = (&self.vbmeta, own.is_some_and(is_vbmeta)) {
+            bail!("{}: is not a vbmeta image", path.display())
         }
         if !vbmeta && (self.vbmeta_key.is_some() || self.vbmeta_flags.is_some()) {
             bail!("--vbmeta-key and --vbmeta-flags need a vbmeta.img: give it with --vbmeta FILE");

@@ -3,9 +3,9 @@
 use std::io;
 
 use anyhow::anyhow;
-use vfioboot::patch::{RcFile, RcOptions, RcPlan};
+use vfioboot::patch::{RcFile, RcOptions, RcPlan, RcReason};
 
-use super::Args;
+use super::{Args, remedy};
 use crate::cli::input::Input;
 use crate::cli::output::say;
 use crate::cli::style::{DIM, HEAD};
@@ -38,12 +38,12 @@ pub fn seclabel(text: &str) -> Result<String, String> {
 
 /// Say who starts guests, or why nobody does. Files that are put in stand among the edits.
 pub fn print(plan: &RcPlan) -> io::Result<()> {
-    if plan.reason.is_empty() {
+    if plan.reason == RcReason::NotRequested {
         return Ok(());
     }
     let who = match &plan.seclabel {
         Some(label) => format!("by init, as {label}"),
         None => "not by init".to_owned(),
     };
-    say!("{HEAD}autostart of guests{HEAD:#}: {who}  {DIM}{}{DIM:#}", plan.reason)
+    say!("{HEAD}autostart of guests{HEAD:#}: {who}  {DIM}{}{DIM:#}", remedy::rc_reason(plan))
 }

@@ -6,16 +6,18 @@ use std::path::PathBuf;
 
 use vfioboot::audit::Outcome;
 use vfioboot::modules::alias::Wants;
-use vfioboot::patch::{HookKind, LoadedBy, ModulePlan, Plan, PlannedDriver, Prospect};
+use vfioboot::patch::{
+    EditKind, HookKind, LoadedBy, ModulePlan, Outlook, Plan, PlannedDriver, Prospect,
+};
 
-use super::rc;
+use super::{rc, remedy};
 use crate::cli::flow;
 use crate::cli::input::Input;
 use crate::cli::output::say;
 use crate::cli::style::{BAD, DIM, GOOD, HEAD, NOTE};
 
 /// Print a plan. `advise`: nothing is written, and who asks wants to know what to expect.
-pub fn plan(plan: &Plan<'_>, inputs: &[Input], advise: bool) -> io::Result<()> {
+pub fn plan(plan: &Plan<'_>, inputs: &[&Input], advise: bool) -> io::Result<()> {
     if advise {
         say!("{}", flow::text(&plan.flow, inputs, "").trim_end())?;
         say!("{HEAD}at boot{HEAD:#}: {}", plan.advice.chain.join(" → "))?;
@@ -30,18 +32,21 @@ pub fn plan(plan: &Plan<'_>, inputs: &[Input], advise: bool) -> io::Result<()> {
     kernel(plan)?;
     if let Some(outlook) = &plan.avb {
         say!("{HEAD}AVB{HEAD:#}: what a device does with the result")?;
-        print_prospect("locked (green)", &outlook.green)?;
-        print_prospect("locked with your own key (yellow)", &outlook.yellow)?;
-        print_prospect("unlocked (orange)", &outlook.orange)?;
+        let Outlook { green, yellow, orange } = outlook;
+        print_prospect("locked (green)", green, &green.why.to_string())?;
+        let why = remedy::yellow(yellow);
+        print_prospect("locked with your own key (yellow)", yellow, &why)?;
+        print_prospect("unlocked (orange)", orange, &orange.why.to_string())?;
     }
     print_modules(&plan.modules)?;
     rc::print(&plan.rc)?;
     for warning in &plan.warnings {
-        say!("{NOTE}note:{NOTE:#} {warning}")?;
+        say!("{NOTE}note:{NOTE:#} {}", remedy::warning(warning))?;
     }
     if advise {
         list("to see that it worked", &plan.advice.check)?;
-        list("what could go wrong", &plan.advice.risks)?;
+        let risks: Vec<String> = plan.advice.risks.iter().map(remedy::risk).collect();
+        list("what could go wrong", &risks)?;
         list("how to undo it", &plan.advice.undo)?;
         say!("dry run: nothing written")?;
     }
@@ -67,7 +72,7 @@ fn list(title: &str, lines: &[String]) -> io::Result<()> {
 }
 
 /// What becomes of one image.
-fn image(plan: &Plan<'_>, inputs: &[Input], index: usize) -> io::Result<()> {
+fn image(plan: &Plan<'_>, inputs: &[&Input], index: usize) -> io::Result<()> {
     let image = &plan.images[index];
     let name = inputs[index].name();
     let what = match image.role.boots() {
@@ -75,8 +80,8 @@ fn image(plan: &Plan<'_>, inputs: &[Input], index: usize) -> io::Result<()> {
         false => image.kind.as_str(),
     };
     let mut edits: Vec<_> = plan.edits.iter().filter(|edit| edit.image == index).collect();
-    // What is put in comes before what makes it run.
-    edits.sort_by_key(|edit| edit.what != "ramdisk");
+    // The segment comes before what makes the kernel run it.
+    edits.sort_by_key(|edit| edit.change.kind() != EditKind::Ramdisk);
     if edits.is_empty() {
         let why = &image.decision;
         return say!("{HEAD}{name}{HEAD:#} ({what}): stays as it is  {DIM}{why}{DIM:#}");
@@ -86,24 +91,31 @@ fn image(plan: &Plan<'_>, inputs: &[Input], index: usize) -> io::Result<()> {
         "{HEAD}{name}{HEAD:#} ({what}): {before} → {after} bytes  {DIM}{}{DIM:#}",
         image.decision
     )?;
-    let (mut heading, mut said) = ("", &image.decision);
+    let (mut heading, mut last_why) = (None, image.decision.to_string());
     for edit in edits {
-        // What stands above is not said twice.
-        let why = if edit.why == *said { "" } else { &edit.why };
-        if edit.what != heading || !why.is_empty() {
-            say!("  {HEAD}{}{HEAD:#}  {DIM}{why}{DIM:#}", edit.what)?;
+        let (kind, why) = (edit.change.kind(), edit.change.why());
+        // The same reason is not repeated.
+        let shown = if why == last_why { "" } else { &why };
+        if heading != Some(kind) || !shown.is_empty() {
+            say!("  {HEAD}{}{HEAD:#}  {DIM}{shown}{DIM:#}", kind.as_str())?;
         }
-        (heading, said) = (edit.what, &edit.why);
-        say!("    {BAD}-{BAD:#} {}", edit.before)?;
-        say!("    {GOOD}+{GOOD:#} {}", edit.after)?;
-        if edit.what == "cmdline" {
-            let width = plan.words.iter().map(|word| word.word.len()).max().unwrap_or_default();
-            for word in &plan.words {
-                say!("      {:<width$}  {DIM}{}{DIM:#}", word.word, word.why)?;
-            }
+        say!("    {BAD}-{BAD:#} {}", edit.change.before())?;
+        say!("    {GOOD}+{GOOD:#} {}", edit.change.after())?;
+        if kind == EditKind::Cmdline {
+            parameters(plan)?;
         }
+        (heading, last_why) = (Some(kind), why);
     }
     Ok(())
+}
+
+/// What each parameter is for.
+fn parameters(plan: &Plan<'_>) -> io::Result<()> {
+    let parameters = &plan.parameters;
+    let width = parameters.iter().map(|parameter| parameter.text.len()).max().unwrap_or_default();
+    parameters.iter().try_for_each(|parameter| {
+        say!("      {:<width$}  {DIM}{}{DIM:#}", parameter.text, parameter.why)
+    })
 }
 
 fn kernel(plan: &Plan<'_>) -> io::Result<()> {
@@ -120,13 +132,13 @@ fn kernel(plan: &Plan<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn print_prospect(state: &str, prospect: &Prospect) -> io::Result<()> {
+fn print_prospect(state: &str, prospect: &Prospect, why: &str) -> io::Result<()> {
     let (style, boots) = match prospect.boots {
         Some(true) => (GOOD, "boots"),
         Some(false) => (BAD, "does not boot"),
         None => (NOTE, "may boot"),
     };
-    say!("  {state}: {style}{boots}{style:#}: {}", prospect.why)
+    say!("  {state}: {style}{boots}{style:#}: {why}")
 }
 
 /// What the modules have to do with it.

@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, ModuleOptions};
+use super::plan::ModuleOptions;
 use crate::audit::Built;
-use crate::image::{FragmentType, Image, ImageKind, SectionName};
+use crate::image::{FragmentType, ImageKind, SectionName};
+use crate::kernel::Module;
 use crate::kernel::symbols::Symbols;
-use crate::kernel::{Kernel, Module};
+use crate::modules::depmod::Softdep;
 use crate::modules::survey::visit;
 use crate::modules::{Dependencies, Misfit, ModuleTree, Source, misfits};
+use crate::patch::context::Context;
+use crate::patch::error::{Error, ModuleError};
 use crate::patch::kernel_facts::KernelFacts;
+use crate::patch::warning::Warning;
 
 /// What passthrough needs that may be a module: its config symbol and its name.
-const NEEDED: [(&str, &str); 2] =
-    [("VFIO_PCI", "vfio_pci"), ("VFIO_IOMMU_TYPE1", "vfio_iommu_type1")];
+const NEEDED: &[(&str, &str)] =
+    &[("VFIO_PCI", "vfio_pci"), ("VFIO_IOMMU_TYPE1", "vfio_iommu_type1")];
 
 /// The modules to load, in order.
 #[derive(Debug, Default)]
@@ -21,7 +25,6 @@ pub struct Chosen {
     pub modules: Vec<ChosenModule>,
     /// The modules themselves, of those that are added.
     added: Vec<Module>,
-    pub warnings: Vec<String>,
 }
 
 impl Chosen {
@@ -42,65 +45,57 @@ pub struct ChosenModule {
     pub added_from: Option<String>,
 }
 
-/// The ramdisks of a set that a normal boot unpacks, in the order of unpacking. `beside` are
-/// vendor_kernel_boot images, whose fragments bootloaders put behind vendor_boot's.
-pub fn ramdisks<'a>(images: &[Image<'a>], beside: &[Image<'a>]) -> Vec<Source<'a>> {
-    let of = |kind| images.iter().find(move |image| image.kind() == kind);
-    let generic = [ImageKind::Boot, ImageKind::InitBoot, ImageKind::Ramdisk];
-    let order = of(ImageKind::VendorBoot).into_iter().chain(beside);
-    let order = order.chain(generic.into_iter().filter_map(of));
-    let mut found = Vec::new();
+impl ChosenModule {
+    /// File name and contents without the compression.
+    ///
+    /// # Errors
+    /// [`Error::Module`].
+    pub fn decompress(&self) -> Result<(String, Vec<u8>), Error> {
+        let file = self.path.rsplit('/').next().unwrap_or_default();
+        let bytes = crate::kernel::module::unpack(&self.bytes)
+            .map_err(|error| Error::Module { name: file.to_owned(), problem: error.into() })?;
+        let stem = file.split(".ko").next().unwrap_or_default();
+        Ok((format!("{stem}.ko"), bytes.into_owned()))
+    }
+}
+
+/// The ramdisks of a set that a normal boot unpacks, in the order of unpacking: bootloaders put the
+/// fragments of vendor_kernel_boot after those of vendor_boot.
+pub fn ramdisks<'a>(set: &Context<'_, 'a>) -> Vec<Source<'a>> {
+    const GENERIC: &[ImageKind] = &[ImageKind::Boot, ImageKind::InitBoot, ImageKind::Ramdisk];
+    let of = |kind| set.find(kind).map(|index| &set.images[index]);
+    let order = of(ImageKind::VendorBoot).into_iter().chain(set.vendor_kernel_boots());
+    let order = order.chain(GENERIC.iter().filter_map(|kind| of(*kind)));
+    let mut sources = Vec::new();
     for image in order {
         let kind = image.kind();
         let fragments = image.fragments();
         for fragment in &fragments {
             if fragment.kind != FragmentType::Recovery && !fragment.bytes.is_empty() {
-                found.push(Source::Bytes { name: kind.to_string(), bytes: fragment.bytes });
+                sources.push(Source::Bytes { name: kind.to_string(), bytes: fragment.bytes });
             }
         }
         let whole = image.section(SectionName::Ramdisk).filter(|bytes| !bytes.is_empty());
         if let (true, Some(bytes)) = (fragments.is_empty(), whole) {
-            found.push(Source::Bytes { name: kind.to_string(), bytes });
+            sources.push(Source::Bytes { name: kind.to_string(), bytes });
         }
     }
-    found
+    sources
 }
 
-/// Choose. What was given as files is always loaded; what vfio-pci needs besides comes from the
-/// ramdisk where it is there, otherwise from the sources.
+/// Choose. What was given as files is always loaded; whatever else vfio-pci needs comes from the
+/// ramdisk if that has it, otherwise from the sources.
 pub fn choose(
     tree: &ModuleTree,
     supply: &ModuleTree,
     ramdisks: &[Source<'_>],
-    kernel: &KernelFacts,
+    kernel: &KernelFacts<'_>,
     options: &ModuleOptions<'_>,
-) -> Result<Chosen, Error> {
+) -> Result<(Chosen, Vec<Warning>), Error> {
     let files = read_files(&options.files)?;
-    let mut all: Vec<Module> = files.iter().map(|(module, _)| module.clone()).collect();
-    for module in tree.modules.values().chain(supply.modules.values()) {
-        if all.iter().all(|other| other.name != module.name) {
-            all.push(module.clone());
-        }
-    }
-    let mut lists = tree.lists.clone();
-    // What modules say of themselves covers the added ones too.
-    lists.dep = None;
-    lists.aliases.clear();
-    let own_softdeps = all.iter().flat_map(|module| {
-        module
-            .softdeps
-            .iter()
-            .map(|text| crate::modules::depmod::Softdep::parse(&module.name, text))
-    });
-    lists.softdeps.extend(own_softdeps);
-    lists.seen.insert("modules.softdep".to_owned());
-    lists.seen.insert("modules.alias".to_owned());
-    lists.install.clear();
-    let builtin = lists.builtin.clone();
-    let dependencies = Dependencies::new(&lists, &all, |name| builtin.contains(name));
-
-    let mut warnings = Vec::new();
+    let dependencies = dependencies(tree, supply, &files);
     let mut wanted: Vec<&str> = files.iter().map(|(module, _)| module.name.as_str()).collect();
+    let mut warnings = Vec::new();
     for (symbol, name) in NEEDED {
         match (kernel.built(symbol), dependencies.has(name)) {
             (Built::In, _) => {}
@@ -108,23 +103,20 @@ pub fn choose(
             (_, false) if !options.sources.is_empty() => {
                 return Err(Error::NoModule { name, symbol, given: names_of(&options.sources) });
             }
-            (Built::Module, false) if files.is_empty() => warnings.push(format!(
-                "CONFIG_{symbol}=m, and {name} is not in the ramdisk: give the modules that were \
-                 built with this kernel with --add-module (a directory, a tar archive, another \
-                 image)"
-            )),
-            _ => {}
+            (Built::Module, false) if files.is_empty() => {
+                warnings.push(Warning::ModuleMissing { symbol, module: name });
+            }
+            (_, false) => {}
         }
     }
     let order = dependencies.load_order(&wanted)?;
-
-    let from_ramdisk = |name: &String| {
+    let in_ramdisk = |name: &String| {
         files.iter().all(|(module, _)| module.name != **name) && tree.named(name).is_some()
     };
-    let (here, rest): (Vec<String>, Vec<String>) = order.iter().cloned().partition(from_ramdisk);
+    let (here, rest): (Vec<String>, Vec<String>) = order.iter().cloned().partition(in_ramdisk);
     let mut here = contents(ramdisks, tree, &here)?;
     let mut supplied = contents(&options.sources, supply, &rest)?;
-    let mut chosen = Chosen { warnings, ..Chosen::default() };
+    let mut chosen = Chosen::default();
     for name in order {
         let file = files.iter().find(|(module, _)| module.name == name);
         let (module, bytes, added_from) = match (file, here.remove(&name)) {
@@ -143,7 +135,30 @@ pub fn choose(
         }
         chosen.modules.push(ChosenModule { name, path: module.path.clone(), bytes, added_from });
     }
-    Ok(chosen)
+    Ok((chosen, warnings))
+}
+
+/// The dependencies among the files given, the modules of the ramdisk and those of the sources.
+fn dependencies(tree: &ModuleTree, supply: &ModuleTree, files: &[File<'_>]) -> Dependencies {
+    let mut all: Vec<Module> = files.iter().map(|(module, _)| module.clone()).collect();
+    for module in tree.modules.values().chain(supply.modules.values()) {
+        if all.iter().all(|other| other.name != module.name) {
+            all.push(module.clone());
+        }
+    }
+    let mut lists = tree.lists.clone();
+    // The modules' own information covers the added ones too.
+    lists.dep = None;
+    lists.aliases.clear();
+    let own_softdeps = all
+        .iter()
+        .flat_map(|module| module.softdeps.iter().map(|text| Softdep::parse(&module.name, text)));
+    lists.softdeps.extend(own_softdeps);
+    lists.seen.insert("modules.softdep".to_owned());
+    lists.seen.insert("modules.alias".to_owned());
+    lists.install.clear();
+    let builtin = lists.builtin.clone();
+    Dependencies::new(&lists, &all, |name| builtin.contains(name))
 }
 
 type File<'f> = (Module, &'f [u8]);
@@ -154,11 +169,11 @@ fn read_files<'f>(
 ) -> Result<Vec<File<'f>>, Error> {
     let mut modules = Vec::new();
     for (i, (name, bytes)) in files.iter().enumerate() {
-        let fail = |reason: String| Error::Module { name: name.clone(), reason };
+        let fail = |problem| Error::Module { name: name.clone(), problem };
         if files[..i].iter().any(|(other, _)| other == name) {
-            return Err(fail("is given twice".to_owned()));
+            return Err(fail(ModuleError::Duplicate));
         }
-        let module = Module::parse(bytes, name).map_err(|error| fail(error.to_string()))?;
+        let module = Module::parse(bytes, name).map_err(|error| fail(error.into()))?;
         modules.push((module, &**bytes));
     }
     Ok(modules)
@@ -186,21 +201,20 @@ pub fn contents(
     Ok(found)
 }
 
-/// Refuse modules that the kernel will not take. Those that the ramdisk has are taken for fit:
-/// they came with it.
-pub fn check_fit(chosen: &Chosen, images: &[Image<'_>], kernel: &KernelFacts) -> Result<(), Error> {
+/// Refuse modules that the kernel will not load. Those that the ramdisk has are not checked: they
+/// came with it.
+pub fn check_fit(chosen: &Chosen, set: &Context<'_, '_>) -> Result<(), Error> {
     if chosen.added.is_empty() {
         return Ok(());
     }
-    let bytes = images.iter().find_map(|image| image.section(SectionName::Kernel));
-    // What cannot be read is not compared.
-    let exports = bytes.and_then(|bytes| Kernel::parse(bytes).ok()?.exports().ok()?);
-    let target = kernel.target(exports.as_ref());
+    // A kernel that cannot be read is not compared.
+    let exports = set.exports();
+    let target = set.kernel.target(exports.as_ref());
     let mut read: Vec<(Module, Symbols)> = Vec::new();
     for chosen in &chosen.modules {
         let fail = |error: crate::kernel::module::Error| Error::Module {
             name: chosen.name.clone(),
-            reason: error.to_string(),
+            problem: error.into(),
         };
         let module = Module::parse(&chosen.bytes, &chosen.path).map_err(fail)?;
         read.push((module, Symbols::parse(&chosen.bytes).map_err(fail)?));
@@ -209,10 +223,11 @@ pub fn check_fit(chosen: &Chosen, images: &[Image<'_>], kernel: &KernelFacts) ->
     let found = misfits(&modules, &target);
     match found.first() {
         None => Ok(()),
-        Some(Misfit::Release { module, built_for, release }) => Err(Error::Module {
-            name: module.clone(),
-            reason: format!("was built for {built_for}, the kernel in the image is {release}"),
-        }),
+        Some(Misfit::Release { module, built_for, release }) => {
+            let (built_for, release) = (built_for.clone(), release.clone());
+            let problem = ModuleError::Release { built_for, release };
+            Err(Error::Module { name: module.clone(), problem })
+        }
         Some(_) => Err(Error::Misfits(found)),
     }
 }

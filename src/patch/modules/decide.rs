@@ -1,8 +1,9 @@
 //! Who loads modules: a table of situations, each with the reason that the plan shows.
 
 use super::choose::Chosen;
-use super::{Error, LoadedBy};
+use super::plan::LoadedBy;
 use crate::modules::ModuleTree;
+use crate::patch::error::Error;
 use crate::patch::kernel_facts::KernelFacts;
 
 /// Who loads, why, and what has to be there before VFIO.
@@ -10,8 +11,8 @@ use crate::patch::kernel_facts::KernelFacts;
 pub struct Decision {
     pub by: LoadedBy,
     pub reason: String,
-    /// Modules of the ramdisk that PID 1 loads first, in order: what brings the bus up.
-    pub before: Vec<String>,
+    /// Modules of the ramdisk that bring the bus up, in order, which PID 1 loads first.
+    pub first: Vec<String>,
 }
 
 /// Decide. A device must exist before PID 1 can bind it, and it exists when its host bridge has a
@@ -27,17 +28,42 @@ pub fn decide(
     tree: &ModuleTree,
     bridges: &[String],
     chosen: &Chosen,
-    kernel: &KernelFacts,
+    kernel: &KernelFacts<'_>,
     wanted: Option<LoadedBy>,
 ) -> Result<Decision, Error> {
     let listed = tree.lists.load.is_some();
     if wanted == Some(LoadedBy::Libmodprobe) && !listed {
         return Err(Error::NoLibmodprobe);
     }
+    let nothing_chosen = chosen.modules.is_empty();
+    let (by, reason) = by_default(tree, bridges, nothing_chosen, kernel.host_bridge_built_in());
+    let (by, reason) = match wanted {
+        Some(wanted) if wanted != by => {
+            (wanted, format!("requested; the default would be different: {reason}"))
+        }
+        _ => (by, reason),
+    };
+    let mut first = Vec::new();
+    if by == LoadedBy::Pid1 && !bridges.is_empty() {
+        let names: Vec<&str> = bridges.iter().map(String::as_str).collect();
+        first = tree.dependencies(|_| false).load_order(&names)?;
+        first.retain(|name| chosen.modules.iter().all(|module| module.name != *name));
+    }
+    Ok(Decision { by, reason, first })
+}
+
+/// Who loads unless the user says otherwise, and why.
+fn by_default(
+    tree: &ModuleTree,
+    bridges: &[String],
+    nothing_chosen: bool,
+    built_in: bool,
+) -> (LoadedBy, String) {
+    let listed = tree.lists.load.is_some();
     let bridge = bridges.join(", ");
-    let (by, reason) = match bridges {
+    match bridges {
         [] => {
-            let what = match kernel.host_bridge_built_in() {
+            let what = match built_in {
                 true => "the PCI host bridge is part of the kernel",
                 false => "no module of the ramdisk is a PCI host bridge",
             };
@@ -50,7 +76,7 @@ pub fn decide(
                  hardware: PID 1 loads it first, and first-stage init finds it loaded"
             ),
         ),
-        _ if listed && !chosen.modules.is_empty() => (
+        _ if listed && !nothing_chosen => (
             LoadedBy::Libmodprobe,
             format!(
                 "the PCI host bridge is a module of the ramdisk, {bridge}, and its clocks, PHYs and \
@@ -70,21 +96,8 @@ pub fn decide(
             LoadedBy::Pid1,
             format!(
                 "the PCI host bridge is a module of the ramdisk, {bridge}, and there is no \
-                 modules.load that somebody else would load it by: PID 1 does"
+                 modules.load from which first-stage init would load it: PID 1 does"
             ),
         ),
-    };
-    let (by, reason) = match wanted {
-        Some(wanted) if wanted != by => {
-            (wanted, format!("asked for; by itself it would be otherwise: {reason}"))
-        }
-        _ => (by, reason),
-    };
-    let mut before = Vec::new();
-    if by == LoadedBy::Pid1 && !bridges.is_empty() {
-        let names: Vec<&str> = bridges.iter().map(String::as_str).collect();
-        before = tree.dependencies(|_| false).load_order(&names)?;
-        before.retain(|name| chosen.modules.iter().all(|module| module.name != *name));
     }
-    Ok(Decision { by, reason, before })
 }

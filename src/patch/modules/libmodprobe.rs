@@ -1,8 +1,8 @@
-//! The lists beside a ramdisk's modules with lines added, as first-stage init reads them
-//! (`libmodprobe` in AOSP's system/core): the appended segment shadows them, and PID 1 puts the
-//! originals back in a boot that is to be left alone.
+//! The lists beside a ramdisk's modules extended, as first-stage init reads them
+//! (`libmodprobe` in AOSP's system/core): the appended segment shadows them, and PID 1 restores the
+//! originals in a boot that is to be left alone.
 //!
-//! - `modules.load` is loaded in order: VFIO goes in front of the first line that brings a bus or a
+//! - `modules.load` is loaded in order: VFIO goes before the first line that brings a bus or a
 //!   device's own driver up.
 //! - `softdep BRIDGE pre: vfio_pci` says the same where modules are loaded in parallel.
 //! - `options vfio_pci ids=…`: of several lines for a module only the first counts, so one that is
@@ -13,103 +13,127 @@
 use std::collections::BTreeSet;
 
 use super::choose::{Chosen, ChosenModule};
-use super::{Error, ListEdit, ModulePlan, PlannedModule, plain};
+use super::pid1::Loaded;
+use super::plan::{ModulePlan, PlannedDriver, PlannedModule};
 use crate::bootfile::{DeviceSpec, ORIGINALS};
 use crate::modules::ModuleTree;
 use crate::modules::depmod::name_of;
-use crate::patch::kernel_facts::KernelFacts;
-use crate::patch::segment::SegmentFile;
+use crate::patch::contribution::Contribution;
+use crate::patch::edit::{Change, ListEdit};
+use crate::patch::error::Error;
+use crate::patch::segment_file::SegmentFile;
+use crate::patch::warning::Warning;
 
-/// Where added modules go, below the directory of the lists.
+/// The directory for added modules, below that of the lists.
 const SUBDIRECTORY: &str = "vfioboot";
 /// The driver that the devices are for.
 const VFIO_PCI: &str = "vfio_pci";
 
-/// Make the lists.
-pub fn edit(
-    plan: &mut ModulePlan,
-    tree: &ModuleTree,
-    chosen: Chosen,
-    devices: &[DeviceSpec],
-    kernel: &KernelFacts,
-) -> Result<(), Error> {
-    warn(plan, tree, devices, kernel);
-    if chosen.modules.is_empty() {
-        return Ok(());
+/// The lists that are extended.
+#[derive(Clone, Copy)]
+enum List {
+    Dep,
+    Load,
+    Softdep,
+    Options,
+    Blocklist,
+}
+
+impl List {
+    fn name(self) -> &'static str {
+        match self {
+            List::Dep => "modules.dep",
+            List::Load => "modules.load",
+            List::Softdep => "modules.softdep",
+            List::Options => "modules.options",
+            List::Blocklist => "modules.blocklist",
+        }
     }
-    let mut dep_lines = Vec::new();
-    let modules = place(plan, tree, &chosen, &mut dep_lines)?;
-    let names: Vec<&str> = modules.iter().map(|module| module.name.as_str()).collect();
+}
+
+/// First-stage init loads the `chosen` modules before the drivers and host bridges of `plan`.
+/// `kernel_known`: the set has a kernel that could be read.
+///
+/// # Errors
+/// [`Error::Module`].
+pub fn load(
+    tree: &ModuleTree,
+    plan: &ModulePlan,
+    chosen: &Chosen,
+    devices: &[DeviceSpec],
+    kernel_known: bool,
+) -> Result<Loaded, Error> {
+    let mut loaded = Loaded {
+        contribution: Contribution::of_warnings(warnings(tree, plan, devices, kernel_known)),
+        ..Loaded::default()
+    };
+    if chosen.modules.is_empty() {
+        return Ok(loaded);
+    }
+    let dep_lines = place(&mut loaded, tree, chosen)?;
+    let names: Vec<&str> = loaded.modules.iter().map(|module| module.name.as_str()).collect();
+    let of_ramdisk = |driver: &&PlannedDriver| driver.in_ramdisk;
+    let drivers = plan.drivers.iter().filter(of_ramdisk).map(|driver| &driver.module);
     let rivals: BTreeSet<String> = plan
         .host_bridges
         .iter()
-        .cloned()
-        .chain(plan.drivers.iter().filter(|d| d.in_ramdisk).map(|driver| driver.module.clone()))
+        .chain(drivers)
         .filter(|rival| !names.contains(&rival.as_str()))
+        .cloned()
         .collect();
 
-    let mut lists = Shadow { plan, tree };
-    lists.append("modules.dep", &dep_lines);
-    lists.load(&modules, &rivals);
+    let mut lists = Shadow { contribution: &mut loaded.contribution, tree };
+    lists.append(List::Dep, &dep_lines);
+    lists.load(&loaded.modules, &rivals);
     let softdeps: Vec<String> =
         rivals.iter().map(|rival| format!("softdep {rival} pre: {VFIO_PCI}")).collect();
-    lists.append("modules.softdep", &softdeps);
+    lists.append(List::Softdep, &softdeps);
     lists.options(devices);
     lists.unblock(&names);
-    plan.load = modules;
-    Ok(())
+    Ok(loaded)
 }
 
-/// What the lists cannot bring about.
-fn warn(plan: &mut ModulePlan, tree: &ModuleTree, devices: &[DeviceSpec], kernel: &KernelFacts) {
-    for device in devices.iter().filter(|device| matches!(device, DeviceSpec::Address { .. })) {
-        plan.warnings.push(format!(
-            "{device} appears only when the host bridge's module is loaded, which PID 1 does not \
-             wait for: name it by VENDOR:DEVICE, so that vfio-pci takes it by its id"
-        ));
-    }
-    for driver in plan.drivers.iter().filter(|driver| !driver.in_ramdisk) {
-        plan.warnings.push(format!(
-            "{}: its driver {} is part of the kernel and was there before vfio-pci: it may get the \
-             device first. vfiorun bind {} takes it over once the system is up",
-            driver.device, driver.module, driver.device
-        ));
-    }
-    if tree.lists.load_recovery.is_none() && kernel.version.is_some() {
-        plan.warnings.push(
-            "the ramdisk has no modules.load.recovery: recovery loads by modules.load too; PID 1 \
-             puts the original lists back there"
-                .to_owned(),
-        );
-    }
-}
-
-/// Where each module stands, and the lines of `modules.dep` for those that are added.
-fn place(
-    plan: &mut ModulePlan,
+/// What the lists cannot achieve.
+fn warnings(
     tree: &ModuleTree,
-    chosen: &Chosen,
-    dep_lines: &mut Vec<String>,
-) -> Result<Vec<PlannedModule>, Error> {
+    plan: &ModulePlan,
+    devices: &[DeviceSpec],
+    kernel_known: bool,
+) -> Vec<Warning> {
+    let addresses =
+        devices.iter().filter(|device| matches!(device, DeviceSpec::Address { .. })).cloned();
+    let late = addresses.map(|device| Warning::DeviceAppearsLate { device });
+    let built_in = plan.drivers.iter().filter(|driver| !driver.in_ramdisk);
+    let built_in = built_in.map(|driver| Warning::DriverBuiltIn {
+        device: driver.device.clone(),
+        driver: driver.module.clone(),
+    });
+    let no_list =
+        (tree.lists.load_recovery.is_none() && kernel_known).then_some(Warning::NoRecoveryList);
+    late.chain(built_in).chain(no_list).collect()
+}
+
+/// Place each module; gives the lines of `modules.dep` for those that are added.
+fn place(loaded: &mut Loaded, tree: &ModuleTree, chosen: &Chosen) -> Result<Vec<String>, Error> {
     let absolute =
         tree.lists.dep.iter().flatten().next().is_some_and(|(_, dep)| dep.path.starts_with('/'));
-    let mut placed: Vec<PlannedModule> = Vec::new();
+    let mut dep_lines = Vec::new();
     for module in &chosen.modules {
         let mut path = format!("/{}", module.path);
         if module.added_from.is_some() {
-            let (file, bytes) = plain(&module.path, &module.bytes)?;
+            let (file, bytes) = module.decompress()?;
             path = format!("/{}/{SUBDIRECTORY}/{file}", tree.directory);
-            plan.files.push(SegmentFile::new(&path, 0o644, bytes));
-            dep_lines.push(dep_line(tree, module, &path, &placed, absolute, chosen));
+            loaded.contribution.files.push(SegmentFile::new(&path, 0o644, bytes));
+            dep_lines.push(dep_line(tree, module, &path, &loaded.modules, absolute, chosen));
         }
         let (name, added_from) = (module.name.clone(), module.added_from.clone());
-        placed.push(PlannedModule { name, path, added_from });
+        loaded.modules.push(PlannedModule { name, path, added_from });
     }
-    Ok(placed)
+    Ok(dep_lines)
 }
 
-/// All that a module needs is in `placed`, as it is loaded behind it; what it needs first stands
-/// last.
+/// Everything that a module needs is in `placed`, which has the order of loading; the line has the
+/// reverse order.
 fn dep_line(
     tree: &ModuleTree,
     module: &ChosenModule,
@@ -144,40 +168,40 @@ fn dep_line(
 
 /// Lists that shadow the ramdisk's own.
 struct Shadow<'s> {
-    plan: &'s mut ModulePlan,
+    contribution: &'s mut Contribution,
     tree: &'s ModuleTree,
 }
 
 impl Shadow<'_> {
-    fn lines(&self, name: &str) -> Vec<String> {
-        let bytes = self.tree.raw_lists.get(name).map(Vec::as_slice).unwrap_or_default();
+    fn lines(&self, list: List) -> Vec<String> {
+        let bytes = self.tree.raw_lists.get(list.name()).map(Vec::as_slice).unwrap_or_default();
         String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
     }
 
-    fn put(&mut self, name: &str, lines: &[String], added: Vec<String>, removed: Vec<String>) {
+    fn put(&mut self, list: List, lines: &[String], added: Vec<String>, removed: Vec<String>) {
         if added.is_empty() && removed.is_empty() {
             return;
         }
-        let path = format!("/{}/{name}", self.tree.directory);
+        let path = format!("/{}/{}", self.tree.directory, list.name());
         let mut text = lines.join("\n");
         text.push('\n');
-        self.plan.files.push(SegmentFile::new(&path, 0o644, text.into_bytes()));
-        if let Some(original) = self.tree.raw_lists.get(name) {
-            let beside = format!("{ORIGINALS}{path}");
-            self.plan.files.push(SegmentFile::new(&beside, 0o644, original.clone()));
+        self.contribution.files.push(SegmentFile::new(&path, 0o644, text.into_bytes()));
+        if let Some(original) = self.tree.raw_lists.get(list.name()) {
+            let kept = format!("{ORIGINALS}{path}");
+            self.contribution.files.push(SegmentFile::new(&kept, 0o644, original.clone()));
         }
-        self.plan.shadows.push(path.clone());
-        self.plan.lists.push(ListEdit { path, added, removed });
+        self.contribution.shadows.push(path.clone());
+        self.contribution.changes.push(Change::ModuleList(ListEdit { path, added, removed }));
     }
 
-    fn append(&mut self, name: &str, added: &[String]) {
-        let mut lines = self.lines(name);
+    fn append(&mut self, list: List, added: &[String]) {
+        let mut lines = self.lines(list);
         lines.extend(added.iter().cloned());
-        self.put(name, &lines, added.to_vec(), Vec::new());
+        self.put(list, &lines, added.to_vec(), Vec::new());
     }
 
     fn load(&mut self, modules: &[PlannedModule], rivals: &BTreeSet<String>) {
-        let mut lines = self.lines("modules.load");
+        let mut lines = self.lines(List::Load);
         let all = self.tree.dependencies(|_| true);
         let brings_up = |line: &String| {
             let name = name_of(line.trim());
@@ -195,7 +219,7 @@ impl Shadow<'_> {
         };
         lines.splice(at..at, added.iter().cloned());
         let shown = vec![format!("{} ({place})", added.join(" "))];
-        self.put("modules.load", &lines, shown, Vec::new());
+        self.put(List::Load, &lines, shown, Vec::new());
     }
 
     fn options(&mut self, devices: &[DeviceSpec]) {
@@ -207,7 +231,7 @@ impl Shadow<'_> {
         if ids.is_empty() {
             return;
         }
-        let mut lines = self.lines("modules.options");
+        let mut lines = self.lines(List::Options);
         let ours = |line: &&mut String| {
             let mut words = line.split(' ');
             words.next() == Some("options")
@@ -233,7 +257,7 @@ impl Shadow<'_> {
                 (line, Vec::new())
             }
         };
-        self.put("modules.options", &lines, vec![added], removed);
+        self.put(List::Options, &lines, vec![added], removed);
     }
 
     fn unblock(&mut self, names: &[&str]) {
@@ -243,7 +267,7 @@ impl Shadow<'_> {
             command && words.next().is_some_and(|name| names.contains(&name_of(name).as_str()))
         };
         let (removed, lines): (Vec<String>, Vec<String>) =
-            self.lines("modules.blocklist").into_iter().partition(blocks);
-        self.put("modules.blocklist", &lines, Vec::new(), removed);
+            self.lines(List::Blocklist).into_iter().partition(blocks);
+        self.put(List::Blocklist, &lines, Vec::new(), removed);
     }
 }

@@ -1,25 +1,36 @@
-//! Where in the images the segment goes.
+//! The point in an image at which the segment is inserted.
 
-use super::Error;
-use super::target::Targets;
+use super::assignment::Assignment;
+use super::error::Error;
 use crate::compression::Format;
 use crate::image::{self, Chunk, Header, Image, SectionName, resize_fragment};
 use crate::ramdisk::{self, AppendPoint};
 
-/// Where the segment goes.
-pub struct Place<'a> {
+/// The point at which the segment is inserted.
+pub struct Insertion<'a> {
     /// The section that grows.
     pub section: SectionName,
-    /// Where in it, in bytes.
-    pub at: usize,
+    /// The offset in it, in bytes.
+    pub offset: usize,
     /// The ramdisk (of a vendor_boot: the fragment) that grows.
     pub ramdisk: &'a [u8],
+    /// Index of the fragment.
+    fragment: Option<usize>,
+    /// Format and alignment of the segment.
     pub point: AppendPoint,
 }
 
-impl<'a> Place<'a> {
-    pub fn find(carrier: &Image<'a>, targets: &Targets) -> Result<Self, Error> {
-        let (section, start, ramdisk) = match targets.fragment {
+/// Sections with their new bytes.
+pub type Sections<'a> = Vec<(SectionName, Vec<Chunk<'a>>)>;
+
+impl<'a> Insertion<'a> {
+    /// The end of the ramdisk that the assignment names, in the image `carrier`.
+    ///
+    /// # Errors
+    /// [`Error::NoRamdisk`], [`Error::Image`] for a fragment in a vendor's wrapper,
+    /// [`Error::Ramdisk`] for one that nothing can be appended to.
+    pub fn find(carrier: &Image<'a>, assignment: &Assignment) -> Result<Self, Error> {
+        let (section, start, ramdisk) = match assignment.fragment {
             None => {
                 let section = SectionName::Ramdisk;
                 (section, 0, carrier.section(section).ok_or(Error::NoRamdisk)?)
@@ -32,36 +43,33 @@ impl<'a> Place<'a> {
             }
         };
         let point = ramdisk::append_point(ramdisk)?;
-        Ok(Place { section, at: start + point.offset, ramdisk, point })
+        let fragment = assignment.fragment;
+        Ok(Insertion { section, offset: start + point.offset, ramdisk, fragment, point })
     }
 
-    /// A raw archive in a ramdisk that is loaded behind this one must stay at a multiple of 4.
-    /// Behind lz4_legacy no zeros may stand, and nothing but lz4_legacy follows anyway.
+    /// Pad the segment so that a raw archive in a fragment after this one stays at a multiple of 4.
+    /// No zeros may follow lz4_legacy, and only lz4_legacy follows it anyway.
     pub fn keep_alignment(&self, segment: &mut Vec<u8>) {
-        if self.point.format != Some(Format::Lz4Legacy) {
+        if self.fragment.is_some() && self.point.format != Some(Format::Lz4Legacy) {
             segment.resize(segment.len().next_multiple_of(4), 0);
         }
     }
 
-    /// The sections with the segment in them.
-    pub fn grown(
-        &self,
-        carrier: &Image<'a>,
-        targets: &Targets,
-        segment: Vec<u8>,
-    ) -> Result<Vec<(SectionName, Vec<Chunk<'a>>)>, Error> {
+    /// The sections of `carrier` with the segment in them.
+    ///
+    /// # Errors
+    /// [`Error::NoRamdisk`]; [`Error::Image`] when the fragment becomes too large for its table.
+    pub fn sections(&self, carrier: &Image<'a>, segment: Vec<u8>) -> Result<Sections<'a>, Error> {
         let section = self.section;
         let old = carrier.section(section).ok_or(Error::NoRamdisk)?;
-        let (head, tail) = old.split_at(self.at);
+        let (head, tail) = old.split_at(self.offset);
         let fragment_size = self.ramdisk.len() + segment.len();
         let mut chunks = vec![Chunk::borrowed(head), Chunk::owned(segment), Chunk::borrowed(tail)];
         chunks.retain(|chunk| !chunk.is_empty());
         let mut sections = vec![(section, chunks)];
         let table = carrier.header().and_then(Header::ramdisk_table);
         let old_table = carrier.section(SectionName::VendorRamdiskTable);
-        if let (Some(index), Some((_, entry_size)), Some(old)) =
-            (targets.fragment, table, old_table)
-        {
+        if let (Some(index), Some((_, entry_size)), Some(old)) = (self.fragment, table, old_table) {
             let table = u32::try_from(fragment_size)
                 .ok()
                 .and_then(|size| resize_fragment(old, entry_size, index, size))

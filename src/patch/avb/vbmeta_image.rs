@@ -1,0 +1,100 @@
+//! The vbmeta.img for images that change.
+
+use super::changes::signed_by;
+use super::options::AvbMode;
+use super::signing::{Relation, Signing, partition};
+use crate::bootset::Cover;
+use crate::image::avb::{Vbmeta, VbmetaEdit};
+use crate::image::{AvbFooter, Chunk, Image, Output, RegionKind};
+use crate::patch::edit::{AvbEdit, Change, PlannedEdit};
+use crate::patch::error::Error;
+
+/// The vbmeta.img for images that change.
+pub struct NewVbmeta<'a> {
+    /// Its index in the set.
+    pub index: usize,
+    /// The file.
+    pub output: Output<'a>,
+    /// For the plan.
+    pub planned: PlannedEdit,
+}
+
+/// An image that was rebuilt.
+pub struct Written<'o, 'a> {
+    /// The file.
+    pub output: &'o Output<'a>,
+    /// Bytes of the image proper.
+    pub content_size: u64,
+}
+
+/// The vbmeta.img for the images as they are `written`, by index; None where it does not change.
+///
+/// # Errors
+/// [`Error::SignVbmeta`], [`Error::VbmetaTrailing`], [`Error::NothingToSign`].
+pub fn build<'o, 'a: 'o>(
+    signing: &Signing<'a>,
+    images: &[Image<'a>],
+    written: impl Fn(usize) -> Option<Written<'o, 'a>>,
+) -> Result<Option<NewVbmeta<'a>>, Error> {
+    let (Some(index), Some(top)) = (signing.vbmeta, &signing.top) else { return Ok(None) };
+    let mut edit = VbmetaEdit::new(top.clone());
+    let mut summary = Vec::new();
+    for (i, relation) in &signing.changed {
+        let partition = partition(&images[*i]);
+        match (*relation, signing.options.mode) {
+            (Relation::Covered(Cover::Digest(descriptor)), _) => {
+                let Some(Written { output, content_size }) = written(*i) else { continue };
+                let size = hashed_size(&images[*i], content_size, output.size());
+                edit.set_digest(descriptor, output, size)?;
+                summary.push(format!("digest of {partition} ({size} bytes)"));
+            }
+            (Relation::Covered(Cover::Chain(descriptor)), AvbMode::Resign(key)) => {
+                let key = key.public();
+                edit.set_chain_key(descriptor, &key.to_avb());
+                summary.push(format!("key of {partition} (sha1 {})", key.fingerprint()));
+            }
+            (Relation::Covered(Cover::Chain(_)), AvbMode::Preserve | AvbMode::Strip)
+            | (Relation::Absent | Relation::Unknown, _) => {}
+        }
+    }
+    if let Some(flags) = signing.options.vbmeta_flags {
+        edit.set_flags(flags);
+        summary.push(format!("flags {flags}"));
+    }
+    let (why, blob) = match signing.options.vbmeta_signer() {
+        Some(key) => (AvbEdit::TopResigned, edit.sign(key)?),
+        None => (AvbEdit::TopRehashed, edit.write_unsigned().ok_or(Error::NothingToSign)?),
+    };
+    let after = Vbmeta::parse(&blob, 0).map_err(Error::Vbmeta)?;
+    let after = format!("{}; {}", signed_by(&after), summary.join(", "));
+    let change = Change::Vbmeta { why, before: signed_by(top), after };
+    let output = replace_blob(&images[index], blob)?;
+    Ok(Some(NewVbmeta { index, output, planned: PlannedEdit { image: index, change } }))
+}
+
+/// How much of a partition is hashed: without a footer up to the padding, in whole blocks.
+fn hashed_size(image: &Image<'_>, content: u64, file: u64) -> u64 {
+    match image.avb() {
+        Some(_) => content,
+        None => content.next_multiple_of(AvbFooter::BLOB_ALIGNMENT).min(file),
+    }
+}
+
+/// The file of a vbmeta image with another blob in it; it does not become smaller.
+fn replace_blob<'a>(image: &Image<'a>, blob: Vec<u8>) -> Result<Output<'a>, Error> {
+    let trailing = image.regions().iter().find(|region| region.kind == RegionKind::Trailing);
+    let trailing = trailing.map(|region| region.offset);
+    if let Some(trailing) = trailing.filter(|trailing| blob.len() > *trailing) {
+        return Err(Error::VbmetaTrailing { size: blob.len(), trailing });
+    }
+    let size = blob.len();
+    let file = image.bytes().len();
+    let mut output = Output::default();
+    output.push(Chunk::owned(blob));
+    let zeros = trailing.unwrap_or(file).saturating_sub(size);
+    output.push(Chunk::Zeros(zeros as u64));
+    if let Some(trailing) = trailing {
+        output.push(Chunk::borrowed(&image.bytes()[trailing..]));
+    }
+    Ok(output)
+}

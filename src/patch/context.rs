@@ -1,0 +1,91 @@
+//! The set of images that a patch is planned for.
+
+use super::error::Error;
+use super::kernel_facts::KernelFacts;
+use crate::bootset::{BootSet, Cover, Flow, Role};
+use crate::image::avb::Vbmeta;
+use crate::image::{Image, ImageKind};
+use crate::kernel::Exports;
+
+/// A set of unpatched images. Indices are those of its images.
+#[derive(Clone, Copy)]
+pub struct Context<'s, 'a> {
+    set: &'s BootSet<'a>,
+    /// All images.
+    pub images: &'s [Image<'a>],
+    /// The kernel of the set.
+    pub kernel: KernelFacts<'s>,
+}
+
+impl<'s, 'a> Context<'s, 'a> {
+    /// Ask `set` for its kernel.
+    pub fn new(set: &'s BootSet<'a>) -> Self {
+        Context { set, images: set.images(), kernel: KernelFacts::new(set.kernel()) }
+    }
+
+    /// How a device with these images boots.
+    pub fn flow(&self) -> &'s Flow {
+        self.set.flow()
+    }
+
+    /// The images that a patch may change, with their indices. A recovery image alone is all there
+    /// is.
+    pub fn active(&self) -> impl Iterator<Item = (usize, &'s Image<'a>)> + use<'s, 'a> {
+        let roles = self.set.roles();
+        let only_recovery = roles.iter().all(|role| *role == Role::Recovery || !role.boots());
+        self.set.members().filter_map(move |(index, image, role)| {
+            let may_change = match role {
+                Role::Recovery => only_recovery,
+                Role::ChainedVbmeta => false,
+                _ => role.left_alone().is_none(),
+            };
+            may_change.then_some((index, image))
+        })
+    }
+
+    /// The image of a kind that a patch may change.
+    pub fn find(&self, kind: ImageKind) -> Option<usize> {
+        self.active().find(|(_, image)| image.kind() == kind).map(|(index, _)| index)
+    }
+
+    /// The vendor_kernel_boot images, whose modules are read.
+    pub fn vendor_kernel_boots(&self) -> impl Iterator<Item = &'s Image<'a>> + use<'s, 'a> {
+        let members = self.set.members();
+        members.filter(|(_, _, role)| *role == Role::VendorKernelBoot).map(|(_, image, _)| image)
+    }
+
+    /// The index of the top-level vbmeta image.
+    pub fn top_vbmeta(&self) -> Option<usize> {
+        self.set.top_vbmeta()
+    }
+
+    /// How the vbmeta image `top` covers the image of this index.
+    pub fn cover(&self, top: &Vbmeta<'_>, index: usize) -> Option<Cover> {
+        self.set.cover(top, index)
+    }
+
+    /// Whether a ramdisk has a file of the module vfio-pci.
+    pub fn has_vfio_pci(&self) -> bool {
+        let mut surveys = self.set.ramdisks().iter().filter_map(|ramdisk| ramdisk.survey().ok());
+        surveys.any(|survey| survey.vfio_pci)
+    }
+
+    /// The symbols that the kernel exports to modules; None if they cannot be read.
+    pub fn exports(&self) -> Option<Exports> {
+        self.set.exports()
+    }
+
+    /// Refuse a set in which two images of a kind may change.
+    ///
+    /// # Errors
+    /// [`Error::TwoOfAKind`].
+    pub fn require_one_of_each(&self) -> Result<(), Error> {
+        let twice = |(index, image): &(usize, &Image<'_>)| {
+            self.find(image.kind()).is_some_and(|first| first != *index)
+        };
+        match self.active().find(twice) {
+            Some((_, image)) => Err(Error::TwoOfAKind(image.kind())),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What one part of a patch adds to it.
+
+use super::edit::Change;
+use super::hook::original::Original;
+use super::parameters::parameter::PlannedParameter;
+use super::segment_file::{SegmentDirectory, SegmentFile};
+use super::warning::Warning;
+use crate::bootfile::BootModule;
+
+/// What one part of a patch adds to it. A plan is all of them, added up in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contribution {
+    /// The init program whose path the runtime takes; one part at most has it.
+    pub original: Option<Original>,
+    /// Files of the segment.
+    pub files: Vec<SegmentFile>,
+    /// Directories of the segment outside of `/vfioboot`.
+    pub directories: Vec<SegmentDirectory>,
+    /// More names of the runtime, absolute: hard links, which cost nothing and remain when PID 1
+    /// removes `/vfioboot`.
+    pub runtime_names: Vec<String>,
+    /// Absolute paths of the ramdisk's files that the segment shadows, for the boot file.
+    pub shadows: Vec<String>,
+    /// Modules that PID 1 loads, in order.
+    pub boot_modules: Vec<BootModule>,
+    /// Kernel parameters, in order.
+    pub parameters: Vec<PlannedParameter>,
+    /// Changes of the image that carries the segment.
+    pub changes: Vec<Change>,
+    /// What may go wrong.
+    pub warnings: Vec<Warning>,
+}
+
+impl Contribution {
+    /// Only warnings.
+    pub fn of_warnings(warnings: impl IntoIterator<Item = Warning>) -> Self {
+        Contribution { warnings: warnings.into_iter().collect(), ..Contribution::default() }
+    }
+
+    /// Add what comes after.
+    pub fn add(&mut self, other: Contribution) {
+        let Contribution {
+            original,
+            files,
+            directories,
+            runtime_names,
+            shadows,
+            boot_modules,
+            parameters,
+            changes,
+            warnings,
+        } = other;
+        self.original = original.or(self.original.take());
+        self.files.extend(files);
+        self.directories.extend(directories);
+        self.runtime_names.extend(runtime_names);
+        self.shadows.extend(shadows);
+        self.boot_modules.extend(boot_modules);
+        self.parameters.extend(parameters);
+        self.changes.extend(changes);
+        self.warnings.extend(warnings);
+    }
+}

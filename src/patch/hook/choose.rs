@@ -1,0 +1,178 @@
+//! Which hook a set needs.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::kind::{HookChoice, HookKind};
+use super::rdinit;
+use crate::audit::sources;
+use crate::bootfile::RUNTIME;
+use crate::cmdline::Cmdline;
+use crate::image::ImageKind;
+use crate::patch::assignment::Assignment;
+use crate::patch::context::Context;
+use crate::patch::error::Error;
+
+/// What the kernel runs in an initramfs when no `rdinit=` says otherwise (`init/main.c`).
+const DEFAULT_INIT: &str = "/init";
+
+/// The hook of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hook {
+    /// How the runtime is started.
+    pub kind: HookKind,
+    /// Why so.
+    pub reason: HookReason,
+    /// The program that runs afterwards: `/init`, or what an `rdinit=` of the originals names.
+    pub init: String,
+}
+
+/// Why a plan has its hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookReason {
+    /// `rdinit=` would not reach the kernel, or not as the last one.
+    Obstacle(Obstacle),
+    /// `rdinit=` was asked for in spite of that.
+    RequestedDespite(Obstacle),
+    /// The init hook was asked for.
+    Requested,
+    /// Nothing speaks against `rdinit=` in the bootloader's configuration.
+    Bootloader,
+    /// Nothing speaks against `rdinit=` in the images.
+    Images,
+}
+
+/// What keeps an `rdinit=` in the images from working.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The kernel uses its built-in line alone, which may name a program.
+    ForcedCmdline(Option<String>),
+    /// The kernel appends its built-in line, which names this program.
+    ExtendedCmdline(String),
+    /// `/chosen/bootargs` of a device tree names this program.
+    DeviceTree(String),
+    /// No image has a command line that bootloaders read.
+    NoCmdline,
+}
+
+impl Hook {
+    /// Choose for a set whose patch changes these images.
+    ///
+    /// # Errors
+    /// [`Error::CmdlineForced`] or [`Error::NoCmdline`] when `rdinit=` was asked for and would have
+    /// no effect.
+    pub fn choose(
+        choice: HookChoice,
+        set: &Context<'_, '_>,
+        assignment: &Assignment,
+    ) -> Result<Self, Error> {
+        let obstacle = Obstacle::find(set, assignment);
+        let kind = match (choice, &obstacle) {
+            (HookChoice::Rdinit, Some(Obstacle::NoCmdline)) => return Err(Error::NoCmdline),
+            (HookChoice::Rdinit, Some(Obstacle::ForcedCmdline(_))) => {
+                return Err(Error::CmdlineForced);
+            }
+            // The other rdinit= may lose after all: the user knows.
+            (HookChoice::Rdinit, _) | (HookChoice::Auto, None) => HookKind::Rdinit,
+            (HookChoice::Init, _) | (HookChoice::Auto, Some(_)) => HookKind::Init,
+        };
+        let init = match &obstacle {
+            // The kernel never sees what the images say.
+            Some(Obstacle::ForcedCmdline(init)) => init.clone(),
+            Some(Obstacle::ExtendedCmdline(init) | Obstacle::DeviceTree(init)) => {
+                Some(init.clone())
+            }
+            Some(Obstacle::NoCmdline) | None => rdinit::last(set).map(|(_, init)| init),
+        };
+        let init = init.unwrap_or_else(|| DEFAULT_INIT.to_owned());
+        let reason = match (choice, obstacle) {
+            (HookChoice::Rdinit, Some(obstacle)) => HookReason::RequestedDespite(obstacle),
+            (HookChoice::Auto | HookChoice::Init, Some(obstacle)) => HookReason::Obstacle(obstacle),
+            (HookChoice::Init, None) => HookReason::Requested,
+            (_, None) if assignment.cmdline.is_none() => HookReason::Bootloader,
+            (_, None) => HookReason::Images,
+        };
+        Ok(Hook { kind, reason, init })
+    }
+
+    /// Whether the init program is one that a device tree names.
+    pub fn is_from_device_tree(&self) -> bool {
+        matches!(
+            self.reason,
+            HookReason::Obstacle(Obstacle::DeviceTree(_))
+                | HookReason::RequestedDespite(Obstacle::DeviceTree(_))
+        )
+    }
+}
+
+impl Obstacle {
+    fn find(set: &Context<'_, '_>, assignment: &Assignment) -> Option<Self> {
+        let program = |line: String| rdinit::program(&Cmdline::new(line.into_bytes()));
+        if let Some(line) = set.kernel.forced_cmdline() {
+            return Some(Obstacle::ForcedCmdline(program(line)));
+        }
+        if let Some(init) = set.kernel.extending_cmdline().and_then(program) {
+            return Some(Obstacle::ExtendedCmdline(init));
+        }
+        let mut trees = set.active().flat_map(|(_, image)| sources::of_device_trees(image));
+        let init = trees.find_map(|tree| program(tree.text)).filter(|init| init != RUNTIME);
+        if let Some(init) = init {
+            return Some(Obstacle::DeviceTree(init));
+        }
+        let only_init_boot = assignment.cmdline.is_none()
+            && set.images[assignment.carrier].kind() == ImageKind::InitBoot;
+        only_init_boot.then_some(Obstacle::NoCmdline)
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::ForcedCmdline(_) => f.write_str(
+                "CONFIG_CMDLINE_FORCE=y: the kernel ignores the command line that the bootloader \
+                 passes, and rdinit= with it",
+            ),
+            Obstacle::ExtendedCmdline(init) => write!(
+                f,
+                "CONFIG_CMDLINE has rdinit={init}, and with CONFIG_CMDLINE_EXTEND it comes after \
+                 the bootloader's: the last rdinit= wins"
+            ),
+            Obstacle::DeviceTree(init) => write!(
+                f,
+                "the device tree's /chosen/bootargs has rdinit={init}, which no command line in an \
+                 image replaces; a bootloader that keeps it puts it where it likes, and the last \
+                 rdinit= wins"
+            ),
+            Obstacle::NoCmdline => f.write_str(
+                "bootloaders take no command line from init_boot, the only image of the set: \
+                 there is none to add rdinit= to",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for HookReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HookReason::Obstacle(obstacle) => obstacle.fmt(f),
+            HookReason::RequestedDespite(obstacle) => {
+                write!(f, "requested; the default would be the init hook: {obstacle}")
+            }
+            HookReason::Requested => f.write_str("requested"),
+            HookReason::Bootloader => f.write_str(
+                "the bootloader's configuration has the command line, and the last rdinit= on it \
+                 wins",
+            ),
+            HookReason::Images => {
+                f.write_str("the images carry a command line, and the last rdinit= on it wins")
+            }
+        }
+    }
+}
+
+impl Serialize for HookReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

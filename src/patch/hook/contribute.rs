@@ -1,0 +1,56 @@
+//! What the hook adds to a patch.
+
+use super::choose::Hook;
+use super::kind::{HookChoice, HookKind};
+use super::original::Original;
+use crate::bootfile::RUNTIME;
+use crate::image::{Header, Image, ImageKind};
+use crate::patch::assignment::Assignment;
+use crate::patch::context::Context;
+use crate::patch::contribution::Contribution;
+use crate::patch::error::Error;
+use crate::patch::parameters::parameter::PlannedParameter;
+use crate::patch::ramdisk_files::RamdiskFiles;
+use crate::patch::warning::Warning;
+
+/// Choose the hook: `rdinit=`, or the init program of the ramdisk `files` displaced.
+///
+/// # Errors
+/// As [`Hook::choose`] and [`Original::read`]; [`Error::NoInit`] when nothing could run after the
+/// runtime.
+pub fn contribute(
+    choice: HookChoice,
+    set: &Context<'_, '_>,
+    assignment: &Assignment,
+    files: &RamdiskFiles<'_>,
+) -> Result<(Hook, Contribution), Error> {
+    let hook = Hook::choose(choice, set, assignment)?;
+    let mut contribution = Contribution::default();
+    match hook.kind {
+        HookKind::Rdinit => {
+            let carrier = &set.images[assignment.carrier];
+            contribution.warnings.extend(require_init(carrier, files, &hook.init)?);
+            let why = "starts the runtime instead of /init, which it executes when it is done";
+            contribution.parameters.push(PlannedParameter::first("rdinit", RUNTIME, why));
+        }
+        HookKind::Init => contribution.original = Some(Original::read(files, &hook.init)?),
+    }
+    Ok((hook, contribution))
+}
+
+/// PID 1 must have something to execute when it is done.
+fn require_init(
+    carrier: &Image<'_>,
+    files: &RamdiskFiles<'_>,
+    init: &str,
+) -> Result<Option<Warning>, Error> {
+    if files.has(init.as_bytes())? {
+        return Ok(None);
+    }
+    let before_v3 = carrier.header().map(Header::version).is_some_and(|version| version < 3);
+    match carrier.kind() {
+        ImageKind::InitBoot => Err(Error::NoInit(init.to_owned())),
+        ImageKind::Boot if before_v3 => Err(Error::NoInit(init.to_owned())),
+        _ => Ok(Some(Warning::NoInit { init: init.to_owned() })),
+    }
+}

@@ -1,0 +1,78 @@
+//! The init program of a ramdisk, whose path the runtime takes.
+
+use crate::bootfile::{ORIGINAL_INIT, ORIGINAL_INIT_LINK};
+use crate::patch::error::Error;
+use crate::patch::ramdisk_files::RamdiskFiles;
+use crate::ramdisk::cpio::{CpioWriter, FileType, Header};
+use crate::ramdisk::normalise;
+
+/// The init program of a ramdisk, to be kept in the segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// Its path, without leading `/`, with the symbolic links on the way resolved.
+    path: Vec<u8>,
+    copy: Copy,
+}
+
+/// How the segment keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Copy {
+    /// A file with one name, or a symbolic link: mode, owner and time are the header's.
+    Whole(Header, Vec<u8>),
+    /// A file that has this other name as well. Its data need not be in the ramdisk twice.
+    Link(Vec<u8>),
+}
+
+impl Original {
+    /// Find the program at `path`, as the kernel would.
+    ///
+    /// # Errors
+    /// [`Error::InitNotInRamdisk`], [`Error::InitNotAFile`].
+    pub fn read(files: &RamdiskFiles<'_>, path: &str) -> Result<Self, Error> {
+        let missing = || Error::InitNotInRamdisk { path: path.to_owned() };
+        let found = files.find(path.as_bytes(), false)?.ok_or_else(missing)?;
+        if !matches!(found.file_type, FileType::Regular | FileType::Symlink) {
+            return Err(Error::InitNotAFile { path: path.to_owned() });
+        }
+        if let Some(other) = files.other_name(&found.path)? {
+            return Ok(Original { path: found.path, copy: Copy::Link(other) });
+        }
+        let (header, data) = files.entry(&found)?.ok_or_else(missing)?;
+        Ok(Original { path: found.path, copy: Copy::Whole(header, data) })
+    }
+
+    /// Bytes that keeping it costs before compression.
+    pub fn size(&self) -> usize {
+        match &self.copy {
+            Copy::Whole(_, data) => data.len(),
+            Copy::Link(_) => 0,
+        }
+    }
+
+    /// Write the original under its new name, and `runtime` at the original's path and at the paths
+    /// `also`.
+    ///
+    /// A regular file that overwrites another keeps its inode and so changes what the other names
+    /// of a hard link show (`do_name` in `init/initramfs.c` opens with `O_TRUNC`). A symbolic link
+    /// in between makes the kernel unlink the old one first (`clean_path`).
+    pub fn write<W: std::io::Write>(
+        &self,
+        cpio: &mut CpioWriter<W>,
+        runtime: &[u8],
+        also: &[Vec<u8>],
+    ) -> std::io::Result<()> {
+        match &self.copy {
+            Copy::Whole(header, data) => {
+                cpio.like(&normalise(ORIGINAL_INIT.as_bytes()), header, data)?;
+            }
+            Copy::Link(other) => {
+                let target = [b"/", &other[..]].concat();
+                cpio.symlink(&normalise(ORIGINAL_INIT_LINK.as_bytes()), &target)?;
+            }
+        }
+        cpio.symlink(&self.path, ORIGINAL_INIT.as_bytes())?;
+        let names: Vec<&[u8]> =
+            std::iter::once(&self.path).chain(also).map(Vec::as_slice).collect();
+        cpio.linked(&names, 0o755, runtime)
+    }
+}

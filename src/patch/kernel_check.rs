@@ -1,0 +1,103 @@
+//! The audit of the kernel, and what its config rules out.
+
+use super::error::Error;
+use super::kernel_facts::KernelFacts;
+use super::parameters::parameter::PlannedParameter;
+use super::report::{FailedRule, KernelReport};
+use super::warning::Warning;
+use crate::audit::{self, Level, Profile, Report, Verdict};
+use crate::bootset::KernelState;
+use crate::compression::Format;
+use crate::kernel::Module;
+
+/// The kernel held against the passthrough audit.
+pub struct KernelCheck {
+    /// For the plan.
+    pub report: KernelReport,
+    /// The parameters that the audit recommends; optional ones are for the user to choose.
+    pub recommended: Vec<PlannedParameter>,
+    /// What is wrong or unknown.
+    pub warnings: Vec<Warning>,
+}
+
+/// Hold the kernel against the passthrough audit. `modules` are those that will be in the ramdisk;
+/// None when nobody looked.
+pub fn check(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> KernelCheck {
+    let audit = audit(kernel, modules);
+    let report = KernelReport {
+        version: kernel.version().map(str::to_owned),
+        arch: kernel.arch(),
+        audit: audit.as_ref().map(|report| report.verdict),
+        failed: audit.as_ref().map(failed).unwrap_or_default(),
+    };
+    let parameters = audit.iter().flat_map(|report| &report.parameters);
+    let recommended = parameters
+        .filter(|own| own.level != Level::Optional)
+        .map(|own| PlannedParameter::last(own.parameter.as_ref(), own.why.as_ref()))
+        .collect();
+    let warnings = warnings(kernel, &report.failed);
+    KernelCheck { report, recommended, warnings }
+}
+
+fn warnings(kernel: KernelFacts<'_>, failed: &[FailedRule]) -> Vec<Warning> {
+    match kernel.state() {
+        KernelState::Absent => vec![Warning::NoKernel],
+        KernelState::Unreadable(problem) => {
+            vec![Warning::KernelUnreadable { problem: problem.to_string() }]
+        }
+        KernelState::NoConfig => vec![Warning::NoKernelConfig],
+        KernelState::Config => {
+            let unfit =
+                (!failed.is_empty()).then(|| Warning::KernelUnfit { failed: failed.to_vec() });
+            // The config does not distinguish the kernels of Rockchip's SDK, which end
+            // `unpack_to_rootfs` after the first compressed segment, from others that run on the
+            // same chips.
+            let rockchip = kernel.is_set("ARCH_ROCKCHIP") == Some(true);
+            unfit.into_iter().chain(rockchip.then_some(Warning::Rockchip)).collect()
+        }
+    }
+}
+
+fn audit(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> Option<Report> {
+    if matches!(kernel.state(), KernelState::Absent | KernelState::Unreadable(_)) {
+        return None;
+    }
+    let mut facts = kernel.facts().clone();
+    // There may be more on other partitions.
+    facts.modules_partial = true;
+    facts.modules = modules.filter(|modules| !modules.is_empty());
+    // Every builtin profile is read by a test.
+    let profile = Profile::builtin("passthrough").ok()?;
+    Some(audit::evaluate(&profile, &facts))
+}
+
+fn failed(report: &Report) -> Vec<FailedRule> {
+    let failed = report.with(Verdict::Fail).filter(|finding| finding.rule.level.decides());
+    failed
+        .map(|finding| FailedRule {
+            id: finding.rule.id.to_string(),
+            title: finding.rule.title.to_string(),
+            reason: finding.reason.to_string(),
+            fix: finding.rule.fix.to_string(),
+        })
+        .collect()
+}
+
+/// Refuse a ramdisk `format` that the kernel's own config says it cannot unpack.
+///
+/// # Errors
+/// [`Error::Lz4Frame`], [`Error::NoInitramfsSupport`], [`Error::FormatNotBuiltIn`].
+pub fn require(kernel: KernelFacts<'_>, format: Option<Format>) -> Result<(), Error> {
+    if format == Some(Format::Lz4Frame) {
+        return Err(Error::Lz4Frame);
+    }
+    if kernel.is_set("BLK_DEV_INITRD") == Some(false) {
+        return Err(Error::NoInitramfsSupport);
+    }
+    match format.and_then(Format::rd_symbol) {
+        Some(symbol) if kernel.is_set(symbol) == Some(false) => {
+            Err(Error::FormatNotBuiltIn { symbol })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,48 @@
+//! What to patch in.
+
+use super::avb::options::AvbOptions;
+use super::hook::kind::HookChoice;
+use super::modules::plan::ModuleOptions;
+use super::rc::options::RcOptions;
+use super::runtime::Runtimes;
+use crate::bootfile::{BootFile, DeviceSpec};
+
+/// What to patch in.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    /// The devices to put on vfio-pci, in order.
+    pub devices: Vec<DeviceSpec>,
+    /// vfiorun for each architecture.
+    pub runtimes: Runtimes<'a>,
+    /// Modules to load, and where they may come from.
+    pub modules: ModuleOptions<'a>,
+    /// Kernel parameters to add, besides those that the audit recommends.
+    pub parameters: Vec<String>,
+    /// Milliseconds that PID 1 may take, see [`BootFile::deadline_ms`].
+    pub deadline_ms: u32,
+    /// What to do with AVB's metadata.
+    pub avb: AvbOptions<'a>,
+    /// Milliseconds that PID 1 waits for a missing device, see [`BootFile::wait_ms`].
+    pub wait_ms: u32,
+    /// How the kernel is to start the runtime.
+    pub hook: HookChoice,
+    /// rc files of Android's init.
+    pub rc: RcOptions,
+}
+
+impl<'a> Options<'a> {
+    /// These devices, and the defaults for everything else.
+    pub fn new(devices: Vec<DeviceSpec>, runtimes: Runtimes<'a>) -> Self {
+        Options {
+            devices,
+            runtimes,
+            modules: ModuleOptions::default(),
+            parameters: Vec::new(),
+            deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
+            avb: AvbOptions::default(),
+            wait_ms: BootFile::DEFAULT_WAIT_MS,
+            hook: HookChoice::Auto,
+            rc: RcOptions::default(),
+        }
+    }
+}

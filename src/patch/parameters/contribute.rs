@@ -1,0 +1,60 @@
+//! The kernel parameters that a patch adds besides the hook's.
+
+use super::parameter::PlannedParameter;
+use super::x86;
+use crate::bootfile::{self, DeviceSpec};
+use crate::cmdline::Cmdline;
+use crate::image::{Header, Image};
+use crate::patch::context::Context;
+use crate::patch::contribution::Contribution;
+use crate::patch::error::{Error, RefusedParameter};
+
+/// The ids of the devices for a vfio-pci that is part of the kernel, what the audit `recommends`,
+/// the IOMMU parameters of x86_64, and what the user `requested`.
+pub fn contribute(
+    set: &Context<'_, '_>,
+    devices: &[DeviceSpec],
+    recommends: Vec<PlannedParameter>,
+    requested: &[String],
+) -> Contribution {
+    let mut contribution = Contribution::default();
+    let ids: Vec<String> = devices
+        .iter()
+        .filter(|device| matches!(device, DeviceSpec::Id { .. }))
+        .map(DeviceSpec::to_string)
+        .collect();
+    // A module would get them through libmodprobe only, not from here.
+    if set.kernel.vfio_pci_built_in() && !ids.is_empty() {
+        let why = "vfio-pci is part of the kernel and binds these by itself when they appear";
+        contribution.parameters.push(PlannedParameter::merged("vfio-pci.ids", ids, why));
+    }
+    contribution.parameters.extend(recommends.into_iter().filter(|p| !x86::knows(p)));
+    let headers = set.active().filter_map(|(_, image)| Image::header(image));
+    let mut lines: Vec<Cmdline> = headers.map(Header::cmdline).map(Cmdline::new).collect();
+    lines.extend(requested.iter().map(|text| Cmdline::new(text.clone().into_bytes())));
+    contribution.add(x86::contribute(set.kernel, &lines));
+    let requested = requested.iter().map(|text| PlannedParameter::last(text, "requested"));
+    contribution.parameters.extend(requested);
+    contribution
+}
+
+/// Refuse parameters that the patch sets itself, or that would turn it off.
+///
+/// # Errors
+/// [`Error::Parameter`].
+pub fn check(requested: &[String]) -> Result<(), Error> {
+    for text in requested {
+        let line = Cmdline::new(text);
+        let reason = if line.value("rdinit").is_some() {
+            RefusedParameter::Rdinit
+        } else if line.value("vfio-pci.ids").is_some() {
+            RefusedParameter::Ids
+        } else if bootfile::is_disabled(&line) {
+            RefusedParameter::Disable
+        } else {
+            continue;
+        };
+        return Err(Error::Parameter { text: text.clone(), reason });
+    }
+    Ok(())
+}

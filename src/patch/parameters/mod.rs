@@ -1,0 +1,13 @@
+//! The kernel parameters that a patch adds.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `parameter` | one parameter, and how it is put on a line |
+//! | `x86` | the IOMMU parameters of x86_64 |
+//! | `contribute` | which ones a patch adds |
+//! | `cmdline` | the image whose line takes them |
+
+pub mod cmdline;
+pub mod contribute;
+pub mod parameter;
+pub mod x86;

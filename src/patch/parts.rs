@@ -1,0 +1,83 @@
+//! The contributions to a patch, and what each shows in the plan.
+
+use super::assignment::Assignment;
+use super::context::Context;
+use super::contribution::Contribution;
+use super::error::Error;
+use super::hook::choose::Hook;
+use super::insertion::Insertion;
+use super::modules::contribute::Modules;
+use super::modules::plan::ModulePlan;
+use super::options::Options;
+use super::parameters::cmdline::{self, Placement};
+use super::ramdisk_files::RamdiskFiles;
+use super::rc::contribute::RcPlan;
+use super::report::KernelReport;
+use super::warning::Warning;
+use super::{hook, kernel_check, modules, parameters, rc};
+use crate::image::{ImageKind, SectionName};
+
+/// Everything that is decided before an image is rewritten.
+pub struct Parts<'a> {
+    /// The images that change.
+    pub assignment: Assignment,
+    /// Where the segment goes.
+    pub insertion: Insertion<'a>,
+    /// How the runtime is started.
+    pub hook: Hook,
+    /// The modules.
+    pub modules: ModulePlan,
+    /// The kernel.
+    pub kernel: KernelReport,
+    /// The rc files.
+    pub rc: RcPlan,
+    /// The image that takes the kernel parameters.
+    pub placement: Placement<'a>,
+    /// All contributions.
+    pub all: Contribution,
+}
+
+impl<'a> Parts<'a> {
+    /// Ask for every contribution and add them up.
+    ///
+    /// # Errors
+    /// Why a patch is not possible.
+    pub fn collect(set: &Context<'_, 'a>, options: &Options<'_>) -> Result<Self, Error> {
+        let assignment = Assignment::choose(set)?;
+        let Modules { plan: modules, contribution: from_modules, present } =
+            modules::contribute::contribute(set, &options.devices, &options.modules)?;
+        let kernel = kernel_check::check(set.kernel, present);
+        let insertion = Insertion::find(&set.images[assignment.carrier], &assignment)?;
+        kernel_check::require(set.kernel, insertion.point.format)?;
+        let files = RamdiskFiles::new(insertion.ramdisk);
+        let (hook, from_hook) =
+            hook::contribute::contribute(options.hook, set, &assignment, &files)?;
+        let from_parameters = parameters::contribute::contribute(
+            set,
+            &options.devices,
+            kernel.recommended,
+            &options.parameters,
+        );
+        let (rc, from_rc) = rc::contribute::contribute(set, &files, &options.rc)?;
+
+        let mut all = Contribution::of_warnings(kernel.warnings);
+        all.add(from_modules);
+        all.add(Contribution::of_warnings(two_generic_ramdisks(set)));
+        all.add(from_hook);
+        all.add(from_parameters);
+        let mut placement = cmdline::place(set, &assignment, &hook, &all.parameters)?;
+        all.warnings.append(&mut placement.warnings);
+        all.add(from_rc);
+        let kernel = kernel.report;
+        Ok(Parts { assignment, insertion, hook, modules, kernel, rc, placement, all })
+    }
+}
+
+/// Which of two generic ramdisks is loaded is the bootloader's choice.
+fn two_generic_ramdisks(set: &Context<'_, '_>) -> Option<Warning> {
+    let has = |kind| {
+        let image = set.find(kind).map(|index| &set.images[index]);
+        image.is_some_and(|image| image.section(SectionName::Ramdisk).is_some())
+    };
+    (has(ImageKind::Boot) && has(ImageKind::InitBoot)).then_some(Warning::TwoGenericRamdisks)
+}

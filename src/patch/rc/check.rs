@@ -1,0 +1,68 @@
+//! What is wrong with the rc files of the user.
+
+use super::options::RcFile;
+use super::reason::RcPlace;
+use crate::image::{Header, Image, OsVersion};
+use crate::patch::context::Context;
+use crate::patch::error::{Error, RcFinding};
+use crate::patch::warning::Warning;
+use crate::rc::{self, Level};
+
+/// The last Android that can have a legacy rootfs: 10 requires system-as-root.
+const LAST_LEGACY: u32 = 9;
+
+/// Refuse what init could not make sense of. The warnings are about the rest.
+///
+/// # Errors
+/// [`Error::RcFaulty`].
+pub fn check(
+    files: &[RcFile],
+    place: RcPlace,
+    set: &Context<'_, '_>,
+) -> Result<Vec<Warning>, Error> {
+    let target = target(place, set);
+    let findings = files.iter().flat_map(|file| {
+        let findings = rc::check(&file.bytes, target).into_iter();
+        findings.map(|finding| RcFinding { file: file.name.clone(), finding })
+    });
+    let findings: Vec<RcFinding> = findings.collect();
+    if findings.iter().any(|finding| finding.finding.level == Level::Error) {
+        return Err(Error::RcFaulty(findings));
+    }
+    let warning = |RcFinding { file, finding }| Warning::RcFile { file, finding };
+    Ok(findings.into_iter().map(warning).collect())
+}
+
+/// What is known of the Android that reads the files.
+fn target(place: RcPlace, set: &Context<'_, '_>) -> rc::Target {
+    let headers = set.active().filter_map(|(_, image)| Image::header(image));
+    let version = headers.filter_map(Header::os_version).filter_map(OsVersion::major).max();
+    let legacy = place == RcPlace::InitRc;
+    rc::Target {
+        magisk: place == RcPlace::MagiskOverlay,
+        oldest: version,
+        newest: version.or(legacy.then_some(LAST_LEGACY)),
+    }
+}
+
+/// Each name becomes part of another one in the ramdisk.
+///
+/// # Errors
+/// [`Error::RcName`].
+pub fn names(files: &[RcFile]) -> Result<(), Error> {
+    for (number, file) in files.iter().enumerate() {
+        let refuse = |reason| Error::RcName { name: file.name.clone(), reason };
+        let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let stem = file.name.strip_suffix(".rc").unwrap_or_default();
+        if stem.is_empty() {
+            return Err(refuse("init and magiskinit read files whose name ends in .rc"));
+        }
+        if !file.name.chars().all(usual) {
+            return Err(refuse("the name may have letters, digits, '.', '_' and '-'"));
+        }
+        if files[..number].iter().any(|other| other.name == file.name) {
+            return Err(refuse("two files of this name were given"));
+        }
+    }
+    Ok(())
+}

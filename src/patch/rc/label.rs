@@ -1,0 +1,81 @@
+//! The SELinux context of the service that starts the guests.
+
+use crate::cmdline::Cmdline;
+use crate::image::Header;
+use crate::patch::context::Context;
+use crate::patch::error::Error;
+use crate::patch::ramdisk_files::RamdiskFiles;
+
+/// The domain that Magisk's policy makes for itself, unconfined.
+pub const MAGISK: &str = "u:r:magisk:s0";
+/// AOSP's `su.te`: a domain with rules in userdebug and eng builds only.
+pub const SU: &str = "u:r:su:s0";
+/// Much more than any default.prop has, in bytes.
+const MAX_PROP: u64 = 4 << 20;
+
+/// Why the service has its context, or why there is no service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Label {
+    /// The user's, where Magisk's domain would be the default.
+    #[error("{0}: the domain that Magisk's policy adds")]
+    Magisk(String),
+    /// SELinux does not enforce.
+    #[error("{SU}: androidboot.selinux=permissive on the command line")]
+    Permissive,
+    /// A build whose policy has the domain.
+    #[error("{SU}: ro.debuggable=1 in default.prop: a userdebug or eng build")]
+    Debuggable,
+    /// A build whose policy has no such domain: there is no service.
+    #[error(
+        "ro.debuggable=0 in default.prop: a user build, whose policy lets no domain start vfiorun \
+         as root from there, so no service is added: use the module that vfioboot module makes, or \
+         a domain that this ROM has"
+    )]
+    UserBuild,
+    /// Nothing shows what kind of build it is.
+    #[error("{SU}: no default.prop says whether this is a userdebug or a user build")]
+    UnknownBuild,
+}
+
+impl Label {
+    /// For a ROM without Magisk.
+    ///
+    /// # Errors
+    /// [`Error::Ramdisk`].
+    pub fn without_magisk(set: &Context<'_, '_>, files: &RamdiskFiles<'_>) -> Result<Self, Error> {
+        let headers = set.active().filter_map(|(_, image)| image.header());
+        let permissive = headers
+            .map(Header::cmdline)
+            .any(|line| Cmdline::new(line).value("androidboot.selinux") == Some(b"permissive"));
+        if permissive {
+            return Ok(Label::Permissive);
+        }
+        Ok(match debuggable(files)? {
+            Some(true) => Label::Debuggable,
+            Some(false) => Label::UserBuild,
+            None => Label::UnknownBuild,
+        })
+    }
+
+    /// The context; None where there is no service.
+    pub fn context(&self) -> Option<&str> {
+        match self {
+            Label::Magisk(context) => Some(context),
+            Label::Permissive | Label::Debuggable | Label::UnknownBuild => Some(SU),
+            Label::UserBuild => None,
+        }
+    }
+}
+
+/// `ro.debuggable`, where the ramdisk has it (up to Android 8).
+fn debuggable(files: &RamdiskFiles<'_>) -> Result<Option<bool>, Error> {
+    let Some(found) = files.find(b"default.prop", true)? else { return Ok(None) };
+    if found.size > MAX_PROP {
+        return Ok(None);
+    }
+    let Some((_, bytes)) = files.entry(&found)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines().filter_map(|line| line.trim().strip_prefix("ro.debuggable="));
+    // A ro. property keeps its first value.
+    Ok(lines.next().map(|value| value.trim() == "1"))
+}

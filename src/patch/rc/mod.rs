@@ -1,0 +1,29 @@
+//! rc files of Android's init, where the boot flow makes init read them.
+//!
+//! | ramdisk | what init reads of it |
+//! |---|---|
+//! | legacy rootfs | `/init.rc` and what it imports: the segment shadows it with one more `import` line |
+//! | Magisk-patched | `overlay.d/*.rc`, which magiskinit appends to `init.rc`; files in `overlay.d/sbin` are below `${MAGISKTMP}` then (`native/src/init/rootdir.cpp`) |
+//! | any other | nothing |
+//!
+//! In a boot that is to be left alone PID 1 restores the originals.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `options` | what to do with rc files |
+//! | `reason` | where init reads rc files of this boot flow |
+//! | `inert` | why nowhere |
+//! | `check` | what is wrong with the user's files |
+//! | `text` | the text of our own |
+//! | `overlay` | files added to the ramdisk, the originals kept |
+//! | `label` | the SELinux context of the service |
+//! | `contribute` | what rc files add to the patch |
+
+pub mod check;
+pub mod contribute;
+pub mod inert;
+pub mod label;
+pub mod options;
+pub mod overlay;
+pub mod reason;
+pub mod text;

@@ -1,0 +1,72 @@
+//! Files added to the ramdisk, the originals kept.
+
+use crate::bootfile::ORIGINALS;
+use crate::patch::contribution::Contribution;
+use crate::patch::edit::PlannedFile;
+use crate::patch::error::Error;
+use crate::patch::ramdisk_files::RamdiskFiles;
+use crate::patch::segment_file::SegmentFile;
+use crate::ramdisk::cpio::{FileType, Header};
+
+/// Files that are added to a ramdisk.
+pub struct Overlay<'o, 'a> {
+    /// The ramdisk.
+    pub files: &'o RamdiskFiles<'a>,
+    /// For the patch.
+    pub contribution: Contribution,
+    /// For the plan.
+    pub planned: Vec<PlannedFile>,
+}
+
+impl<'o, 'a> Overlay<'o, 'a> {
+    /// Nothing yet.
+    pub fn new(files: &'o RamdiskFiles<'a>) -> Self {
+        Overlay { files, contribution: Contribution::default(), planned: Vec::new() }
+    }
+
+    /// Another name for the runtime.
+    ///
+    /// # Errors
+    /// [`Error::RcTaken`].
+    pub fn add_runtime(&mut self, path: &str) -> Result<(), Error> {
+        self.shadow(path, "vfiorun, a hard link")?;
+        self.contribution.runtime_names.push(path.to_owned());
+        Ok(())
+    }
+
+    /// Add a file with mode and owner `like` another.
+    ///
+    /// # Errors
+    /// [`Error::RcTaken`].
+    pub fn add(
+        &mut self,
+        path: &str,
+        like: Header,
+        bytes: Vec<u8>,
+        what: &str,
+    ) -> Result<(), Error> {
+        self.shadow(path, what)?;
+        self.contribution.files.push(SegmentFile::like(path, like, bytes).replacing());
+        Ok(())
+    }
+
+    /// Keep what is at `path`, for PID 1 to restore.
+    fn shadow(&mut self, path: &str, what: &str) -> Result<(), Error> {
+        let found = self.files.find(path.as_bytes(), false)?;
+        let shadows = found.is_some();
+        if let Some(found) = found {
+            let original = match found.file_type {
+                FileType::Regular | FileType::Symlink => self.files.entry(&found)?,
+                _ => None,
+            };
+            let Some((header, bytes)) = original else {
+                return Err(Error::RcTaken { path: path.to_owned() });
+            };
+            let kept = format!("{ORIGINALS}{path}");
+            self.contribution.files.push(SegmentFile::like(&kept, header, bytes));
+        }
+        self.contribution.shadows.push(path.to_owned());
+        self.planned.push(PlannedFile { path: path.to_owned(), what: what.to_owned(), shadows });
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! A file of the appended segment.
+
+use crate::ramdisk::cpio::Header;
+
+/// The directory in the ramdisk for modules that a patch adds.
+pub const MODULE_DIR: &str = "/vfioboot/modules";
+
+/// A directory that a patch adds to the ramdisk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentDirectory {
+    /// Absolute.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// A file that a patch adds to the ramdisk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentFile {
+    /// Absolute.
+    pub path: String,
+    /// Type, mode, owner and time.
+    pub header: Header,
+    /// Contents; the target of a symbolic link.
+    pub bytes: Vec<u8>,
+    /// Whether the kernel is made to remove the file that may be there first.
+    pub replaces: bool,
+}
+
+impl SegmentFile {
+    /// A new one.
+    pub fn new(path: &str, mode: u32, bytes: Vec<u8>) -> Self {
+        let header = Header { mode: 0o100_000 | mode & 0o7777, ..Header::default() };
+        SegmentFile::like(path, header, bytes)
+    }
+
+    /// One with the type, mode, owner and time of another.
+    pub fn like(path: &str, header: Header, bytes: Vec<u8>) -> Self {
+        SegmentFile { path: path.to_owned(), header, bytes, replaces: false }
+    }
+
+    /// The same, replacing a file that may have other names, which keep its data.
+    pub fn replacing(self) -> Self {
+        SegmentFile { replaces: true, ..self }
+    }
+
+    /// Its parent directories that only vfioboot makes: those named after it, and what is below.
+    /// Creating a directory that exists would change its mode.
+    pub fn own_directories(&self) -> Vec<&str> {
+        let ends = self.path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+        let parents = ends.map(|at| &self.path[..at]);
+        parents.filter(|path| path.split('/').any(|part| part == "vfioboot")).collect()
+    }
+}

@@ -1,0 +1,124 @@
+//! The originals of patched images.
+
+use super::error::Error;
+use super::undo::{ImageUndo, UndoRecord};
+use crate::bootfile::RUNTIME;
+use crate::bootset::{self, BootSet, Role};
+use crate::cmdline::Cmdline;
+use crate::image::{Image, ImageKind, Output};
+use crate::ramdisk;
+
+/// The originals of a patched set, each None where that image was not changed.
+///
+/// # Errors
+/// [`Error::NotPatched`], [`Error::CarrierMissing`], [`Error::SiblingMissing`],
+/// [`Error::Undo`], [`Error::UndoRecord`].
+pub fn unpatch<'a>(set: &BootSet<'a>) -> Result<Vec<Option<Output<'a>>>, Error> {
+    let record = require_record(set)?;
+    let pairs = undo_of(set, &record)?;
+    pairs
+        .into_iter()
+        .map(|(image, undo)| undo.map(|undo| undo.restore(image)).transpose())
+        .collect()
+}
+
+/// The record of a patched set.
+///
+/// # Errors
+/// [`Error::NotPatched`], [`Error::CarrierMissing`], [`Error::UndoRecord`].
+fn require_record(set: &BootSet<'_>) -> Result<UndoRecord, Error> {
+    let patched = || set.images().iter().find(|image| names_our_runtime(image));
+    record_of(set)?.ok_or_else(|| match patched() {
+        Some(image) => Error::CarrierMissing(image.kind()),
+        None => Error::NotPatched,
+    })
+}
+
+/// The images, and how to undo those that the patch changed.
+///
+/// # Errors
+/// [`Error::SiblingMissing`].
+pub(super) fn undo_of<'s, 'a>(
+    set: &'s BootSet<'a>,
+    record: &'s UndoRecord,
+) -> Result<Vec<(&'s Image<'a>, Option<&'s ImageUndo>)>, Error> {
+    let left_alone = left_alone(set, record);
+    let pairs = std::iter::zip(set.images(), left_alone);
+    let pairs = pairs
+        .map(|(image, left_alone)| (image, record.image(image.kind()).filter(|_| !left_alone)));
+    let pairs: Vec<_> = pairs.collect();
+    let given = |undo: &ImageUndo| {
+        pairs.iter().any(|(_, own)| own.is_some_and(|own| own.kind == undo.kind))
+    };
+    match record.images.iter().find(|undo| !given(undo)) {
+        Some(missing) => Err(Error::SiblingMissing(missing.kind)),
+        None => Ok(pairs),
+    }
+}
+
+/// Which images no patch changes, if the record could be mistaken for theirs: of two of a kind, and
+/// of a vendor_kernel_boot, which has vendor_boot's kind. A recovery image that was patched by
+/// itself is what the record is for.
+fn left_alone(set: &BootSet<'_>, record: &UndoRecord) -> Vec<bool> {
+    let images = set.images();
+    let in_doubt = |image: &Image<'_>| {
+        let several = images.iter().filter(|other| other.kind() == image.kind()).count() > 1;
+        record.image(image.kind()).is_some() && (several || image.kind() == ImageKind::VendorBoot)
+    };
+    match images.iter().any(in_doubt) {
+        true => set.roles().iter().map(|role: &Role| role.left_alone().is_some()).collect(),
+        false => vec![false; images.len()],
+    }
+}
+
+/// The first image of a patched set whose command line or ramdisk is not as the patch left it:
+/// undoing the patch would lose that change too.
+///
+/// # Errors
+/// As [`record_of`].
+pub fn changed_since(set: &BootSet<'_>) -> Result<Option<ImageKind>, Error> {
+    let Some(record) = record_of(set)? else { return Ok(None) };
+    let left_alone = left_alone(set, &record);
+    let mut pairs = std::iter::zip(set.images(), left_alone).filter(|(_, alone)| !alone);
+    let changed = |(image, _): &(&Image<'_>, bool)| {
+        record.image(image.kind()).is_some_and(|undo| is_changed(image, undo))
+    };
+    Ok(pairs.find(changed).map(|(image, _)| image.kind()))
+}
+
+fn is_changed(image: &Image<'_>, undo: &ImageUndo) -> bool {
+    let grown = undo.inserted(image).is_some_and(|(_, bytes)| {
+        // The segment and zeros: nothing else is ours.
+        ramdisk::find_ours(bytes).is_none_or(|ours| {
+            let around = bytes[..ours.start].iter().chain(&bytes[ours.end..]);
+            around.into_iter().any(|byte| *byte != 0)
+        })
+    });
+    grown || undo.cmdline_changed(image)
+}
+
+/// Whether any image of the set is patched: has an undo record or starts our runtime.
+///
+/// # Errors
+/// As [`record_of`].
+pub fn is_patched(set: &BootSet<'_>) -> Result<bool, Error> {
+    Ok(record_of(set)?.is_some() || set.images().iter().any(names_our_runtime))
+}
+
+/// The undo record in one of the ramdisks.
+///
+/// # Errors
+/// [`Error::UndoRecord`], [`Error::Ramdisk`] for damage.
+pub fn record_of(set: &BootSet<'_>) -> Result<Option<UndoRecord>, Error> {
+    for ramdisk in set.ramdisks() {
+        if let Some(record) = bootset::undo_record(ramdisk.bytes)? {
+            return UndoRecord::parse(&record).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn names_our_runtime(image: &Image<'_>) -> bool {
+    let line = image.header().map(|header| Cmdline::new(header.cmdline()));
+    line.is_some_and(|line| line.value("rdinit") == Some(RUNTIME.as_bytes()))
+}
