@@ -8,7 +8,7 @@ SHELL := /bin/bash
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install the programs that are missing, or name them
+setup: ## install missing programs, or name them
 	@scripts/setup.sh all
 
 try: ## build both programs and show them on the sample image
@@ -18,14 +18,14 @@ try: ## build both programs and show them on the sample image
 
 test: ## everything that CI runs
 	@scripts/setup.sh all
-	@# what only has to be made goes on while the compiler checks; both ends before anything boots
+	@# build what the boots need while the compiler checks; both end before anything boots
 	@$(MAKE) --no-print-directory -j2 prepare lint
 	@$(MAKE) --no-print-directory bench BENCH=--short
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory e2e
 	@scripts/counts.sh
 
-lint: ## everything about the source that can be said without running it
+lint: ## formatting, clippy, docs, layers, licences of dependencies, shellcheck, ruff, mypy
 	@scripts/lint.sh
 
 unit: ## cargo's tests

@@ -6,7 +6,7 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
-command -v apt-get > /dev/null || die "the lab takes its packages from Debian: apt-get is not here"
+command -v apt-get > /dev/null || die "the lab takes its packages from Debian: apt-get is missing"
 lock apt
 dir=$CACHE/apt
 conf=$dir/apt.conf
@@ -44,7 +44,7 @@ if ! cmp -s "$dir/etc/sources.list.new" "$dir/etc/sources.list" \
     if APT_CONFIG=$conf apt-get update -qq -o APT::Update::Error-Mode=any >&2; then
         touch "$fresh"
     elif [ -e "$fresh" ]; then
-        say "the package lists could not be refreshed: the old ones are used"
+        say "the package lists could not be refreshed: using the old ones"
     else
         rm -f "$dir/etc/sources.list"
         die "the package lists could not be fetched"

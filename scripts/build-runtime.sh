@@ -58,7 +58,7 @@ args=(build --quiet --locked --profile device --no-default-features --features v
     --target-dir target/runtime)
 # No unwind tables, an eighth of the program: a panic aborts. (With no messages either, by
 # -C panic=immediate-abort, another tenth would go; but PID 1 goes on to init from its panic hook.)
-# At a fixed address, as arm64 has it anyway: nothing is to be relocated. The same code stands once.
+# At a fixed address, so that nothing is relocated. Identical functions are kept once.
 flags=(-C linker-flavor=ld.lld -C link-self-contained=yes -C force-unwind-tables=no
     -C relocation-model=static -C link-arg=--icf=all
     "--remap-path-prefix=$ROOT=/vfioboot" "--remap-path-prefix=$cargo_home=/cargo")
@@ -86,7 +86,7 @@ for arch in "${ARCHES[@]}"; do
     built=target/runtime/$arch-unknown-linux-musl/device/vfiorun
     size=$(stat -c %s "$built")
     if [ "$size" -gt $LIMIT ]; then
-        # a std that others built is larger, and that is nobody's mistake
+        # a std that was not built for size is larger, which is not an error
         [ -z "$toolchain" ] || die "vfiorun for $arch has $size bytes, more than $LIMIT"
         say "vfiorun: for $arch more than $LIMIT bytes, because std was not built for size"
     fi

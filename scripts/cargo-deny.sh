@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# cargo-deny.sh ARGUMENT...: run cargo-deny; where the machine has none, one is built into the cache.
-# Without arguments it is only made ready.
+# cargo-deny.sh [ARGUMENT...]: run cargo-deny, which is built into the cache if the machine has none.
+# Without arguments it is only built.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
@@ -16,7 +16,7 @@ else
     if [ ! -x "$program" ]; then
         say "cargo-deny: building $VERSION (about 2 minutes, kept in the cache)"
         scratch cargo-deny
-        # it runs for a second: time spent on optimising it is lost
+        # it runs for a second: optimising it would take longer
         env -u RUSTFLAGS CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
             CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
             cargo install cargo-deny --quiet --locked --version "$VERSION" --no-default-features \

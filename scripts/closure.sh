@@ -16,7 +16,7 @@ else
     [ $# = 0 ] || die "closure.sh takes no argument, or a directory and a release"
     package=$(debian apt-cache search --names-only '^linux-image-6\.1\.0-[0-9]+-arm64-unsigned$' \
         | cut -d' ' -f1 | sort -V | tail -n 1)
-    [ -n "$package" ] || die "no kernel for arm64 in Debian's lists"
+    [ -n "$package" ] || die "Debian's package lists have no kernel for arm64"
     dir=$CACHE/closure/$package
     lock closure
     if [ ! -d "$dir" ]; then
@@ -30,7 +30,7 @@ else
     release=$(ls "$dir/lib/modules")
 fi
 
-# only what stands in the tree counts, not this machine's configuration
+# only what is in the tree counts, not this machine's configuration
 mkdir "$SCRATCH/config"
 cargo run --quiet --locked -p vfioboot-measure --bin closure -- "$dir/lib/modules/$release" > "$SCRATCH/ours"
 sed -n 's/^# //p' "$SCRATCH/ours" > "$SCRATCH/names"
@@ -39,7 +39,7 @@ while IFS= read -r name; do
     modprobe -C "$SCRATCH/config" -d "$dir" -S "$release" --show-depends "$name" || echo "failed: $?"
 done < "$SCRATCH/names" > "$SCRATCH/kmod"
 
-# One line a module, so that modules are counted and not lines.
+# One line for each module, so that modules are counted.
 one_line() { awk '/^# / { if (n++) print ""; printf "%s:", $2; next } { printf " %s", $0 } END { print "" }' "$1"; }
 one_line "$SCRATCH/ours" > "$SCRATCH/ours.lines"
 one_line "$SCRATCH/kmod" > "$SCRATCH/kmod.lines"

@@ -9,15 +9,15 @@ CACHE=$(cd "$CACHE" && pwd)
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# The makes and cargos started here have their own idea of how many jobs: make's pipe for sharing
-# them does not reach through a script.
+# make's job server does not reach through a script: the programs that are started here count their
+# own jobs.
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
 # Two makes, or two jobs of one make, must not build the same thing twice:
-# whoever comes second waits and then finds the result. Held until the script ends.
+# the second one waits and finds the result. Held until the script ends.
 lock() {
     mkdir -p "$CACHE/locks"
     local fd
@@ -26,7 +26,7 @@ lock() {
 }
 
 # A scratch directory inside the cache (same file system, so that publishing is a rename),
-# removed when the script ends however it ends.
+# removed when the script ends, for whatever reason.
 SCRATCH=
 scratch() {
     SCRATCH=$(mktemp -d "$CACHE/tmp.$1.XXXXXX")
@@ -34,7 +34,7 @@ scratch() {
     trap 'exit 130' INT TERM HUP
 }
 
-# publish NEW FINAL: FINAL is the whole new directory or what was there before, never a half.
+# publish NEW FINAL: move NEW to FINAL, which is the old directory or the whole new one at any time.
 publish() {
     mkdir -p "$(dirname "$2")"
     rm -rf "$2"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# evidence.sh: precision and recall of what symbol tables tell, over every kernel whose config is
-# known: the lab's, those beside the checkout, and Debian's for arm64 and x86_64.
+# evidence.sh: precision and recall of the evidence in symbol tables, over every kernel whose config
+# is known: the lab's, those beside the checkout, and Debian's for arm64 and x86_64.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
@@ -42,5 +42,5 @@ if is_debian; then
         done
     done
 fi
-[ ${#pairs[@]} -gt 0 ] || die "no kernels with a known config here"
+[ ${#pairs[@]} -gt 0 ] || die "found no kernel with a known config"
 cargo run --quiet --release --locked -p vfioboot-measure --bin evidence -- "${pairs[@]}"

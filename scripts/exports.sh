@@ -12,7 +12,7 @@ wrong=0
 for arch in arm64 amd64; do
     package=$(debian apt-cache search --names-only "^linux-image-6\.1\.0-[0-9]+-$arch-unsigned\$" \
         | cut -d' ' -f1 | sort -V | tail -n 1)
-    [ -n "$package" ] || die "no kernel for $arch in Debian's lists"
+    [ -n "$package" ] || die "Debian's package lists have no kernel for $arch"
     release=${package#linux-image-}
     release=${release%-unsigned}
     dir=$CACHE/exports/$release

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # judge-libvirt.sh [VFIORUN]: the domain XML of `vfiorun run --libvirt` against libvirt's own schema, which
-# comes with Debian's libvirt0. Without a network or away from Debian it says so and judges nothing.
+# comes with Debian's libvirt0. Without a network, or on a system other than Debian, it
+# says so and checks nothing.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
 vfiorun=$(realpath "${1:-$ROOT/dist/vfiorun-$(uname -m)}")
-[ -x "$vfiorun" ] || die "no $vfiorun: make dist builds it, or name another"
+[ -x "$vfiorun" ] || die "$vfiorun is missing: make dist builds it, or name another"
 is_debian || { say "judge-libvirt: skipped, libvirt's schema is taken from Debian"; exit 0; }
 final=$CACHE/libvirt-judge/1
 lock libvirt-judge

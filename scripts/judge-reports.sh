@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # judge-reports.sh [VFIOBOOT]: the reports of `check` against the schemas that others wrote: SARIF's
 # (it comes with the crate serde-sarif), the JUnit XSD of Jenkins (it comes with pytest's source), and
-# our own JSON schema by an independent validator. Without a network it says so and judges nothing.
+# our own JSON schema by an independent validator. Without a network it says so and checks nothing.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
 vfioboot=$(realpath "${1:-$ROOT/dist/vfioboot}")
-[ -x "$vfioboot" ] || die "no $vfioboot: make dist builds it, or name another"
+[ -x "$vfioboot" ] || die "$vfioboot is missing: make dist builds it, or name another"
 final=$CACHE/report-judges/1
 lock report-judges
 scratch report-judges

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lint.sh: everything about the source that can be said without running it.
+# lint.sh: check everything that can be checked without running the programs.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
@@ -22,4 +22,4 @@ ruff check --quiet --no-cache "${python[@]}"
 ruff format --quiet --no-cache --check "${python[@]}"
 mypy --no-error-summary --cache-dir="$CACHE/mypy" "${python[@]}"
 python3 -m unittest discover --quiet --start-directory scripts
-say "lint: nothing to say"
+say "lint: no findings"

@@ -9,12 +9,12 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
-# A change of what is done below needs a new number.
+# Increase it with every change of what is done below.
 RECIPE=2
 [ "$(uname -m)" = x86_64 ] || die "this toolchain is for x86_64 machines: on others, rustup target add"
 
 version=$(debian apt-cache show --no-all-versions rustc-web | sed -n 's/^Version: //p')
-[ -n "$version" ] || die "no package rustc-web in Debian's lists"
+[ -n "$version" ] || die "Debian's package lists have no rustc-web"
 final=$CACHE/toolchains/musl-$(echo "$RECIPE $version" | key)
 lock toolchain
 if [ -x "$final/rustc" ]; then
@@ -32,7 +32,7 @@ dependency() {
 }
 std=$(dependency libstd-rust-web-dev 'libstd-rust-web-[0-9.]+')
 llvm=$(dependency "$std" 'libllvm[0-9]+')
-# and the libraries that LLVM is linked with, which a bare system has not; libc and the C++ runtime
+# and the libraries that LLVM is linked with, which a bare system lacks; libc and the C++ runtime
 # come with gcc, which is needed anyway
 mapfile -t libraries < <(debian apt-cache depends --recurse --no-recommends --no-suggests \
     --no-conflicts --no-breaks --no-replaces --no-enhances "$llvm:amd64" \
@@ -48,7 +48,7 @@ root=$SCRATCH/new/root
 mkdir "$root"
 mv "$SCRATCH"/debs/rust-web-src_*.deb "$SCRATCH/src.deb"
 for deb in "$SCRATCH"/debs/*.deb; do dpkg -x "$deb" "$root"; done
-# of the sources, the standard library alone: the rest is 360 MB
+# only the standard library of the sources: the rest is 360 MB
 dpkg --fsys-tarfile "$SCRATCH/src.deb" \
     | tar -x -C "$root" --wildcards './usr/lib/*' './usr/src/*/library' './usr/src/*/Cargo.*'
 

@@ -14,7 +14,7 @@ LAB=(
     # for the kernels
     aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu flex:flex bison:bison bc:bc perl:perl depmod:kmod dumpimage:u-boot-tools
     openssl/opensslv.h:libssl-dev libelf.h:libelf-dev
-    # their config, which is in their bytes, records whether a program can be linked
+    # a kernel contains its config, and that records whether a program can be linked
     /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross
 )
 
@@ -43,7 +43,7 @@ if [ ${#packages[@]} -gt 0 ]; then
     as_root=()
     [ "$(id -u)" = 0 ] || as_root=(sudo -n)
     if ! is_debian; then
-        say "missing; this system's package manager has them under such names:"
+        say "missing programs; the package manager of this system has them under similar names:"
         say "    ${packages[*]}"
         [[ ${1:-all} = build ]] || say "the lab builds its kernels from Debian's packages: it needs a Debian machine"
         exit 1
@@ -54,7 +54,7 @@ if [ ${#packages[@]} -gt 0 ]; then
         exit 1
     fi
     say "setup: installing ${packages[*]}"
-    # another apt at work is waited for
+    # wait for another apt
     apt_options=(-qq -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
     "${as_root[@]}" apt-get "${apt_options[@]}" update >&2
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
@@ -62,7 +62,7 @@ if [ ${#packages[@]} -gt 0 ]; then
         || { cat "$CACHE/setup.log" >&2; die "apt-get could not install ${packages[*]}"; }
 fi
 
-command -v cargo > /dev/null || die "Rust is missing: install rustup (its site has the command), then its stable toolchain"
+command -v cargo > /dev/null || die "Rust is missing: install rustup (see its web site), then its stable toolchain"
 components=()
 for pair in rustfmt:rustfmt cargo-clippy:clippy; do
     "${pair%%:*}" --version > /dev/null 2>&1 || components+=("${pair#*:}")
@@ -71,4 +71,4 @@ if [ ${#components[@]} -gt 0 ] && [ "${1:-all}" = all ]; then
     say "setup: rustup component add ${components[*]}"
     rustup component add "${components[@]}" >&2 || die "make lint needs: rustup component add ${components[*]}"
 fi
-say "setup: everything is there"
+say "setup: nothing is missing"

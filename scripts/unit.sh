@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# unit.sh [ARGUMENT...]: cargo's tests, of both programs, and at the end how many they were.
+# unit.sh [ARGUMENT...]: the tests of both programs, and how many there were.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"

@@ -1,5 +1,5 @@
-//! The two ends of each format: a bounded [`Read`] that decodes one stream, and an encoder that
-//! writes what the kernel's unpackers read.
+//! The decoder and the encoder of each format: a bounded [`Read`] that decodes one stream, and an
+//! encoder whose streams the kernel unpacks.
 
 use std::io::{self, Read, Write};
 use std::num::NonZeroU64;
@@ -17,8 +17,8 @@ const MAX_WINDOW_LOG: u32 = 27;
 const MAX_LZMA_KIB: u32 = (1 << (MAX_WINDOW_LOG - 10)) + 16 * 1024;
 
 /// A streaming decoder over borrowed bytes. Decodes exactly one stream (gzip: one member; xz:
-/// one stream; zstd: one frame) and then reports end of file; [`Decoder::consumed`] then tells
-/// where in the input the next thing starts.
+/// one stream; zstd: one frame) and then reports end of file; [`Decoder::consumed`] is then where
+/// in the input the next thing starts.
 ///
 /// Memory: the format's window plus small buffers, never the whole output.
 pub struct Decoder<'a> {
@@ -115,7 +115,7 @@ fn zstd_decoder(input: &[u8]) -> Result<zstd::stream::read::Decoder<'static, &[u
     })
 }
 
-/// Drive one of the sans-I/O decoders of `lzma-rust2` until it gives output or ends.
+/// Drive one of the sans-I/O decoders of `lzma-rust2` until it returns output or ends.
 macro_rules! pump {
     ($stream:expr, $input:expr, $position:expr, $buffer:expr) => {
         loop {
@@ -153,8 +153,8 @@ impl Read for Decoder<'_> {
     }
 }
 
-/// Unpack the one stream that `input` starts with; gives the bytes and how much of `input` it
-/// took.
+/// Unpack the one stream that `input` starts with: the bytes, and the length of the stream in
+/// `input`.
 ///
 /// # Errors
 /// As [`Decoder::read_all`].
@@ -164,9 +164,9 @@ pub fn decode_all(format: Format, input: &[u8], limit: u64) -> Result<(Vec<u8>, 
     Ok((bytes, decoder.consumed()))
 }
 
-/// Compress `bytes` into one stream that the kernel's unpacker takes: xz with CRC32 (the only
+/// Compress `bytes` into one stream that the kernel unpacks: xz with CRC32 (the only
 /// check `lib/xz` knows), lz4_legacy in blocks of 8 MiB, zstd with a window of at most 8 MiB.
-/// The same bytes in give the same bytes out.
+/// The same input gives the same output.
 ///
 /// `name` goes into the gzip header as the file name (FNAME, the one optional field that
 /// `lib/decompress_inflate.c` skips); other formats have no place for it.

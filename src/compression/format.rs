@@ -1,9 +1,10 @@
-//! The one table of compression formats. A new one is a row here and its two ends in `codec.rs`.
+//! The table of compression formats. A new format is a row here, and a decoder and an encoder in
+//! `codec.rs`.
 
 /// The magic of [`Format::Lz4Legacy`], little-endian in the file.
 pub const LZ4_LEGACY_MAGIC: u32 = 0x184c_2102;
 
-/// What is known of a format, apart from how to decode and encode it.
+/// What is known about a format, apart from how to decode and encode it.
 struct Row {
     name: &'static str,
     suffix: &'static str,

@@ -1,7 +1,10 @@
 //! Why a vbmeta image cannot be written.
 
-use super::{KeyError, MAX_VBMETA_SIZE};
+use super::KeyError;
 use crate::image::problem::Problem;
+
+/// The largest vbmeta image that libavb loads, in bytes (`VBMETA_MAX_SIZE`).
+pub const MAX_VBMETA_SIZE: usize = 64 << 10;
 
 /// Why a vbmeta image cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -30,11 +30,11 @@ mod verify;
 pub use algorithm::{Algorithm, HashAlgorithm, RsaAlgorithm};
 pub use certificate::{Avb1Signature, GkiCertificate};
 pub use descriptor::{ChainPartition, Descriptor, Entry, Hash, Hashtree};
-pub use error::SignError;
+pub use error::{MAX_VBMETA_SIZE, SignError};
 pub use footer::AvbFooter;
 pub use key::{KeyError, PublicKey, SigningKey};
 pub use sign::VbmetaEdit;
-pub use vbmeta::{Flags, MAX_VBMETA_SIZE, Vbmeta, VbmetaHeader};
+pub use vbmeta::{Flags, Vbmeta, VbmetaHeader};
 pub use verify::{Check, ImageVerification, Outcome, Verification, verify};
 
 pub(super) use sign::rewrite;

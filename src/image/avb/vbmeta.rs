@@ -10,9 +10,6 @@ use super::super::{Problem, text_of};
 use super::descriptor::{self, Descriptor, Entry, Hash};
 use super::{Algorithm, HashAlgorithm};
 
-/// The largest vbmeta image that libavb loads, in bytes (`VBMETA_MAX_SIZE`).
-pub const MAX_VBMETA_SIZE: usize = 64 << 10;
-
 /// Both blocks are padded to this many bytes.
 pub(super) const BLOCK_ALIGNMENT: usize = 64;
 

@@ -7,8 +7,9 @@ mod changed;
 
 use super::super::{Image, ImageKind};
 use super::descriptor::printable;
-use super::vbmeta::MAX_VBMETA_SIZE;
-use super::{Algorithm, ChainPartition, Descriptor, Hash, HashAlgorithm, PublicKey, Vbmeta};
+use super::{
+    Algorithm, ChainPartition, Descriptor, Hash, HashAlgorithm, MAX_VBMETA_SIZE, PublicKey, Vbmeta,
+};
 use changed::{hash_message, place};
 
 /// The result of a check.
