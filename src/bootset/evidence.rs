@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::provenance::Provenance;
 use crate::kernel::{Arch, Kallsyms, KernelVersion};
 use crate::rules::{self, Confidence, EvidenceState};
 
@@ -86,11 +85,6 @@ impl Evidence {
     /// Every symbol that something is known about, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &rules::Evidence)> {
         self.symbols.iter().map(|(symbol, evidence)| (symbol.as_str(), evidence))
-    }
-
-    /// Where evidence of this confidence comes from.
-    pub(super) fn provenance(&self, confidence: Confidence) -> Provenance {
-        Provenance::Kallsyms { what: self.what.clone(), count: self.count, confidence }
     }
 
     /// Every symbol that evidence can tell something about.

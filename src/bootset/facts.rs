@@ -6,8 +6,8 @@ use super::origin::CmdlinePart;
 use super::provenance::Provenance;
 use crate::kernel::config::{KernelConfig, Value};
 use crate::kernel::module::Module;
-use crate::kernel::{Arch, KernelVersion, Scan};
-use crate::modules::Misfit;
+use crate::kernel::{Arch, Exports, KernelVersion, Scan, Symbols};
+use crate::modules::{Misfit, Target};
 use crate::rules::{EvidenceState, Fit, Symbol};
 
 /// How a feature is built.
@@ -66,6 +66,19 @@ impl Facts {
         self.release = self.release.take().or_else(|| config.release().map(str::to_owned));
         self.arch = self.arch.or(config.arch());
         self.config = Some((config, provenance));
+    }
+
+    /// Compare modules, each after those that it depends on, with what the kernel exports.
+    pub fn link(&mut self, modules: &[(&Module, &Symbols)], exports: &Exports) {
+        let kernel = Target {
+            // The evaluator judges the vermagic.
+            release: None,
+            release_is_partial: false,
+            exports: Some(exports),
+            trims_exports: self.built("TRIM_UNUSED_KSYMS") == Built::In,
+            requires_signature: self.built("MODULE_SIG_FORCE") == Built::In,
+        };
+        self.links = Some(Links::new(modules, &kernel));
     }
 
     /// What reports tell of them: where config and evidence come from, without their symbols and

@@ -1,6 +1,7 @@
 //! What is known of a kernel, as the evaluator of rules asks for it.
 
 use super::cmdline::{EffectiveCmdline, Setting as CmdlineSetting};
+use super::evidence::Evidence;
 use super::facts::Facts;
 use super::origin::Origin;
 use super::provenance::Provenance;
@@ -33,7 +34,10 @@ impl<'f> Known<'f> {
         match basis {
             Basis::Config => self.config_provenance(),
             Basis::Evidence(confidence) => match &self.facts.evidence {
-                Some(evidence) => evidence.provenance(*confidence),
+                Some(Evidence { what, count, .. }) => {
+                    let (what, count, confidence) = (what.clone(), *count, *confidence);
+                    Provenance::Kallsyms { what, count, confidence }
+                }
                 None => Provenance::NotKnown,
             },
             Basis::CommandLine(Some(Origin::Config)) => self.config_provenance(),

@@ -6,8 +6,8 @@
 //! | `arch`, `version` | processor architectures and kernel versions |
 //! | `config` | `.config` files |
 //! | `language` | profiles and rules as values; the header of `kernel-configs/passthrough.toml` explains them |
+//! | `builtin` | the texts of the profiles that come with the programs |
 //! | `raw`, `read` | profiles as they are written in TOML, checked line by line |
-//! | `builtin` | the profiles that come with the programs |
 //! | `known` | what a program can know of a kernel: the trait that both implement |
 //! | `reason` | verdicts and their typed reasons |
 //! | `text` | the one place that puts a reason into words |
@@ -31,14 +31,16 @@ mod version;
 pub use arch::Arch;
 pub use builtin::{BUILTIN, Builtin};
 pub use judge::{Judgement, judge};
-pub use known::{Confidence, Coverage, Evidence, EvidenceState, KernelInfo, Setting, Symbol};
+pub use known::{
+    Confidence, Coverage, Evidence, EvidenceState, Fit, KernelInfo, Module, Setting, Symbol,
+};
 pub use language::{
     Assignment, Condition, KconfigLine, Level, List, Note, Profile, RecommendedParameter, Rule,
     Scope, Test, Text, When, module_name,
 };
 pub use read::ProfileError;
 pub use reason::{
-    Basis, Cause, Doubt, Fit, Module, ModuleState, Outside, Reason, SymbolReason, SymbolState,
-    VendorModule, Verdict,
+    Basis, Cause, Doubt, ModuleState, Outside, Reason, SymbolReason, SymbolState, VendorModule,
+    Verdict,
 };
 pub use version::KernelVersion;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use toml::Spanned;
 
 use super::raw::{self, File};
-use super::{BUILTIN, Profile, Rule, Text};
+use super::{BUILTIN, Builtin, Profile, Rule, Text};
 
 /// Why a profile could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,28 @@ fn names() -> String {
 /// A message and where it belongs, in bytes from the start.
 type AtOffset = (usize, String);
 
+impl Builtin {
+    /// Read it.
+    ///
+    /// # Errors
+    /// None that can occur: the build script has read it.
+    pub fn read(self) -> Result<Profile, ProfileError> {
+        Profile::parse(self.text, self.name)
+    }
+}
+
 impl Profile {
+    /// The built-in profile of this name.
+    ///
+    /// # Errors
+    /// [`ProfileError::NoSuchProfile`].
+    pub fn builtin(name: &str) -> Result<Self, ProfileError> {
+        match BUILTIN.iter().find(|builtin| builtin.name == name) {
+            Some(builtin) => builtin.read(),
+            None => Err(ProfileError::NoSuchProfile(name.to_owned())),
+        }
+    }
+
     /// Read a profile; `name` is for messages.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Verdicts, and why.
 
 use super::config::Value;
-use super::{Arch, Confidence, Coverage, Evidence, KernelVersion, List, Text, When};
+use super::{Arch, Confidence, Coverage, Evidence, Fit, KernelVersion, List, Module, Text, When};
 
 /// Whether a rule is satisfied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -245,55 +245,6 @@ pub enum VendorModule<M> {
     Hinted(Module<M>),
     /// None was found.
     NotFound(Coverage),
-}
-
-/// A module that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Module<M> {
-    /// Its name, with `_`.
-    pub name: String,
-    /// The file it was read from, as messages call it; None when it has none.
-    pub file: Option<String>,
-    /// Whether the kernel loads it.
-    pub fit: Fit<M>,
-}
-
-/// Whether a kernel loads a module.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fit<M> {
-    /// It is loaded.
-    Loaded,
-    /// Its vermagic is this release's.
-    Matches {
-        /// The kernel's release.
-        release: String,
-        /// The kernel also exports every symbol it needs.
-        linked: bool,
-    },
-    /// Its vermagic does not decide, but the kernel exports every symbol it needs; or that does not
-    /// decide either.
-    Undecided {
-        /// Its vermagic.
-        vermagic: Option<String>,
-        /// It is for another release, and the CRC of each symbol decides (`MODVERSIONS`).
-        by_crc: bool,
-        /// The kernel exports every symbol it needs.
-        linked: bool,
-    },
-    /// It is for another kernel.
-    OtherKernel {
-        /// Its vermagic.
-        vermagic: Option<String>,
-        /// The kernel's release.
-        release: String,
-    },
-    /// The kernel does not load it.
-    Refused {
-        /// Why.
-        first: M,
-        /// How many reasons there are besides.
-        others: usize,
-    },
 }
 
 impl<M> Fit<M> {

@@ -4,13 +4,11 @@ use crate::common::synthetic;
 
 use synthetic::CONFIG;
 use vfioboot::audit::{
-    Built, Facts, Links, Outcome, Profile, Provenance, Report, Verdict, evaluate,
-    recommended_parameters,
+    Built, Facts, Outcome, Profile, Provenance, Report, Verdict, evaluate, recommended_parameters,
 };
 use vfioboot::kernel::module::Module;
 use vfioboot::kernel::symbols::{Export, Import};
 use vfioboot::kernel::{Arch, Exports, KernelConfig, Symbols};
-use vfioboot::modules::Target;
 use vfioboot::rules::{Cause, Coverage, VendorModule};
 
 /// Facts from a config text alone.
@@ -244,8 +242,7 @@ fn a_module_whose_symbols_are_missing_fails() {
     let exports = Exports::from_iter([("kfree".to_owned(), Export::default())]);
     let mut judge = |core_needs: &[&str]| {
         let (of_core, of_pci) = (needs(core_needs), needs(&["kfree", "vfio_pci_core_enable"]));
-        let target = Target { exports: Some(&exports), ..Target::default() };
-        facts.links = Some(Links::new(&[(&core, &of_core), (&pci, &of_pci)], &target));
+        facts.link(&[(&core, &of_core), (&pci, &of_pci)], &exports);
         let report = evaluate(&Profile::builtin("passthrough").unwrap(), &facts);
         let found = report.finding("VB-VFIO-003").unwrap();
         (found.verdict, found.reason.to_string())

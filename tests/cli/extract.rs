@@ -187,7 +187,10 @@ fn a_damaged_payload_writes_nothing_and_says_what_is_wrong() {
         (set(11, 1), "file_format_version at offset 4 is 1, expected 2"),
         (set(13, 1), "manifest_size at offset 12 is"),
         (set(24, 0xff), "the manifest at offset 24 is damaged"),
-        (set(data + 50, 0xff), "operation 0 of boot: the SHA-256 of its 4096 bytes of data at offset"),
+        (
+            set(data + 50, 0xff),
+            "operation 0 of boot: the SHA-256 of its 4096 bytes of data at offset",
+        ),
         (set(hash, bytes[hash] ^ 1), "boot has the SHA-256"),
     ];
     for (scratch, expected) in cases {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use super::asked_for::load_order;
 use crate::audit::error::{Problem, explain};
-use crate::bootset::{BootSet, Built, Facts, Links, Ramdisk};
+use crate::bootset::{BootSet, Facts, Ramdisk};
 use crate::image::FragmentType;
 use crate::kernel::{Module, Symbols};
-use crate::modules::{Gathered, ModuleFile, Source, SurveyError, Target, gather, survey};
+use crate::modules::{Gathered, ModuleFile, Source, SurveyError, gather, survey};
 use crate::rules::Profile;
 
 /// All modules that there are, as far as the user knows.
@@ -136,17 +136,9 @@ pub(super) fn link(
     for Carried { name, file } in carried(set).filter(|own| files.contains(&own.name.as_str())) {
         symbols.extend(file.symbols.clone().map(|symbols| (name, symbols)));
     }
-    let linked: Vec<(&Module, &Symbols)> =
+    let compared: Vec<(&Module, &Symbols)> =
         order.iter().filter_map(|module| Some((*module, symbols.get(&module.file)?))).collect();
-    let target = Target {
-        // The vermagic is judged by the rule itself.
-        release: None,
-        release_is_partial: false,
-        exports: Some(exports),
-        trims_exports: facts.built("TRIM_UNUSED_KSYMS") == Built::In,
-        requires_signature: facts.built("MODULE_SIG_FORCE") == Built::In,
-    };
-    facts.links = Some(Links::new(&linked, &target));
+    facts.link(&compared, exports);
     facts.modules = Some(modules);
     Ok(())
 }
