@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::file::{Error, File};
+use super::file::{Error, File, Pages};
 use super::ramdisks::{self, Ramdisk, Spot};
 use crate::image::{self, Image};
 use crate::kernel::Kernel;
@@ -24,6 +24,8 @@ pub(super) struct Members<'a> {
     /// What messages call each image.
     pub names: Vec<String>,
     pub images: Vec<Image<'a>>,
+    /// The memory of those files that can give it back.
+    pub pages: Vec<&'a dyn Pages>,
     /// For each file that was given, the index of its image.
     pub given: Vec<usize>,
     /// What the passes over ramdisks take of modules.
@@ -52,15 +54,16 @@ impl<'a> Members<'a> {
             let failed = |source| Error::Image { file: file.name.clone(), source };
             images.push(parse(file.bytes).map_err(failed)?);
         }
+        let pages = distinct.iter().filter_map(|file| file.pages).collect();
         let names = distinct.into_iter().map(|file| file.name).collect();
-        Ok(Self::of(names, images, given))
+        Ok(Members { pages, ..Self::of(names, images, given) })
     }
 
     /// Images that are parsed already.
     pub fn of(names: Vec<String>, images: Vec<Image<'a>>, given: Vec<usize>) -> Self {
         let request = Arc::new(OnceLock::new());
         let ramdisks = ramdisks::of(&images, &request);
-        Members { names, images, given, request, ramdisks }
+        Members { names, images, pages: Vec::new(), given, request, ramdisks }
     }
 
     /// What messages call the image of this index.

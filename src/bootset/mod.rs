@@ -47,7 +47,7 @@ pub use avb::Cover;
 pub use cmdline::{CmdlineMode, CmdlineWord, EffectiveCmdline, Setting};
 pub use evidence::Evidence;
 pub use facts::{Built, Facts};
-pub use file::{Error, File, Identity};
+pub use file::{Error, File, Identity, Pages};
 pub use flow::{Flow, FlowKind};
 pub use initramfs::{Initramfs, Part, Step, Stop};
 pub use kernel::{KernelState, SetKernel};

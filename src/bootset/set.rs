@@ -278,6 +278,11 @@ impl<'a> BootSet<'a> {
         })
     }
 
+    /// Give back the memory of the files, for now.
+    pub(crate) fn release_pages(&self) {
+        self.members.pages.iter().for_each(|pages| pages.release());
+    }
+
     /// The originals of patched images, kept as long as the set; None for an image that was not
     /// patched. `restore` is asked once.
     ///

@@ -8,7 +8,7 @@ use vfioboot::audit::CheckError;
 use vfioboot::bootset::{self, BootSet, File};
 use vfioboot::kernel::Scan;
 
-use super::{input::Input, output};
+use super::{input::Input, print};
 
 /// Print the kernel config that is embedded in a kernel or in the kernel of a boot image
 ///
@@ -24,7 +24,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let input = Input::open(&args.input)?;
     let text = embedded_config(&input).with_context(|| input.name())?;
-    output::to_stdout(&text)?;
+    print::contents(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -77,7 +77,7 @@ pub fn with_remedy(error: image::Error, remedy: impl FnOnce() -> String) -> anyh
     }
 }
 
-/// The largest of `files`, in words, as what makes most room when it goes.
+/// Name the largest of `files`: without them there is most room.
 pub fn largest(whose: &str, mut files: Vec<(String, u64)>) -> String {
     files.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
     let named = files.iter().take(3).map(|(name, size)| format!("{name} ({size} bytes)"));
@@ -127,7 +127,7 @@ impl Destination {
             let target = self.path(inputs[*i])?;
             output::refuse_inputs(&target, sources.iter().copied())?;
             if targets.contains(&target) {
-                bail!("{}: two images would be written here; rename one", target.display());
+                bail!("{}: two images would be written to this file; rename one", target.display());
             }
             targets.push(target);
         }

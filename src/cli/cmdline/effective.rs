@@ -6,16 +6,16 @@ use vfioboot::bootset::{BootSet, EffectiveCmdline, KernelState};
 use vfioboot::cmdline::COMMAND_LINE_SIZE;
 use vfioboot::image::bootconfig::{Bootconfig, Entry};
 
-use crate::cli::output::{self, say};
+use crate::cli::print::{self, say};
 use crate::cli::style::{BAD, DIM, HEAD, NOTE};
 
 /// All that is known about the line.
 struct Known<'s> {
     line: &'s EffectiveCmdline,
-    /// Index of the word that takes another's effect.
+    /// For each parameter the index of the one that overrides it.
     overridden: Vec<Option<usize>>,
     device_trees: Vec<(&'s str, &'s DeviceTreeLine)>,
-    /// Keys that are not kernel parameters, for user space.
+    /// Keys that are not kernel parameters but for user space.
     bootconfig: Vec<(&'s str, Vec<Entry>)>,
     notes: Vec<String>,
 }
@@ -23,7 +23,7 @@ struct Known<'s> {
 pub fn print(set: &BootSet<'_>, as_json: bool) -> anyhow::Result<()> {
     let known = Known::of(set);
     match as_json {
-        true => output::to_stdout(format!("{:#}\n", known.to_json()).as_bytes())?,
+        true => print::json(&known.to_json())?,
         false => known.print()?,
     }
     Ok(())
