@@ -6,6 +6,8 @@
 //! `vfiorun-x86_64` (`make dist` builds them). Without it vfioboot is built with no
 //! runtime inside and `patch` asks for `--runtime FILE`.
 
+#![allow(clippy::disallowed_macros, reason = "how a build script talks to cargo")]
+
 // Compressing is all that is done with it here.
 #[cfg(feature = "desktop")]
 #[allow(dead_code, unused_imports)]

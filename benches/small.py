@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "lab"))
 from cpio import Archive  # noqa: E402
 
-KERNEL = 20 << 20
-FILES = 1_000
+KERNEL = 12 << 20
+FILES = 700
 FILE = 28 << 10
 ARM64_HEADER = 64
 

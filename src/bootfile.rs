@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::cmdline::Cmdline;
 
-/// Where the boot file stands in the ramdisk.
+/// The path of the boot file in the ramdisk.
 pub const BOOT_FILE: &str = "/vfioboot/boot.toml";
-/// Where the runtime stands in the ramdisk; the value of `rdinit=`.
+/// The path of the runtime in the ramdisk; the value of `rdinit=`.
 pub const RUNTIME: &str = "/vfioboot/init";
-/// Where the undo record stands in the ramdisk. Only the desktop reads it.
+/// The path of the undo record in the ramdisk. Only the desktop reads it.
 pub const UNDO_FILE: &str = "/vfioboot/undo";
-/// Where the program that the runtime stands in for is put aside (`--hook init`). PID 1 moves it
+/// The path of the program that the runtime replaces (`--hook init`). PID 1 moves it
 /// back before it executes it.
 pub const ORIGINAL_INIT: &str = "/vfioboot/init.orig";
 /// In place of [`ORIGINAL_INIT`] where that program has another name in the ramdisk (a hard
@@ -23,7 +23,7 @@ pub const ORIGINAL_INIT_LINK: &str = "/vfioboot/init.link";
 /// The directory in the ramdisk below which the originals of shadowed files stand, each under its
 /// own path.
 pub const ORIGINALS: &str = "/vfioboot/original";
-/// The word on the kernel command line that makes PID 1 do nothing.
+/// The kernel parameter that makes PID 1 do nothing.
 pub const DISABLE_WORD: &str = "vfioboot.disable";
 
 /// Whether a command line turns PID 1 off: by [`DISABLE_WORD`] alone or with the value 1, also

@@ -5,6 +5,7 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | [`text`] | text from outside with what hides in it made visible |
 //! | [`cmdline`] | the kernel command line: read, asked and edited by the kernel's own grammar |
 //! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
 //! | [`rules`] | what a kernel must have: the rules of `kernel-configs/` and their evaluator, shared by desktop and device |
@@ -30,6 +31,7 @@
 pub mod bootfile;
 pub mod cmdline;
 pub mod rules;
+pub mod text;
 
 #[cfg(feature = "desktop")]
 pub mod audit;

@@ -4,6 +4,8 @@
 //! The damage is the same in every run. Memory is what Rust's allocator gives out on the thread;
 //! the C library inside `zstd` is not counted (its window is limited to 128 MiB by the decoder).
 
+#![allow(clippy::disallowed_macros, reason = "a test may panic")]
+
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};

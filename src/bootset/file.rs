@@ -2,6 +2,12 @@
 
 use crate::image;
 
+/// The memory of a file, where it can be given back.
+pub trait Pages: std::fmt::Debug + Sync {
+    /// The bytes are not needed for now. Whoever reads them again gets them from the file.
+    fn release(&self);
+}
+
 /// A file that was given.
 #[derive(Clone, Debug)]
 pub struct File<'a> {
@@ -11,6 +17,8 @@ pub struct File<'a> {
     pub bytes: &'a [u8],
     /// Which file it is, where it is one.
     pub identity: Option<Identity>,
+    /// For bytes that are mapped from the file; None for others.
+    pub pages: Option<&'a dyn Pages>,
 }
 
 /// A file of a file system.
@@ -25,7 +33,7 @@ pub struct Identity {
 impl<'a> File<'a> {
     /// Bytes that come from no file.
     pub fn new(name: impl Into<String>, bytes: &'a [u8]) -> Self {
-        File { name: name.into(), bytes, identity: None }
+        File { name: name.into(), bytes, identity: None, pages: None }
     }
 
     /// The same file, or one with the same bytes.

@@ -30,7 +30,7 @@ use std::sync::OnceLock;
 
 pub use avb::Cover;
 pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
-pub use file::{Error, File, Identity};
+pub use file::{Error, File, Identity, Pages};
 pub use flow::{Flow, FlowKind};
 pub use kernel::{KernelState, SetKernel};
 pub use mark::PatchMark;
@@ -48,6 +48,7 @@ use crate::kernel::{Error as KernelError, Kernel};
 pub struct BootSet<'a> {
     names: Vec<String>,
     images: Vec<Image<'a>>,
+    pages: Vec<&'a dyn Pages>,
     /// For each file that was given, the index of its image.
     given: Vec<usize>,
     roles: OnceLock<Vec<Role>>,
@@ -87,8 +88,9 @@ impl<'a> BootSet<'a> {
             };
             images.push(image.map_err(failed)?);
         }
+        let pages = distinct.iter().filter_map(|file| file.pages).collect();
         let names = distinct.into_iter().map(|file| file.name).collect();
-        Ok(Self::of_images(names, images, given))
+        Ok(BootSet { pages, ..Self::of_images(names, images, given) })
     }
 
     /// The set of images that are parsed already, each called by its kind.
@@ -102,6 +104,7 @@ impl<'a> BootSet<'a> {
             ramdisks: ramdisks::of(&images),
             names,
             images,
+            pages: Vec::new(),
             given,
             roles: OnceLock::new(),
             command_lines: OnceLock::new(),
@@ -168,6 +171,11 @@ impl<'a> BootSet<'a> {
     /// The command line that the kernel will act on; without parameters where none is known.
     pub fn cmdline(&self) -> &EffectiveCmdline {
         self.cmdline.get_or_init(|| EffectiveCmdline::new(self.facts()).unwrap_or_default())
+    }
+
+    /// Give back the memory of the files, for now.
+    pub(crate) fn release_pages(&self) {
+        self.pages.iter().for_each(|pages| pages.release());
     }
 
     /// The originals of patched images, kept as long as the set; None for an image that was not

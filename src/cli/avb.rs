@@ -1,4 +1,4 @@
-//! A vbmeta image in words and as JSON, for `info` and `verify`.
+//! A vbmeta image as text and as JSON, for `info` and `verify`.
 
 use serde_json::{Value as Json, json};
 use vfioboot::image::avb::{Descriptor, PublicKey, Vbmeta};

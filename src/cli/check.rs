@@ -1,6 +1,5 @@
 //! `vfioboot check`.
 
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +16,8 @@ use vfioboot::audit::{
 use vfioboot::kernel::KernelConfig;
 use vfioboot::modules::Source;
 
-use super::{EXIT_FAILURE, complain, input::Input, output};
+use super::print::{self, complain};
+use super::{EXIT_FAILURE, input::Input, output};
 
 /// Check whether a kernel can hand PCI devices to a guest
 ///
@@ -113,11 +113,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     write_reports(args, &run)?;
     for input in &run.inputs {
         if let Err(error) = &input.result {
-            complain(&format!("{}: {error}", input.name));
+            complain(format_args!("{}: {error}", input.name));
         }
     }
     for entry in baseline.iter().flat_map(|baseline| baseline.obsolete(&run)) {
-        complain(&format!("the baseline no longer needs {} of {}", entry.rule, entry.input));
+        complain(format_args!("the baseline no longer needs {} of {}", entry.rule, entry.input));
     }
     Ok(exit_status(&run))
 }
@@ -153,12 +153,8 @@ fn write_reports(args: &Args, run: &Run) -> anyhow::Result<()> {
     }
     let report = args.format.render(run, Medium::Terminal);
     match args.format.audience {
-        Audience::People => {
-            let mut stdout = anstream::stdout().lock();
-            stdout.write_all(report.as_bytes())?;
-            stdout.flush()?;
-        }
-        Audience::Programs => output::to_stdout(report.as_bytes())?,
+        Audience::People => print::report(&report)?,
+        Audience::Programs => print::bytes(report.as_bytes())?,
     }
     Ok(())
 }

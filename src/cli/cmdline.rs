@@ -9,32 +9,34 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use vfioboot::cmdline::{self, Cmdline};
 use vfioboot::image::{Chunk, Image, SectionName};
+use vfioboot::text;
 
 use super::image_set::{self, Partition};
 use super::input::Input;
-use super::output::{self, say};
+use super::output;
+use super::print::say;
 use super::style::GOOD;
 
 /// Show or edit the kernel command line and the bootconfig in an image
 ///
-/// Without an edit it is printed; with several images, one line each. Edits go in the order
-/// remove, set, add, and need one image and -o. Bootconfig is what vendor_boot v4 has besides; a
-/// value is written as it stands in a bootconfig file, so that 'K="a;b"' needs its quotes.
+/// Without an edit it is printed; with several images, one line each. Edits are made in the order
+/// remove, set, add, and need one image and -o. The bootconfig is in vendor_boot v4 only; a value
+/// is written as in a bootconfig file, so 'K="a;b"' needs its quotes.
 #[derive(clap::Args)]
 pub struct Args {
     /// The images
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// Set KEY=VALUE: the last such word is replaced in place, or one is added
+    /// Set KEY=VALUE: the last such parameter is replaced where it is, or one is added
     #[arg(long, value_name = "KEY=VALUE", value_parser = parameters)]
     set: Vec<String>,
-    /// Add a word behind the others, unless it is there
-    #[arg(long, value_name = "WORD", value_parser = parameters)]
+    /// Add a kernel parameter after the others, unless it is there
+    #[arg(long, value_name = "PARAMETER", value_parser = parameters)]
     add: Vec<String>,
-    /// Remove every word that is KEY or starts with KEY=
+    /// Remove every parameter named KEY, with or without a value
     #[arg(long, value_name = "KEY")]
     remove: Vec<String>,
-    /// Set a key of the bootconfig: its value is replaced in place, or it gets a line at the end
+    /// Set a key of the bootconfig: its value is replaced where it is, or a line is added at the end
     #[arg(long, value_name = "KEY=VALUE")]
     bootconfig_set: Vec<String>,
     /// Remove a key from the bootconfig, with every value it has
@@ -44,8 +46,8 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["set", "add", "remove", "bootconfig_set",
           "bootconfig_remove", "output", "effective"])]
     bootconfig: bool,
-    /// Show the line as the kernel will see it: every word with where it comes from, in order,
-    /// and which of two takes effect
+    /// Show the line as the kernel will see it: every parameter in order, where it comes from, and
+    /// which one takes effect when several have the same name
     #[arg(long, conflicts_with_all = ["set", "add", "remove", "bootconfig_set",
           "bootconfig_remove", "output"])]
     effective: bool,
@@ -68,9 +70,9 @@ pub fn parameters(text: &str) -> Result<String, &'static str> {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let inputs = image_set::open(&args.images)?;
     let images = image_set::parse(&inputs)?;
-    let words = !(args.set.is_empty() && args.add.is_empty() && args.remove.is_empty());
+    let parameters = !(args.set.is_empty() && args.add.is_empty() && args.remove.is_empty());
     let keys = !(args.bootconfig_set.is_empty() && args.bootconfig_remove.is_empty());
-    let edits = words || keys;
+    let edits = parameters || keys;
     match (edits, &args.output, inputs.as_slice()) {
         (true, Some(output), [input]) => edit(args, input, &images[0], output)?,
         (true, None, _) => bail!("an edit needs -o FILE to write the image to"),
@@ -82,9 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (false, None, _) if args.bootconfig => bootconfig::print(&inputs, &images)?,
         (false, None, _) => {
             for (input, image) in inputs.iter().zip(&images) {
-                let mut line = header(input, image)?.cmdline();
-                line.push(b'\n');
-                output::to_stdout(&line)?;
+                say!("{}", text::visible_bytes(&header(input, image)?.cmdline()))?;
             }
         }
     }
@@ -103,16 +103,16 @@ fn edit(args: &Args, input: &Input, image: &Image<'_>, output: &Path) -> anyhow:
     let mut line = Cmdline::new(edit.header.cmdline());
     for key in &args.remove {
         if line.remove(key) == 0 {
-            bail!("{}: no word {key} to remove on the command line", input.name());
+            bail!("{}: the command line has no parameter {key}", input.name());
         }
     }
-    for word in &args.set {
-        let Some((key, value)) = word.split_once('=') else {
-            bail!("--set {word}: expected KEY=VALUE (a word without a value: --add {word})");
+    for text in &args.set {
+        let Some((key, value)) = text.split_once('=') else {
+            bail!("--set {text}: expected KEY=VALUE (without a value: --add {text})");
         };
         line.set(key, value);
     }
-    args.add.iter().for_each(|word| line.add(word));
+    args.add.iter().for_each(|text| line.add(text));
     edit.header.set_cmdline(line.as_bytes()).with_context(|| input.name())?;
     let config = bootconfig::edited(&args.bootconfig_set, &args.bootconfig_remove, image)
         .with_context(|| input.name())?;
@@ -133,7 +133,7 @@ fn edit(args: &Args, input: &Input, image: &Image<'_>, output: &Path) -> anyhow:
         bootconfig::report(input, config, &line);
     }
     if !output::is_stdout(output) {
-        say!("{}", line.display())?;
+        say!("{}", text::visible_bytes(line.as_bytes()))?;
         say!("{GOOD}wrote{GOOD:#} {}", output.display())?;
     }
     Ok(())

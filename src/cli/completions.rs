@@ -12,6 +12,6 @@ pub struct Args {
 pub fn run(args: &Args, program: &mut clap::Command) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, program, "vfioboot", &mut script);
-    super::output::to_stdout(&script)?;
+    super::print::bytes(&script)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use vfioboot::audit::check::KernelFile;
 use vfioboot::kernel::Scan;
 
-use super::{input::Input, output};
+use super::{input::Input, print};
 
 /// Print the kernel config that is embedded in a kernel or in the kernel of a boot image
 ///
@@ -23,7 +23,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let input = Input::open(&args.input)?;
     let text = embedded_config(&input).with_context(|| input.name())?;
-    output::to_stdout(&text)?;
+    print::contents(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,13 +9,14 @@ use serde_json::json;
 use vfioboot::ota::{Archive, Error, Inside, Payload};
 
 use super::input::Input;
-use super::output::{self, say};
+use super::output;
+use super::print::{self, say};
 use super::style::GOOD;
 
 /// Extract partitions from an OTA payload.bin, an OTA zip or a factory zip
 ///
-/// Without names those that vfioboot has to do with, as far as they are there: boot, init_boot,
-/// vendor_boot, vendor_kernel_boot, recovery, dtbo and vbmeta. Each becomes DIR/NAME.img. The
+/// Without names, the partitions that vfioboot works with, as far as they are there: boot,
+/// init_boot, vendor_boot, vendor_kernel_boot, recovery, dtbo and vbmeta. Each becomes DIR/NAME.img. The
 /// SHA-256 of an OTA's data and partitions is checked, its signature is not. An incremental OTA
 /// starts from what is on the device and is refused.
 #[derive(clap::Args)]
@@ -28,7 +29,7 @@ pub struct Args {
     /// The directory to write to, made when missing
     #[arg(short, long, required_unless_present = "list")]
     dir: Option<PathBuf>,
-    /// Print what partitions there are, with their sizes
+    /// List the partitions and their sizes
     #[arg(long, conflicts_with_all = ["dir", "partitions"])]
     list: bool,
     /// With --list: print JSON
@@ -42,14 +43,14 @@ const PARTITIONS: [&str; 7] =
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(name) = args.partitions.iter().find(|name| !is_name(name)) {
-        bail!("\"{name}\" is no name of a partition");
+        bail!("\"{name}\" is not the name of a partition");
     }
     let input = Input::open(&args.input)?;
     open(&input, args).with_context(|| input.name())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A name that stays in the directory.
+/// Whether a name stays in the directory.
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
@@ -165,11 +166,11 @@ fn list(source: &dyn Source, as_json: bool) -> anyhow::Result<()> {
         let partition = |(name, size): &(String, u64)| json!({ "name": name, "size": size });
         let partitions: Vec<_> = partitions.iter().map(partition).collect();
         let report = json!({ "format": 1, "partitions": partitions });
-        output::to_stdout(format!("{report:#}\n").as_bytes())?;
+        print::json(&report)?;
         return Ok(());
     }
     for (name, size) in partitions {
-        say!("{size:>12}  {}", name.escape_debug())?;
+        say!("{size:>12}  {name}")?;
     }
     Ok(())
 }

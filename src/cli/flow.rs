@@ -1,12 +1,11 @@
-//! How a device boots, in words.
-
-use std::fmt::Write;
+//! How a device boots, for people.
 
 use vfioboot::bootset::flow::Evidence;
 use vfioboot::bootset::{BootSet, Flow, FlowKind, Role};
 use vfioboot::image::Image;
 
 use super::input::Input;
+use super::print::{Page, line};
 use super::style::{DIM, HEAD, NOTE};
 
 /// The flow of images that belong together; None where they do not (two of a kind), or where none
@@ -19,25 +18,24 @@ pub fn of(images: &[Image<'_>]) -> Option<Flow> {
     (!known.is_empty() && !doubled).then_some(flow)
 }
 
-/// The flow, its evidence by file name, and what is missing; each line behind `indent`.
-pub fn text(flow: &Flow, inputs: &[&Input], indent: &str) -> String {
-    let mut out = String::new();
+/// The flow, its evidence by file name, and what is missing.
+pub fn page(flow: &Flow, inputs: &[&Input]) -> Page {
+    let mut page = Page::default();
     let sure = match (flow.certain, flow.kind) {
         (true, _) | (_, FlowKind::Unknown) => "",
         _ => ", most likely",
     };
-    let _ = writeln!(out, "{indent}{HEAD}boot flow{HEAD:#}: {}{sure}", flow.title());
+    line!(page, "{HEAD}boot flow{HEAD:#}: {}{sure}", flow.title());
     let shown = |evidence: &Evidence| {
         let name = inputs.get(evidence.image).map(|input| input.name()).unwrap_or_default();
         format!("{name}, {}: {}", evidence.place, evidence.what)
     };
     for statement in &flow.statements {
         let evidence: Vec<String> = statement.evidence.iter().map(shown).collect();
-        let _ =
-            writeln!(out, "{indent}  {}  {DIM}({}){DIM:#}", statement.text, evidence.join("; "));
+        line!(page, "  {}  {DIM}({}){DIM:#}", statement.text, evidence.join("; "));
     }
     for missing in &flow.missing {
-        let _ = writeln!(out, "{indent}  {NOTE}to be sure:{NOTE:#} {missing}");
+        line!(page, "  {NOTE}to be sure:{NOTE:#} {missing}");
     }
-    out
+    page
 }

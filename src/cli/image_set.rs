@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use vfioboot::bootset::{BootSet, File};
+use vfioboot::bootset::BootSet;
 use vfioboot::image::{self, Image, ImageKind, Output};
 
 use super::input::Input;
@@ -33,8 +33,7 @@ pub fn parse(inputs: &[Input]) -> anyhow::Result<Vec<Image<'_>>> {
 /// The set of images in these files, and the file of each image: one that is given twice counts
 /// once.
 pub fn boot_set(inputs: &[Input]) -> anyhow::Result<(BootSet<'_>, Vec<&Input>)> {
-    let files = inputs.iter().map(|input| File::new(input.name(), input));
-    let set = BootSet::new(files)?;
+    let set = BootSet::new(inputs.iter().map(Input::file))?;
     let first = |image| (0..inputs.len()).find(|file| set.image_of(*file) == Some(image));
     let files = (0..set.images().len()).filter_map(first).map(|file| &inputs[file]).collect();
     Ok((set, files))
@@ -83,7 +82,7 @@ pub fn with_remedy(error: image::Error, remedy: impl FnOnce() -> String) -> anyh
     }
 }
 
-/// The largest of `files`, in words, as what makes most room when it goes.
+/// Name the largest of `files`: without them there is most room.
 pub fn largest(whose: &str, mut files: Vec<(String, u64)>) -> String {
     files.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
     let named = files.iter().take(3).map(|(name, size)| format!("{name} ({size} bytes)"));
@@ -130,7 +129,7 @@ impl Destination {
             let target = self.path(inputs[*i])?;
             output::refuse_inputs(&target, sources.iter().copied())?;
             if targets.contains(&target) {
-                bail!("{}: two images would be written here; rename one", target.display());
+                bail!("{}: two images would be written to this file; rename one", target.display());
             }
             targets.push(target);
         }

@@ -17,10 +17,11 @@ use vfioboot::image::{
 use vfioboot::kernel::Kernel;
 use vfioboot::patch;
 use vfioboot::ramdisk::{Limits, kind};
+use vfioboot::text;
 
 use super::image_set;
 use super::input::Input;
-use super::output;
+use super::print::{self, Page, line, say};
 use super::style::{DIM, HEAD, NOTE};
 
 /// Show what an image is: header, sections, command line, kernel, ramdisk, AVB
@@ -40,18 +41,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let reports: Vec<Report<'_>> =
         inputs.iter().zip(&images).map(|(input, image)| Report::of(input, image)).collect();
     let flow = super::flow::of(&images);
-    let text = if args.json {
+    if args.json {
         let images: Vec<Json> = reports.iter().map(Report::to_json).collect();
-        format!("{:#}\n", json!({ "format": 1, "images": images, "flow": flow }))
-    } else {
-        let mut texts: Vec<String> = reports.iter().map(Report::to_text).collect();
-        let inputs: Vec<_> = inputs.iter().collect();
-        texts.extend(flow.map(|flow| super::flow::text(&flow, &inputs, "")));
-        texts.join("\n")
-    };
-    match args.json {
-        true => output::to_stdout(text.as_bytes())?,
-        false => anstream::print!("{text}"),
+        print::json(&json!({ "format": 1, "images": images, "flow": flow }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut pages: Vec<Page> = reports.iter().map(Report::page).collect();
+    let inputs: Vec<_> = inputs.iter().collect();
+    pages.extend(flow.map(|flow| super::flow::page(&flow, &inputs)));
+    for (index, page) in pages.iter().enumerate() {
+        if index > 0 {
+            say!("")?;
+        }
+        page.print()?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -72,9 +74,9 @@ struct Section<'i> {
     detail: Option<Detail>,
 }
 
-/// What is known of a payload: in words and as data.
+/// What is known of a payload: for people, and as data.
 struct Detail {
-    text: String,
+    lines: Vec<String>,
     json: Json,
 }
 
@@ -104,7 +106,9 @@ impl<'i> Report<'i> {
                 let place = Region { kind: region.kind, offset, size: fragment.bytes.len() };
                 let label = match fragment.name {
                     b"" => format!("  fragment {i} ({})", fragment.kind),
-                    name => format!("  fragment {i} ({}, {})", fragment.kind, name.escape_ascii()),
+                    name => {
+                        format!("  fragment {i} ({}, {})", fragment.kind, text::visible_bytes(name))
+                    }
                 };
                 let name = SectionName::Ramdisk;
                 sections.push(Section::of(label, name, place, fragment.bytes));
@@ -117,13 +121,11 @@ impl<'i> Report<'i> {
         Report { name: input.name(), image, sections, patched }
     }
 
-    fn to_text(&self) -> String {
-        let mut out = String::new();
+    fn page(&self) -> Page {
+        let mut page = Page::default();
         let image = self.image;
-        let _ = writeln!(out, "{HEAD}{}{HEAD:#}: {}", self.name, describe(image));
-        let mut line = |key: &str, value: &str| {
-            let _ = writeln!(out, "  {key:<20} {value}");
-        };
+        line!(page, "{HEAD}{}{HEAD:#}: {}", self.name, describe(image));
+        let mut line = |key: &str, value: &str| line!(page, "  {key:<20} {value}");
         line("size", &format!("{} bytes", image.file().len()));
         for (around, wrapper) in self.wrappers() {
             line("wrapper", &format!("{} around the {around}{}", wrapper.name(), state(&wrapper)));
@@ -139,7 +141,7 @@ impl<'i> Report<'i> {
                         line(field.name, &format!("{number:#018x}"));
                     }
                     Value::Text(text) if field.name == "name" && !text_of(text).is_empty() => {
-                        line("name", &text_of(text).escape_ascii().to_string());
+                        line("name", &text::visible_bytes(text_of(text)));
                     }
                     _ => {}
                 }
@@ -152,7 +154,7 @@ impl<'i> Report<'i> {
                 let verdict = if right { "SHA-1 of the sections" } else { "not mkbootimg's SHA-1" };
                 line("id", &format!("{} ({verdict})", hex::encode(&id[..20])));
             }
-            line("cmdline", &String::from_utf8_lossy(&header.cmdline()));
+            line("cmdline", &text::visible_bytes(&header.cmdline()));
         }
         if let Some(footer) = image.avb() {
             let text = format!(
@@ -187,7 +189,7 @@ impl<'i> Report<'i> {
             line("patched", &format!("by {tool} (undo: vfioboot unpatch)"));
         }
         for section in &self.sections {
-            section.write_text(&mut out);
+            section.append_to(&mut page);
         }
         for region in image.regions().iter().filter(|r| r.kind == RegionKind::Trailing) {
             let bytes = image.region_bytes(region);
@@ -195,8 +197,8 @@ impl<'i> Report<'i> {
                 Some(name) => name.to_owned(),
                 None => format!("\"{}\"…", bytes[..bytes.len().min(16)].escape_ascii()),
             };
-            let _ = writeln!(
-                out,
+            line!(
+                page,
                 "  {HEAD}{:<20}{HEAD:#} {} bytes at {}: {what}",
                 "trailing",
                 region.size,
@@ -204,9 +206,9 @@ impl<'i> Report<'i> {
             );
         }
         for problem in image.problems() {
-            let _ = writeln!(out, "  {NOTE}warning:{NOTE:#} {problem}");
+            line!(page, "  {NOTE}warning:{NOTE:#} {problem}");
         }
-        out
+        page
     }
 
     /// Each vendor's wrapper with the name of what it is around.
@@ -356,18 +358,18 @@ impl<'i> Section<'i> {
         hex::encode(Sha256::digest(self.bytes))
     }
 
-    fn write_text(&self, out: &mut String) {
+    fn append_to(&self, page: &mut Page) {
         let compression = self.compression.map_or("", Format::name);
-        let _ = writeln!(
-            out,
+        line!(
+            page,
             "  {HEAD}{:<20}{HEAD:#} {} bytes at {} {compression} {DIM}sha256 {}{DIM:#}",
             self.name,
             self.region.size,
             self.region.offset,
             self.sha256()
         );
-        if let Some(detail) = &self.detail {
-            let _ = writeln!(out, "  {:<20} {}", "", detail.text);
+        for line in self.detail.iter().flat_map(|detail| &detail.lines) {
+            line!(page, "  {:<20} {line}", "");
         }
     }
 
@@ -385,17 +387,18 @@ impl<'i> Section<'i> {
 
 /// The entries of a table of device trees, one a line.
 fn table_detail(table: DtTable) -> Detail {
-    let mut text = format!("{} version {}, {} entries", table.form, table.version, table.count);
+    let mut lines =
+        vec![format!("{} version {}, {} entries", table.form, table.version, table.count)];
     for entry in &table.entries {
         let ids = entry.ids.iter().filter(|(_, value)| *value != 0);
         let ids: String = ids.map(|(name, value)| format!(" {name} {value:#x}")).collect();
-        let _ = write!(text, "\n  {:<20} {} bytes at {}{ids}", "", entry.size, entry.offset);
+        lines.push(format!("{} bytes at {}{ids}", entry.size, entry.offset));
     }
     let outside = (table.count as usize).saturating_sub(table.entries.len());
     if outside > 0 {
-        let _ = write!(text, "\n  {:<20} {outside} point outside of the table", "");
+        lines.push(format!("{outside} point outside of the table"));
     }
-    Detail { text, json: json!({ "table": table }) }
+    Detail { lines, json: json!({ "table": table }) }
 }
 
 fn kernel_detail(bytes: &[u8]) -> Detail {
@@ -410,7 +413,7 @@ fn kernel_detail(bytes: &[u8]) -> Detail {
                 if config { "embedded config" } else { "no embedded config" }
             );
             let json = json!({ "container": container, "version": version, "config": config });
-            Detail { text, json }
+            Detail { lines: vec![text], json }
         }
         Err(error) => unreadable("kernel", &error),
     }
@@ -423,13 +426,13 @@ fn ramdisk_detail(bytes: &[u8]) -> Detail {
                 Some(maker) => format!("{}, {maker} ({})", f.kind, f.evidence),
                 None => format!("{} ({})", f.kind, f.evidence),
             });
-            let mut text = found.collect::<Vec<_>>().join(", ");
+            let mut lines = vec![found.collect::<Vec<_>>().join(", ")];
             let mut json = json!({ "kinds": kinds });
-            if let Some((words, data)) = modules::describe(bytes) {
-                let _ = write!(text, "\n  {:<20} {words}", "");
+            if let Some((text, data)) = modules::describe(bytes) {
+                lines.push(text);
                 json["modules"] = data;
             }
-            Detail { text, json }
+            Detail { lines, json }
         }
         Err(error) => unreadable("ramdisk", &error),
     }
@@ -443,5 +446,5 @@ fn unreadable(what: &str, error: &dyn std::error::Error) -> Detail {
         source = cause.source();
     }
     let text = format!("not readable as a {what}: {message}");
-    Detail { text, json: json!({ "error": message }) }
+    Detail { lines: vec![text], json: json!({ "error": message }) }
 }

@@ -1,14 +1,16 @@
 //! Input files: mapped into memory, or read from standard input for `-`.
 
-use std::fs::File;
+use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Deref;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use vfioboot::bootset::{File, Pages};
 
 /// The bytes of one input and the name that messages call it by.
+#[derive(Debug)]
 pub struct Input {
     /// Where it came from; `-` for standard input.
     pub path: PathBuf,
@@ -17,6 +19,7 @@ pub struct Input {
     bytes: Bytes,
 }
 
+#[derive(Debug)]
 enum Bytes {
     Mapped(memmap2::Mmap),
     Owned(Vec<u8>),
@@ -35,7 +38,7 @@ impl Input {
             io::stdin().lock().read_to_end(&mut bytes)?;
             return Ok(Self::owned(path, bytes));
         }
-        let mut file = File::open(path)?;
+        let mut file = fs::File::open(path)?;
         let metadata = file.metadata()?;
         if metadata.is_dir() {
             let what = "is a directory, expected a file";
@@ -66,9 +69,26 @@ impl Input {
         Input { path: path.into(), partition: None, bytes: Bytes::Owned(bytes) }
     }
 
+    /// As a file of a set.
+    pub fn file(&self) -> File<'_> {
+        File { pages: Some(self), ..File::new(self.name(), self) }
+    }
+
     /// The name for messages.
     pub fn name(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+impl Pages for Input {
+    fn release(&self) {
+        if let Bytes::Mapped(map) = &self.bytes {
+            // SAFETY: the mapping is private and read-only, so its pages come back from the file as
+            // they were.
+            let advised = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+            // Without it, more memory is used.
+            _ = advised;
+        }
     }
 }
 

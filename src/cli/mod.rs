@@ -15,6 +15,7 @@ mod man;
 mod module;
 mod output;
 mod patch;
+mod print;
 mod ramdisk;
 mod repack;
 mod report;
@@ -27,7 +28,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use report::{EXIT_FAILURE, complain, report_avb, report_problems};
+use report::{EXIT_FAILURE, report_avb, report_problems};
 
 /// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
 ///
@@ -60,7 +61,17 @@ enum Command {
 
 /// Parse the arguments, run the subcommand, report the error; the value is the exit status.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // The help and the version are such errors too.
+        Err(error) => {
+            let printed = print::usage(&error).map_err(anyhow::Error::from);
+            return status(
+                printed.map(|()| ExitCode::from(u8::from(error.use_stderr()) * EXIT_FAILURE)),
+            );
+        }
+    };
+    status(match cli.command {
         Command::Info(args) => info::run(&args),
         Command::Unpack(args) => unpack::run(&args),
         Command::Repack(args) => repack::run(&args),
@@ -75,13 +86,16 @@ pub fn run() -> ExitCode {
         Command::Ramdisk(args) => ramdisk::run(&args),
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),
-    };
+    })
+}
+
+fn status(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(status) => status,
         // `vfioboot … | head` is no failure of ours.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&format!("{error:#}"));
+            print::complain_of(&error);
             ExitCode::from(EXIT_FAILURE)
         }
     }

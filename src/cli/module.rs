@@ -9,7 +9,8 @@ use vfioboot::patch::Runtimes;
 use vfioboot::rootmodule::{self, Guest};
 
 use super::input::Input;
-use super::output::{self, say};
+use super::output;
+use super::print::say;
 
 /// Make the module that Magisk, KernelSU and APatch install: vfiorun, started with the system
 ///

@@ -165,22 +165,3 @@ pub fn refuse_inputs<'a>(
     }
     Ok(())
 }
-
-/// Print a line, styled where that is wanted. Unlike `println!`, a standard output that takes
-/// nothing is an error and no panic.
-macro_rules! say {
-    ($($argument:tt)*) => {
-        std::io::Write::write_fmt(
-            &mut anstream::stdout().lock(),
-            format_args!("{}\n", format_args!($($argument)*)),
-        )
-    };
-}
-pub(super) use say;
-
-/// Write `bytes` to standard output.
-pub fn to_stdout(bytes: &[u8]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(bytes)?;
-    stdout.flush()
-}

@@ -20,6 +20,7 @@ use vfioboot::patch::{self, HookChoice, LoadedBy, ModuleOptions, Options, Runtim
 use super::image_set::{self, Destination};
 use super::input::Input;
 use super::output;
+use super::print;
 
 /// Patch a boot image so that PCI devices are on vfio-pci before /init runs
 ///
@@ -127,7 +128,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         avb,
         wait_ms: args.wait,
         hook: args.hook,
-        rc: rc::options(args, &rc_files)?,
+        rc: rc::options(&rc_files, !args.no_autostart, args.seclabel.as_ref())?,
     };
     let left_out = left_out(&options, runtime.as_ref());
     let plan = patch::plan(&set, &options)
@@ -163,7 +164,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let files: Vec<_> = inputs.iter().map(|input| input.name()).collect();
         let written: Vec<_> = written.iter().map(|(_, path)| path).collect();
         let report = json!({ "format": 1, "files": files, "plan": remedy::to_json(&plan)?, "written": written });
-        output::to_stdout(format!("{report:#}\n").as_bytes())?;
+        print::json(&report)?;
     } else if !to_stdout || args.dry_run {
         show::plan(&plan, &inputs, args.dry_run)?;
         show::written(&written, args.destination.output.is_none())?;

@@ -3,7 +3,6 @@
 mod list;
 
 use std::fs;
-use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,6 +11,7 @@ use anyhow::{Context, bail};
 use super::image_set::{self, Partition};
 use super::input::Input;
 use super::output;
+use super::print::{self, complain};
 use vfioboot::compression::Format;
 use vfioboot::image::{
     Chunk, DerivedPolicy, Error, Image, ImageKind, Output, SectionName, resize_fragment,
@@ -19,6 +19,7 @@ use vfioboot::image::{
 use vfioboot::ramdisk::cpio::FileType;
 use vfioboot::ramdisk::edit::{NewFile, Pieces};
 use vfioboot::ramdisk::{Entries, Limits, edit, extract, tree};
+use vfioboot::text;
 
 /// List, read and change the files of a ramdisk.
 ///
@@ -116,14 +117,14 @@ fn act(args: &Args, input: &Input, found: &Located<'_>) -> anyhow::Result<()> {
     match &args.action {
         Action::Ls { json } => list::list(found.ramdisk, *json, &input.name())?,
         Action::Cat { path } => {
-            let mut stdout = BufWriter::new(io::stdout().lock());
-            tree::read_file(found.ramdisk, path.as_bytes(), &mut stdout, limits)?;
-            stdout.flush()?;
+            let mut bytes = Vec::new();
+            tree::read_file(found.ramdisk, path.as_bytes(), &mut bytes, limits)?;
+            print::contents(&bytes)?;
         }
         Action::Extract { dir } => {
             for skipped in extract::extract(found.ramdisk, dir, limits)? {
-                let name = list::printable(&skipped.name);
-                anstream::eprintln!("vfioboot: skipped {name}: {}", skipped.reason);
+                let name = text::visible_bytes(&skipped.name);
+                complain(format_args!("skipped {name}: {}", skipped.reason));
             }
         }
         Action::Add { path, file, mode, output, partition } => {
@@ -203,7 +204,7 @@ impl<'a> Located<'a> {
             (None, [_]) => 0,
             (None, several) => {
                 let name = |(index, fragment): (usize, &vfioboot::image::Fragment<'_>)| {
-                    let name = list::printable(fragment.name);
+                    let name = text::visible_bytes(fragment.name);
                     format!("\n  {index}: \"{name}\" ({})", fragment.kind)
                 };
                 let names: String = several.iter().enumerate().map(name).collect();
@@ -263,10 +264,10 @@ impl<'a> Located<'a> {
 fn largest_files(ramdisk: &[u8]) -> String {
     let mut entries = Entries::new(ramdisk, Limits::default());
     let mut files = Vec::new();
-    // Damage behind them leaves those that were seen.
+    // Damage after them does not matter here.
     while let Ok(Some(entry)) = entries.next_entry() {
         if entry.file_type() == FileType::Regular {
-            files.push((list::printable(entry.path()), u64::from(entry.header.filesize)));
+            files.push((text::visible_bytes(entry.path()), u64::from(entry.header.filesize)));
         }
     }
     image_set::largest("the ramdisk", files)

@@ -1,10 +1,9 @@
 //! What the subcommands say on standard error.
 
-use std::io::Write;
-
 use vfioboot::image::{AvbChange, Image};
 
 use super::input::Input;
+use super::print::complain;
 
 /// Invalid arguments or unreadable input. Everything but `check` and `verify` ends in
 /// 0 or this.
@@ -13,13 +12,8 @@ pub const EXIT_FAILURE: u8 = 2;
 /// Say on standard error where the header and the file disagree.
 pub fn report_problems(input: &Input, image: &Image<'_>) {
     for problem in image.problems() {
-        complain(&format!("warning: {}: {problem}", input.name()));
+        complain(format_args!("warning: {}: {problem}", input.name()));
     }
-}
-
-/// Say something on standard error; where that takes nothing either, nobody listens.
-pub fn complain(text: &str) {
-    let _ = writeln!(anstream::stderr().lock(), "vfioboot: {text}");
 }
 
 /// Say what an edit did to AVB's metadata.
@@ -33,5 +27,5 @@ pub fn report_avb(input: &str, change: Option<AvbChange>) {
         }
         _ => return,
     };
-    anstream::eprintln!("vfioboot: note: {input}: {what}");
+    complain(format_args!("note: {input}: {what}"));
 }

@@ -7,7 +7,8 @@ use anyhow::Context;
 use vfioboot::patch;
 
 use super::image_set::{self, Destination};
-use super::output::{self, say};
+use super::output;
+use super::print::say;
 use super::style::GOOD;
 
 /// Give back the original of a patched image, byte for byte

@@ -10,13 +10,13 @@ use vfioboot::image::{Image, ImageKind};
 use super::image_set;
 use super::input::Input;
 use super::keys::{self, PassphraseSource};
-use super::output::{self, say};
+use super::print::{self, say};
 use super::style::{BAD, DIM, GOOD, HEAD};
 
 /// Check AVB: structure, digests, signatures, and the chain from vbmeta.img
 ///
 /// Each image is checked against the vbmeta image it carries. Together with a vbmeta.img the
-/// images are also checked against what that says of their partitions: the digest, or the key of
+/// images are also checked against what it says of their partitions: the digest, or the key of
 /// a chained partition. Ends with 0 when everything is verified, with 1 when something is not
 /// (or is not signed at all), with 2 when an input cannot be read.
 #[derive(clap::Args)]
@@ -38,7 +38,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Something is not verified.
+/// The status when something is not verified.
 const EXIT_NEGATIVE: u8 = 1;
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.vbmeta
         && images.last().is_some_and(|image| image.kind() != ImageKind::Vbmeta)
     {
-        anyhow::bail!("{}: is no vbmeta image", path.display());
+        anyhow::bail!("{}: is not a vbmeta image", path.display());
     }
     let key = args.key.as_ref().map(|path| keys::public_key(path, &args.passphrase)).transpose()?;
     let verification = avb::verify(&images, key.as_ref());
@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             })
             .collect();
         let report = json!({ "format": 1, "verified": verification.verified, "images": images });
-        output::to_stdout(format!("{report:#}\n").as_bytes())?;
+        print::json(&report)?;
     } else {
         for ((input, image), report) in reports {
             print(input, image, report)?;

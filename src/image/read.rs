@@ -1,5 +1,9 @@
 //! An image over borrowed bytes, read into regions.
 
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
+
 use super::avb::{AvbFooter, Vbmeta};
 use super::dt_table::DtTable;
 use super::error::Error;
@@ -24,6 +28,7 @@ pub struct Image<'a> {
     regions: Vec<Region>,
     avb: Option<AvbFooter>,
     problems: Vec<Problem>,
+    sha256: OnceLock<[u8; 32]>,
 }
 
 impl<'a> Image<'a> {
@@ -69,11 +74,13 @@ impl<'a> Image<'a> {
             regions: vec![Region::new(RegionKind::Section(section), 0, bytes.len())],
             avb: None,
             problems: Vec::new(),
+            sha256: OnceLock::new(),
         }
     }
 
     /// `kind` is what a wrapper says the bytes are.
     fn parse_inner(bytes: &'a [u8], kind: Option<(ImageKind, SectionName)>) -> Result<Self, Error> {
+        let sha256 = OnceLock::new();
         if let Some(span) = DtTable::parse(bytes)
             .filter(|table| table.form == "dtbo")
             .and_then(|table| table.span())
@@ -81,7 +88,17 @@ impl<'a> Image<'a> {
             let (avb, problems) = AvbFooter::find(bytes);
             let regions = region::tile_dtbo(bytes, &span, avb.as_ref());
             let (file, header, wrapper, kind) = (bytes, None, None, ImageKind::Dtbo);
-            return Ok(Image { file, wrapper, bytes, kind, header, regions, avb, problems });
+            return Ok(Image {
+                file,
+                wrapper,
+                bytes,
+                kind,
+                header,
+                regions,
+                avb,
+                problems,
+                sha256,
+            });
         }
         let known = || kind.filter(|_| !Header::starts(bytes));
         if let Some((kind, section)) = identify::bare(bytes).or_else(known) {
@@ -94,7 +111,17 @@ impl<'a> Image<'a> {
             };
             let (kind, regions) = (ImageKind::Vbmeta, region::tile_vbmeta(bytes, size));
             let (file, header, wrapper, avb) = (bytes, None, None, None);
-            return Ok(Image { file, wrapper, bytes, kind, header, regions, avb, problems });
+            return Ok(Image {
+                file,
+                wrapper,
+                bytes,
+                kind,
+                header,
+                regions,
+                avb,
+                problems,
+                sha256,
+            });
         }
         let header = Header::parse(bytes)?;
         let mut problems = Vec::new();
@@ -111,7 +138,8 @@ impl<'a> Image<'a> {
         let kind = kind_of(&header);
         let regions = region::tile(bytes, &header, &placed, avb.as_ref());
         let (file, header, wrapper) = (bytes, Some(header), None);
-        let mut image = Image { file, wrapper, bytes, kind, header, regions, avb, problems };
+        let mut image =
+            Image { file, wrapper, bytes, kind, header, regions, avb, problems, sha256 };
         image.problems.extend(image.table_problems());
         Ok(image)
     }
@@ -119,6 +147,16 @@ impl<'a> Image<'a> {
     /// The whole file, the vendor's wrapper included.
     pub fn file(&self) -> &'a [u8] {
         self.file
+    }
+
+    /// SHA-256 of the file, computed once.
+    pub fn sha256(&self) -> [u8; 32] {
+        *self.sha256.get_or_init(|| Sha256::digest(self.file).into())
+    }
+
+    /// Say what [`Image::sha256`] is, where somebody has computed it already.
+    pub(crate) fn know_sha256(&self, digest: [u8; 32]) {
+        self.sha256.get_or_init(|| digest);
     }
 
     /// The image proper: the file, or what the vendor's wrapper is around. Offsets of regions

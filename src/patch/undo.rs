@@ -3,8 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use sha2::{Digest, Sha256};
-
 use super::error::Error;
 use crate::image::layout::{Placed, place};
 use crate::image::{
@@ -219,7 +217,7 @@ impl ImageUndo {
             section_wrapper: inserted
                 .and_then(|(section, _)| image.section_wrapper(section))
                 .map(|wrapper| WrapperUndo::record(&wrapper)),
-            sha256: Sha256::digest(image.file()).into(),
+            sha256: image.sha256(),
             header: image.header().map(Header::to_bytes).unwrap_or_default(),
             patched_cmdline: edit.map(|edit| edit.header.cmdline()).unwrap_or_default(),
             inserted,
@@ -276,6 +274,11 @@ impl ImageUndo {
             return Err(Error::Undo { kind: self.kind });
         }
         Ok(output)
+    }
+
+    /// SHA-256 of the original file.
+    pub(super) fn original_sha256(&self) -> [u8; 32] {
+        self.sha256
     }
 
     /// Size of the original image without the wrapper around it, in bytes.

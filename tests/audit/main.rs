@@ -1,5 +1,7 @@
 //! The audit of a kernel: rules, verdicts, reports.
 
+#![allow(clippy::disallowed_macros, reason = "a test may panic")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

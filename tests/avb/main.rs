@@ -1,5 +1,7 @@
 //! Android Verified Boot: what is kept, signed and verified.
 
+#![allow(clippy::disallowed_macros, reason = "a test may panic")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -126,7 +126,7 @@ fn strip_leaves_neither_blob_nor_footer_and_keeps_the_size() {
     assert_eq!(after.len(), before.len());
     assert!(!after.windows(4).any(|bytes| bytes == b"AVB0" || bytes == b"AVBf"));
     assert!(
-        text.contains("unlocked (orange): may boot: where vbmeta.img has the partition's digest"),
+        text.contains("unlocked (orange): may boot: if vbmeta.img has the partition's digest"),
         "{text}"
     );
     undone(&scratch);
@@ -138,10 +138,7 @@ fn an_unsigned_blob_is_always_rehashed() {
     let text = scratch.ok(PATCH);
     let image = scratch.read("out/init_boot.img");
     assert!(avb::digest_is_right(avb::blob(&image), content(&image)));
-    assert!(
-        text.contains("the vbmeta blob is not signed: the digest in it is made right"),
-        "{text}"
-    );
+    assert!(text.contains("the vbmeta blob is not signed: its digest is updated"), "{text}");
     undone(&scratch);
 }
 
@@ -169,7 +166,7 @@ fn a_chain_gets_the_new_key_and_an_own_key_for_vbmeta() {
     assert!(text.contains("key of init_boot (sha1 "), "{text}");
     // signed with the key it had before
     assert!(
-        text.contains("locked (green): boots: vbmeta.img is signed with the key that it had"),
+        text.contains("locked (green): boots: vbmeta.img is signed with the same key as before"),
         "{text}"
     );
     let vbmeta = scratch.read("out/vbmeta.img");
@@ -405,7 +402,7 @@ fn what_does_not_go_together_is_refused() {
             format!("{PATCH} --avb resign --key 4096.pem --vbmeta-flags 2"),
             "need a vbmeta.img: give it with --vbmeta FILE",
         ),
-        (format!("{PATCH} --vbmeta boot.img"), "boot.img: is no vbmeta image"),
+        (format!("{PATCH} --vbmeta boot.img"), "boot.img: is not a vbmeta image"),
         (
             format!("{patch} plain.img -d out --avb resign --key 4096.pem"),
             "nothing to sign: none of the images that change has an AVB footer",
@@ -413,10 +410,6 @@ fn what_does_not_go_together_is_refused() {
         (
             format!("{patch} plain.img vbmeta.img -d out --avb resign --key 4096.pem"),
             "vbmeta.img chains to init_boot, but the image has no AVB footer",
-        ),
-        (
-            format!("{PATCH} vbmeta.img --vbmeta vbmeta.img"),
-            "2 vbmeta images (vbmeta.img, vbmeta.img)",
         ),
     ];
     for (arguments, expected) in cases {
@@ -479,7 +472,7 @@ fn an_image_that_avbtool_would_not_sign_is_signed_and_that_is_said() {
     let size = avb::footer(&after)[0];
     let expected = format!(
         "init_boot: the image of {size} bytes leaves {} of the partition's {partition} for AVB. \
-         Devices take that, but avbtool wants 69632 and would not sign it: at most 4096 bytes",
+         Devices accept that, but avbtool wants 69632 and would not sign it: at most 4096 bytes",
         partition - size
     );
     assert!(text.contains(&expected), "{text}");

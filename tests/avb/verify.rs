@@ -151,7 +151,10 @@ fn what_libavb_does_not_read_names_the_field() {
         (38, "vbmeta.hash_offset at offset 8224: 32 bytes at 4096 exceed the block of 320"),
         (47, "vbmeta.hash_size at offset 8232: is 48, expected 32 for SHA256_RSA2048"),
         (256 + 320 + 14, "vbmeta.descriptor at offset 8768: number 0 has num_bytes_following"),
-        (256 + 320 + 16 + 40, "vbmeta.descriptor at offset 8768: number 0 (hash): what it says"),
+        (
+            256 + 320 + 16 + 40,
+            "vbmeta.descriptor at offset 8768: number 0 (hash): the sizes of its parts",
+        ),
     ];
     for (offset, expected) in cases {
         let text = damaged(in_blob(offset));
@@ -362,9 +365,9 @@ fn what_cannot_be_read_ends_in_2() {
     scratch.image("boot.img", "boot-v4");
     let cases = [
         ("missing.img", "missing.img"),
-        ("noise.img", "is no boot image"),
+        ("noise.img", "is not a boot image"),
         ("vbmeta.img vbmeta-hash.img", "2 vbmeta images (vbmeta.img, vbmeta-hash.img)"),
-        ("vbmeta.img --vbmeta boot.img", "boot.img: is no vbmeta image"),
+        ("vbmeta.img --vbmeta boot.img", "boot.img: is not a vbmeta image"),
         ("vbmeta.img --key noise.img", "the key noise.img: is not an RSA key: expected PEM"),
     ];
     for (arguments, expected) in cases {

@@ -237,7 +237,7 @@ fn a_damaged_image_in_a_zip_is_refused() {
 #[test]
 fn a_name_does_not_leave_the_directory() {
     let error = scratch("payload.bin").error("extract payload.bin ../boot -d out");
-    assert!(error.contains("\"../boot\" is no name of a partition"), "{error}");
+    assert!(error.contains("\"../boot\" is not the name of a partition"), "{error}");
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! The program `vfioboot` as a whole, and the files that it reads and writes.
 
+#![allow(clippy::disallowed_macros, reason = "a test may panic")]
+
 #[path = "../common/mod.rs"]
 mod common;
 
+mod examples;
 mod extract;
 mod files;
 mod ota;
+mod output;
 mod program;
 mod root_module;

@@ -1,5 +1,6 @@
 //! What runs on the device.
 
+#![allow(clippy::disallowed_macros, reason = "a test may panic")]
 #![cfg(feature = "device")]
 
 #[path = "../common/mod.rs"]

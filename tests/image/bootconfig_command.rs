@@ -118,7 +118,7 @@ fn images_that_have_no_place_for_a_bootconfig_are_refused() {
 #[test]
 fn what_the_bootloader_or_the_kernel_may_make_of_it_is_said() {
     let text = notes("", "--remove bootconfig --bootconfig-set a=1");
-    assert!(text.contains("only with the word bootconfig on its command line"), "{text}");
+    assert!(text.contains("only with the parameter bootconfig on its command line"), "{text}");
     let text = notes("", "--bootconfig-set androidboot.slot_suffix=_a");
     assert!(
         text.contains("androidboot.slot_suffix: bootloaders add this key themselves"),

@@ -309,7 +309,7 @@ fn cmdline_refuses_what_it_cannot_do() {
         ("boot.img -o out.img", "nothing to edit: give --set, --add, --remove"),
         ("boot.img boot.img --add a -o out.img", "an edit takes one image, 2 were given"),
         ("boot.img --set a -o out.img", "--set a: expected KEY=VALUE"),
-        ("boot.img --remove nope -o out.img", "boot.img: no word nope to remove"),
+        ("boot.img --remove nope -o out.img", "boot.img: the command line has no parameter nope"),
         ("boot.img --add a -o boot.img", "boot.img: is an input file"),
         ("boot.img --add a=\" -o out.img", "a quote that is not closed"),
         ("boot.img --effective --add a", "cannot be used with"),

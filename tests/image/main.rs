@@ -1,5 +1,7 @@
 //! Boot images: read, taken apart, edited and written.
 
+#![allow(clippy::disallowed_macros, reason = "a test may panic")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

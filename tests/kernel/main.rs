@@ -1,5 +1,7 @@
 //! Kernels: containers, config, symbols, modules.
 
+#![allow(clippy::disallowed_macros, reason = "a test may panic")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

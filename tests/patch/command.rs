@@ -445,7 +445,7 @@ fn an_empty_input_is_named() {
     let scratch = scratch();
     scratch.file("empty.img", b"");
     let error = scratch.error(&format!("{PATCH} empty.img -o out.img"));
-    assert!(error.starts_with("vfioboot: empty.img: is no boot image: "), "{error}");
+    assert!(error.starts_with("vfioboot: empty.img: is not a boot image: "), "{error}");
 }
 
 #[test]

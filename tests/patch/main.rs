@@ -1,5 +1,7 @@
 //! The patch: what it changes, on which boot flow, and how it is undone.
 
+#![allow(clippy::disallowed_macros, reason = "a test may panic")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -1,5 +1,7 @@
 //! Ramdisks and the compressions they come in.
 
+#![allow(clippy::disallowed_macros, reason = "a test may panic")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

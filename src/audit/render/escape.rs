@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-/// For XML and HTML, in text and in quoted attributes. What XML 1.0 cannot hold at all becomes
-/// U+FFFD.
+use crate::text::{escape, is_hidden, visible_lines};
+
+/// For XML and HTML, in text and in quoted attributes, with hidden characters as escapes. What XML
+/// 1.0 cannot hold at all becomes U+FFFD.
 pub fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -16,7 +18,8 @@ pub fn xml(text: &str) -> String {
             '\t' | '\n' | '\r' => {
                 let _ = write!(out, "&#{};", u32::from(character));
             }
-            '\0'..'\x20' | '\x7f'..'\u{a0}' | '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            hidden if is_hidden(hidden) => escape(&mut out, hidden),
             other => out.push(other),
         }
     }
@@ -38,7 +41,12 @@ pub fn markdown(text: &str) -> String {
                 out.push('\\');
                 out.push(character);
             }
-            control if control.is_control() => out.push(' '),
+            '\n' => out.push(' '),
+            hidden if is_hidden(hidden) => {
+                // Its backslash is one of Markdown's too.
+                out.push('\\');
+                escape(&mut out, hidden);
+            }
             other => out.push(other),
         }
     }
@@ -48,7 +56,7 @@ pub fn markdown(text: &str) -> String {
 
 /// The message of a workflow command.
 pub fn github_message(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    visible_lines(text).replace('%', "%25").replace('\n', "%0A")
 }
 
 /// A property of a workflow command.

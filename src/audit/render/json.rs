@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{Audience, Format};
 use crate::audit::run::{Audited, Input, Run, Tally};
 use crate::audit::{EffectiveCmdline, Facts, Finding, Outcome, Provenance, RecommendedParameter};
+use crate::text::visible_json;
 
 /// The version of this format.
 const FORMAT: u32 = 1;
@@ -36,7 +37,8 @@ fn document(run: &Run) -> String {
         inputs: run.inputs.iter().map(input).collect(),
     };
     // Strings and numbers only: it does not fail.
-    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+    let json = serde_json::to_string_pretty(&document).unwrap_or_default();
+    visible_json(&json).into_owned() + "\n"
 }
 
 /// One line an input, each a document of its own.
@@ -49,7 +51,7 @@ fn lines(run: &Run) -> String {
         input: input(entry),
     };
     let texts = run.inputs.iter().map(|entry| serde_json::to_string(&line(entry)));
-    texts.map(|text| text.unwrap_or_default() + "\n").collect()
+    texts.map(|text| visible_json(&text.unwrap_or_default()).into_owned() + "\n").collect()
 }
 
 #[derive(Serialize)]

@@ -9,6 +9,7 @@ use super::escape::uri;
 use super::{Audience, Format, json};
 use crate::audit::run::{Audited, Input, Run};
 use crate::audit::{Finding, Level, Rule, Verdict};
+use crate::text::visible_json;
 
 pub(super) const FORMAT: Format = Format {
     name: "sarif",
@@ -66,7 +67,8 @@ fn render(run: &Run) -> String {
             "results": results,
         }],
     });
-    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+    let json = serde_json::to_string_pretty(&document).unwrap_or_default();
+    visible_json(&json).into_owned() + "\n"
 }
 
 fn level(level: Level) -> &'static str {

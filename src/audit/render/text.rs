@@ -6,6 +6,7 @@ use super::{Audience, Format, Medium, Palette};
 use crate::audit::error::CheckError;
 use crate::audit::run::{Audited, Run};
 use crate::audit::{Finding, Outcome, Provenance, Verdict};
+use crate::text::visible;
 
 pub(super) const FORMAT: Format =
     Format { name: "text", about: "For people", suffix: "txt", audience: Audience::People, render };
@@ -32,11 +33,6 @@ fn render(run: &Run, medium: Medium) -> String {
     text.out
 }
 
-/// Foreign text without control characters: a name must not end a line or talk to the terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
 struct Text {
     out: String,
     palette: Palette,
@@ -53,17 +49,18 @@ impl Text {
     fn error(&mut self, name: &str, error: &CheckError) -> Result {
         self.begin();
         let Palette { head, bad, .. } = self.palette;
-        let (name, error) = (plain(name), plain(&error.to_string()));
+        let error = error.to_string();
+        let (name, error) = (visible(name), visible(&error));
         writeln!(self.out, "{head}{name}{head:#}: {bad}not checked{bad:#}: {error}")
     }
 
     fn input(&mut self, name: &str, audited: &Audited) -> Result {
         self.begin();
         let Palette { head, bad, note, .. } = self.palette;
-        let name = plain(name);
-        writeln!(self.out, "{head}{name}{head:#}: {}", plain(&audited.subject.to_string()))?;
-        writeln!(self.out, "  kernel: {}", plain(&audited.kernel()))?;
-        writeln!(self.out, "  config: {}", plain(&audited.config()))?;
+        let name = visible(name);
+        writeln!(self.out, "{head}{name}{head:#}: {}", visible(&audited.subject.to_string()))?;
+        writeln!(self.out, "  kernel: {}", visible(&audited.kernel()))?;
+        writeln!(self.out, "  config: {}", visible(&audited.config()))?;
 
         let failed = audited.with(Verdict::Fail);
         let (known, failed): (Vec<&Finding>, Vec<&Finding>) =
@@ -105,7 +102,7 @@ impl Text {
         let Palette { head, dim, .. } = self.palette;
         let rule = &finding.rule;
         let (id, title, level) = (&rule.id, &rule.title, rule.level.name());
-        let reason = plain(&finding.reason.to_string());
+        let reason = visible(&finding.reason.to_string());
         writeln!(self.out, "  {head}{id}{head:#} {title} ({level}): {reason}")?;
         let evidence = match &finding.provenance {
             Provenance::Cmdline => format!("by the {}", finding.provenance),
@@ -114,7 +111,7 @@ impl Text {
                 return Ok(());
             }
         };
-        writeln!(self.out, "      {dim}{}{dim:#}", plain(&evidence))
+        writeln!(self.out, "      {dim}{}{dim:#}", visible(&evidence))
     }
 
     fn unknown(&mut self, audited: &Audited) -> Result {
@@ -147,11 +144,8 @@ impl Text {
         }
         for finding in by_module {
             let (id, title) = (&finding.rule.id, &finding.rule.title);
-            writeln!(
-                self.out,
-                "  {head}{id}{head:#} {title}: {}",
-                plain(&finding.reason.to_string())
-            )?;
+            let reason = finding.reason.to_string();
+            writeln!(self.out, "  {head}{id}{head:#} {title}: {}", visible(&reason))?;
         }
         Ok(())
     }
@@ -163,7 +157,7 @@ impl Text {
             writeln!(self.out, "\n{head}NOTES{head:#}")?;
         }
         for note in notes {
-            writeln!(self.out, "  {}", plain(&note))?;
+            writeln!(self.out, "  {}", visible(&note))?;
         }
         Ok(())
     }
@@ -174,7 +168,12 @@ impl Text {
         let Some(line) = audited.cmdline() else { return Ok(()) };
         writeln!(self.out, "\n{head}THE COMMAND LINE{head:#}")?;
         for word in &line.words {
-            writeln!(self.out, "  {}  {dim}{}{dim:#}", plain(&word.word), plain(&word.label()))?;
+            writeln!(
+                self.out,
+                "  {}  {dim}{}{dim:#}",
+                visible(&word.word),
+                visible(&word.label())
+            )?;
         }
         match line.mode.explain() {
             Some(explained) => writeln!(self.out, "      {explained}"),

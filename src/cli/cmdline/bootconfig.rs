@@ -1,4 +1,4 @@
-//! The bootconfig of an image: printed, edited, and what to know about an edited one.
+//! The bootconfig of an image: print it, edit it, and say what to know about the result.
 
 use anyhow::bail;
 use vfioboot::cmdline::Cmdline;
@@ -6,10 +6,10 @@ use vfioboot::image::bootconfig::{Bootconfig, Limits};
 use vfioboot::image::{Image, SectionName};
 
 use crate::cli::input::Input;
-use crate::cli::{complain, output};
+use crate::cli::print::{self, complain};
 
 /// Keys that bootloaders add themselves (AOSP's "Implement bootconfig" and "Properties set by the
-/// bootloader"). Twice in the block, they void it.
+/// bootloader"). When one is there twice, the kernel ignores all of it.
 const OF_BOOTLOADERS: [&str; 12] = [
     "androidboot.baseband",
     "androidboot.bootdevice",
@@ -30,12 +30,12 @@ pub fn print(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Result<()> {
         let Some(section) = image.section(SectionName::Bootconfig) else {
             bail!("{}: this {} image has no bootconfig", input.name(), image.kind());
         };
-        output::to_stdout(Bootconfig::parse(section)?.as_bytes())?;
+        print::contents(Bootconfig::parse(section)?.as_bytes())?;
     }
     Ok(())
 }
 
-/// The bootconfig after the edits, one that the kernel takes; None without an edit.
+/// The bootconfig after the edits, which the kernel accepts; None without an edit.
 pub fn edited(
     set: &[String],
     remove: &[String],
@@ -56,9 +56,9 @@ pub fn edited(
     for key in remove {
         config.remove(key)?;
     }
-    for word in set {
-        let Some((key, value)) = word.split_once('=') else {
-            bail!("--bootconfig-set {word}: expected KEY=VALUE");
+    for text in set {
+        let Some((key, value)) = text.split_once('=') else {
+            bail!("--bootconfig-set {text}: expected KEY=VALUE");
         };
         config.set(key.trim(), value)?;
     }
@@ -66,13 +66,14 @@ pub fn edited(
     Ok(Some(config))
 }
 
-/// What the kernel and the bootloader may make of it.
+/// Say what the kernel and the bootloader may do with it.
 pub fn report(input: &Input, config: &Bootconfig, line: &Cmdline) {
-    let note = |text: &str| complain(&format!("note: {}: {text}", input.name()));
+    let note = |text: &str| complain(format_args!("note: {}: {text}", input.name()));
     if !config.statements().is_empty() && !line.has("bootconfig") {
         note(
-            "the kernel reads a bootconfig only with the word bootconfig on its command line, \
-             which this image does not have (--add bootconfig), or with CONFIG_BOOT_CONFIG_FORCE",
+            "the kernel reads a bootconfig only with the parameter bootconfig on its command \
+             line, which this image does not have (--add bootconfig), or with \
+             CONFIG_BOOT_CONFIG_FORCE",
         );
     }
     if config.nodes() > Limits::NODES_OF_OLD_KERNELS {

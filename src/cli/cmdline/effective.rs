@@ -9,16 +9,16 @@ use vfioboot::image::{Image, SectionName};
 use vfioboot::kernel::Kernel;
 
 use crate::cli::input::Input;
-use crate::cli::output::{self, say};
+use crate::cli::print::{self, say};
 use crate::cli::style::{BAD, DIM, HEAD, NOTE};
 
 /// All that is known about the line.
 struct Known {
     line: EffectiveCmdline,
-    /// Index of the word that takes another's effect.
+    /// For each parameter the index of the one that overrides it.
     overridden: Vec<Option<usize>>,
     device_trees: Vec<(String, DeviceTreeLine)>,
-    /// Keys that are no kernel parameters, for user space.
+    /// Keys that are not kernel parameters but for user space.
     bootconfig: Vec<(String, Vec<Entry>)>,
     notes: Vec<String>,
 }
@@ -26,7 +26,7 @@ struct Known {
 pub fn print(inputs: &[Input], images: &[Image<'_>], as_json: bool) -> anyhow::Result<()> {
     let known = gather(inputs, images);
     match as_json {
-        true => output::to_stdout(format!("{:#}\n", known.to_json()).as_bytes())?,
+        true => print::json(&known.to_json())?,
         false => known.print()?,
     }
     Ok(())
@@ -67,7 +67,7 @@ fn gather(inputs: &[Input], images: &[Image<'_>]) -> Known {
     Known { line, overridden, device_trees, bootconfig, notes }
 }
 
-/// What the kernel says of itself; `CONFIG_CMDLINE` and what becomes of it matter here.
+/// What the kernel says of itself; `CONFIG_CMDLINE` and its use matter here.
 fn kernel_facts(names: &[String], images: &[Image<'_>], notes: &mut Vec<String>) -> Facts {
     let mut kernels = names
         .iter()

@@ -1,4 +1,4 @@
-//! The modules of a ramdisk, in words and as data.
+//! The modules of a ramdisk, as text and as data.
 
 use serde_json::{Value as Json, json};
 use vfioboot::modules::tree::Role;

@@ -5,13 +5,17 @@ use std::io;
 use anyhow::anyhow;
 use vfioboot::patch::{RcFile, RcOptions, RcPlan, RcReason};
 
-use super::{Args, remedy};
+use super::remedy;
 use crate::cli::input::Input;
-use crate::cli::output::say;
+use crate::cli::print::say;
 use crate::cli::style::{DIM, HEAD};
 
-/// What the user wants of rc files.
-pub fn options(args: &Args, files: &[Input]) -> anyhow::Result<RcOptions> {
+/// What the arguments ask for: `files`, guests that init starts, and its context for them.
+pub fn options(
+    files: &[Input],
+    autostart: bool,
+    seclabel: Option<&String>,
+) -> anyhow::Result<RcOptions> {
     let file = |input: &Input| {
         let name = input.path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| anyhow!("{}: an rc file needs a name", input.name()))?;
@@ -19,12 +23,12 @@ pub fn options(args: &Args, files: &[Input]) -> anyhow::Result<RcOptions> {
     };
     Ok(RcOptions {
         files: files.iter().map(file).collect::<anyhow::Result<_>>()?,
-        autostart: !args.no_autostart,
-        seclabel: args.seclabel.clone(),
+        autostart,
+        seclabel: seclabel.cloned(),
     })
 }
 
-/// An SELinux context as it stands in an rc file.
+/// An SELinux context as rc files write it.
 pub fn seclabel(text: &str) -> Result<String, String> {
     let part = |part: &str| {
         !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_.,:-".contains(c))
@@ -36,7 +40,7 @@ pub fn seclabel(text: &str) -> Result<String, String> {
     }
 }
 
-/// Say who starts guests, or why nobody does. Files that are put in stand among the edits.
+/// Say who starts guests, or why nobody does. The edits name the files that are added.
 pub fn print(plan: &RcPlan) -> io::Result<()> {
     if plan.reason == RcReason::NotRequested {
         return Ok(());

@@ -13,13 +13,13 @@ use vfioboot::patch::{
 use super::{rc, remedy};
 use crate::cli::flow;
 use crate::cli::input::Input;
-use crate::cli::output::say;
+use crate::cli::print::say;
 use crate::cli::style::{BAD, DIM, GOOD, HEAD, NOTE};
 
 /// Print a plan. `advise`: nothing is written, and who asks wants to know what to expect.
 pub fn plan(plan: &Plan<'_>, inputs: &[&Input], advise: bool) -> io::Result<()> {
     if advise {
-        say!("{}", flow::text(&plan.flow, inputs, "").trim_end())?;
+        flow::page(&plan.flow, inputs).print()?;
         say!("{HEAD}at boot{HEAD:#}: {}", plan.advice.chain.join(" → "))?;
         // With the other hook it stands beside the edit.
         if plan.hook.kind == HookKind::Rdinit {

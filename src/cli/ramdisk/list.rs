@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use vfioboot::ramdisk::cpio::{Entry, FileType, NAME_MAX};
 use vfioboot::ramdisk::{Entries, Limits, Ramdisk, Reach};
+use vfioboot::text;
+
+use crate::cli::print::{complain, shown};
 
 /// Version of the JSON output.
 const JSON_FORMAT: u32 = 1;
@@ -31,29 +34,34 @@ pub fn list(ramdisk: &[u8], json: bool, name: &str) -> anyhow::Result<()> {
             out.write_all(if first { b"\n" } else { b",\n" })?;
             first = false;
             let object = EntryJson::new(&entry, entries.segment(), &target);
-            serde_json::to_writer(&mut out, &object).map_err(io::Error::from)?;
+            write_json(&mut out, &object)?;
         } else {
-            writeln!(out, "{}", line(&entry, &target))?;
+            writeln!(out, "{}", shown(format_args!("{}", line(&entry, &target))))?;
         }
     }
     let found = entries.into_ramdisk();
     if json {
         out.write_all(b"\n],\"segments\":")?;
-        serde_json::to_writer(&mut out, &segments(&found)).map_err(io::Error::from)?;
+        write_json(&mut out, &segments(&found))?;
         out.write_all(b",\"padding\":")?;
         let padding: Vec<_> = found.padding.iter().map(RangeJson::new).collect();
-        serde_json::to_writer(&mut out, &padding).map_err(io::Error::from)?;
+        write_json(&mut out, &padding)?;
         out.write_all(b",\"trailing\":")?;
         let trailing = found.trailing.as_ref().map(|trailing| TrailingJson {
             range: RangeJson::new(&trailing.range),
             reason: trailing.reason,
         });
-        serde_json::to_writer(&mut out, &trailing).map_err(io::Error::from)?;
+        write_json(&mut out, &trailing)?;
         out.write_all(b"}\n")?;
     }
     out.flush()?;
     warn(&found, name);
     Ok(())
+}
+
+fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    let json = serde_json::to_string(value)?;
+    out.write_all(text::visible_json(&json).as_bytes())
 }
 
 /// Say what the kernel will not unpack.
@@ -63,28 +71,28 @@ fn warn(found: &Ramdisk<'_>, name: &str) {
             Reach::NewerKernels => "only Linux 5.14 and later unpacks",
             _ => "no kernel unpacks",
         };
-        anstream::eprintln!(
-            "vfioboot: {name}: {who} what follows offset {:#x}, behind an lz4_legacy segment",
+        complain(format_args!(
+            "{name}: {who} what follows offset {:#x}, after an lz4_legacy segment",
             segment.range.start
-        );
+        ));
     }
     let foreign = |segment: &&vfioboot::ramdisk::Segment<'_>| {
         segment.compression.is_some_and(|format| format.rd_symbol().is_none())
     };
     if let Some(segment) = found.segments.iter().find(foreign) {
-        anstream::eprintln!(
-            "vfioboot: {name}: no kernel unpacks the segment at offset {:#x}: lz4 frame format, \
+        complain(format_args!(
+            "{name}: no kernel unpacks the segment at offset {:#x}: lz4 frame format, \
              expected lz4_legacy (lz4 -l)",
             segment.range.start
-        );
+        ));
     }
     if let Some(trailing) = &found.trailing {
-        anstream::eprintln!(
-            "vfioboot: {name}: offset {:#x}, {} bytes to the end: {}",
+        complain(format_args!(
+            "{name}: offset {:#x}, {} bytes to the end: {}",
             trailing.range.start,
             trailing.range.len(),
             trailing.reason
-        );
+        ));
     }
 }
 
@@ -190,7 +198,7 @@ fn line(entry: &Entry, target: &[u8]) -> String {
         _ => header.filesize.to_string(),
     };
     let arrow = match entry.file_type() {
-        FileType::Symlink => format!(" -> {}", printable(target)),
+        FileType::Symlink => format!(" -> {}", text::visible_bytes(target)),
         _ => String::new(),
     };
     format!(
@@ -201,7 +209,7 @@ fn line(entry: &Entry, target: &[u8]) -> String {
         header.gid,
         size,
         time(header.mtime),
-        printable(&entry.name),
+        text::visible_bytes(&entry.name),
     )
 }
 
@@ -256,12 +264,4 @@ fn time(seconds: u32) -> String {
         month += 1;
     }
     format!("{year}-{month:02}-{:02} {:02}:{:02}", days + 1, minutes / 60, minutes % 60)
-}
-
-/// `bytes` for a terminal: as they are when they are plain UTF-8, otherwise with escapes.
-pub fn printable(bytes: &[u8]) -> String {
-    match str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        _ => bytes.escape_ascii().to_string(),
-    }
 }

@@ -1,0 +1,159 @@
+//! The one writer of text, for standard output and standard error: whatever comes from an image, a
+//! file name or a kernel is made visible here (see [`vfioboot::text`]), on terminals and pipes
+//! alike. Only the program's own styles and the ends of its own lines pass.
+//!
+//! An output that takes nothing is an error and never a panic.
+
+use std::fmt::{self, Display};
+use std::io::{self, IsTerminal, Write};
+
+use anstream::adapter::strip_str;
+use serde_json::Value as Json;
+use vfioboot::text;
+
+use super::style;
+
+/// Print a line.
+macro_rules! say {
+    ($($argument:tt)*) => { $crate::cli::print::print_line(format_args!($($argument)*)) };
+}
+pub(super) use say;
+
+/// Text of several lines that is put together before it is printed.
+#[derive(Default)]
+pub struct Page(String);
+
+impl Page {
+    /// Append a line; [`line!`] calls it.
+    pub fn push(&mut self, line: fmt::Arguments<'_>) {
+        self.0.push_str(&shown(line));
+        self.0.push('\n');
+    }
+
+    /// Print all of it.
+    pub fn print(&self) -> io::Result<()> {
+        styled(&self.0)
+    }
+}
+
+/// Append a line to a [`Page`].
+macro_rules! line {
+    ($page:expr, $($argument:tt)*) => { $page.push(format_args!($($argument)*)) };
+}
+pub(super) use line;
+
+/// Print a line; [`say!`] calls it.
+pub fn print_line(line: fmt::Arguments<'_>) -> io::Result<()> {
+    styled(&format!("{}\n", shown(line)))
+}
+
+/// A line as it is printed, without its end.
+pub fn shown(line: fmt::Arguments<'_>) -> String {
+    let mut visible = Visible(String::new());
+    // Nothing here fails; a Display that says so has written what it could.
+    let _ = fmt::write(&mut visible, line);
+    without_command(visible.0)
+}
+
+fn without_command(line: String) -> String {
+    if !line.contains(':') && !line.contains("##[") {
+        return line;
+    }
+    let plain = strip_str(&line).to_string();
+    match text::without_command(&plain) {
+        same if same == plain => line,
+        other => other.into_owned(),
+    }
+}
+
+/// Makes each piece of a formatted line visible, except for styles.
+struct Visible(String);
+
+impl fmt::Write for Visible {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        match style::is_code(piece) {
+            true => self.0.push_str(piece),
+            false => self.0.push_str(&text::visible(piece)),
+        }
+        Ok(())
+    }
+}
+
+/// Print a report whose text has been made visible already.
+pub fn report(report: &str) -> io::Result<()> {
+    let lines = report.lines().map(|line| without_command(line.to_owned()) + "\n");
+    styled(&lines.collect::<String>())
+}
+
+fn styled(text: &str) -> io::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Print JSON.
+pub fn json(value: &Json) -> io::Result<()> {
+    bytes(format!("{}\n", text::visible_json(&format!("{value:#}"))).as_bytes())
+}
+
+/// Print a file that an image holds: byte for byte, except on a terminal, where it is made
+/// visible.
+pub fn contents(contents: &[u8]) -> io::Result<()> {
+    if !io::stdout().is_terminal() {
+        return bytes(contents);
+    }
+    let lines = contents.split_inclusive(|byte| *byte == b'\n');
+    let mut visible = String::new();
+    for line in lines {
+        let end = if line.ends_with(b"\n") { "\n" } else { "" };
+        visible +=
+            &text::visible_bytes(line.strip_suffix(b"\n").unwrap_or(line)).replace("\\t", "\t");
+        visible += end;
+    }
+    bytes(visible.as_bytes())
+}
+
+/// Write bytes to standard output as they are.
+pub fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// Print a message on standard error; where that takes nothing either, nobody listens.
+pub fn complain(message: impl Display) {
+    to_stderr(&shown(format_args!("vfioboot: {message}")));
+}
+
+/// Print an error with its causes on one line. Where the first cause has several lines (an excerpt
+/// of TOML), the others follow, indented.
+pub fn complain_of(error: &anyhow::Error) {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let Some((root, contexts)) = causes.split_last() else { return };
+    let mut lines = root.trim_end().split('\n');
+    let mut message = contexts.join(": ");
+    if !contexts.is_empty() {
+        message += ": ";
+    }
+    message += lines.next().unwrap_or_default();
+    complain(message);
+    lines.for_each(|line| to_stderr(&shown(format_args!("  {line}"))));
+}
+
+/// Print a line of text that clap has put together, which quotes what the user typed.
+pub fn usage(error: &clap::Error) -> io::Result<()> {
+    let text = error.render();
+    let plain = text.to_string();
+    let lines = plain.lines().map(|line| shown(format_args!("{line}")) + "\n");
+    let visible: String = lines.collect();
+    let text =
+        if visible.trim_end() == plain.trim_end() { text.ansi().to_string() } else { visible };
+    match error.use_stderr() {
+        true => anstream::stderr().lock().write_all(text.as_bytes()),
+        false => styled(&text),
+    }
+}
+
+fn to_stderr(line: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
+}

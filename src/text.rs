@@ -1,0 +1,118 @@
+//! Text from outside (images, file names, journals, the kernel) made fit to be shown: characters
+//! that act instead of being seen are written as escapes. Printable Unicode stays as it is.
+//!
+//! Both programs write such text through this module, and through one writer each.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Characters without a glyph: controls, line separators, and what Unicode has renderers ignore
+/// (`Default_Ignorable_Code_Point`), directional overrides and isolates included. The variation
+/// selectors U+FE00 to U+FE0F are not here: they belong to the character before them, as in emoji.
+const HIDDEN: &[(char, char)] = &[
+    ('\0', '\u{1f}'),
+    ('\u{7f}', '\u{9f}'),
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
+
+/// Whether a character is not seen where it is written.
+pub fn is_hidden(character: char) -> bool {
+    HIDDEN.iter().any(|(first, last)| (*first..=*last).contains(&character))
+}
+
+/// `text` on one line: every hidden character, line breaks and tabs included, as an escape (`\n`,
+/// `\x1b`, `\u{202e}`).
+pub fn visible(text: &str) -> Cow<'_, str> {
+    replace(text, is_hidden, escape)
+}
+
+/// The same, with line breaks kept.
+pub fn visible_lines(text: &str) -> Cow<'_, str> {
+    replace(text, |character| character != '\n' && is_hidden(character), escape)
+}
+
+/// The same for bytes: those that are not UTF-8 are written as `\xe9`.
+pub fn visible_bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(&visible(chunk.valid()));
+        for byte in chunk.invalid() {
+            // Writing to a String does not fail.
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+/// JSON in which hidden characters are escapes as well: serialisers leave all but the controls of
+/// ASCII as they are. It stays the same JSON.
+#[cfg(feature = "desktop")]
+pub fn visible_json(json: &str) -> Cow<'_, str> {
+    // Outside of strings JSON has no such character but white space.
+    let hidden = |character: char| character >= '\u{7f}' && is_hidden(character);
+    replace(json, hidden, |out, character| {
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    })
+}
+
+/// `line` such that it is no workflow command where the log of a CI job is read line by line:
+/// GitHub's runner takes `::name` at the start of a line, also after spaces, and `##[name]`
+/// anywhere.
+pub fn without_command(line: &str) -> Cow<'_, str> {
+    let rest = line.trim_start();
+    let begins = rest.starts_with("::");
+    if !begins && !line.contains("##[") {
+        return Cow::Borrowed(line);
+    }
+    let blanks = &line[..line.len() - rest.len()];
+    let rest = if begins { format!("\\x3a{}", &rest[1..]) } else { rest.to_owned() };
+    Cow::Owned(format!("{blanks}{}", rest.replace("##[", "#\\x23[")))
+}
+
+/// Append the escape of a character, as [`visible`] writes it.
+pub fn escape(out: &mut String, character: char) {
+    // Writing to a String does not fail.
+    let _ = match character {
+        '\n' => out.write_str("\\n"),
+        '\r' => out.write_str("\\r"),
+        '\t' => out.write_str("\\t"),
+        '\0'..='\x7f' => write!(out, "\\x{:02x}", u32::from(character)),
+        _ => write!(out, "\\u{{{:x}}}", u32::from(character)),
+    };
+}
+
+fn replace(
+    text: &str,
+    wanted: impl Fn(char) -> bool,
+    with: impl Fn(&mut String, char),
+) -> Cow<'_, str> {
+    // Almost all text: no character has to be looked up.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(&wanted) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match wanted(character) {
+            true => with(&mut out, character),
+            false => out.push(character),
+        }
+    }
+    Cow::Owned(out)
+}
