@@ -144,11 +144,8 @@ impl Text {
         }
         for finding in by_module {
             let (id, title) = (&finding.rule.id, &finding.rule.title);
-            writeln!(
-                self.out,
-                "  {head}{id}{head:#} {title}: {}",
-                visible(&finding.reason.to_string())
-            )?;
+            let reason = finding.reason.to_string();
+            writeln!(self.out, "  {head}{id}{head:#} {title}: {}", visible(&reason))?;
         }
         Ok(())
     }
