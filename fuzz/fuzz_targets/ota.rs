@@ -18,7 +18,7 @@ fuzz_target!(|file: &[u8]| {
         }
     }
     let Ok(mut archive) = Archive::open(file) else { return };
-    let _ = archive.inside();
+    let _ = archive.contents();
     let members: Vec<_> = archive.images().map(|(_, member)| member.clone()).collect();
     for member in members {
         if let Ok(Some(bytes)) = archive.stored(&member) {

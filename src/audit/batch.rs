@@ -3,12 +3,12 @@
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 
-use super::check::{Options, check};
+use super::check::{Options, check_files};
 use super::error::CheckError;
-use super::files::{File, Files};
 use super::group::{Group, Open};
 use super::run::{Audited, Input, Run};
 use super::workers;
+use crate::bootset::File;
 
 /// Check each group, `jobs` at a time (by default one for each processor). The files of a group
 /// are open only while it is checked.
@@ -24,8 +24,8 @@ pub fn check_all(
         result: check_group(group, options, files),
     });
     Run {
-        profile: options.profile.name.clone(),
-        title: options.profile.title.clone(),
+        profile: options.profile.name.to_string(),
+        title: options.profile.title.to_string(),
         fail_on: options.fail_on,
         inputs,
     }
@@ -48,12 +48,9 @@ fn check_group(
         }
     };
     let beside = group.beside.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let name = group.main.display().to_string();
-    let set = Files {
-        main: File { name: &name, bytes: main.as_ref() },
-        beside: beside.iter().map(|(name, file)| File { name, bytes: file.as_ref() }).collect(),
-    };
-    check(&set, options)
+    let mut set = vec![File::new(group.main.display().to_string(), main.as_ref())];
+    set.extend(beside.iter().map(|(name, bytes)| File::new(name, bytes.as_ref())));
+    check_files(&set, options)
 }
 
 /// The path as it is named from the working directory, without `./` before it.

@@ -1,5 +1,6 @@
 //! The audit of a set of images: what is known of its kernel, held against every rule.
 
+mod asked_for;
 mod kernel;
 mod modules;
 
@@ -7,18 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::content;
 use super::error::{CheckError, Problem};
-use super::files::{File, Files};
+use super::evaluate::{Finding, Report, evaluate};
 use super::run::{self, Audited, Subject};
-use super::sources::{self, Named};
-use super::{CmdlinePart, Facts, Finding, Level, Origin, Profile, Provenance, Verdict, evaluate};
-use crate::image::{Image, ImageKind};
+use crate::bootset::{self, BootSet, CmdlinePart, Facts, File, Origin, Provenance};
 use crate::kernel::KernelConfig;
+use crate::modules::ModuleRequest;
+use crate::rules::{Level, Profile, Verdict};
 
-pub use kernel::KernelFile;
 pub use modules::{GivenModules, ModulesError};
 
 /// What is asked of a check, the same for every set of a run.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Options<'a> {
     /// The rules.
     pub profile: Profile,
@@ -42,87 +43,119 @@ impl Options<'_> {
 /// Hold a set of images against the rules.
 ///
 /// # Errors
-/// [`CheckError`] when there is nothing to check or not enough of it can be read.
-pub fn check(files: &Files<'_>, options: &Options<'_>) -> Result<Audited, CheckError> {
-    let (subject, mut facts, mut problems) = read(files.main, options)?;
-    require_rules(&options.profile, &facts)?;
-    match &options.cmdline {
-        Some(line) => {
-            facts.set_cmdline(vec![CmdlinePart { origin: Origin::Given, text: line.clone() }]);
-        }
-        None => add_cmdlines(&mut facts, &mut problems, files),
+/// [`CheckError`] when there is no kernel, or not enough of it can be read.
+pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Audited, CheckError> {
+    // One pass over a ramdisk gives all that may be asked of its modules.
+    set.request_modules(ModuleRequest { symbols: true, ..ModuleRequest::default() });
+    let about = kernel::read(set, options.config.as_ref())?;
+    let mut audit = Audit { options, facts: about.facts, problems: about.problems };
+    audit.require_rules()?;
+    audit.take_options();
+    if options.cmdline.is_none() {
+        let notes = set.command_lines().notes.iter();
+        audit.problems.extend(notes.cloned().map(Problem::Cmdline));
     }
-    if let Some(modules) = &options.modules {
-        modules.tell(&mut facts, &mut problems);
-    }
-    let mut report = evaluate(&options.profile, &facts);
+    let mut report = evaluate(&options.profile, &audit.facts);
     // Ramdisks are unpacked only where their modules can decide something.
     if report.with(Verdict::Unknown).next().is_some() {
-        modules::add_from_images(&mut facts, &mut problems, files)?;
-        report = evaluate(&options.profile, &facts);
+        modules::add_from_images(&mut audit.facts, &mut audit.problems, set);
+        report = evaluate(&options.profile, &audit.facts);
     }
-    if subject != Subject::Config && report.findings.iter().any(Finding::by_module) {
-        modules::link(&mut facts, &options.profile, options.modules.as_ref(), files)?;
-        report = evaluate(&options.profile, &facts);
+    if report.findings.iter().any(Finding::by_module) {
+        modules::link(&mut audit.facts, &options.profile, options.modules.as_ref(), set)?;
+        report = evaluate(&options.profile, &audit.facts);
     }
-    // A packed config and an embedded one have no lines to show.
-    let lines = match content::is_config(files.main.bytes) {
-        true => run::lines(&report, files.main.bytes),
-        false => BTreeMap::new(),
-    };
-    Ok(Audited {
-        subject,
-        facts: facts.outline(),
-        report,
-        problems,
-        fail_on: options.fail_on,
-        known: BTreeSet::new(),
-        lines,
-    })
+    Ok(audit.finish(Subject::Kernel(about.summary), report, BTreeMap::new()))
 }
 
-/// What the kernel or the config says about itself.
-fn read(
-    main: File<'_>,
+/// Hold a config file, which messages call `name`, against the rules. `file` is what it is as a
+/// whole: plain or compressed.
+///
+/// # Errors
+/// [`CheckError::Config`], [`CheckError::TwoConfigs`], [`CheckError::Architecture`].
+fn check_config(
+    name: &str,
+    file: &[u8],
+    text: &[u8],
     options: &Options<'_>,
-) -> Result<(Subject, Facts, Vec<Problem>), CheckError> {
-    let Some(text) = content::config_text(main.bytes)? else {
-        let about = kernel::read(main.bytes, main.name, options.config.as_ref())?;
-        return Ok((Subject::Kernel(about.summary), about.facts, about.problems));
-    };
+) -> Result<Audited, CheckError> {
     if options.config.is_some() {
         return Err(CheckError::TwoConfigs);
     }
-    let mut facts = Facts::default();
-    facts.set_config(KernelConfig::parse(&text)?, Provenance::File(main.name.to_owned()));
-    Ok((Subject::Config, facts, Vec::new()))
+    let mut audit = Audit { options, facts: Facts::default(), problems: Vec::new() };
+    audit.facts.set_config(KernelConfig::parse(text)?, Provenance::File(name.to_owned()));
+    audit.require_rules()?;
+    audit.take_options();
+    let report = evaluate(&options.profile, &audit.facts);
+    // A compressed config has no lines to show.
+    let lines = match content::is_config(file) {
+        true => run::lines(&report, file),
+        false => BTreeMap::new(),
+    };
+    Ok(audit.finish(Subject::Config, report, lines))
 }
 
-fn require_rules(profile: &Profile, facts: &Facts) -> Result<(), CheckError> {
-    match facts.arch {
-        Some(arch) if !profile.covers(arch) => Err(CheckError::Architecture {
-            arch,
-            profile: profile.name.clone(),
-            covered: profile.arch.clone(),
-        }),
-        Some(_) | None => Ok(()),
+/// Check the files of one device, as the command does: images, or one config, plain or compressed.
+///
+/// # Errors
+/// [`CheckError`].
+pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Audited, CheckError> {
+    let Some((main, _)) = files.split_first() else { return Err(CheckError::Empty) };
+    if let Some(text) = content::config_text(main.bytes)? {
+        return check_config(&main.name, main.bytes, &text, options);
     }
+    let set = BootSet::new(files.iter().cloned()).map_err(|error| match error {
+        bootset::Error::Image { file, source } if file != main.name => {
+            CheckError::ImageBeside { file, error: source }
+        }
+        bootset::Error::Image { source, .. } => match content::identify(main.bytes) {
+            Some(foreign) => CheckError::Foreign(foreign),
+            None => CheckError::Image(source),
+        },
+    })?;
+    check(&set, options)
 }
 
-/// Join the command line as bootloaders do: vendor_boot's, boot's (which is there already), and
-/// what AVB's descriptors add.
-fn add_cmdlines(facts: &mut Facts, problems: &mut Vec<Problem>, files: &Files<'_>) {
-    let boot = facts.cmdline.take().map(|text| (Origin::Boot(files.main.name.to_owned()), text));
-    let images: Vec<_> =
-        files.all().filter_map(|file| Some((file.name, Image::parse(file.bytes).ok()?))).collect();
-    let named: Vec<_> = images.iter().map(|(file, image)| Named { file, image }).collect();
-    let vendor = named.iter().filter(|named| named.image.kind() == ImageKind::VendorBoot);
-    let mut parts = sources::of_headers(&vendor.copied().collect::<Vec<_>>());
-    parts.extend(boot.map(|(origin, text)| CmdlinePart { origin, text }));
-    let avb = sources::of_avb(&named);
-    parts.extend(avb.parts);
-    problems.extend(avb.notes.into_iter().map(Problem::Avb));
-    if !parts.is_empty() {
-        facts.set_cmdline(parts);
+/// An audit under way.
+struct Audit<'o> {
+    options: &'o Options<'o>,
+    facts: Facts,
+    problems: Vec<Problem>,
+}
+
+impl Audit<'_> {
+    fn require_rules(&self) -> Result<(), CheckError> {
+        let profile = &self.options.profile;
+        match self.facts.arch {
+            Some(arch) if !profile.covers(arch) => Err(CheckError::Architecture {
+                arch,
+                profile: profile.name.to_string(),
+                covered: profile.arch.to_vec(),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The command line and the modules that the caller gives.
+    fn take_options(&mut self) {
+        if let Some(line) = &self.options.cmdline {
+            let given = CmdlinePart { origin: Origin::Given, text: line.clone() };
+            self.facts.set_cmdline(vec![given]);
+        }
+        if let Some(modules) = &self.options.modules {
+            modules.add_to(&mut self.facts, &mut self.problems);
+        }
+    }
+
+    fn finish(self, subject: Subject, report: Report, lines: BTreeMap<String, usize>) -> Audited {
+        Audited {
+            subject,
+            facts: self.facts.outline(),
+            report,
+            problems: self.problems,
+            fail_on: self.options.fail_on,
+            known: BTreeSet::new(),
+            lines,
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! Why an input could not be checked, and what is odd about one that could.
 
+use std::error::Error;
 use std::io;
 
-use super::Provenance;
 use super::content::Foreign;
+use crate::bootset::{BootSet, Provenance, Role};
 use crate::compression;
-use crate::image::{self, ImageKind};
+use crate::image;
 use crate::kernel::config::ConfigError;
 use crate::kernel::{self, Arch};
 use crate::modules::SurveyError;
@@ -32,18 +33,30 @@ pub enum CheckError {
     /// Nothing that is checked.
     #[error(transparent)]
     Foreign(#[from] Foreign),
+    /// No file at all.
+    #[error("there is no image to check")]
+    Empty,
     /// An image that cannot be read.
     #[error(transparent)]
     Image(#[from] image::Error),
+    /// An image of the set beside the main one that cannot be read.
+    #[error("{file}: {error}")]
+    ImageBeside {
+        /// Its file.
+        file: String,
+        /// What is wrong with it.
+        #[source]
+        error: image::Error,
+    },
     /// A kernel that cannot be read.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
     /// A bare ramdisk where a kernel is needed.
     #[error("is a ramdisk, expected a boot image or a kernel")]
     Ramdisk,
-    /// An image of a kind that holds no kernel.
-    #[error("this {} image holds no kernel; name the one that does", .0.as_str())]
-    WithoutKernel(ImageKind),
+    /// An image that holds no kernel.
+    #[error("this {0} image holds no kernel; name the one that does")]
+    WithoutKernel(Role),
     /// What the image calls its kernel has no structure.
     #[error("holds no kernel that can be read: it is encrypted, or compressed in an unknown way")]
     EncryptedKernel,
@@ -84,15 +97,20 @@ pub enum CheckError {
         /// What it has rules for.
         covered: Vec<Arch>,
     },
-    /// A ramdisk whose modules could not be read.
-    #[error("{file}: {error}")]
-    Modules {
-        /// The file of the image.
-        file: String,
-        /// Why.
-        #[source]
-        error: SurveyError,
-    },
+    /// Modules that were given could not be read.
+    #[error(transparent)]
+    Modules(#[from] SurveyError),
+}
+
+impl CheckError {
+    /// Why there is no kernel to look at in a set without one.
+    pub fn without_kernel(set: &BootSet<'_>) -> Self {
+        match set.roles().first() {
+            Some(Role::Ramdisk) => CheckError::Ramdisk,
+            Some(role) => CheckError::WithoutKernel(*role),
+            None => CheckError::Empty,
+        }
+    }
 }
 
 /// What is odd about an input that could be checked.
@@ -111,11 +129,37 @@ pub enum Problem {
     /// A stream that is damaged behind what was looked for.
     #[error(transparent)]
     Damaged(#[from] compression::Error),
-    /// A module or a ramdisk that could not be read.
+    /// A file among the modules given that could not be read.
     #[error("{0}")]
-    Module(String),
-    /// A kernel command line descriptor of AVB that does not count, or that the bootloader
-    /// completes.
+    GivenModule(String),
+    /// A module in a ramdisk of the images that could not be read.
+    #[error("{file}: {reason}")]
+    Module {
+        /// The image and the path in its ramdisk.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A ramdisk that is damaged: what comes after is not known.
+    #[error("{file}: the rest is damaged: {reason}")]
+    Ramdisk {
+        /// The image.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What the images say about the command line was left out, or taken for granted.
     #[error("{0}")]
-    Avb(String),
+    Cmdline(String),
+}
+
+/// An error with its causes, in one line.
+pub(super) fn explain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }

@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 16;
 pub struct Group {
     /// The boot image, kernel or config.
     pub main: PathBuf,
-    /// Images without a kernel: vendor_boot, init_boot, vbmeta, bare ramdisks.
+    /// Images without a kernel: vendor_boot, init_boot, vbmeta, dtbo, bare ramdisks.
     pub beside: Vec<PathBuf>,
 }
 
@@ -150,8 +150,12 @@ fn part(path: &Path, files: &impl Open) -> Part {
     }
     match Image::parse(bytes).map(|image| image.kind()) {
         Ok(
-            ImageKind::VendorBoot | ImageKind::InitBoot | ImageKind::Ramdisk | ImageKind::Vbmeta,
+            ImageKind::VendorBoot
+            | ImageKind::InitBoot
+            | ImageKind::Ramdisk
+            | ImageKind::Vbmeta
+            | ImageKind::Dtbo,
         ) => Part::Beside,
-        Ok(ImageKind::Boot | ImageKind::Kernel | ImageKind::Dtbo) | Err(_) => Part::Kernel,
+        Ok(ImageKind::Boot | ImageKind::Kernel) | Err(_) => Part::Kernel,
     }
 }

@@ -1,8 +1,8 @@
 //! The kernel that a normal boot of the set starts.
 
+use super::facts::Facts;
 use super::members::Members;
 use super::sources::CommandLines;
-use crate::audit::Facts;
 use crate::compression;
 use crate::image::{ImageKind, SectionName};
 use crate::kernel::{self, Arch, Kallsyms, Kernel, Scan};

@@ -13,7 +13,12 @@
 //! | `ramdisks` | the ramdisks of the images, and where each is |
 //! | `initramfs` | the ramdisks in memory order, and what the kernel does at each segment |
 //! | `kernel` | the kernel that a normal boot starts |
+//! | `facts`, `provenance` | what is known of it, and where that was read |
+//! | `evidence` | what its symbol table says where it has no config |
+//! | `links` | whether modules find the symbols that they need |
+//! | `known` | all this as the evaluator of rules asks for it |
 //! | [`sources`] | where kernel parameters are in the images |
+//! | `origin` | where kernel parameters come from |
 //! | `cmdline` | the effective command line, with the origin of every parameter |
 //! | [`flow`] | how a device with these images boots |
 //! | [`avb`] | the vbmeta images as a tree, and whether the images are what these say |
@@ -21,24 +26,36 @@
 
 pub mod avb;
 mod cmdline;
+mod evidence;
+mod facts;
 mod file;
 pub mod flow;
 mod initramfs;
 mod kernel;
+mod known;
+mod links;
 mod mark;
 mod members;
+mod origin;
+mod provenance;
 mod ramdisks;
 mod role;
 mod set;
 pub mod sources;
 
 pub use avb::Cover;
-pub use cmdline::{CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Origin, Setting};
+pub use cmdline::{CmdlineMode, CmdlineWord, EffectiveCmdline, Setting};
+pub use evidence::Evidence;
+pub use facts::{Built, Facts};
 pub use file::{Error, File, Identity, Pages};
 pub use flow::{Flow, FlowKind};
 pub use initramfs::{Initramfs, Part, Step, Stop};
 pub use kernel::{KernelState, SetKernel};
+pub(crate) use known::Known;
+pub use links::Links;
 pub use mark::PatchMark;
+pub use origin::{CmdlinePart, Origin};
+pub use provenance::Provenance;
 pub use ramdisks::{Ramdisk, Spot};
 pub use role::Role;
 pub use set::BootSet;

@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use super::avb::{self, Cover};
 use super::cmdline::EffectiveCmdline;
+use super::evidence::Evidence;
+use super::facts::Facts;
 use super::file::{Error, File};
 use super::flow::{self, Flow};
 use super::initramfs::{self, Initramfs};
@@ -12,9 +14,8 @@ use super::members::{Members, image_or_kernel};
 use super::ramdisks::{Ramdisk, Spot};
 use super::role::{self, Role};
 use super::sources::CommandLines;
-use crate::audit::{Evidence, Facts};
 use crate::image::avb::Vbmeta;
-use crate::image::{Image, SectionName};
+use crate::image::{Image, ImageKind, SectionName};
 use crate::kernel::{self, Exports, Kernel};
 use crate::modules::{ModuleRequest, ModuleTree};
 use crate::ramdisk::tree::{Found, Tree};
@@ -230,11 +231,10 @@ impl<'a> BootSet<'a> {
                 names = found;
                 // Nobody asked before, and whoever asks now gets the same.
                 let _ = self.kernel.set(kernel);
-            } else if let (KernelState::NoConfig, Some((_, bytes))) =
-                (&self.kernel().state, self.kernel_bytes())
-                && self.kernel().complete
+            } else if let (KernelState::NoConfig, true, Some(kernel)) =
+                (&self.kernel().state, self.kernel().complete, self.parse_kernel())
             {
-                names = parse(bytes, true)?.kallsyms()?;
+                names = kernel?.kallsyms()?;
             }
             let (kernel, name) = (self.kernel(), self.name(self.kernel().image.unwrap_or(0)));
             let (arch, version) = (kernel.facts.arch, kernel.facts.version());
@@ -243,10 +243,16 @@ impl<'a> BootSet<'a> {
         evidence.as_ref().map(Option::as_ref)
     }
 
+    /// The kernel that a normal boot starts, with its containers; None where no image holds one.
+    pub fn parse_kernel(&self) -> Option<Result<Kernel<'a>, kernel::Error>> {
+        let (image, bytes) = self.kernel_bytes()?;
+        Some(parse(bytes, self.images()[image].kind() != ImageKind::Kernel))
+    }
+
     /// The symbols that the kernel exports to modules; None where they cannot be read. The first
     /// question unpacks the kernel into memory.
     pub fn exports(&self) -> Option<&Exports> {
-        let read = || Kernel::parse(self.kernel_bytes()?.1).ok()?.exports().ok()?;
+        let read = || self.parse_kernel()?.ok()?.exports().ok()?;
         self.exports.get_or_init(read).as_ref()
     }
 

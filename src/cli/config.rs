@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use vfioboot::audit::check::KernelFile;
+use vfioboot::audit::CheckError;
+use vfioboot::bootset::{self, BootSet, File};
 use vfioboot::kernel::Scan;
 
 use super::{input::Input, print};
@@ -27,8 +28,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn embedded_config(input: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let scan = KernelFile::locate(input)?.parse()?.scan()?;
+fn embedded_config(input: &Input) -> anyhow::Result<Vec<u8>> {
+    let set = BootSet::new([File::new(input.name(), input)]).map_err(|error| match error {
+        // The caller names the file.
+        bootset::Error::Image { source, .. } => anyhow::Error::from(source),
+        other => other.into(),
+    })?;
+    let kernel = set.parse_kernel().ok_or_else(|| CheckError::without_kernel(&set))?;
+    let scan = kernel?.scan()?;
     match scan.ikconfig {
         Some(ikconfig) => Ok(ikconfig.text),
         None => bail!("{}", no_config(scan)),

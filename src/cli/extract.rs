@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use serde_json::json;
-use vfioboot::ota::{Archive, Error, Inside, Payload};
+use vfioboot::ota::{Archive, Contents, Error, Payload};
 
 use super::input::Input;
 use super::output;
@@ -60,7 +60,7 @@ fn is_name(name: &str) -> bool {
 trait Source {
     /// Name and size of each.
     fn partitions(&self) -> Vec<(String, u64)>;
-    /// Whether it is there, or what is.
+    /// An error that names the partitions of the file when this one is not there.
     fn require(&self, name: &str) -> Result<(), Error>;
     fn write(&mut self, name: &str, out: &mut dyn Write) -> Result<(), Error>;
 }
@@ -100,10 +100,10 @@ fn open(bytes: &[u8], args: &Args) -> anyhow::Result<()> {
         return extract(&mut Payload::parse(bytes)?, args);
     }
     let mut archive = Archive::open(bytes)?;
-    let (member, is_payload) = match archive.inside()? {
-        Inside::Images => return extract(&mut archive, args),
-        Inside::Payload(member) => (member, true),
-        Inside::Zip(member) => (member, false),
+    let (member, is_payload) = match archive.contents()? {
+        Contents::Images => return extract(&mut archive, args),
+        Contents::Payload(member) => (member, true),
+        Contents::Zip(member) => (member, false),
     };
     let inner = |bytes: &[u8]| match is_payload {
         true => extract(&mut Payload::parse(bytes)?, args),
@@ -112,7 +112,7 @@ fn open(bytes: &[u8], args: &Args) -> anyhow::Result<()> {
     if let Some(bytes) = archive.stored(&member)? {
         return inner(bytes).with_context(|| member.name.clone());
     }
-    // Compressed, and gigabytes: it goes to where there is room for the images.
+    // Compressed, and of gigabytes: it is unpacked where there is room for the images.
     let mut builder = tempfile::Builder::new();
     builder.prefix(".vfioboot-");
     let mut unpacked = match &args.dir {
@@ -139,11 +139,7 @@ fn extract(source: &mut dyn Source, args: &Args) -> anyhow::Result<()> {
     };
     if wanted.is_empty() {
         let names: Vec<_> = there.iter().map(|(name, _)| name.escape_debug().to_string()).collect();
-        bail!(
-            "none of {} is in it; name one of those that are: {}",
-            PARTITIONS.join(", "),
-            names.join(", ")
-        );
+        bail!("there is none of {}; the file has {}", PARTITIONS.join(", "), names.join(", "));
     }
     wanted.iter().try_for_each(|name| source.require(name))?;
     std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;

@@ -10,7 +10,7 @@ use super::{Arch, Error, LayerKind, Problem};
 pub(super) struct Found {
     pub kind: LayerKind,
     pub arch: Option<Arch>,
-    /// In bytes, when the header or the slice tells.
+    /// In bytes, when the header or the slice gives it.
     pub size: Option<usize>,
     pub inner: Inner,
     /// Where the container's own bytes end, when appended DTBs may follow there.
@@ -64,7 +64,7 @@ pub(super) fn recognise(bytes: &[u8], len: Option<usize>) -> Result<Option<Found
     if bytes.starts_with(LZOP_MAGIC) {
         return Ok(Some(unsupported("lzo".into(), len)));
     }
-    // Without a magic of its own, so last.
+    // It has no magic, so it is last.
     Ok(format.map(|format| Found::plain(LayerKind::Compressed(format), None, len)))
 }
 
@@ -165,7 +165,7 @@ fn pe_arch(machine: u16) -> Option<Arch> {
     }
 }
 
-/// Any ELF file; `e_machine` tells the architecture.
+/// Any ELF file; `e_machine` is the architecture.
 fn elf(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
     use goblin::elf::header::{
         EM_386, EM_AARCH64, EM_ARM, EM_LOONGARCH, EM_RISCV, EM_X86_64, SIZEOF_IDENT,
@@ -195,7 +195,7 @@ fn arm64_image(bytes: &[u8], len: Option<usize>) -> Option<Found> {
     let efi_stub = bytes.starts_with(b"MZ");
     let kind = LayerKind::Arm64Image { text_offset, image_size, efi_stub };
     let mut found = Found::plain(kind, Some(Arch::Arm64), len);
-    // Past `image_size` only: the size in memory includes the BSS, and whatever the file has
+    // Past `image_size` only: the size in memory includes the BSS, and what the file has
     // before that may be kernel.
     found.ends_at = len.filter(|len| image_size != 0 && image_size < *len as u64).map(|_| {
         // Smaller than a length that fits.
@@ -208,8 +208,8 @@ const ZIMAGE_MAGIC: u32 = 0x016f_2818;
 /// False hits to try before giving up on a zImage.
 const MAX_CANDIDATES: usize = 64;
 
-/// Magic at 0x24, then `start` and `end`: where it was linked. The compressed kernel stands
-/// somewhere behind the unpacking code; no field says where.
+/// Magic at 0x24, then `start` and `end`: where it was linked. The compressed kernel
+/// follows the unpacking code; no field says where.
 fn zimage(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
     const LAYER: &str = "ARM zImage";
     let mut found = Found::plain(LayerKind::ArmZimage, Some(Arch::Arm), len);
@@ -272,7 +272,7 @@ fn bzimage(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
     let mut found = Found::plain(LayerKind::BzImage { protocol, version }, Some(arch), len);
     let Some(len) = len else { return Ok(found) };
     if protocol < 0x0208 {
-        let what = format!("is {protocol:#06x}: too old to say where its payload stands");
+        let what = format!("is {protocol:#06x}: too old to say where its payload is");
         found.problems.push(Problem { layer: LAYER, field: "version", offset: 0x206, what });
         return Ok(found);
     }
@@ -320,7 +320,7 @@ fn kernel_version(bytes: &[u8]) -> Option<String> {
     text.starts_with(|c: char| c.is_ascii_digit()).then(|| text.to_owned())
 }
 
-/// The range that two 32-bit fields name, each given as its name and where it stands.
+/// The range that two 32-bit fields give, each with its name and its offset.
 fn range_in(
     layer: &'static str,
     bytes: &[u8],
@@ -332,7 +332,7 @@ fn range_in(
     checked(layer, len, (offset.0, offset.1, value(offset.1)), (size.0, size.1, value(size.1)))
 }
 
-/// The same with the values read: (name, where it stands, value).
+/// The same with the values: (name, offset, value).
 fn checked(
     layer: &'static str,
     len: usize,

@@ -1,4 +1,4 @@
-//! Flattened device trees: behind a kernel (`cat Image.gz a.dtb b.dtb > Image.gz-dtb`) or in a
+//! Flattened device trees: after a kernel (`cat Image.gz a.dtb b.dtb > Image.gz-dtb`) or in a
 //! section of their own, as the Devicetree Specification describes them.
 
 /// `FDT_MAGIC`, big-endian in the file.
@@ -34,23 +34,23 @@ pub fn find(bytes: &[u8], start: usize) -> Vec<Dtb> {
 }
 
 /// `bootargs` of the node `/chosen` of the DTB that `bytes` start with. None when it has none, or
-/// is damaged in front of it.
+/// is damaged before it.
 pub fn bootargs(bytes: &[u8]) -> Option<String> {
     const BEGIN_NODE: u32 = 1;
     const END_NODE: u32 = 2;
     const PROPERTY: u32 = 3;
     const NOTHING: u32 = 4;
     let dtb = bytes.get(..size(bytes)?)?;
-    let word =
+    let cell =
         |at: usize| -> Option<u32> { Some(u32::from_be_bytes(*dtb.get(at..)?.first_chunk()?)) };
     let name = |at: usize| -> Option<&[u8]> {
         let rest = dtb.get(at..)?;
         rest.get(..rest.iter().position(|byte| *byte == 0)?)
     };
-    let (mut at, strings) = (word(8)? as usize, word(12)? as usize);
+    let (mut at, strings) = (cell(8)? as usize, cell(12)? as usize);
     let (mut depth, mut chosen) = (0usize, false);
     loop {
-        let token = word(at)?;
+        let token = cell(at)?;
         at += 4;
         match token {
             BEGIN_NODE => {
@@ -65,7 +65,7 @@ pub fn bootargs(bytes: &[u8]) -> Option<String> {
                 chosen = false;
             }
             PROPERTY => {
-                let (length, offset) = (word(at)? as usize, word(at + 4)? as usize);
+                let (length, offset) = (cell(at)? as usize, cell(at + 4)? as usize);
                 at += 8;
                 let value = dtb.get(at..at.checked_add(length)?)?;
                 if chosen && name(strings.checked_add(offset)?)? == b"bootargs" {

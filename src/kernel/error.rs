@@ -1,11 +1,11 @@
-//! What is wrong with a kernel.
+//! Errors and problems of kernels.
 
 use std::sync::Arc;
 
 use super::layer::MAX_LAYERS;
 use crate::compression;
 
-/// Something wrong that did not keep the rest from being read.
+/// A defect of a header; the rest could be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{layer}: {field} at offset {offset:#x}: {what}")]
 pub struct Problem {
@@ -13,9 +13,9 @@ pub struct Problem {
     pub layer: &'static str,
     /// The header field, by the name its documentation gives it.
     pub field: &'static str,
-    /// Where that field stands, in bytes from the layer's coordinates' start.
+    /// Offset of the field, in bytes, in the coordinates of the layer.
     pub offset: usize,
-    /// What is wrong with it.
+    /// The defect.
     pub what: String,
 }
 
@@ -23,11 +23,11 @@ pub struct Problem {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No bytes at all.
-    #[error("it is empty, expected a kernel")]
+    #[error("is empty, expected a kernel")]
     Empty,
     /// No known magic.
     #[error(
-        "no kernel: it starts with {start}, expected an arm64 Image, a compressed stream, EFI zboot, zImage, bzImage, ELF or an MTK header"
+        "is not a kernel: it starts with {start}, expected an arm64 Image, a compressed stream, EFI zboot, zImage, bzImage, ELF or an MTK header"
     )]
     Unrecognised {
         /// The first bytes in hex.
@@ -42,7 +42,7 @@ pub enum Error {
         layer: &'static str,
         /// The header field.
         field: &'static str,
-        /// Where that field stands, in bytes.
+        /// Offset of the field, in bytes.
         offset: usize,
         /// What it says.
         value: u64,
@@ -71,8 +71,8 @@ pub enum Error {
     /// Containers in containers without end.
     #[error("more than {MAX_LAYERS} containers inside one another")]
     TooDeep,
-    /// The system gives no memory to unpack into.
-    #[error("no memory for an unpacked kernel of up to 256 MiB: {0}")]
+    /// The system does not give memory to unpack into.
+    #[error("cannot reserve memory for an unpacked kernel of up to 256 MiB: {0}")]
     Memory(#[source] Arc<std::io::Error>),
     /// A stream that could not be unpacked.
     #[error(transparent)]

@@ -1,6 +1,6 @@
 //! The symbols that a kernel exports to modules, decoded from an unpacked image.
 //!
-//! `RO_DATA` in `include/asm-generic/vmlinux.lds.h` puts these one behind the other:
+//! `RO_DATA` in `include/asm-generic/vmlinux.lds.h` puts these one after the other:
 //!
 //! | Part | What it is |
 //! |---|---|
@@ -35,7 +35,7 @@ const MAX_NAME: usize = 512;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exports {
     symbols: HashMap<String, Export>,
-    /// Where the first entry stands in the unpacked kernel, in bytes.
+    /// Offset of the first entry in the unpacked kernel, in bytes.
     pub offset: usize,
     /// Each symbol has the CRC of its type (`MODVERSIONS`).
     pub has_crcs: bool,
@@ -60,7 +60,7 @@ impl Exports {
         })
     }
 
-    /// The tables around an entry whose distance to a name stands at `field`.
+    /// The tables around an entry whose distance to a name is at `field`.
     fn around(kernel: &[u8], field: usize) -> Option<Self> {
         [12, 8].into_iter().find_map(|stride| {
             let mut first = field;
@@ -71,7 +71,7 @@ impl Exports {
             }
             let fields = (first..).step_by(stride);
             let names: Vec<&str> = fields.map_while(|field| name_at(kernel, field)).collect();
-            // What is not sorted is no such table; each new one starts over.
+            // The entries of a table are sorted; a table starts where the order breaks.
             let breaks: Vec<usize> =
                 (1..names.len()).filter(|i| names[*i] <= names[i - 1]).collect();
             if names.len() < MIN_ENTRIES || breaks.len() > 4 {
@@ -123,17 +123,17 @@ impl FromIterator<(String, Export)> for Exports {
     }
 }
 
-fn word(kernel: &[u8], at: usize) -> Option<u32> {
+fn number(kernel: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*kernel.get(at..)?.first_chunk()?))
 }
 
 /// Where the distance at `at` leads.
 fn follow(kernel: &[u8], at: usize) -> Option<usize> {
-    let distance = word(kernel, at)?.cast_signed() as isize;
+    let distance = number(kernel, at)?.cast_signed() as isize;
     at.checked_add_signed(distance).filter(|target| *target < kernel.len())
 }
 
-/// The name of the entry whose distance to it stands at `field`.
+/// The name of the entry whose distance to it is at `field`.
 fn name_at(kernel: &[u8], field: usize) -> Option<&str> {
     let name = text_at(kernel, follow(kernel, field)?)?;
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'.';
@@ -141,7 +141,7 @@ fn name_at(kernel: &[u8], field: usize) -> Option<&str> {
 }
 
 fn namespace_at(kernel: &[u8], field: usize) -> String {
-    match word(kernel, field) {
+    match number(kernel, field) {
         Some(0) | None => String::new(),
         Some(_) => {
             let text = follow(kernel, field).and_then(|at| text_at(kernel, at));
@@ -168,7 +168,7 @@ fn crcs(kernel: &[u8], start: usize, count: usize) -> Option<Vec<u32>> {
     // A random number is hardly ever a distance to somewhere inside.
     let inside = places().filter(|at| follow(kernel, *at).is_some()).count();
     if inside * 10 > count * 9 {
-        return places().map(|at| word(kernel, follow(kernel, at)?)).collect();
+        return places().map(|at| number(kernel, follow(kernel, at)?)).collect();
     }
-    places().map(|at| word(kernel, at)).collect()
+    places().map(|at| number(kernel, at)).collect()
 }

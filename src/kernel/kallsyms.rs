@@ -1,7 +1,7 @@
 //! The symbol names in a kernel's own table (`kallsyms`), decoded from an unpacked image.
 //!
 //! `scripts/kallsyms.c` writes it; nothing points at it from outside, so it is found by what it
-//! must look like. Of its parts, in all layouts from 4.6 to 6.12 and beyond, these stand in this
+//! must look like. Of its parts, in all layouts from 4.6 to 6.12 and beyond, these are in this
 //! order:
 //!
 //! | Part | What it is |
@@ -9,11 +9,11 @@
 //! | `kallsyms_num_syms` | a number of 4 bytes (before 4.20 of 8) |
 //! | `kallsyms_names` | for each symbol a length (1 byte; from 6.1 on 2 where bit 7 is set) and that many token numbers, the first character being the type |
 //! | `kallsyms_markers` | where each 256th name starts, from the first: 4 bytes each (before 4.20: 8) |
-//! | `kallsyms_seqs_of_names` | 6.2 and 6.3 only (from 6.4 on it stands elsewhere) |
-//! | `kallsyms_token_table` | 256 strings, each ended by NUL; a digit stands for itself |
+//! | `kallsyms_seqs_of_names` | 6.2 and 6.3 only (elsewhere from 6.4 on) |
+//! | `kallsyms_token_table` | 256 strings, each ended by NUL; a digit is its own token |
 //! | `kallsyms_token_index` | where each of them starts: 256 numbers of 2 bytes |
 //!
-//! Addresses (absolute, or offsets from a base, before `num_syms` or, from 6.4 on, behind the
+//! Addresses (absolute, or offsets from a base, before `num_syms` or, from 6.4 on, after the
 //! index) are not needed here and not read. Parts are aligned to 4, 8 or (arm64 before 4.20)
 //! 256 bytes.
 
@@ -34,7 +34,7 @@ const MAX_CANDIDATES: usize = 256;
 const MAX_TABLES: usize = 4;
 /// The most bytes of names that are kept.
 const MAX_TEXT: usize = 256 << 20;
-/// The tokens of the digits, as they stand in the table.
+/// The tokens of the digits, as the table has them.
 const DIGITS: &[u8] = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0";
 /// The biggest gap that alignment makes, in bytes.
 const MAX_GAP: usize = 256;
@@ -54,9 +54,9 @@ pub struct Kallsyms {
 impl Kallsyms {
     /// Find and decode the table in an unpacked kernel. None when there is none that makes sense
     /// as a whole: the tokens must agree with their index, every name must be one, and the
-    /// markers behind the names must agree with them.
+    /// markers after the names must agree with them.
     ///
-    /// Takes time linear in the size of `kernel`, whatever is in it.
+    /// Takes time linear in the size of `kernel`, also for hostile input.
     pub fn find(kernel: &[u8]) -> Option<Self> {
         let mut work = MAX_WORK;
         memchr::memmem::find_iter(kernel, DIGITS)
@@ -90,7 +90,7 @@ struct Tokens<'a> {
 const UNPRINTABLE: u16 = u16::MAX;
 
 impl<'a> Tokens<'a> {
-    /// The tokens whose digits stand at `digits`, when the index behind them agrees.
+    /// The tokens whose digits are at `digits`, when the index after them agrees.
     fn around(kernel: &'a [u8], digits: usize) -> Option<Self> {
         // 47 strings between the first and '0', each ended by NUL; none of them is long.
         let mut second = digits;
@@ -105,7 +105,7 @@ impl<'a> Tokens<'a> {
             at += rest.iter().position(|byte| *byte == 0)? + 1;
             ends.push(at);
         }
-        // What stands before the first one need not be NUL: the index tells how long it is.
+        // The byte before the first one need not be NUL: the index gives its length.
         let gap = kernel.get(at..)?.iter().take(MAX_GAP + 2).take_while(|byte| **byte == 0).count();
         (0..gap).find_map(|gap| {
             let index = kernel.get(at + gap..)?.first_chunk::<512>()?;
@@ -131,7 +131,7 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// Where the string starts whose NUL stands right before `at`, as far as a NUL tells.
+/// The start of the string whose NUL is right before `at`, by the NUL before it.
 fn string_before(kernel: &[u8], at: usize) -> Option<usize> {
     let (nul, before) = kernel.get(..at)?.split_last()?;
     let reach = &before[before.len().saturating_sub(MAX_NAME)..];
@@ -139,7 +139,7 @@ fn string_before(kernel: &[u8], at: usize) -> Option<usize> {
     (*nul == 0).then_some(before.len() - found)
 }
 
-/// Try every place before the tokens where the count could stand, the nearest first.
+/// Try every offset before the tokens where the count can be, the nearest first.
 fn names_before(kernel: &[u8], tokens: &Tokens<'_>, work: &mut usize) -> Option<Kallsyms> {
     let lowest = tokens.start.saturating_sub(MAX_NAMES);
     let mut at = tokens.start & !3;
@@ -175,7 +175,7 @@ fn decode(
     tokens: &Tokens<'_>,
     work: &mut usize,
 ) -> Option<Kallsyms> {
-    // First without putting names together: nearly all places are wrong, most of them at once.
+    // First without expanding names: nearly all offsets are wrong, and most fail at once.
     let mut markers = Vec::new();
     let mut at = start;
     let (mut types, mut total) = ([0usize; 256], 0);
@@ -211,7 +211,7 @@ fn decode(
 #[derive(Clone, Debug, Default)]
 struct Names {
     text: Vec<u8>,
-    /// Where each name stands in the text.
+    /// Where each name is in the text.
     places: HashTable<(u32, u32)>,
     hasher: DefaultHashBuilder,
 }
@@ -226,7 +226,7 @@ impl Names {
         }
     }
 
-    /// Take in the name that `pieces` come to, without the type in front and without what the
+    /// Add the name that `pieces` make, without the type before it and without what the
     /// compiler appended.
     fn insert<'t>(&mut self, pieces: impl Iterator<Item = &'t [u8]>) {
         let start = self.text.len();
@@ -294,7 +294,7 @@ impl<'a> Name<'a> {
     }
 }
 
-/// The markers stand behind the names, with 4 or 8 bytes each.
+/// The markers follow the names, with 4 or 8 bytes each.
 fn markers_follow(kernel: &[u8], end: usize, markers: &[usize]) -> bool {
     let bytes = |width: usize| -> Vec<u8> {
         let wide = |marker: &usize| (*marker as u64).to_le_bytes();

@@ -10,7 +10,7 @@ pub(super) const MAX_LAYERS: usize = 8;
 pub struct Layer {
     /// What it is.
     pub kind: LayerKind,
-    /// Where it starts, in bytes: in the input, or, behind a [`LayerKind::Compressed`] layer,
+    /// Where it starts, in bytes: in the input, or, after a [`LayerKind::Compressed`] layer,
     /// in what that one unpacks to.
     pub offset: usize,
     /// Its size in bytes as far as it is known without unpacking; a compressed stream's is the

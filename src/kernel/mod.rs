@@ -14,8 +14,6 @@
 //! Parsing reads headers and at most the first few KiB of a compressed stream. Only
 //! [`Kernel::appended_dtbs`] (when there may be one) and [`Kernel::scan`] unpack more.
 
-mod arch;
-pub mod config;
 mod container;
 pub mod dtb;
 mod error;
@@ -31,8 +29,6 @@ use std::sync::Arc;
 
 use crate::compression::{Decoder, Format};
 
-pub use arch::Arch;
-pub use config::{KernelConfig, KernelVersion};
 pub use dtb::Dtb;
 pub use error::{Error, Problem};
 pub use exports::Exports;
@@ -41,6 +37,9 @@ pub use layer::{Layer, LayerKind};
 pub use module::Module;
 pub use scan::{Ikconfig, Scan};
 pub use symbols::Symbols;
+
+pub use crate::rules::config::{self, KernelConfig};
+pub use crate::rules::{Arch, KernelVersion};
 
 use layer::MAX_LAYERS;
 use scan::Unpacked;
@@ -102,8 +101,8 @@ impl<'a> Kernel<'a> {
         Ok(kernel)
     }
 
-    /// Take `bytes` for machine code without a known header, as 32-bit ARM's `Image` is and as
-    /// whatever else a boot image may carry; [`Kernel::scan`] then searches them as they are.
+    /// Take `bytes` for machine code without a known header, such as 32-bit ARM's `Image` or
+    /// anything else that a boot image may carry; [`Kernel::scan`] searches them as they are.
     pub fn raw(bytes: &'a [u8]) -> Self {
         Kernel {
             bytes,
@@ -188,23 +187,23 @@ impl<'a> Kernel<'a> {
         self.layers.last().is_none_or(|layer| layer.kind == LayerKind::Raw)
     }
 
-    /// What is wrong with the headers but could be worked around.
+    /// Defects of the headers that could be worked around.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// The architecture, as far as the headers tell it.
+    /// The architecture, as far as the headers give it.
     pub fn arch(&self) -> Option<Arch> {
         self.arch
     }
 
-    /// The containers in words, without a look at what is appended: `gzip → arm64 Image`.
+    /// The names of the containers, without what is appended: `gzip → arm64 Image`.
     pub fn summary(&self) -> String {
-        let words: Vec<String> = self.layers.iter().map(|layer| self.word(layer)).collect();
-        words.join(" → ")
+        let names: Vec<String> = self.layers.iter().map(|layer| self.name(layer)).collect();
+        names.join(" → ")
     }
 
-    fn word(&self, layer: &Layer) -> String {
+    fn name(&self, layer: &Layer) -> String {
         match (&layer.kind, self.arch) {
             (LayerKind::Elf | LayerKind::EfiZboot { .. }, Some(arch)) => {
                 format!("{arch} {}", layer.kind)
@@ -213,9 +212,9 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// What this is, in words: `gzip → arm64 Image + 1 appended DTB`.
+    /// The names of the containers and what is appended: `gzip → arm64 Image + 1 appended DTB`.
     ///
-    /// Unpacks the whole stream when the bytes `d0 0d fe ed` of a plausible DTB stand anywhere
+    /// Unpacks the whole stream when the bytes `d0 0d fe ed` of a plausible DTB are anywhere
     /// in the input, because only then can there be an appended one.
     pub fn describe(&self) -> String {
         let summary = self.summary();
@@ -229,9 +228,9 @@ impl<'a> Kernel<'a> {
 
     /// The DTBs appended to the kernel, with their places in the input.
     ///
-    /// They are looked for only behind the end of the compressed stream, of the zboot or zImage
-    /// file, or of a raw Image's `image_size`, never inside the kernel: the magic stands by
-    /// chance in real kernels.
+    /// They are looked for only after the end of the compressed stream, of the zboot or zImage
+    /// file, or of a raw Image's `image_size`, never inside the kernel: real
+    /// kernels contain the magic by chance.
     ///
     /// # Errors
     /// [`Error::Compression`] when the end of the stream cannot be found because it is damaged.
@@ -258,7 +257,7 @@ impl<'a> Kernel<'a> {
     ///
     /// # Errors
     /// [`Error::UnsupportedCompression`]; [`Error::Compression`] when a stream inside a stream
-    /// is damaged. Damage in the outer stream ends the search and is told by [`Scan::damage`].
+    /// is damaged. Damage in the outer stream ends the search and is in [`Scan::damage`].
     pub fn scan(&self) -> Result<Scan, Error> {
         let (mut scan, _) = self.scan_payload(0, false)?;
         self.complete(&mut scan);
@@ -283,7 +282,7 @@ impl<'a> Kernel<'a> {
         Ok((scan, names))
     }
 
-    /// What a header tells when the kernel itself does not.
+    /// Fill in from a header what the kernel itself does not give.
     fn complete(&self, scan: &mut Scan) {
         if scan.version.is_none() {
             let header = self.layers.iter().find_map(|layer| match &layer.kind {
@@ -327,7 +326,7 @@ impl<'a> Kernel<'a> {
         Ok(self.in_unpacked(&look, 0)?.unwrap_or_else(|| vec![false; needles.len()]))
     }
 
-    /// Look into the unpacked kernel, in whatever it is wrapped.
+    /// Examine the unpacked kernel, in any nesting of containers.
     fn in_unpacked<T>(
         &self,
         look: &dyn Fn(&[u8]) -> Option<T>,

@@ -15,9 +15,9 @@ const MAX_MODULE: u64 = 512 << 20;
 pub struct Parameter {
     /// Its name.
     pub name: String,
-    /// Its type (`bool`, `uint`, `string`, `array of int`…); empty when not told.
+    /// Its type (`bool`, `uint`, `string`, `array of int`…); empty when the module does not give it.
     pub kind: String,
-    /// What it does; empty when not told.
+    /// What it does; empty when the module does not give it.
     pub description: String,
 }
 
@@ -36,7 +36,7 @@ pub struct Module {
     pub softdeps: Vec<String>,
     /// Its parameters, by first mention.
     pub parameters: Vec<Parameter>,
-    /// `GPL`, `GPL v2`, `Proprietary`…; empty when not told.
+    /// `GPL`, `GPL v2`, `Proprietary`…; empty when the module does not give it.
     pub license: String,
     /// Symbol namespaces that it imports (`MODULE_IMPORT_NS`).
     pub namespaces: Vec<String>,
@@ -48,30 +48,27 @@ pub struct Module {
     pub file: String,
 }
 
-/// What stands at the end of a signed module.
+/// The end of a signed module.
 const SIGNATURE: &[u8] = b"~Module signature appended~\n";
 
 /// Why a module could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No ELF file, or a damaged one.
-    #[error("no kernel module: {0}")]
+    /// Not an ELF file, or a damaged one.
+    #[error("is not a kernel module: {0}")]
     Elf(#[from] goblin::error::Error),
     /// An ELF file without `.modinfo`.
-    #[error("no kernel module: an ELF file without a .modinfo section")]
+    #[error("is not a kernel module: an ELF file without a .modinfo section")]
     NoModinfo,
-    /// Neither `.modinfo` nor the file name tell what it is called.
-    #[error("a kernel module without a name")]
+    /// Neither `.modinfo` nor the file name give its name.
+    #[error("is a kernel module without a name")]
     NoName,
     /// A compressed module that could not be unpacked.
     #[error(transparent)]
     Compression(#[from] compression::Error),
 }
 
-/// A module's name as the kernel knows it: `vfio_pci` for `vfio-pci`.
-pub fn normalise(name: &str) -> String {
-    name.replace('-', "_")
-}
+pub use crate::rules::module_name as normalise;
 
 impl Module {
     /// Read a `.ko`, plain or compressed with any of [`Format`]. `file_name` gives the name
@@ -135,9 +132,9 @@ impl Module {
     }
 
     /// It was built for exactly the kernel of this release (`6.1.192-android14-11`), by the
-    /// first word of its vermagic. False without a vermagic.
+    /// first part of its vermagic. False without a vermagic.
     ///
-    /// A kernel with `MODVERSIONS` does not compare that word but the CRC of each symbol
+    /// A kernel with `MODVERSIONS` does not compare that part but the CRC of each symbol
     /// (`same_magic` in `kernel/module/version.c`); see [`Module::has_modversions`].
     pub fn vermagic_matches(&self, release: &str) -> bool {
         let vermagic = self.vermagic.as_deref().unwrap_or_default();
@@ -161,11 +158,11 @@ impl Module {
     /// It was built with `MODVERSIONS`: not the release decides whether it loads.
     pub fn has_modversions(&self) -> bool {
         let vermagic = self.vermagic.as_deref().unwrap_or_default();
-        vermagic.split(' ').any(|word| word == "modversions")
+        vermagic.split(' ').any(|part| part == "modversions")
     }
 }
 
-/// A `.ko` as the kernel gets it, out of any of [`Format`].
+/// A `.ko` as the kernel reads it, unpacked from any of [`Format`].
 ///
 /// # Errors
 /// [`compression::Error`].

@@ -62,7 +62,7 @@ impl Scan {
 /// The config that `CONFIG_IKCONFIG=y` puts into the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ikconfig {
-    /// Where `IKCFG_ST` stands in the unpacked kernel, in bytes.
+    /// Offset of `IKCFG_ST` in the unpacked kernel, in bytes.
     pub offset: u64,
     /// The `.config` of the build, byte for byte.
     pub text: Vec<u8>,
@@ -84,7 +84,7 @@ pub(super) fn scan_slice(bytes: &[u8]) -> Scan {
     search.finish(scanned as u64, scanned == bytes.len())
 }
 
-/// What was unpacked, in memory of its own.
+/// The unpacked kernel, in memory that is mapped for it.
 pub(super) struct Unpacked {
     memory: MmapMut,
     len: usize,
@@ -172,7 +172,7 @@ struct Search {
     /// Nothing before this needs another look for a banner, or for a config.
     banner_from: u64,
     config_from: u64,
-    /// The next `IKCFG_ED` at or behind `config_from`, when known; else where to look from.
+    /// The next `IKCFG_ED` at or after `config_from`, when known; otherwise where to look from.
     end: Option<u64>,
     end_from: u64,
     candidates: usize,
@@ -186,7 +186,7 @@ impl Search {
     fn feed(&mut self, window: &[u8], base: u64, last: bool) -> bool {
         self.find_config(window, base, last);
         if self.banner.is_none() {
-            // Not behind the config: it ends the search.
+            // Not after the config: it ends the search.
             let until = match &self.ikconfig {
                 Some(_) => (self.looked_at - base) as usize,
                 None => window.len(),
@@ -237,7 +237,7 @@ impl Search {
             };
             let offset = from + hit;
             let packed = &window[offset + START.len()..];
-            // Enough to tell a gzip; a lone string of the same letters ends here.
+            // Enough to recognise gzip; a lone string of the same letters ends here.
             if packed.len() < 3 && !last {
                 self.config_from = base + offset as u64;
                 return;
@@ -309,8 +309,8 @@ fn real_banner(text: &[u8]) -> Option<String> {
     let end = text.iter().position(|byte| !(b' '..=b'~').contains(byte));
     let line = std::str::from_utf8(&text[..end.unwrap_or(text.len())]).ok()?;
     let release = release(line)?;
-    let behind = &line[BANNER.len() + release.len()..];
-    behind.starts_with(" (").then(|| line.trim_end().to_owned())
+    let rest = &line[BANNER.len() + release.len()..];
+    rest.starts_with(" (").then(|| line.trim_end().to_owned())
 }
 
 /// `6.1.192-android14` of `Linux version 6.1.192-android14 (…`.

@@ -117,7 +117,7 @@ impl<'f> File<'f> {
         section.zip(offset).and_then(|(bytes, offset)| bytes.get(offset..)).unwrap_or_default()
     }
 
-    fn word(&self, bytes: [u8; 4]) -> u32 {
+    fn number(&self, bytes: [u8; 4]) -> u32 {
         match self.elf.little_endian {
             true => u32::from_le_bytes(bytes),
             false => u32::from_be_bytes(bytes),
@@ -125,7 +125,7 @@ impl<'f> File<'f> {
     }
 
     fn u32_at(&self, index: usize, offset: u64) -> Option<u32> {
-        self.at(index, offset).first_chunk().map(|bytes| self.word(*bytes))
+        self.at(index, offset).first_chunk().map(|bytes| self.number(*bytes))
     }
 
     fn text_at(&self, index: usize, offset: u64) -> Option<String> {
@@ -134,7 +134,7 @@ impl<'f> File<'f> {
         Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
     }
 
-    /// `struct modversion_info`: 64 bytes each, the CRC as an unsigned long and the name behind it;
+    /// `struct modversion_info`: 64 bytes each, the CRC as an unsigned long, then the name;
     /// from 6.14 on also numbers and names apart, for names that are longer.
     fn versions(&self) -> HashMap<String, u32> {
         let mut crcs = HashMap::new();
@@ -144,13 +144,13 @@ impl<'f> File<'f> {
             let low = if self.elf.little_endian { 0 } else { long - 4 };
             let Some(number) = number[low..].first_chunk() else { continue };
             let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-            crcs.insert(String::from_utf8_lossy(name).into_owned(), self.word(*number));
+            crcs.insert(String::from_utf8_lossy(name).into_owned(), self.number(*number));
         }
         let numbers = self.section("__version_ext_crcs").chunks_exact(4);
         let names = self.section("__version_ext_names").split(|byte| *byte == 0);
         for (number, name) in numbers.zip(names) {
             let Some(number) = number.first_chunk() else { continue };
-            crcs.insert(String::from_utf8_lossy(name).into_owned(), self.word(*number));
+            crcs.insert(String::from_utf8_lossy(name).into_owned(), self.number(*number));
         }
         crcs
     }

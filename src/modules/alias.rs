@@ -1,12 +1,12 @@
-//! Device aliases: patterns (`file2alias.c` of the kernel's modpost writes them) that tell which
-//! devices a driver wants.
+//! Device aliases: patterns, written by `file2alias.c` of the kernel's modpost, of the devices that
+//! a driver takes.
 
 /// `pattern` matches all of `text`, as fnmatch(3) without flags has it: `*`, `?` and `[…]`. `-` and
 /// `_` are the same outside of brackets, as for kmod.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Where to go on when what follows the last star does not match: one character further.
+    // Where to retry, one character further, when what follows the last star does not match.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
         let step = match pattern.get(p) {
@@ -58,7 +58,7 @@ fn bracket(pattern: &[u8], byte: u8) -> Option<usize> {
     (inside != negated).then_some(close + 1)
 }
 
-/// How sure it is that a driver wants a device of which only vendor and device id are known.
+/// How sure it is that a driver takes a device when only its vendor and device id are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wants {
@@ -66,11 +66,11 @@ pub enum Wants {
     Id,
     /// It takes some with this id, by the subsystem's id.
     Subsystem,
-    /// It takes every device of a class, whatever its id.
+    /// It takes every device of a class, with any id.
     Class,
 }
 
-/// A `pci:` alias, taken apart (`do_pci_entry` in `scripts/mod/file2alias.c`). What is None
+/// A parsed `pci:` alias (`do_pci_entry` in `scripts/mod/file2alias.c`). What is None
 /// matches everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PciAlias {
@@ -78,18 +78,18 @@ pub struct PciAlias {
     pub vendor: Option<u32>,
     /// Device id.
     pub device: Option<u32>,
-    /// The subsystem's ids are told too.
+    /// It names the subsystem's ids too.
     pub subsystem: bool,
     /// Base class, subclass and programming interface.
     pub class: [Option<u8>; 3],
 }
 
 impl PciAlias {
-    /// Take `pci:v00001B36d00000010sv*sd*bc01sc08i02*` apart; None for what is no such alias.
+    /// Parse `pci:v00001B36d00000010sv*sd*bc01sc08i02*`; None for any other alias.
     pub fn parse(alias: &str) -> Option<Self> {
         let mut rest = alias.strip_prefix("pci:")?;
         let mut fields = [None; 7];
-        // Each with its number of digits: `d` is a digit too, and the key behind the vendor.
+        // Each with its number of digits, because the key `d`, which follows the vendor, is a digit too.
         let keys = [("v", 8), ("d", 8), ("sv", 8), ("sd", 8), ("bc", 2), ("sc", 2), ("i", 2)];
         for ((key, width), field) in keys.into_iter().zip(&mut fields) {
             rest = rest.strip_prefix(key)?;
@@ -110,7 +110,7 @@ impl PciAlias {
         })
     }
 
-    /// Whether the driver wants the device `vendor:device`, and how sure that is; None when not.
+    /// How sure it is that the driver takes the device `vendor:device`; None when it does not.
     pub fn wants(&self, vendor: u16, device: u16) -> Option<Wants> {
         let fits =
             |wanted: Option<u32>, id: u16| wanted.is_none_or(|wanted| wanted == u32::from(id));
@@ -125,14 +125,14 @@ impl PciAlias {
         })
     }
 
-    /// What devices of its class are, in words, where it is one of those that people hand over.
+    /// The name of the devices of its class, for the classes that are commonly passed through.
     pub fn class_name(&self) -> Option<&'static str> {
         CLASSES.iter().find(|(class, _)| *class == self.class).map(|(_, name)| *name)
     }
 }
 
 /// Classes that drivers take as a whole (`include/linux/pci_ids.h`).
-const CLASSES: [([Option<u8>; 3], &str); 9] = [
+const CLASSES: &[([Option<u8>; 3], &str)] = &[
     ([Some(0x01), Some(0x06), Some(0x01)], "AHCI SATA controllers"),
     ([Some(0x01), Some(0x08), Some(0x02)], "NVM Express controllers"),
     ([Some(0x04), Some(0x03), Some(0x00)], "HD Audio devices"),

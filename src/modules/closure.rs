@@ -27,7 +27,7 @@ pub enum Step {
     },
     /// It is part of the kernel.
     Builtin(String),
-    /// A command stands for it.
+    /// A command replaces it.
     Install {
         /// With `_`.
         name: String,
@@ -39,11 +39,11 @@ pub enum Step {
 /// Why a module cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClosureError {
-    /// The module itself is not there.
+    /// The module itself is missing.
     #[error("there is no module {0}")]
     Unknown(String),
-    /// A module that is needed is not there.
-    #[error("module {module} needs {needs}, which is not there")]
+    /// A module that is needed is missing.
+    #[error("module {module} needs {needs}, which is missing")]
     Missing {
         /// Who needs it.
         module: String,
@@ -53,7 +53,7 @@ pub enum ClosureError {
     /// Modules that need each other.
     #[error("modules that need each other: {}", .0.join(" → "))]
     Cycle(Vec<String>),
-    /// Soft dependencies without end.
+    /// Soft dependencies that are too deep.
     #[error("the soft dependencies of {0} are more than {MAX_DEPTH} deep")]
     TooDeep(String),
 }
@@ -80,8 +80,8 @@ pub struct Dependencies {
 }
 
 impl Dependencies {
-    /// By the lists where they have a `modules.dep`, otherwise by what the modules say of
-    /// themselves. `is_builtin` tells what else is part of the kernel.
+    /// From the lists where there is a `modules.dep`, otherwise from the modules themselves.
+    /// `is_builtin` says whether a module is part of the kernel.
     pub fn new(lists: &Lists, modules: &[Module], is_builtin: impl Fn(&str) -> bool) -> Self {
         let mut all = Dependencies {
             aliases: lists.aliases.clone(),
@@ -272,7 +272,7 @@ impl Probe<'_> {
         self.around(handle, depth)
     }
 
-    /// The module itself with its soft dependencies before and behind it.
+    /// The module itself with the soft dependencies before and after it.
     fn around(&mut self, handle: &Handle, depth: usize) -> Result<(), ClosureError> {
         let softdep = self.all.softdeps.get(&handle.name);
         for name in softdep.iter().flat_map(|softdep| &softdep.pre) {

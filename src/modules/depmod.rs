@@ -1,4 +1,4 @@
-//! The lists beside modules: what depmod writes (`depmod(8)`) and what Android's build adds for
+//! The lists that accompany modules: those of `depmod(8)` and those that Android's build adds for
 //! first-stage init (`libmodprobe/module_config.cpp` of AOSP). `modprobe.d(5)` has the grammar of
 //! `softdep`, `options`, `alias`, `blacklist` and `install`.
 
@@ -37,17 +37,17 @@ pub struct Softdep {
     pub module: String,
     /// Loaded before it where they are there: names or aliases, as written.
     pub pre: Vec<String>,
-    /// Loaded behind it.
+    /// Loaded after it.
     pub post: Vec<String>,
 }
 
 impl Softdep {
-    /// What stands behind the module's name: `pre: a b post: c`.
+    /// What follows the module's name: `pre: a b post: c`.
     pub fn parse(module: &str, text: &str) -> Self {
         let mut softdep = Softdep { module: normalise(module), ..Softdep::default() };
         let mut list = None;
-        for word in text.split_ascii_whitespace() {
-            match (word, list) {
+        for item in text.split_ascii_whitespace() {
+            match (item, list) {
                 ("pre:", _) => list = Some(false),
                 ("post:", _) => list = Some(true),
                 (name, Some(false)) => softdep.pre.push(name.to_owned()),
@@ -64,7 +64,7 @@ impl Softdep {
 pub struct Lists {
     /// `modules.dep` by the module's name; None where there is none.
     pub dep: Option<BTreeMap<String, Dep>>,
-    /// Patterns and the module each stands for, in order: `modules.alias`, and `alias` lines.
+    /// Patterns and the module of each, in order: `modules.alias`, and `alias` lines.
     pub aliases: Vec<(String, String)>,
     /// In order.
     pub softdeps: Vec<Softdep>,
@@ -78,9 +78,9 @@ pub struct Lists {
     pub blocklist: BTreeSet<String>,
     /// Names of what is part of the kernel.
     pub builtin: BTreeSet<String>,
-    /// Patterns and the part of the kernel that each stands for.
+    /// Patterns and the part of the kernel of each.
     pub builtin_aliases: Vec<(String, String)>,
-    /// Commands that stand for loading a module, by its name.
+    /// Commands that replace loading a module, by its name.
     pub install: BTreeMap<String, String>,
     /// The lists that were there, by name.
     pub seen: BTreeSet<String>,
@@ -130,9 +130,9 @@ impl Lists {
 
     /// A line of a configuration file (`modprobe.d(5)`).
     fn line(&mut self, line: &str) {
-        let mut words = line.split_ascii_whitespace();
-        let (Some(command), Some(module)) = (words.next(), words.next()) else { return };
-        let rest = words.collect::<Vec<_>>().join(" ");
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(command), Some(module)) = (fields.next(), fields.next()) else { return };
+        let rest = fields.collect::<Vec<_>>().join(" ");
         match command {
             "alias" => self.aliases.extend(alias(line)),
             "softdep" => self.softdeps.push(Softdep::parse(module, &rest)),
@@ -177,7 +177,7 @@ fn dep(line: &str) -> Option<(String, Dep)> {
 }
 
 fn alias(line: &str) -> Option<(String, String)> {
-    let mut words = line.split_ascii_whitespace();
-    let (command, pattern, module) = (words.next()?, words.next()?, words.next()?);
+    let mut fields = line.split_ascii_whitespace();
+    let (command, pattern, module) = (fields.next()?, fields.next()?, fields.next()?);
     (command == "alias").then(|| (pattern.to_owned(), normalise(module)))
 }

@@ -12,7 +12,7 @@ use crate::kernel::symbols::{Export, Symbols};
 pub struct Target<'k> {
     /// Its release, `6.1.192-android14`.
     pub release: Option<&'k str>,
-    /// `release` may lack its local part: only a config's header told it.
+    /// `release` may be without its local part: it comes from a config's header.
     pub release_is_partial: bool,
     /// What it exports; None when that could not be read.
     pub exports: Option<&'k Exports>,
@@ -48,7 +48,7 @@ pub enum Misfit {
         /// The kernel was built so that it leaves out what it thinks unused.
         trimmed: bool,
     },
-    /// A symbol whose type is another one than the module was built with.
+    /// A symbol whose type differs from the one that the module was built with.
     #[error(
         "{module} was built with another {symbol} (CRC {wanted:#010x}) than is exported (CRC {got:#010x}): it is not of this kernel's build"
     )]
@@ -105,7 +105,7 @@ impl Misfit {
 }
 
 /// Whether a module's CRCs were compared with the kernel's and are the same: then it is of this
-/// kernel's build or of one with the same interface, whatever its vermagic says.
+/// kernel's build, or of one with the same interface, even with another vermagic.
 fn same_interface(module: &Module, symbols: &Symbols, target: &Target<'_>) -> bool {
     let Some(exports) = target.exports.filter(|exports| exports.has_crcs) else { return false };
     let mut compared = 0;
@@ -120,7 +120,7 @@ fn same_interface(module: &Module, symbols: &Symbols, target: &Target<'_>) -> bo
     compared > 0 && module.has_modversions()
 }
 
-/// Why the kernel of `target` will refuse any of `modules`, which are loaded one behind the other.
+/// Why the kernel of `target` refuses any of `modules`, which are loaded in this order.
 /// Nothing is said of what cannot be known.
 pub fn misfits(modules: &[(&Module, &Symbols)], target: &Target<'_>) -> Vec<Misfit> {
     let mut found = Vec::new();
@@ -138,7 +138,7 @@ pub fn misfits(modules: &[(&Module, &Symbols)], target: &Target<'_>) -> Vec<Misf
     found
 }
 
-/// The word of the vermagic that must be the kernel's, unless CRCs stand for it (`same_magic` in
+/// The part of the vermagic that must be the kernel's, unless CRCs replace it (`same_magic` in
 /// `kernel/module/version.c`).
 fn release(module: &Module, symbols: &Symbols, target: &Target<'_>) -> Option<Misfit> {
     let release = target.release?;

@@ -1,5 +1,5 @@
-//! Zip files: an OTA (payload.bin in it), a factory zip (image-DEVICE-BUILD.zip in it, and in that
-//! the images), or images alone.
+//! Zip files: an OTA, which holds payload.bin; a factory zip, which holds image-DEVICE-BUILD.zip
+//! with the images; or a zip of images.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -25,19 +25,19 @@ pub struct Member {
     index: usize,
 }
 
-/// What is of use in it.
+/// What a zip file holds that is of use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inside {
+pub enum Contents {
     /// A payload.
     Payload(Member),
-    /// Another zip file with the images.
+    /// A nested zip file with the images.
     Zip(Member),
     /// Images.
     Images,
 }
 
 impl<'a> Archive<'a> {
-    /// Whether `bytes` start as a zip file does.
+    /// Whether `bytes` start with the magic of a zip file.
     pub fn starts(bytes: &[u8]) -> bool {
         bytes.starts_with(b"PK\x03\x04")
     }
@@ -58,22 +58,22 @@ impl<'a> Archive<'a> {
         Ok(Archive { bytes, zip, members })
     }
 
-    /// What is of use in it.
+    /// What the zip file holds that is of use.
     ///
     /// # Errors
     /// [`Error::NothingInside`].
-    pub fn inside(&self) -> Result<Inside, Error> {
+    pub fn contents(&self) -> Result<Contents, Error> {
         let named = |wanted: &dyn Fn(&str) -> bool| {
             self.members.iter().find(|member| wanted(member.file_name())).cloned()
         };
         if let Some(payload) = named(&|name| name == "payload.bin") {
-            return Ok(Inside::Payload(payload));
+            return Ok(Contents::Payload(payload));
         }
         if self.images().next().is_some() {
-            return Ok(Inside::Images);
+            return Ok(Contents::Images);
         }
         let nested = named(&|name| name.starts_with("image-") && name.ends_with(".zip"));
-        nested.map(Inside::Zip).ok_or(Error::NothingInside)
+        nested.map(Contents::Zip).ok_or(Error::NothingInside)
     }
 
     /// The images in it, by partition.
@@ -94,7 +94,8 @@ impl<'a> Archive<'a> {
         found.map(|(_, member)| member).ok_or_else(no_image)
     }
 
-    /// The bytes of a file that is not compressed, as payload.bin is not; None for one that is.
+    /// The bytes of a file that is stored without compression, as payload.bin is; None for a
+    /// compressed one.
     ///
     /// # Errors
     /// [`Error::Zip`], [`Error::Truncated`].
@@ -115,20 +116,20 @@ impl<'a> Archive<'a> {
         })
     }
 
-    /// Unpack a file; its size and its CRC are compared.
+    /// Unpack a file and verify its size and its CRC.
     ///
     /// # Errors
     /// [`Error::Zip`], [`Error::Io`], [`Error::EntrySize`].
     pub fn copy(&mut self, member: &Member, out: &mut dyn Write) -> Result<(), Error> {
         let file = self.zip.by_index(member.index)?;
-        // Not more than it says, whatever the stream goes on with; one byte more tells.
+        // At most one byte more than the directory says: enough to see that the stream is longer.
         let mut bounded = file.take(member.size.saturating_add(1));
-        let found = io::copy(&mut bounded, out)?;
-        match found == member.size {
+        let copied = io::copy(&mut bounded, out)?;
+        match copied == member.size {
             true => Ok(()),
             false => {
                 let (name, expected) = (member.name.clone(), member.size);
-                Err(Error::EntrySize { name, found, expected })
+                Err(Error::EntrySize { name, found: copied, expected })
             }
         }
     }

@@ -2,22 +2,22 @@
 
 use super::manifest::MAX_MANIFEST;
 
-/// An update file that cannot be read, or from which a partition cannot be had.
+/// An update file that cannot be read, or that does not give a partition.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Neither a payload nor a zip file.
-    #[error("is no OTA: expected \"CrAU\" (a payload.bin) or a zip file, found {found}")]
+    #[error("is not an OTA: expected \"CrAU\" (a payload.bin) or a zip file, found {found}")]
     UnknownMagic {
         /// The first bytes, printable.
         found: String,
     },
     /// A payload of another major version.
     #[error(
-        "file_format_version at offset 4 is {0}, expected 2: version 1 is ChromeOS's of before 2018"
+        "file_format_version at offset 4 is {0}, expected 2 (version 1 is that of ChromeOS before 2018)"
     )]
     Version(u64),
-    /// Something reaches behind the end of the file.
-    #[error("{what} takes {size} bytes from offset {offset}, the file ends at {end}")]
+    /// Something extends past the end of the file.
+    #[error("{what} takes {size} bytes from offset {offset}, but the file ends at {end}")]
     Truncated {
         /// What.
         what: String,
@@ -28,16 +28,16 @@ pub enum Error {
         /// Bytes of the file.
         end: u64,
     },
-    /// A manifest larger than any.
+    /// A manifest that is too large.
     #[error("manifest_size at offset 12 is {0}, expected at most {limit}", limit = MAX_MANIFEST)]
     ManifestSize(u64),
-    /// The manifest is no such message.
+    /// The manifest cannot be decoded.
     #[error("the manifest at offset 24 is damaged: {0}")]
     Manifest(String),
-    /// Another size of blocks than there is.
+    /// An invalid block size.
     #[error("the manifest's block_size is {0}, expected a power of two from 512 to 1048576")]
     BlockSize(u32),
-    /// A partition larger than any.
+    /// A partition that is too large.
     #[error("partition {partition} has {size} bytes in the manifest, expected at most 17179869184")]
     PartitionSize {
         /// Its name.
@@ -47,52 +47,52 @@ pub enum Error {
     },
     /// A partition without name, size or hash.
     #[error("partition {partition} has no {what} in the manifest")]
-    Lacks {
+    MissingField {
         /// Its name, or its number.
         partition: String,
         /// What is missing.
         what: &'static str,
     },
     /// A partition that is not in the file.
-    #[error("there is no partition {wanted} in it; there are: {known}")]
+    #[error("there is no partition {wanted}; the file has {known}")]
     NoPartition {
         /// The one asked for.
         wanted: String,
-        /// Those that are.
+        /// Those that the file has.
         known: String,
     },
-    /// An operation that needs what is on the device.
+    /// An operation that needs the data on the device.
     #[error(
-        "operation {index} of {partition} is {operation}, which starts from the partition as it is on the device: this is an incremental OTA, take the full one"
+        "operation {index} of {partition} is {operation}, which starts from the partition on the device: this is an incremental OTA; take the full one"
     )]
     Incremental {
         /// The partition.
         partition: String,
-        /// Its operation, counted from 0.
+        /// Index of the operation, from 0.
         index: usize,
         /// Its type.
         operation: String,
     },
-    /// An operation that cannot be carried out.
+    /// An operation that cannot be applied.
     #[error("operation {index} of {partition}: {message}")]
     Operation {
         /// The partition.
         partition: String,
-        /// Its operation, counted from 0.
+        /// Index of the operation, from 0.
         index: usize,
         /// What is wrong.
         message: String,
     },
     /// Blocks that no operation writes.
     #[error(
-        "no operation of {partition} writes blocks {from} to {to}: this is no full OTA, or it is damaged"
+        "no operation of {partition} writes blocks {from} to {to}: the OTA is incremental or damaged"
     )]
     Gap {
         /// The partition.
         partition: String,
-        /// The first one.
+        /// The first such block.
         from: u64,
-        /// The one behind the last.
+        /// The block after the last.
         to: u64,
     },
     /// The result is not what the manifest says.
@@ -102,23 +102,23 @@ pub enum Error {
     Hash {
         /// The partition.
         partition: String,
-        /// That of what came out.
+        /// Of the result.
         found: String,
-        /// That of the manifest.
+        /// In the manifest.
         expected: String,
     },
     /// A zip file that cannot be read.
     #[error("the zip file: {0}")]
     Zip(#[from] zip::result::ZipError),
-    /// A zip file with nothing in it that is of use.
-    #[error("there is neither a payload.bin nor an image (boot.img and so on) in the zip file")]
+    /// A zip file without a payload and without images.
+    #[error("the zip file holds neither a payload.bin nor an image such as boot.img")]
     NothingInside,
-    /// An entry of a zip file that is not as long as it says.
-    #[error("{name} in the zip file has {found} bytes, its directory says {expected}")]
+    /// A file in a zip file whose size differs from the one in the directory.
+    #[error("{name} in the zip file has {found} bytes, but the directory says {expected}")]
     EntrySize {
         /// Its name.
         name: String,
-        /// Bytes that came out.
+        /// Bytes unpacked, at most one more than expected.
         found: u64,
         /// Bytes expected.
         expected: u64,

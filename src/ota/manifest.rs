@@ -1,12 +1,12 @@
-//! The messages of a payload that matter here: `DeltaArchiveManifest` and what is in it, by the
-//! field numbers of update_engine's `update_metadata.proto`. Partitions and operations stay bytes
-//! until they are asked for, so that memory follows what the file has.
+//! The messages of a payload that matter here: `DeltaArchiveManifest` and its parts, with the
+//! field numbers of update_engine's `update_metadata.proto`. Partitions and operations are decoded
+//! on demand, so that memory is bounded by the size of the file.
 
 use prost::Message;
 
 use crate::compression::Format;
 
-/// Bytes of the largest manifest that is read. The manifest of a full update takes less than 1 MiB.
+/// The largest manifest that is read, in bytes. The manifest of a full update takes less than 1 MiB.
 pub(super) const MAX_MANIFEST: u64 = 32 << 20;
 
 #[derive(Clone, PartialEq, Message)]
@@ -38,7 +38,7 @@ pub(super) struct PartitionInfo {
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct InstallOperation {
     #[prost(int32, optional, tag = "1")]
-    pub kind: Option<i32>,
+    pub number: Option<i32>,
     #[prost(uint64, optional, tag = "2")]
     pub data_offset: Option<u64>,
     #[prost(uint64, optional, tag = "3")]
@@ -58,7 +58,7 @@ pub(super) struct Extent {
 }
 
 /// `InstallOperation.Type`, by number.
-const TYPES: [(i32, &str, Kind); 15] = [
+const TYPES: &[(i32, &str, Kind)] = &[
     (0, "REPLACE", Kind::Replace),
     (1, "REPLACE_BZ", Kind::Unpack(Format::Bzip2)),
     (2, "MOVE", Kind::FromSource),
@@ -66,7 +66,7 @@ const TYPES: [(i32, &str, Kind); 15] = [
     (4, "SOURCE_COPY", Kind::FromSource),
     (5, "SOURCE_BSDIFF", Kind::FromSource),
     (6, "ZERO", Kind::Zeros),
-    // What is read from there is undefined; every tool makes it zeros.
+    // Reading it back is undefined; every tool writes zeros.
     (7, "DISCARD", Kind::Zeros),
     (8, "REPLACE_XZ", Kind::Unpack(Format::Xz)),
     (9, "PUFFDIFF", Kind::FromSource),
@@ -86,14 +86,14 @@ pub(super) enum Kind {
     Unpack(Format),
     /// Zeros.
     Zeros,
-    /// Something from the partition that is on the device.
+    /// Data from the partition on the device.
     FromSource,
 }
 
 impl InstallOperation {
-    /// Its name and what it does; None for a type that nobody knows.
-    pub fn what(&self) -> Option<(&'static str, Kind)> {
-        let number = self.kind.unwrap_or(0);
+    /// The name of its type and what it does; None for an unknown type.
+    pub fn kind(&self) -> Option<(&'static str, Kind)> {
+        let number = self.number.unwrap_or(0);
         TYPES.iter().find(|(known, ..)| *known == number).map(|(_, name, kind)| (*name, *kind))
     }
 }

@@ -1,12 +1,12 @@
-//! Android's update files: an OTA `payload.bin`, the zip around it, and factory zips. What they
-//! hold of partitions is found, checked and written, one after the other.
+//! Android's update files: an OTA `payload.bin`, the zip around it, and factory zips. Their
+//! partitions are located, verified and written one at a time.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `payload` | `payload.bin`: its header, its partitions |
 //! | `manifest` | the messages of `update_metadata.proto` |
 //! | `operation` | one partition from its operations |
-//! | `archive` | zip files: payload.bin or images in them |
+//! | `archive` | zip files with a payload.bin or images |
 
 mod archive;
 mod error;
@@ -14,6 +14,6 @@ mod manifest;
 mod operation;
 mod payload;
 
-pub use archive::{Archive, Inside, Member};
+pub use archive::{Archive, Contents, Member};
 pub use error::Error;
 pub use payload::{Partition, Payload};

@@ -1,7 +1,7 @@
 //! One partition from the operations that make it.
 //!
-//! The operations of a full update each fill blocks that follow one another, and together all of
-//! them; so the partition can be written from its start to its end, whatever their order.
+//! Each operation of a full update fills consecutive blocks, and together they fill all of them;
+//! so the partition can be written from its start to its end, whatever their order.
 
 use std::io::{self, Read, Write};
 
@@ -22,11 +22,11 @@ struct Step {
 }
 
 impl Payload<'_> {
-    /// Write a partition of this payload. Memory: the window of a decoder.
+    /// Write a partition of this payload. Needs memory for the window of a decoder only.
     ///
     /// # Errors
     /// [`Error::Incremental`], [`Error::Operation`], [`Error::Gap`], [`Error::Hash`],
-    /// [`Error::Manifest`], [`Error::Io`]. What was written until then is not the partition.
+    /// [`Error::Manifest`], [`Error::Io`]. After an error the output is incomplete.
     pub fn write(&self, partition: &Partition, out: &mut dyn Write) -> Result<(), Error> {
         write(&self.data, partition, out)
     }
@@ -42,17 +42,17 @@ fn write(data: &Data<'_>, partition: &Partition, out: &mut dyn Write) -> Result<
     let mut sink = Sink { out, hasher: Sha256::new(), left: partition.size };
     let mut at = 0;
     for step in &steps {
-        let wrong = |message: String| step.error(partition, message);
+        let invalid = |message: String| step.error(partition, message);
         if step.end > blocks {
             let message = format!("fills blocks up to {}, the partition has {blocks}", step.end);
-            return Err(wrong(message));
+            return Err(invalid(message));
         }
         if step.start > at {
             return Err(gap(partition, at, step.start));
         }
         if step.start < at {
-            let message = format!("fills block {}, which another one fills, too", step.start);
-            return Err(wrong(message));
+            let message = format!("fills block {}, which another operation fills too", step.start);
+            return Err(invalid(message));
         }
         at = step.end;
         step.run(data, partition, &mut sink)?;
@@ -81,39 +81,39 @@ impl Step {
     fn new(partition: &Partition, index: usize, bytes: &[u8]) -> Result<Self, Error> {
         let operation = InstallOperation::decode(bytes)
             .map_err(|error| Error::Manifest(format!("operation {index}: {error}")))?;
-        let what = operation.what();
-        if let Some((name, Kind::FromSource)) = what {
+        let kind = operation.kind();
+        if let Some((name, Kind::FromSource)) = kind {
             let (partition, operation) = (partition.name.clone(), name.to_owned());
             return Err(Error::Incremental { partition, index, operation });
         }
-        let wrong = |message: String| Error::Operation {
+        let invalid = |message: String| Error::Operation {
             partition: partition.name.clone(),
             index,
             message,
         };
-        if what.is_none() {
-            let number = operation.kind.unwrap_or(0);
-            return Err(wrong(format!("its type is {number}, which is not known")));
+        if kind.is_none() {
+            let number = operation.number.unwrap_or(0);
+            return Err(invalid(format!("its type {number} is unknown")));
         }
         let mut blocks: Option<(u64, u64)> = None;
         for Extent { start_block, num_blocks } in &operation.dst_extents {
             let start = start_block.unwrap_or(0);
             let end = start.checked_add(num_blocks.unwrap_or(0));
             let end =
-                end.ok_or_else(|| wrong(format!("an extent from block {start} has no end")))?;
+                end.ok_or_else(|| invalid(format!("an extent from block {start} has no end")))?;
             blocks = match blocks {
                 None => Some((start, end)),
                 Some((first, last)) if last == start => Some((first, end)),
                 Some((_, last)) => {
                     let message = format!(
-                        "fills blocks up to {last} and then from {start} on, expected blocks that \
-                         follow one another, as those of a full OTA do"
+                        "fills blocks up to {last} and then from {start} on, expected consecutive \
+                         blocks, as in a full OTA"
                     );
-                    return Err(wrong(message));
+                    return Err(invalid(message));
                 }
             };
         }
-        let (start, end) = blocks.ok_or_else(|| wrong("has no place to write to".to_owned()))?;
+        let (start, end) = blocks.ok_or_else(|| invalid("names no blocks to write".to_owned()))?;
         Ok(Step { index, start, end, operation })
     }
 
@@ -128,13 +128,16 @@ impl Step {
         sink: &mut Sink<'_>,
     ) -> Result<(), Error> {
         let room = (self.end - self.start).saturating_mul(data.block_size);
-        let Some((name, kind)) = self.operation.what() else { return Ok(()) };
+        let Some((name, kind)) = self.operation.kind() else { return Ok(()) };
         let written = match kind {
             Kind::Zeros | Kind::FromSource => 0,
             Kind::Replace => {
                 let bytes = self.attached(data, partition)?;
                 if bytes.len() as u64 > room {
-                    let message = format!("{name} of {} bytes into {room}", bytes.len());
+                    let message = format!(
+                        "{name} has {} bytes of data for {room} bytes of blocks",
+                        bytes.len()
+                    );
                     return Err(self.error(partition, message));
                 }
                 sink.put(bytes)?;
@@ -151,7 +154,7 @@ impl Step {
         Ok(sink.zeros(room - written)?)
     }
 
-    /// All that comes out, which is `room` bytes at most.
+    /// Write what the decoder gives, at most `room` bytes.
     fn unpack(
         &self,
         decoder: &mut dyn Read,
@@ -176,7 +179,7 @@ impl Step {
         }
     }
 
-    /// The data that belongs to it, its hash compared.
+    /// The data attached to the operation, after its hash was verified.
     fn attached<'a>(&self, data: &Data<'a>, partition: &Partition) -> Result<&'a [u8], Error> {
         let offset = self.operation.data_offset.unwrap_or(0);
         let size = self.operation.data_length.unwrap_or(0);
@@ -194,7 +197,7 @@ impl Step {
             && Sha256::digest(bytes)[..] != *stated
         {
             let message = format!(
-                "its {size} bytes of data at offset {start} have another SHA-256 than the manifest says: the file is damaged"
+                "the SHA-256 of its {size} bytes of data at offset {start} differs from the manifest's: the file is damaged"
             );
             return Err(self.error(partition, message));
         }
@@ -202,7 +205,7 @@ impl Step {
     }
 }
 
-/// The partition as it is written: not more than its size, which may end within a block.
+/// The output, cut off at the size of the partition, which may end within a block.
 struct Sink<'o> {
     out: &'o mut dyn Write,
     hasher: Sha256,

@@ -1,8 +1,8 @@
 //! `payload.bin`: "CrAU", version 2, the manifest, its signature, and the data of the operations
 //! (the head of update_engine's `update_metadata.proto`). Numbers in the header are big-endian.
 //!
-//! Signatures are not checked: whose update it is, is for the device to say. The SHA-256 of each
-//! operation's data and of each partition is.
+//! Signatures are not verified, which is the device's task; the SHA-256 of each operation's data and
+//! of each partition is.
 
 use prost::Message;
 
@@ -12,9 +12,9 @@ use super::manifest::{MAX_MANIFEST, Manifest, PartitionUpdate};
 /// Magic, version, size of the manifest, size of its signature.
 const HEADER: usize = 24;
 const MAGIC: &[u8] = b"CrAU";
-/// Bytes of the largest partition that is written: beyond any device's, and not for ever.
+/// The largest partition that is written, in bytes: larger than that of any device.
 const MAX_PARTITION: u64 = 16 << 30;
-/// `block_size` where the manifest has none.
+/// The default of `block_size`.
 const BLOCK_SIZE: u32 = 4096;
 
 /// A payload over borrowed bytes.
@@ -49,7 +49,7 @@ pub struct Partition {
 }
 
 impl<'a> Payload<'a> {
-    /// Whether `bytes` start as a payload does.
+    /// Whether `bytes` start with the magic of a payload.
     pub fn starts(bytes: &[u8]) -> bool {
         bytes.starts_with(MAGIC)
     }
@@ -58,7 +58,7 @@ impl<'a> Payload<'a> {
     ///
     /// # Errors
     /// [`Error::UnknownMagic`], [`Error::Version`], [`Error::Truncated`], [`Error::ManifestSize`],
-    /// [`Error::Manifest`], [`Error::BlockSize`], [`Error::Lacks`].
+    /// [`Error::Manifest`], [`Error::BlockSize`], [`Error::MissingField`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         if !Self::starts(bytes) {
             let found = match bytes {
@@ -131,16 +131,17 @@ impl<'a> Payload<'a> {
 
 impl Partition {
     fn new(number: usize, update: PartitionUpdate) -> Result<Self, Error> {
-        let lacks = |partition: &str, what| Error::Lacks { partition: partition.to_owned(), what };
+        let missing =
+            |partition: &str, what| Error::MissingField { partition: partition.to_owned(), what };
         let name = update.partition_name.filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| lacks(&format!("number {number}"), "name"))?;
+        let name = name.ok_or_else(|| missing(&format!("number {number}"), "name"))?;
         let info = update.new_partition_info.unwrap_or_default();
-        let size = info.size.ok_or_else(|| lacks(&name, "size"))?;
+        let size = info.size.ok_or_else(|| missing(&name, "size"))?;
         if size > MAX_PARTITION {
             return Err(Error::PartitionSize { partition: name, size });
         }
         let sha256 = info.hash.filter(|hash| hash.len() == 32);
-        let sha256 = sha256.ok_or_else(|| lacks(&name, "SHA-256"))?;
+        let sha256 = sha256.ok_or_else(|| missing(&name, "SHA-256"))?;
         Ok(Partition { name, size, sha256, operations: update.operations })
     }
 }

@@ -140,8 +140,8 @@ fn an_incremental_ota_is_refused_with_the_reason() {
         let error = scratch.error(&format!("extract {name} boot -d out"));
         assert!(
             error.contains(
-                "operation 0 of boot is SOURCE_COPY, which starts from the partition as it is on \
-                 the device: this is an incremental OTA, take the full one"
+                "operation 0 of boot is SOURCE_COPY, which starts from the partition on the device: \
+                 this is an incremental OTA; take the full one"
             ),
             "{error}"
         );
@@ -156,15 +156,17 @@ fn an_incremental_ota_is_refused_with_the_reason() {
 fn a_partition_that_is_not_there_is_refused_with_those_that_are() {
     let error = scratch("payload.bin").error("extract payload.bin odm -d out");
     assert!(
-        error.contains("no partition odm in it; there are: boot, init_boot, vendor_boot, vbmeta"),
+        error.contains(
+            "there is no partition odm; the file has boot, init_boot, vendor_boot, vbmeta"
+        ),
         "{error}"
     );
     let error = scratch("factory-stored.zip").error("extract factory-stored.zip odm -d out");
-    assert!(error.contains("there are: boot, vbmeta"), "{error}");
+    assert!(error.contains("the file has boot, vbmeta"), "{error}");
     let scratch = Scratch::new();
     scratch.file("rom.zip", &zip(&[("system.img", b"x")], zip::CompressionMethod::Stored));
     let error = scratch.error("extract rom.zip -d out");
-    assert!(error.contains("name one of those that are: system"), "{error}");
+    assert!(error.contains("the file has system"), "{error}");
 }
 
 #[test]
@@ -178,14 +180,17 @@ fn a_damaged_payload_writes_nothing_and_says_what_is_wrong() {
     // The hash of boot follows its size directly.
     let hash = name + 4 + 2 + 3 + 3;
     let cases = [
-        (cut(10), "the header takes 24 bytes from offset 0, the file ends at 10"),
+        (cut(10), "the header takes 24 bytes from offset 0, but the file ends at 10"),
         (cut(24 + manifest / 2), "the manifest takes"),
         (cut(data - 1), "the manifest's signature takes 4 bytes"),
         (cut(data + 100), "the data of operation 0 of boot takes 4096 bytes"),
         (set(11, 1), "file_format_version at offset 4 is 1, expected 2"),
         (set(13, 1), "manifest_size at offset 12 is"),
         (set(24, 0xff), "the manifest at offset 24 is damaged"),
-        (set(data + 50, 0xff), "operation 0 of boot: its 4096 bytes of data at offset"),
+        (
+            set(data + 50, 0xff),
+            "operation 0 of boot: the SHA-256 of its 4096 bytes of data at offset",
+        ),
         (set(hash, bytes[hash] ^ 1), "boot has the SHA-256"),
     ];
     for (scratch, expected) in cases {
@@ -209,10 +214,10 @@ fn what_is_no_ota_is_refused() {
     let cases = [
         (
             "boot.img",
-            "is no OTA: expected \"CrAU\" (a payload.bin) or a zip file, found \"ANDROID!\"",
+            "is not an OTA: expected \"CrAU\" (a payload.bin) or a zip file, found \"ANDROID!\"",
         ),
         ("empty", "found an empty file"),
-        ("text.zip", "there is neither a payload.bin nor an image (boot.img and so on)"),
+        ("text.zip", "the zip file holds neither a payload.bin nor an image"),
         ("cut.zip", "the zip file: "),
     ];
     for (name, expected) in cases {

@@ -64,13 +64,19 @@ fn zeros_take_no_data_and_end_with_the_partition() {
 fn operations_that_do_not_fill_the_partition_once_are_refused() {
     let zero = |start, blocks| [number(1, ZERO), extent(start, blocks)].concat();
     let cases = [
-        (vec![zero(0, 1)], "no operation of p writes blocks 1 to 2: this is no full OTA"),
+        (
+            vec![zero(0, 1)],
+            "no operation of p writes blocks 1 to 2: the OTA is incremental or damaged",
+        ),
         (vec![zero(1, 1)], "no operation of p writes blocks 0 to 1"),
         (vec![], "no operation of p writes blocks 0 to 2"),
         (vec![zero(0, 3)], "operation 0 of p: fills blocks up to 3, the partition has 2"),
-        (vec![zero(0, 2), zero(1, 1)], "operation 1 of p: fills block 1, which another one fills"),
+        (
+            vec![zero(0, 2), zero(1, 1)],
+            "operation 1 of p: fills block 1, which another operation fills",
+        ),
         (vec![zero(u64::MAX, 1)], "operation 0 of p: an extent from block"),
-        (vec![number(1, ZERO)], "operation 0 of p: has no place to write to"),
+        (vec![number(1, ZERO)], "operation 0 of p: names no blocks to write"),
         (
             vec![[zero(0, 1), extent(5, 1)].concat()],
             "operation 0 of p: fills blocks up to 1 and then from 5 on",
@@ -90,7 +96,7 @@ fn data_that_does_not_fit_its_blocks_is_refused() {
         |kind, size| [number(1, kind), number(2, 0), number(3, size), extent(0, 1)].concat();
     let data = vec![0; 5000];
     let text = error(4096, &[operation(0, 5000)], &data);
-    assert_eq!(text, "operation 0 of p: REPLACE of 5000 bytes into 4096");
+    assert_eq!(text, "operation 0 of p: REPLACE has 5000 bytes of data for 4096 bytes of blocks");
     let packed = common::pipe("xz", &["-zc"], &data);
     let text = error(4096, &[operation(8, packed.len() as u64)], &packed);
     assert_eq!(text, "operation 0 of p: REPLACE_XZ: unpacks to more than its 4096 bytes of blocks");
@@ -182,7 +188,7 @@ proptest! {
         let at = at % damaged.len();
         damaged[at] ^= 1 << bit;
         let Ok(mut archive) = Archive::open(&damaged) else { return Ok(()) };
-        let _ = archive.inside();
+        let _ = archive.contents();
         let members: Vec<_> = archive.images().map(|(_, member)| member.clone()).collect();
         for member in members {
             let _ = archive.stored(&member);

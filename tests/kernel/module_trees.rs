@@ -66,7 +66,7 @@ fn soft_dependencies_that_go_round_end() {
 #[test]
 fn what_is_missing_is_named_with_who_needs_it() {
     let all = Dependencies::new(&lists(&[("modules.dep", "a.ko: b.ko\n")]), &[], |_| false);
-    assert_eq!(order(&all, "a"), "module a needs b, which is not there");
+    assert_eq!(order(&all, "a"), "module a needs b, which is missing");
     assert_eq!(order(&all, "c"), "there is no module c");
 }
 

@@ -1,12 +1,15 @@
 //! The modules that are there beside a kernel: those that the user names, and those in the
 //! ramdisks of the images.
 
-use super::kernel::KernelFile;
-use crate::audit::error::{CheckError, Problem};
-use crate::audit::files::{File, Files};
-use crate::audit::{Facts, Links, Profile, links};
-use crate::image::{Image, SectionName};
-use crate::modules::{Gathered, Source, SurveyError, gather};
+use std::collections::BTreeMap;
+
+use super::asked_for::load_order;
+use crate::audit::error::{Problem, explain};
+use crate::bootset::{BootSet, Facts, Ramdisk};
+use crate::image::FragmentType;
+use crate::kernel::{Module, Symbols};
+use crate::modules::{Gathered, ModuleFile, Source, SurveyError, gather, survey};
+use crate::rules::Profile;
 
 /// All modules that there are, as far as the user knows.
 #[derive(Debug, Default)]
@@ -17,13 +20,17 @@ pub struct GivenModules<'a> {
 
 /// Why a source of modules could not be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModulesError {
     /// It could not be read.
     #[error(transparent)]
     Survey(#[from] SurveyError),
     /// There is none in it.
-    #[error("there is no kernel module{}", .0.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default())]
-    None(Option<String>),
+    #[error("there is no kernel module{}", .first_problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default())]
+    None {
+        /// What could not be read in it.
+        first_problem: Option<String>,
+    },
 }
 
 impl<'a> GivenModules<'a> {
@@ -34,37 +41,79 @@ impl<'a> GivenModules<'a> {
     pub fn add(&mut self, source: Source<'a>) -> Result<(), ModulesError> {
         let found = gather(&source)?;
         if found.modules.is_empty() {
-            return Err(ModulesError::None(found.problems.into_iter().next()));
+            return Err(ModulesError::None { first_problem: found.problems.into_iter().next() });
         }
         self.gathered.extend(found);
         self.sources.push(source);
         Ok(())
     }
 
-    pub(super) fn tell(&self, facts: &mut Facts, problems: &mut Vec<Problem>) {
+    pub(super) fn add_to(&self, facts: &mut Facts, problems: &mut Vec<Problem>) {
         facts.modules = Some(self.gathered.modules.clone());
-        problems.extend(self.gathered.problems.iter().cloned().map(Problem::Module));
+        problems.extend(self.gathered.problems.iter().cloned().map(Problem::GivenModule));
+    }
+
+    /// The symbols of the modules of these files.
+    fn symbols(&self, files: &[&str]) -> Result<BTreeMap<String, Symbols>, SurveyError> {
+        let mut found = BTreeMap::new();
+        for source in &self.sources {
+            survey::visit(source, &mut Vec::new(), &mut |file| {
+                if files.contains(&file.file)
+                    && let Ok(symbols) = Symbols::parse(file.bytes)
+                {
+                    found.insert(file.file.to_owned(), symbols);
+                }
+            })?;
+        }
+        Ok(found)
+    }
+}
+
+/// A module in a ramdisk, with its file as messages call it.
+struct Carried<'s> {
+    name: String,
+    file: &'s ModuleFile,
+}
+
+/// The modules in the ramdisks of the images; in those that only recovery uses they do not count.
+fn carried<'s>(set: &'s BootSet<'_>) -> impl Iterator<Item = Carried<'s>> {
+    set.ramdisks().iter().filter(|ramdisk| counts(ramdisk)).flat_map(|ramdisk| {
+        let name = name(set, ramdisk);
+        let files = ramdisk.modules().modules.iter();
+        files.map(move |file| Carried { name: format!("{name}: {}", file.path), file })
+    })
+}
+
+fn counts(ramdisk: &Ramdisk<'_>) -> bool {
+    ramdisk.fragment != Some(FragmentType::Recovery) && !ramdisk.bytes.is_empty()
+}
+
+fn name(set: &BootSet<'_>, ramdisk: &Ramdisk<'_>) -> String {
+    let image = set.name(ramdisk.spot.image);
+    match ramdisk.name {
+        [] => image.to_owned(),
+        name => format!("{image}, fragment {}", String::from_utf8_lossy(name)),
     }
 }
 
 /// Add the modules in the ramdisks of the images.
-pub(super) fn add_from_images(
-    facts: &mut Facts,
-    problems: &mut Vec<Problem>,
-    files: &Files<'_>,
-) -> Result<(), CheckError> {
-    let mut found = Gathered::default();
-    let mut ramdisks = false;
-    for file in files.all().filter(carries_ramdisk) {
-        ramdisks = true;
-        found.extend(gather(&source(file)).map_err(|error| unreadable(file, error))?);
+pub(super) fn add_from_images(facts: &mut Facts, problems: &mut Vec<Problem>, set: &BootSet<'_>) {
+    if !set.ramdisks().iter().any(counts) {
+        return;
     }
-    if ramdisks {
-        facts.modules_partial = facts.modules.is_none();
-        facts.modules.get_or_insert_default().extend(found.modules);
-        problems.extend(found.problems.into_iter().map(Problem::Module));
+    facts.modules_partial = facts.modules.is_none();
+    let modules = facts.modules.get_or_insert_default();
+    for Carried { name, file } in carried(set) {
+        match &file.module {
+            Ok(module) => modules.push(Module { file: name, ..module.clone() }),
+            Err(error) => problems.push(Problem::Module { file: name, reason: explain(error) }),
+        }
     }
-    Ok(())
+    for ramdisk in set.ramdisks().iter().filter(|ramdisk| counts(ramdisk)) {
+        if let Err(error) = ramdisk.inventory() {
+            problems.push(Problem::Ramdisk { file: name(set, ramdisk), reason: explain(error) });
+        }
+    }
 }
 
 /// Compare the symbols of the modules that decide something with what the kernel exports, where
@@ -73,32 +122,23 @@ pub(super) fn link(
     facts: &mut Facts,
     profile: &Profile,
     given: Option<&GivenModules<'_>>,
-    files: &Files<'_>,
-) -> Result<(), CheckError> {
-    let exports = KernelFile::locate(files.main.bytes)?.parse()?.exports();
+    set: &BootSet<'_>,
+) -> Result<(), SurveyError> {
     // The search of the kernel has reported its damage.
-    let Ok(Some(exports)) = exports else { return Ok(()) };
-    let given = given.iter().flat_map(|modules| modules.sources.iter().cloned());
-    let carried = files.all().filter(carries_ramdisk).map(source);
-    let sources: Vec<Source<'_>> = given.chain(carried).collect();
-    let modules = facts.modules.as_deref().unwrap_or_default();
-    let linked =
-        links::read(profile, modules, &sources).map_err(|error| unreadable(files.main, error))?;
-    facts.links = Some(Links::new(&linked, &exports, facts));
+    let Some(exports) = set.exports() else { return Ok(()) };
+    let modules = facts.modules.take().unwrap_or_default();
+    let order = load_order(profile, &modules);
+    let files: Vec<&str> = order.iter().map(|module| module.file.as_str()).collect();
+    let mut symbols = match given {
+        Some(given) => given.symbols(&files)?,
+        None => BTreeMap::new(),
+    };
+    for Carried { name, file } in carried(set).filter(|own| files.contains(&own.name.as_str())) {
+        symbols.extend(file.symbols.clone().map(|symbols| (name, symbols)));
+    }
+    let compared: Vec<(&Module, &Symbols)> =
+        order.iter().filter_map(|module| Some((*module, symbols.get(&module.file)?))).collect();
+    facts.link(&compared, exports);
+    facts.modules = Some(modules);
     Ok(())
-}
-
-fn unreadable(file: File<'_>, error: SurveyError) -> CheckError {
-    CheckError::Modules { file: file.name.to_owned(), error }
-}
-
-fn source(file: File<'_>) -> Source<'_> {
-    Source::Bytes { name: file.name.to_owned(), bytes: file.bytes }
-}
-
-fn carries_ramdisk(file: &File<'_>) -> bool {
-    let Ok(image) = Image::parse(file.bytes) else { return false };
-    [SectionName::Ramdisk, SectionName::VendorRamdisk]
-        .into_iter()
-        .any(|name| image.section(name).is_some_and(|bytes| !bytes.is_empty()))
 }

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::kind::FlowKind;
 use super::statement::{Evidence, Statement, evidence};
-use crate::audit::Built;
+use crate::bootset::facts::Built;
 use crate::bootset::kernel::SetKernel;
 use crate::bootset::members::Members;
 use crate::ramdisk::RamdiskKind;

@@ -3,7 +3,7 @@
 
 use super::named::Named;
 use crate::bootset::avb::leads_to;
-use crate::bootset::cmdline::{CmdlinePart, Origin};
+use crate::bootset::origin::{CmdlinePart, Origin};
 use crate::image::ImageKind;
 use crate::image::avb::{Descriptor, Flags, Vbmeta};
 

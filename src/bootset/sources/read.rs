@@ -2,8 +2,8 @@
 
 use super::avb::of_avb;
 use super::named::Named;
-use crate::bootset::cmdline::{CmdlinePart, Origin};
 use crate::bootset::members::Members;
+use crate::bootset::origin::{CmdlinePart, Origin};
 use crate::image::bootconfig::{self, Bootconfig, Entry, Limits};
 use crate::image::{Image, ImageKind, SectionName};
 use crate::kernel::{Kernel, dtb};

@@ -1,0 +1,67 @@
+//! Where kernel parameters come from.
+
+use std::fmt;
+
+/// Where words of a command line come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The header of this boot image.
+    Boot(String),
+    /// The header of this vendor_boot image.
+    VendorBoot(String),
+    /// The user said so.
+    Given,
+    /// `CONFIG_CMDLINE`.
+    Config,
+    /// Keys below `kernel` and `init` in the bootconfig of this vendor_boot image
+    /// (`setup_command_line` in the kernel's `init/main.c`).
+    Bootconfig(String),
+    /// A kernel command line descriptor of AVB in this image.
+    Avb(String),
+}
+
+impl Origin {
+    /// As it is written in JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Origin::Boot(_) => "boot",
+            Origin::VendorBoot(_) => "vendor_boot",
+            Origin::Given => "given",
+            Origin::Config => "config",
+            Origin::Bootconfig(_) => "bootconfig",
+            Origin::Avb(_) => "avb",
+        }
+    }
+
+    /// The file it stands in.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Origin::Boot(file)
+            | Origin::VendorBoot(file)
+            | Origin::Bootconfig(file)
+            | Origin::Avb(file) => Some(file),
+            Origin::Given | Origin::Config => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Boot(file) | Origin::VendorBoot(file) => f.pad(file),
+            Origin::Given => f.pad("the command line given"),
+            Origin::Config => f.pad("CONFIG_CMDLINE"),
+            Origin::Bootconfig(file) => write!(f, "bootconfig of {file}"),
+            Origin::Avb(file) => write!(f, "AVB descriptor of {file}"),
+        }
+    }
+}
+
+/// A piece of the line that the bootloader hands over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CmdlinePart {
+    /// Where it stands.
+    pub origin: Origin,
+    /// Its text.
+    pub text: String,
+}
