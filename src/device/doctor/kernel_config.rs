@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 
-use super::Check;
+use super::check::{ARCH, Check};
 use crate::cmdline::Cmdline;
 use crate::device::sys::host::{Host, errno_text};
 use crate::rules::config::{self, KernelConfig, Value};
@@ -204,7 +204,7 @@ impl KernelInfo for RunningKernel {
     /// By its config, or what this program is built for.
     fn arch(&self) -> Option<Arch> {
         let by_config = self.config.as_ref().and_then(KernelConfig::arch);
-        by_config.or_else(|| Arch::from_name(super::ARCH))
+        by_config.or_else(|| Arch::from_name(ARCH))
     }
 
     fn release(&self) -> Option<&str> {
