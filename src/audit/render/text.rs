@@ -102,7 +102,8 @@ impl Text {
         let Palette { head, dim, .. } = self.palette;
         let rule = &finding.rule;
         let (id, title, level) = (&rule.id, &rule.title, rule.level.name());
-        let reason = visible(&finding.reason.to_string());
+        let reason = finding.reason.to_string();
+        let reason = visible(&reason);
         writeln!(self.out, "  {head}{id}{head:#} {title} ({level}): {reason}")?;
         let evidence = match &finding.provenance {
             Provenance::Cmdline => format!("by the {}", finding.provenance),
