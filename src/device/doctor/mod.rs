@@ -30,7 +30,7 @@ use crate::device::sys::host::Host;
 use crate::device::sys::kernel_log;
 
 pub use check::{Check, Status, verdict};
-pub use kernel_config::ConfigError;
+pub use kernel_config::{BootCmdline, ConfigError, Finding, findings};
 
 /// Examines every prerequisite.
 pub fn examine(host: &Host) -> Vec<Check> {
