@@ -20,7 +20,7 @@ use vfioboot::bootset::BootSet;
 use vfioboot::image::{Image, ImageKind, SectionName, unpacked};
 use vfioboot::kernel::Kernel;
 use vfioboot::patch::{self, Options, Runtimes};
-use vfioboot::ramdisk::kind::classify_ramdisk;
+use vfioboot::ramdisk::classify_ramdisk;
 use vfioboot::ramdisk::tree::Tree;
 use vfioboot::ramdisk::{Limits, Ramdisk, find_ours};
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vfioboot::ramdisk::kind::classify_ramdisk;
+use vfioboot::ramdisk::classify_ramdisk;
 use vfioboot::ramdisk::tree::Tree;
 use vfioboot::ramdisk::{Limits, Ramdisk, append_point, find_ours, has_entry};
 

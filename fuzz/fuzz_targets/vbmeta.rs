@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use vfioboot::image::Image;
-use vfioboot::image::avb::{Vbmeta, VbmetaEdit, verify};
+use vfioboot::bootset::BootSet;
+use vfioboot::bootset::avb::verify;
+use vfioboot::image::avb::{Vbmeta, VbmetaEdit};
 
 static BASE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/images/init_boot-v4.img");
@@ -36,11 +38,11 @@ fuzz_target!(|blob: &[u8]| {
         }
     }
     if let Ok(image) = Image::parse(blob) {
-        verify(&[image], None);
+        verify(&BootSet::from_images(&[image]), None);
     }
     let file = behind_a_footer(blob);
     let Ok(image) = Image::parse(&file) else { return };
-    verify(std::slice::from_ref(&image), None);
+    verify(&BootSet::from_images(std::slice::from_ref(&image)), None);
     let Some(mut edit) = image.edit() else { return };
     if edit.header.set_cmdline(b"fuzz").is_err() {
         return;

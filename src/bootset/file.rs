@@ -36,10 +36,12 @@ impl<'a> File<'a> {
         File { name: name.into(), bytes, identity: None, pages: None }
     }
 
-    /// The same file, or one with the same bytes.
-    pub(super) fn is_same(&self, other: &File<'_>) -> bool {
-        let identical = self.identity.is_some() && self.identity == other.identity;
-        identical || self.bytes == other.bytes
+    /// The same file. Where the identity of one is not known, the same bytes are.
+    pub fn is_same(&self, other: &File<'_>) -> bool {
+        match (self.identity, other.identity) {
+            (Some(own), Some(other)) => own == other,
+            (None, _) | (_, None) => self.bytes == other.bytes,
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The kernel that a normal boot of the set starts.
 
-use super::{BootSet, Role};
-use crate::audit::{Evidence, Facts};
+use super::members::Members;
+use super::sources::CommandLines;
+use crate::audit::Facts;
 use crate::compression;
-use crate::image::{Image, ImageKind, SectionName};
-use crate::kernel::{self, Arch, Exports, Kallsyms, Kernel, Scan};
+use crate::image::{ImageKind, SectionName};
+use crate::kernel::{self, Arch, Kallsyms, Kernel, Scan};
 
 /// How far a kernel could be read.
 #[derive(Debug)]
@@ -46,18 +47,25 @@ pub struct SetKernel {
 
 impl SetKernel {
     /// Search the kernel for version and config. It is unpacked once, as far as needed.
-    pub(super) fn read(set: &BootSet<'_>) -> Self {
-        Self::search(set, |kernel| Ok((kernel.scan()?, None))).0
+    pub(super) fn read(set: &Members<'_>, kernel: Option<usize>, lines: &CommandLines) -> Self {
+        Self::search(set, kernel, lines, |kernel| Ok((kernel.scan()?, None))).0
     }
 
     /// The same, and the names in its symbol table where all of it was searched and has no
     /// config.
-    fn read_with_names(set: &BootSet<'_>) -> (Self, Option<Kallsyms>) {
-        Self::search(set, Kernel::scan_or_kallsyms)
+    pub(super) fn read_with_names(
+        set: &Members<'_>,
+        kernel: Option<usize>,
+        lines: &CommandLines,
+    ) -> (Self, Option<Kallsyms>) {
+        Self::search(set, kernel, lines, Kernel::scan_or_kallsyms)
     }
 
+    /// `image` is the index of the one that holds the kernel.
     fn search<'a>(
-        set: &BootSet<'a>,
+        set: &Members<'a>,
+        image: Option<usize>,
+        lines: &CommandLines,
         scan: impl FnOnce(&Kernel<'a>) -> Result<(Scan, Option<Kallsyms>), kernel::Error>,
     ) -> (Self, Option<Kallsyms>) {
         let mut own = SetKernel {
@@ -73,9 +81,10 @@ impl SetKernel {
             facts: Facts::default(),
         };
         let mut names = None;
-        if let Some((image, bytes)) = set.kernel_bytes() {
+        let bytes = image.and_then(|index| set.images[index].section(SectionName::Kernel));
+        if let (Some(image), Some(bytes)) = (image, bytes) {
             own.image = Some(image);
-            let in_image = set.images()[image].kind() != ImageKind::Kernel;
+            let in_image = set.images[image].kind() != ImageKind::Kernel;
             match parse(bytes, in_image).and_then(|kernel| {
                 own.arch = kernel.arch();
                 own.summary = kernel.summary();
@@ -93,7 +102,6 @@ impl SetKernel {
                 own.state = KernelState::Unreadable(error);
             }
         }
-        let lines = set.command_lines();
         if !lines.parts.is_empty() {
             own.facts.set_cmdline(lines.parts.clone());
         }
@@ -115,67 +123,9 @@ impl SetKernel {
 }
 
 /// What an image calls its kernel is searched as it is when it has no known header.
-fn parse(bytes: &[u8], in_image: bool) -> Result<Kernel<'_>, kernel::Error> {
+pub(super) fn parse(bytes: &[u8], in_image: bool) -> Result<Kernel<'_>, kernel::Error> {
     match Kernel::parse(bytes) {
         Err(kernel::Error::Unrecognised { .. }) if in_image => Ok(Kernel::raw(bytes)),
         parsed => parsed,
-    }
-}
-
-impl<'a> BootSet<'a> {
-    /// The image that holds the kernel, and the kernel as it is there: the one that a normal boot
-    /// starts, or recovery's where it is the only one.
-    pub fn kernel_bytes(&self) -> Option<(usize, &'a [u8])> {
-        let kernel = |image: &Image<'a>| image.section(SectionName::Kernel);
-        let mut kernels =
-            self.images().iter().enumerate().filter_map(|(i, image)| Some((i, kernel(image)?)));
-        // Roles cost more than a look at the headers.
-        let (first, second) = (kernels.next()?, kernels.next());
-        if second.is_none() {
-            return Some(first);
-        }
-        let normal = |index: usize| self.roles()[index] != Role::Recovery;
-        let others = second.into_iter().chain(kernels);
-        let mut normals = std::iter::once(first).chain(others).filter(|(index, _)| normal(*index));
-        Some(normals.next().unwrap_or(first))
-    }
-
-    /// The kernel that a normal boot starts.
-    pub fn kernel(&self) -> &SetKernel {
-        self.kernel.get_or_init(|| SetKernel::read(self))
-    }
-
-    /// What the kernel's own symbol table says about its config; None where there is a config, or
-    /// no table that can be read. Unpacks the kernel into memory; asked for before
-    /// [`BootSet::kernel`], it costs no second pass.
-    ///
-    /// # Errors
-    /// As [`Kernel::kallsyms`].
-    pub fn evidence(&self) -> Result<Option<&Evidence>, &kernel::Error> {
-        let evidence = self.evidence.get_or_init(|| {
-            let mut names = None;
-            if self.kernel.get().is_none() {
-                let (kernel, found) = SetKernel::read_with_names(self);
-                names = found;
-                // Nobody asked before, and whoever asks now gets the same.
-                let _ = self.kernel.set(kernel);
-            } else if let (KernelState::NoConfig, Some((_, bytes))) =
-                (&self.kernel().state, self.kernel_bytes())
-                && self.kernel().complete
-            {
-                names = parse(bytes, true)?.kallsyms()?;
-            }
-            let (kernel, name) = (self.kernel(), self.name(self.kernel().image.unwrap_or(0)));
-            let (arch, version) = (kernel.facts.arch, kernel.facts.version());
-            Ok(names.map(|names| Evidence::collect(&names, arch, version, name)))
-        });
-        evidence.as_ref().map(Option::as_ref)
-    }
-
-    /// The symbols that the kernel exports to modules; None where they cannot be read. Unpacks the
-    /// kernel into memory, at each call.
-    pub fn exports(&self) -> Option<Exports> {
-        let (_, bytes) = self.kernel_bytes()?;
-        Kernel::parse(bytes).ok()?.exports().ok()?
     }
 }

@@ -2,7 +2,9 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{BootSet, Spot, avb};
+use super::avb::is_chained;
+use super::members::Members;
+use super::ramdisks::Spot;
 use crate::image::{Header, Image, ImageKind, SectionName};
 use crate::ramdisk::RamdiskKind;
 
@@ -112,8 +114,8 @@ impl Serialize for Role {
 /// The role of each image. Ramdisks are read only where the headers leave a question: of two
 /// images of a kind, of an init_boot (a recovery without a kernel has the same header), and of a
 /// vendor_boot without a command line.
-pub(super) fn decide(set: &BootSet<'_>) -> Vec<Role> {
-    let images = set.images();
+pub(super) fn decide(set: &Members<'_>) -> Vec<Role> {
+    let images = &set.images;
     let boots = images.iter().filter(|image| image.kind() == ImageKind::Boot).count();
     let one = |(index, image): (usize, &Image<'_>)| match image.kind() {
         ImageKind::Boot if boots > 1 && is_recovery(set, index) => Role::Recovery,
@@ -122,7 +124,7 @@ pub(super) fn decide(set: &BootSet<'_>) -> Vec<Role> {
         ImageKind::InitBoot => Role::InitBoot,
         ImageKind::VendorBoot if is_kernel_boot(set, index) => Role::VendorKernelBoot,
         ImageKind::VendorBoot => Role::VendorBoot,
-        ImageKind::Vbmeta if avb::is_chained(images, index) => Role::ChainedVbmeta,
+        ImageKind::Vbmeta if is_chained(images, index) => Role::ChainedVbmeta,
         ImageKind::Vbmeta => Role::Vbmeta,
         ImageKind::Ramdisk => Role::Ramdisk,
         ImageKind::Kernel => Role::Kernel,
@@ -133,7 +135,7 @@ pub(super) fn decide(set: &BootSet<'_>) -> Vec<Role> {
 
 /// Its ramdisk is recovery's, and not one that a normal boot uses as well (recovery in boot has
 /// the root of the normal boot below `first_stage_ramdisk`).
-fn is_recovery(set: &BootSet<'_>, image: usize) -> bool {
+fn is_recovery(set: &Members<'_>, image: usize) -> bool {
     let ramdisk = set.ramdisk(Spot { image, fragment: None });
     let survey = ramdisk.and_then(|ramdisk| ramdisk.survey().ok());
     survey.is_some_and(|survey| {
@@ -143,13 +145,13 @@ fn is_recovery(set: &BootSet<'_>, image: usize) -> bool {
 
 /// AOSP's build makes vendor_kernel_boot from modules (and a dtb) alone: no command line, no
 /// bootconfig, and nothing but modules in its ramdisk.
-fn is_kernel_boot(set: &BootSet<'_>, image: usize) -> bool {
-    let own = &set.images()[image];
+fn is_kernel_boot(set: &Members<'_>, image: usize) -> bool {
+    let own = &set.images[image];
     let line = own.header().map(Header::cmdline).unwrap_or_default();
     if !line.is_empty() || own.section(SectionName::Bootconfig).is_some() {
         return false;
     }
-    let mut ramdisks = set.ramdisks().iter().filter(|own| own.spot.image == image).peekable();
+    let mut ramdisks = set.ramdisks.iter().filter(|own| own.spot.image == image).peekable();
     ramdisks.peek().is_some()
         && ramdisks.all(|ramdisk| {
             ramdisk.survey().is_ok_and(|survey| {

@@ -68,8 +68,9 @@ pub fn parameters(text: &str) -> Result<String, &'static str> {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let inputs = image_set::open(&args.images)?;
-    let images = image_set::parse(&inputs)?;
+    let opened = image_set::open(&args.images)?;
+    let (set, inputs) = image_set::boot_set(&opened)?;
+    let images = set.images();
     let parameters = !(args.set.is_empty() && args.add.is_empty() && args.remove.is_empty());
     let keys = !(args.bootconfig_set.is_empty() && args.bootconfig_remove.is_empty());
     let edits = parameters || keys;
@@ -80,10 +81,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (false, Some(_), _) => bail!(
             "nothing to edit: give --set, --add, --remove, --bootconfig-set or --bootconfig-remove with -o"
         ),
-        (false, None, _) if args.effective => effective::print(&inputs, &images, args.json)?,
-        (false, None, _) if args.bootconfig => bootconfig::print(&inputs, &images)?,
+        (false, None, _) if args.effective => effective::print(&set, args.json)?,
+        (false, None, _) if args.bootconfig => bootconfig::print(&inputs, images)?,
         (false, None, _) => {
-            for (input, image) in inputs.iter().zip(&images) {
+            for (input, image) in inputs.iter().copied().zip(images) {
                 say!("{}", text::visible_bytes(&header(input, image)?.cmdline()))?;
             }
         }

@@ -2,7 +2,6 @@
 
 use vfioboot::bootset::flow::Evidence;
 use vfioboot::bootset::{BootSet, Flow, FlowKind, Role};
-use vfioboot::image::Image;
 
 use super::input::Input;
 use super::print::{Page, line};
@@ -10,9 +9,8 @@ use super::style::{DIM, HEAD, NOTE};
 
 /// The flow of images that belong together; None where they do not (two of a kind), or where none
 /// of them takes part in it.
-pub fn of(images: &[Image<'_>]) -> Option<Flow> {
-    let set = BootSet::from_images(images);
-    let flow = set.flow().clone();
+pub fn of<'s>(set: &'s BootSet<'_>) -> Option<&'s Flow> {
+    let flow = set.flow();
     let known: Vec<Role> = flow.roles.iter().copied().filter(|role| role.boots()).collect();
     let doubled = known.iter().enumerate().any(|(index, role)| known[..index].contains(role));
     (!known.is_empty() && !doubled).then_some(flow)

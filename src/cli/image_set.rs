@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use vfioboot::bootset::BootSet;
-use vfioboot::image::{self, Image, ImageKind, Output};
+use vfioboot::bootset::{BootSet, Role};
+use vfioboot::image::{self, Output};
 
 use super::input::Input;
 use super::output;
@@ -25,17 +25,12 @@ pub fn open(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
     paths.iter().map(|path| Input::open(path)).collect()
 }
 
-/// Parse them; messages name the file.
-pub fn parse(inputs: &[Input]) -> anyhow::Result<Vec<Image<'_>>> {
-    inputs.iter().map(|input| Image::parse(input).with_context(|| input.name())).collect()
-}
-
 /// The set of images in these files, and the file of each image: one that is given twice counts
-/// once.
+/// once. Messages name the file.
 pub fn boot_set(inputs: &[Input]) -> anyhow::Result<(BootSet<'_>, Vec<&Input>)> {
-    let set = BootSet::new(inputs.iter().map(Input::file))?;
-    let first = |image| (0..inputs.len()).find(|file| set.image_of(*file) == Some(image));
-    let files = (0..set.images().len()).filter_map(first).map(|file| &inputs[file]).collect();
+    let set = BootSet::of_images(inputs.iter().map(Input::file))?;
+    let files = (0..set.images().len()).filter_map(|image| set.file_of(image));
+    let files = files.map(|file| &inputs[file]).collect();
     Ok((set, files))
 }
 
@@ -90,14 +85,17 @@ pub fn largest(whose: &str, mut files: Vec<(String, u64)>) -> String {
     format!("what could be left out: the largest files of {whose} are {}", named.join(", "))
 }
 
-/// A set has one top-level vbmeta image at most.
-pub fn require_one_vbmeta(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Result<()> {
-    let is_vbmeta = |(_, image): &(&Input, &Image<'_>)| image.kind() == ImageKind::Vbmeta;
-    let names: Vec<_> =
-        std::iter::zip(inputs, images).filter(is_vbmeta).map(|(input, _)| input.name()).collect();
+/// A set has one top-level vbmeta image at most; others are chained to it.
+pub fn require_one_vbmeta(set: &BootSet<'_>) -> anyhow::Result<()> {
+    let tops = set.members().filter(|(.., role)| *role == Role::Vbmeta);
+    let names: Vec<&str> = tops.map(|(index, ..)| set.name(index)).collect();
     match names.len() {
         0 | 1 => Ok(()),
-        count => bail!("{count} vbmeta images ({}): give the top-level one", names.join(", ")),
+        count => bail!(
+            "{count} vbmeta images ({}): give the top-level one, and others only where it chains \
+             to them",
+            names.join(", ")
+        ),
     }
 }
 

@@ -8,19 +8,17 @@ use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
-use vfioboot::bootset::BootSet;
+use vfioboot::bootset::{BootSet, KernelState, Ramdisk, Spot};
 use vfioboot::compression::Format;
 use vfioboot::image::{
     DtTable, Image, ImageKind, Region, RegionKind, SectionName, Value, Wrapper, text_of,
     trailer_name,
 };
 use vfioboot::kernel::Kernel;
-use vfioboot::patch;
-use vfioboot::ramdisk::{Limits, kind};
+use vfioboot::modules::ModuleRequest;
 use vfioboot::text;
 
 use super::image_set;
-use super::input::Input;
 use super::print::{self, Page, line, say};
 use super::style::{DIM, HEAD, NOTE};
 
@@ -36,19 +34,19 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let inputs = image_set::open(&args.images)?;
-    let images = image_set::parse(&inputs)?;
+    let opened = image_set::open(&args.images)?;
+    let (set, inputs) = image_set::boot_set(&opened)?;
+    set.request_modules(ModuleRequest::default());
     let reports: Vec<Report<'_>> =
-        inputs.iter().zip(&images).map(|(input, image)| Report::of(input, image)).collect();
-    let flow = super::flow::of(&images);
+        (0..set.images().len()).map(|image| Report::of(&set, image)).collect();
+    let flow = super::flow::of(&set);
     if args.json {
         let images: Vec<Json> = reports.iter().map(Report::to_json).collect();
         print::json(&json!({ "format": 1, "images": images, "flow": flow }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut pages: Vec<Page> = reports.iter().map(Report::page).collect();
-    let inputs: Vec<_> = inputs.iter().collect();
-    pages.extend(flow.map(|flow| super::flow::page(&flow, &inputs)));
+    pages.extend(flow.map(|flow| super::flow::page(flow, &inputs)));
     for (index, page) in pages.iter().enumerate() {
         if index > 0 {
             say!("")?;
@@ -81,7 +79,8 @@ struct Detail {
 }
 
 impl<'i> Report<'i> {
-    fn of(input: &Input, image: &'i Image<'i>) -> Self {
+    fn of(set: &'i BootSet<'i>, index: usize) -> Self {
+        let image = &set.images()[index];
         let mut sections = Vec::new();
         for region in image.regions() {
             let RegionKind::Section(name) = region.kind else { continue };
@@ -94,7 +93,14 @@ impl<'i> Report<'i> {
                 }
                 None => (*region, bytes),
             };
-            sections.push(Section::of(name.as_str().to_owned(), name, place, bytes));
+            let own = set.ramdisk(Spot { image: index, fragment: None });
+            let detail = match name {
+                SectionName::Kernel => Some(kernel_detail(set, index, bytes)),
+                SectionName::Ramdisk => own.map(ramdisk_detail),
+                SectionName::Dt | SectionName::Extra => DtTable::parse(bytes).map(table_detail),
+                _ => None,
+            };
+            sections.push(Section::of(name.as_str().to_owned(), place, bytes, detail));
             if let (SectionName::DtEntries, Some(section)) = (name, sections.last_mut()) {
                 section.detail = DtTable::parse(image.bytes()).map(table_detail);
             }
@@ -110,15 +116,15 @@ impl<'i> Report<'i> {
                         format!("  fragment {i} ({}, {})", fragment.kind, text::visible_bytes(name))
                     }
                 };
-                let name = SectionName::Ramdisk;
-                sections.push(Section::of(label, name, place, fragment.bytes));
+                let own = set.ramdisk(Spot { image: index, fragment: Some(i) });
+                let detail = own.map(ramdisk_detail);
+                sections.push(Section::of(label, place, fragment.bytes, detail));
             }
         }
         sections.iter_mut().for_each(|section| section.region.offset += image.start());
-        let record =
-            patch::record_of(&BootSet::from_images(std::slice::from_ref(image))).ok().flatten();
-        let patched = record.map(|record| record.tool);
-        Report { name: input.name(), image, sections, patched }
+        let mut ramdisks = set.ramdisks().iter().filter(|own| own.spot.image == index);
+        let patched = ramdisks.find_map(|own| Some(own.mark()?.tool.clone()));
+        Report { name: set.name(index).to_owned(), image, sections, patched }
     }
 
     fn page(&self) -> Page {
@@ -344,14 +350,8 @@ fn field_json(value: Value<'_>) -> Json {
 }
 
 impl<'i> Section<'i> {
-    fn of(label: String, name: SectionName, region: Region, bytes: &'i [u8]) -> Self {
-        let detail = match name {
-            SectionName::Kernel => Some(kernel_detail(bytes)),
-            SectionName::Ramdisk => Some(ramdisk_detail(bytes)),
-            SectionName::Dt | SectionName::Extra => DtTable::parse(bytes).map(table_detail),
-            _ => None,
-        };
-        Section { name: label, region, bytes, compression: Format::detect(bytes), detail }
+    fn of(name: String, region: Region, bytes: &'i [u8], detail: Option<Detail>) -> Self {
+        Section { name, region, bytes, compression: Format::detect(bytes), detail }
     }
 
     fn sha256(&self) -> String {
@@ -401,15 +401,21 @@ fn table_detail(table: DtTable) -> Detail {
     Detail { lines, json: json!({ "table": table }) }
 }
 
-fn kernel_detail(bytes: &[u8]) -> Detail {
-    let scanned = Kernel::parse(bytes).and_then(|kernel| Ok((kernel.describe(), kernel.scan()?)));
+/// The kernel of the image of this index; that of a normal boot is known already.
+fn kernel_detail(set: &BootSet<'_>, image: usize, bytes: &[u8]) -> Detail {
+    let scan = |kernel: &Kernel<'_>| match &set.kernel().state {
+        KernelState::NoConfig | KernelState::Config if set.kernel().image == Some(image) => {
+            let facts = set.facts();
+            Ok((facts.release.clone(), facts.config.is_some()))
+        }
+        _ => kernel.scan().map(|scan| (scan.version, scan.ikconfig.is_some())),
+    };
+    let scanned = Kernel::parse(bytes).and_then(|kernel| Ok((kernel.describe(), scan(&kernel)?)));
     match scanned {
-        Ok((container, scan)) => {
-            let version = scan.version.as_deref();
-            let config = scan.ikconfig.is_some();
+        Ok((container, (version, config))) => {
             let text = format!(
                 "{container}, {}, {}",
-                version.unwrap_or("no version found"),
+                version.as_deref().unwrap_or("no version found"),
                 if config { "embedded config" } else { "no embedded config" }
             );
             let json = json!({ "container": container, "version": version, "config": config });
@@ -419,22 +425,22 @@ fn kernel_detail(bytes: &[u8]) -> Detail {
     }
 }
 
-fn ramdisk_detail(bytes: &[u8]) -> Detail {
-    match kind::classify_ramdisk(bytes, Limits::default()) {
-        Ok(kinds) => {
-            let found = kinds.findings().iter().map(|f| match f.maker {
+fn ramdisk_detail(ramdisk: &Ramdisk<'_>) -> Detail {
+    match ramdisk.survey() {
+        Ok(survey) => {
+            let found = survey.kinds.findings().iter().map(|f| match f.maker {
                 Some(maker) => format!("{}, {maker} ({})", f.kind, f.evidence),
                 None => format!("{} ({})", f.kind, f.evidence),
             });
             let mut lines = vec![found.collect::<Vec<_>>().join(", ")];
-            let mut json = json!({ "kinds": kinds });
-            if let Some((text, data)) = modules::describe(bytes) {
+            let mut json = json!({ "kinds": survey.kinds });
+            if let Some((text, data)) = modules::describe(ramdisk) {
                 lines.push(text);
                 json["modules"] = data;
             }
             Detail { lines, json }
         }
-        Err(error) => unreadable("ramdisk", &error),
+        Err(error) => unreadable("ramdisk", error),
     }
 }
 

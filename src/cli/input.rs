@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Deref;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use vfioboot::bootset::{File, Pages};
+use vfioboot::bootset::{File, Identity, Pages};
 
 /// The bytes of one input and the name that messages call it by.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct Input {
     pub path: PathBuf,
     /// Bytes of the partition, where the input is one (a block device).
     pub partition: Option<u64>,
+    identity: Option<Identity>,
     bytes: Bytes,
 }
 
@@ -62,16 +63,19 @@ impl Input {
         // file while we read it can end us with SIGBUS; it cannot make us write anything.
         let map = unsafe { memmap2::MmapOptions::new().len(length).map(&file) }?;
         let partition = block_device.then_some(size);
-        Ok(Input { path: path.into(), partition, bytes: Bytes::Mapped(map) })
+        let identity = Some(Identity { device: metadata.dev(), inode: metadata.ino() });
+        Ok(Input { path: path.into(), partition, identity, bytes: Bytes::Mapped(map) })
     }
 
     fn owned(path: &Path, bytes: Vec<u8>) -> Self {
-        Input { path: path.into(), partition: None, bytes: Bytes::Owned(bytes) }
+        let bytes = Bytes::Owned(bytes);
+        Input { path: path.into(), partition: None, identity: None, bytes }
     }
 
     /// As a file of a set.
     pub fn file(&self) -> File<'_> {
-        File { pages: Some(self), ..File::new(self.name(), self) }
+        let identity = self.identity;
+        File { pages: Some(self), identity, ..File::new(self.name(), self) }
     }
 
     /// The name for messages.

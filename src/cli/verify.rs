@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
-use vfioboot::image::avb::{self, Outcome};
+use vfioboot::bootset::avb::{self, Outcome};
 use vfioboot::image::{Image, ImageKind};
 
 use super::image_set;
@@ -44,17 +44,18 @@ const EXIT_NEGATIVE: u8 = 1;
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut paths = args.images.clone();
     paths.extend(args.vbmeta.clone());
-    let inputs = image_set::open(&paths)?;
-    let images = image_set::parse(&inputs)?;
-    image_set::require_one_vbmeta(&inputs, &images)?;
+    let opened = image_set::open(&paths)?;
+    let (set, inputs) = image_set::boot_set(&opened)?;
+    image_set::require_one_vbmeta(&set)?;
     if let Some(path) = &args.vbmeta
-        && images.last().is_some_and(|image| image.kind() != ImageKind::Vbmeta)
+        && Image::parse(&Input::open(path)?).is_ok_and(|image| image.kind() != ImageKind::Vbmeta)
     {
         anyhow::bail!("{}: is not a vbmeta image", path.display());
     }
     let key = args.key.as_ref().map(|path| keys::public_key(path, &args.passphrase)).transpose()?;
-    let verification = avb::verify(&images, key.as_ref());
-    let reports = std::iter::zip(std::iter::zip(&inputs, &images), &verification.images);
+    let verification = avb::verify(&set, key.as_ref());
+    let reports =
+        std::iter::zip(std::iter::zip(inputs.iter().copied(), set.images()), &verification.images);
     if args.json {
         let images: Vec<Json> = reports
             .map(|((input, image), report)| {

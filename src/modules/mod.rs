@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`survey`] | find modules and lists in whatever holds them |
 //! | [`depmod`] | the lists: `modules.dep`, `.alias`, `.softdep`, `.load`… |
+//! | [`files`] | those of a ramdisk, out of the pass over it |
+//! | `role` | what drivers are for |
 //! | [`tree`] | the modules of one device, with their lists |
 //! | [`closure`] | what must be loaded for a module, and in which order |
 //! | [`alias`] | which drivers want a PCI device |
@@ -15,12 +17,15 @@
 pub mod alias;
 pub mod closure;
 pub mod depmod;
+pub mod files;
 pub mod fit;
+mod role;
 pub mod survey;
 pub mod tree;
 
 pub use closure::{ClosureError, Dependencies, Step};
 pub use depmod::Lists;
+pub use files::{ModuleFile, ModuleFiles, ModuleRequest};
 pub use fit::{Misfit, Target, misfits};
 pub use survey::{Gathered, Source, SurveyError, gather};
 pub use tree::ModuleTree;

@@ -13,13 +13,13 @@ use crate::ramdisk::cpio::FileType;
 use crate::ramdisk::{self, Entries, Limits};
 
 /// The largest module that is read, in bytes, as it stands in its container.
-const MAX_MODULE: u64 = 256 << 20;
+pub(super) const MAX_MODULE: u64 = 256 << 20;
 /// The most that a tar archive may unpack to, in bytes.
 const MAX_TAR: u64 = 8 << 30;
 /// The longest path in a tar archive that is looked at, in bytes.
 const MAX_PATH: u64 = 64 << 10;
 /// The most modules that are kept.
-const MAX_MODULES: usize = 1 << 16;
+pub(super) const MAX_MODULES: usize = 1 << 16;
 /// Directories inside one another that are walked.
 const MAX_DEPTH: usize = 32;
 /// A tar archive's block, in bytes.
@@ -207,7 +207,7 @@ pub fn is_module_name(name: &str) -> bool {
 }
 
 /// A module or a list.
-fn is_wanted(path: &str) -> bool {
+pub(super) fn is_wanted(path: &str) -> bool {
     is_module_name(path) || depmod::LISTS.contains(&path.rsplit('/').next().unwrap_or_default())
 }
 

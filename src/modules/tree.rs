@@ -5,38 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::alias::{PciAlias, Wants};
 use super::closure::Dependencies;
 use super::depmod::{LISTS, Lists};
-use super::survey::{Found, Source, SurveyError, visit};
+use super::files::{ModuleFile, ModuleFiles, ModuleRequest};
+pub use super::role::Role;
+use super::survey::{Source, SurveyError, visit};
 use crate::kernel::module::Module;
-use crate::kernel::symbols::Symbols;
-
-/// What a driver is for, as far as that decides when it must be loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// It brings a PCI bus up: without it there are no PCI devices.
-    HostBridge,
-    /// It drives an IOMMU.
-    Iommu,
-}
-
-/// Symbols that only drivers of a kind need: each registers what the driver is.
-const ROLES: [(&str, Role); 12] = [
-    // drivers/pci/probe.c, drivers/pci/controller
-    ("pci_host_probe", Role::HostBridge),
-    ("pci_host_common_probe", Role::HostBridge),
-    ("dw_pcie_host_init", Role::HostBridge),
-    ("cdns_pcie_host_setup", Role::HostBridge),
-    ("pci_scan_root_bus_bridge", Role::HostBridge),
-    ("pci_scan_root_bus", Role::HostBridge),
-    ("pci_create_root_bus", Role::HostBridge),
-    // arch/arm/kernel/bios32.c
-    ("pci_common_init_dev", Role::HostBridge),
-    // drivers/iommu/iommu.c; before 5.12 the first was two
-    ("iommu_device_register", Role::Iommu),
-    ("__iommu_device_register", Role::Iommu),
-    ("iommu_device_sysfs_add", Role::Iommu),
-    ("bus_set_iommu", Role::Iommu),
-];
 
 /// Compatible strings of host bridges that need nothing but memory: neither clock nor PHY nor
 /// reset, which other modules would have to bring (`drivers/pci/controller/pci-host-generic.c`).
@@ -82,7 +54,10 @@ impl ModuleTree {
         let mut problems = Vec::new();
         for source in sources {
             visit(source, &mut problems, &mut |found| match found.is_module() {
-                true => tree.module(found),
+                true => {
+                    let file = ModuleFile::read(found.path, found.bytes, &ModuleRequest::default());
+                    tree.add(&file, found.file);
+                }
                 false => {
                     lists.insert(found.path.to_owned(), found.bytes.to_vec());
                 }
@@ -93,25 +68,33 @@ impl ModuleTree {
         Ok(tree)
     }
 
-    fn module(&mut self, found: &Found<'_>) {
-        let module = match Module::parse(found.bytes, found.path) {
-            Ok(module) => module,
-            Err(error) => return self.problems.push(format!("{}: {error}", found.file)),
-        };
-        if may_have_role(&module) {
-            match Symbols::parse(found.bytes) {
-                Ok(symbols) => {
-                    let roles = ROLES.iter().filter(|(symbol, _)| symbols.needs(symbol));
-                    let roles: BTreeSet<Role> = roles.map(|(_, role)| *role).collect();
-                    if !roles.is_empty() {
-                        self.roles.insert(module.name.clone(), roles);
-                    }
-                }
-                Err(error) => self.problems.push(format!("{}: {error}", found.file)),
+    /// The modules and lists of ramdisks, each with what messages call it, as they come to lie on
+    /// top of each other.
+    pub fn of_files<'f>(ramdisks: impl IntoIterator<Item = (String, &'f ModuleFiles)>) -> Self {
+        let mut tree = ModuleTree::default();
+        let mut lists: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        for (name, files) in ramdisks {
+            for file in &files.modules {
+                tree.add(file, &format!("{name}: {}", file.path));
             }
+            lists.extend(files.lists.iter().cloned());
         }
-        let path = found.path.to_owned();
-        self.modules.insert(path, Module { file: found.file.to_owned(), ..module });
+        tree.take_lists(lists);
+        tree
+    }
+
+    /// A module that messages call `name`.
+    fn add(&mut self, file: &ModuleFile, name: &str) {
+        let module = match &file.module {
+            Ok(module) => module,
+            Err(error) => return self.problems.push(format!("{name}: {error}")),
+        };
+        match &file.roles {
+            Ok(roles) if roles.is_empty() => {}
+            Ok(roles) => drop(self.roles.insert(module.name.clone(), roles.clone())),
+            Err(error) => self.problems.push(format!("{name}: {error}")),
+        }
+        self.modules.insert(file.path.clone(), Module { file: name.to_owned(), ..module.clone() });
     }
 
     /// The directory with a `modules.dep` is the one that counts; of several the one with the most
@@ -230,13 +213,6 @@ fn driver_of<'a>(
     let mut drivers: Vec<Driver> = drivers.collect();
     drivers.sort_by_key(|driver| driver.wants);
     drivers
-}
-
-/// Its devices come from a device tree, from ACPI or from a board file; only such can be host
-/// bridges and IOMMUs, and only their symbols are worth reading.
-fn may_have_role(module: &Module) -> bool {
-    let prefixes = ["of:", "acpi", "platform:", "vmbus:"];
-    module.aliases.iter().any(|alias| prefixes.iter().any(|prefix| alias.starts_with(prefix)))
 }
 
 fn split(path: &str) -> (&str, &str) {

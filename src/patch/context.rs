@@ -2,10 +2,12 @@
 
 use super::error::Error;
 use super::kernel_facts::KernelFacts;
-use crate::bootset::{BootSet, Cover, Flow, Role};
+use crate::bootset::{BootSet, Cover, Flow, Role, Spot};
 use crate::image::avb::Vbmeta;
 use crate::image::{Image, ImageKind};
 use crate::kernel::Exports;
+use crate::modules::ModuleTree;
+use crate::ramdisk::Inventory;
 
 /// A set of unpatched images. Indices are those of its images.
 #[derive(Clone, Copy)]
@@ -70,8 +72,18 @@ impl<'s, 'a> Context<'s, 'a> {
         surveys.any(|survey| survey.vfio_pci)
     }
 
+    /// What is in the ramdisk at this place; None for a damaged one.
+    pub fn inventory(&self, spot: Spot) -> Option<&'s Inventory> {
+        self.set.ramdisk(spot)?.inventory().ok()
+    }
+
+    /// The modules of the initramfs and the lists beside them.
+    pub fn modules(&self) -> ModuleTree {
+        self.set.modules()
+    }
+
     /// The symbols that the kernel exports to modules; None if they cannot be read.
-    pub fn exports(&self) -> Option<Exports> {
+    pub fn exports(&self) -> Option<&'s Exports> {
         self.set.exports()
     }
 

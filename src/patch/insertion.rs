@@ -4,7 +4,7 @@ use super::assignment::Assignment;
 use super::error::Error;
 use crate::compression::Format;
 use crate::image::{self, Chunk, Header, Image, SectionName, resize_fragment};
-use crate::ramdisk::{self, AppendPoint};
+use crate::ramdisk::{self, AppendPoint, Inventory};
 
 /// The point at which the segment is inserted.
 pub struct Insertion<'a> {
@@ -24,12 +24,17 @@ pub struct Insertion<'a> {
 pub type Sections<'a> = Vec<(SectionName, Vec<Chunk<'a>>)>;
 
 impl<'a> Insertion<'a> {
-    /// The end of the ramdisk that the assignment names, in the image `carrier`.
+    /// The end of the ramdisk that the assignment names, in the image `carrier`; `inventory` is that
+    /// ramdisk's.
     ///
     /// # Errors
     /// [`Error::NoRamdisk`], [`Error::Image`] for a fragment in a vendor's wrapper,
     /// [`Error::Ramdisk`] for one that nothing can be appended to.
-    pub fn find(carrier: &Image<'a>, assignment: &Assignment) -> Result<Self, Error> {
+    pub fn find(
+        carrier: &Image<'a>,
+        assignment: &Assignment,
+        inventory: Option<&Inventory>,
+    ) -> Result<Self, Error> {
         let (section, start, ramdisk) = match assignment.fragment {
             None => {
                 let section = SectionName::Ramdisk;
@@ -42,7 +47,10 @@ impl<'a> Insertion<'a> {
                 (SectionName::VendorRamdisk, fragment.offset, fragment.bytes)
             }
         };
-        let point = ramdisk::append_point(ramdisk)?;
+        let point = match inventory {
+            Some(inventory) => inventory.append_point()?,
+            None => ramdisk::append_point(ramdisk)?,
+        };
         let fragment = assignment.fragment;
         Ok(Insertion { section, offset: start + point.offset, ramdisk, fragment, point })
     }

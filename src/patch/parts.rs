@@ -15,6 +15,7 @@ use super::rc::contribute::RcPlan;
 use super::report::KernelReport;
 use super::warning::Warning;
 use super::{hook, kernel_check, modules, parameters, rc};
+use crate::bootset::Spot;
 use crate::image::{ImageKind, SectionName};
 
 /// Everything that is decided before an image is rewritten.
@@ -47,9 +48,12 @@ impl<'a> Parts<'a> {
         let Modules { plan: modules, contribution: from_modules, present } =
             modules::contribute::contribute(set, &options.devices, &options.modules)?;
         let kernel = kernel_check::check(set.kernel, present);
-        let insertion = Insertion::find(&set.images[assignment.carrier], &assignment)?;
+        let spot = Spot { image: assignment.carrier, fragment: assignment.fragment };
+        let inventory = set.inventory(spot);
+        let carrier = &set.images[assignment.carrier];
+        let insertion = Insertion::find(carrier, &assignment, inventory)?;
         kernel_check::require(set.kernel, insertion.point.format)?;
-        let files = RamdiskFiles::new(insertion.ramdisk);
+        let files = RamdiskFiles::new(insertion.ramdisk, inventory);
         let (hook, from_hook) =
             hook::contribute::contribute(options.hook, set, &assignment, &files)?;
         let from_parameters = parameters::contribute::contribute(

@@ -21,6 +21,7 @@ use super::rewrite::{self, RewrittenImage};
 use super::warning::Warning;
 use crate::bootset::{BootSet, Flow, FlowKind, Role};
 use crate::image::{Image, ImageKind, Output};
+use crate::modules::ModuleRequest;
 
 /// A patch, computed and not yet written.
 #[derive(Clone, Debug, Serialize)]
@@ -99,6 +100,8 @@ impl PlannedImage<'_> {
 /// # Errors
 /// [`Error`], each with what to do about it.
 pub fn plan<'s>(set: &'s BootSet<'_>, options: &Options<'s>) -> Result<Plan<'s>, Error> {
+    // Whoever reads a ramdisk first reads its modules, too.
+    set.request_modules(ModuleRequest::default());
     match original::of(set)? {
         Some(originals) => plan_unpatched(&originals, options),
         None => plan_unpatched(set, options),
@@ -106,6 +109,7 @@ pub fn plan<'s>(set: &'s BootSet<'_>, options: &Options<'s>) -> Result<Plan<'s>,
 }
 
 fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'a>, Error> {
+    set.request_modules(ModuleRequest::default());
     let set = Context::new(set);
     set.active().try_for_each(|(_, image)| image.require_unsealed())?;
     parameters::contribute::check(&options.parameters)?;

@@ -3,23 +3,28 @@
 use std::cell::OnceCell;
 
 use super::error::Error;
-use crate::ramdisk::Limits;
 use crate::ramdisk::cpio::Header;
 use crate::ramdisk::tree::{Found, Tree, read_entry};
+use crate::ramdisk::{Inventory, Limits};
 
 /// The files of one ramdisk as the kernel unpacks them.
 pub struct RamdiskFiles<'a> {
     ramdisk: &'a [u8],
+    /// What the pass over it gave; None for a damaged one.
+    inventory: Option<&'a Inventory>,
     tree: OnceCell<Tree>,
 }
 
 impl<'a> RamdiskFiles<'a> {
-    /// Those of `ramdisk`; it is read when they are asked for.
-    pub fn new(ramdisk: &'a [u8]) -> Self {
-        RamdiskFiles { ramdisk, tree: OnceCell::new() }
+    /// Those of `ramdisk`, of which `inventory` is.
+    pub fn new(ramdisk: &'a [u8], inventory: Option<&'a Inventory>) -> Self {
+        RamdiskFiles { ramdisk, inventory, tree: OnceCell::new() }
     }
 
     fn tree(&self) -> Result<&Tree, Error> {
+        if let Some(inventory) = self.inventory {
+            return Ok(inventory.tree()?);
+        }
         if let Some(tree) = self.tree.get() {
             return Ok(tree);
         }
@@ -44,6 +49,9 @@ impl<'a> RamdiskFiles<'a> {
 
     /// Header and data of a file.
     pub fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, Error> {
-        Ok(read_entry(self.ramdisk, found.source, Limits::default())?)
+        match self.inventory {
+            Some(inventory) => Ok(inventory.entry(self.ramdisk, found)?),
+            None => Ok(read_entry(self.ramdisk, found.source, Limits::default())?),
+        }
     }
 }

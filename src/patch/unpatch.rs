@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::undo::{ImageUndo, UndoRecord};
 use crate::bootfile::RUNTIME;
-use crate::bootset::{self, BootSet, Role};
+use crate::bootset::{BootSet, Role};
 use crate::cmdline::Cmdline;
 use crate::image::{Image, ImageKind, Output};
 use crate::ramdisk;
@@ -111,7 +111,7 @@ pub fn is_patched(set: &BootSet<'_>) -> Result<bool, Error> {
 /// [`Error::UndoRecord`], [`Error::Ramdisk`] for damage.
 pub fn record_of(set: &BootSet<'_>) -> Result<Option<UndoRecord>, Error> {
     for ramdisk in set.ramdisks() {
-        if let Some(record) = bootset::undo_record(ramdisk.bytes)? {
+        if let Some(record) = ramdisk.undo_record()? {
             return UndoRecord::parse(&record).map(Some);
         }
     }

@@ -21,6 +21,8 @@ const GZIP_START: [u8; 4] = [0x1f, 0x8b, 8, 8];
 const GZIP_HEADER: usize = 10;
 /// How many places that look like something are looked at more closely.
 const CANDIDATES: usize = 64;
+/// A gzip member of so many bytes is unpacked to find where it ends.
+const CHEAP: usize = 4 << 20;
 /// What our own segment unpacks to at most, in bytes.
 const OURS_MAX: u64 = 512 << 20;
 
@@ -76,12 +78,27 @@ pub fn append_point(ramdisk: &[u8]) -> Result<AppendPoint, Error> {
             });
             let unpacked: u64 =
                 chain.map(|segment| lz4::unpacked(&ramdisk[segment.range.clone()])).sum();
-            let lead_in = (unpacked.next_multiple_of(4) - unpacked) as usize;
-            AppendPoint { format, offset: last.range.end, padding: 0, lead_in }
+            after_lz4_legacy(last.range.end, unpacked)
         }
         (None, _) => AppendPoint { format, offset: end, padding: append_padding(end), lead_in: 0 },
         _ => AppendPoint { format, offset: end, padding: 0, lead_in: 0 },
     })
+}
+
+/// The point after a chain of lz4_legacy streams that ends at `offset` and unpacks to `unpacked`
+/// bytes modulo 4.
+pub(super) fn after_lz4_legacy(offset: usize, unpacked: u64) -> AppendPoint {
+    let lead_in = (unpacked.next_multiple_of(4) - unpacked) as usize;
+    AppendPoint { format: Some(Format::Lz4Legacy), offset, padding: 0, lead_in }
+}
+
+/// Whether [`find_ours`] unpacks nothing but what may be our own segment.
+pub fn skims_cheaply(ramdisk: &[u8]) -> bool {
+    match Format::detect(ramdisk) {
+        None | Some(Format::Lz4Legacy | Format::Xz | Format::Zstd) => true,
+        Some(Format::Gzip) => ramdisk.len() > CHEAP,
+        Some(Format::Lz4Frame | Format::Lzma | Format::Bzip2) => false,
+    }
 }
 
 /// The segment that `vfioboot` appended: the last one that holds the entry `vfioboot/undo`. What
@@ -238,7 +255,6 @@ fn stream_length(format: Format, rest: &[u8], limit: u64) -> Result<usize, compr
 /// Whether the gzip member that `rest` starts with may be taken to end where `rest` does: it is
 /// too large to unpack it only for that, and nothing speaks against it.
 fn may_be_assumed(rest: &[u8]) -> bool {
-    const CHEAP: usize = 4 << 20;
     rest.len() > CHEAP
         && (ends_like_gzip(rest) || without_ours(rest).is_some_and(ends_like_gzip))
         && !others_follow(rest)

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::cpio::FileType;
+use super::normalise;
 pub use super::signs::RamdiskKind;
 use super::signs::{Search, Signs};
-use super::{Entries, Error, Limits, normalise};
 use crate::compression::{Format, decode_all};
 
 /// One kind and what shows it.
@@ -62,14 +62,6 @@ pub fn classify<'n>(names: impl IntoIterator<Item = &'n [u8]>, init: Option<&[u8
     classifier.finish(&signs)
 }
 
-/// Classify a ramdisk, reading `init` and its kept originals where they stand in it.
-///
-/// # Errors
-/// As [`super::Ramdisk::parse`].
-pub fn classify_ramdisk(ramdisk: &[u8], limits: Limits) -> Result<Kinds, Error> {
-    Ok(Survey::read(ramdisk, limits)?.kinds)
-}
-
 /// What a ramdisk is, and the entries that say more about how it boots.
 #[derive(Clone, Debug)]
 pub struct Survey {
@@ -84,7 +76,7 @@ pub struct Survey {
 }
 
 /// Paths of which, and below which, a [`Survey`] keeps the names.
-const TELLING: [&str; 8] = [
+const TELLING: &[&str] = &[
     "init",
     "init.rc",
     "init.real",
@@ -97,7 +89,7 @@ const TELLING: [&str; 8] = [
 /// Names that a [`Survey`] keeps at most: far more than anybody puts there.
 const TELLING_MAX: usize = 4096;
 /// Files whose data a [`Survey`] keeps, up to [`KEPT_MAX`] bytes.
-const KEPT: [&str; 1] = [".backup/.magisk"];
+const KEPT: &[&str] = &[".backup/.magisk"];
 /// See [`KEPT`].
 const KEPT_MAX: u32 = 64 << 10;
 
@@ -109,53 +101,85 @@ const PACKED_INIT_MAX: u32 = 16 << 20;
 const INIT_MAX: u64 = 64 << 20;
 
 impl Survey {
-    /// Read a ramdisk, in one pass.
-    ///
-    /// # Errors
-    /// As [`super::Ramdisk::parse`].
-    pub fn read(ramdisk: &[u8], limits: Limits) -> Result<Self, Error> {
-        let signs = Signs::builtin();
-        let mut entries = Entries::new(ramdisk, limits);
-        let mut classifier = Classifier::default();
-        let (mut telling, mut files, mut vfio_pci) = (Vec::new(), BTreeMap::new(), false);
-        while let Some(entry) = entries.next_entry()? {
-            if entry.is_trailer() {
-                continue;
-            }
-            let name = normalise(entry.path());
-            classifier.name(&signs, &name, entry.file_type() == FileType::Directory);
-            let Ok(name) = String::from_utf8(name) else { continue };
-            let regular = entry.file_type() == FileType::Regular;
-            vfio_pci |= regular && is_vfio_pci(&name);
-            if regular && KEPT.contains(&name.as_str()) && entry.header.filesize <= KEPT_MAX {
-                let mut data = Vec::new();
-                entries.copy_data(&mut data)?;
-                files.insert(name.clone(), data);
-            } else if regular && name == PACKED_INIT && entry.header.filesize <= PACKED_INIT_MAX {
-                let mut data = Vec::new();
-                entries.copy_data(&mut data)?;
-                // One that is damaged tells nothing.
-                if let Ok((init, _)) = decode_all(Format::Xz, &data, INIT_MAX) {
-                    let mut search = Search::new(&signs, ".backup/init");
-                    search.window(&init);
-                    classifier.texts(&signs, &name, &search);
-                }
-            } else if regular && signs.look_into(&name) {
-                let mut search = Search::new(&signs, &name);
-                entries.copy_data(&mut search)?;
-                classifier.texts(&signs, &name, &search);
-            }
-            let top = name.split('/').next().unwrap_or_default();
-            if TELLING.contains(&top) && telling.len() < TELLING_MAX && !telling.contains(&name) {
-                telling.push(name);
-            }
-        }
-        Ok(Survey { kinds: classifier.finish(&signs), telling, files, vfio_pci })
-    }
-
     /// Whether it has this entry, which is among [`Survey::telling`].
     pub fn has(&self, path: &str) -> bool {
         self.telling.iter().any(|name| name == path)
+    }
+}
+
+/// A survey under way: shown the entries of a ramdisk in order, and the data it asks for.
+pub(super) struct Classification {
+    signs: Signs,
+    classifier: Classifier,
+    telling: Vec<String>,
+    files: BTreeMap<String, Vec<u8>>,
+    vfio_pci: bool,
+}
+
+impl Default for Classification {
+    fn default() -> Self {
+        Classification {
+            signs: Signs::builtin(),
+            classifier: Classifier::default(),
+            telling: Vec::new(),
+            files: BTreeMap::new(),
+            vfio_pci: false,
+        }
+    }
+}
+
+impl Classification {
+    /// An entry that is not a TRAILER, by its normalised name.
+    pub fn name(&mut self, name: &[u8], file_type: FileType) {
+        self.classifier.name(&self.signs, name, file_type == FileType::Directory);
+        let Ok(name) = str::from_utf8(name) else { return };
+        self.vfio_pci |= file_type == FileType::Regular && is_vfio_pci(name);
+        let top = name.split('/').next().unwrap_or_default();
+        let telling = TELLING.contains(&top) && self.telling.len() < TELLING_MAX;
+        if telling && !self.telling.iter().any(|known| known == name) {
+            self.telling.push(name.to_owned());
+        }
+    }
+
+    /// Whether the data of this regular file is needed as a whole.
+    pub fn reads_whole(&self, path: &str, size: u32) -> bool {
+        KEPT.contains(&path) && size <= KEPT_MAX || path == PACKED_INIT && size <= PACKED_INIT_MAX
+    }
+
+    /// A search of this regular file; None where there is nothing to look for.
+    pub fn search(&self, path: &str) -> Option<Search> {
+        self.signs.look_into(path).then(|| Search::new(&self.signs, path))
+    }
+
+    /// A search that has seen all of the file.
+    pub fn searched(&mut self, path: &str, search: &Search) {
+        self.classifier.texts(&self.signs, path, search);
+    }
+
+    /// All the data of a regular file.
+    pub fn data(&mut self, path: &str, data: &[u8]) {
+        if KEPT.contains(&path) && data.len() <= KEPT_MAX as usize {
+            self.files.insert(path.to_owned(), data.to_vec());
+        } else if path == PACKED_INIT {
+            // A damaged one tells nothing.
+            if let Ok((init, _)) = decode_all(Format::Xz, data, INIT_MAX) {
+                let mut search = Search::new(&self.signs, ".backup/init");
+                search.window(&init);
+                self.searched(path, &search);
+            }
+        } else if let Some(mut search) = self.search(path) {
+            search.window(data);
+            self.searched(path, &search);
+        }
+    }
+
+    pub fn finish(self) -> Survey {
+        Survey {
+            kinds: self.classifier.finish(&self.signs),
+            telling: self.telling,
+            files: self.files,
+            vfio_pci: self.vfio_pci,
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`cpio`] | newc entries, read as a stream and written |
 //! | [`segment`] | where segments start and end; every entry of a ramdisk in order |
 //! | [`append`] | what a patch asks of a ramdisk without unpacking it |
+//! | [`inventory`] | all that is asked of a ramdisk, out of one pass |
 //! | [`tree`] | the file tree that the kernel makes of the entries |
 //! | [`edit`] | add and remove entries, everything else byte for byte |
 //! | [`extract`] | entries as files, never outside of one directory |
@@ -24,6 +25,7 @@ pub mod cpio;
 pub mod edit;
 mod error;
 pub mod extract;
+pub mod inventory;
 pub mod kind;
 mod limits;
 mod lz4;
@@ -32,10 +34,14 @@ mod signs;
 mod source;
 pub mod tree;
 
-pub use append::{AppendPoint, append_padding, append_point, find_ours, has_entry, last_format};
+pub use append::{
+    AppendPoint, append_padding, append_point, find_ours, has_entry, last_format, skims_cheaply,
+};
 pub use error::Error;
+pub use inventory::{Collector, Extent, Inventory, NoCollector, classify_ramdisk};
 pub use kind::RamdiskKind;
 pub use limits::Limits;
+pub(crate) use segment::Unpacker;
 pub use segment::{Entries, Ramdisk, Reach, Segment, Tile, Trailing};
 pub use signs::renewed_by;
 

@@ -42,7 +42,7 @@ pub struct Segment<'a> {
     /// Whether the kernel gets here.
     pub reach: Reach,
     /// See [`Reader::with_phase`].
-    pub(super) phase: u64,
+    pub(crate) phase: u64,
 }
 
 /// Whether the kernel's unpacker gets to a segment.
@@ -151,8 +151,7 @@ pub struct Entries<'a> {
     budget: u64,
     open: Option<Open<'a>>,
     found: Ramdisk<'a>,
-    chain: Chain,
-    reach: Reach,
+    unpacker: Unpacker,
 }
 
 /// The segment being read.
@@ -163,16 +162,70 @@ struct Open<'a> {
     ended: bool,
 }
 
-/// What stands directly before.
-#[derive(Clone, Copy)]
+/// What comes directly before.
+#[derive(Clone, Copy, Debug, Default)]
 enum Chain {
     /// The start, or a stream that knows its own end.
+    #[default]
     None,
     /// A raw archive.
     Raw,
     /// An lz4_legacy stream that ends at `end`; with those directly before it, it unpacks to
     /// `phase` bytes modulo 4.
     Lz4Legacy { end: usize, phase: u64 },
+}
+
+/// The state of the kernel's unpacker between two segments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unpacker {
+    chain: Chain,
+    reach: Reach,
+}
+
+impl Default for Unpacker {
+    fn default() -> Self {
+        Unpacker { chain: Chain::None, reach: Reach::Always }
+    }
+}
+
+impl Unpacker {
+    /// Whether the kernel gets to the segment that began last.
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// A raw archive comes directly before.
+    pub fn after_raw(&self) -> bool {
+        matches!(self.chain, Chain::Raw)
+    }
+
+    /// A segment begins at `start`, after `zeros` bytes of padding. Gives the phase of its unpacked
+    /// bytes.
+    pub fn begin(&mut self, start: usize, zeros: usize, compression: Option<Format>) -> u64 {
+        let Chain::Lz4Legacy { end, phase } = self.chain else { return 0 };
+        if end == start && compression == Some(Format::Lz4Legacy) {
+            return phase;
+        }
+        // One to three zeros do not make a block size of zero.
+        let here = if zeros >= 4 { Reach::NewerKernels } else { Reach::Never };
+        self.reach = self.reach.max(here);
+        0
+    }
+
+    /// The segment that began last is at `range` and unpacks to `unpacked` bytes.
+    pub fn end(&mut self, compression: Option<Format>, range: Range<usize>, unpacked: u64) {
+        let end = range.end;
+        self.chain = match (compression, self.chain) {
+            (None, _) => Chain::Raw,
+            (Some(Format::Lz4Legacy), Chain::Lz4Legacy { end: before, phase })
+                if before == range.start =>
+            {
+                Chain::Lz4Legacy { end, phase: (phase + unpacked) % 4 }
+            }
+            (Some(Format::Lz4Legacy), _) => Chain::Lz4Legacy { end, phase: unpacked % 4 },
+            (Some(_), _) => Chain::None,
+        };
+    }
 }
 
 impl<'a> Entries<'a> {
@@ -192,7 +245,7 @@ impl<'a> Entries<'a> {
             let read = decoder.map_or(Ok(0), |mut decoder| decoder.read(&mut start));
             // Damage is reported when the entries are read.
             let zeros = leading_zeros(&start[..read.unwrap_or(0)]) as u64;
-            entries.chain = Chain::Lz4Legacy { end: 0, phase: (4 - zeros % 4) % 4 };
+            entries.unpacker.chain = Chain::Lz4Legacy { end: 0, phase: (4 - zeros % 4) % 4 };
         }
         entries
     }
@@ -206,8 +259,7 @@ impl<'a> Entries<'a> {
             budget: limits.unpacked,
             open: None,
             found: Ramdisk { segments: Vec::new(), padding: Vec::new(), trailing: None },
-            chain: Chain::None,
-            reach: Reach::Always,
+            unpacker: Unpacker::default(),
         }
     }
 
@@ -256,7 +308,7 @@ impl<'a> Entries<'a> {
 
     /// Whether the kernel gets to the last entry.
     pub fn reach(&self) -> Reach {
-        self.reach
+        self.unpacker.reach
     }
 
     /// What was found. Complete after [`Entries::next_entry`] gave none.
@@ -277,7 +329,7 @@ impl<'a> Entries<'a> {
         if rest.is_empty() {
             return Ok(false);
         }
-        let (compression, source) = match identify(rest, start, matches!(self.chain, Chain::Raw)) {
+        let (compression, source) = match identify(rest, start, self.unpacker.after_raw()) {
             Piece::Junk(reason) => {
                 self.found.trailing = Some(Trailing { range: start..self.input.len(), reason });
                 self.position = self.input.len();
@@ -293,7 +345,7 @@ impl<'a> Entries<'a> {
         if self.found.segments.len() >= self.limits.segments {
             return Err(Error::TooMany { what: "segments", limit: self.limits.segments });
         }
-        let phase = self.follow(start, zeros, compression);
+        let phase = self.unpacker.begin(start, zeros, compression);
         let segment = Segment {
             range: start..start,
             compression,
@@ -301,25 +353,12 @@ impl<'a> Entries<'a> {
             unpacked: 0,
             entries: 0,
             has_trailer: false,
-            reach: self.reach,
+            reach: self.unpacker.reach,
             phase,
         };
         let reader = Reader::with_phase(source, phase);
         self.open = Some(Open { segment, reader, ended: false });
         Ok(true)
-    }
-
-    /// The lz4 trap: what becomes of a segment at `start` behind `zeros` bytes of padding. Gives
-    /// the phase of its unpacked bytes.
-    fn follow(&mut self, start: usize, zeros: usize, compression: Option<Format>) -> u64 {
-        let Chain::Lz4Legacy { end, phase } = self.chain else { return 0 };
-        if end == start && compression == Some(Format::Lz4Legacy) {
-            return phase;
-        }
-        // One to three zeros do not make a block size of zero.
-        let here = if zeros >= 4 { Reach::NewerKernels } else { Reach::Never };
-        self.reach = self.reach.max(here);
-        0
     }
 
     /// The open segment is read: note where it ends.
@@ -346,16 +385,7 @@ impl<'a> Entries<'a> {
             return Err(Error::Cpio { offset: start, source });
         }
         let end = start + length.min(available);
-        self.chain = match (segment.compression, self.chain) {
-            (None, _) => Chain::Raw,
-            (Some(Format::Lz4Legacy), Chain::Lz4Legacy { end: before, phase })
-                if before == start =>
-            {
-                Chain::Lz4Legacy { end, phase: (phase + segment.unpacked) % 4 }
-            }
-            (Some(Format::Lz4Legacy), _) => Chain::Lz4Legacy { end, phase: segment.unpacked % 4 },
-            (Some(_), _) => Chain::None,
-        };
+        self.unpacker.end(segment.compression, start..end, segment.unpacked);
         segment.range = start..end;
         segment.bytes = &self.input[start..end];
         self.position = end;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
-use super::cpio::{Entry, FileType, Header, LinkKey, NAME_MAX};
+use super::cpio::{FileType, Header, LinkKey, NAME_MAX};
 use super::{Entries, Error, Limits, Reach, components};
 
 /// Symbolic links that a path may go through, as in the kernel (`MAXSYMLINKS`).
@@ -14,20 +14,33 @@ const MAX_LINKS: usize = 40;
 const NODE_COST: usize = 160;
 
 /// Paths without leading `/`, and what is there in the end.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Tree {
-    nodes: BTreeMap<Vec<u8>, Node>,
+    nodes: BTreeMap<Vec<u8>, Name>,
     inodes: Vec<Inode>,
     links: HashMap<LinkKey, Vec<u8>>,
     cost: usize,
     reach: Option<Reach>,
 }
 
-struct Node {
+/// An entry, as it goes into a tree.
+#[derive(Clone, Copy)]
+pub(super) struct Node<'e> {
+    /// As the kernel reads it.
+    pub path: &'e [u8],
+    pub header: &'e Header,
+    pub trailer: bool,
+    /// The target of a symbolic link.
+    pub target: &'e [u8],
+}
+
+#[derive(Debug)]
+struct Name {
     inode: usize,
     target: Vec<u8>,
 }
 
+#[derive(Debug)]
 struct Inode {
     file_type: FileType,
     nlink: usize,
@@ -68,7 +81,8 @@ impl Tree {
             if entry.file_type() == FileType::Symlink && entry.header.filesize <= NAME_MAX {
                 entries.copy_data(&mut target)?;
             }
-            tree.insert(&entry, target, number);
+            let (path, header, trailer) = (entry.path(), &entry.header, entry.is_trailer());
+            tree.insert(&Node { path, header, trailer, target: &target }, number);
             if tree.cost > limits.metadata {
                 return Err(Error::TooMany { what: "bytes of names", limit: limits.metadata });
             }
@@ -78,26 +92,36 @@ impl Tree {
         Ok(tree)
     }
 
+    /// The same from entries that were read before, in order.
+    pub(super) fn of<'e>(entries: impl IntoIterator<Item = Node<'e>>, reach: Reach) -> Self {
+        let mut tree = Tree { reach: Some(reach), ..Tree::default() };
+        for (number, entry) in (0..).zip(entries) {
+            tree.insert(&entry, number);
+        }
+        tree
+    }
+
     /// Whether the kernel gets to the last segment.
     pub fn reach(&self) -> Reach {
         self.reach.unwrap_or(Reach::Always)
     }
 
     /// What the kernel does with one entry, the `number`th.
-    fn insert(&mut self, entry: &Entry, target: Vec<u8>, number: u64) {
-        if entry.is_trailer() {
+    fn insert(&mut self, entry: &Node<'_>, number: u64) {
+        let Node { path, header, trailer, target } = *entry;
+        if trailer {
             self.links.clear();
             return;
         }
-        let file_type = entry.file_type();
-        let Some(path) = self.resolve(entry.path(), false) else { return };
+        let file_type = header.file_type();
+        let Some(path) = self.resolve(path, false) else { return };
         self.cost += NODE_COST + path.len() + target.len();
         if path.is_empty() || file_type == FileType::Unknown || !self.clean(&path, file_type) {
             return;
         }
-        let size = u64::from(entry.header.filesize);
+        let size = u64::from(header.filesize);
         let linkable = !matches!(file_type, FileType::Directory | FileType::Symlink);
-        if let (true, Some(key)) = (linkable, entry.header.link_key()) {
+        if let (true, Some(key)) = (linkable, header.link_key()) {
             if let Some(first) = self.links.get(&key).cloned() {
                 self.link(&first, path, size, number);
                 return;
@@ -113,7 +137,8 @@ impl Tree {
             _ => {
                 self.unlink(&path);
                 self.inodes.push(Inode { file_type, nlink: 1, size, source: number });
-                self.nodes.insert(path, Node { inode: self.inodes.len() - 1, target });
+                let target = target.to_vec();
+                self.nodes.insert(path, Name { inode: self.inodes.len() - 1, target });
             }
         }
     }
@@ -124,7 +149,7 @@ impl Tree {
         if first != path {
             self.unlink(&path);
             self.inodes[inode].nlink += 1;
-            self.nodes.insert(path, Node { inode, target: Vec::new() });
+            self.nodes.insert(path, Name { inode, target: Vec::new() });
         }
         if size > 0 {
             (self.inodes[inode].size, self.inodes[inode].source) = (size, number);

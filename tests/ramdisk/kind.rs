@@ -7,9 +7,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use archives::{archive, noise, packed};
 use vfioboot::compression::Format;
+use vfioboot::ramdisk::classify_ramdisk;
 use vfioboot::ramdisk::cpio::CpioWriter;
 use vfioboot::ramdisk::extract::extract;
-use vfioboot::ramdisk::kind::{Kinds, classify, classify_ramdisk};
+use vfioboot::ramdisk::kind::{Kinds, classify};
 use vfioboot::ramdisk::{Error, Limits, RamdiskKind};
 
 fn kinds(names: &[&str], init: Option<&[u8]>) -> Kinds {

@@ -11,9 +11,7 @@ use vfioboot::compression::{Format, lz4_legacy};
 use vfioboot::ramdisk::cpio::Header;
 use vfioboot::ramdisk::edit::{self, NewFile};
 use vfioboot::ramdisk::tree::Tree;
-use vfioboot::ramdisk::{
-    Error, Limits, Ramdisk, append_point, find_ours, has_entry, kind, last_format,
-};
+use vfioboot::ramdisk::{Error, Limits, Ramdisk, append_point, find_ours, has_entry, last_format};
 
 /// What a fuzzed ramdisk may ask for.
 const SMALL: Limits =
@@ -33,7 +31,7 @@ fn exercise(bytes: &[u8]) {
     let _ = append_point(bytes);
     let _ = find_ours(bytes);
     let _ = has_entry(bytes, b"no such name");
-    let _ = kind::classify_ramdisk(bytes, SMALL);
+    let _ = vfioboot::ramdisk::classify_ramdisk(bytes, SMALL);
     let _ = Tree::read(bytes, SMALL);
     let _ = edit::remove(bytes, b"init", true, SMALL);
     let _ = edit::add(bytes, NewFile { path: b"a/b", mode: 0o644, data: b"x" }, SMALL);

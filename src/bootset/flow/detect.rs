@@ -1,9 +1,16 @@
 //! The flow, out of what the images have.
 
-use super::{Evidence, Flow, FlowKind, RecoveryPlace, Statement, managers};
-use crate::bootset::{BootSet, Ramdisk, Role};
+use super::kind::FlowKind;
+use super::managers;
+use super::model::{Flow, RecoveryPlace};
+use super::statement::{Evidence, Statement, evidence};
+use crate::bootset::kernel::SetKernel;
+use crate::bootset::members::Members;
+use crate::bootset::ramdisks::Ramdisk;
+use crate::bootset::role::Role;
+use crate::bootset::sources::CommandLines;
 use crate::cmdline::Cmdline;
-use crate::image::{FragmentType, Header};
+use crate::image::{FragmentType, Header, SectionName};
 use crate::kernel::Kernel;
 use crate::ramdisk::RamdiskKind;
 
@@ -14,21 +21,28 @@ const WANT: &str = "want_initramfs";
 /// Below here is the root of a normal boot where recovery shares the ramdisk.
 const FIRST_STAGE: &str = "first_stage_ramdisk";
 
+/// What a flow is concluded from.
+pub(in crate::bootset) struct Basis<'s, 'a> {
+    pub set: &'s Members<'a>,
+    pub roles: &'s [Role],
+    pub kernel: &'s SetKernel,
+    pub lines: &'s CommandLines,
+}
+
 /// How a device with these images boots.
-pub(in crate::bootset) fn detect(boot_set: &BootSet<'_>) -> Flow {
-    let set = Set { set: boot_set, roles: boot_set.roles() };
+pub(in crate::bootset) fn detect(set: &Basis<'_, '_>) -> Flow {
     let mut statements = Vec::new();
     let (kind, maker, sure, ramdisk_runs) = set.kind(&mut statements);
     let recovery = set.recovery(kind, &mut statements);
-    let (root_managers, found) = managers::find(boot_set, kind);
+    let (root_managers, found) = managers::find(set.set, set.kernel, kind);
     statements.extend(found);
-    let patched = boot_set.ramdisks().iter().find_map(|own| Some((own, own.mark()?)));
+    let patched = set.set.ramdisks.iter().find_map(|own| Some((own, own.mark()?)));
     if let Some((ramdisk, mark)) = patched {
         let evidence = vec![Evidence::new(ramdisk.spot.image, "ramdisk", "vfioboot/undo")];
         let text = format!("already patched by {}", mark.tool);
         statements.push(Statement { about: "patched", text, evidence });
     }
-    for ramdisk in boot_set.ramdisks() {
+    for ramdisk in &set.set.ramdisks {
         if let Err(problem) = ramdisk.survey() {
             let text = format!("the {} cannot be read: {problem}", ramdisk.spot);
             let evidence = vec![Evidence::at(ramdisk, "damaged")];
@@ -58,13 +72,6 @@ fn role_in(kind: FlowKind, role: Role) -> Role {
     }
 }
 
-/// What shows that the ramdisk is of this kind.
-pub(super) fn evidence(ramdisk: &Ramdisk<'_>, kind: RamdiskKind) -> Option<Evidence> {
-    let findings = ramdisk.survey().ok()?.kinds.findings();
-    let finding = findings.iter().find(|finding| finding.kind == kind)?;
-    Some(Evidence::at(ramdisk, &finding.evidence))
-}
-
 fn has_init(ramdisk: &Ramdisk<'_>) -> bool {
     has(ramdisk, "init")
 }
@@ -73,13 +80,7 @@ fn has(ramdisk: &Ramdisk<'_>, path: &str) -> bool {
     ramdisk.survey().is_ok_and(|survey| survey.has(path))
 }
 
-/// The images and their roles.
-struct Set<'s, 'a> {
-    set: &'s BootSet<'a>,
-    roles: &'s [Role],
-}
-
-impl<'a> Set<'_, 'a> {
+impl<'a> Basis<'_, 'a> {
     /// A normal boot unpacks it.
     fn is_normal(&self, ramdisk: &Ramdisk<'_>) -> bool {
         match ramdisk.fragment {
@@ -90,7 +91,7 @@ impl<'a> Set<'_, 'a> {
 
     /// The ramdisks that a normal boot unpacks.
     fn normal(&self) -> impl Iterator<Item = &Ramdisk<'a>> {
-        self.set.ramdisks().iter().filter(|ramdisk| self.is_normal(ramdisk))
+        self.set.ramdisks.iter().filter(|ramdisk| self.is_normal(ramdisk))
     }
 
     /// Kind, maker, whether that is sure, and whether the ramdisk is unpacked at all.
@@ -106,7 +107,7 @@ impl<'a> Set<'_, 'a> {
             let [skips, wants] = self.kernel_contains([SKIP, WANT]).unwrap_or([true, false]);
             let mut evidence = skip;
             if wants && !skips {
-                if let Some((index, _)) = self.set.kernel_bytes() {
+                if let Some((index, _)) = self.kernel() {
                     evidence.push(Evidence::new(index, "kernel", WANT));
                 }
                 let text = "legacy system-as-root; the kernel was changed so that it unpacks the \
@@ -179,7 +180,7 @@ impl<'a> Set<'_, 'a> {
         if self.roles.iter().any(started) {
             return None;
         }
-        self.set.ramdisks().iter().find_map(|ramdisk| evidence(ramdisk, RamdiskKind::Recovery))
+        self.set.ramdisks.iter().find_map(|ramdisk| evidence(ramdisk, RamdiskKind::Recovery))
     }
 
     /// A recovery image, or the boot image of a legacy system-as-root device, whose bootloader
@@ -189,15 +190,14 @@ impl<'a> Set<'_, 'a> {
         evidence: Evidence,
         state: &mut impl FnMut(&str, Vec<Evidence>),
     ) -> (FlowKind, Option<&'static str>, bool, bool) {
-        let ramdisk = self.set.ramdisks().iter().find(|own| own.spot.image == evidence.image);
+        let ramdisk = self.set.ramdisks.iter().find(|own| own.spot.image == evidence.image);
         let two_stage = ramdisk.is_some_and(|ramdisk| ramdisk.is(RamdiskKind::TwoStage));
         let header = self.header_version(evidence.image);
         let old = header.is_some_and(|version| version < 3) && !two_stage;
         match self.kernel_contains([SKIP, WANT]) {
             Some([true, false]) if old => {
                 let mut shown = vec![evidence];
-                shown
-                    .extend(self.set.kernel_bytes().map(|(i, _)| Evidence::new(i, "kernel", SKIP)));
+                shown.extend(self.kernel().map(|(i, _)| Evidence::new(i, "kernel", SKIP)));
                 let text = "recovery is all that the ramdisk has, and the kernel knows \
                             skip_initramfs: boot.img of a legacy system-as-root device, whose \
                             normal boots skip the ramdisk, or a recovery image";
@@ -206,8 +206,7 @@ impl<'a> Set<'_, 'a> {
             }
             Some([false, true]) if old => {
                 let mut shown = vec![evidence];
-                shown
-                    .extend(self.set.kernel_bytes().map(|(i, _)| Evidence::new(i, "kernel", WANT)));
+                shown.extend(self.kernel().map(|(i, _)| Evidence::new(i, "kernel", WANT)));
                 let text = "legacy system-as-root; the kernel was changed so that it unpacks the \
                             ramdisk in normal boots too (as Magisk does)";
                 state(text, shown);
@@ -239,7 +238,7 @@ impl<'a> Set<'_, 'a> {
             );
             return RecoveryPlace::NormalRamdisk;
         }
-        let ramdisks = self.set.ramdisks();
+        let ramdisks = &self.set.ramdisks;
         let apart = |ramdisk: &&Ramdisk<'_>| !self.is_normal(ramdisk) && !own(ramdisk);
         if let Some(ramdisk) = ramdisks.iter().find(apart) {
             let shown = Evidence::at(ramdisk, "type recovery");
@@ -272,7 +271,7 @@ impl<'a> Set<'_, 'a> {
                     .to_owned(),
             );
         }
-        if self.set.kernel_bytes().is_none() {
+        if self.kernel().is_none() {
             let what = if has(Role::Ramdisk) { "the kernel" } else { "boot.img" };
             missing.push(format!(
                 "{what} not given: what the kernel can do, and whether it heeds the command line"
@@ -288,9 +287,15 @@ impl<'a> Set<'_, 'a> {
         missing
     }
 
+    /// The image with the kernel that a normal boot starts, and its bytes.
+    fn kernel(&self) -> Option<(usize, &'a [u8])> {
+        let index = self.kernel.image?;
+        Some((index, self.set.images[index].section(SectionName::Kernel)?))
+    }
+
     /// Which of these the kernel has, as strings of its own; None without a readable kernel.
     fn kernel_contains<const N: usize>(&self, texts: [&str; N]) -> Option<[bool; N]> {
-        let (_, bytes) = self.set.kernel_bytes()?;
+        let (_, bytes) = self.kernel()?;
         let needles = texts.map(|text| [text.as_bytes(), b"\0"].concat());
         Kernel::parse(bytes).ok()?.contains(&needles).ok()?.try_into().ok()
     }
@@ -300,11 +305,11 @@ impl<'a> Set<'_, 'a> {
         let normal = |index: &usize| self.roles[*index] != Role::Recovery;
         let has = |line: &[u8]| Cmdline::new(line).has_flag(name);
         let mut found = Vec::new();
-        for (index, image) in self.set.images().iter().enumerate() {
+        for (index, image) in self.set.images.iter().enumerate() {
             if image.header().is_some_and(|header| has(&header.cmdline())) {
                 found.push(Evidence::new(index, "cmdline", name));
             }
-            let trees = self.set.command_lines().device_trees.iter();
+            let trees = self.lines.device_trees.iter();
             for (_, tree) in trees.filter(|(own, _)| *own == index) {
                 if has(tree.text.as_bytes()) {
                     found.push(Evidence::new(index, "device tree", name));
@@ -316,7 +321,7 @@ impl<'a> Set<'_, 'a> {
     }
 
     fn header_version(&self, index: usize) -> Option<u32> {
-        self.set.images()[index].header().map(Header::version)
+        self.set.images[index].header().map(Header::version)
     }
 
     fn position(&self, wanted: impl Fn(Role) -> bool) -> Option<usize> {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::detect::evidence;
-use super::{Evidence, FlowKind, Statement};
+use super::kind::FlowKind;
+use super::statement::{Evidence, Statement, evidence};
 use crate::audit::Built;
-use crate::bootset::BootSet;
+use crate::bootset::kernel::SetKernel;
+use crate::bootset::members::Members;
 use crate::ramdisk::RamdiskKind;
 use crate::ramdisk::kind::Survey;
 
@@ -134,12 +135,16 @@ const MAGISK_SINCE: &[(&str, &str)] = &[
 const MAGISK_CONFIG: &str = ".backup/.magisk";
 
 /// All of them, with what shows them.
-pub(super) fn find(set: &BootSet<'_>, flow: FlowKind) -> (Vec<RootManager>, Vec<Statement>) {
+pub(super) fn find(
+    set: &Members<'_>,
+    kernel: &SetKernel,
+    flow: FlowKind,
+) -> (Vec<RootManager>, Vec<Statement>) {
     let (mut managers, mut statements) = (Vec::new(), Vec::new());
     let mut state = |text: String, evidence: Evidence| {
         statements.push(Statement { about: "root_manager", text, evidence: vec![evidence] });
     };
-    for ramdisk in set.ramdisks() {
+    for ramdisk in &set.ramdisks {
         let Ok(survey) = ramdisk.survey() else { continue };
         for name in Manager::ALL {
             let Some(shown) = evidence(ramdisk, name.row().ramdisk) else { continue };
@@ -151,7 +156,6 @@ pub(super) fn find(set: &BootSet<'_>, flow: FlowKind) -> (Vec<RootManager>, Vec<
             managers.push(manager);
         }
     }
-    let kernel = set.kernel();
     for name in Manager::ALL {
         let (Some(image), Some(symbol)) = (kernel.image, name.row().symbol) else { continue };
         if kernel.facts.built(symbol) == Built::In {

@@ -1,8 +1,9 @@
 //! What kernel command line descriptors of AVB add to the line, as `load_and_verify_vbmeta` of
 //! libavb's `avb_slot_verify.c` collects them.
 
-use super::Named;
-use crate::bootset::{CmdlinePart, Origin};
+use super::named::Named;
+use crate::bootset::avb::leads_to;
+use crate::bootset::cmdline::{CmdlinePart, Origin};
 use crate::image::ImageKind;
 use crate::image::avb::{Descriptor, Flags, Vbmeta};
 
@@ -12,7 +13,7 @@ const ONLY_WITH_HASHTREES: u32 = 1;
 const ONLY_WITHOUT_HASHTREES: u32 = 2;
 
 /// What libavb puts in when the device boots (`avb_sub_cmdline` of `avb_cmdline.c`).
-const FILLED_IN: [&str; 4] = [
+const FILLED_IN: &[&str] = &[
     "$(ANDROID_SYSTEM_PARTUUID)",
     "$(ANDROID_BOOT_PARTUUID)",
     "$(ANDROID_VBMETA_PARTUUID)",
@@ -36,7 +37,11 @@ pub struct AvbLine {
 /// where there is none, its flags are taken for 0.
 pub fn of_avb(images: &[Named<'_, '_>]) -> AvbLine {
     let mut line = AvbLine::default();
-    let tops = || images.iter().filter(|named| named.image.kind() == ImageKind::Vbmeta);
+    let is_top = |named: &&Named<'_, '_>| {
+        named.image.kind() == ImageKind::Vbmeta
+            && !images.iter().any(|other| chains_to(other, named))
+    };
+    let tops = || images.iter().filter(is_top);
     match tops().count() {
         0 => {
             for named in images {
@@ -57,18 +62,31 @@ pub fn of_avb(images: &[Named<'_, '_>]) -> AvbLine {
     line
 }
 
+/// One image is a vbmeta image with a chain descriptor for the other.
+fn chains_to(above: &Named<'_, '_>, below: &Named<'_, '_>) -> bool {
+    if std::ptr::eq(above.image, below.image) || above.image.kind() != ImageKind::Vbmeta {
+        return false;
+    }
+    let vbmeta = above.image.vbmeta().and_then(Result::ok);
+    vbmeta.is_some_and(|vbmeta| {
+        vbmeta.descriptors.iter().any(|entry| match &entry.descriptor {
+            Descriptor::ChainPartition(chain) => leads_to(chain, below.image),
+            Descriptor::Property { .. }
+            | Descriptor::Hashtree(_)
+            | Descriptor::Hash(_)
+            | Descriptor::KernelCmdline { .. }
+            | Descriptor::Unknown { .. } => false,
+        })
+    })
+}
+
 impl AvbLine {
     fn top(&mut self, top: &Named<'_, '_>, images: &[Named<'_, '_>]) {
         let Some(Ok(vbmeta)) = top.image.vbmeta() else {
             return self.take(top, images, None);
         };
         self.take(top, images, Some(vbmeta.flags()));
-        let chained = |named: &Named<'_, '_>| {
-            vbmeta.descriptors.iter().any(|entry| match &entry.descriptor {
-                Descriptor::ChainPartition(chain) => named.image.is_for(chain.partition_name),
-                _ => false,
-            })
-        };
+        let chained = |named: &Named<'_, '_>| chains_to(top, named);
         let others = images.iter().filter(|named| named.image.kind() != ImageKind::Vbmeta);
         for named in others.filter(|named| !chained(named)) {
             let Some(Ok(own)) = named.image.vbmeta() else { continue };
@@ -110,11 +128,8 @@ impl AvbLine {
                 }
                 // In a chained vbmeta image libavb refuses another chain.
                 Descriptor::ChainPartition(chain) if flags.is_some() => {
-                    let of = |named: &&Named<'_, '_>| {
-                        named.image.kind() != ImageKind::Vbmeta
-                            && named.image.is_for(chain.partition_name)
-                    };
-                    if let Some(next) = images.iter().find(of) {
+                    let next = images.iter().find(|named| leads_to(chain, named.image));
+                    if let Some(next) = next {
                         self.take(next, &[], flags);
                     }
                 }

@@ -25,7 +25,7 @@ const OF_BOOTLOADERS: [&str; 12] = [
     "androidboot.veritymode",
 ];
 
-pub fn print(inputs: &[Input], images: &[Image<'_>]) -> anyhow::Result<()> {
+pub fn print(inputs: &[&Input], images: &[Image<'_>]) -> anyhow::Result<()> {
     for (input, image) in inputs.iter().zip(images) {
         let Some(section) = image.section(SectionName::Bootconfig) else {
             bail!("{}: this {} image has no bootconfig", input.name(), image.kind());

@@ -1,30 +1,27 @@
 //! `vfioboot cmdline --effective`: the line as the kernel will see it.
 
 use serde_json::json;
-use vfioboot::audit::sources::{self, DeviceTreeLine, Named};
-use vfioboot::audit::{CmdlineMode, EffectiveCmdline, Facts};
+use vfioboot::bootset::sources::DeviceTreeLine;
+use vfioboot::bootset::{BootSet, EffectiveCmdline, KernelState};
 use vfioboot::cmdline::COMMAND_LINE_SIZE;
 use vfioboot::image::bootconfig::{Bootconfig, Entry};
-use vfioboot::image::{Image, SectionName};
-use vfioboot::kernel::Kernel;
 
-use crate::cli::input::Input;
 use crate::cli::print::{self, say};
 use crate::cli::style::{BAD, DIM, HEAD, NOTE};
 
 /// All that is known about the line.
-struct Known {
-    line: EffectiveCmdline,
+struct Known<'s> {
+    line: &'s EffectiveCmdline,
     /// For each parameter the index of the one that overrides it.
     overridden: Vec<Option<usize>>,
-    device_trees: Vec<(String, DeviceTreeLine)>,
+    device_trees: Vec<(&'s str, &'s DeviceTreeLine)>,
     /// Keys that are not kernel parameters but for user space.
-    bootconfig: Vec<(String, Vec<Entry>)>,
+    bootconfig: Vec<(&'s str, Vec<Entry>)>,
     notes: Vec<String>,
 }
 
-pub fn print(inputs: &[Input], images: &[Image<'_>], as_json: bool) -> anyhow::Result<()> {
-    let known = gather(inputs, images);
+pub fn print(set: &BootSet<'_>, as_json: bool) -> anyhow::Result<()> {
+    let known = Known::of(set);
     match as_json {
         true => print::json(&known.to_json())?,
         false => known.print()?,
@@ -32,57 +29,15 @@ pub fn print(inputs: &[Input], images: &[Image<'_>], as_json: bool) -> anyhow::R
     Ok(())
 }
 
-fn gather(inputs: &[Input], images: &[Image<'_>]) -> Known {
-    let names: Vec<String> = inputs.iter().map(Input::name).collect();
-    let named = || names.iter().zip(images);
-    let all: Vec<Named<'_, '_>> = named().map(|(file, image)| Named { file, image }).collect();
-    let mut notes = Vec::new();
-    let mut facts = kernel_facts(&names, images, &mut notes);
-    let mut parts = sources::of_headers(&all);
-    let avb = sources::of_avb(&all);
-    parts.extend(avb.parts);
-    notes.extend(avb.notes);
-    let mut bootconfig = Vec::new();
-    for (name, image) in named() {
-        match sources::bootconfig_of(image) {
-            None => {}
-            Some(Ok(config)) => {
-                parts.extend(sources::of_bootconfig(name, &config));
-                bootconfig.push((name.clone(), for_user_space(&config)));
-            }
-            Some(Err(error)) => {
-                notes.push(format!("{name}: {error}: the kernel ignores the whole bootconfig"));
-            }
+/// What there is to say about the kernel; `CONFIG_CMDLINE` and whether it counts matter here.
+fn about_kernel(set: &BootSet<'_>) -> Option<String> {
+    match &set.kernel().state {
+        KernelState::Absent => Some("no kernel among the images".to_owned()),
+        KernelState::Unreadable(error) => {
+            let name = set.kernel().image.map(|image| set.name(image)).unwrap_or_default();
+            Some(format!("{name}: the kernel cannot be read: {error}"))
         }
-    }
-    facts.set_cmdline(parts);
-    let device_trees = named().flat_map(|(name, image)| {
-        sources::of_device_trees(image).into_iter().map(|line| (name.clone(), line))
-    });
-    let device_trees = device_trees.collect();
-    let line = EffectiveCmdline::new(&facts)
-        .unwrap_or(EffectiveCmdline { words: Vec::new(), mode: CmdlineMode::Unknown });
-    notes.extend(line.mode.explain().map(str::to_owned));
-    let overridden = line.overridden();
-    Known { line, overridden, device_trees, bootconfig, notes }
-}
-
-/// What the kernel says of itself; `CONFIG_CMDLINE` and its use matter here.
-fn kernel_facts(names: &[String], images: &[Image<'_>], notes: &mut Vec<String>) -> Facts {
-    let mut kernels = names
-        .iter()
-        .zip(images)
-        .filter_map(|(name, image)| Some((name, image.section(SectionName::Kernel)?)));
-    let Some((name, bytes)) = kernels.next() else {
-        notes.push("no kernel among the images".to_owned());
-        return Facts::default();
-    };
-    match Kernel::parse(bytes).and_then(|kernel| Ok((kernel.arch(), kernel.scan()?))) {
-        Ok((arch, scan)) => Facts::from_scan(&scan, arch, name),
-        Err(error) => {
-            notes.push(format!("{name}: the kernel cannot be read: {error}"));
-            Facts::default()
-        }
+        KernelState::NoConfig | KernelState::Config => None,
     }
 }
 
@@ -92,7 +47,26 @@ fn for_user_space(config: &Bootconfig) -> Vec<Entry> {
     config.entries().into_iter().filter(|entry| !of_kernel(entry)).collect()
 }
 
-impl Known {
+impl<'s> Known<'s> {
+    fn of(set: &'s BootSet<'_>) -> Self {
+        let lines = set.command_lines();
+        let line = set.cmdline();
+        let trees = lines.device_trees.iter();
+        let configs = lines.bootconfigs.iter();
+        let mut notes: Vec<String> = about_kernel(set).into_iter().collect();
+        notes.extend(lines.notes.iter().cloned());
+        notes.extend(line.mode.explain().map(str::to_owned));
+        Known {
+            line,
+            overridden: line.overridden(),
+            device_trees: trees.map(|(image, line)| (set.name(*image), line)).collect(),
+            bootconfig: configs
+                .map(|(image, config)| (set.name(*image), for_user_space(config)))
+                .collect(),
+            notes,
+        }
+    }
+
     fn print(&self) -> std::io::Result<()> {
         for (index, word) in self.line.words.iter().enumerate() {
             let quote = if word.word.contains(char::is_whitespace) { "\"" } else { "" };

@@ -1,16 +1,19 @@
 //! The modules of a ramdisk, as text and as data.
 
 use serde_json::{Value as Json, json};
+use vfioboot::bootset::Ramdisk;
+use vfioboot::modules::ModuleTree;
 use vfioboot::modules::tree::Role;
-use vfioboot::modules::{ModuleTree, Source};
 
 /// Names that are printed before "and N more".
 const SHOWN: usize = 8;
 
 /// What the modules of a ramdisk are; None when it has none, or nothing but damage.
-pub fn describe(ramdisk: &[u8]) -> Option<(String, Json)> {
-    let source = Source::Bytes { name: "ramdisk".to_owned(), bytes: ramdisk };
-    let tree = ModuleTree::read(&[source]).ok().filter(|tree| !tree.modules.is_empty())?;
+pub fn describe(ramdisk: &Ramdisk<'_>) -> Option<(String, Json)> {
+    let tree = ModuleTree::of_files([(ramdisk.spot.to_string(), ramdisk.modules())]);
+    if tree.modules.is_empty() {
+        return None;
+    }
     let releases = tree.releases();
     let pci: Vec<&str> =
         tree.pci_drivers().into_iter().filter(|n| tree.named(n).is_some()).collect();

@@ -318,7 +318,7 @@ fn parse(tag: u64, bytes: &[u8]) -> Option<Descriptor<'_>> {
 }
 
 /// A partition's name, printable.
-pub(super) fn printable(partition: &[u8]) -> String {
+pub(crate) fn printable(partition: &[u8]) -> String {
     partition.escape_ascii().to_string()
 }
 

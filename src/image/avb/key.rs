@@ -128,7 +128,7 @@ impl PublicKey {
     }
 
     /// Whether `signature` is this key's over `digest`.
-    pub(super) fn verifies(&self, hash: HashAlgorithm, digest: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, hash: HashAlgorithm, digest: &[u8], signature: &[u8]) -> bool {
         let verified = match hash {
             HashAlgorithm::Sha256 => self.0.pkcs1v15_verify_prehash::<Sha256>(digest, signature),
             HashAlgorithm::Sha512 => self.0.pkcs1v15_verify_prehash::<Sha512>(digest, signature),

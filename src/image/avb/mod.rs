@@ -13,7 +13,6 @@
 //! | `key` | AVB's public key format, PEM keys, signatures |
 //! | `partition` | the vbmeta image of a partition, and whose it is |
 //! | `sign` | a vbmeta image with other digests, keys and flags |
-//! | `verify` | whether images are what their vbmeta says |
 //! | `certificate` | the boot signature of GKI, and AVB 1.0's |
 
 mod algorithm;
@@ -25,7 +24,6 @@ mod key;
 mod partition;
 mod sign;
 mod vbmeta;
-mod verify;
 
 pub use algorithm::{Algorithm, HashAlgorithm, RsaAlgorithm};
 pub use certificate::{Avb1Signature, GkiCertificate};
@@ -35,6 +33,6 @@ pub use footer::AvbFooter;
 pub use key::{KeyError, PublicKey, SigningKey};
 pub use sign::VbmetaEdit;
 pub use vbmeta::{Flags, Vbmeta, VbmetaHeader};
-pub use verify::{Check, ImageVerification, Outcome, Verification, verify};
 
+pub(crate) use descriptor::printable;
 pub(super) use sign::rewrite;

@@ -209,7 +209,7 @@ pub fn check_fit(chosen: &Chosen, set: &Context<'_, '_>) -> Result<(), Error> {
     }
     // A kernel that cannot be read is not compared.
     let exports = set.exports();
-    let target = set.kernel.target(exports.as_ref());
+    let target = set.kernel.target(exports);
     let mut read: Vec<(Module, Symbols)> = Vec::new();
     for chosen in &chosen.modules {
         let fail = |error: crate::kernel::module::Error| Error::Module {

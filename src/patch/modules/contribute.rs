@@ -45,10 +45,7 @@ pub fn contribute(
         return Ok(Modules::default());
     }
     let ramdisks = choose::ramdisks(set);
-    let tree = match ModuleTree::read(&ramdisks) {
-        Err(_) if !certain => return Ok(Modules::default()),
-        tree => tree?,
-    };
+    let tree = set.modules();
     let supply = ModuleTree::read(&options.sources)?;
     let (chosen, warnings) = choose::choose(&tree, &supply, &ramdisks, &set.kernel, options)?;
     choose::check_fit(&chosen, set)?;

@@ -1,22 +1,12 @@
 //! Where kernel parameters are in a set of images.
 
-mod avb;
-
-use super::{BootSet, CmdlinePart, Origin};
+use super::avb::of_avb;
+use super::named::Named;
+use crate::bootset::cmdline::{CmdlinePart, Origin};
+use crate::bootset::members::Members;
 use crate::image::bootconfig::{self, Bootconfig, Entry, Limits};
 use crate::image::{Image, ImageKind, SectionName};
 use crate::kernel::{Kernel, dtb};
-
-pub use avb::{AvbLine, of_avb};
-
-/// An image and what it is called.
-#[derive(Clone, Copy, Debug)]
-pub struct Named<'i, 'b> {
-    /// Its file.
-    pub file: &'i str,
-    /// What is in it.
-    pub image: &'i Image<'b>,
-}
 
 /// The kernel parameters in the images of a set, by where they are.
 #[derive(Clone, Debug, Default)]
@@ -33,14 +23,14 @@ pub struct CommandLines {
 }
 
 impl CommandLines {
-    pub(super) fn read(set: &BootSet<'_>) -> Self {
+    pub(in crate::bootset) fn read(set: &Members<'_>) -> Self {
         let named = |(index, image)| Named { file: set.name(index), image };
-        let all: Vec<Named<'_, '_>> = set.images().iter().enumerate().map(named).collect();
+        let all: Vec<Named<'_, '_>> = set.images.iter().enumerate().map(named).collect();
         let mut lines = CommandLines { parts: of_headers(&all), ..CommandLines::default() };
         let avb = of_avb(&all);
         lines.parts.extend(avb.parts);
         lines.notes.extend(avb.notes);
-        for (index, image) in set.images().iter().enumerate() {
+        for (index, image) in set.images.iter().enumerate() {
             let file = set.name(index);
             match bootconfig_of(image) {
                 None => {}

@@ -3,14 +3,14 @@
 //! The same checks as `avb_vbmeta_image_verify` and `avb_slot_verify` of libavb. Images that are
 //! given together with a vbmeta image are what it describes.
 
-mod changed;
-
-use super::super::{Image, ImageKind};
-use super::descriptor::printable;
-use super::{
+use super::changed::{hash_message, place};
+use super::tree::{cover, leads_to};
+use crate::bootset::{BootSet, Role};
+use crate::image::avb::{
     Algorithm, ChainPartition, Descriptor, Hash, HashAlgorithm, MAX_VBMETA_SIZE, PublicKey, Vbmeta,
+    printable,
 };
-use changed::{hash_message, place};
+use crate::image::{Image, ImageKind};
 
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -55,36 +55,64 @@ pub struct Verification {
     pub images: Vec<ImageVerification>,
 }
 
-/// Verify `images`. With `trusted` a signature only counts when the top-level vbmeta image (of a
-/// set without one: every image) carries that key.
-pub fn verify(images: &[Image<'_>], trusted: Option<&PublicKey>) -> Verification {
-    let top = images.iter().position(|image| image.kind() == ImageKind::Vbmeta);
+/// Verify the images of a set. With `trusted` a signature only counts when the top-level vbmeta
+/// image (of a set without one: every image) carries that key.
+pub fn verify(set: &BootSet<'_>, trusted: Option<&PublicKey>) -> Verification {
+    let (images, top) = (set.images(), set.position(Role::Vbmeta));
     let mut reports: Vec<Report> = images.iter().map(|_| Report::default()).collect();
     let parsed: Vec<Option<Vbmeta<'_>>> = std::iter::zip(images, &mut reports)
         .map(|(image, report)| report.structure(image))
         .collect();
+    let above: Vec<Option<usize>> =
+        (0..images.len()).map(|image| parent(set, &parsed, top, image)).collect();
     for (i, vbmeta) in parsed.iter().enumerate() {
         let Some(vbmeta) = vbmeta else { continue };
         let is_top = top.is_none_or(|top| top == i);
-        // If the top-level vbmeta image has the digest, libavb does not read the image's own.
-        let is_read = is_top || !top.is_some_and(|top| holds_digest(&parsed[top], &images[i]));
-        reports[i].signature(vbmeta, trusted.filter(|_| is_top), is_read);
+        // If the vbmeta image above has the digest, libavb does not read the image's own.
+        let digest_above = above[i].is_some_and(|own| holds_digest(&parsed[own], &images[i]));
+        reports[i].signature(vbmeta, trusted.filter(|_| is_top), is_top || !digest_above);
         reports[i].own_descriptors(vbmeta, &images[i], is_top);
     }
-    if let Some((top, vbmeta)) = top.and_then(|top| Some((top, parsed[top].as_ref()?))) {
-        let signed = reports[top].signed;
-        for i in (0..images.len()).filter(|i| *i != top) {
+    if let Some(top) = top.filter(|top| parsed[*top].is_some()) {
+        let chained = |image: &usize| set.roles()[*image] == Role::ChainedVbmeta;
+        let (vbmetas, others): (Vec<usize>, Vec<usize>) =
+            (0..images.len()).filter(|image| *image != top).partition(chained);
+        // What a chained vbmeta image covers counts once it is verified itself.
+        for i in vbmetas.into_iter().chain(others) {
+            let vbmeta = above[i].and_then(|own| parsed[own].as_ref());
+            let signed = above[i].is_some_and(|own| reports[own].signed);
             reports[i].described(vbmeta, &images[i], parsed[i].as_ref(), signed);
         }
-        reports[top].elsewhere(vbmeta, images);
+        for (i, vbmeta) in parsed.iter().enumerate() {
+            if let (ImageKind::Vbmeta, Some(vbmeta)) = (images[i].kind(), vbmeta) {
+                reports[i].elsewhere(vbmeta, images);
+            }
+        }
     }
     let images: Vec<ImageVerification> = reports.into_iter().map(Report::finish).collect();
     Verification { verified: images.iter().all(|image| image.verified), images }
 }
 
-fn holds_digest(top: &Option<Vbmeta<'_>>, image: &Image<'_>) -> bool {
-    let Some(top) = top else { return false };
-    top.hashes().any(|(_, hash)| image.is_for(hash.partition_name))
+/// The vbmeta image that covers this image: the top-level one, or one that it chains to.
+fn parent(
+    set: &BootSet<'_>,
+    parsed: &[Option<Vbmeta<'_>>],
+    top: Option<usize>,
+    image: usize,
+) -> Option<usize> {
+    let top = top.filter(|top| *top != image)?;
+    let chained = set.members().filter(|(.., role)| *role == Role::ChainedVbmeta);
+    let chained = chained.map(|(index, ..)| index).filter(|index| *index != image);
+    let covers = |vbmeta: &usize| {
+        let vbmeta = parsed[*vbmeta].as_ref();
+        vbmeta.is_some_and(|vbmeta| cover(vbmeta, &set.images()[image]).is_some())
+    };
+    std::iter::once(top).chain(chained).find(covers)
+}
+
+fn holds_digest(vbmeta: &Option<Vbmeta<'_>>, image: &Image<'_>) -> bool {
+    let Some(vbmeta) = vbmeta else { return false };
+    vbmeta.hashes().any(|(_, hash)| image.is_for(hash.partition_name))
 }
 
 #[derive(Default)]
@@ -273,7 +301,7 @@ impl Report {
             };
             self.say("flags", outcome, message);
         }
-        if image.kind() == ImageKind::Vbmeta {
+        if image.kind() == ImageKind::Vbmeta && is_top {
             return;
         }
         for (i, entry) in vbmeta.descriptors.iter().enumerate() {
@@ -351,41 +379,41 @@ impl Report {
         found == hash.digest
     }
 
-    /// What the top-level vbmeta image says about `image`.
+    /// What the vbmeta image above says about `image`; None where no vbmeta image covers it.
     fn described(
         &mut self,
-        top: &Vbmeta<'_>,
+        above: Option<&Vbmeta<'_>>,
         image: &Image<'_>,
         own: Option<&Vbmeta<'_>>,
-        top_signed: bool,
+        above_signed: bool,
     ) {
-        let mut described = false;
-        for (i, entry) in top.descriptors.iter().enumerate() {
-            if !entry.descriptor.partition().is_some_and(|name| image.is_for(name)) {
-                continue;
-            }
+        let entries = above.iter().flat_map(|above| above.descriptors.iter().enumerate());
+        for (i, entry) in entries {
             match &entry.descriptor {
-                Descriptor::Hash(hash) => {
-                    described = true;
+                Descriptor::Hash(hash) if image.is_for(hash.partition_name) => {
                     let right = self.digest(i, hash, image, "vbmeta ");
-                    self.signed |= right && top_signed;
+                    self.signed |= right && above_signed;
                 }
-                Descriptor::ChainPartition(chain) => {
-                    described = true;
+                Descriptor::ChainPartition(chain) if leads_to(chain, image) => {
                     self.chain(chain, own);
-                    self.signed &= top_signed;
+                    self.signed &= above_signed;
                 }
-                _ => {}
+                Descriptor::Hash(_)
+                | Descriptor::ChainPartition(_)
+                | Descriptor::Property { .. }
+                | Descriptor::Hashtree(_)
+                | Descriptor::KernelCmdline { .. }
+                | Descriptor::Unknown { .. } => {}
             }
         }
-        if !described {
+        if above.is_none() {
             let partition =
                 image.partition_name().map_or_else(|| image.kind().to_string(), printable);
             let message = format!(
                 "the vbmeta image says nothing about {partition}: the device does not verify it"
             );
             self.say("chain", Outcome::Fail, message);
-        } else if !top_signed {
+        } else if !above_signed {
             self.say("chain", Outcome::Fail, "the vbmeta image above it is not verified itself");
         }
     }
@@ -421,15 +449,21 @@ impl Report {
         }
     }
 
-    /// What the top-level vbmeta image describes and is not in the set.
-    fn elsewhere(&mut self, top: &Vbmeta<'_>, images: &[Image<'_>]) {
-        let others = images.iter().filter(|image| image.kind() != ImageKind::Vbmeta);
-        let given = |partition: &[u8]| others.clone().any(|image| image.is_for(partition));
-        let missing: Vec<String> = top
+    /// What the vbmeta image describes and is not in the set.
+    fn elsewhere(&mut self, vbmeta: &Vbmeta<'_>, images: &[Image<'_>]) {
+        let given = |descriptor: &Descriptor<'_>, partition: &[u8]| {
+            images.iter().any(|image| match (image.kind(), descriptor) {
+                (_, Descriptor::ChainPartition(chain)) => leads_to(chain, image),
+                (ImageKind::Vbmeta, _) => false,
+                (_, _) => image.is_for(partition),
+            })
+        };
+        let missing: Vec<String> = vbmeta
             .descriptors
             .iter()
-            .filter_map(|entry| entry.descriptor.partition())
-            .filter(|partition| !given(partition))
+            .filter_map(|entry| Some((&entry.descriptor, entry.descriptor.partition()?)))
+            .filter(|(descriptor, partition)| !given(descriptor, partition))
+            .map(|(_, partition)| partition)
             .map(printable)
             .collect();
         if !missing.is_empty() {

@@ -1,10 +1,9 @@
 //! The vbmeta images of a set as a tree, and which digest covers which image.
 
-use super::{BootSet, Role};
 use crate::image::avb::{ChainPartition, Descriptor, Vbmeta};
 use crate::image::{Image, ImageKind};
 
-/// How the top-level vbmeta image covers an image.
+/// How a vbmeta image covers an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cover {
     /// By a digest, in the descriptor of this index.
@@ -13,34 +12,21 @@ pub enum Cover {
     Chain(usize),
 }
 
-impl<'a> BootSet<'a> {
-    /// The index of the top-level vbmeta image.
-    pub fn top_vbmeta(&self) -> Option<usize> {
-        self.position(Role::Vbmeta)
-    }
-
-    /// How the vbmeta image `vbmeta` covers the image of this index; None where it names it in no
-    /// descriptor.
-    pub fn cover(&self, vbmeta: &Vbmeta<'_>, image: usize) -> Option<Cover> {
-        let own = self.images().get(image)?;
-        vbmeta.descriptors.iter().enumerate().find_map(|(index, entry)| match &entry.descriptor {
-            Descriptor::Hash(hash) => {
-                own.is_for(hash.partition_name).then_some(Cover::Digest(index))
-            }
-            Descriptor::ChainPartition(chain) => {
-                leads_to(chain, own).then_some(Cover::Chain(index))
-            }
-            Descriptor::Property { .. }
-            | Descriptor::Hashtree(_)
-            | Descriptor::KernelCmdline { .. }
-            | Descriptor::Unknown { .. } => None,
-        })
-    }
+/// How `vbmeta` covers an image; None where no descriptor names it.
+pub(in crate::bootset) fn cover(vbmeta: &Vbmeta<'_>, image: &Image<'_>) -> Option<Cover> {
+    vbmeta.descriptors.iter().enumerate().find_map(|(index, entry)| match &entry.descriptor {
+        Descriptor::Hash(hash) => image.is_for(hash.partition_name).then_some(Cover::Digest(index)),
+        Descriptor::ChainPartition(chain) => leads_to(chain, image).then_some(Cover::Chain(index)),
+        Descriptor::Property { .. }
+        | Descriptor::Hashtree(_)
+        | Descriptor::KernelCmdline { .. }
+        | Descriptor::Unknown { .. } => None,
+    })
 }
 
 /// The chain descriptor is about this image: about a vbmeta image where the keys are the same and
 /// the partition is not one of the boot images'.
-pub(super) fn leads_to(chain: &ChainPartition<'_>, image: &Image<'_>) -> bool {
+pub(in crate::bootset) fn leads_to(chain: &ChainPartition<'_>, image: &Image<'_>) -> bool {
     if image.kind() != ImageKind::Vbmeta {
         return image.is_for(chain.partition_name);
     }
@@ -56,7 +42,7 @@ fn names_an_image(partition: &[u8]) -> bool {
 }
 
 /// Another vbmeta image of the set chains to this one.
-pub(super) fn is_chained(images: &[Image<'_>], index: usize) -> bool {
+pub(in crate::bootset) fn is_chained(images: &[Image<'_>], index: usize) -> bool {
     let others = images
         .iter()
         .enumerate()

@@ -1,7 +1,6 @@
 //! What was changed in a vbmeta image since it was signed.
 
-use crate::image::avb::descriptor::printable;
-use crate::image::avb::{HashAlgorithm, Vbmeta, VbmetaHeader};
+use crate::image::avb::{HashAlgorithm, Vbmeta, VbmetaHeader, printable};
 
 /// What is at an offset of a vbmeta image.
 pub(super) fn place(vbmeta: &Vbmeta<'_>, offset: u64) -> String {

@@ -1,0 +1,64 @@
+//! What is known of how a device boots.
+
+use serde::Serialize;
+
+use super::kind::FlowKind;
+use super::managers::{Manager, RootManager};
+use super::statement::Statement;
+use crate::bootset::role::Role;
+
+/// Where recovery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoveryPlace {
+    /// In none of the images.
+    NotSeen,
+    /// In a ramdisk that normal boots unpack too: `androidboot.force_normal_boot=1` makes the
+    /// difference.
+    NormalRamdisk,
+    /// In a fragment of vendor_boot that only recovery boots load.
+    Fragment,
+    /// In an image of its own.
+    OwnImage,
+}
+
+/// How a device boots.
+#[derive(Clone, Debug, Serialize)]
+pub struct Flow {
+    /// What the kernel starts.
+    pub kind: FlowKind,
+    /// For [`FlowKind::LinuxInitramfs`]: the program that made it.
+    pub maker: Option<&'static str>,
+    /// Whether the images prove it; what would is in `missing`.
+    pub certain: bool,
+    /// The kernel unpacks the ramdisk and starts a program from it. False for legacy
+    /// system-as-root, unless a root manager has changed the kernel.
+    pub ramdisk_runs: bool,
+    /// Where recovery is.
+    pub recovery: RecoveryPlace,
+    /// Who has rooted it.
+    pub root_managers: Vec<RootManager>,
+    /// Name and version of the vfioboot that patched it.
+    pub patched_by: Option<String>,
+    /// What is known and what shows it, the kind first.
+    pub statements: Vec<Statement>,
+    /// What would make it certain, for people.
+    pub missing: Vec<String>,
+    /// What each image is for, in the order they were given.
+    pub roles: Vec<Role>,
+}
+
+impl Flow {
+    /// The kind, and who made it where that is known.
+    pub fn title(&self) -> String {
+        match self.maker {
+            Some(maker) => format!("{} ({maker})", self.kind),
+            None => self.kind.to_string(),
+        }
+    }
+
+    /// This root manager, where it is there.
+    pub fn manager(&self, manager: Manager) -> Option<&RootManager> {
+        self.root_managers.iter().find(|own| own.manager == manager)
+    }
+}

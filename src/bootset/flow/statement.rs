@@ -1,0 +1,45 @@
+//! A statement on the flow and what shows it.
+
+use serde::Serialize;
+
+use crate::bootset::ramdisks::Ramdisk;
+use crate::ramdisk::RamdiskKind;
+
+/// Something that is known of the flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Statement {
+    /// `kind`, `recovery`, `root_manager`, `patched` or `image`.
+    pub about: &'static str,
+    /// For people.
+    pub text: String,
+    /// What shows it.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Where in the images something is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// Index of the image.
+    pub image: usize,
+    /// Where in it: `ramdisk`, `fragment 1`, `cmdline`, `kernel`…
+    pub place: String,
+    /// The entry or word.
+    pub what: String,
+}
+
+impl Evidence {
+    pub(super) fn new(image: usize, place: &str, what: &str) -> Self {
+        Evidence { image, place: place.to_owned(), what: what.to_owned() }
+    }
+
+    pub(super) fn at(ramdisk: &Ramdisk<'_>, what: &str) -> Self {
+        Evidence::new(ramdisk.spot.image, &ramdisk.spot.to_string(), what)
+    }
+}
+
+/// What shows that the ramdisk is of this kind.
+pub(super) fn evidence(ramdisk: &Ramdisk<'_>, kind: RamdiskKind) -> Option<Evidence> {
+    let findings = ramdisk.survey().ok()?.kinds.findings();
+    let finding = findings.iter().find(|finding| finding.kind == kind)?;
+    Some(Evidence::at(ramdisk, &finding.evidence))
+}

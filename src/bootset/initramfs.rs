@@ -1,0 +1,153 @@
+//! The initramfs as the kernel sees it: the ramdisks of all images in memory order.
+//!
+//! Bootloaders put the fragments of vendor_boot first, in table order, then those of
+//! vendor_kernel_boot, then the generic ramdisk, then the bootconfig, each directly after the one
+//! before.
+
+use std::ops::Range;
+
+use super::members::Members;
+use super::ramdisks::{Ramdisk, Spot};
+use super::role::Role;
+use crate::compression::Format;
+use crate::image::{FragmentType, SectionName};
+use crate::ramdisk::{Inventory, Reach, Unpacker};
+
+/// The initramfs of a normal boot.
+#[derive(Debug)]
+pub struct Initramfs {
+    /// The ramdisks in memory order.
+    pub parts: Vec<Part>,
+    /// Index of the image whose bootconfig comes after them.
+    pub bootconfig: Option<usize>,
+}
+
+/// One ramdisk in the initramfs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where it comes from.
+    pub spot: Spot,
+    /// Where it is in the initramfs, in bytes.
+    pub range: Range<usize>,
+    /// What the kernel does at each of its segments; empty for a damaged ramdisk.
+    pub segments: Vec<Step>,
+    /// The kernel stops in this ramdisk: what comes after is never unpacked.
+    pub stops: Option<Stop>,
+}
+
+/// What the kernel does at a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Where it is in its ramdisk, in bytes.
+    pub range: Range<usize>,
+    /// How it is compressed; None for a raw archive.
+    pub compression: Option<Format>,
+    /// Zero bytes that the kernel skips before it.
+    pub padding: usize,
+    /// Whether the kernel gets to it.
+    pub reach: Reach,
+}
+
+/// Why the kernel stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The ramdisk is damaged.
+    Damaged,
+    /// Bytes that no segment starts with follow, from this offset of the ramdisk on.
+    Junk(usize),
+    /// A raw archive, or one that continues an lz4_legacy stream, is not at a multiple of 4.
+    Unaligned(usize),
+}
+
+impl Initramfs {
+    pub(super) fn read(set: &Members<'_>, roles: &[Role]) -> Self {
+        let mut walk = Walk::default();
+        let order = in_memory_order(set, roles).into_iter();
+        let parts: Vec<Part> = order.map(|ramdisk| walk.part(ramdisk)).collect();
+        let bootconfig = std::iter::zip(&set.images, roles).position(|(image, role)| {
+            *role == Role::VendorBoot && image.section(SectionName::Bootconfig).is_some()
+        });
+        Initramfs { parts, bootconfig }
+    }
+
+    /// Whether the kernel gets to the last segment of the ramdisk at `spot`; None where it is not
+    /// part of the initramfs.
+    pub fn reach(&self, spot: Spot) -> Option<Reach> {
+        let part = self.parts.iter().find(|part| part.spot == spot)?;
+        let last = part.segments.last().map(|step| step.reach);
+        Some(last.unwrap_or(match part.stops {
+            Some(_) => Reach::Never,
+            None => Reach::Always,
+        }))
+    }
+}
+
+/// The kernel on its way through the initramfs.
+#[derive(Default)]
+struct Walk {
+    unpacker: Unpacker,
+    /// Where the last ramdisk ends.
+    end: usize,
+    /// Where the last segment ends.
+    segment_end: usize,
+    stopped: bool,
+}
+
+impl Walk {
+    fn part(&mut self, ramdisk: &Ramdisk<'_>) -> Part {
+        let start = self.end;
+        self.end += ramdisk.bytes.len();
+        let (segments, stops) = match ramdisk.inventory() {
+            Err(_) => (Vec::new(), Some(Stop::Damaged)),
+            Ok(inventory) => self.segments(start, inventory),
+        };
+        self.stopped |= stops.is_some();
+        Part { spot: ramdisk.spot, range: start..self.end, segments, stops }
+    }
+
+    fn segments(&mut self, at: usize, inventory: &Inventory) -> (Vec<Step>, Option<Stop>) {
+        let mut stops = None;
+        let mut steps = Vec::new();
+        for segment in inventory.segments() {
+            let (start, compression) = (at + segment.range.start, segment.compression);
+            let padding = start - self.segment_end;
+            let after_raw = self.unpacker.after_raw();
+            let phase = self.unpacker.begin(start, padding, compression);
+            let aligned = start.is_multiple_of(4) || (compression.is_some() && !after_raw);
+            if stops.is_none() && (!aligned || phase != segment.phase) {
+                stops = Some(Stop::Unaligned(segment.range.start));
+            }
+            let reach = match self.stopped || stops.is_some() {
+                true => Reach::Never,
+                false => self.unpacker.reach(),
+            };
+            self.segment_end = at + segment.range.end;
+            self.unpacker.end(compression, start..self.segment_end, segment.unpacked);
+            steps.push(Step { range: segment.range.clone(), compression, padding, reach });
+        }
+        let junk = inventory.trailing().map(|trailing| Stop::Junk(trailing.range.start));
+        (steps, stops.or(junk))
+    }
+}
+
+/// The ramdisks of a normal boot in memory order. Of boot and init_boot the bootloader loads one;
+/// of a set that only starts recovery, that is recovery's.
+pub(super) fn in_memory_order<'s, 'a>(
+    set: &'s Members<'a>,
+    roles: &[Role],
+) -> Vec<&'s Ramdisk<'a>> {
+    let of_role = |role| {
+        set.ramdisks.iter().filter(move |own| {
+            let loaded = own.fragment != Some(FragmentType::Recovery) && !own.bytes.is_empty();
+            roles[own.spot.image] == role && loaded
+        })
+    };
+    let vendor = || of_role(Role::VendorBoot).chain(of_role(Role::VendorKernelBoot));
+    let mut generic = GENERIC.iter().filter(|role| of_role(**role).next().is_some());
+    let generic =
+        generic.next().filter(|role| **role != Role::Recovery || vendor().next().is_none());
+    vendor().chain(generic.into_iter().flat_map(|role| of_role(*role))).collect()
+}
+
+/// The roles of images with a generic ramdisk, the one that is loaded first.
+const GENERIC: &[Role] = &[Role::InitBoot, Role::Boot, Role::Ramdisk, Role::Recovery];

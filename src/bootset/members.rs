@@ -1,0 +1,78 @@
+//! The images of a set and their ramdisks, before anything is concluded from them.
+
+use std::sync::{Arc, OnceLock};
+
+use super::file::{Error, File, Pages};
+use super::ramdisks::{self, Ramdisk, Spot};
+use crate::image::{self, Image};
+use crate::kernel::Kernel;
+use crate::modules::ModuleRequest;
+
+/// An image, or a kernel that no boot image would hold.
+pub(super) fn image_or_kernel(bytes: &[u8]) -> Result<Image<'_>, image::Error> {
+    match Image::parse(bytes) {
+        Err(image::Error::UnknownMagic { .. }) if Kernel::parse(bytes).is_ok() => {
+            Ok(Image::bare_kernel(bytes))
+        }
+        parsed => parsed,
+    }
+}
+
+/// The images, each once.
+#[derive(Debug)]
+pub(super) struct Members<'a> {
+    /// What messages call each image.
+    pub names: Vec<String>,
+    pub images: Vec<Image<'a>>,
+    /// The memory of those files that can give it back.
+    pub pages: Vec<&'a dyn Pages>,
+    /// For each file that was given, the index of its image.
+    pub given: Vec<usize>,
+    /// What the passes over ramdisks take of modules.
+    pub request: Arc<OnceLock<ModuleRequest>>,
+    /// In the order of the images and of their fragments.
+    pub ramdisks: Vec<Ramdisk<'a>>,
+}
+
+impl<'a> Members<'a> {
+    /// Read the images of these files with `parse`.
+    pub fn read(
+        files: impl IntoIterator<Item = File<'a>>,
+        parse: impl Fn(&'a [u8]) -> Result<Image<'a>, image::Error>,
+    ) -> Result<Self, Error> {
+        let mut distinct: Vec<File<'a>> = Vec::new();
+        let mut given = Vec::new();
+        for file in files {
+            let same = distinct.iter().position(|other| other.is_same(&file));
+            given.push(same.unwrap_or(distinct.len()));
+            if same.is_none() {
+                distinct.push(file);
+            }
+        }
+        let mut images = Vec::new();
+        for file in &distinct {
+            let failed = |source| Error::Image { file: file.name.clone(), source };
+            images.push(parse(file.bytes).map_err(failed)?);
+        }
+        let pages = distinct.iter().filter_map(|file| file.pages).collect();
+        let names = distinct.into_iter().map(|file| file.name).collect();
+        Ok(Members { pages, ..Self::of(names, images, given) })
+    }
+
+    /// Images that are parsed already.
+    pub fn of(names: Vec<String>, images: Vec<Image<'a>>, given: Vec<usize>) -> Self {
+        let request = Arc::new(OnceLock::new());
+        let ramdisks = ramdisks::of(&images, &request);
+        Members { names, images, pages: Vec::new(), given, request, ramdisks }
+    }
+
+    /// What messages call the image of this index.
+    pub fn name(&self, image: usize) -> &str {
+        self.names.get(image).map_or("", String::as_str)
+    }
+
+    /// The ramdisk at this place.
+    pub fn ramdisk(&self, spot: Spot) -> Option<&Ramdisk<'a>> {
+        self.ramdisks.iter().find(|ramdisk| ramdisk.spot == spot)
+    }
+}

@@ -1,0 +1,306 @@
+//! The set itself: each answer is computed when somebody first asks, and kept.
+
+use std::sync::OnceLock;
+
+use super::avb::{self, Cover};
+use super::cmdline::EffectiveCmdline;
+use super::file::{Error, File};
+use super::flow::{self, Flow};
+use super::initramfs::{self, Initramfs};
+use super::kernel::{KernelState, SetKernel, parse};
+use super::members::{Members, image_or_kernel};
+use super::ramdisks::{Ramdisk, Spot};
+use super::role::{self, Role};
+use super::sources::CommandLines;
+use crate::audit::{Evidence, Facts};
+use crate::image::avb::Vbmeta;
+use crate::image::{Image, SectionName};
+use crate::kernel::{self, Exports, Kernel};
+use crate::modules::{ModuleRequest, ModuleTree};
+use crate::ramdisk::tree::{Found, Tree};
+use crate::ramdisk::{self, Inventory, Reach};
+
+/// The images of one device. See the [module](super).
+#[derive(Debug)]
+pub struct BootSet<'a> {
+    members: Members<'a>,
+    roles: OnceLock<Vec<Role>>,
+    initramfs: OnceLock<Initramfs>,
+    tree: OnceLock<Tree>,
+    command_lines: OnceLock<CommandLines>,
+    kernel: OnceLock<SetKernel>,
+    evidence: OnceLock<Result<Option<Evidence>, kernel::Error>>,
+    exports: OnceLock<Option<Exports>>,
+    cmdline: OnceLock<EffectiveCmdline>,
+    flow: OnceLock<Flow>,
+    originals: OnceLock<Vec<Option<Vec<u8>>>>,
+}
+
+impl<'a> BootSet<'a> {
+    /// The set of these files. A file that is given twice is one image.
+    ///
+    /// # Errors
+    /// [`Error::Image`] for a file that is neither an image nor a kernel.
+    pub fn new(files: impl IntoIterator<Item = File<'a>>) -> Result<Self, Error> {
+        Ok(Self::of(Members::read(files, image_or_kernel)?))
+    }
+
+    /// The set of these files, all of which are images. A file that is given twice is one image.
+    ///
+    /// # Errors
+    /// [`Error::Image`] for a file that is not an image.
+    pub fn of_images(files: impl IntoIterator<Item = File<'a>>) -> Result<Self, Error> {
+        Ok(Self::of(Members::read(files, Image::parse)?))
+    }
+
+    /// The set of images that are parsed already, each called by its kind.
+    pub fn from_images(images: &[Image<'a>]) -> Self {
+        let names = images.iter().map(|image| image.kind().to_string()).collect();
+        Self::of(Members::of(names, images.to_vec(), (0..images.len()).collect()))
+    }
+
+    fn of(members: Members<'a>) -> Self {
+        BootSet {
+            members,
+            roles: OnceLock::new(),
+            initramfs: OnceLock::new(),
+            tree: OnceLock::new(),
+            command_lines: OnceLock::new(),
+            kernel: OnceLock::new(),
+            evidence: OnceLock::new(),
+            exports: OnceLock::new(),
+            cmdline: OnceLock::new(),
+            flow: OnceLock::new(),
+            originals: OnceLock::new(),
+        }
+    }
+
+    /// The images, each once, in the order of the files.
+    pub fn images(&self) -> &[Image<'a>] {
+        &self.members.images
+    }
+
+    /// What messages call the image of this index.
+    pub fn name(&self, image: usize) -> &str {
+        self.members.name(image)
+    }
+
+    /// The index of the image that the file of this number has; files are numbered as they were
+    /// given.
+    pub fn image_of(&self, file: usize) -> Option<usize> {
+        self.members.given.get(file).copied()
+    }
+
+    /// The number of the first file that has the image of this index.
+    pub fn file_of(&self, image: usize) -> Option<usize> {
+        self.members.given.iter().position(|own| *own == image)
+    }
+
+    /// The images with their indices and roles.
+    pub fn members(&self) -> impl Iterator<Item = (usize, &Image<'a>, Role)> {
+        let pairs = self.images().iter().zip(self.roles().iter().copied()).enumerate();
+        pairs.map(|(index, (image, role))| (index, image, role))
+    }
+
+    /// What each image is for. Ramdisks are read only where the headers leave a question.
+    pub fn roles(&self) -> &[Role] {
+        self.roles.get_or_init(|| role::decide(&self.members))
+    }
+
+    /// The index of the first image in this role.
+    pub fn position(&self, role: Role) -> Option<usize> {
+        self.roles().iter().position(|own| *own == role)
+    }
+
+    /// Take modules out of the passes over the ramdisks, too. To be called before the first
+    /// question about a ramdisk; without effect after the first call.
+    pub fn request_modules(&self, request: ModuleRequest) {
+        self.members.request.get_or_init(|| request);
+    }
+
+    /// The ramdisks of all images, in the order of the images and of their fragments.
+    pub fn ramdisks(&self) -> &[Ramdisk<'a>] {
+        &self.members.ramdisks
+    }
+
+    /// The ramdisk at this place.
+    pub fn ramdisk(&self, spot: Spot) -> Option<&Ramdisk<'a>> {
+        self.members.ramdisk(spot)
+    }
+
+    /// The ramdisks of a normal boot in memory order. Of boot and init_boot the bootloader loads
+    /// one; of a set that only starts recovery, that is recovery's.
+    pub fn in_memory_order(&self) -> Vec<&Ramdisk<'a>> {
+        initramfs::in_memory_order(&self.members, self.roles())
+    }
+
+    /// The initramfs of a normal boot: what the kernel does at each segment.
+    pub fn initramfs(&self) -> &Initramfs {
+        self.initramfs.get_or_init(|| Initramfs::read(&self.members, self.roles()))
+    }
+
+    fn inventories(&self) -> Vec<(&'a [u8], &Inventory)> {
+        self.in_memory_order()
+            .into_iter()
+            .filter_map(|own| Some((own.bytes, own.inventory().ok()?)))
+            .collect()
+    }
+
+    /// The file tree that the kernel makes of the initramfs: of the ramdisks that can be read.
+    pub fn tree(&self) -> &Tree {
+        self.tree.get_or_init(|| {
+            let initramfs = self.initramfs();
+            let last = initramfs.parts.last().and_then(|part| initramfs.reach(part.spot));
+            let inventories: Vec<_> = self.inventories().into_iter().map(|(_, own)| own).collect();
+            Inventory::tree_of(&inventories, last.unwrap_or(Reach::Always))
+        })
+    }
+
+    /// The data of a file that [`Tree::find`] gave for [`BootSet::tree`].
+    ///
+    /// # Errors
+    /// As [`ramdisk::Ramdisk::parse`].
+    pub fn data(&self, found: &Found) -> Result<Option<Vec<u8>>, ramdisk::Error> {
+        let mut source = found.source;
+        for (ramdisk, inventory) in self.inventories() {
+            let count = inventory.len() as u64;
+            if source < count {
+                let here = Found { source, ..found.clone() };
+                return Ok(inventory.entry(ramdisk, &here)?.map(|(_, data)| data));
+            }
+            source -= count;
+        }
+        Ok(None)
+    }
+
+    /// The modules of the initramfs and the lists beside them; see [`BootSet::request_modules`].
+    pub fn modules(&self) -> ModuleTree {
+        let ramdisks = self.in_memory_order();
+        let named = |own: &Ramdisk<'a>| self.images()[own.spot.image].kind().to_string();
+        let mut tree = ModuleTree::of_files(ramdisks.iter().map(|own| (named(own), own.modules())));
+        for ramdisk in ramdisks {
+            if let Err(error) = ramdisk.inventory() {
+                tree.problems.push(format!("{}: the rest is damaged: {error}", named(ramdisk)));
+            }
+        }
+        tree
+    }
+
+    /// The kernel parameters in the images, by where they are.
+    pub fn command_lines(&self) -> &CommandLines {
+        self.command_lines.get_or_init(|| CommandLines::read(&self.members))
+    }
+
+    /// The image that holds the kernel, and the kernel as it is there: the one that a normal boot
+    /// starts, or recovery's where it is the only one.
+    pub fn kernel_bytes(&self) -> Option<(usize, &'a [u8])> {
+        let kernel = |(index, image): (usize, &Image<'a>)| {
+            Some((index, image.section(SectionName::Kernel)?))
+        };
+        let kernels: Vec<_> = self.images().iter().enumerate().filter_map(kernel).collect();
+        // Roles cost more than a look at the headers.
+        if kernels.len() < 2 {
+            return kernels.first().copied();
+        }
+        let normal = kernels.iter().find(|(index, _)| self.roles()[*index] != Role::Recovery);
+        normal.or(kernels.first()).copied()
+    }
+
+    /// The kernel that a normal boot starts.
+    pub fn kernel(&self) -> &SetKernel {
+        self.kernel.get_or_init(|| {
+            let image = self.kernel_bytes().map(|(image, _)| image);
+            SetKernel::read(&self.members, image, self.command_lines())
+        })
+    }
+
+    /// What the kernel's own symbol table says about its config; None where there is a config, or
+    /// no table that can be read. Unpacks the kernel into memory; asked for before
+    /// [`BootSet::kernel`], it costs no second pass.
+    ///
+    /// # Errors
+    /// As [`Kernel::kallsyms`].
+    pub fn evidence(&self) -> Result<Option<&Evidence>, &kernel::Error> {
+        let evidence = self.evidence.get_or_init(|| {
+            let mut names = None;
+            if self.kernel.get().is_none() {
+                let image = self.kernel_bytes().map(|(image, _)| image);
+                let lines = self.command_lines();
+                let (kernel, found) = SetKernel::read_with_names(&self.members, image, lines);
+                names = found;
+                // Nobody asked before, and whoever asks now gets the same.
+                let _ = self.kernel.set(kernel);
+            } else if let (KernelState::NoConfig, Some((_, bytes))) =
+                (&self.kernel().state, self.kernel_bytes())
+                && self.kernel().complete
+            {
+                names = parse(bytes, true)?.kallsyms()?;
+            }
+            let (kernel, name) = (self.kernel(), self.name(self.kernel().image.unwrap_or(0)));
+            let (arch, version) = (kernel.facts.arch, kernel.facts.version());
+            Ok(names.map(|names| Evidence::collect(&names, arch, version, name)))
+        });
+        evidence.as_ref().map(Option::as_ref)
+    }
+
+    /// The symbols that the kernel exports to modules; None where they cannot be read. The first
+    /// question unpacks the kernel into memory.
+    pub fn exports(&self) -> Option<&Exports> {
+        let read = || Kernel::parse(self.kernel_bytes()?.1).ok()?.exports().ok()?;
+        self.exports.get_or_init(read).as_ref()
+    }
+
+    /// What is known of the kernel and its command line.
+    pub fn facts(&self) -> &Facts {
+        &self.kernel().facts
+    }
+
+    /// The command line that the kernel will act on; without parameters where none is known.
+    pub fn cmdline(&self) -> &EffectiveCmdline {
+        self.cmdline.get_or_init(|| EffectiveCmdline::new(self.facts()).unwrap_or_default())
+    }
+
+    /// How a device with these images boots.
+    pub fn flow(&self) -> &Flow {
+        self.flow.get_or_init(|| {
+            flow::detect(&flow::Basis {
+                set: &self.members,
+                roles: self.roles(),
+                kernel: self.kernel(),
+                lines: self.command_lines(),
+            })
+        })
+    }
+
+    /// Give back the memory of the files, for now.
+    pub(crate) fn release_pages(&self) {
+        self.members.pages.iter().for_each(|pages| pages.release());
+    }
+
+    /// The originals of patched images, kept as long as the set; None for an image that was not
+    /// patched. `restore` is asked once.
+    ///
+    /// # Errors
+    /// Those of `restore`.
+    pub(crate) fn originals<E>(
+        &self,
+        restore: impl FnOnce() -> Result<Vec<Option<Vec<u8>>>, E>,
+    ) -> Result<&[Option<Vec<u8>>], E> {
+        if let Some(originals) = self.originals.get() {
+            return Ok(originals);
+        }
+        let originals = restore()?;
+        Ok(self.originals.get_or_init(|| originals))
+    }
+
+    /// The index of the top-level vbmeta image.
+    pub fn top_vbmeta(&self) -> Option<usize> {
+        self.position(Role::Vbmeta)
+    }
+
+    /// How the vbmeta image `vbmeta` covers the image of this index; None where it names it in no
+    /// descriptor.
+    pub fn cover(&self, vbmeta: &Vbmeta<'_>, image: usize) -> Option<Cover> {
+        avb::cover(vbmeta, self.images().get(image)?)
+    }
+}

@@ -1,0 +1,17 @@
+//! Where kernel parameters are in a set of images.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `read` | headers, bootconfig, device trees; all of them for a set |
+//! | `avb` | kernel command line descriptors |
+//! | `named` | an image with its name |
+
+mod avb;
+mod named;
+mod read;
+
+pub use avb::{AvbLine, of_avb};
+pub use named::Named;
+pub use read::{
+    CommandLines, DeviceTreeLine, bootconfig_of, of_bootconfig, of_device_trees, of_headers,
+};
