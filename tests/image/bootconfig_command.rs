@@ -240,5 +240,6 @@ fn the_effective_line_as_json_has_origins_and_winners() {
     assert_eq!(json["words"][0]["word"], "a=1");
     assert_eq!(json["words"][0]["origin"], "bootconfig");
     assert_eq!(json["words"][1]["file"], "vendor_boot.img");
-    assert_eq!(json["length"], "a=1 console=ttyAMA0 bootconfig".len());
+    // The kernel puts quotes around the values of a bootconfig.
+    assert_eq!(json["length"], "a=\"1\" console=ttyAMA0 bootconfig".len());
 }

@@ -103,7 +103,7 @@ fn unpack_names_what_is_no_image() {
     let error = scratch.error("unpack x.img -d dir");
     assert_eq!(
         error,
-        "vfioboot: x.img: is no boot image: expected \"ANDROID!\" or \"VNDRBOOT\" at offset 0, found \"hello, w\"\n"
+        "vfioboot: x.img: is not a boot image: expected \"ANDROID!\" or \"VNDRBOOT\" at offset 0, found \"hello, w\"\n"
     );
     assert!(!scratch.exists("dir"));
 }
@@ -259,13 +259,13 @@ fn cmdline_prints_one_line_an_image() {
 }
 
 #[test]
-fn cmdline_prints_bytes_that_are_no_utf8() {
+fn cmdline_shows_bytes_that_are_not_utf8_as_escapes() {
     let scratch = scratch();
     let mut bytes = scratch.read("boot.img");
     bytes[64..67].copy_from_slice(b"\xff\xfe\0");
     scratch.file("boot.img", &bytes);
     let run = scratch.run("cmdline boot.img").success();
-    assert_eq!(run.get_output().stdout, b"\xff\xfe\n");
+    assert_eq!(run.get_output().stdout, b"\\xff\\xfe\n");
 }
 
 #[test]
