@@ -10,7 +10,7 @@ use crate::cmdline::{Cmdline, Parameter, same_name};
 use crate::kernel::Arch;
 use crate::kernel::config::Value;
 
-/// What becomes of `CONFIG_CMDLINE`.
+/// How the kernel uses `CONFIG_CMDLINE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CmdlineMode {
     /// There is none.
@@ -20,10 +20,10 @@ pub enum CmdlineMode {
     /// It counts only where the bootloader hands over nothing (`CMDLINE_FROM_BOOTLOADER`, which
     /// is the default).
     Fallback,
-    /// It is joined with the bootloader's (`CMDLINE_EXTEND`): upstream puts it behind, Android's
-    /// 5.10 in front.
+    /// It is joined with the bootloader's (`CMDLINE_EXTEND`): upstream puts it last, Android's
+    /// 5.10 first.
     Extend,
-    /// It stands in front of the bootloader's (x86).
+    /// It comes before the bootloader's (x86).
     Front,
     /// It is all that counts (`CMDLINE_FORCE`, on x86 `CMDLINE_OVERRIDE`).
     Force,
@@ -69,7 +69,7 @@ impl CmdlineMode {
 pub struct CmdlineWord {
     /// As it is written, without the quotes around it or its value.
     pub word: String,
-    /// Where it stands.
+    /// Where it is.
     pub origin: Origin,
     /// The kernel sees it.
     pub counts: bool,
@@ -114,7 +114,7 @@ pub struct EffectiveCmdline {
     /// In the order in which the kernel sees them; with [`CmdlineMode::Extend`] those of
     /// `CONFIG_CMDLINE` last, which may be wrong.
     pub words: Vec<CmdlineWord>,
-    /// What becomes of `CONFIG_CMDLINE`.
+    /// How the kernel uses `CONFIG_CMDLINE`.
     pub mode: CmdlineMode,
 }
 
@@ -164,7 +164,7 @@ impl EffectiveCmdline {
         Some(EffectiveCmdline { words, mode })
     }
 
-    /// The words that the kernel sees, for its own parameters: not those behind `--`.
+    /// The words that the kernel sees, for its own parameters: not those after `--`.
     pub fn parameters(&self) -> impl Iterator<Item = &CmdlineWord> {
         self.words.iter().filter(|word| word.counts).take_while(|word| !word.ends_parameters())
     }
@@ -223,7 +223,8 @@ impl EffectiveCmdline {
 }
 
 impl fmt::Display for EffectiveCmdline {
-    /// In one line, the words behind their origin: `boot.img: quiet; CONFIG_CMDLINE, ignored: ro`.
+    /// In one line, each origin before its parameters:
+    /// `boot.img: quiet; CONFIG_CMDLINE, ignored: ro`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before = None;
         for word in &self.words {
@@ -248,9 +249,9 @@ impl fmt::Display for EffectiveCmdline {
 const EVERY_ONE_COUNTS: [&str; 7] =
     ["console", "dyndbg", "earlycon", "hugepages", "hugepagesz", "initcall_blacklist", "memmap"];
 
-/// Put the words of the bootconfig where the kernel has them: those below `kernel` in front of
-/// everything, `CONFIG_CMDLINE` and `CMDLINE_FORCE` or not, those below `init` behind a `--`. It
-/// reads the bootconfig only when told to by `bootconfig` on the line, or by its own config.
+/// Put the words of the bootconfig where the kernel has them: those below `kernel` before
+/// everything, `CONFIG_CMDLINE` and `CMDLINE_FORCE` or not, those below `init` after a `--`. It
+/// reads the bootconfig only with `bootconfig` on the line, or by its own config.
 fn place_bootconfig(words: &mut Vec<CmdlineWord>, facts: &Facts) {
     let config = facts.config.as_ref().map(|(config, _)| config);
     let able = config.is_none_or(|config| config.is_set("BOOT_CONFIG"));

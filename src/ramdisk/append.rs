@@ -35,14 +35,14 @@ pub struct AppendPoint {
     /// end, except before the zero padding that follows an lz4_legacy stream.
     pub offset: usize,
     /// Zero bytes to put before the segment: for a raw archive, which must start at a multiple
-    /// of 4. Never any behind lz4_legacy: kernels before 5.14 take a zero for a block.
+    /// of 4. Never any after lz4_legacy: kernels before 5.14 take a zero for a block.
     pub padding: usize,
     /// Zero bytes that the *unpacked* segment must start with. The kernel unpacks one lz4_legacy
-    /// segment behind another as one stream, in which headers stand at multiples of 4.
+    /// segment after another as one stream, in which headers are at multiples of 4.
     pub lead_in: usize,
 }
 
-/// The zero bytes that make a raw cpio segment behind `len` bytes of ramdisk start at a multiple
+/// The zero bytes that make a raw cpio segment after `len` bytes of ramdisk start at a multiple
 /// of 4.
 pub fn append_padding(len: usize) -> usize {
     len.next_multiple_of(4) - len
@@ -52,7 +52,7 @@ pub fn append_padding(len: usize) -> usize {
 ///
 /// Raw archives, lz4_legacy and zstd are walked by their headers, xz by its index unless another
 /// format follows it; lzma, bzip2 and the lz4 frame format are unpacked to find where they end. A gzip member is taken for the last segment
-/// unless something behind it looks like one in another format; only then is it unpacked.
+/// unless something after it looks like one in another format; only then is it unpacked.
 ///
 /// # Errors
 /// [`Error::Junk`] for bytes the kernel would stop at, [`Error::Compressed`] and [`Error::Cpio`]
@@ -115,7 +115,7 @@ pub fn find_ours(ramdisk: &[u8]) -> Option<Range<usize>> {
                 let start = ours_in_raw(&ramdisk[segment.range.clone()]);
                 start.map(|start| segment.range.start + start..segment.range.end)
             }
-            // Only our own segment is worth unpacking, and it stands behind another; alone, it
+            // Only our own segment is worth unpacking, and it comes after another; alone, it
             // starts with its directory.
             End::Exact => {
                 let alone = segment.range.start == 0;
@@ -158,7 +158,7 @@ struct Skimmed {
 enum End {
     /// From the segment itself.
     Exact,
-    /// A gzip member with perhaps more of them behind it, up to the end of the ramdisk.
+    /// A gzip member with perhaps more of them after it, up to the end of the ramdisk.
     Assumed,
 }
 
@@ -167,7 +167,7 @@ fn skim(ramdisk: &[u8]) -> Result<Vec<Skimmed>, Error> {
     let limits = Limits::default();
     let mut segments: Vec<Skimmed> = Vec::new();
     let mut position = 0;
-    // What once spoke against assuming stands behind all that follows too: looking again for each
+    // What once spoke against assuming comes after all that follows too: looking again for each
     // of many small members would cost their number times the ramdisk.
     let mut assume = true;
     loop {
@@ -260,7 +260,7 @@ fn may_be_assumed(rest: &[u8]) -> bool {
         && !others_follow(rest)
 }
 
-/// What stands before a member of ours that goes to the end of `rest`: what may be assumed of a
+/// What comes before a member of ours that goes to the end of `rest`: what may be assumed of a
 /// ramdisk may be assumed when it is patched, too.
 fn without_ours(rest: &[u8]) -> Option<&[u8]> {
     let start = named_members(rest).next()?;
@@ -346,7 +346,7 @@ fn named_members(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     members.take(CANDIDATES)
 }
 
-/// Where ours starts in a raw archive: behind one that ends without a TRAILER it is no segment of
+/// Where ours starts in a raw archive: after one that ends without a TRAILER it is not a segment of
 /// its own but goes on in the same archive.
 fn ours_in_raw(segment: &[u8]) -> Option<usize> {
     let undo = normalise(bootfile::UNDO_FILE.as_bytes());
@@ -407,7 +407,7 @@ fn search_undo(source: Source<'_>, first: bool) -> Result<bool, cpio::Error> {
 }
 
 /// A segment in the middle of an lz4_legacy chain may start with up to three zeros: see
-/// [`AppendPoint::lead_in`]. The phase that makes its first header stand at a multiple of 4.
+/// [`AppendPoint::lead_in`]. The phase that puts its first header at a multiple of 4.
 fn after_lead_in(mut source: Source<'_>) -> io::Result<(Source<'_>, u64)> {
     use std::io::BufRead;
     let zeros = leading_zeros(source.fill_buf()?);

@@ -59,8 +59,8 @@ pub fn add<'a>(ramdisk: &'a [u8], file: NewFile<'_>, limits: Limits) -> Result<P
     Ok(keep_aligned(pieces, ramdisk.len(), point.format))
 }
 
-/// Other ramdisks may be loaded directly behind this one, and a raw one must start at a multiple
-/// of 4: where it did, it does. Not behind lz4_legacy, where nothing raw can follow and zeros
+/// Other ramdisks may be loaded directly after this one, and a raw one must start at a multiple
+/// of 4: where it did, it does. Not after lz4_legacy, where nothing raw can follow and zeros
 /// are taken for a block.
 fn keep_aligned(mut pieces: Pieces<'_>, old: usize, last: Option<Format>) -> Pieces<'_> {
     let new: usize = pieces.iter().map(|piece| piece.len()).sum();
@@ -97,8 +97,8 @@ fn missing_parents<'p>(tree: &Tree, path: &'p [u8]) -> Result<Vec<&'p [u8]>, Err
 
 /// Remove every entry with the name `path`, and with `recursive` those below it. Only segments
 /// that hold one are unpacked and compressed again, in their format; the others stay byte for
-/// byte, and so do all other entries, their order and what stands between them. Zero padding
-/// grows by up to three bytes where a raw archive behind a changed segment needs it.
+/// byte, and so do all other entries, their order and what is between them. Zero padding
+/// grows by up to three bytes where a raw archive after a changed segment needs it.
 ///
 /// # Errors
 /// [`Error::NotFound`]; [`Error::Refused`] for a directory that is not empty and for a hard link

@@ -154,7 +154,7 @@ impl Extraction<'_> {
                 }
             }
         }
-        // What stands here is a regular file of ours, or nothing. It may be read-only.
+        // What is here is a regular file of ours, or nothing. It may be read-only.
         if is_regular(path) {
             fs::set_permissions(path, Permissions::from_mode(0o600))?;
         }

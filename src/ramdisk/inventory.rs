@@ -65,7 +65,7 @@ pub struct Inventory {
     tree: OnceLock<Tree>,
 }
 
-/// An entry as it stands in the ramdisk.
+/// An entry of the ramdisk, unchanged.
 #[derive(Debug)]
 struct Record {
     /// As the kernel reads it.
@@ -172,7 +172,7 @@ impl Inventory {
         files.into_iter().any(|record| normalise(&record.path) == name)
     }
 
-    /// The names of all entries as they stand, in order.
+    /// The names of all entries, unchanged and in order.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         let files = self.records.iter().filter(|record| !record.trailer);
         files.map(|record| record.path.as_slice())
@@ -283,7 +283,7 @@ impl Survey {
     }
 }
 
-/// Classify a ramdisk, reading `init` and its kept originals where they stand in it.
+/// Classify a ramdisk, reading `init` and the originals that were put aside.
 ///
 /// # Errors
 /// As [`super::Ramdisk::parse`].

@@ -18,7 +18,7 @@ use crate::compression::{Decoder, Format};
 pub struct Ramdisk<'a> {
     /// The segments, in order.
     pub segments: Vec<Segment<'a>>,
-    /// The runs of zeros before, between and behind segments.
+    /// The runs of zeros before, between and after segments.
     pub padding: Vec<Range<usize>>,
     /// What is left where the kernel finds nothing it knows.
     pub trailing: Option<Trailing>,
@@ -27,11 +27,11 @@ pub struct Ramdisk<'a> {
 /// One run of archives that is compressed as a whole, or one raw archive.
 #[derive(Clone, Debug)]
 pub struct Segment<'a> {
-    /// Where it stands in the ramdisk.
+    /// Where it is in the ramdisk.
     pub range: Range<usize>,
     /// How it is compressed; none for a raw archive.
     pub compression: Option<Format>,
-    /// Its bytes as they stand.
+    /// Its bytes, unchanged.
     pub bytes: &'a [u8],
     /// Its length unpacked, in bytes.
     pub unpacked: u64,
@@ -49,13 +49,13 @@ pub struct Segment<'a> {
 ///
 /// lz4_legacy has no end mark: after a block, `unlz4` takes either its own magic or the size of
 /// another block, and since Linux 5.14 a size of zero as the end. Anything else is "data
-/// corrupted", and nothing behind it is unpacked.
+/// corrupted", and nothing after it is unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
     /// It does.
     Always,
-    /// Only a newer kernel (5.14 or a stable branch with the same fix) does: zero padding stands
+    /// Only a newer kernel (5.14 or a stable branch with the same fix) does: zero padding comes
     /// between an lz4_legacy stream and what follows.
     NewerKernels,
     /// It does not: a segment in another format follows an lz4_legacy stream directly.
@@ -367,7 +367,7 @@ impl<'a> Entries<'a> {
         let start = segment.range.start;
         let available = self.input.len() - start;
         let length = match reader.get_ref() {
-            // The padding behind the last entry may be missing.
+            // The padding after the last entry may be missing.
             Source::Raw(_) => {
                 segment.unpacked = reader.entry_end().min(available as u64);
                 segment.unpacked as usize
@@ -397,7 +397,7 @@ impl<'a> Entries<'a> {
 impl Open<'_> {
     fn next_entry(&mut self) -> Result<Option<Entry>, cpio::Error> {
         if self.segment.compression.is_none() {
-            // A raw archive ends with its TRAILER, or where no further header stands.
+            // A raw archive ends with its TRAILER, or where no further header follows.
             let more = !self.ended && self.reader.peek()? == Some(b'0');
             if !more {
                 return Ok(None);

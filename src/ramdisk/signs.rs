@@ -97,7 +97,7 @@ impl Sign {
     }
 }
 
-/// What writes a ramdisk of this maker anew, for people.
+/// What rebuilds a ramdisk of this maker, for people.
 pub fn renewed_by(maker: &str) -> Option<&'static str> {
     let of = |sign: &&Sign| sign.maker.as_deref() == Some(maker);
     BUILTIN.iter().find(of)?.renewed_by.as_deref()

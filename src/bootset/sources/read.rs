@@ -79,7 +79,7 @@ pub fn bootconfig_of(image: &Image<'_>) -> Option<Result<Bootconfig, bootconfig:
     image.section(SectionName::Bootconfig).map(read)
 }
 
-/// What the kernel makes of a bootconfig's keys: words in front of the command line from those
+/// Parameters from the keys of a bootconfig: those before the command line from those
 /// below `kernel`, arguments of init from those below `init` (`xbc_make_cmdline` in `init/main.c`).
 pub fn of_bootconfig(file: &str, config: &Bootconfig) -> Vec<CmdlinePart> {
     let entries = config.entries();
@@ -113,7 +113,7 @@ pub struct DeviceTreeLine {
     pub count: usize,
 }
 
-/// The lines in the device trees of an image (a section of their own, behind the kernel, or in
+/// The lines in the device trees of an image (a section of their own, after the kernel, or in
 /// the second stage of old images), each once.
 pub fn of_device_trees(image: &Image<'_>) -> Vec<DeviceTreeLine> {
     let mut lines: Vec<DeviceTreeLine> = Vec::new();

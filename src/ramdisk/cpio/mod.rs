@@ -3,7 +3,7 @@
 //! its NUL, padding to 4 bytes, the data, padding to 4 bytes.
 //!
 //! Nothing is normalised: duplicates, order, inode numbers, modes, times and name bytes come
-//! out as they stand, and an [`Entry`] keeps its header's own bytes.
+//! out unchanged, and an [`Entry`] keeps its header's own bytes.
 
 mod reader;
 mod writer;
@@ -21,7 +21,7 @@ pub const TRAILER: &[u8] = b"TRAILER!!!";
 /// `PATH_MAX`: the longest name in bytes, its NUL included.
 pub const NAME_MAX: u32 = 4096;
 
-/// The names of the fields behind the magic, in order.
+/// The names of the fields after the magic, in order.
 const FIELDS: [&str; 13] = [
     "ino",
     "mode",
@@ -136,7 +136,7 @@ impl Header {
         bytes
     }
 
-    /// Read the fields of `bytes`; `offset` is where they stand, for messages.
+    /// Read the fields of `bytes`; `offset` is where they are, for messages.
     fn parse(bytes: &[u8; HEADER_LEN], offset: u64) -> Result<Self, Error> {
         let (magic, digits) = bytes.split_at(6);
         let crc = match magic {
@@ -224,9 +224,9 @@ pub struct Entry {
     pub offset: u64,
     /// The header's fields.
     pub header: Header,
-    /// The header as it stands.
+    /// The bytes of the header.
     pub raw: [u8; HEADER_LEN],
-    /// The name as it stands, without the final NUL; any bytes.
+    /// The bytes of the name, without the final NUL; any bytes.
     pub name: Vec<u8>,
 }
 
@@ -246,7 +246,7 @@ impl Entry {
         self.header.file_type()
     }
 
-    /// The first byte behind the entry and its padding, in the unpacked segment.
+    /// The first byte after the entry and its padding, in the unpacked segment.
     pub fn end(&self) -> u64 {
         let name = align4(HEADER_LEN as u64 + u64::from(self.header.namesize));
         self.offset + align4(name + u64::from(self.header.filesize))
@@ -277,14 +277,14 @@ pub enum Error {
         /// The part that is cut short.
         what: &'static str,
     },
-    /// A header that is no newc header.
+    /// A header that is not a newc header.
     #[error(
         "cpio header at offset {offset:#x}: magic is \"{found}\", expected 070701 or 070702 (newc)"
     )]
     Magic {
         /// Where the header starts.
         offset: u64,
-        /// What stands there.
+        /// What is there.
         found: String,
     },
     /// A field that cannot be.
@@ -296,9 +296,9 @@ pub enum Error {
         entry: String,
         /// The field.
         field: &'static str,
-        /// Where the field stands.
+        /// Where the field is.
         offset: u64,
-        /// What stands there.
+        /// What is there.
         found: String,
         /// What should.
         expected: &'static str,

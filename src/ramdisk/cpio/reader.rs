@@ -94,7 +94,7 @@ impl<R: BufRead> Reader<R> {
         Ok(Some(entry))
     }
 
-    /// Skip what is left of the entry and zero padding; the byte that stands there then, none
+    /// Skip what is left of the entry and zero padding; the byte that comes then, none
     /// at the end.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
-    /// Skip to a multiple of 4. The padding behind the last entry may be missing.
+    /// Skip to a multiple of 4. The padding after the last entry may be missing.
     fn skip_padding(&mut self) -> Result<(), Error> {
         // A header starts at a multiple of 4 plus the phase, and so must what follows.
         let at = self.position + self.phase;

@@ -52,7 +52,7 @@ impl<W: Write> CpioWriter<W> {
         self.new_entry(path, 0o100_000 | mode & 0o7777, 1, (0, 0), data)
     }
 
-    /// A regular file with several names (hard links), at the first of which the data stands.
+    /// A regular file with several names (hard links), the first of which has the data.
     /// Nothing of one of the others may be there: not every kernel removes it first.
     ///
     /// # Errors
