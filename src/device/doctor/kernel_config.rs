@@ -204,7 +204,7 @@ impl KernelInfo for RunningKernel {
     /// By its config, or what this program is built for.
     fn arch(&self) -> Option<Arch> {
         let by_config = self.config.as_ref().and_then(KernelConfig::arch);
-        by_config.or_else(|| Arch::from_name(super::ARCH))
+        by_config.or_else(|| Arch::from_name(super::check::ARCH))
     }
 
     fn release(&self) -> Option<&str> {
