@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 
-use vfioboot::audit::evidence::{Evidence, State};
+use vfioboot::audit::{Evidence, EvidenceState};
 use vfioboot::kernel::config::Value;
 use vfioboot::kernel::{Kernel, KernelConfig, KernelVersion};
 
@@ -87,9 +87,9 @@ fn measure(
     println!("| {name} | {release} | {} |", names.count);
     for (symbol, counts) in table {
         let set = config.get(symbol) == Some(&Value::Yes);
-        match (evidence.sign(symbol).map(|sign| sign.state), set) {
-            (Some(State::BuiltIn), true) => counts.hits += 1,
-            (Some(State::BuiltIn), false) => {
+        match (evidence.about(symbol).map(|about| about.state), set) {
+            (Some(EvidenceState::BuiltIn), true) => counts.hits += 1,
+            (Some(EvidenceState::BuiltIn), false) => {
                 counts.false_hits += 1;
                 eprintln!("{name}: {symbol} is said to be built in, and is not");
             }
@@ -100,7 +100,7 @@ fn measure(
             (None, true) => counts.silent += 1,
             (Some(state), false) => {
                 counts.rejections += 1;
-                if state == State::Off && config.get(symbol) == Some(&Value::Module) {
+                if state == EvidenceState::Off && config.get(symbol) == Some(&Value::Module) {
                     counts.false_off += 1;
                     eprintln!("{name}: {symbol} is said to be n, and is m");
                 }

@@ -29,7 +29,7 @@ done
 # Nothing to do when no input has changed since the programs were made.
 inputs() {
     echo "${toolchain##*/} $(rustc -V)"
-    find src build.rs Cargo.toml Cargo.lock scripts/build-runtime.sh -type f -print0 \
+    find src build build.rs kernel-configs Cargo.toml Cargo.lock scripts/build-runtime.sh -type f -print0 \
         | LC_ALL=C sort -z | xargs -0 sha256sum
 }
 stamp=dist/.vfiorun.inputs

@@ -8,7 +8,7 @@
 //! | [`text`] | text from outside with what hides in it made visible |
 //! | [`cmdline`] | the kernel command line: read, asked and edited by the kernel's own grammar |
 //! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
-//! | `rulefile` | the rules of `kernel-configs/` as they are written, for the audit and the device |
+//! | [`rules`] | what a kernel must have: the rules of `kernel-configs/` and their evaluator, shared by desktop and device |
 //! | [`compression`] | gzip, lz4_legacy, lz4, xz, lzma, zstd, bzip2: detect, decode, encode |
 //! | [`image`] | boot, vendor_boot and init_boot images as regions that tile the file |
 //! | [`ramdisk`] | segments, newc cpio, what kind of ramdisk this is |
@@ -30,8 +30,7 @@
 
 pub mod bootfile;
 pub mod cmdline;
-#[cfg(any(feature = "desktop", feature = "device"))]
-mod rulefile;
+pub mod rules;
 pub mod text;
 
 #[cfg(feature = "desktop")]

@@ -70,7 +70,7 @@ impl Baseline {
                     Verdict::Pass | Verdict::NotApplicable => continue,
                 };
                 if decides(run.fail_on, finding.rule.level) {
-                    let (input, rule) = (input.key.clone(), finding.rule.id.clone());
+                    let (input, rule) = (input.key.clone(), finding.rule.id.to_string());
                     known.insert(Entry { input, rule, verdict });
                 }
             }
@@ -117,7 +117,7 @@ impl Baseline {
                     verdict && input && entry.rule == finding.rule.id
                 });
                 if covered {
-                    audited.known.insert(finding.rule.id.clone());
+                    audited.known.insert(finding.rule.id.to_string());
                 }
             }
         }

@@ -24,8 +24,8 @@ pub fn check_all(
         result: check_group(group, options, files),
     });
     Run {
-        profile: options.profile.name.clone(),
-        title: options.profile.title.clone(),
+        profile: options.profile.name.to_string(),
+        title: options.profile.title.to_string(),
         fail_on: options.fail_on,
         inputs,
     }

@@ -102,8 +102,8 @@ fn require_rules(profile: &Profile, facts: &Facts) -> Result<(), CheckError> {
     match facts.arch {
         Some(arch) if !profile.covers(arch) => Err(CheckError::Architecture {
             arch,
-            profile: profile.name.clone(),
-            covered: profile.arch.clone(),
+            profile: profile.name.to_string(),
+            covered: profile.arch.to_vec(),
         }),
         Some(_) | None => Ok(()),
     }

@@ -6,65 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Facts, Provenance};
 use crate::kernel::{Arch, Kallsyms, KernelVersion};
+use crate::rules::{self, Confidence, EvidenceState};
 
 const EVIDENCE: &str = include_str!("../../kernel-configs/evidence.toml");
-
-/// How sure evidence is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Confidence {
-    /// It may mislead: a rule passes by it, but does not fail.
-    Likely,
-    /// As good as a config.
-    #[default]
-    Certain,
-}
-
-impl Confidence {
-    /// As it is written in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Confidence::Likely => "likely",
-            Confidence::Certain => "certain",
-        }
-    }
-}
-
-/// What the names tell about one symbol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It is `y`.
-    BuiltIn,
-    /// It is not `y`; it can be `m`.
-    NotBuiltIn,
-    /// It is `n`.
-    Off,
-}
-
-/// Evidence for one symbol.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sign {
-    /// What it says.
-    pub state: State,
-    /// How sure it is.
-    pub confidence: Confidence,
-    /// The name that is there, or the names that are not.
-    pub names: Vec<String>,
-}
-
-impl Sign {
-    /// In words: `vfio_pci_probe is in the symbol table`.
-    pub fn because(&self) -> String {
-        let names = self.names.join(", ");
-        match (self.state, self.names.len()) {
-            (State::BuiltIn, _) => format!("{names} is in the symbol table"),
-            (_, 1) => format!("{names} is not in the symbol table"),
-            _ => format!("none of {names} is in the symbol table"),
-        }
-    }
-}
 
 /// All evidence that a symbol table gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +18,7 @@ pub struct Evidence {
     pub what: String,
     /// How many names there are in its table.
     pub count: usize,
-    signs: BTreeMap<String, Sign>,
+    symbols: BTreeMap<String, rules::Evidence>,
 }
 
 #[derive(Deserialize)]
@@ -118,10 +63,10 @@ impl Evidence {
         let modules = modules.is_none_or(|entry| entry.names.iter().any(|n| kallsyms.has(n)));
         let mut evidence =
             Evidence { what: what.to_owned(), count: kallsyms.count, ..Evidence::default() };
-        // What is part of another symbol stands behind it.
+        // A symbol comes after the one that it is part of.
         for entry in &entries {
-            if let Some(sign) = entry.sign(kallsyms, arch, version, modules, &evidence) {
-                evidence.signs.insert(entry.name.clone(), sign);
+            if let Some(found) = entry.evidence(kallsyms, arch, version, modules, &evidence) {
+                evidence.symbols.insert(entry.name.clone(), found);
             }
         }
         evidence
@@ -129,27 +74,17 @@ impl Evidence {
 
     /// What reports tell of it, without the symbols.
     pub(super) fn outline(self) -> Self {
-        Evidence { signs: BTreeMap::new(), ..self }
+        Evidence { symbols: BTreeMap::new(), ..self }
     }
 
     /// What is known about `symbol` (without `CONFIG_`).
-    pub fn sign(&self, symbol: &str) -> Option<&Sign> {
-        self.signs.get(symbol)
+    pub fn about(&self, symbol: &str) -> Option<&rules::Evidence> {
+        self.symbols.get(symbol)
     }
 
     /// Every symbol that something is known about, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Sign)> {
-        self.signs.iter().map(|(symbol, sign)| (symbol.as_str(), sign))
-    }
-
-    /// Where the evidence for these symbols stands, as sure as the least sure of it.
-    pub(super) fn provenance<'a>(&self, symbols: impl Iterator<Item = &'a String>) -> Provenance {
-        let known = symbols.filter_map(|symbol| self.sign(symbol)).map(|sign| sign.confidence);
-        Provenance::Kallsyms {
-            what: self.what.clone(),
-            count: self.count,
-            confidence: known.min().unwrap_or(Confidence::Likely),
-        }
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &rules::Evidence)> {
+        self.symbols.iter().map(|(symbol, evidence)| (symbol.as_str(), evidence))
     }
 
     /// Every symbol that evidence can tell something about.
@@ -161,14 +96,14 @@ impl Evidence {
 }
 
 impl Entry {
-    fn sign(
+    fn evidence(
         &self,
         kallsyms: &Kallsyms,
         arch: Option<Arch>,
         version: Option<KernelVersion>,
         modules: bool,
         before: &Evidence,
-    ) -> Option<Sign> {
+    ) -> Option<rules::Evidence> {
         let bound = |text: &Option<String>| text.as_deref().and_then(KernelVersion::parse);
         if let Some(since) = bound(&self.since)
             && version.is_none_or(|version| version < since)
@@ -182,26 +117,20 @@ impl Entry {
         }
         let confidence = self.confidence;
         if let Some(name) = self.names.iter().find(|name| kallsyms.has(name)) {
-            return Some(Sign { state: State::BuiltIn, confidence, names: vec![name.clone()] });
+            let state = EvidenceState::BuiltIn;
+            return Some(rules::Evidence { state, confidence, names: vec![name.clone()] });
         }
         let whole = self.part_of.as_ref().is_none_or(|other| {
-            before.sign(other).is_some_and(|sign| sign.state == State::BuiltIn)
+            before.about(other).is_some_and(|own| own.state == EvidenceState::BuiltIn)
         });
         if !self.absence || !whole {
             return None;
         }
         let tristate = self.tristate && !arch.is_some_and(|arch| self.bool_on.contains(&arch));
-        let state = if tristate && modules { State::NotBuiltIn } else { State::Off };
-        Some(Sign { state, confidence, names: self.names.clone() })
-    }
-}
-
-impl Facts {
-    /// What the symbol table tells about `symbol`, where there is no config.
-    pub(super) fn sign(&self, symbol: &str) -> Option<&Sign> {
-        match self.config {
-            Some(_) => None,
-            None => self.evidence.as_ref()?.sign(symbol),
-        }
+        let state = match tristate && modules {
+            true => EvidenceState::NotBuiltIn,
+            false => EvidenceState::Off,
+        };
+        Some(rules::Evidence { state, confidence, names: self.names.clone() })
     }
 }

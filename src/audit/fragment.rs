@@ -1,89 +1,10 @@
 //! The Kconfig fragment that makes failing rules pass, for `scripts/kconfig/merge_config.sh`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
 
 use super::run::{Audited, Run};
 use super::{Condition, Finding, Level, Rule, Verdict};
-use crate::kernel::config::KernelVersion;
-
-/// A setting that a rule asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KconfigLine {
-    /// Without `CONFIG_`.
-    pub symbol: String,
-    /// `y`, `m`, `n` or a literal value.
-    pub value: String,
-    /// The first version that has the symbol.
-    pub since: Option<KernelVersion>,
-    /// The first version that no longer has it.
-    pub until: Option<KernelVersion>,
-}
-
-impl FromStr for KconfigLine {
-    type Err = String;
-
-    /// `SYMBOL=y`, with ` since 6.2` or ` until 5.8` behind it where not every kernel has it.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("\"{text}\" is no setting like VFIO=y or VFIO_GROUP=y since 6.6");
-        let mut words = text.split_ascii_whitespace();
-        let (symbol, value) = words.next().and_then(|w| w.split_once('=')).ok_or_else(wrong)?;
-        if !super::profile::is_symbol(symbol) || value.is_empty() {
-            return Err(wrong());
-        }
-        let mut line = KconfigLine {
-            symbol: symbol.to_owned(),
-            value: value.to_owned(),
-            since: None,
-            until: None,
-        };
-        while let Some(word) = words.next() {
-            let version = words.next().and_then(KernelVersion::parse).ok_or_else(wrong)?;
-            match word {
-                "since" => line.since = Some(version),
-                "until" => line.until = Some(version),
-                _ => return Err(wrong()),
-            }
-        }
-        Ok(line)
-    }
-}
-
-impl fmt::Display for KconfigLine {
-    /// As it stands in a `.config`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (symbol, value) = (&self.symbol, &self.value);
-        match value.as_str() {
-            "n" => write!(f, "# CONFIG_{symbol} is not set"),
-            "y" | "m" => write!(f, "CONFIG_{symbol}={value}"),
-            number if number.parse::<u64>().is_ok() => write!(f, "CONFIG_{symbol}={number}"),
-            text => {
-                let text = text.replace('\\', "\\\\").replace('"', "\\\"");
-                write!(f, "CONFIG_{symbol}=\"{text}\"")
-            }
-        }
-    }
-}
-
-impl Rule {
-    /// The settings that satisfy it: what it says in `set`, else the first group of its own
-    /// symbols with the first value it accepts. None for a rule about the command line.
-    pub fn settings(&self) -> Vec<KconfigLine> {
-        if !self.set.is_empty() {
-            return self.set.clone();
-        }
-        let Condition::Symbols(groups) = &self.condition else { return Vec::new() };
-        let value = self.accept.first().map_or("y", String::as_str);
-        let line = |symbol: &String| KconfigLine {
-            symbol: symbol.clone(),
-            value: value.to_owned(),
-            since: None,
-            until: None,
-        };
-        groups.first().into_iter().flatten().map(line).collect()
-    }
-}
 
 /// The fragment for all kernels of a run, one section a rule. Rules that fail are in it, and so
 /// are those that are unknown only because a module was not seen: built in, they pass. What is
@@ -94,12 +15,12 @@ pub fn render(run: &Run) -> String {
          # scripts/kconfig/merge_config.sh -m .config THIS_FILE && make olddefconfig\n",
         one_line(&run.profile)
     );
-    let mut set: HashMap<String, String> = HashMap::new();
+    let mut set: HashMap<Cow<'static, str>, String> = HashMap::new();
     let audits: Vec<(&str, &Audited)> = run.audits().collect();
     let mut done: Vec<&str> = Vec::new();
     for finding in audits.iter().flat_map(|(_, audited)| &audited.report.findings) {
         let rule = &finding.rule;
-        if done.contains(&rule.id.as_str()) {
+        if done.contains(&rule.id.as_ref()) {
             continue;
         }
         done.push(&rule.id);
@@ -124,7 +45,7 @@ fn section(
     rule: &Rule,
     wanting: &[&(&str, &Audited)],
     several: bool,
-    set: &mut HashMap<String, String>,
+    set: &mut HashMap<Cow<'static, str>, String>,
 ) {
     let (id, title, level) = (&rule.id, one_line(&rule.title), rule.level.name());
     out.push_str(&format!("\n# {id} {title} ({level}): {}\n", one_line(&rule.why)));
@@ -132,11 +53,12 @@ fn section(
         let names: Vec<String> = wanting.iter().map(|(name, _)| one_line(name)).collect();
         out.push_str(&format!("# for {}\n", names.join(", ")));
     }
-    let by_word = |(_, audited): &&&(&str, &Audited)| {
-        audited.report.finding(&rule.id).is_some_and(|own| own.word.is_some())
+    let overruled = |(_, audited): &&(&str, &Audited)| {
+        let own = audited.report.finding(&rule.id);
+        own.is_some_and(|own| own.reason.overruled_by().is_some())
     };
-    // A word of the command line overrules the symbols.
-    let lines = match wanting.iter().all(|own| by_word(&own)) {
+    // A kernel parameter overrules the symbols.
+    let lines = match wanting.iter().all(overruled) {
         true => Vec::new(),
         false => rule.settings(),
     };
@@ -178,7 +100,7 @@ fn mends(finding: &Finding, audited: &Audited) -> bool {
         Verdict::Unknown => {
             let known = facts.config.is_some() && facts.arch.is_some();
             let symbols = matches!(finding.rule.condition, Condition::Symbols(_));
-            let symbols = symbols && finding.word.is_none();
+            let symbols = symbols && finding.reason.overruled_by().is_none();
             known && symbols && facts.version().is_some() && !finding.rule.vendor_module
         }
         Verdict::Pass | Verdict::NotApplicable => false,

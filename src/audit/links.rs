@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Built, Condition, Facts, Profile};
+use super::Profile;
+use crate::kernel::Symbols;
 use crate::kernel::module::Module;
-use crate::kernel::{Exports, Symbols};
 use crate::modules::survey::{Source, SurveyError, visit};
-use crate::modules::{Target, misfits};
+use crate::modules::{Misfit, Target, misfits};
 
 /// A module and the symbols that it needs and gives.
 pub type Linked = (Module, Symbols);
@@ -16,31 +16,25 @@ pub type Linked = (Module, Symbols);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Links {
     /// For each module that was compared, by name, why it will not load; empty when it will.
-    compared: BTreeMap<String, Vec<String>>,
+    compared: BTreeMap<String, Vec<Misfit>>,
 }
 
 impl Links {
-    /// Compare the modules, in the order that [`read`] gives them, with what the kernel exports.
-    pub fn new(modules: &[Linked], exports: &Exports, facts: &Facts) -> Self {
+    /// Compare the modules, in the order that [`read`] gives them, with what the kernel exports
+    /// and asks for.
+    pub fn new(modules: &[Linked], kernel: &Target<'_>) -> Self {
         let modules: Vec<(&Module, &Symbols)> = modules.iter().map(|(m, s)| (m, s)).collect();
-        let target = Target {
-            // The vermagic is judged by the rule itself.
-            release: None,
-            release_is_partial: false,
-            exports: Some(exports),
-            trims_exports: facts.built("TRIM_UNUSED_KSYMS") == Built::In,
-            requires_signature: facts.built("MODULE_SIG_FORCE") == Built::In,
-        };
-        let mut compared: BTreeMap<String, Vec<String>> =
+        let mut compared: BTreeMap<String, Vec<Misfit>> =
             modules.iter().map(|(module, _)| (module.name.clone(), Vec::new())).collect();
-        for misfit in misfits(&modules, &target) {
-            compared.entry(misfit.module().to_owned()).or_default().push(misfit.to_string());
+        for misfit in misfits(&modules, kernel) {
+            let module = misfit.module().to_owned();
+            compared.entry(module).or_default().push(misfit);
         }
-        // A module does not load without those it depends on, which stand before it.
+        // A module does not load without those it depends on, which come before it.
         for (module, _) in &modules {
             let inherited = module.depends.iter().find_map(|name| compared.get(name)?.first());
-            if let Some(reason) = inherited.cloned() {
-                compared.entry(module.name.clone()).or_default().push(reason);
+            if let Some(misfit) = inherited.cloned() {
+                compared.entry(module.name.clone()).or_default().push(misfit);
             }
         }
         Links { compared }
@@ -48,7 +42,7 @@ impl Links {
 
     /// Why the module of this name will not load, the first reason first; None when it was not
     /// compared.
-    pub(super) fn refusals(&self, name: &str) -> Option<&[String]> {
+    pub(super) fn misfits(&self, name: &str) -> Option<&[Misfit]> {
         self.compared.get(name).map(Vec::as_slice)
     }
 }
@@ -90,13 +84,10 @@ pub fn read(
 
 /// The names of the modules that may satisfy a rule.
 fn asked_for(profile: &Profile) -> BTreeSet<String> {
-    let symbols = |condition: &Condition| match condition {
-        Condition::Symbols(groups) => groups.concat(),
-        Condition::Parameter { .. } => Vec::new(),
-    };
-    let built = profile.rules.iter().flat_map(|rule| symbols(&rule.condition));
-    let built = built.map(|symbol| profile.module_name(&symbol));
-    built.chain(profile.rules.iter().flat_map(|rule| rule.modules.clone())).collect()
+    let symbols = profile.rules.iter().flat_map(|rule| rule.condition.symbols());
+    let built = symbols.map(|symbol| profile.module_of(symbol));
+    let named = profile.rules.iter().flat_map(|rule| rule.modules.iter());
+    built.chain(named.map(ToString::to_string)).collect()
 }
 
 fn behind_dependencies<'m>(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::error::{CheckError, Problem};
-use super::{Condition, EffectiveCmdline, Facts, Finding, Level, Outcome, Report, Verdict};
+use super::{EffectiveCmdline, Facts, Finding, Level, Outcome, Report, Verdict};
 
 /// Several inputs with the result of each, in the order they were given.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Audited {
 
     /// It is in the baseline.
     pub fn is_known(&self, finding: &Finding) -> bool {
-        self.known.contains(&finding.rule.id)
+        self.known.contains(finding.rule.id.as_ref())
     }
 
     /// What the rules that decide come to.
@@ -126,7 +126,7 @@ impl Audited {
 
     /// The line of the input that the finding is about, from 1.
     pub fn line(&self, finding: &Finding) -> usize {
-        self.lines.get(&finding.rule.id).copied().unwrap_or(1)
+        self.lines.get(finding.rule.id.as_ref()).copied().unwrap_or(1)
     }
 
     /// The outcome in one line: `FAIL: 1 required rule fails, 2 unknown`.
@@ -229,9 +229,9 @@ pub fn lines(report: &Report, config: &[u8]) -> BTreeMap<String, usize> {
         at.insert(&rest[..end.unwrap_or(rest.len())], index + 1);
     }
     let line = |finding: &Finding| {
-        let Condition::Symbols(groups) = &finding.rule.condition else { return None };
-        let line = groups.iter().flatten().find_map(|symbol| at.get(symbol.as_bytes()))?;
-        Some((finding.rule.id.clone(), *line))
+        let mut symbols = finding.rule.condition.symbols();
+        let line = symbols.find_map(|symbol| at.get(symbol.as_bytes()))?;
+        Some((finding.rule.id.to_string(), *line))
     };
     report.findings.iter().filter_map(line).collect()
 }

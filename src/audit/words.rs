@@ -1,41 +1,25 @@
-//! Words for the kernel command line.
+//! Kernel parameters to recommend.
 
-use super::{EffectiveCmdline, Facts, Level, Profile};
+use super::facts::Known;
+use super::{EffectiveCmdline, Facts, Profile, RecommendedParameter};
 
-/// A word that belongs on the kernel command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
-    /// As it is written: `intel_iommu=on`.
-    pub word: String,
-    /// How much it matters; an optional one is for the user to choose.
-    pub level: Level,
-    /// Why.
-    pub why: String,
-}
-
-/// What the builtin profile says belongs on the command line of such a kernel and is not there
-/// yet, in the profile's order. Nothing where it is not certain that a word helps: none on
-/// arm64, and none without a config.
-pub fn recommended_words(facts: &Facts) -> Vec<Word> {
+/// What the built-in profile recommends for such a kernel and is not given yet, in the profile's
+/// order. Nothing where it is not certain that a parameter helps: none on arm64, and none without
+/// a config.
+pub fn recommended_parameters(facts: &Facts) -> Vec<RecommendedParameter> {
     match Profile::builtin("passthrough") {
-        Ok(profile) => profile.recommended_words(facts),
-        // A test reads every builtin profile.
+        Ok(profile) => recommended(&profile, &Known::new(facts)),
+        // The build script has read every built-in profile.
         Err(_) => Vec::new(),
     }
 }
 
-impl Profile {
-    /// What this profile says belongs on the command line of such a kernel and is not there yet.
-    pub fn recommended_words(&self, facts: &Facts) -> Vec<Word> {
-        let line = EffectiveCmdline::new(facts);
-        let there = |word: &str| {
-            line.iter().flat_map(EffectiveCmdline::parameters).any(|there| there.word == word)
-        };
-        let applies = self.words.iter().filter(|rule| {
-            let here = rule.arch.is_empty() || facts.arch.is_some_and(|a| rule.arch.contains(&a));
-            here && rule.when.iter().all(|when| when.holds(facts) == Some(true))
-        });
-        let words = applies.map(|rule| &rule.word);
-        words.filter(|word| !there(&word.word)).cloned().collect()
-    }
+/// What this profile recommends for such a kernel and is not given yet.
+pub(super) fn recommended(profile: &Profile, known: &Known<'_>) -> Vec<RecommendedParameter> {
+    let given = |parameter: &str| {
+        let mut given = known.cmdline.iter().flat_map(EffectiveCmdline::parameters);
+        given.any(|given| given.word == parameter)
+    };
+    let recommended = profile.parameters.iter().filter(|own| own.scope.includes(known));
+    recommended.filter(|own| !given(&own.parameter)).cloned().collect()
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::audit::{Facts, Provenance};
+use crate::audit::Facts;
 use crate::cmdline::{Cmdline, Parameter, same_name};
 use crate::kernel::Arch;
 use crate::kernel::config::Value;
@@ -365,13 +365,5 @@ impl Facts {
         let texts = parts.iter().map(|part| part.text.trim()).filter(|text| !text.is_empty());
         self.cmdline = Some(texts.collect::<Vec<_>>().join(" "));
         self.cmdline_parts = parts;
-    }
-
-    /// The provenance of a word.
-    pub(crate) fn provenance(&self, origin: &Origin) -> Provenance {
-        match (origin, &self.config) {
-            (Origin::Config, Some((_, provenance))) => provenance.clone(),
-            _ => Provenance::Cmdline,
-        }
     }
 }

@@ -11,7 +11,7 @@ use vfioboot::audit::check::GivenModules;
 use vfioboot::audit::render::{Audience, FORMATS, Format, Medium};
 use vfioboot::audit::run::Run;
 use vfioboot::audit::{
-    Level, Options, Outcome, Profile, Provenance, check_all, content, fragment, group,
+    BUILTIN, Level, Options, Outcome, Profile, Provenance, check_all, content, fragment, group,
 };
 use vfioboot::kernel::KernelConfig;
 use vfioboot::modules::Source;
@@ -30,8 +30,7 @@ pub struct Args {
     /// kernel before it, in its own directory first
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// The rules: `passthrough`, `kvm-only`, `hardened`, or a TOML file
-    #[arg(long, value_name = "NAME|FILE", default_value = "passthrough")]
+    #[arg(long, value_name = "NAME|FILE", default_value = BUILTIN[0].name, help = profile_help())]
     profile: String,
     /// The config of the kernels, instead of the one embedded in each
     #[arg(long, value_name = "FILE")]
@@ -201,14 +200,20 @@ fn open_baseline(path: &Path) -> anyhow::Result<Baseline> {
     baseline.with_context(|| input.name())
 }
 
+fn profile_help() -> String {
+    let names = BUILTIN.iter().map(|builtin| format!("`{}`", builtin.name));
+    format!("The rules: {}, or a TOML file", names.collect::<Vec<_>>().join(", "))
+}
+
 fn open_profile(name: &str) -> anyhow::Result<Profile> {
-    if Profile::BUILTIN.contains(&name) {
-        return Ok(Profile::builtin(name)?);
-    }
     let path = Path::new(name);
-    // A name without a path that is not a file is a mistyped name rather than a missing file.
-    if !name.contains(['/', '.']) && !path.exists() {
-        return Ok(Profile::builtin(name)?);
+    match Profile::builtin(name) {
+        Ok(profile) => return Ok(profile),
+        // A bare name without a file is more likely mistyped than missing.
+        Err(error) if !name.contains(['/', '.']) && !path.exists() => {
+            return Err(anyhow!("{error}, or name a TOML file"));
+        }
+        Err(_) => {}
     }
     let input = Input::open(path)?;
     let text = std::str::from_utf8(&input).with_context(|| format!("{name}: is not text"))?;

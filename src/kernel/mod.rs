@@ -14,8 +14,6 @@
 //! Parsing reads headers and at most the first few KiB of a compressed stream. Only
 //! [`Kernel::appended_dtbs`] (when there may be one) and [`Kernel::scan`] unpack more.
 
-mod arch;
-pub mod config;
 mod container;
 pub mod dtb;
 mod error;
@@ -31,8 +29,6 @@ use std::sync::Arc;
 
 use crate::compression::{Decoder, Format};
 
-pub use arch::Arch;
-pub use config::{KernelConfig, KernelVersion};
 pub use dtb::Dtb;
 pub use error::{Error, Problem};
 pub use exports::Exports;
@@ -41,6 +37,9 @@ pub use layer::{Layer, LayerKind};
 pub use module::Module;
 pub use scan::{Ikconfig, Scan};
 pub use symbols::Symbols;
+
+pub use crate::rules::config::{self, KernelConfig};
+pub use crate::rules::{Arch, KernelVersion};
 
 use layer::MAX_LAYERS;
 use scan::Unpacked;

@@ -68,10 +68,7 @@ pub enum Error {
     Compression(#[from] compression::Error),
 }
 
-/// A module's name as the kernel knows it: `vfio_pci` for `vfio-pci`.
-pub fn normalise(name: &str) -> String {
-    name.replace('-', "_")
-}
+pub use crate::rules::module_name as normalise;
 
 impl Module {
     /// Read a `.ko`, plain or compressed with any of [`Format`]. `file_name` gives the name

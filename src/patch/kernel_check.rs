@@ -30,10 +30,10 @@ pub fn check(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> KernelChe
         audit: audit.as_ref().map(|report| report.verdict),
         failed: audit.as_ref().map(failed).unwrap_or_default(),
     };
-    let words = audit.iter().flat_map(|report| &report.words);
-    let recommended = words
-        .filter(|word| word.level != Level::Optional)
-        .map(|word| PlannedParameter::last(&word.word, &word.why))
+    let parameters = audit.iter().flat_map(|report| &report.parameters);
+    let recommended = parameters
+        .filter(|own| own.level != Level::Optional)
+        .map(|own| PlannedParameter::last(own.parameter.as_ref(), own.why.as_ref()))
         .collect();
     let warnings = warnings(kernel, &report.failed);
     KernelCheck { report, recommended, warnings }
@@ -75,10 +75,10 @@ fn failed(report: &Report) -> Vec<FailedRule> {
     let failed = report.with(Verdict::Fail).filter(|finding| finding.rule.level.decides());
     failed
         .map(|finding| FailedRule {
-            id: finding.rule.id.clone(),
-            title: finding.rule.title.clone(),
-            reason: finding.reason.clone(),
-            fix: finding.rule.fix.clone(),
+            id: finding.rule.id.to_string(),
+            title: finding.rule.title.to_string(),
+            reason: finding.reason.to_string(),
+            fix: finding.rule.fix.to_string(),
         })
         .collect()
 }

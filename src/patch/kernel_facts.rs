@@ -6,6 +6,7 @@ use crate::bootset::{KernelState, SetKernel};
 use crate::cmdline::Cmdline;
 use crate::kernel::{Arch, Exports};
 use crate::modules::Target;
+use crate::rules::Text;
 
 /// The rule whose symbols are the drivers of PCI host bridges.
 const HOST_BRIDGE: &str = "VB-PCI-002";
@@ -96,11 +97,11 @@ impl<'s> KernelFacts<'s> {
     /// has the one of virtual machines, and the hardware's is a vendor module.
     pub fn host_bridge_built_in(&self) -> bool {
         let profile = Profile::builtin("passthrough").ok();
-        let rule = profile.iter().flat_map(|profile| &profile.rules).find(|r| r.id == HOST_BRIDGE);
+        let rule = profile.as_ref().and_then(|profile| profile.rule(HOST_BRIDGE));
         let Some(Condition::Symbols(drivers)) = rule.map(|rule| &rule.condition) else {
             return false;
         };
-        let built_in = |symbol: &String| self.built(symbol) == Built::In;
+        let built_in = |symbol: &Text| self.built(symbol) == Built::In;
         !self.facts().is_gki() && drivers.iter().any(|driver| driver.iter().all(built_in))
     }
 

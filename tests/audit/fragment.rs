@@ -1,7 +1,7 @@
 //! What rules ask to be set: visible symbols only, and broken ones are refused by line.
 
-use vfioboot::audit::fragment::KconfigLine;
-use vfioboot::audit::{Condition, Level, Profile};
+use vfioboot::audit::{BUILTIN, Condition, Level, Profile};
+use vfioboot::rules::KconfigLine;
 
 /// Symbols without a prompt in Kconfig: a fragment that sets one sets nothing.
 const HIDDEN: [&str; 18] = [
@@ -27,15 +27,15 @@ const HIDDEN: [&str; 18] = [
 
 #[test]
 fn every_rule_about_symbols_can_be_mended_by_visible_ones() {
-    for name in Profile::BUILTIN {
-        let profile = Profile::builtin(name).unwrap();
+    for builtin in BUILTIN {
+        let profile = builtin.read().unwrap();
         let mut set: Vec<KconfigLine> = Vec::new();
-        for rule in &profile.rules {
+        for rule in profile.rules.iter() {
             let lines = rule.settings();
             let symbols = matches!(rule.condition, Condition::Symbols(_));
             assert_eq!(symbols, !lines.is_empty(), "{}", rule.id);
             for line in lines {
-                assert!(!HIDDEN.contains(&line.symbol.as_str()), "{}: {line} is hidden", rule.id);
+                assert!(!HIDDEN.contains(&line.symbol.as_ref()), "{}: {line} is hidden", rule.id);
                 // Two rules of a profile must not want opposite things.
                 if rule.level != Level::Optional {
                     let other = set.iter().find(|other| other.symbol == line.symbol);

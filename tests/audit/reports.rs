@@ -370,7 +370,7 @@ fn every_report_says_where_it_knows_from() {
         }
         // These two formats leave out what passes.
         if !["sarif", "github"].contains(&format) {
-            has("vfio_pci.ko is there (vfio-pci.ko)");
+            has("vfio_pci.ko (vfio-pci.ko) fits the kernel");
         }
         let text = fs::read_to_string(dir.path().join("report.txt")).unwrap();
         assert!(text.contains("SATISFIED BY MODULES") && text.contains("1003 names"), "{text}");

@@ -4,11 +4,12 @@ use crate::common::synthetic;
 
 use synthetic::CONFIG;
 use vfioboot::audit::{
-    Built, Facts, Links, Outcome, Profile, Provenance, Report, Verdict, evaluate, recommended_words,
+    Built, Facts, Outcome, Profile, Provenance, Report, Verdict, evaluate, recommended_parameters,
 };
 use vfioboot::kernel::module::Module;
 use vfioboot::kernel::symbols::{Export, Import};
 use vfioboot::kernel::{Arch, Exports, KernelConfig, Symbols};
+use vfioboot::rules::{Cause, Coverage, VendorModule};
 
 /// Facts from a config text alone.
 fn facts(config: &str) -> Facts {
@@ -31,7 +32,7 @@ fn one(rule: &str, facts: &Facts) -> (Verdict, String) {
     );
     let report = evaluate(&Profile::parse(&text, "test").unwrap(), facts);
     let finding = &report.findings[0];
-    (finding.verdict, finding.reason.clone())
+    (finding.verdict, finding.reason.to_string())
 }
 
 fn verdict(rule: &str, facts: &Facts) -> Verdict {
@@ -74,7 +75,7 @@ fn a_module_passes_only_when_it_is_there_and_fits() {
     let mut facts = facts("# Linux/arm64 6.1.9 Kernel Configuration\nCONFIG_VFIO_PCI=m\n");
     let (verdict_, reason) = one(rule, &facts);
     assert_eq!(verdict_, Verdict::Unknown);
-    assert!(reason.contains("vfio_pci.ko not seen"), "{reason}");
+    assert_eq!(reason, "VFIO_PCI=m, and vfio_pci.ko was not looked for");
     assert_eq!(verdict("symbol = \"VFIO_PCI\"\naccept = [\"y\", \"m\"]", &facts), Verdict::Pass);
     assert_eq!(verdict("symbol = \"VFIO_PCI\"\naccept = [\"n\"]", &facts), Verdict::Fail);
 
@@ -126,7 +127,7 @@ fn without_a_config_nothing_is_certain() {
     assert_eq!(report.with(Verdict::Pass).count() + report.with(Verdict::Fail).count(), 0);
     assert_eq!(report.finding("VB-VFIO-001").unwrap().provenance, Provenance::NotKnown);
     assert_eq!(facts.built("VFIO"), Built::Unknown);
-    assert_eq!(recommended_words(&facts), []);
+    assert_eq!(recommended_parameters(&facts), []);
 }
 
 #[test]
@@ -167,7 +168,10 @@ fn drivers_of_a_gki_kernel_may_be_vendor_modules() {
     let report = builtin(&facts);
     let finding = report.finding("VB-IOMMU-002").unwrap();
     assert_eq!(finding.verdict, Verdict::Unknown);
-    assert!(finding.reason.contains("may be a vendor module"), "{}", finding.reason);
+    assert!(matches!(
+        &finding.reason.cause,
+        Cause::VendorModule { module: VendorModule::NotFound(Coverage::None), .. }
+    ));
     assert_eq!(report.verdict, Outcome::Inconclusive);
     // Seen, it counts.
     facts.modules = Some(vec![module("arm_smmu_v3", "6.1.99-android14-11-gabcdef SMP")]);
@@ -204,7 +208,7 @@ fn words_for_the_command_line() {
     let x86 = "# Linux/x86 6.8.0 Kernel Configuration\nCONFIG_64BIT=y\nCONFIG_IOMMU_SUPPORT=y\n\
         CONFIG_INTEL_IOMMU=y\n# CONFIG_INTEL_IOMMU_DEFAULT_ON is not set\n";
     let words = |facts: &Facts| -> Vec<String> {
-        recommended_words(facts).into_iter().map(|word| word.word).collect()
+        recommended_parameters(facts).iter().map(|own| own.parameter.to_string()).collect()
     };
     let mut off = facts(x86);
     assert_eq!(words(&off), ["intel_iommu=on", "iommu=pt"]);
@@ -241,19 +245,19 @@ fn a_module_whose_symbols_are_missing_fails() {
             (core.clone(), needs(core_needs)),
             (pci.clone(), needs(&["kfree", "vfio_pci_core_enable"])),
         ];
-        facts.links = Some(Links::new(&linked, &exports, &facts));
+        facts.link(&linked, &exports);
         let report = evaluate(&Profile::builtin("passthrough").unwrap(), &facts);
         let found = report.finding("VB-VFIO-003").unwrap();
-        (found.verdict, found.reason.clone())
+        (found.verdict, found.reason.to_string())
     };
     let (verdict, reason) = judge(&["kfree"]);
     assert_eq!(verdict, Verdict::Pass, "{reason}");
-    assert!(reason.ends_with("(vermagic 6.1.99), and what it needs is exported"), "{reason}");
+    assert!(reason.ends_with("(vermagic 6.1.99), which exports every symbol it needs"), "{reason}");
     let (verdict, reason) = judge(&["kfree", "irq_bypass_register_producer"]);
     assert_eq!(verdict, Verdict::Fail, "{reason}");
     assert!(
         reason.ends_with(
-            "it will not load: vfio_pci_core needs the symbol irq_bypass_register_producer, which \
+            "the kernel does not load vfio_pci.ko: vfio_pci_core needs the symbol irq_bypass_register_producer, which \
              neither the kernel nor another module exports"
         ),
         "{reason}"

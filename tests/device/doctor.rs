@@ -198,7 +198,7 @@ fn a_module_counts_when_it_is_loaded() {
     let tree = tree("config-module");
     std::fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
     config(&tree, &good_config().replace("CONFIG_VFIO_PCI=y", "CONFIG_VFIO_PCI=m"));
-    says(&tree, "config", Status::Problem, "VFIO_PCI=m and vfio_pci is not loaded", "Set");
+    says(&tree, "config", Status::Problem, "VFIO_PCI=m, and vfio_pci is not loaded", "Set");
     tree.file("sys/module/vfio_pci/refcnt", "0");
     assert!(!check(&tree, "config").found.contains("VB-VFIO-003"));
 }
@@ -208,7 +208,7 @@ fn a_config_that_cannot_be_read_is_a_warning() {
     let tree = tree("config-none");
     says(&tree, "config", Status::Warning, "/proc/config.gz: ENOENT", "CONFIG_IKCONFIG_PROC");
     tree.file("proc/config.gz", "CONFIG_X=y");
-    says(&tree, "config", Status::Warning, "no gzip file", "CONFIG_IKCONFIG_PROC");
+    says(&tree, "config", Status::Warning, "not a gzip file", "CONFIG_IKCONFIG_PROC");
     tree.file("proc/config.gz", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xff, 0xff]);
     says(&tree, "config", Status::Warning, "damaged", "CONFIG_IKCONFIG_PROC");
 }

@@ -4,8 +4,8 @@ use crate::common::synthetic;
 
 use proptest::prelude::*;
 use synthetic::real;
-use vfioboot::kernel::config::{ConfigError, KernelConfig, KernelVersion, Value};
-use vfioboot::kernel::{Arch, Kernel};
+use vfioboot::kernel::config::{ConfigError, KernelConfig, Value};
+use vfioboot::kernel::{Arch, Kernel, KernelVersion};
 
 #[test]
 fn every_kind_of_value() {

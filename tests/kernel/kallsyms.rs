@@ -5,7 +5,7 @@ use crate::common::synthetic;
 use std::path::Path;
 
 use synthetic::{LAYOUTS, noise, real, symbol_table};
-use vfioboot::audit::evidence::{Evidence, State};
+use vfioboot::audit::{Evidence, EvidenceState};
 use vfioboot::kernel::{Arch, Kallsyms, Kernel, KernelVersion};
 
 fn names() -> Vec<String> {
@@ -63,19 +63,27 @@ fn evidence_of_names() {
     };
     let all = names();
     let evidence = collect(&all);
-    let state = |evidence: &Evidence, symbol| evidence.sign(symbol).map(|sign| sign.state);
-    assert_eq!(state(&evidence, "VFIO_PCI"), Some(State::BuiltIn));
+    let state = |evidence: &Evidence, symbol| evidence.about(symbol).map(|about| about.state);
+    assert_eq!(state(&evidence, "VFIO_PCI"), Some(EvidenceState::BuiltIn));
     assert_eq!(
-        evidence.sign("VFIO_PCI").unwrap().because(),
+        evidence.about("VFIO_PCI").unwrap().to_string(),
         "vfio_pci_probe is in the symbol table"
     );
-    assert_eq!(state(&evidence, "VFIO_IOMMU_TYPE1"), Some(State::NotBuiltIn), "it may be m");
-    assert_eq!(state(&evidence, "KVM"), Some(State::Off), "arm64 has no KVM=m");
+    assert_eq!(
+        state(&evidence, "VFIO_IOMMU_TYPE1"),
+        Some(EvidenceState::NotBuiltIn),
+        "it may be m"
+    );
+    assert_eq!(state(&evidence, "KVM"), Some(EvidenceState::Off), "arm64 has no KVM=m");
     assert_eq!(state(&evidence, "VIRTUALIZATION"), None);
     assert_eq!(state(&evidence, "VFIO_GROUP"), None, "not before 6.6");
     let without: Vec<String> =
         all.iter().map(|name| name.replace("load_module", "other")).collect();
-    assert_eq!(state(&collect(&without), "VFIO_IOMMU_TYPE1"), Some(State::Off), "no modules");
+    assert_eq!(
+        state(&collect(&without), "VFIO_IOMMU_TYPE1"),
+        Some(EvidenceState::Off),
+        "no modules"
+    );
 }
 
 /// The evidence of real kernels never contradicts their config.
@@ -92,8 +100,8 @@ fn real_kernels() {
         let evidence = Evidence::collect(&names, kernel.arch(), config.version(), name);
         assert!(evidence.iter().count() > 40);
         for (symbol, sign) in evidence.iter() {
-            let built_in = sign.state == State::BuiltIn;
-            assert_eq!(built_in, config.is_set(symbol), "{name}: {symbol}: {}", sign.because());
+            let built_in = sign.state == EvidenceState::BuiltIn;
+            assert_eq!(built_in, config.is_set(symbol), "{name}: {symbol}: {}", sign);
         }
     }
 }

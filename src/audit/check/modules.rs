@@ -4,7 +4,7 @@
 use super::kernel::KernelFile;
 use crate::audit::error::{CheckError, Problem};
 use crate::audit::files::{File, Files};
-use crate::audit::{Facts, Links, Profile, links};
+use crate::audit::{Facts, Profile, links};
 use crate::image::{Image, SectionName};
 use crate::modules::{Gathered, Source, SurveyError, gather};
 
@@ -84,7 +84,7 @@ pub(super) fn link(
     let modules = facts.modules.as_deref().unwrap_or_default();
     let linked =
         links::read(profile, modules, &sources).map_err(|error| unreadable(files.main, error))?;
-    facts.links = Some(Links::new(&linked, &exports, facts));
+    facts.link(&linked, &exports);
     Ok(())
 }
 

@@ -169,7 +169,7 @@ fn cell(out: &mut String, index: usize, audited: &Audited, finding: &Finding) ->
         "<td class=\"{}{lesser}\"><a href=\"#i{index}-{}\" aria-label=\"{id} {word}\" title=\"{id} {word}: {}\">{sign}</a></td>",
         finding.verdict.name(),
         slug(&finding.rule.id),
-        xml(&finding.reason)
+        xml(&finding.reason.to_string())
     )
 }
 
@@ -204,13 +204,13 @@ fn section(
     }
     out.write_str("</dl>\n")?;
     let notes: Vec<String> = audited.notes().collect();
-    if !notes.is_empty() || !audited.report.words.is_empty() {
+    if !notes.is_empty() || !audited.report.parameters.is_empty() {
         out.write_str("<ul class=\"notes\">\n")?;
         for note in notes {
             writeln!(out, "<li>{}</li>", xml(&note))?;
         }
-        for word in &audited.report.words {
-            let (text, level, why) = (xml(&word.word), word.level.name(), xml(&word.why));
+        for own in &audited.report.parameters {
+            let (text, level, why) = (xml(&own.parameter), own.level.name(), xml(&own.why));
             writeln!(out, "<li>For the command line: <code>{text}</code> ({level}). {why}</li>")?;
         }
         out.write_str("</ul>\n")?;
@@ -237,7 +237,7 @@ fn row(out: &mut String, index: usize, audited: &Audited, finding: &Finding) -> 
          <td><b>{id}</b> {}</td><td>{level}</td><td>{}",
         slug(&rule.id),
         xml(&rule.title),
-        xml(&finding.reason)
+        xml(&finding.reason.to_string())
     )?;
     if audited.is_known(finding) {
         out.write_str(" <i>(known from the baseline)</i>")?;

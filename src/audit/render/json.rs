@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Audience, Format};
 use crate::audit::run::{Audited, Input, Run, Tally};
-use crate::audit::{EffectiveCmdline, Facts, Finding, Outcome, Provenance, Word};
+use crate::audit::{EffectiveCmdline, Facts, Finding, Outcome, Provenance, RecommendedParameter};
 use crate::text::visible_json;
 
 /// The version of this format.
@@ -168,7 +168,7 @@ struct FindingEntry<'a> {
     /// It has a say in the verdict of the input.
     decides: bool,
     in_baseline: bool,
-    reason: &'a str,
+    reason: String,
     provenance: Source<'a>,
     why: &'a str,
     effect: &'a str,
@@ -203,7 +203,7 @@ fn details(audited: &Audited) -> Details<'_> {
         summary: audited.tally(),
         findings: report.findings.iter().map(|own| finding(audited, own)).collect(),
         notes: audited.notes().collect(),
-        words: report.words.iter().map(word).collect(),
+        words: report.parameters.iter().map(word).collect(),
     }
 }
 
@@ -247,7 +247,7 @@ fn finding<'a>(audited: &Audited, finding: &'a Finding) -> FindingEntry<'a> {
         verdict: finding.verdict.name(),
         decides: audited.decides(finding),
         in_baseline: audited.is_known(finding),
-        reason: &finding.reason,
+        reason: finding.reason.to_string(),
         provenance: source(&finding.provenance),
         why: &rule.why,
         effect: &rule.effect,
@@ -255,6 +255,6 @@ fn finding<'a>(audited: &Audited, finding: &'a Finding) -> FindingEntry<'a> {
     }
 }
 
-fn word(word: &Word) -> WordEntry<'_> {
-    WordEntry { word: &word.word, level: word.level.name(), why: &word.why }
+fn word(own: &RecommendedParameter) -> WordEntry<'_> {
+    WordEntry { word: &own.parameter, level: own.level.name(), why: &own.why }
 }

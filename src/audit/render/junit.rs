@@ -102,7 +102,7 @@ fn cases(input: &Input, audited: &Audited) -> (Counts, String) {
 }
 
 fn body(audited: &Audited, finding: &Finding, counts: &mut Counts) -> String {
-    let (rule, reason) = (&finding.rule, &finding.reason);
+    let (rule, reason) = (&finding.rule, finding.reason.to_string());
     let level = rule.level.name();
     let why = match finding.verdict {
         Verdict::Pass => return evidence(finding),
@@ -110,7 +110,7 @@ fn body(audited: &Audited, finding: &Finding, counts: &mut Counts) -> String {
             counts.failures += 1;
             let text =
                 format!("{}\nFix: {}\nEvidence: {}", rule.effect, rule.fix, finding.provenance);
-            let (message, text) = (xml(reason), xml(&text));
+            let (message, text) = (xml(&reason), xml(&text));
             return format!("<failure message=\"{message}\" type=\"{level}\">{text}</failure>");
         }
         Verdict::Fail if audited.is_known(finding) => format!("fails, in the baseline: {reason}"),

@@ -94,7 +94,7 @@ fn section(input: &Input, audited: &Audited) -> String {
             md(&rule.id),
             md(&rule.title),
             rule.level.name(),
-            md(&finding.reason),
+            md(&finding.reason.to_string()),
             md(&rule.fix),
             md(&finding.provenance.to_string())
         ));
@@ -102,11 +102,11 @@ fn section(input: &Input, audited: &Audited) -> String {
     for note in audited.notes() {
         out.push_str(&format!("\n> {}\n", md(&note)));
     }
-    for word in &audited.report.words {
+    for own in &audited.report.parameters {
         out.push_str(&format!(
             "\nFor the command line: **{}** — {}\n",
-            md(&word.word),
-            md(&word.why)
+            md(&own.parameter),
+            md(&own.why)
         ));
     }
     out
@@ -137,7 +137,7 @@ fn details(audited: &Audited) -> String {
                 "| {mark} | **{}** {} | {} | {} |\n",
                 md(&finding.rule.id),
                 md(&finding.rule.title),
-                md(&finding.reason),
+                md(&finding.reason.to_string()),
                 md(&finding.provenance.to_string())
             ));
         }

@@ -146,7 +146,7 @@ fn result(
         base16ct::lower::encode_string(&Sha256::digest(format!("{}\0{}", rule.id, input.key)));
     let mut result = json!({
         "ruleId": rule.id,
-        "ruleIndex": index.get(rule.id.as_str()),
+        "ruleIndex": index.get(rule.id.as_ref()),
         // SARIF: what is not a failure has no level.
         "kind": if fails { "fail" } else { "open" },
         "level": if fails { level(rule.level) } else { "none" },

@@ -102,7 +102,8 @@ impl Text {
         let Palette { head, dim, .. } = self.palette;
         let rule = &finding.rule;
         let (id, title, level) = (&rule.id, &rule.title, rule.level.name());
-        let reason = visible(&finding.reason);
+        let reason = finding.reason.to_string();
+        let reason = visible(&reason);
         writeln!(self.out, "  {head}{id}{head:#} {title} ({level}): {reason}")?;
         let evidence = match &finding.provenance {
             Provenance::Cmdline => format!("by the {}", finding.provenance),
@@ -144,7 +145,8 @@ impl Text {
         }
         for finding in by_module {
             let (id, title) = (&finding.rule.id, &finding.rule.title);
-            writeln!(self.out, "  {head}{id}{head:#} {title}: {}", visible(&finding.reason))?;
+            let reason = finding.reason.to_string();
+            writeln!(self.out, "  {head}{id}{head:#} {title}: {}", visible(&reason))?;
         }
         Ok(())
     }
@@ -182,12 +184,12 @@ impl Text {
 
     fn recommended(&mut self, audited: &Audited) -> Result {
         let head = self.palette.head;
-        if !audited.report.words.is_empty() {
+        if !audited.report.parameters.is_empty() {
             writeln!(self.out, "\n{head}FOR THE COMMAND LINE{head:#}")?;
         }
-        for word in &audited.report.words {
-            writeln!(self.out, "  {head}{}{head:#} ({})", word.word, word.level.name())?;
-            writeln!(self.out, "      {}", word.why)?;
+        for own in &audited.report.parameters {
+            writeln!(self.out, "  {head}{}{head:#} ({})", own.parameter, own.level.name())?;
+            writeln!(self.out, "      {}", own.why)?;
         }
         Ok(())
     }

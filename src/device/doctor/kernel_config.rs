@@ -1,27 +1,49 @@
-//! The running kernel's config against the rules of the desktop audit.
+//! The running kernel against the rules of the desktop audit.
 //!
-//! The rules are those of [`kernel-configs/passthrough.toml`](../../../kernel-configs), as the build
-//! script left them. Only those about symbols are used here: the command line, the modules and the
-//! hardware are looked at themselves, which tells more than any config.
+//! The rules are those of [`kernel-configs/passthrough.toml`](../../../kernel-configs), which the
+//! build script has read; the evaluator is the desktop's. What is known of the running kernel is its
+//! `/proc/config.gz`, its command line and the modules that it has loaded.
 
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::fmt;
 use std::io;
 
 use super::Check;
+use crate::cmdline::Cmdline;
 use crate::device::sys::host::{Host, errno_text};
-use crate::rulefile::Level;
+use crate::rules::config::{self, KernelConfig, Value};
+use crate::rules::{
+    Arch, Assignment, Condition, Coverage, Fit, Judgement, KconfigLine, KernelInfo, KernelVersion,
+    Level, Module, Note, Profile, RecommendedParameter, Rule, Scope, Setting, Symbol, Test,
+    Verdict, When, judge, module_name,
+};
+
+/// The rules, except those that are good to know only.
+static PROFILE: Profile = include!(concat!(env!("OUT_DIR"), "/profile.rs"));
 
 /// Rules, by their ids, and what is there when the kernel has what they ask for,
 /// whatever its config says (a fork may call it by another name).
-const SHOWN_BY: [(&str, &str); 6] = [
-    ("VB-KVM-001", "dev/kvm"),
-    ("VB-KVM-002", "dev/kvm"),
-    ("VB-VFIO-001", "dev/vfio/vfio"),
-    ("VB-VFIO-003", "sys/bus/pci/drivers/vfio-pci"),
-    ("VB-IOMMU-002", "sys/kernel/iommu_groups/0"),
-    ("VB-IOMMU-003", "sys/kernel/iommu_groups/0"),
+const SHOWN_BY: &[(&str, Sign)] = &[
+    ("VB-KVM-001", Sign::Path("dev/kvm")),
+    ("VB-KVM-002", Sign::Path("dev/kvm")),
+    ("VB-KVM-003", Sign::Path("dev/kvm")),
+    ("VB-VFIO-001", Sign::Path("dev/vfio/vfio")),
+    ("VB-VFIO-003", Sign::Path("sys/bus/pci/drivers/vfio-pci")),
+    ("VB-IOMMU-002", Sign::Path("sys/kernel/iommu_groups/0")),
+    ("VB-IOMMU-003", Sign::Path("sys/kernel/iommu_groups/0")),
+    ("VB-PCI-002", Sign::Entries("sys/bus/pci/devices")),
 ];
 
-/// A config that takes more bytes than this is none.
+/// What shows that the kernel has something.
+enum Sign {
+    /// This path exists.
+    Path(&'static str),
+    /// There is something in this directory.
+    Entries(&'static str),
+}
+
+/// A config that takes more bytes than this is not one.
 const CONFIG_LIMIT: usize = 4 << 20;
 
 /// Why there is no config to look at.
@@ -30,49 +52,108 @@ pub enum ConfigError {
     /// The file cannot be read; without CONFIG_IKCONFIG_PROC it does not exist.
     #[error("{}", errno_text(.0))]
     Read(io::Error),
-    /// It is no gzip file.
-    #[error("it is no gzip file")]
+    /// It is not a gzip file.
+    #[error("it is not a gzip file")]
     NotGzip,
     /// It cannot be unpacked.
     #[error("it is damaged: {0}")]
-    Damaged(String),
+    Damaged(miniz_oxide::inflate::DecompressError),
+    /// What is in it is something else.
+    #[error(transparent)]
+    NotConfig(#[from] config::ConfigError),
+}
+
+/// A rule held against the running kernel.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The rule.
+    pub rule: &'static Rule,
+    /// Whether it is satisfied, and why.
+    pub judgement: Judgement<BootCmdline, Infallible>,
+}
+
+/// `/proc/cmdline`, the one place where the running kernel's parameters are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootCmdline;
+
+impl fmt::Display for BootCmdline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("/proc/cmdline")
+    }
+}
+
+/// Hold the running kernel against every rule. The second value says why nothing is known of its
+/// config.
+pub fn findings(host: &Host) -> (Vec<Finding>, Option<ConfigError>) {
+    let (config, error) = match read(host) {
+        Ok(config) => (Some(config), None),
+        Err(error) => (None, Some(error)),
+    };
+    let kernel = RunningKernel::new(host, config);
+    let finding = |rule| Finding { rule, judgement: judge(&PROFILE, rule, &kernel) };
+    (PROFILE.rules.iter().map(finding).collect(), error)
 }
 
 pub(super) fn checks(host: &Host) -> Vec<Check> {
     let title = "kernel config";
-    let config = match read(host) {
-        Ok(config) => config,
-        Err(error) => {
-            let found =
-                format!("/proc/config.gz: {error}; what the kernel can do is looked at itself");
-            return vec![
-                Check::warning("config", title, found)
-                    .fix("CONFIG_IKCONFIG_PROC=y shows the config of a kernel"),
-            ];
-        }
-    };
-    let kernel = Kernel { config, version: version(host), host };
-    let decisive = RULES.iter().filter(|rule| rule.concerns(&kernel));
-    let mut passed = 0;
-    let mut checks = Vec::new();
-    for rule in decisive {
-        match rule.judge(&kernel) {
-            Some(reason) if !rule.is_shown(host) => checks.push(rule.failed(&reason)),
-            _ => passed += 1,
+    let (findings, error) = findings(host);
+    let (mut passed, mut unknown) = (0, 0);
+    let mut failed = Vec::new();
+    for finding in &findings {
+        match finding.judgement.verdict {
+            Verdict::NotApplicable => {}
+            Verdict::Pass => passed += 1,
+            Verdict::Unknown | Verdict::Fail if finding.is_shown(host) => passed += 1,
+            Verdict::Unknown => unknown += 1,
+            Verdict::Fail => failed.push(finding.check()),
         }
     }
-    let found = format!("{passed} of {} rules pass", passed + checks.len());
-    checks.insert(0, Check::ok("config", title, found));
-    checks
+    let summary = match error {
+        Some(error) => {
+            let found =
+                format!("/proc/config.gz: {error}; what the kernel can do is tested instead");
+            Check::warning("config", title, found)
+                .fix("CONFIG_IKCONFIG_PROC=y shows the config of a kernel")
+        }
+        None => {
+            let mut found = format!("{passed} of {} rules pass", passed + unknown + failed.len());
+            if unknown > 0 {
+                found += &format!(", {unknown} cannot be decided");
+            }
+            Check::ok("config", title, found)
+        }
+    };
+    std::iter::once(summary).chain(failed).collect()
 }
 
-/// The config's text.
-fn read(host: &Host) -> Result<String, ConfigError> {
+impl Finding {
+    /// What the rule asks for can be seen.
+    fn is_shown(&self, host: &Host) -> bool {
+        let shows = |sign: &Sign| match sign {
+            Sign::Path(path) => host.exists(path),
+            Sign::Entries(path) => host.list(path).is_ok_and(|entries| !entries.is_empty()),
+        };
+        SHOWN_BY.iter().any(|(id, sign)| self.rule.id == *id && shows(sign))
+    }
+
+    fn check(&self) -> Check {
+        let Rule { id, title, effect, fix, level, .. } = self.rule;
+        let found = format!("{id}: {title}: {}. {effect}", self.judgement.reason);
+        let check = match level {
+            Level::Required | Level::Forbidden => Check::problem,
+            Level::Recommended | Level::Optional => Check::warning,
+        };
+        check("config", "kernel config", found).fix(fix.as_ref())
+    }
+}
+
+/// The config.
+fn read(host: &Host) -> Result<KernelConfig, ConfigError> {
     let bytes = std::fs::read(host.path("proc/config.gz")).map_err(ConfigError::Read)?;
     let deflated = skip_gzip_header(&bytes).ok_or(ConfigError::NotGzip)?;
     let text = miniz_oxide::inflate::decompress_to_vec_with_limit(deflated, CONFIG_LIMIT)
-        .map_err(|error| ConfigError::Damaged(error.to_string()))?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+        .map_err(ConfigError::Damaged)?;
+    Ok(KernelConfig::parse(&text)?)
 }
 
 /// What follows the header of RFC 1952, section 2.3.
@@ -95,126 +176,69 @@ fn skip_gzip_header(bytes: &[u8]) -> Option<&[u8]> {
     rest.get(if flags & HCRC != 0 { 2 } else { 0 }..)
 }
 
-struct Kernel<'h> {
-    config: String,
-    version: Option<(u32, u32)>,
-    host: &'h Host,
+/// What is known of the running kernel.
+struct RunningKernel {
+    config: Option<KernelConfig>,
+    release: Option<String>,
+    cmdline: Option<Cmdline<String>>,
+    /// By the names in `/sys/module`: those that are loaded, and some that are built in.
+    modules: Vec<String>,
 }
 
-impl Kernel<'_> {
-    fn value(&self, symbol: &str) -> &str {
-        // Of two lines the kernel's own reader takes the last.
-        let mut lines = self.config.lines().rev();
-        lines
-            .find_map(|line| line.strip_prefix("CONFIG_")?.strip_prefix(symbol)?.strip_prefix('='))
-            .unwrap_or("n")
+impl RunningKernel {
+    fn new(host: &Host, config: Option<KernelConfig>) -> Self {
+        let release = host.read("proc/sys/kernel/osrelease").ok();
+        RunningKernel {
+            config,
+            release: release.map(|text| text.trim_end().to_owned()),
+            cmdline: host.read("proc/cmdline").ok().map(Cmdline::new),
+            modules: host.list("sys/module").unwrap_or_default(),
+        }
+    }
+}
+
+impl KernelInfo for RunningKernel {
+    type Origin = BootCmdline;
+    type Misfit = Infallible;
+
+    /// By its config, or what this program is built for.
+    fn arch(&self) -> Option<Arch> {
+        let by_config = self.config.as_ref().and_then(KernelConfig::arch);
+        by_config.or_else(|| Arch::from_name(super::ARCH))
     }
 
-    /// The module that the symbol builds, as /sys/module names it.
-    fn module(&self, symbol: &str) -> String {
-        let named = MODULES.iter().find(|(of, _)| *of == symbol);
-        named.map_or_else(|| symbol.to_ascii_lowercase(), |(_, name)| name.replace('-', "_"))
-    }
-}
-
-fn version(host: &Host) -> Option<(u32, u32)> {
-    parse_version(&host.read("proc/sys/kernel/osrelease").ok()?)
-}
-
-/// `6.1` and `6.1.192-android14` are (6, 1).
-fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
-/// A rule about symbols, for the architecture that this is built for.
-struct Rule {
-    id: &'static str,
-    title: &'static str,
-    level: Level,
-    /// All symbols of one of these have an accepted value.
-    groups: &'static [&'static [&'static str]],
-    /// Empty: what the level says.
-    accept: &'static [&'static str],
-    since: Option<(u32, u32)>,
-    until: Option<(u32, u32)>,
-    when: &'static [&'static str],
-    vendor_module: bool,
-    effect: &'static str,
-    fix: &'static str,
-}
-
-// RULES, and MODULES: the names of modules that are not their symbol in lower case.
-include!(concat!(env!("OUT_DIR"), "/rules.rs"));
-
-impl Rule {
-    /// It is about such a kernel.
-    fn concerns(&self, kernel: &Kernel<'_>) -> bool {
-        let of_version = kernel.version.is_none_or(|version| {
-            self.since.is_none_or(|since| version >= since)
-                && self.until.is_none_or(|until| version < until)
-        });
-        of_version && self.when.iter().all(|condition| holds(condition, kernel))
+    fn release(&self) -> Option<&str> {
+        self.release.as_deref()
     }
 
-    /// None when it passes, otherwise why not.
-    fn judge(&self, kernel: &Kernel<'_>) -> Option<String> {
-        let mut reasons = Vec::new();
-        for group in self.groups {
-            let before = reasons.len();
-            reasons.extend(group.iter().filter_map(|symbol| self.symbol_fails(symbol, kernel)));
-            if reasons.len() == before {
-                return None;
+    fn has_config(&self) -> bool {
+        self.config.is_some()
+    }
+
+    fn symbol(&self, name: &str) -> Symbol<'_> {
+        match &self.config {
+            Some(config) => Symbol::Value(config.get(name).unwrap_or(&Value::No)),
+            None => Symbol::NoConfig,
+        }
+    }
+
+    fn coverage(&self) -> Coverage {
+        Coverage::Loaded
+    }
+
+    fn find_module(&self, accept: &dyn Fn(&str) -> bool) -> Option<Module<Infallible>> {
+        let name = self.modules.iter().map(|name| module_name(name)).find(|name| accept(name))?;
+        Some(Module { name, file: None, fit: Fit::Loaded })
+    }
+
+    fn parameter(&self, name: &str) -> Setting<BootCmdline> {
+        let Some(cmdline) = &self.cmdline else { return Setting::NoCommandLine };
+        match cmdline.parameters().filter(|parameter| parameter.is(name)).last() {
+            None => Setting::Absent,
+            Some(parameter) => {
+                let value = String::from_utf8_lossy(parameter.value.unwrap_or_default());
+                Setting::Value(value.into_owned(), BootCmdline)
             }
         }
-        // Drivers of the hardware are vendor modules on Android, which no config knows; whether
-        // they work is looked at itself.
-        (!self.vendor_module).then(|| reasons.join(", "))
-    }
-
-    /// What the rule asks for is there to be seen.
-    fn is_shown(&self, host: &Host) -> bool {
-        SHOWN_BY.iter().any(|(id, path)| self.id == *id && host.exists(path))
-    }
-
-    fn symbol_fails(&self, symbol: &str, kernel: &Kernel<'_>) -> Option<String> {
-        let value = kernel.value(symbol);
-        let accepted = match self.accept {
-            [] if self.level == Level::Forbidden => value == "n",
-            [] => value == "y",
-            values => values.contains(&value.trim_matches('"')),
-        };
-        let loaded = || {
-            let wants_it = self.accept.is_empty() || self.accept.contains(&"y");
-            wants_it
-                && value == "m"
-                && kernel.host.exists(&format!("sys/module/{}", kernel.module(symbol)))
-        };
-        match (accepted || loaded(), value) {
-            (true, _) => None,
-            (false, "m") => Some(format!("{symbol}=m and {} is not loaded", kernel.module(symbol))),
-            (false, "n") => Some(format!("{symbol} is not set")),
-            (false, value) => Some(format!("{symbol}={value}")),
-        }
-    }
-
-    fn failed(&self, reason: &str) -> Check {
-        let found = format!("{}: {}: {reason}. {}", self.id, self.title, self.effect);
-        let check = match self.level {
-            Level::Recommended => Check::warning("config", "kernel config", found),
-            _ => Check::problem("config", "kernel config", found),
-        };
-        check.fix(self.fix)
-    }
-}
-
-/// `SYMBOL`, `SYMBOL=y`, `SYMBOL!=y`.
-fn holds(condition: &str, kernel: &Kernel<'_>) -> bool {
-    if let Some((symbol, value)) = condition.split_once("!=") {
-        kernel.value(symbol) != value
-    } else if let Some((symbol, value)) = condition.split_once('=') {
-        kernel.value(symbol) == value
-    } else {
-        kernel.value(condition) != "n"
     }
 }

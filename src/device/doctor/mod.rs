@@ -27,7 +27,7 @@ use crate::cmdline::Cmdline;
 use crate::device::sys::host::Host;
 use crate::device::sys::kernel_log;
 
-pub use kernel_config::ConfigError;
+pub use kernel_config::{BootCmdline, ConfigError, Finding, findings};
 
 /// How a prerequisite is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,41 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Arch;
-
-/// The three numbers a kernel release begins with; missing ones are 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KernelVersion {
-    /// `6` of 6.1.192.
-    pub major: u32,
-    /// `1` of 6.1.192.
-    pub minor: u32,
-    /// `192` of 6.1.192.
-    pub patch: u32,
-}
-
-impl KernelVersion {
-    /// The version that a release (`6.1.192-android14-11-gabc`, `6.12-rc3`, `5.15`) begins with.
-    /// None unless there are a major and a minor number.
-    pub fn parse(release: &str) -> Option<Self> {
-        let end = release.find(|c: char| !c.is_ascii_digit() && c != '.');
-        let mut numbers = release[..end.unwrap_or(release.len())].split('.');
-        let major = numbers.next()?.parse().ok()?;
-        let minor = numbers.next()?.parse().ok()?;
-        let patch = numbers.next().map_or(Some(0), |patch| patch.parse().ok())?;
-        Some(KernelVersion { major, minor, patch })
-    }
-}
-
-impl fmt::Display for KernelVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)?;
-        if self.patch != 0 {
-            write!(f, ".{}", self.patch)?;
-        }
-        Ok(())
-    }
-}
+use super::{Arch, KernelVersion};
 
 /// The value of a symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +20,21 @@ pub enum Value {
     Number(String),
 }
 
-impl fmt::Display for Value {
-    /// As it stands behind the `=`; strings without quotes.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Value {
+    /// As it is written after the `=`; strings without quotes.
+    pub fn as_str(&self) -> &str {
+        match self {
             Value::Yes => "y",
             Value::Module => "m",
             Value::No => "n",
             Value::Text(text) | Value::Number(text) => text,
-        })
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -77,14 +49,16 @@ pub struct Duplicate {
     pub before: Value,
 }
 
-/// Why a file is no config.
+/// Why a file is not a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Nothing in it sets a symbol.
-    #[error("no kernel config: no line sets a CONFIG_ symbol")]
+    #[error("not a kernel config: no line sets a CONFIG_ symbol")]
     NoSymbols,
-    /// More lines that are none of a config than lines that are.
-    #[error("no kernel config: line {line} and {others} more are neither a symbol nor a comment")]
+    /// More lines that do not belong into a config than lines that do.
+    #[error(
+        "not a kernel config: line {line} and {others} more are neither a symbol nor a comment"
+    )]
     Foreign {
         /// The first such line, from 1.
         line: usize,
@@ -104,7 +78,7 @@ pub struct KernelConfig {
 }
 
 impl KernelConfig {
-    /// Read `.config` text: one setting a line, LF or CRLF, any encoding.
+    /// Read `.config` text: one setting per line, LF or CRLF, any encoding.
     ///
     /// # Errors
     /// [`ConfigError`] when it is something else altogether. Single lines that make no sense are
@@ -213,7 +187,7 @@ enum Line<'a> {
 
 fn setting(line: &str) -> Line<'_> {
     if let Some(comment) = line.strip_prefix('#') {
-        // Other comments are no settings, whatever they look like.
+        // Other comments are not settings, whatever they look like.
         let symbol = comment
             .strip_prefix(" CONFIG_")
             .and_then(|rest| rest.strip_suffix(" is not set"))
@@ -260,7 +234,7 @@ fn is_number(text: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(valid)
 }
 
-/// `conf_read_simple`: a backslash makes the next character stand for itself.
+/// `conf_read_simple`: a backslash takes the next character literally.
 fn unescape(text: &str) -> String {
     let mut characters = text.chars();
     let mut out = String::with_capacity(text.len());

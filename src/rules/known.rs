@@ -1,0 +1,206 @@
+//! What a program can know of a kernel.
+
+use std::fmt;
+
+use super::config::Value;
+use super::{Arch, KernelVersion, Test, Text, When};
+
+/// What is known of one kernel: of an image, or of the kernel that runs.
+pub trait KernelInfo {
+    /// Where a kernel parameter was given.
+    type Origin: Clone + fmt::Debug + fmt::Display;
+    /// Why the kernel will not load a module.
+    type Misfit: Clone + fmt::Debug + fmt::Display;
+
+    /// Its architecture.
+    fn arch(&self) -> Option<Arch>;
+
+    /// Its release, `6.1.192-android14-11-gabc`.
+    fn release(&self) -> Option<&str>;
+
+    /// Its config is known.
+    fn has_config(&self) -> bool;
+
+    /// What is known of a symbol (without `CONFIG_`).
+    fn symbol(&self, name: &str) -> Symbol<'_>;
+
+    /// How much [`KernelInfo::find_module`] can find.
+    fn coverage(&self) -> Coverage;
+
+    /// The module whose name (with `_`) is accepted; of several with the same name the one that
+    /// fits the kernel.
+    fn find_module(&self, accept: &dyn Fn(&str) -> bool) -> Option<Module<Self::Misfit>>;
+
+    /// What the kernel parameter `name` is set to.
+    fn parameter(&self, name: &str) -> Setting<Self::Origin>;
+
+    /// Its version.
+    fn version(&self) -> Option<KernelVersion> {
+        KernelVersion::parse(self.release()?)
+    }
+
+    /// An Android Generic Kernel Image, whose drivers for the hardware are vendor modules: by
+    /// its release (`-android14-`) or its config.
+    fn is_gki(&self) -> bool {
+        let version = self.symbol("LOCALVERSION");
+        self.release().is_some_and(names_gki)
+            || self.holds(&GKI_HACKS) == Some(true)
+            || matches!(version, Symbol::Value(Value::Text(text)) if names_gki(text))
+    }
+
+    /// Whether a precondition holds; None when that is not known.
+    fn holds(&self, when: &When) -> Option<bool> {
+        match self.symbol(&when.symbol) {
+            Symbol::Value(value) => Some(when.test.accepts(value)),
+            Symbol::Evidence(evidence) => match evidence.state {
+                EvidenceState::BuiltIn => Some(when.test.accepts(&Value::Yes)),
+                EvidenceState::Off => Some(when.test.accepts(&Value::No)),
+                EvidenceState::NotBuiltIn => None,
+            },
+            Symbol::Silent | Symbol::NoConfig => None,
+        }
+    }
+}
+
+/// A symbol that GKI configs set.
+const GKI_HACKS: When =
+    When { symbol: Text::Borrowed("GKI_HACKS_TO_FIX"), test: Test::Is(Value::Yes) };
+
+/// `-android` and two digits, as a whole part of a release.
+fn names_gki(release: &str) -> bool {
+    release.split('-').skip(1).any(|part| {
+        let digits = part.strip_prefix("android").unwrap_or_default();
+        digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+/// What is known of a symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symbol<'k> {
+    /// The config sets it; a symbol that it does not mention is `n`.
+    Value(&'k Value),
+    /// There is no config, but the kernel's symbol table says something.
+    Evidence(&'k Evidence),
+    /// There is no config, and the symbol table says nothing about it.
+    Silent,
+    /// There is neither a config nor a symbol table.
+    NoConfig,
+}
+
+/// How sure evidence is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// It may mislead: a rule passes by it, but does not fail.
+    Likely,
+    /// As good as a config.
+    #[default]
+    Certain,
+}
+
+impl Confidence {
+    /// As it is written in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Confidence::Likely => "likely",
+            Confidence::Certain => "certain",
+        }
+    }
+}
+
+/// What the names in a symbol table say about one symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvidenceState {
+    /// It is `y`.
+    BuiltIn,
+    /// It is not `y`; it can be `m`.
+    NotBuiltIn,
+    /// It is `n`.
+    Off,
+}
+
+/// Evidence for one symbol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// What it says.
+    pub state: EvidenceState,
+    /// How sure it is.
+    pub confidence: Confidence,
+    /// The name that is in the table, or the names that are not.
+    pub names: Vec<String>,
+}
+
+/// Which of the modules of a system are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// Nobody looked.
+    None,
+    /// Those in the ramdisks of some images; other partitions may hold more.
+    Ramdisks,
+    /// All there are, and how many that is.
+    All(usize),
+    /// Those that the running kernel has loaded.
+    Loaded,
+}
+
+/// A module that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module<M> {
+    /// Its name, with `_`.
+    pub name: String,
+    /// The file it was read from, as messages call it; None when it has none.
+    pub file: Option<String>,
+    /// Whether the kernel loads it.
+    pub fit: Fit<M>,
+}
+
+/// Whether a kernel loads a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fit<M> {
+    /// It is loaded.
+    Loaded,
+    /// Its vermagic is this release's.
+    Matches {
+        /// The kernel's release.
+        release: String,
+        /// The kernel also exports every symbol it needs.
+        linked: bool,
+    },
+    /// Its vermagic does not decide, but the kernel exports every symbol it needs; or that does not
+    /// decide either.
+    Undecided {
+        /// Its vermagic.
+        vermagic: Option<String>,
+        /// It is for another release, and the CRC of each symbol decides (`MODVERSIONS`).
+        by_crc: bool,
+        /// The kernel exports every symbol it needs.
+        linked: bool,
+    },
+    /// It is for another kernel.
+    OtherKernel {
+        /// Its vermagic.
+        vermagic: Option<String>,
+        /// The kernel's release.
+        release: String,
+    },
+    /// The kernel does not load it.
+    Refused {
+        /// Why.
+        first: M,
+        /// How many reasons there are besides.
+        others: usize,
+    },
+}
+
+/// What a kernel parameter is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting<O> {
+    /// No command line is known.
+    NoCommandLine,
+    /// It is not given.
+    Absent,
+    /// Its value, empty without one, and where that was given; of several the last counts.
+    Value(String, O),
+    /// Two values that differ, where it is not known which of them comes last.
+    Either([(String, O); 2]),
+}

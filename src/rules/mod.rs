@@ -1,0 +1,46 @@
+//! What a kernel must have, as rules, and the one evaluator that holds a kernel against them, for
+//! the audit on the desktop and `vfiorun doctor` on the device.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `arch`, `version` | processor architectures and kernel versions |
+//! | `config` | `.config` files |
+//! | `language` | profiles and rules as values; the header of `kernel-configs/passthrough.toml` explains them |
+//! | `builtin` | the texts of the profiles that come with the programs |
+//! | `raw`, `read` | profiles as they are written in TOML, checked line by line |
+//! | `known` | what a program can know of a kernel: the trait that both implement |
+//! | `reason` | verdicts and their typed reasons |
+//! | `text` | the one place that puts a reason into words |
+//! | `judge` | the evaluator |
+//!
+//! The build script compiles this folder too: it reads every built-in profile, so that a broken
+//! rule breaks the build, and leaves the device a profile that needs no reader of TOML.
+
+mod arch;
+mod builtin;
+pub mod config;
+mod judge;
+mod known;
+mod language;
+mod raw;
+mod read;
+mod reason;
+mod text;
+mod version;
+
+pub use arch::Arch;
+pub use builtin::{BUILTIN, Builtin};
+pub use judge::{Judgement, judge};
+pub use known::{
+    Confidence, Coverage, Evidence, EvidenceState, Fit, KernelInfo, Module, Setting, Symbol,
+};
+pub use language::{
+    Assignment, Condition, KconfigLine, Level, List, Note, Profile, RecommendedParameter, Rule,
+    Scope, Test, Text, When, module_name,
+};
+pub use read::ProfileError;
+pub use reason::{
+    Basis, Cause, Doubt, ModuleState, Outside, Reason, SymbolReason, SymbolState, VendorModule,
+    Verdict,
+};
+pub use version::KernelVersion;

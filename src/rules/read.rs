@@ -1,0 +1,161 @@
+//! Profiles, read from TOML and checked as a whole before any rule is used.
+
+use std::collections::HashSet;
+
+use toml::Spanned;
+
+use super::raw::{self, File};
+use super::{BUILTIN, Builtin, Profile, Rule, Text};
+
+/// Why a profile could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// It is not TOML, or has other keys than a profile has; the text names line and column.
+    #[error("profile {name}: {message}")]
+    Toml {
+        /// The profile.
+        name: String,
+        /// What the reader of TOML says.
+        message: String,
+    },
+    /// A table that makes no sense.
+    #[error("profile {name}, line {line}: {message}")]
+    Rule {
+        /// The profile.
+        name: String,
+        /// Where the table begins, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// There is no such built-in profile.
+    #[error("no profile \"{0}\"; the built-in ones are {list}", list = names())]
+    NoSuchProfile(String),
+}
+
+/// The names of the built-in profiles: `a, b, c`.
+fn names() -> String {
+    let names: Vec<&str> = BUILTIN.iter().map(|builtin| builtin.name).collect();
+    names.join(", ")
+}
+
+/// A message and where it belongs, in bytes from the start.
+type AtOffset = (usize, String);
+
+impl Builtin {
+    /// Read it.
+    ///
+    /// # Errors
+    /// None that can occur: the build script has read it.
+    pub fn read(self) -> Result<Profile, ProfileError> {
+        Profile::parse(self.text, self.name)
+    }
+}
+
+impl Profile {
+    /// The built-in profile of this name.
+    ///
+    /// # Errors
+    /// [`ProfileError::NoSuchProfile`].
+    pub fn builtin(name: &str) -> Result<Self, ProfileError> {
+        match BUILTIN.iter().find(|builtin| builtin.name == name) {
+            Some(builtin) => builtin.read(),
+            None => Err(ProfileError::NoSuchProfile(name.to_owned())),
+        }
+    }
+
+    /// Read a profile; `name` is for messages.
+    ///
+    /// # Errors
+    /// [`ProfileError`], naming the line.
+    pub fn parse(text: &str, name: &str) -> Result<Self, ProfileError> {
+        let file: File = toml::from_str(text).map_err(|error| ProfileError::Toml {
+            name: name.to_owned(),
+            message: error.to_string().trim_end().to_owned(),
+        })?;
+        check(file, name).map_err(|(start, message)| ProfileError::Rule {
+            name: name.to_owned(),
+            line: 1 + text[..start.min(text.len())].matches('\n').count(),
+            message,
+        })
+    }
+}
+
+fn check(file: File, name: &str) -> Result<Profile, AtOffset> {
+    let mut profile = base(&file, name)?;
+    profile.name = name.to_owned().into();
+    profile.title = file.title;
+    if let Some(list) = file.arch {
+        let at = |message| (list.span().start, message);
+        profile.arch = raw::arches(list.get_ref()).map_err(at)?;
+    }
+    let rules = profile.rules.to_mut();
+    for raw in file.overrides {
+        at_offset(raw, |raw| raw.apply(rules))?;
+    }
+    let mut ids: HashSet<Text> = rules.iter().map(|rule| rule.id.clone()).collect();
+    for raw in file.rule {
+        let start = raw.span().start;
+        let rule = at_offset(raw, raw::RawRule::check)?;
+        if !ids.insert(rule.id.clone()) {
+            return Err((start, format!("rule id {} is used twice", rule.id)));
+        }
+        rules.push(rule);
+    }
+    for raw in file.word {
+        profile.parameters.to_mut().push(at_offset(raw, raw::RawParameter::check)?);
+    }
+    for raw in file.note {
+        profile.notes.to_mut().push(at_offset(raw, raw::RawNote::check)?);
+    }
+    let base = std::mem::take(profile.modules.to_mut());
+    let base = base.into_iter().filter(|(symbol, _)| !file.modules.contains_key(symbol));
+    profile.modules = base.chain(file.modules.clone()).collect();
+    Ok(profile)
+}
+
+fn at_offset<R, T>(
+    raw: Spanned<R>,
+    check: impl FnOnce(R) -> Result<T, String>,
+) -> Result<T, AtOffset> {
+    let start = raw.span().start;
+    check(raw.into_inner()).map_err(|message| (start, message))
+}
+
+/// What a profile builds on, without the rules it does not want; an empty profile when it builds
+/// on nothing.
+fn base(file: &File, name: &str) -> Result<Profile, AtOffset> {
+    let Some(extends) = &file.extends else {
+        let needs_base = |key: &str| format!("{key} with `extends` only");
+        let lists = [("`keep` goes", &file.keep), ("`drop` goes", &file.drop)];
+        for (key, list) in lists {
+            if let Some(list) = list {
+                return Err((list.span().start, needs_base(key)));
+            }
+        }
+        return match file.overrides.first() {
+            Some(raw) => Err((raw.span().start, needs_base("`override` goes"))),
+            None => Ok(Profile::default()),
+        };
+    };
+    let start = extends.span().start;
+    let wanted = extends.get_ref().as_str();
+    let builtin = BUILTIN.iter().find(|own| own.name == wanted && wanted != name);
+    let Some(builtin) = builtin else {
+        let message = format!("extends \"{wanted}\", expected a built-in profile: {}", names());
+        return Err((start, message));
+    };
+    let mut base = builtin.read().map_err(|error| (start, error.to_string()))?;
+    for (list, keep) in [(&file.keep, true), (&file.drop, false)] {
+        let Some(list) = list else { continue };
+        for id in list.get_ref() {
+            if !base.rules.iter().any(|rule| rule.id.starts_with(id.as_str())) {
+                let message = format!("{wanted} has no rule whose id begins with \"{id}\"");
+                return Err((list.span().start, message));
+            }
+        }
+        let named = |rule: &Rule| list.get_ref().iter().any(|id| rule.id.starts_with(id.as_str()));
+        base.rules.to_mut().retain(|rule| named(rule) == keep);
+    }
+    Ok(base)
+}

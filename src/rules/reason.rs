@@ -1,0 +1,272 @@
+//! Verdicts, and why.
+
+use super::config::Value;
+use super::{Arch, Confidence, Coverage, Evidence, Fit, KernelVersion, List, Module, Text, When};
+
+/// Whether a rule is satisfied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Satisfied, by evidence.
+    Pass,
+    /// Not satisfied, by evidence.
+    Fail,
+    /// The evidence does not decide it.
+    Unknown,
+    /// A rule for other kernels.
+    NotApplicable,
+}
+
+impl Verdict {
+    /// As it is written in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::Unknown => "unknown",
+            Verdict::NotApplicable => "not_applicable",
+        }
+    }
+}
+
+/// Why a verdict is what it is. Its `Display` is one line for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason<O, M> {
+    /// What decided it.
+    pub cause: Cause<O, M>,
+    /// Why a rule that would fail is only unknown: it may be for other kernels.
+    pub doubt: Option<Doubt>,
+}
+
+impl<O, M> Reason<O, M> {
+    /// The module that decided it.
+    pub fn module(&self) -> Option<&Module<M>> {
+        self.cause.module()
+    }
+
+    /// Where the kernel parameter was given that decided a rule about symbols, whatever these
+    /// are.
+    pub fn overruled_by(&self) -> Option<&O> {
+        match &self.cause {
+            Cause::Overruled { origin, .. } => Some(origin),
+            Cause::Outside(_)
+            | Cause::NoCommandLine
+            | Cause::NoConfig
+            | Cause::Symbols(_)
+            | Cause::NoneSet(_)
+            | Cause::VendorModule { .. }
+            | Cause::Parameter { .. }
+            | Cause::NotGiven { .. }
+            | Cause::Ambiguous { .. } => None,
+        }
+    }
+}
+
+/// What decided a verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause<O, M> {
+    /// The rule is for other kernels.
+    Outside(Outside),
+    /// The rule is about a parameter, and no command line is known.
+    NoCommandLine,
+    /// The rule is about symbols, and there is neither a config nor a symbol table.
+    NoConfig,
+    /// These symbols.
+    Symbols(Vec<SymbolReason<M>>),
+    /// None of these groups of symbols is set.
+    NoneSet(List<List<Text>>),
+    /// What the config lacks can be a vendor module of a GKI kernel.
+    VendorModule {
+        /// What the config says.
+        config: Box<Cause<O, M>>,
+        /// What the modules say.
+        module: VendorModule<M>,
+    },
+    /// The rule is about this parameter.
+    Parameter {
+        /// Its name.
+        name: Text,
+        /// Its value; empty without one.
+        value: String,
+        /// Where it was given.
+        origin: O,
+    },
+    /// The rule is about this parameter, which is not given.
+    NotGiven {
+        /// Its name.
+        name: Text,
+    },
+    /// The rule is about this parameter, and it is not known which of two values counts.
+    Ambiguous {
+        /// Its name.
+        name: Text,
+        /// The value that fails the rule.
+        bad: String,
+        /// The one that does not.
+        good: String,
+    },
+    /// The rule is about symbols, and a parameter decides it whatever they are.
+    Overruled {
+        /// The parameter's name.
+        name: Text,
+        /// Its value; empty without one.
+        value: String,
+        /// Where it was given.
+        origin: O,
+        /// It is not known whether another value comes after it.
+        ambiguous: bool,
+    },
+}
+
+impl<O, M> Cause<O, M> {
+    fn module(&self) -> Option<&Module<M>> {
+        match self {
+            Cause::Symbols(symbols) => symbols.iter().find_map(SymbolReason::module),
+            Cause::VendorModule { config, module } => match module {
+                VendorModule::Named(module) | VendorModule::Hinted(module) => Some(module),
+                VendorModule::NotFound(_) => config.module(),
+            },
+            Cause::Outside(_)
+            | Cause::NoCommandLine
+            | Cause::NoConfig
+            | Cause::NoneSet(_)
+            | Cause::Parameter { .. }
+            | Cause::NotGiven { .. }
+            | Cause::Ambiguous { .. }
+            | Cause::Overruled { .. } => None,
+        }
+    }
+}
+
+/// Why a rule is not for a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outside {
+    /// It is not for its architecture.
+    Arch(Arch),
+    /// It is for later versions.
+    Before {
+        /// The first that it is for.
+        since: KernelVersion,
+        /// The kernel's.
+        version: KernelVersion,
+    },
+    /// It is for earlier versions.
+    After {
+        /// The first that it is no longer for.
+        until: KernelVersion,
+        /// The kernel's.
+        version: KernelVersion,
+    },
+    /// A precondition does not hold.
+    When(When),
+}
+
+/// What is not known of a kernel that decides whether a rule is for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Its architecture.
+    Arch,
+    /// Its version.
+    Version,
+    /// Whether this holds.
+    When(When),
+}
+
+/// What one symbol says to a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SymbolReason<M> {
+    /// Without `CONFIG_`.
+    pub symbol: Text,
+    /// How it is.
+    pub state: SymbolState<M>,
+}
+
+/// How a symbol is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SymbolState<M> {
+    /// The config sets it so.
+    Value(Value),
+    /// It is `m`, which this architecture does not have.
+    NeverModule(Arch),
+    /// The config does not build it in, so its module decides.
+    Module {
+        /// `m` or `n`.
+        value: Value,
+        /// The module.
+        module: ModuleState<M>,
+    },
+    /// There is no config, but evidence.
+    Evidence {
+        /// The evidence.
+        evidence: Evidence,
+        /// Its module, where that can decide something.
+        module: Option<ModuleState<M>>,
+    },
+    /// Neither a config nor evidence says anything.
+    Silent,
+}
+
+impl<M> SymbolReason<M> {
+    fn module(&self) -> Option<&Module<M>> {
+        match &self.state {
+            SymbolState::Module { module: ModuleState::Present(module), .. }
+            | SymbolState::Evidence { module: Some(ModuleState::Present(module)), .. } => {
+                Some(module)
+            }
+            SymbolState::Module { module: ModuleState::Missing { .. }, .. }
+            | SymbolState::Evidence { module: Some(ModuleState::Missing { .. }) | None, .. }
+            | SymbolState::Value(_)
+            | SymbolState::NeverModule(_)
+            | SymbolState::Silent => None,
+        }
+    }
+}
+
+/// Whether a module was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModuleState<M> {
+    /// It was.
+    Present(Module<M>),
+    /// It was not.
+    Missing {
+        /// Its name, with `_`.
+        name: String,
+        /// Where it was looked for.
+        coverage: Coverage,
+    },
+}
+
+/// What the modules say where a vendor module can satisfy a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VendorModule<M> {
+    /// This is one.
+    Named(Module<M>),
+    /// By its name this may be one.
+    Hinted(Module<M>),
+    /// None was found.
+    NotFound(Coverage),
+}
+
+impl<M> Fit<M> {
+    /// What it means for a rule that the module decides.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Fit::Loaded | Fit::Matches { .. } => Verdict::Pass,
+            Fit::Undecided { .. } => Verdict::Unknown,
+            Fit::OtherKernel { .. } | Fit::Refused { .. } => Verdict::Fail,
+        }
+    }
+}
+
+/// What a verdict rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Basis<O> {
+    /// The config.
+    Config,
+    /// The kernel's symbol table, as sure as the least sure of it.
+    Evidence(Confidence),
+    /// The command line; where on it, when a parameter decided.
+    CommandLine(Option<O>),
+    /// Nothing.
+    Nothing,
+}
