@@ -13,6 +13,8 @@ for features in desktop cli vfiorun; do
 done
 RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --all-features --document-private-items
 scripts/cargo-deny.sh --log-level error check licenses bans sources >&2
+# the map of src/lib.rs: arrows point down, and no file imports one that imports it
+scripts/layers.py
 mapfile -t shell < <(git grep -lE '^#!.*\b(ba)?sh$' -- . ':!lab/*guest/*')
 shellcheck "${shell[@]}"
 
