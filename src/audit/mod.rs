@@ -5,7 +5,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`check`] | the audit of one set of images |
+//! | [`check()`] | the audit of one set of images |
 //! | `evaluate` | what is known of a kernel, held against every rule |
 //! | `content` | config files, and inputs that are nothing to check |
 //! | `error` | why an input could not be checked, and what is odd about one that could |

@@ -1,4 +1,4 @@
-//! Reports: each is a string made from one [`Run`].
+//! Reports: each is a string made from one [`Run`](super::run::Run).
 //!
 //! A format is a file of this folder that ends in a [`Format`], and a line of [`FORMATS`]. The
 //! options of the program, its help, and the tests take it from there.
