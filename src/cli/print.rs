@@ -99,18 +99,60 @@ pub fn json(value: &Json) -> io::Result<()> {
 /// Print a file that an image holds: byte for byte, except on a terminal, where it is made
 /// visible.
 pub fn contents(contents: &[u8]) -> io::Result<()> {
-    if !io::stdout().is_terminal() {
-        return bytes(contents);
+    let mut out = Contents::new();
+    out.write_all(contents)?;
+    out.finish()
+}
+
+/// A file that an image holds, printed as it comes: see [`contents`].
+pub struct Contents {
+    out: io::StdoutLock<'static>,
+    /// The line that is not complete yet; None where bytes go out as they are.
+    line: Option<Vec<u8>>,
+}
+
+impl Contents {
+    /// What one line may take before it is printed in parts, in bytes.
+    const LINE: usize = 64 << 10;
+
+    pub fn new() -> Self {
+        let out = io::stdout().lock();
+        let line = out.is_terminal().then(Vec::new);
+        Contents { out, line }
     }
-    let lines = contents.split_inclusive(|byte| *byte == b'\n');
-    let mut visible = String::new();
-    for line in lines {
-        let end = if line.ends_with(b"\n") { "\n" } else { "" };
-        visible +=
-            &text::visible_bytes(line.strip_suffix(b"\n").unwrap_or(line)).replace("\\t", "\t");
-        visible += end;
+
+    /// Print what is left.
+    pub fn finish(mut self) -> io::Result<()> {
+        if let Some(rest) = self.line.take() {
+            self.show(&rest)?;
+        }
+        self.out.flush()
     }
-    bytes(visible.as_bytes())
+
+    fn show(&mut self, line: &[u8]) -> io::Result<()> {
+        let (line, end) = line.strip_suffix(b"\n").map_or((line, ""), |line| (line, "\n"));
+        let visible = text::visible_bytes(line).replace("\\t", "\t");
+        self.out.write_all((visible + end).as_bytes())
+    }
+}
+
+impl Write for Contents {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(mut line) = self.line.take() else { return self.out.write(bytes) };
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(part);
+            if line.ends_with(b"\n") || line.len() > Self::LINE {
+                self.show(&line)?;
+                line.clear();
+            }
+        }
+        self.line = Some(line);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Write bytes to standard output as they are.

@@ -117,9 +117,9 @@ fn act(args: &Args, input: &Input, found: &Located<'_>) -> anyhow::Result<()> {
     match &args.action {
         Action::Ls { json } => list::list(found.ramdisk, *json, &input.name())?,
         Action::Cat { path } => {
-            let mut bytes = Vec::new();
-            tree::read_file(found.ramdisk, path.as_bytes(), &mut bytes, limits)?;
-            print::contents(&bytes)?;
+            let mut out = print::Contents::new();
+            tree::read_file(found.ramdisk, path.as_bytes(), &mut out, limits)?;
+            out.finish()?;
         }
         Action::Extract { dir } => {
             for skipped in extract::extract(found.ramdisk, dir, limits)? {

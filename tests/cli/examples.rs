@@ -1,6 +1,9 @@
 //! The examples for people who link the library.
 
 #[allow(dead_code, reason = "its main is for `cargo run --example`")]
+#[path = "../../examples/audit_image.rs"]
+mod audit_image;
+#[allow(dead_code, reason = "as above")]
 #[path = "../../examples/list_ramdisk.rs"]
 mod list_ramdisk;
 #[allow(dead_code, reason = "as above")]
@@ -16,6 +19,14 @@ fn written(
     let mut out = Vec::new();
     example(&mut out).unwrap_or_else(|error| panic!("{error}"));
     String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn an_image_is_audited() {
+    let image = [fixture_path("sample-boot.img")];
+    let text = written(|out| audit_image::audit_image(&image, out));
+    assert!(text.starts_with("Linux 6.1.192-fixture"), "{text}");
+    assert!(["pass\n", "fail\n", "inconclusive\n"].iter().any(|end| text.ends_with(end)), "{text}");
 }
 
 #[test]

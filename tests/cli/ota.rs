@@ -81,7 +81,7 @@ fn operations_that_do_not_fill_the_partition_once_are_refused() {
             vec![[zero(0, 1), extent(5, 1)].concat()],
             "operation 0 of p: fills blocks up to 1 and then from 5 on",
         ),
-        (vec![[number(1, 99), extent(0, 2)].concat()], "operation 0 of p: its type is 99"),
+        (vec![[number(1, 99), extent(0, 2)].concat()], "operation 0 of p: its type 99 is unknown"),
         (vec![bytes(1, b"x")], "the manifest at offset 24 is damaged: operation 0"),
     ];
     for (operations, expected) in cases {

@@ -307,7 +307,7 @@ fn cmdline_refuses_what_it_cannot_do() {
     for (arguments, expected) in [
         ("boot.img --add a", "an edit needs -o FILE"),
         ("boot.img -o out.img", "nothing to edit: give --set, --add, --remove"),
-        ("boot.img boot.img --add a -o out.img", "an edit takes one image, 2 were given"),
+        ("boot.img vendor_boot.img --add a -o out.img", "an edit takes one image, 2 were given"),
         ("boot.img --set a -o out.img", "--set a: expected KEY=VALUE"),
         ("boot.img --remove nope -o out.img", "boot.img: the command line has no parameter nope"),
         ("boot.img --add a -o boot.img", "boot.img: is an input file"),
@@ -315,9 +315,18 @@ fn cmdline_refuses_what_it_cannot_do() {
         ("boot.img --effective --add a", "cannot be used with"),
         ("none.img", "none.img: No such file"),
     ] {
-        let error = scratch().error(&format!("cmdline {arguments}"));
+        let scratch = scratch();
+        scratch.image("vendor_boot.img", "vendor_boot-v4");
+        let error = scratch.error(&format!("cmdline {arguments}"));
         assert!(error.contains(expected), "{arguments}: {error}");
     }
+}
+
+#[test]
+fn a_file_given_twice_is_one_file() {
+    let scratch = scratch();
+    scratch.ok("cmdline boot.img ./boot.img --add a -o out.img");
+    assert!(scratch.ok("cmdline out.img").trim_end().ends_with(" a"));
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn two_results_do_not_overwrite_each_other() {
     scratch.image("a/boot.img", "vendor_boot-v4");
     scratch.image("b/boot.img", "init_boot-v4");
     let error = scratch.error(&format!("{PATCH} a/boot.img b/boot.img -d out"));
-    assert!(error.contains("out/boot.img: two images would be written here"), "{error}");
+    assert!(error.contains("out/boot.img: two images would be written to this file"), "{error}");
     assert!(!scratch.exists("out"));
 }
 

@@ -972,7 +972,10 @@ fn modules_that_cannot_be_loaded_are_refused() {
     let ko = |release, depends| Cow::Owned(module("vfio_pci", release, depends));
     let cases = [
         (vec![("vfio-pci.ko", ko("5.10.0", ""))], "module vfio_pci: was built for 5.10.0 SMP"),
-        (vec![("vfio-pci.ko", ko(RELEASE, "vfio"))], "module vfio_pci needs vfio, which is not"),
+        (
+            vec![("vfio-pci.ko", ko(RELEASE, "vfio"))],
+            "module vfio_pci needs vfio, which is missing",
+        ),
         (vec![("a.ko", ko(RELEASE, "")), ("a.ko", ko(RELEASE, ""))], "module a.ko: is given twice"),
         (vec![("a.ko", Cow::Borrowed(&b"text"[..]))], "module a.ko: is not a kernel module"),
     ];
