@@ -73,7 +73,7 @@ fn around(format: Format, before: &[u8], after: &[u8]) -> Option<(Vec<u8>, Vec<u
 
 #[test]
 fn a_stream_around_a_part_is_one_stream() {
-    let files: Vec<u8> = (0..9_000_000u32).map(|i| (i % 251 * i >> 16) as u8).collect();
+    let files: Vec<u8> = (0..9_000_000u32).map(|i| ((i % 251 * i) >> 16) as u8).collect();
     for (format, _, unpack) in TOOLS {
         // also more than zstd stores as it is, and more than one block of lz4_legacy
         let sizes = [(0, 0), (1, 1), (3, 200), (700, 3_000), (3, 70_000), (400, files.len())];
