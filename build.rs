@@ -40,7 +40,7 @@ mod runtime {
 
     use crate::compression::{Format, part};
 
-    /// Writes `runtime.rs`: the constants that `src/patch/runtime.rs` starts from.
+    /// Writes `runtime.rs`: the statics that `src/patch/runtime.rs` starts from.
     pub fn embed(out: &Path) {
         println!("cargo:rerun-if-changed=src/compression");
         let dir = env::var_os("VFIOBOOT_RUNTIME_DIR").map(PathBuf::from);
@@ -50,12 +50,12 @@ mod runtime {
                 None => "None".to_owned(),
                 Some(dir) => executable(&dir.join(format!("vfiorun-{arch}")), out),
             };
-            _ = writeln!(source, "const {constant}: Option<Runtime<'static>> = {value};");
+            _ = writeln!(source, "static {constant}: Option<Runtime<'static>> = {value};");
         }
         write(&out.join("runtime.rs"), source.as_bytes());
     }
 
-    /// The constant for one executable, whose files go to `out`.
+    /// The static for one executable, whose files go to `out`.
     fn executable(file: &Path, out: &Path) -> String {
         println!("cargo:rerun-if-changed={}", file.display());
         let bytes = fs::read(file)
