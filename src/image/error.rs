@@ -98,6 +98,17 @@ pub enum Error {
         /// Why, and what to do.
         reason: &'static str,
     },
+    /// The size that a wrapper gives was wrong before, and its content changes size.
+    #[error(
+        "the {field} in its {form} header is wrong, so a loader would not read what an edit adds: \
+         correct the size first"
+    )]
+    WrapperSize {
+        /// The wrapper.
+        form: &'static str,
+        /// The field.
+        field: &'static str,
+    },
     /// A payload that does not fit the 32-bit size of its wrapper.
     #[error("{form}: a payload of {size} bytes does not fit its 32-bit size")]
     WrapperTooLarge {

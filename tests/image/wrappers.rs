@@ -9,7 +9,7 @@ use std::process::Command;
 use common::{AARCH64, elf, fixture, vendor_images};
 use proptest::prelude::*;
 use vfioboot::bootset::BootSet;
-use vfioboot::image::{Chunk, DtTable, Image, ImageKind, SectionName, unpacked};
+use vfioboot::image::{self, Chunk, DtTable, Image, ImageKind, SectionName, unpacked};
 use vfioboot::patch::{self, Options, Runtimes};
 
 /// Every form: the fixtures, and loaders too large to keep in a file.
@@ -360,6 +360,20 @@ fn a_dtbo_image_is_unpacked_tree_by_tree() {
     });
     let error = error.unwrap_err().to_string();
     assert!(error.contains("make the image anew with mkdtboimg"), "{error}");
+}
+
+/// A loader reads as much as the header says: what is appended after that would not be there.
+#[test]
+fn a_wrong_size_around_a_ramdisk_refuses_a_patch() {
+    let (_, mut bytes) =
+        vendor_images().into_iter().find(|(name, _)| name == "krnl-ramdisk").unwrap();
+    bytes[5] ^= 2;
+    let image = Image::parse(&bytes).unwrap();
+    let runtime = elf(AARCH64);
+    let set = BootSet::from_images(std::slice::from_ref(&image));
+    let error = patch::plan(&set, &options(&runtime)).unwrap_err();
+    let expected = image::Error::WrapperSize { form: "Rockchip KRNL", field: "size" };
+    assert!(matches!(&error, patch::Error::Image(error) if *error == expected), "{error}");
 }
 
 proptest! {

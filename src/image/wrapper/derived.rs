@@ -48,6 +48,14 @@ impl Derived {
         at..at + size
     }
 
+    /// It says how much of the payload a loader reads.
+    pub fn is_size(&self) -> bool {
+        match self.value {
+            Value::SizeLe | Value::SizeBe => true,
+            Value::Sha256 | Value::CrcBe | Value::HeaderCrcBe(_) | Value::RockchipCrcLe => false,
+        }
+    }
+
     pub fn end(&self) -> usize {
         self.range().end
     }

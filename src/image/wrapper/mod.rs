@@ -150,7 +150,7 @@ impl<'a> Wrapper<'a> {
     /// The wrapper around another payload, as one section.
     ///
     /// # Errors
-    /// [`Error::Sealed`], [`Error::WrapperTooLarge`].
+    /// [`Error::Sealed`], [`Error::WrapperTooLarge`], [`Error::WrapperSize`].
     pub(super) fn wrap(
         &self,
         payload: Vec<Chunk<'a>>,
@@ -175,6 +175,13 @@ impl<'a> Wrapper<'a> {
                 DerivedPolicy::KeepRight => self.is_right(derived),
             };
             if !write {
+                // A loader would read as much as the wrong size says, and not what is new.
+                if policy == DerivedPolicy::KeepRight
+                    && derived.is_size()
+                    && payload.size() != self.payload().len() as u64
+                {
+                    return Err(Error::WrapperSize { form: self.spec.name, field: derived.name });
+                }
                 continue;
             }
             let value = derived.expected(&header, &payload);
