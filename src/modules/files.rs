@@ -1,4 +1,4 @@
-//! The modules and lists of one ramdisk, taken out of the pass over it.
+//! Collects the modules and lists of one ramdisk in a pass over it.
 
 use std::collections::BTreeSet;
 
@@ -8,37 +8,37 @@ use crate::kernel::module::{self, Module};
 use crate::kernel::symbols::Symbols;
 use crate::ramdisk::Collector;
 
-/// What is taken of modules besides what they say of themselves.
+/// The data to collect from modules, besides `.modinfo`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModuleRequest {
-    /// The symbols that each needs and gives.
+    /// Collect the symbols that each module imports and exports.
     pub symbols: bool,
     /// Names of modules (with `_`) whose bytes are kept.
     pub keep: Vec<String>,
 }
 
-/// The modules and lists of a ramdisk, in its order.
+/// The modules and lists of a ramdisk, in file order.
 #[derive(Debug, Default)]
 pub struct ModuleFiles {
     request: ModuleRequest,
-    /// Files that are called modules.
+    /// Files with the name of a module.
     pub modules: Vec<ModuleFile>,
-    /// Lists that depmod and Android's build put beside them: path and contents.
+    /// The lists of depmod and Android's build: path and contents.
     pub lists: Vec<(String, Vec<u8>)>,
 }
 
-/// A file that is called a module.
+/// A file with the name of a module.
 #[derive(Debug)]
 pub struct ModuleFile {
-    /// Its path in the ramdisk, without `/` at its start.
+    /// Its path in the ramdisk, without a leading `/`.
     pub path: String,
-    /// What it says of itself.
+    /// Its `.modinfo`.
     pub module: Result<Module, module::Error>,
-    /// What it is for.
+    /// Its roles.
     pub roles: Result<BTreeSet<Role>, module::Error>,
-    /// Where asked for, its symbols.
+    /// Its symbols, if requested.
     pub symbols: Option<Symbols>,
-    /// Where asked for, its bytes.
+    /// Its bytes, if requested.
     pub bytes: Option<Vec<u8>>,
 }
 
@@ -63,12 +63,12 @@ impl ModuleFile {
 }
 
 impl ModuleFiles {
-    /// None yet; `request` says what is taken of each.
+    /// An empty collection; `request` selects the data to collect.
     pub fn new(request: ModuleRequest) -> Self {
         ModuleFiles { request, ..ModuleFiles::default() }
     }
 
-    /// What was asked for.
+    /// The requested data.
     pub fn request(&self) -> &ModuleRequest {
         &self.request
     }

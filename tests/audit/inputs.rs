@@ -18,7 +18,7 @@ use vfioboot::audit::{self, Options, Profile, Verdict};
 use vfioboot::bootset::{BootSet, File};
 use vfioboot::compression::Format;
 use vfioboot::image::{Chunk, Edit, Image, SectionName};
-use vfioboot::modules::Source;
+use vfioboot::modules::ModuleSource;
 use vfioboot::ramdisk::cpio::CpioWriter;
 use vfioboot::rules::Fit;
 
@@ -369,7 +369,7 @@ fn symbols_of_modules_are_compared_with_the_kernel() {
     let (image, modules) = (fs::read(kernel).unwrap(), fs::read(modules).unwrap());
     let set = BootSet::new([File::new("bad-Image.gz", &image)]).unwrap();
     let mut given = GivenModules::default();
-    given.add(Source::Bytes { name: "modules.tar.xz".into(), bytes: &modules }).unwrap();
+    given.add(ModuleSource::Bytes { name: "modules.tar.xz".into(), bytes: &modules }).unwrap();
     let mut options = Options::new(Profile::builtin("passthrough").unwrap());
     options.modules = Some(given);
 

@@ -182,7 +182,7 @@ fn a_broken_manifest_is_told_with_line_and_key() {
 #[test]
 fn header_fields_are_checked() {
     for (from, to, expected) in [
-        ("kernel_addr = 0x", "kernel_adr = 0x", "header field kernel_adr: is no number"),
+        ("kernel_addr = 0x", "kernel_adr = 0x", "header field kernel_adr: is not a number"),
         (
             "kernel_addr = 0x10008000",
             "kernel_addr = \"x\"",
@@ -196,7 +196,7 @@ fn header_fields_are_checked() {
         ),
         ("cmdline = \"", "cmdline = 5 # \"", "header.cmdline: expected a string"),
         ("cmdline = \"", "cmdline_hex = \"0g", "header.cmdline_hex: expected bytes in hex"),
-        ("cmdline = \"", "cmdline = \"\\u0000", "cmdline: a NUL byte cannot stand inside it"),
+        ("cmdline = \"", "cmdline = \"\\u0000", "cmdline: must not contain a NUL byte"),
         ("name = \"", "name = \"seventeen letters", "name holds at most 16 bytes"),
     ] {
         let error = repack_error(from, to);
@@ -213,7 +213,7 @@ fn a_command_line_that_is_too_long_says_by_how_much() {
 #[test]
 fn a_region_cannot_name_a_file_elsewhere() {
     let error = repack_error("file = \"kernel\"", "file = \"../boot.img\"");
-    assert!(error.contains("file \"../boot.img\" is no plain file name"), "{error}");
+    assert!(error.contains("file \"../boot.img\" is not a plain file name"), "{error}");
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn every_form_is_recognised_and_right() {
 fn vendors_headers_have_a_name() {
     let form = |name: &str| Image::parse(&vendor(name)).unwrap().header().unwrap().form();
     assert_eq!(form("pxa"), Some("PXA header"));
-    assert_eq!(form("amonet"), Some("Amonet microloader in front of the header"));
+    assert_eq!(form("amonet"), Some("Amonet microloader before the header"));
     assert_eq!(form("sony"), Some("Sony ELF"));
     assert_eq!(form("qcdt"), None);
 }
@@ -359,7 +359,7 @@ fn a_dtbo_image_is_unpacked_tree_by_tree() {
         Ok(if name.ends_with("dtb") { vec![9; 80] } else { bytes.to_vec() })
     });
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("make the image anew with mkdtboimg"), "{error}");
+    assert!(error.contains("build the image with mkdtboimg"), "{error}");
 }
 
 /// A loader reads as much as the header says: what is appended after that would not be there.

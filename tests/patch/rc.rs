@@ -442,13 +442,13 @@ fn the_same_options_give_the_same_bytes() {
 
 #[test]
 fn what_patch_writes_itself_passes_its_own_checker() {
-    use vfioboot::rc::{Level, Target, check};
+    use vfioboot::rc::{Level, Platform, check};
     for (image, path, magisk) in [
         (legacy(INIT_RC), "/init.vfioboot.rc", false),
         (magisk(&[]), "/overlay.d/vfioboot.rc", true),
     ] {
         let text = read(&patched(&image, autostart()), path);
-        let target = Target { magisk, oldest: None, newest: None };
+        let target = Platform { magisk, oldest: None, newest: None };
         let findings = check(text.as_bytes(), target);
         assert!(findings.iter().all(|finding| finding.level == Level::Warning), "{findings:?}");
     }

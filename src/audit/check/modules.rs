@@ -8,14 +8,14 @@ use crate::audit::error::{Problem, explain};
 use crate::bootset::{BootSet, Facts, Ramdisk};
 use crate::image::FragmentType;
 use crate::kernel::{Module, Symbols};
-use crate::modules::{Gathered, ModuleFile, Source, SurveyError, gather, survey};
+use crate::modules::{ModuleFile, ModuleSource, Survey, SurveyError, gather, survey};
 use crate::rules::Profile;
 
 /// All modules that there are, as far as the user knows.
 #[derive(Debug, Default)]
 pub struct GivenModules<'a> {
-    sources: Vec<Source<'a>>,
-    gathered: Gathered,
+    sources: Vec<ModuleSource<'a>>,
+    gathered: Survey,
 }
 
 /// Why a source of modules could not be used.
@@ -38,7 +38,7 @@ impl<'a> GivenModules<'a> {
     ///
     /// # Errors
     /// [`ModulesError`].
-    pub fn add(&mut self, source: Source<'a>) -> Result<(), ModulesError> {
+    pub fn add(&mut self, source: ModuleSource<'a>) -> Result<(), ModulesError> {
         let found = gather(&source)?;
         if found.modules.is_empty() {
             return Err(ModulesError::None { first_problem: found.problems.into_iter().next() });

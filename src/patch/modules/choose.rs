@@ -9,7 +9,7 @@ use crate::kernel::Module;
 use crate::kernel::symbols::Symbols;
 use crate::modules::depmod::Softdep;
 use crate::modules::survey::visit;
-use crate::modules::{Dependencies, Misfit, ModuleTree, Source, misfits};
+use crate::modules::{Dependencies, Misfit, ModuleSource, ModuleTree, misfits};
 use crate::patch::context::Context;
 use crate::patch::error::{Error, ModuleError};
 use crate::patch::kernel_facts::KernelFacts;
@@ -61,7 +61,7 @@ impl ChosenModule {
 
 /// The ramdisks of a set that a normal boot unpacks, in the order of unpacking: bootloaders put the
 /// fragments of vendor_kernel_boot after those of vendor_boot.
-pub fn ramdisks<'a>(set: &Context<'_, 'a>) -> Vec<Source<'a>> {
+pub fn ramdisks<'a>(set: &Context<'_, 'a>) -> Vec<ModuleSource<'a>> {
     const GENERIC: &[ImageKind] = &[ImageKind::Boot, ImageKind::InitBoot, ImageKind::Ramdisk];
     let of = |kind| set.find(kind).map(|index| &set.images[index]);
     let order = of(ImageKind::VendorBoot).into_iter().chain(set.vendor_kernel_boots());
@@ -72,12 +72,12 @@ pub fn ramdisks<'a>(set: &Context<'_, 'a>) -> Vec<Source<'a>> {
         let fragments = image.fragments();
         for fragment in &fragments {
             if fragment.kind != FragmentType::Recovery && !fragment.bytes.is_empty() {
-                sources.push(Source::Bytes { name: kind.to_string(), bytes: fragment.bytes });
+                sources.push(ModuleSource::Bytes { name: kind.to_string(), bytes: fragment.bytes });
             }
         }
         let whole = image.section(SectionName::Ramdisk).filter(|bytes| !bytes.is_empty());
         if let (true, Some(bytes)) = (fragments.is_empty(), whole) {
-            sources.push(Source::Bytes { name: kind.to_string(), bytes });
+            sources.push(ModuleSource::Bytes { name: kind.to_string(), bytes });
         }
     }
     sources
@@ -88,7 +88,7 @@ pub fn ramdisks<'a>(set: &Context<'_, 'a>) -> Vec<Source<'a>> {
 pub fn choose(
     tree: &ModuleTree,
     supply: &ModuleTree,
-    ramdisks: &[Source<'_>],
+    ramdisks: &[ModuleSource<'_>],
     kernel: &KernelFacts<'_>,
     options: &ModuleOptions<'_>,
 ) -> Result<(Chosen, Vec<Warning>), Error> {
@@ -181,7 +181,7 @@ fn read_files<'f>(
 
 /// The bytes of the modules of these names, as they stand in the sources.
 pub fn contents(
-    sources: &[Source<'_>],
+    sources: &[ModuleSource<'_>],
     tree: &ModuleTree,
     names: &[String],
 ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
@@ -232,10 +232,10 @@ pub fn check_fit(chosen: &Chosen, set: &Context<'_, '_>) -> Result<(), Error> {
     }
 }
 
-fn names_of(sources: &[Source<'_>]) -> String {
+fn names_of(sources: &[ModuleSource<'_>]) -> String {
     let names = sources.iter().map(|source| match source {
-        Source::Directory(path) => path.display().to_string(),
-        Source::Bytes { name, .. } => name.clone(),
+        ModuleSource::Directory(path) => path.display().to_string(),
+        ModuleSource::Bytes { name, .. } => name.clone(),
     });
     names.collect::<Vec<_>>().join(", ")
 }

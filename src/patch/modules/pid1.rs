@@ -4,7 +4,7 @@ use super::choose::{self, Chosen, ChosenModule};
 use super::plan::PlannedModule;
 use crate::bootfile::BootModule;
 use crate::compression::Format;
-use crate::modules::{ModuleTree, Source};
+use crate::modules::{ModuleSource, ModuleTree};
 use crate::patch::contribution::Contribution;
 use crate::patch::error::Error;
 use crate::patch::segment_file::{MODULE_DIR, SegmentFile};
@@ -27,7 +27,7 @@ pub fn load(
     tree: &ModuleTree,
     first: &[String],
     chosen: &Chosen,
-    ramdisks: &[Source<'_>],
+    ramdisks: &[ModuleSource<'_>],
     unpacks: bool,
 ) -> Result<Loaded, Error> {
     let bridge_files = choose::contents(ramdisks, tree, first)?;
