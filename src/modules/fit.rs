@@ -30,7 +30,7 @@ pub enum Misfit {
     Release {
         /// Its name.
         module: String,
-        /// The release in its vermagic.
+        /// Its vermagic.
         built_for: String,
         /// The kernel's release.
         release: String,

@@ -163,7 +163,7 @@ fn images_without_a_kernel_belong_to_the_one_before() {
         assert_eq!(finding(&report, "VB-KVM-004")["verdict"], "unknown");
         assert_eq!(finding(&report, "VB-IOMMU-007")["verdict"], "pass");
         let notes = report["inputs"][0]["notes"].to_string();
-        assert!(notes.contains("iommu.passthrough=1 (from") && notes.contains("enables nothing"));
+        assert!(notes.contains("iommu.passthrough=1 (from") && notes.contains("is not needed"));
     }
     // Alone it is an error of its own.
     check([&vendor]).code(2);
@@ -215,7 +215,7 @@ fn words_decide_rules() {
         json(&check([text(&path), "--cmdline", "vfio-pci.ids=1234:5678"]))["inputs"][0]["notes"]
             .to_string()
     };
-    assert!(notes("y").contains("takes these devices"));
+    assert!(notes("y").contains("binds these devices"));
     assert!(notes("m").contains("insmod does not"));
     assert!(notes("n").contains("no effect"));
 }

@@ -73,7 +73,7 @@ fn operations_that_do_not_fill_the_partition_once_are_refused() {
         (vec![zero(0, 3)], "operation 0 of p: fills blocks up to 3, the partition has 2"),
         (
             vec![zero(0, 2), zero(1, 1)],
-            "operation 1 of p: fills block 1, which another operation fills",
+            "operation 1 of p: fills block 1, which another operation also fills",
         ),
         (vec![zero(u64::MAX, 1)], "operation 0 of p: an extent from block"),
         (vec![number(1, ZERO)], "operation 0 of p: names no blocks to write"),

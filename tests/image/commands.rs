@@ -223,10 +223,10 @@ fn sizes_in_the_manifest_are_not_believed() {
             "kind = \"ramdisk\"\nsize = ",
             &format!("kind = \"ramdisk\"\nsize = {size}#"),
         );
-        assert!(error.contains("larger than 4294967296 bytes, the limit"), "{error}");
+        assert!(error.contains("exceeds the limit of 4294967296 bytes"), "{error}");
     }
     let error = repack_error("kind = \"ramdisk\"\nsize = ", "kind = \"ramdisk\"\nsize = 1");
-    assert!(error.contains("the regions do not fit the header"), "{error}");
+    assert!(error.contains("the regions do not match the header"), "{error}");
     let error = repack_error("size = ", "size = -");
     assert!(error.contains("image.toml: TOML parse error"), "{error}");
 }
@@ -234,9 +234,9 @@ fn sizes_in_the_manifest_are_not_believed() {
 #[test]
 fn a_region_twice_or_of_no_known_kind_is_refused() {
     let error = repack_error("kind = \"dtb\"", "kind = \"recovery_dtbo\"");
-    assert!(error.contains("the regions do not fit the header"), "{error}");
+    assert!(error.contains("the regions do not match the header"), "{error}");
     let error = repack_error("kind = \"dtb\"", "kind = \"dtbx\"");
-    assert!(error.contains("the regions do not fit the header"), "{error}");
+    assert!(error.contains("the regions do not match the header"), "{error}");
 }
 
 // --- cmdline ----------------------------------------------------------------------------------

@@ -284,7 +284,7 @@ fn what_must_be_signed_is_refused_with_what_to_do() {
     assert_eq!(image.kind(), ImageKind::Boot);
     let error =
         patch::plan(&BootSet::from_images(&[image]), &options(&runtime)).unwrap_err().to_string();
-    assert!(error.starts_with("ChromeOS kernel partition: what is inside cannot be"), "{error}");
+    assert!(error.starts_with("ChromeOS kernel partition: its payload cannot be"), "{error}");
     assert!(error.contains("futility vbutil_kernel --repack"), "{error}");
 
     let mut bytes = vendor("tegra");
@@ -293,7 +293,7 @@ fn what_must_be_signed_is_refused_with_what_to_do() {
     let error =
         patch::plan(&BootSet::from_images(&[Image::parse(&bytes).unwrap()]), &options(&runtime))
             .unwrap_err();
-    assert!(error.to_string().contains("the blob is signed"), "{error}");
+    assert!(error.to_string().contains("only the vendor can sign the blob"), "{error}");
 }
 
 #[test]
