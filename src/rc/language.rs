@@ -80,7 +80,6 @@ struct ProgramRule {
 #[serde(deny_unknown_fields)]
 pub struct DomainRule {
     label: String,
-    r#in: Vec<String>,
     /// Why the domain may be missing elsewhere.
     pub why: String,
     /// What to do.
@@ -123,9 +122,8 @@ impl Language {
         rule.why.as_deref()
     }
 
-    /// The rule for the domain of `label`, when the file is read in `place`.
-    pub fn domain_rule(&self, label: &str, place: &str) -> Option<&DomainRule> {
-        let elsewhere = |rule: &&DomainRule| !rule.r#in.iter().any(|known| known == place);
-        self.domains.iter().filter(elsewhere).find(|rule| label.starts_with(&rule.label))
+    /// The rule for the domain of a label.
+    pub fn domain_rule(&self, label: &str) -> Option<&DomainRule> {
+        self.domains.iter().find(|rule| label.starts_with(&rule.label))
     }
 }

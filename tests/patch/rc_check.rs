@@ -3,12 +3,17 @@
 use proptest::prelude::*;
 use vfioboot::rc::language::Language;
 use vfioboot::rc::{Level, Platform, check};
+use vfioboot::root_manager::{Autostart, Manager};
 
 /// Any Android, no Magisk.
-const ANY: Platform = Platform { magisk: false, oldest: None, newest: None };
-const MAGISK: Platform = Platform { magisk: true, ..ANY };
+const ANY: Platform = Platform { overlay: None, oldest: None, newest: None };
 /// A legacy rootfs of unknown version.
 const LEGACY: Platform = Platform { newest: Some(9), ..ANY };
+
+fn magisk() -> Platform {
+    let Autostart::Overlay(overlay) = Manager::Magisk.autostart() else { panic!("no overlay") };
+    Platform { overlay: Some(overlay), ..ANY }
+}
 
 fn findings(text: &str, platform: Platform) -> Vec<String> {
     check(text.as_bytes(), platform).iter().map(ToString::to_string).collect()
@@ -168,7 +173,7 @@ fn a_forbidden_write_is_an_error_from_the_android_version_that_forbids_it() {
     let error = "2: error: write /sys/bus/pci/drivers_probe: the policy forbids init to open sysfs \
                  files without a specific label: neverallow init sysfs:file";
     expect_finding(text, ANY, error);
-    expect_finding(text, MAGISK, error);
+    expect_finding(text, magisk(), error);
     expect_finding(text, Platform { oldest: Some(9), newest: Some(9), ..ANY }, error);
     // Android 8 allows it, and this rootfs may be one.
     for platform in [LEGACY, Platform { oldest: Some(8), newest: Some(8), ..ANY }] {
@@ -211,7 +216,7 @@ fn labels_and_paths_of_magisk_are_valid_only_with_magisk() {
         format!("service a {path}\n    user root\n    seclabel {label}\n")
     };
     let own = text("${MAGISKTMP}/a", "u:r:magisk:s0");
-    assert_eq!(findings(&own, MAGISK), [""; 0]);
+    assert_eq!(findings(&own, magisk()), [""; 0]);
     let elsewhere = findings(&own, ANY);
     assert!(elsewhere[0].starts_with("1: error: ${MAGISKTMP}: only magiskinit"), "{elsewhere:#?}");
     assert!(
@@ -221,7 +226,7 @@ fn labels_and_paths_of_magisk_are_valid_only_with_magisk() {
     expect_finding(&text("/sbin/a", "u:r:su:s0"), ANY, "3: warning: u:r:su:s0: only userdebug");
     expect_finding(
         "service a ${MAGISKTMP}/a\n    user root\n",
-        MAGISK,
+        magisk(),
         "1: error: service a: no seclabel: the policy has no domain transition for a file in Magisk's tmpfs",
     );
 }

@@ -10,8 +10,6 @@ pub struct Format {
     pub name: &'static str,
     /// A short description.
     pub about: &'static str,
-    /// The suffix of its files, without the dot.
-    pub suffix: &'static str,
     /// The intended reader.
     pub audience: Audience,
     pub(super) render: fn(&Run, Medium) -> String,

@@ -39,7 +39,10 @@ fn platform(place: RcPlace, set: &Context<'_, '_>) -> rc::Platform {
     let version = headers.filter_map(Header::os_version).filter_map(OsVersion::major).max();
     let legacy = place == RcPlace::InitRc;
     rc::Platform {
-        magisk: place == RcPlace::MagiskOverlay,
+        overlay: match place {
+            RcPlace::InitRc => None,
+            RcPlace::Overlay(overlay) => Some(overlay),
+        },
         oldest: version,
         newest: version.or(legacy.then_some(LAST_LEGACY)),
     }
