@@ -124,12 +124,6 @@ impl Format {
         self.row().suffix
     }
 
-    /// The bytes that every stream begins with. Short ones are found in other data by chance:
-    /// [`Format::detect`] looks further.
-    pub(crate) fn magic(self) -> &'static [u8] {
-        self.row().magic
-    }
-
     /// The symbol that lets the kernel unpack an initramfs in this format (`init/Kconfig`,
     /// `usr/Kconfig`); none for the LZ4 frame format, which it cannot unpack.
     pub fn rd_symbol(self) -> Option<&'static str> {

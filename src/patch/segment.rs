@@ -8,9 +8,8 @@ use super::runtime::Runtime;
 use super::undo::UndoRecord;
 use crate::bootfile::{BOOT_FILE, BootFile, RUNTIME, UNDO_FILE};
 use crate::compression::{self, Format, Known};
-use crate::ramdisk::append::GZIP_NAME;
 use crate::ramdisk::cpio::CpioWriter;
-use crate::ramdisk::{AppendPoint, normalise};
+use crate::ramdisk::{AppendPoint, GZIP_NAME, normalise};
 
 /// The contents of the segment.
 #[derive(Clone, Copy, Debug)]
