@@ -10,9 +10,7 @@ use crate::bootfile::UNDO_FILE;
 use crate::image::{FragmentType, Image, SectionName};
 use crate::modules::{ModuleFiles, ModuleRequest};
 use crate::ramdisk::kind::Survey;
-use crate::ramdisk::{
-    self, Collector, Entries, Inventory, Limits, NoCollector, RamdiskKind, Skim,
-};
+use crate::ramdisk::{self, Collector, Entries, Inventory, Limits, NoCollector, RamdiskKind, Skim};
 
 /// Where a ramdisk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

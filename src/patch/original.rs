@@ -25,9 +25,7 @@ pub fn of<'s>(set: &'s BootSet<'_>) -> Result<Option<BootSet<'s>>, Error> {
         File::new(set.name(index), bytes)
     });
     let restored = BootSet::new(files)?;
-    if let (Some(record), true) =
-        (record_of(set)?, restored.images().len() == set.images().len())
-    {
+    if let (Some(record), true) = (record_of(set)?, restored.images().len() == set.images().len()) {
         let undone = std::iter::zip(restored.images(), originals);
         for (image, _) in undone.filter(|(_, original)| original.is_some()) {
             // Restoring has compared it.

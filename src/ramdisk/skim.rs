@@ -13,9 +13,9 @@ use memchr::memmem;
 use super::append::AppendPoint;
 use super::cpio::{self, Reader, leading_zeros};
 use super::inventory::Inventory;
+use super::ours::{is_directory, is_undo};
 use super::segment::{Entries, Piece, identify};
 use super::source::{Source, lift};
-use super::ours::{is_directory, is_undo};
 use super::{Error, Limits, NoCollector, lz4};
 use crate::compression::{self, Format, xz};
 
@@ -48,7 +48,8 @@ pub fn append_point(ramdisk: &[u8]) -> Result<AppendPoint, Error> {
                 *next = segment.range.start;
                 linked.then_some(segment)
             });
-            let unpacked = chain.map(|segment| lz4::unpacked(&ramdisk[segment.range.clone()])).sum();
+            let unpacked =
+                chain.map(|segment| lz4::unpacked(&ramdisk[segment.range.clone()])).sum();
             AppendPoint::after_lz4_legacy(last.range.end, unpacked)
         }
         _ => AppendPoint::at_end(format, ramdisk.len()),
@@ -61,9 +62,7 @@ pub fn find_ours(ramdisk: &[u8]) -> Option<Range<usize>> {
     match skim_ours(ramdisk) {
         Skim::Ours(range) => Some(range),
         Skim::None => None,
-        Skim::Unknown => {
-            Inventory::read(ramdisk, Limits::default(), &mut NoCollector).ok()?.ours()
-        }
+        Skim::Unknown => Inventory::read(ramdisk, Limits::default(), &mut NoCollector).ok()?.ours(),
     }
 }
 

@@ -15,7 +15,7 @@ use vfioboot::patch::{self, ModuleOptions, Options, Plan, Runtimes};
 use vfioboot::ramdisk::cpio::CpioWriter;
 
 /// More than everything else that is unpacked: the runtime's segment, the kernel's config.
-const SIZE: usize = 1 << 20;
+const SIZE: usize = 128 << 10;
 const CONFIG: &str =
     "CONFIG_MODULES=y\nCONFIG_VFIO=m\nCONFIG_VFIO_PCI=m\nCONFIG_VFIO_IOMMU_TYPE1=m\n";
 

@@ -66,9 +66,7 @@ pub fn contribute(
         present: Some(tree.modules.values().chain(chosen.added()).cloned().collect()),
     };
     let loaded = match decision.by {
-        LoadedBy::Pid1 => {
-            pid1::load(set, &tree, &decision.first, &chosen)?
-        }
+        LoadedBy::Pid1 => pid1::load(set, &tree, &decision.first, &chosen)?,
         LoadedBy::Libmodprobe => {
             let known = set.kernel.version().is_some();
             libmodprobe::load(&tree, &modules.plan, &chosen, devices, known)?

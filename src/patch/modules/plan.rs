@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::modules::{ModuleRequest, Source};
 use crate::modules::alias::Wants;
+use crate::modules::{ModuleRequest, Source};
 use crate::patch::edit::ListEdit;
 
 /// Who loads modules at boot.
