@@ -167,7 +167,8 @@ fn stream_length(format: Format, rest: &[u8]) -> Result<Option<usize>, compressi
             .map(Some)
             .map_err(|code| corrupt(0, zstd::zstd_safe::get_error_name(code))),
         Format::Xz => Ok(xz::length(rest)),
-        Format::Gzip | Format::Lz4Frame | Format::Lzma | Format::Bzip2 => Ok(None),
+        // Any other is unpacked to find its end.
+        _ => Ok(None),
     }
 }
 
