@@ -43,9 +43,8 @@ fn only_arch() -> Option<Arch> {
 
 /// What the device uses of a profile.
 fn for_device(profile: Profile, arch: Option<Arch>) -> Profile {
-    let applies = |scope: &Scope| {
-        scope.arch.is_empty() || arch.is_none_or(|arch| scope.arch.contains(&arch))
-    };
+    let applies =
+        |scope: &Scope| scope.arch.is_empty() || arch.is_none_or(|arch| scope.arch.contains(&arch));
     let rules = profile.rules.iter().filter(|rule| rule.level != Level::Optional);
     let rules = rules.filter(|rule| applies(&rule.scope)).map(|rule| Rule {
         set: List::default(),

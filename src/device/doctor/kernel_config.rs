@@ -14,8 +14,8 @@ use crate::cmdline::Cmdline;
 use crate::device::sys::host::{Host, errno_text};
 use crate::rules::config::{self, KernelConfig, Value};
 use crate::rules::{
-    Arch, Assignment, Condition, Coverage, Fit, Judgement, KernelInfo, KernelVersion, Level, Module,
-    Note, Profile, Rule, Scope, Setting, Symbol, Test, Verdict, When, judge, module_name,
+    Arch, Assignment, Condition, Coverage, Fit, Judgement, KernelInfo, KernelVersion, Level,
+    Module, Note, Profile, Rule, Scope, Setting, Symbol, Test, Verdict, When, judge, module_name,
 };
 
 /// The rules, except those that are good to know only.

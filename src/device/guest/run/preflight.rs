@@ -13,13 +13,11 @@ use crate::device::bus::pci::{self, PciAddress};
 use crate::device::bus::vfio::{self, Node};
 use crate::device::guest::cgroup::{self, Cgroup};
 use crate::device::guest::cpu::{self, CpuError};
-use crate::device::guest::file::{
-    Arch, Boot, Cpus, Device, Disk, Display, Guest, Machine, Memory, Network, Shutdown,
-    without_effect,
-};
-use crate::device::guest::memory::{self, Backing, MemoryError, MemoryPlan};
-use crate::device::guest::qemu::argv::{Resources, argv};
+use crate::device::guest::file::{Arch, Device, Guest, NeededFile, Needs};
+use crate::device::guest::memory::{self, MemoryError, MemoryPlan};
+use crate::device::guest::qemu::argv::{Backing, Resources};
 use crate::device::guest::qemu::{self, FindError};
+use crate::device::sys::cpu_list;
 use crate::device::sys::host::{Host, HostError, Write, errno_text};
 use crate::device::sys::kernel_log;
 use crate::device::sys::kvm::{self, Kvm, KvmError};
@@ -146,46 +144,28 @@ pub struct Start {
 impl Start {
     /// Examines everything and works it out. Nothing is changed.
     pub fn new(host: &Host, state: &StateDir, guest: &Guest, options: &Options) -> Self {
-        // What only QEMU's arguments or the supervisor need is not examined.
-        let Guest {
-            name,
-            autostart: _,
-            devices,
-            on_exit: _,
-            on_reboot: _,
-            allow_unsafe_interrupts,
-            qemu: _,
-            chroot,
-            qemu_arguments: _,
-            machine: Machine { arch, kind: _, gic: _ },
-            boot,
-            memory: memory_keys,
-            cpus: cpu_keys,
-            disks,
-            network: Network { mode: _, forwards: _, tap, mac: _ },
-            display: Display { kind: _, socket: _ },
-            shutdown: Shutdown { timeout: _, quit_timeout: _ },
-        } = guest;
+        let needs = guest.needs();
         let mut examined =
             Examination { host, options, refusals: Vec::new(), warnings: Vec::new() };
-        examined.running(state, name.as_str());
-        let arch = examined.arch(*arch);
+        examined.running(state, guest.name.as_str());
+        let arch = examined.arch(needs.arch);
         let kvm_unasked = examined.kvm();
-        let bind = examined.devices(devices);
-        let memory = examined.memory(memory_keys, !devices.is_empty());
-        let cpus = examined.cpus(cpu_keys);
+        let bind = examined.devices(&needs.devices);
+        let memory = examined.memory(&needs);
+        let cpus = examined.cpus(&needs);
         let qemu = examined.qemu(guest, arch);
-        examined.files(Path::new(chroot.as_deref().unwrap_or("/")), boot, disks);
-        examined.tap(tap.as_deref());
-        let without_effect = without_effect(guest, arch);
-        examined.warnings.extend(without_effect.iter().map(|key| format!("{key}: no effect here")));
+        examined.files(Path::new(guest.chroot.as_deref().unwrap_or("/")), &needs.files);
+        examined.tap(needs.tap);
+        examined
+            .warnings
+            .extend(guest.without_effect(arch).map(|key| format!("{key}: no effect here")));
         let groups: Vec<u32> = bind.groups.iter().map(|group| group.number).collect();
-        let parameter = (*allow_unsafe_interrupts
+        let parameter = (needs.unsafe_interrupts
             && host.read(vfio::UNSAFE_INTERRUPTS).is_ok_and(|value| value != "Y"))
         .then(|| Write { path: vfio::UNSAFE_INTERRUPTS.to_owned(), value: "Y".to_owned() });
-        let directory = match chroot {
+        let directory = match guest.chroot {
             Some(_) => CHROOT_DIRECTORY.to_owned(),
-            None => record::directory(state, name).display().to_string(),
+            None => record::directory(state, &guest.name).display().to_string(),
         };
         Self {
             refusals: examined.refusals,
@@ -197,7 +177,7 @@ impl Start {
             bind,
             memory,
             parameter,
-            cgroups: cgroup::plan(host, name.as_str(), cpus.as_deref()),
+            cgroups: cgroup::plan(host, guest.name.as_str(), cpus.as_deref()),
             cpus,
             directory,
         }
@@ -210,9 +190,8 @@ impl Start {
 
     /// QEMU's arguments for memory of these pages.
     pub(super) fn argv_with(&self, host: &Host, guest: &Guest, backing: Backing) -> Vec<String> {
-        let devices = self.devices(host, guest);
         let (arch, directory) = (self.arch, self.directory.as_str());
-        argv(guest, &Resources { arch, devices: &devices, backing, directory })
+        guest.arguments(&Resources { arch, backing, directory }, &self.devices(host, guest))
     }
 
     /// The devices of the guest by address, each with its options. In a start that is refused
@@ -317,7 +296,7 @@ impl Examination<'_> {
     }
 
     /// How the devices are moved to vfio-pci.
-    fn devices(&mut self, devices: &[Device]) -> Plan {
+    fn devices(&mut self, devices: &[DeviceSpec]) -> Plan {
         let mut nothing = Plan { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new() };
         if devices.is_empty() {
             return nothing;
@@ -326,9 +305,8 @@ impl Examination<'_> {
         if no_iommu {
             self.refusals.push(Refusal::NoIommu);
         }
-        let specs: Vec<DeviceSpec> = devices.iter().map(|device| device.spec.clone()).collect();
         let options = BindOptions { force: self.options.force.clone() };
-        match Plan::new(self.host, &specs, &options) {
+        match Plan::new(self.host, devices, &options) {
             Ok(plan) => {
                 self.warnings.extend(plan.warnings.iter().cloned());
                 nothing = plan;
@@ -346,15 +324,18 @@ impl Examination<'_> {
         nothing
     }
 
-    fn memory(&mut self, memory: &Memory, pinned: bool) -> MemoryPlan {
-        memory::plan(self.host, memory, pinned).unwrap_or_else(|error| {
+    fn memory(&mut self, needs: &Needs<'_>) -> MemoryPlan {
+        let Needs { memory, hugepages, devices, .. } = needs;
+        let plan = memory::plan(self.host, *memory, *hugepages, !devices.is_empty());
+        plan.unwrap_or_else(|error| {
             self.refusals.push(Refusal::Memory(error));
             MemoryPlan { backing: Backing::Anonymous, write: None }
         })
     }
 
     /// The processors that the guest runs on; all when `None`.
-    fn cpus(&mut self, cpus: &Cpus) -> Option<Vec<u32>> {
+    fn cpus(&mut self, needs: &Needs<'_>) -> Option<Vec<u32>> {
+        let Needs { cpus: count, cluster, .. } = needs;
         let types = match cpu::core_types(self.host) {
             Ok(types) => types,
             Err(error) => {
@@ -362,7 +343,7 @@ impl Examination<'_> {
                 return None;
             }
         };
-        let chosen = cpu::choose(cpus, &types).unwrap_or_else(|error| {
+        let chosen = cpu::choose(*count, cluster, &types).unwrap_or_else(|error| {
             self.refusals.push(Refusal::Cpu(error));
             None
         });
@@ -370,12 +351,12 @@ impl Examination<'_> {
             Some(cpus) => cpus.clone(),
             None => types.iter().flat_map(|of| of.cpus.clone()).collect(),
         };
-        if usable.len() < cpus.count as usize {
+        if usable.len() < *count as usize {
             self.warnings.push(format!(
                 "cpus.count: {} for a guest that runs on {} of one type ({})",
-                cpus.count,
+                count,
                 usable.len(),
-                cpu::format_list(&usable)
+                cpu_list::format(&usable)
             ));
         }
         chosen
@@ -389,25 +370,12 @@ impl Examination<'_> {
     }
 
     /// The files that QEMU will open: that they are there, and may be.
-    fn files(&mut self, root: &Path, boot: &Boot, disks: &[Disk]) {
-        let Boot { firmware, firmware_variables, kernel, initrd, cmdline: _ } = boot;
-        let disks = disks.iter().map(|disk| {
-            let Disk { path, format: _, readonly, interface: _ } = disk;
-            ("disks.path", path, !readonly)
-        });
-        let named = [
-            ("boot.firmware", firmware, false),
-            ("boot.firmware_variables", firmware_variables, true),
-            ("boot.kernel", kernel, false),
-            ("boot.initrd", initrd, false),
-        ];
-        let named =
-            named.into_iter().filter_map(|(key, path, write)| Some((key, path.as_ref()?, write)));
-        for (key, path, write) in named.chain(disks) {
+    fn files(&mut self, root: &Path, files: &[NeededFile<'_>]) {
+        for NeededFile { key, path, write } in files {
             let inside = root.join(path.trim_start_matches('/'));
-            let opened = std::fs::OpenOptions::new().read(true).write(write).open(inside);
+            let opened = std::fs::OpenOptions::new().read(true).write(*write).open(inside);
             if let Err(error) = opened {
-                self.refusals.push(Refusal::File { key, path: path.clone(), error });
+                self.refusals.push(Refusal::File { key, path: (*path).to_owned(), error });
             }
         }
     }
