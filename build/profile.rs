@@ -244,12 +244,13 @@ impl Source for RecommendedParameter {
 
 impl Source for Note {
     fn source(&self) -> String {
-        let Note { parameter, values, scope, text } = self;
+        let Note { parameter, values, scope, text, warn } = self;
         let fields = [
             ("parameter", parameter.source()),
             ("values", values.source()),
             ("scope", scope.source()),
             ("text", text.source()),
+            ("warn", warn.to_string()),
         ];
         record("Note", &fields)
     }

@@ -155,7 +155,7 @@ fn dry_run(host: &Host, guest: &Guest, start: &Start, as_json: bool) -> Outcome 
             "format": 1,
             "name": guest.name.as_str(),
             "refusals": refusals,
-            "warnings": start.warnings,
+            "warnings": output::texts(&start.warnings),
             "devices": devices.iter().map(|(a, _)| a.to_string()).collect::<Vec<_>>(),
             "cpus": start.cpus,
             "steps": start.steps(),

@@ -228,7 +228,7 @@ fn with_devices(
         (Process::with_pid(host, child.id()), Process::current(host))
     {
         let name = Path::new(&start.qemu).file_name().unwrap_or_default().to_string_lossy();
-        lease.journal().record(Undo::Process { process: qemu, name: name.into_owned() })?;
+        lease.journal().record(Undo::of_process(qemu, name.into_owned()))?;
         let record = Record {
             format: record::FORMAT,
             name: guest.name.to_string(),

@@ -7,7 +7,9 @@ use super::launch::CHROOT_DIRECTORY;
 use super::record;
 use crate::bootfile::DeviceSpec;
 use crate::cmdline::Cmdline;
-use crate::device::bind::plan::{Options as BindOptions, Plan, PlanError, Refusal as PlanRefusal};
+use crate::device::bind::plan::{
+    self, Options as BindOptions, Plan, PlanError, Refusal as PlanRefusal,
+};
 use crate::device::bus::group;
 use crate::device::bus::pci::{self, PciAddress};
 use crate::device::bus::vfio::{self, Node};
@@ -111,13 +113,32 @@ pub enum Refusal {
     Tap(String),
 }
 
+/// What works, but not as well as it might.
+#[derive(Debug, thiserror::Error)]
+pub enum Warning {
+    /// About a device.
+    #[error(transparent)]
+    Device(#[from] plan::Warning),
+    /// A key of the guest file.
+    #[error("{0}: no effect here")]
+    NoEffect(&'static str),
+    /// The guest has more processors than it may run on.
+    #[error("cpus.count: {wanted} for a guest that runs on {} of one type ({})", usable.len(), cpu_list::format(usable))]
+    FewCpus {
+        /// The guest's processors.
+        wanted: u32,
+        /// The host's that it runs on.
+        usable: Vec<u32>,
+    },
+}
+
 /// How a guest is going to be started.
 #[derive(Debug)]
 pub struct Start {
     /// The reasons not to. The rest is then as good as it could be worked out.
     pub refusals: Vec<Refusal>,
     /// What works, but not as well as it might.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// What QEMU emulates.
     pub arch: Arch,
     /// The path of QEMU, in the chroot if there is one.
@@ -156,9 +177,7 @@ impl Start {
         let qemu = examined.qemu(guest, arch);
         examined.files(Path::new(guest.chroot.as_deref().unwrap_or("/")), &needs.files);
         examined.tap(needs.tap);
-        examined
-            .warnings
-            .extend(guest.without_effect(arch).map(|key| format!("{key}: no effect here")));
+        examined.warnings.extend(guest.without_effect(arch).map(Warning::NoEffect));
         let groups: Vec<u32> = bind.groups.iter().map(|group| group.number).collect();
         let parameter = (needs.unsafe_interrupts
             && host.read(vfio::UNSAFE_INTERRUPTS).is_ok_and(|value| value != "Y"))
@@ -246,7 +265,7 @@ struct Examination<'a> {
     host: &'a Host,
     options: &'a Options,
     refusals: Vec<Refusal>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 impl Examination<'_> {
@@ -307,8 +326,8 @@ impl Examination<'_> {
         }
         let options = BindOptions { force: self.options.force.clone() };
         match Plan::new(self.host, devices, &options) {
-            Ok(plan) => {
-                self.warnings.extend(plan.warnings.iter().cloned());
+            Ok(mut plan) => {
+                self.warnings.extend(plan.warnings.drain(..).map(Warning::Device));
                 nothing = plan;
             }
             Err(mut error) => {
@@ -352,12 +371,7 @@ impl Examination<'_> {
             None => types.iter().flat_map(|of| of.cpus.clone()).collect(),
         };
         if usable.len() < *count as usize {
-            self.warnings.push(format!(
-                "cpus.count: {} for a guest that runs on {} of one type ({})",
-                count,
-                usable.len(),
-                cpu_list::format(&usable)
-            ));
+            self.warnings.push(Warning::FewCpus { wanted: *count, usable });
         }
         chosen
     }
