@@ -11,7 +11,7 @@
 //! | `devices`, `machine`, `memory`, `cpus`, `disks`, `network`, `display` | the tables |
 //! | [`keys`] | what a key is |
 //! | `values` | values with a grammar of their own |
-//! | `needs` | what is examined before a start |
+//! | `needs` | what is examined before a start, and whether it is there |
 //! | `read` | a guest file read and checked |
 //!
 //! `docs/guest.toml` is the commented example, README the reference. Everything here is as the user
@@ -39,7 +39,7 @@ pub use guest::{Guest, OnExit, OnReboot, Shutdown, all_keys};
 pub use keys::Conflict;
 pub use machine::{Boot, Machine};
 pub use memory::Memory;
-pub use needs::{NeededFile, Needs};
+pub use needs::{Missing, NeededFile, Needs};
 pub use network::{Network, NetworkMode};
 pub use read::{GuestError, parse, read};
 pub use values::{Arch, Cluster, Forward, Hugepages, Name, Protocol, Size, ValueError};

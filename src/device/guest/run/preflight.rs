@@ -1,6 +1,5 @@
 //! Everything that is examined before anything is changed, and what is going to be done.
 
-use std::io;
 use std::path::Path;
 
 use super::launch::CHROOT_DIRECTORY;
@@ -15,12 +14,12 @@ use crate::device::bus::pci::{self, PciAddress};
 use crate::device::bus::vfio::{self, Node};
 use crate::device::guest::cgroup::{self, Cgroup};
 use crate::device::guest::cpu::{self, CpuError};
-use crate::device::guest::file::{Arch, Device, Guest, NeededFile, Needs};
+use crate::device::guest::file::{Arch, Device, Guest, Missing, Needs};
 use crate::device::guest::memory::{self, MemoryError, MemoryPlan};
 use crate::device::guest::qemu::argv::{Backing, Resources};
 use crate::device::guest::qemu::{self, FindError};
 use crate::device::sys::cpu_list;
-use crate::device::sys::host::{Host, HostError, Write, errno_text};
+use crate::device::sys::host::{Host, HostError, Write};
 use crate::device::sys::kernel_log;
 use crate::device::sys::kvm::{self, Kvm, KvmError};
 use crate::device::sys::state::StateDir;
@@ -97,20 +96,9 @@ pub enum Refusal {
     /// There is no QEMU.
     #[error(transparent)]
     Qemu(FindError),
-    /// A file that the guest file names cannot be used.
-    #[error("{key}: {path}: {}", errno_text(.error))]
-    File {
-        /// The key that names it.
-        key: &'static str,
-        /// Its path.
-        path: String,
-        /// The reason.
-        #[source]
-        error: io::Error,
-    },
-    /// The interface is not there.
-    #[error("network.tap: interface {0} does not exist: ip tuntap add dev {0} mode tap")]
-    Tap(String),
+    /// A file or an interface that the guest file names.
+    #[error(transparent)]
+    Missing(Missing),
 }
 
 /// What works, but not as well as it might.
@@ -175,8 +163,8 @@ impl Start {
         let memory = examined.memory(&needs);
         let cpus = examined.cpus(&needs);
         let qemu = examined.qemu(guest, arch);
-        examined.files(Path::new(guest.chroot.as_deref().unwrap_or("/")), &needs.files);
-        examined.tap(needs.tap);
+        let root = Path::new(guest.chroot.as_deref().unwrap_or("/"));
+        examined.refusals.extend(needs.missing(host, root).into_iter().map(Refusal::Missing));
         examined.warnings.extend(guest.without_effect(arch).map(Warning::NoEffect));
         let groups: Vec<u32> = bind.groups.iter().map(|group| group.number).collect();
         let parameter = (needs.unsafe_interrupts
@@ -381,22 +369,5 @@ impl Examination<'_> {
             self.refusals.push(Refusal::Qemu(error));
             guest.qemu.clone().unwrap_or_else(|| format!("qemu-system-{}", arch.name()))
         })
-    }
-
-    /// The files that QEMU will open: that they are there, and may be.
-    fn files(&mut self, root: &Path, files: &[NeededFile<'_>]) {
-        for NeededFile { key, path, write } in files {
-            let inside = root.join(path.trim_start_matches('/'));
-            let opened = std::fs::OpenOptions::new().read(true).write(*write).open(inside);
-            if let Err(error) = opened {
-                self.refusals.push(Refusal::File { key, path: (*path).to_owned(), error });
-            }
-        }
-    }
-
-    fn tap(&mut self, tap: Option<&str>) {
-        if let Some(tap) = tap.filter(|tap| !self.host.exists(&format!("sys/class/net/{tap}"))) {
-            self.refusals.push(Refusal::Tap(tap.to_owned()));
-        }
     }
 }
