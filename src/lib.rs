@@ -10,6 +10,7 @@
 //! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
 //! | [`rules`] | what a kernel must have: the rules of `kernel-configs/` and their evaluator, shared by desktop and device |
 //! | [`compression`] | gzip, lz4_legacy, lz4, xz, lzma, zstd, bzip2: detect, decode, encode |
+//! | [`root_manager`] | Magisk and others: what each leaves in images, and how programs start there |
 //! | [`image`] | boot, vendor_boot and init_boot images as regions that tile the file |
 //! | [`ramdisk`] | segments, newc cpio, what kind of ramdisk this is |
 //! | [`kernel`] | kernel containers, version, IKCONFIG, symbols, single modules |
@@ -53,6 +54,8 @@ pub mod patch;
 pub mod ramdisk;
 #[cfg(feature = "desktop")]
 pub mod rc;
+#[cfg(feature = "desktop")]
+pub mod root_manager;
 #[cfg(feature = "desktop")]
 pub mod rootmodule;
 

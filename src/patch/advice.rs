@@ -7,8 +7,9 @@ use super::hook::choose::Hook;
 use super::hook::kind::HookKind;
 use crate::bootfile::{DISABLE_PARAMETER, DeviceSpec, RUNTIME};
 use crate::bootset::Role;
-use crate::bootset::flow::{Flow, FlowKind, Manager, RecoveryPlace};
+use crate::bootset::flow::{Flow, FlowKind, RecoveryPlace};
 use crate::ramdisk::renewed_by;
+use crate::root_manager::Manager;
 
 /// Advice beside a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -48,12 +49,17 @@ pub enum Risk {
          what you expect before you flash"
     )]
     UnknownFlow,
-    /// Magisk boots the system from the recovery ramdisk.
+    /// A root manager boots the system from the recovery ramdisk.
     #[error(
-        "Magisk boots the system from the recovery ramdisk here (RECOVERYMODE=true). vfiorun takes \
+        "{manager} boots the system from the recovery ramdisk here ({setting}=true). vfiorun takes \
          that for recovery and leaves the devices alone: bind after boot instead"
     )]
-    MagiskInRecovery,
+    ManagerInRecovery {
+        /// Which one.
+        manager: Manager,
+        /// The key of its config that says so.
+        setting: &'static str,
+    },
     /// Recovery shares the ramdisk.
     #[error(
         "recovery shares the ramdisk: without androidboot.force_normal_boot=1 vfiorun takes the \
@@ -99,8 +105,8 @@ pub enum Risk {
          patch again"
     )]
     RootManagerRewrites {
-        /// Its name.
-        manager: &'static str,
+        /// Which one.
+        manager: Manager,
     },
     /// The distribution renews the initramfs.
     #[error("{by} makes a new initramfs: patch again after it")]
@@ -150,9 +156,12 @@ fn flow_risks(flow: &Flow) -> Vec<Risk> {
         (FlowKind::Unknown, _) => Some(Risk::UnknownFlow),
         (FlowKind::RootfsLegacy | FlowKind::TwoStage | FlowKind::LinuxInitramfs, _) => None,
     };
-    let in_recovery = flow.root_managers.iter().any(|manager| manager.in_recovery);
+    let in_recovery = flow.root_managers.iter().filter(|own| own.in_recovery).filter_map(|own| {
+        let setting = own.manager.ramdisk()?.config.as_ref()?.in_recovery;
+        Some(Risk::ManagerInRecovery { manager: own.manager, setting })
+    });
     let shared = flow.recovery == RecoveryPlace::NormalRamdisk;
-    let risks = of_kind.into_iter().chain(in_recovery.then_some(Risk::MagiskInRecovery));
+    let risks = of_kind.into_iter().chain(in_recovery);
     risks.chain(shared.then_some(Risk::SharedRamdisk)).collect()
 }
 
@@ -171,9 +180,7 @@ fn hook_risks(hook: &Hook) -> Vec<Risk> {
 fn lasting_risks(flow: &Flow, devices: String) -> Vec<Risk> {
     let mut risks = vec![Risk::HostLosesDevices { devices }];
     let in_ramdisk = flow.root_managers.iter().filter(|manager| !manager.in_kernel);
-    risks.extend(
-        in_ramdisk.map(|manager| Risk::RootManagerRewrites { manager: manager.manager.name() }),
-    );
+    risks.extend(in_ramdisk.map(|manager| Risk::RootManagerRewrites { manager: manager.manager }));
     risks.push(match flow.kind {
         FlowKind::LinuxInitramfs => {
             let by = flow.maker.and_then(renewed_by).unwrap_or("an update of the kernel");
@@ -192,8 +199,8 @@ fn lasting_risks(flow: &Flow, devices: String) -> Vec<Risk> {
 fn chain(flow: &Flow, hook: &Hook, names: &str) -> Vec<String> {
     let init = &hook.init;
     let manager = flow.root_managers.iter().find(|manager| !manager.in_kernel);
-    let manager = manager.map(|own| own.manager);
-    let who = manager.map_or(flow.kind.init(), Manager::init);
+    let patched = manager.and_then(|own| own.manager.ramdisk());
+    let who = patched.map_or(flow.kind.init(), |own| own.init);
     let mut chain = vec!["kernel".to_owned()];
     match hook.kind {
         HookKind::Rdinit => {
@@ -205,7 +212,7 @@ fn chain(flow: &Flow, hook: &Hook, names: &str) -> Vec<String> {
             chain.push(format!("{init} ({who}, restored)"));
         }
     }
-    let next = manager.map(Manager::next);
+    let next = patched.map(|own| own.next);
     chain.extend(next.into_iter().chain(flow.kind.after_init()).map(str::to_owned));
     chain
 }

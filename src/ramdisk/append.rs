@@ -95,9 +95,10 @@ pub(super) fn after_lz4_legacy(offset: usize, unpacked: u64) -> AppendPoint {
 /// Whether [`find_ours`] unpacks nothing but what may be our own segment.
 pub fn skims_cheaply(ramdisk: &[u8]) -> bool {
     match Format::detect(ramdisk) {
-        None | Some(Format::Lz4Legacy | Format::Xz | Format::Zstd) => true,
+        None => true,
+        // Our segment is found by its name.
         Some(Format::Gzip) => ramdisk.len() > CHEAP,
-        Some(Format::Lz4Frame | Format::Lzma | Format::Bzip2) => false,
+        Some(format) => format.tells_length(),
     }
 }
 

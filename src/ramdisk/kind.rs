@@ -1,7 +1,7 @@
 //! What sort of ramdisk this is. A pure function of entry names and, where names do not tell,
 //! of what is in a file. The signs are data: `signs.toml`.
 //!
-//! The tests are those of Magisk's and KernelSU's own boot code and of AOSP's first-stage init.
+//! The tests are those of the root managers' own boot code and of AOSP's first-stage init.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use super::cpio::FileType;
 use super::normalise;
 pub use super::signs::RamdiskKind;
 use super::signs::{Search, Signs};
-use crate::compression::{Format, decode_all};
+use crate::compression::decode_all;
+use crate::root_manager::{Manager, Original, patched_ramdisks};
 
 /// One kind and what shows it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -75,27 +76,13 @@ pub struct Survey {
     pub vfio_pci: bool,
 }
 
-/// Paths of which, and below which, a [`Survey`] keeps the names.
-const TELLING: &[&str] = &[
-    "init",
-    "init.rc",
-    "init.real",
-    "kernelsu.ko",
-    "first_stage_ramdisk",
-    ".backup",
-    "overlay.d",
-    "vfioboot",
-];
+/// Paths of which, and below which, a [`Survey`] keeps the names, beside those of root managers.
+const TELLING: &[&str] = &["init", "init.rc", "first_stage_ramdisk", "vfioboot"];
 /// Names that a [`Survey`] keeps at most: far more than anybody puts there.
 const TELLING_MAX: usize = 4096;
-/// Files whose data a [`Survey`] keeps, up to [`KEPT_MAX`] bytes.
-const KEPT: &[&str] = &[".backup/.magisk"];
-/// See [`KEPT`].
-const KEPT_MAX: u32 = 64 << 10;
-
-/// The original that Magisk puts aside, from 27.0 on.
-const PACKED_INIT: &str = ".backup/init.xz";
-/// Far more bytes than it has; and unpacked.
+/// The bytes of a root manager's config that a [`Survey`] keeps: far more than it has.
+const CONFIG_MAX: u32 = 64 << 10;
+/// The bytes of a packed original `init`: far more than it has; and unpacked.
 const PACKED_INIT_MAX: u32 = 16 << 20;
 /// See [`PACKED_INIT_MAX`].
 const INIT_MAX: u64 = 64 << 20;
@@ -105,6 +92,18 @@ impl Survey {
     pub fn has(&self, path: &str) -> bool {
         self.telling.iter().any(|name| name == path)
     }
+}
+
+/// Whether a root manager keeps its settings at this path.
+fn is_config(path: &str) -> bool {
+    let mut configs = patched_ramdisks().filter_map(|(_, ramdisk)| ramdisk.config.as_ref());
+    configs.any(|config| config.path == path)
+}
+
+/// The original `init` that a root manager keeps at this path, compressed.
+fn packed_original(path: &str) -> Option<&'static Original> {
+    let mut originals = patched_ramdisks().filter_map(|(_, ramdisk)| ramdisk.original(path));
+    originals.find(|original| original.compression.is_some())
 }
 
 /// A survey under way: shown the entries of a ramdisk in order, and the data it asks for.
@@ -135,15 +134,17 @@ impl Classification {
         let Ok(name) = str::from_utf8(name) else { return };
         self.vfio_pci |= file_type == FileType::Regular && is_vfio_pci(name);
         let top = name.split('/').next().unwrap_or_default();
-        let telling = TELLING.contains(&top) && self.telling.len() < TELLING_MAX;
-        if telling && !self.telling.iter().any(|known| known == name) {
+        let telling = TELLING.contains(&top) || Manager::ALL.iter().any(|own| own.uses(top));
+        let fits = self.telling.len() < TELLING_MAX;
+        if telling && fits && !self.telling.iter().any(|known| known == name) {
             self.telling.push(name.to_owned());
         }
     }
 
     /// Whether the data of this regular file is needed as a whole.
     pub fn reads_whole(&self, path: &str, size: u32) -> bool {
-        KEPT.contains(&path) && size <= KEPT_MAX || path == PACKED_INIT && size <= PACKED_INIT_MAX
+        is_config(path) && size <= CONFIG_MAX
+            || packed_original(path).is_some() && size <= PACKED_INIT_MAX
     }
 
     /// A search of this regular file; None where there is nothing to look for.
@@ -158,12 +159,12 @@ impl Classification {
 
     /// All the data of a regular file.
     pub fn data(&mut self, path: &str, data: &[u8]) {
-        if KEPT.contains(&path) && data.len() <= KEPT_MAX as usize {
+        if is_config(path) && data.len() <= CONFIG_MAX as usize {
             self.files.insert(path.to_owned(), data.to_vec());
-        } else if path == PACKED_INIT {
+        } else if let Some(format) = packed_original(path).and_then(|own| own.compression) {
             // A damaged one tells nothing.
-            if let Ok((init, _)) = decode_all(Format::Xz, data, INIT_MAX) {
-                let mut search = Search::new(&self.signs, ".backup/init");
+            if let Ok((init, _)) = decode_all(format, data, INIT_MAX) {
+                let mut search = Search::of_original(&self.signs);
                 search.window(&init);
                 self.searched(path, &search);
             }
@@ -198,7 +199,8 @@ struct Classifier {
     entries: bool,
     init: bool,
     init_rc: bool,
-    kernelsu: [bool; 2],
+    /// Those signs of root managers that count together.
+    joint_signs: Vec<(Manager, &'static str)>,
     /// The sign that named the maker.
     maker: Option<usize>,
     /// The signs that are in `init`.
@@ -254,21 +256,33 @@ impl Classifier {
         self.entries |= !name.is_empty();
         self.init |= name == "init";
         self.init_rc |= name == "init.rc";
-        self.kernelsu[0] |= name == "init.real";
-        self.kernelsu[1] |= name == "kernelsu.ko";
+        for (manager, ramdisk) in patched_ramdisks() {
+            if ramdisk.is_shown_by(name) {
+                self.see(RamdiskKind::Patched(manager), name);
+            }
+            let joint = ramdisk.joint_signs.iter().find(|sign| **sign == name);
+            if let Some(sign) = joint.filter(|sign| !self.joint_signs.contains(&(manager, sign))) {
+                self.joint_signs.push((manager, sign));
+            }
+        }
         for number in signs.of_path(name, directory) {
             self.sign(signs, number, name);
         }
     }
 
     fn finish(mut self, signs: &Signs) -> Kinds {
-        use RamdiskKind::{KernelSuPatched, MagiskPatched, RootfsLegacy, TwoStage, VendorFragment};
-        let init_texts = std::mem::take(&mut self.init_texts);
-        if self.findings.iter().all(|finding| finding.kind != MagiskPatched) {
-            self.found(signs, "init", init_texts.into_iter());
+        use RamdiskKind::{Patched, RootfsLegacy, TwoStage, VendorFragment};
+        for (manager, ramdisk) in patched_ramdisks() {
+            let joint = ramdisk.joint_signs;
+            let is_there = |sign: &&'static str| self.joint_signs.contains(&(manager, sign));
+            if !joint.is_empty() && joint.iter().all(is_there) {
+                self.see(Patched(manager), &joint.join(", "));
+            }
         }
-        if self.kernelsu == [true; 2] {
-            self.see(KernelSuPatched, "init.real, kernelsu.ko");
+        // What a root manager's own init contains tells nothing of the device.
+        let init_texts = std::mem::take(&mut self.init_texts);
+        if !self.findings.iter().any(|finding| matches!(finding.kind, Patched(_))) {
+            self.found(signs, "init", init_texts.into_iter());
         }
         if self.init {
             self.findings.retain(|finding| finding.kind != VendorFragment);

@@ -4,19 +4,18 @@ use std::io;
 use std::sync::LazyLock;
 
 use memchr::memmem;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::root_manager::{Manager, patched_ramdisks};
 
 /// What sort of ramdisk. A ramdisk may be several: a recovery's is also two-stage, a patched one
 /// also what it was before.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RamdiskKind {
-    /// Magisk has patched it: its `init` is magiskinit, which honours `overlay.d/*.rc`.
-    MagiskPatched,
-    /// KernelSU has patched it: its `init` loads `kernelsu.ko`, then runs `init.real`.
-    KernelSuPatched,
+    /// A root manager has patched it, and its `init` is the manager's.
+    #[serde(skip_deserializing)]
+    Patched(Manager),
     /// It has the recovery program.
     Recovery,
     /// Two-stage init (2SI): `init` mounts the system partition and goes on there. rc files in
@@ -35,25 +34,32 @@ pub enum RamdiskKind {
 }
 
 impl RamdiskKind {
-    /// The name for reports.
-    pub fn as_str(self) -> &'static str {
+    /// As it is written in JSON and in `signs.toml`, and for people.
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            RamdiskKind::MagiskPatched => "Magisk-patched",
-            RamdiskKind::KernelSuPatched => "KernelSU-patched",
-            RamdiskKind::Recovery => "recovery",
-            RamdiskKind::TwoStage => "two-stage init",
-            RamdiskKind::RootfsLegacy => "legacy rootfs",
-            RamdiskKind::LinuxInitramfs => "Linux initramfs",
-            RamdiskKind::VendorFragment => "vendor ramdisk fragment",
-            RamdiskKind::Empty => "empty",
-            RamdiskKind::Unknown => "unknown",
+            RamdiskKind::Patched(manager) => {
+                manager.ramdisk().map_or(("", ""), |ramdisk| (ramdisk.kind, ramdisk.title))
+            }
+            RamdiskKind::Recovery => ("recovery", "recovery"),
+            RamdiskKind::TwoStage => ("two_stage", "two-stage init"),
+            RamdiskKind::RootfsLegacy => ("rootfs_legacy", "legacy rootfs"),
+            RamdiskKind::LinuxInitramfs => ("linux_initramfs", "Linux initramfs"),
+            RamdiskKind::VendorFragment => ("vendor_fragment", "vendor ramdisk fragment"),
+            RamdiskKind::Empty => ("empty", "empty"),
+            RamdiskKind::Unknown => ("unknown", "unknown"),
         }
     }
 }
 
 impl std::fmt::Display for RamdiskKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
+        f.pad(self.names().1)
+    }
+}
+
+impl Serialize for RamdiskKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.names().0)
     }
 }
 
@@ -83,6 +89,8 @@ pub(super) struct Sign {
     text: Option<String>,
     #[serde(default)]
     file: bool,
+    #[serde(default)]
+    originals: bool,
 }
 
 impl Sign {
@@ -128,7 +136,13 @@ impl Signs {
 
     /// The signs that are in the data of the file at this path.
     fn texts(&self, path: &str) -> impl Iterator<Item = (usize, &'static str)> {
-        let of_path = move |sign: &Sign| sign.paths.iter().any(|known| known == path);
+        // A packed one is not searched as it is.
+        let is_original = patched_ramdisks()
+            .filter_map(|(_, ramdisk)| ramdisk.original(path))
+            .any(|original| original.compression.is_none());
+        let of_path = move |sign: &Sign| {
+            sign.paths.iter().any(|known| known == path) || sign.originals && is_original
+        };
         let signs = self.0.iter().enumerate().filter(move |(_, sign)| of_path(sign));
         signs.filter_map(|(number, sign)| Some((number, sign.text()?)))
     }
@@ -148,8 +162,19 @@ pub(super) struct Search {
 }
 
 impl Search {
+    /// For the file at this path.
     pub fn new(signs: &Signs, path: &str) -> Self {
-        let texts: Vec<_> = signs.texts(path).map(|(number, text)| (number, text, false)).collect();
+        Self::of(signs.texts(path))
+    }
+
+    /// For an `init` that a root manager keeps.
+    pub fn of_original(signs: &Signs) -> Self {
+        let originals = signs.0.iter().enumerate().filter(|(_, sign)| sign.originals);
+        Self::of(originals.filter_map(|(number, sign)| Some((number, sign.text()?))))
+    }
+
+    fn of(texts: impl Iterator<Item = (usize, &'static str)>) -> Self {
+        let texts: Vec<_> = texts.map(|(number, text)| (number, text, false)).collect();
         let longest = texts.iter().map(|(_, text, _)| text.len()).max().unwrap_or_default();
         Search { window: Vec::new(), keep: longest.saturating_sub(1), texts }
     }
@@ -190,6 +215,8 @@ mod tests {
     fn the_table_is_read() {
         let file: File = toml::from_str(SIGNS).unwrap_or_else(|error| panic!("{error}"));
         for sign in file.sign {
+            let kind = format!("kind = \"{}\"", sign.kind.names().0);
+            assert!(SIGNS.contains(&kind), "{sign:?}: written as it is read");
             assert!(!sign.paths.is_empty() || !sign.below.is_empty(), "{sign:?}");
             assert!(sign.text.is_none() || sign.below.is_empty(), "{sign:?}: text is for paths");
         }

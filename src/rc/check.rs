@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::language::{Language, Level, Word};
 use super::lexer::{End, Script, Statement};
+use crate::root_manager::RcOverlay;
 
 /// Service names up to Android 6 (`valid_name` in `init_parser.c`).
 const OLD_NAME_MAX: usize = 16;
@@ -12,8 +13,8 @@ const OLD_NAME_MAX: usize = 16;
 /// Where the file is to be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// magiskinit reads it, and replaces `${MAGISKTMP}`.
-    pub magisk: bool,
+    /// The overlay of the root manager that reads it; None for init itself.
+    pub overlay: Option<&'static RcOverlay>,
     /// The oldest Android version that it may be; None when nothing tells.
     pub oldest: Option<u32>,
     /// The newest one; None when it may be any.
@@ -118,15 +119,23 @@ impl Checker<'_> {
         self.find(line, Level::Warning, what, why, fix);
     }
 
+    /// The overlays of root managers that do not read the file.
+    fn other_overlays(&self) -> impl Iterator<Item = &'static RcOverlay> + use<> {
+        let own = self.target.overlay;
+        RcOverlay::all().filter(move |overlay| own != Some(*overlay))
+    }
+
     fn statement(&mut self, statement: &Statement) {
         let line = statement.line;
-        if !self.target.magisk && statement.words.iter().any(|word| word.contains("${MAGISKTMP}")) {
-            self.error(
-                line,
-                "${MAGISKTMP}",
-                "only magiskinit replaces it, and this ramdisk is not patched by Magisk",
-                "write the path out: vfiorun is /sbin/vfiorun",
-            );
+        for other in self.other_overlays() {
+            let RcOverlay { variable, manager, .. } = other;
+            if statement.words.iter().any(|word| word.contains(variable)) {
+                let why = format!(
+                    "only {} replaces it, and this ramdisk is not patched by {manager}",
+                    other.init()
+                );
+                self.error(line, variable, &why, "write the path out: vfiorun is /sbin/vfiorun");
+            }
         }
         match statement.words[0].as_str() {
             "on" => self.action(statement),
@@ -449,7 +458,6 @@ impl Checker<'_> {
     }
 
     fn label(&mut self, line: usize, label: &str) {
-        let place = if self.target.magisk { "magisk_overlay" } else { "init_rc" };
         if label.splitn(4, ':').filter(|part| !part.is_empty()).count() != 4 {
             self.error(
                 line,
@@ -457,18 +465,36 @@ impl Checker<'_> {
                 "a context is USER:ROLE:TYPE:LEVEL, and init does not start the program",
                 "write it as u:r:su:s0",
             );
-        } else if let Some(rule) = self.language.domain_rule(label, place) {
+        } else if let Some(other) = self.other_overlays().find(|own| own.has_type_of(label)) {
+            let manager = other.manager;
+            let why = format!(
+                "{manager}'s policy adds this domain, and this ramdisk is not patched by {manager}"
+            );
+            let fix = format!("patch it with {manager} first, or name a domain of the ROM");
+            self.warning(line, label, &why, &fix);
+        } else if let Some(rule) = self.language.domain_rule(label) {
             self.warning(line, label, &rule.why, &rule.fix);
         }
     }
 
     fn no_label(&mut self, line: usize, what: &str, program: &str) {
-        let Some(why) = self.language.no_domain(program) else { return };
-        let fix = match self.target.magisk {
-            true => "add seclabel u:r:magisk:s0",
-            false => "add a seclabel whose domain may run it",
+        let own = RcOverlay::all().find(|own| {
+            program.strip_prefix(own.variable).is_some_and(|rest| rest.starts_with('/'))
+        });
+        let why = match (own, self.language.no_domain(program)) {
+            (Some(own), _) => format!(
+                "a file in {}'s tmpfs has no domain of its own, and init may run nothing in its \
+                 own: neverallow init … execute_no_trans (init.te)",
+                own.manager
+            ),
+            (None, Some(why)) => why.to_owned(),
+            (None, None) => return,
         };
-        self.error(line, &format!("{what}: no seclabel"), why, fix);
+        let fix = match self.target.overlay {
+            Some(overlay) => format!("add seclabel {}", overlay.context),
+            None => "add a seclabel whose domain may run it".to_owned(),
+        };
+        self.error(line, &format!("{what}: no seclabel"), &why, &fix);
     }
 
     fn end_section(&mut self) {

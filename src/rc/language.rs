@@ -80,7 +80,6 @@ struct ProgramRule {
 #[serde(deny_unknown_fields)]
 pub struct DomainRule {
     label: String,
-    r#in: Vec<String>,
     /// Why elsewhere it may not be there.
     pub why: String,
     /// What to do.
@@ -123,9 +122,8 @@ impl Language {
         rule.why.as_deref()
     }
 
-    /// What is to be known about a label, in `place`.
-    pub fn domain_rule(&self, label: &str, place: &str) -> Option<&DomainRule> {
-        let elsewhere = |rule: &&DomainRule| !rule.r#in.iter().any(|known| known == place);
-        self.domains.iter().filter(elsewhere).find(|rule| label.starts_with(&rule.label))
+    /// What is to be known about a label.
+    pub fn domain_rule(&self, label: &str) -> Option<&DomainRule> {
+        self.domains.iter().find(|rule| label.starts_with(&rule.label))
     }
 }

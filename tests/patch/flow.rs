@@ -6,9 +6,10 @@ use crate::common::flows;
 use common::{cpio, edited, with_config, with_section};
 use flows::{beside, boot, image};
 use vfioboot::bootset::BootSet;
-use vfioboot::bootset::flow::{Manager, RecoveryPlace};
+use vfioboot::bootset::flow::RecoveryPlace;
 use vfioboot::bootset::{Flow, FlowKind, Role};
 use vfioboot::image::{Image, SectionName};
+use vfioboot::root_manager::Manager;
 
 fn flow(set: &[Vec<u8>]) -> Flow {
     let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();

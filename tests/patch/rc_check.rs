@@ -3,12 +3,17 @@
 use proptest::prelude::*;
 use vfioboot::rc::language::Language;
 use vfioboot::rc::{Level, Target, check};
+use vfioboot::root_manager::{Autostart, Manager};
 
 /// Any Android, no Magisk.
-const ANY: Target = Target { magisk: false, oldest: None, newest: None };
-const MAGISK: Target = Target { magisk: true, ..ANY };
+const ANY: Target = Target { overlay: None, oldest: None, newest: None };
 /// A legacy rootfs that does not say its version.
 const LEGACY: Target = Target { newest: Some(9), ..ANY };
+
+fn magisk() -> Target {
+    let Autostart::Overlay(overlay) = Manager::Magisk.autostart() else { panic!("no overlay") };
+    Target { overlay: Some(overlay), ..ANY }
+}
 
 fn found(text: &str, target: Target) -> Vec<String> {
     check(text.as_bytes(), target).iter().map(ToString::to_string).collect()
@@ -164,7 +169,7 @@ fn writes_that_the_policy_forbids_are_errors_from_the_version_on_that_forbids_th
     let error = "2: error: write /sys/bus/pci/drivers_probe: the policy forbids init to open files of \
                  sysfs that have no label of their own: neverallow init sysfs:file";
     finds(text, ANY, error);
-    finds(text, MAGISK, error);
+    finds(text, magisk(), error);
     finds(text, Target { oldest: Some(9), newest: Some(9), ..ANY }, error);
     // Android 8 allows it, and this rootfs may be one.
     for target in [LEGACY, Target { oldest: Some(8), newest: Some(8), ..ANY }] {
@@ -199,7 +204,7 @@ fn labels_and_paths_of_magisk_are_right_under_magisk_only() {
         format!("service a {path}\n    user root\n    seclabel {label}\n")
     };
     let own = text("${MAGISKTMP}/a", "u:r:magisk:s0");
-    assert_eq!(found(&own, MAGISK), [""; 0]);
+    assert_eq!(found(&own, magisk()), [""; 0]);
     let elsewhere = found(&own, ANY);
     assert!(elsewhere[0].starts_with("1: error: ${MAGISKTMP}: only magiskinit"), "{elsewhere:#?}");
     assert!(
@@ -209,7 +214,7 @@ fn labels_and_paths_of_magisk_are_right_under_magisk_only() {
     finds(&text("/sbin/a", "u:r:su:s0"), ANY, "3: warning: u:r:su:s0: the domain su has rules in");
     finds(
         "service a ${MAGISKTMP}/a\n    user root\n",
-        MAGISK,
+        magisk(),
         "1: error: service a: no seclabel: a file in Magisk's tmpfs has no domain",
     );
 }

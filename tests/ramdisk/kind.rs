@@ -12,6 +12,7 @@ use vfioboot::ramdisk::cpio::CpioWriter;
 use vfioboot::ramdisk::extract::extract;
 use vfioboot::ramdisk::kind::{Kinds, classify};
 use vfioboot::ramdisk::{Error, Limits, RamdiskKind};
+use vfioboot::root_manager::Manager;
 
 fn kinds(names: &[&str], init: Option<&[u8]>) -> Kinds {
     classify(names.iter().map(|name| name.as_bytes()), init)
@@ -39,11 +40,11 @@ fn kinds_by_their_names() {
         ),
         (
             &["init", "overlay.d/sbin/magisk.xz", ".backup/.magisk", "apex"],
-            &[(MagiskPatched, "overlay.d/sbin/magisk.xz"), (TwoStage, "apex")],
+            &[(Patched(Manager::Magisk), "overlay.d/sbin/magisk.xz"), (TwoStage, "apex")],
         ),
         (
             &["init", "init.real", "kernelsu.ko", "apex"],
-            &[(KernelSuPatched, "init.real, kernelsu.ko"), (TwoStage, "apex")],
+            &[(Patched(Manager::KernelSu), "init.real, kernelsu.ko"), (TwoStage, "apex")],
         ),
         (&["init", "scripts/functions"], &[(LinuxInitramfs, "scripts/functions")]),
         (&["lib/modules/a.ko", "lib/modules/modules.dep"], &[(VendorFragment, "lib/modules/a.ko")]),

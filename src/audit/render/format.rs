@@ -10,8 +10,6 @@ pub struct Format {
     pub name: &'static str,
     /// What it is, in a few words.
     pub about: &'static str,
-    /// How the names of its files end, without the dot.
-    pub suffix: &'static str,
     /// Who reads it.
     pub audience: Audience,
     pub(super) render: fn(&Run, Medium) -> String,

@@ -9,7 +9,6 @@ use crate::audit::{Finding, Level, Verdict};
 pub(super) const FORMAT: Format = Format {
     name: "github",
     about: "Annotations in GitHub Actions",
-    suffix: "txt",
     audience: Audience::Programs,
     render: |run, _| render(run),
 };

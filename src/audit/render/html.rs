@@ -13,7 +13,6 @@ const SCRIPT: &str = include_str!("page.js");
 pub(super) const FORMAT: Format = Format {
     name: "html",
     about: "A page to look at",
-    suffix: "html",
     audience: Audience::People,
     render: |run, _| render(run),
 };

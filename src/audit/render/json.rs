@@ -14,7 +14,6 @@ const FORMAT: u32 = 1;
 pub(super) const DOCUMENT: Format = Format {
     name: "json",
     about: "For programs: one document, with a schema",
-    suffix: "json",
     audience: Audience::Programs,
     render: |run, _| document(run),
 };
@@ -22,7 +21,6 @@ pub(super) const DOCUMENT: Format = Format {
 pub(super) const LINES: Format = Format {
     name: "jsonl",
     about: "For programs: one line an input",
-    suffix: "jsonl",
     audience: Audience::Programs,
     render: |run, _| lines(run),
 };

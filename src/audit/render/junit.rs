@@ -11,7 +11,6 @@ use crate::audit::{Finding, Verdict};
 pub(super) const FORMAT: Format = Format {
     name: "junit",
     about: "JUnit XML",
-    suffix: "xml",
     audience: Audience::Programs,
     render: |run, _| render(run),
 };

@@ -8,7 +8,6 @@ use crate::audit::{Finding, Outcome, Verdict};
 pub(super) const FORMAT: Format = Format {
     name: "markdown",
     about: "For a comment on a pull request",
-    suffix: "md",
     audience: Audience::People,
     render: |run, _| render(run),
 };

@@ -14,7 +14,6 @@ use crate::text::visible_json;
 pub(super) const FORMAT: Format = Format {
     name: "sarif",
     about: "SARIF 2.1.0, for code scanning",
-    suffix: "sarif",
     audience: Audience::Programs,
     render: |run, _| render(run),
 };

@@ -9,7 +9,7 @@ use crate::audit::{Finding, Outcome, Provenance, Verdict};
 use crate::text::visible;
 
 pub(super) const FORMAT: Format =
-    Format { name: "text", about: "For people", suffix: "txt", audience: Audience::People, render };
+    Format { name: "text", about: "For people", audience: Audience::People, render };
 
 /// The fix for a kernel of which no config is known.
 const HOW_TO_GET_A_CONFIG: &str = "Build it with CONFIG_IKCONFIG=y, or check it together with its \

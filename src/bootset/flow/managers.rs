@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::kind::FlowKind;
 use super::statement::{Evidence, Statement, evidence};
@@ -11,98 +11,10 @@ use crate::bootset::kernel::SetKernel;
 use crate::bootset::members::Members;
 use crate::ramdisk::RamdiskKind;
 use crate::ramdisk::kind::Survey;
-
-/// A root manager that leaves signs in images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Manager {
-    /// <https://github.com/topjohnwu/Magisk>
-    Magisk,
-    /// <https://kernelsu.org>
-    KernelSu,
-}
-
-/// How programs are started at boot where a root manager is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Autostart {
-    /// By rc files in `overlay.d` of the ramdisk.
-    Overlay,
-    /// By a module that is installed on the device.
-    Module,
-}
-
-/// What is known of a root manager.
-struct Row {
-    name: &'static str,
-    /// The kind of a ramdisk that it has patched.
-    ramdisk: RamdiskKind,
-    /// The symbol of a kernel that it is part of.
-    symbol: Option<&'static str>,
-    /// The program that it puts in as `/init`.
-    init: &'static str,
-    /// What that program executes.
-    next: &'static str,
-    autostart: Autostart,
-}
-
-impl Manager {
-    /// All of them. APatch is not among them: it changes the kernel's code, and leaves neither an
-    /// entry in a ramdisk nor a symbol in a config.
-    pub const ALL: &[Manager] = &[Manager::Magisk, Manager::KernelSu];
-
-    /// The table of root managers.
-    const fn row(self) -> Row {
-        match self {
-            Manager::Magisk => Row {
-                name: "Magisk",
-                ramdisk: RamdiskKind::MagiskPatched,
-                symbol: None,
-                init: "magiskinit",
-                next: "the init that Magisk kept",
-                autostart: Autostart::Overlay,
-            },
-            Manager::KernelSu => Row {
-                name: "KernelSU",
-                ramdisk: RamdiskKind::KernelSuPatched,
-                symbol: Some("KSU"),
-                init: "ksuinit",
-                next: "/init.real",
-                autostart: Autostart::Module,
-            },
-        }
-    }
-
-    /// `Magisk`, `KernelSU`.
-    pub fn name(self) -> &'static str {
-        self.row().name
-    }
-
-    /// The program that it puts in as `/init` of a ramdisk.
-    pub fn init(self) -> &'static str {
-        self.row().init
-    }
-
-    /// What that program executes.
-    pub fn next(self) -> &'static str {
-        self.row().next
-    }
-
-    /// How programs are started at boot.
-    pub fn autostart(self) -> Autostart {
-        self.row().autostart
-    }
-}
-
-impl std::fmt::Display for Manager {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl Serialize for Manager {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
+use crate::root_manager::{
+    Autostart, Flows, InKernel, Manager, ManagerConfig, PatchedRamdisk, Release, ReleaseSign,
+    patched_ramdisks,
+};
 
 /// A root manager that is there before the patch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -110,29 +22,17 @@ pub struct RootManager {
     /// Which one.
     #[serde(rename = "name")]
     pub manager: Manager,
-    /// How it is put in, for people.
+    /// How it starts, for people.
     pub way: String,
     /// The first version that leaves such files, where they tell.
     pub since: Option<&'static str>,
-    /// Magisk's `.backup/.magisk`.
+    /// The settings that it left in the ramdisk.
     pub config: BTreeMap<String, String>,
     /// It is part of the kernel, and the ramdisk stays as it is.
     pub in_kernel: bool,
-    /// It lives in the recovery ramdisk, and boots the system from there (`RECOVERYMODE=true`).
+    /// It lives in the recovery ramdisk, and boots the system from there.
     pub in_recovery: bool,
 }
-
-/// What tells the version of the Magisk that patched a ramdisk, newest first: an entry of the
-/// ramdisk or a key of its config, and the first release that writes it (Magisk's changelog and
-/// `scripts/boot_patch.sh`).
-const MAGISK_SINCE: &[(&str, &str)] = &[
-    ("VENDORBOOT", "30.3"),
-    ("overlay.d/sbin/init-ld.xz", "28.0"),
-    (".backup/init.xz", "27.0"),
-    ("PREINITDEVICE", "26.0"),
-    ("overlay.d/sbin/magisk32.xz", "22.0"),
-];
-const MAGISK_CONFIG: &str = ".backup/.magisk";
 
 /// All of them, with what shows them.
 pub(super) fn find(
@@ -146,90 +46,122 @@ pub(super) fn find(
     };
     for ramdisk in &set.ramdisks {
         let Ok(survey) = ramdisk.survey() else { continue };
-        for name in Manager::ALL {
-            let Some(shown) = evidence(ramdisk, name.row().ramdisk) else { continue };
-            let manager = match name {
-                Manager::Magisk => magisk(survey, flow),
-                Manager::KernelSu => kernelsu(KERNELSU_LKM, false),
-            };
-            state(format!("{name}-patched: {}", manager.described()), shown);
+        for (manager, patched) in patched_ramdisks() {
+            let kind = RamdiskKind::Patched(manager);
+            let Some(shown) = evidence(ramdisk, kind) else { continue };
+            let manager = RootManager::in_ramdisk(manager, patched, survey, flow);
+            state(format!("{kind}: {}", manager.described()), shown);
             managers.push(manager);
         }
     }
-    for name in Manager::ALL {
-        let (Some(image), Some(symbol)) = (kernel.image, name.row().symbol) else { continue };
-        if kernel.facts.built(symbol) == Built::In {
-            let manager = kernelsu(KERNELSU_GKI, true);
-            let shown = Evidence::new(image, "kernel config", &format!("CONFIG_{symbol}=y"));
-            state(format!("{name}: {}", manager.described()), shown);
+    for manager in Manager::ALL.iter().copied() {
+        let (Some(image), Some(own)) = (kernel.image, manager.kernel()) else { continue };
+        if kernel.facts.built(own.symbol) == Built::In {
+            let manager = RootManager::in_kernel(manager, own);
+            let shown = format!("CONFIG_{}=y", own.symbol);
+            let shown = Evidence::new(image, "kernel config", &shown);
+            state(format!("{}: {}", manager.manager, manager.described()), shown);
             managers.push(manager);
         }
     }
     (managers, statements)
 }
 
-const KERNELSU_LKM: &str = "kernelsu.ko is loaded by its /init, which then runs init.real (LKM)";
-const KERNELSU_GKI: &str = "it is part of the kernel (GKI mode)";
-
 impl RootManager {
-    /// Its way, and what else its files tell.
+    fn in_kernel(manager: Manager, kernel: &InKernel) -> Self {
+        RootManager {
+            manager,
+            way: kernel.way.to_owned(),
+            since: None,
+            config: BTreeMap::new(),
+            in_kernel: true,
+            in_recovery: false,
+        }
+    }
+
+    fn in_ramdisk(
+        manager: Manager,
+        patched: &PatchedRamdisk,
+        survey: &Survey,
+        flow: FlowKind,
+    ) -> Self {
+        let config = patched.config.as_ref().map(|own| settings(own, survey)).unwrap_or_default();
+        let left = |release: &&Release| match release.sign {
+            ReleaseSign::Entry(path) => survey.has(path),
+            ReleaseSign::Key(key) => config.contains_key(key),
+        };
+        let since = patched.releases.iter().find(left).map(|release| release.since);
+        let key = patched.config.as_ref().map(|own| own.in_recovery);
+        let in_recovery = key.and_then(|key| config.get(key)).is_some_and(|value| value == "true");
+        let (original, next) = (original(patched, survey), next(patched, flow));
+        let way = format!("{}{original}{next}{}", patched.way, scripts(manager, survey));
+        RootManager { manager, way, since, config, in_kernel: false, in_recovery }
+    }
+
+    /// How it starts, and what else its files tell.
     fn described(&self) -> String {
-        let since = self.since.map(|v| format!(", by {} {v} or later", self.manager));
-        let preinit = self.config.get("PREINITDEVICE");
-        let preinit = preinit.map(|device| format!("; PREINITDEVICE={device}"));
-        let recovery = if self.in_recovery { "; RECOVERYMODE=true" } else { "" };
-        let (since, preinit) = (since.unwrap_or_default(), preinit.unwrap_or_default());
-        format!("{}{since}{preinit}{recovery}", self.way)
+        let mut text = self.way.clone();
+        if let Some(version) = self.since {
+            text += &format!(", by {} {version} or later", self.manager);
+        }
+        let Some(config) = self.manager.ramdisk().and_then(|own| own.config.as_ref()) else {
+            return text;
+        };
+        let recovery = self.in_recovery.then_some(&config.in_recovery);
+        for key in config.shown.iter().chain(recovery) {
+            if let Some(value) = self.config.get(*key) {
+                text += &format!("; {key}={value}");
+            }
+        }
+        text
     }
 }
 
-fn kernelsu(way: &str, in_kernel: bool) -> RootManager {
-    RootManager {
-        manager: Manager::KernelSu,
-        way: way.to_owned(),
-        since: None,
-        config: BTreeMap::new(),
-        in_kernel,
-        in_recovery: false,
-    }
-}
-
-fn magisk(survey: &Survey, flow: FlowKind) -> RootManager {
-    let text = survey.files.get(MAGISK_CONFIG).map(|bytes| String::from_utf8_lossy(bytes));
+/// The settings of a root manager.
+fn settings(config: &ManagerConfig, survey: &Survey) -> BTreeMap<String, String> {
+    let text = survey.files.get(config.path).map(|bytes| String::from_utf8_lossy(bytes));
     let pairs = text.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once('='));
-    let config: BTreeMap<String, String> =
-        pairs.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned())).collect();
-    let since = MAGISK_SINCE
-        .iter()
-        .find(|(sign, _)| survey.has(sign) || config.contains_key(*sign))
-        .map(|(_, version)| *version);
-    let original = if survey.has(".backup/init") || survey.has(".backup/init.xz") {
-        "the original is kept in .backup"
-    } else {
-        "there is no original in .backup: the real one is in another ramdisk, or nothing was kept"
+    pairs.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned())).collect()
+}
+
+/// Where the original `/init` is; empty where the signs include it.
+fn original(patched: &PatchedRamdisk, survey: &Survey) -> String {
+    let certain = |path| patched.joint_signs.contains(&path);
+    let Some(first) = patched.originals.iter().find(|own| !certain(own.path)) else {
+        return String::new();
     };
-    let then = match flow {
-        FlowKind::TwoStage => ", two-stage init follows",
-        FlowKind::RootfsLegacy => ", the ramdisk stays the root file system",
-        FlowKind::LegacySystemAsRoot => ", it mounts the legacy system-as-root itself",
-        FlowKind::LinuxInitramfs | FlowKind::Recovery | FlowKind::Unknown => "",
+    let directory = first.path.rsplit_once('/').map_or("/", |(directory, _)| directory);
+    match patched.originals.iter().any(|own| survey.has(own.path)) {
+        true => format!(", the original is kept in {directory}"),
+        false => format!(
+            ", there is no original in {directory}: the real one is in another ramdisk, or nothing \
+             was kept"
+        ),
+    }
+}
+
+/// What follows the manager's init, where it works on several flows.
+fn next(patched: &PatchedRamdisk, flow: FlowKind) -> &'static str {
+    match (patched.flows, flow) {
+        (Flows::TwoStage, _) => "",
+        (Flows::Any, FlowKind::TwoStage) => ", two-stage init follows",
+        (Flows::Any, FlowKind::RootfsLegacy) => ", the ramdisk stays the root file system",
+        (Flows::Any, FlowKind::LegacySystemAsRoot) => {
+            ", it mounts the legacy system-as-root itself"
+        }
+        (Flows::Any, FlowKind::LinuxInitramfs | FlowKind::Recovery | FlowKind::Unknown) => "",
+    }
+}
+
+/// How many rc files are there for the manager to add.
+fn scripts(manager: Manager, survey: &Survey) -> String {
+    let Autostart::Overlay(overlay) = manager.autostart() else { return String::new() };
+    let is_script = |name: &&String| {
+        let name = name.strip_prefix(overlay.directory).and_then(|rest| rest.strip_prefix('/'));
+        name.is_some_and(|name| name.ends_with(".rc"))
     };
-    let scripts = survey
-        .telling
-        .iter()
-        .filter(|name| name.starts_with("overlay.d/") && name.ends_with(".rc"))
-        .count();
-    let scripts = match scripts {
+    match survey.telling.iter().filter(is_script).count() {
         0 => String::new(),
-        count => format!("; {count} rc in overlay.d"),
-    };
-    let in_recovery = config.get("RECOVERYMODE").is_some_and(|value| value == "true");
-    RootManager {
-        manager: Manager::Magisk,
-        way: format!("magiskinit is /init, {original}{then}{scripts}"),
-        since,
-        config,
-        in_kernel: false,
-        in_recovery,
+        count => format!("; {count} rc in {}", overlay.directory),
     }
 }

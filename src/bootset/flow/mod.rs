@@ -17,6 +17,6 @@ mod statement;
 
 pub(super) use detect::{Basis, detect};
 pub use kind::FlowKind;
-pub use managers::{Autostart, Manager, RootManager};
+pub use managers::RootManager;
 pub use model::{Flow, RecoveryPlace};
 pub use statement::{Evidence, Statement};

@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use super::kind::FlowKind;
-use super::managers::{Manager, RootManager};
+use super::managers::RootManager;
 use super::statement::Statement;
 use crate::bootset::role::Role;
+use crate::root_manager::Manager;
 
 /// Where recovery is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -39,7 +39,10 @@ fn target(place: RcPlace, set: &Context<'_, '_>) -> rc::Target {
     let version = headers.filter_map(Header::os_version).filter_map(OsVersion::major).max();
     let legacy = place == RcPlace::InitRc;
     rc::Target {
-        magisk: place == RcPlace::MagiskOverlay,
+        overlay: match place {
+            RcPlace::InitRc => None,
+            RcPlace::Overlay(overlay) => Some(overlay),
+        },
         oldest: version,
         newest: version.or(legacy.then_some(LAST_LEGACY)),
     }

@@ -19,13 +19,10 @@ use crate::patch::segment_file::SegmentDirectory;
 use crate::patch::warning::Warning;
 use crate::ramdisk::cpio::{FileType, Header};
 use crate::rc::import::add_import;
+use crate::root_manager::RcOverlay;
 
 /// Our own rc file on a legacy rootfs.
 const INIT_RC: &str = "/init.vfioboot.rc";
-/// Our own rc file for magiskinit.
-const OVERLAY_RC: &str = "/overlay.d/vfioboot.rc";
-/// Where magiskinit takes files from that its tmpfs is to have.
-const OVERLAY_SBIN: &str = "/overlay.d/sbin";
 /// Much more than any init.rc has, in bytes.
 const MAX_INIT_RC: u64 = 4 << 20;
 
@@ -64,7 +61,7 @@ pub fn contribute(
     let mut overlay = Overlay::new(files);
     overlay.contribution.warnings = warnings;
     let label = match place {
-        RcPlace::MagiskOverlay => magisk(&mut overlay, set, options)?,
+        RcPlace::Overlay(manager) => manager_overlay(&mut overlay, manager, set, options)?,
         RcPlace::InitRc => match InitRc::read(files)? {
             Ok(init_rc) => legacy(&mut overlay, init_rc, set, options)?,
             Err(reason) => return inert(options, reason),
@@ -168,7 +165,7 @@ fn legacy_label(
     if let Some(given) = &options.seclabel {
         return Ok(ChosenLabel { context: Some(given.clone()), reason: None });
     }
-    let label = Label::without_magisk(set, overlay.files)?;
+    let label = Label::of_rom(set, overlay.files)?;
     if label == Label::UnknownBuild {
         let label = label::SU.to_owned();
         overlay.contribution.warnings.push(Warning::AutostartUncertain { label });
@@ -176,38 +173,36 @@ fn legacy_label(
     Ok(ChosenLabel { context: label.context().map(str::to_owned), reason: Some(label) })
 }
 
-/// magiskinit appends the files in `overlay.d` to `init.rc`.
-fn magisk(
+/// The overlay of a root manager, whose rc files it appends to `init.rc`.
+fn manager_overlay(
     overlay: &mut Overlay<'_, '_>,
+    own: &'static RcOverlay,
     set: &Context<'_, '_>,
     options: &RcOptions,
 ) -> Result<ChosenLabel, Error> {
-    let directories: &[&str] = match options.autostart {
-        true => &["/overlay.d", OVERLAY_SBIN],
-        false => &["/overlay.d"],
-    };
-    for directory in directories {
-        if !overlay.files.has(directory.as_bytes())? {
-            let directory = SegmentDirectory { path: (*directory).to_owned(), mode: 0o750 };
-            overlay.contribution.directories.push(directory);
+    let programs = options.autostart.then_some(own.programs);
+    for directory in std::iter::once(own.directory).chain(programs) {
+        let path = format!("/{directory}");
+        if !overlay.files.has(path.as_bytes())? {
+            overlay.contribution.directories.push(SegmentDirectory { path, mode: 0o750 });
         }
     }
     let header = Header { mode: 0o100_644, ..Header::default() };
     let mut label = ChosenLabel::default();
     if options.autostart {
-        let context = options.seclabel.clone().unwrap_or_else(|| label::MAGISK.to_owned());
-        overlay.add_runtime(&format!("{OVERLAY_SBIN}/{NAME}"))?;
-        // On a rootfs Magisk mounts its tmpfs over /sbin once /data is there and links only what
-        // the ramdisk had in /sbin itself.
-        if set.flow().kind == FlowKind::RootfsLegacy && overlay.files.has(b"sbin")? {
+        let context = options.seclabel.clone().unwrap_or_else(|| own.context.to_owned());
+        overlay.add_runtime(&format!("/{}/{NAME}", own.programs))?;
+        let legacy = set.flow().kind == FlowKind::RootfsLegacy;
+        if own.covers_sbin && legacy && overlay.files.has(b"sbin")? {
             overlay.add_runtime(&format!("/sbin/{NAME}"))?;
         }
-        let text = text::header() + &service(&format!("${{MAGISKTMP}}/{NAME}"), &context);
-        let reason = Some(Label::Magisk(context.clone()));
+        let text = text::header() + &service(&format!("{}/{NAME}", own.variable), &context);
+        let reason = Some(Label::Manager { context: context.clone(), manager: own.manager });
         label = ChosenLabel { context: Some(context), reason };
-        overlay.add(OVERLAY_RC, header, text.into_bytes(), &what_own(&label))?;
+        let path = format!("/{}/vfioboot.rc", own.directory);
+        overlay.add(&path, header, text.into_bytes(), &what_own(&label))?;
     }
-    user_files(overlay, RcPlace::MagiskOverlay, header, &options.files)?;
+    user_files(overlay, RcPlace::Overlay(own), header, &options.files)?;
     Ok(label)
 }
 
@@ -227,7 +222,7 @@ fn user_files(
 fn user_path(place: RcPlace, file: &RcFile) -> String {
     match place {
         RcPlace::InitRc => format!("/init.vfioboot.{}", file.name),
-        RcPlace::MagiskOverlay => format!("/overlay.d/vfioboot.{}", file.name),
+        RcPlace::Overlay(own) => format!("/{}/vfioboot.{}", own.directory, file.name),
     }
 }
 

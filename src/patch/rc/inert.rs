@@ -1,6 +1,7 @@
 //! Why init would not read an rc file.
 
 use crate::ramdisk::cpio::FileType;
+use crate::root_manager::Manager;
 
 /// Why init would not read an rc file in this ramdisk.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,8 +12,8 @@ pub enum Inert {
          the module that vfioboot module makes"
     )]
     RootManager {
-        /// Its name.
-        manager: &'static str,
+        /// Which one.
+        manager: Manager,
     },
     /// A recovery image.
     #[error("recovery: its init.rc is read in recovery mode only, which is left alone")]

@@ -5,9 +5,8 @@ use crate::image::Header;
 use crate::patch::context::Context;
 use crate::patch::error::Error;
 use crate::patch::ramdisk_files::RamdiskFiles;
+use crate::root_manager::Manager;
 
-/// The domain that Magisk's policy makes for itself, unconfined.
-pub const MAGISK: &str = "u:r:magisk:s0";
 /// AOSP's `su.te`: a domain with rules in userdebug and eng builds only.
 pub const SU: &str = "u:r:su:s0";
 /// Much more than any default.prop has, in bytes.
@@ -16,9 +15,14 @@ const MAX_PROP: u64 = 4 << 20;
 /// Why the service has its context, or why there is no service.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Label {
-    /// The user's, where Magisk's domain would be the default.
-    #[error("{0}: the domain that Magisk's policy adds")]
-    Magisk(String),
+    /// The domain of a root manager, or the user's instead of it.
+    #[error("{context}: the domain that {manager}'s policy adds")]
+    Manager {
+        /// The context.
+        context: String,
+        /// The root manager.
+        manager: Manager,
+    },
     /// SELinux does not enforce.
     #[error("{SU}: androidboot.selinux=permissive on the command line")]
     Permissive,
@@ -38,11 +42,11 @@ pub enum Label {
 }
 
 impl Label {
-    /// For a ROM without Magisk.
+    /// For a ROM without a root manager that adds a domain.
     ///
     /// # Errors
     /// [`Error::Ramdisk`].
-    pub fn without_magisk(set: &Context<'_, '_>, files: &RamdiskFiles<'_>) -> Result<Self, Error> {
+    pub fn of_rom(set: &Context<'_, '_>, files: &RamdiskFiles<'_>) -> Result<Self, Error> {
         let headers = set.active().filter_map(|(_, image)| image.header());
         let permissive = headers
             .map(Header::cmdline)
@@ -60,7 +64,7 @@ impl Label {
     /// The context; None where there is no service.
     pub fn context(&self) -> Option<&str> {
         match self {
-            Label::Magisk(context) => Some(context),
+            Label::Manager { context, .. } => Some(context),
             Label::Permissive | Label::Debuggable | Label::UnknownBuild => Some(SU),
             Label::UserBuild => None,
         }

@@ -6,16 +6,16 @@ use serde::{Serialize, Serializer};
 
 use super::inert::Inert;
 use super::label::Label;
-use crate::bootset::flow::{Autostart, Flow, FlowKind};
+use crate::bootset::flow::{Flow, FlowKind};
+use crate::root_manager::{Autostart, RcOverlay};
 
 /// Where init reads rc files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RcPlace {
     /// `/init.rc` of a legacy rootfs.
     InitRc,
-    /// `overlay.d` of a Magisk-patched ramdisk.
-    MagiskOverlay,
+    /// The overlay of a root manager.
+    Overlay(&'static RcOverlay),
 }
 
 /// Why rc files are where they are. Serialised as its text.
@@ -41,13 +41,15 @@ impl RcPlace {
     /// # Errors
     /// [`Inert`] if nowhere.
     pub fn of(flow: &Flow) -> Result<Self, Inert> {
-        let managers = flow.root_managers.iter().filter(|manager| !manager.in_kernel);
-        let managers: Vec<_> = managers.map(|own| own.manager).collect();
-        if managers.iter().any(|manager| manager.autostart() == Autostart::Overlay) {
-            return Ok(RcPlace::MagiskOverlay);
+        let mut manager = None;
+        for own in flow.root_managers.iter().filter(|own| !own.in_kernel) {
+            match own.manager.autostart() {
+                Autostart::Overlay(overlay) => return Ok(RcPlace::Overlay(overlay)),
+                Autostart::Module => manager = manager.or(Some(own.manager)),
+            }
         }
-        if let Some(manager) = managers.first() {
-            return Err(Inert::RootManager { manager: manager.name() });
+        if let Some(manager) = manager {
+            return Err(Inert::RootManager { manager });
         }
         match flow.kind {
             FlowKind::RootfsLegacy => Ok(RcPlace::InitRc),
@@ -61,23 +63,41 @@ impl RcPlace {
     }
 }
 
+impl RcPlace {
+    /// As it is written in JSON.
+    fn name(self) -> &'static str {
+        match self {
+            RcPlace::InitRc => "init_rc",
+            RcPlace::Overlay(overlay) => overlay.name,
+        }
+    }
+}
+
+impl fmt::Display for RcPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RcPlace::InitRc => f.write_str("legacy rootfs: init reads /init.rc of the ramdisk"),
+            RcPlace::Overlay(own) => {
+                let RcOverlay { manager, directory, .. } = own;
+                write!(f, "{manager}-patched: {} appends {directory}/*.rc to init.rc", own.init())
+            }
+        }
+    }
+}
+
+impl Serialize for RcPlace {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 impl fmt::Display for RcReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RcReason::NotRequested => Ok(()),
             RcReason::Inert(inert) => inert.fmt(f),
-            RcReason::Read { place, label } => {
-                f.write_str(match place {
-                    RcPlace::InitRc => "legacy rootfs: init reads /init.rc of the ramdisk",
-                    RcPlace::MagiskOverlay => {
-                        "Magisk-patched: magiskinit appends overlay.d/*.rc to init.rc"
-                    }
-                })?;
-                match label {
-                    Some(label) => write!(f, "; {label}"),
-                    None => Ok(()),
-                }
-            }
+            RcReason::Read { place, label: Some(label) } => write!(f, "{place}; {label}"),
+            RcReason::Read { place, label: None } => place.fmt(f),
         }
     }
 }
