@@ -25,7 +25,7 @@ pub mod tree;
 
 pub use closure::{ClosureError, Dependencies, Step};
 pub use depmod::Lists;
-pub use files::{ModuleFile, ModuleFiles, ModuleRequest};
+pub use files::{ListFile, ModuleFile, ModuleFiles, ModuleRequest};
 pub use fit::{Misfit, TargetKernel, misfits};
 pub use survey::{ModuleSource, Survey, SurveyError, gather};
 pub use tree::ModuleTree;
