@@ -12,6 +12,7 @@ mod flow;
 mod hook;
 mod initramfs;
 mod modules;
+mod passes;
 mod promises;
 mod rc;
 mod rc_check;
