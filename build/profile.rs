@@ -1,13 +1,18 @@
 //! The built-in profiles: all are read, and the one that the device goes by is written as a
 //! constant, so that the device needs no reader of profiles.
+//!
+//! The constant has what the device uses and nothing else, because the program travels in small
+//! ramdisks: no rules that are good to know only, no reasons, no settings for a config, and, where
+//! the device's program is built alone, no rules for other architectures. With the desktop's
+//! library beside it (in tests) every architecture stays, so that the two can be compared.
 
-use std::fs;
 use std::path::Path;
+use std::{env, fs};
 
 use crate::rules::config::Value;
 use crate::rules::{
-    Arch, Assignment, BUILTIN, Condition, KconfigLine, KernelVersion, Level, Note, Profile,
-    RecommendedParameter, Rule, Scope, Test, When,
+    Arch, Assignment, BUILTIN, Condition, KconfigLine, KernelVersion, Level, List, Note, Profile,
+    RecommendedParameter, Rule, Scope, Test, Text, When,
 };
 
 /// What the device goes by.
@@ -22,10 +27,36 @@ pub fn write(out: &Path) {
     for builtin in BUILTIN {
         let profile = builtin.read().unwrap_or_else(|error| panic!("{error}"));
         if builtin.name == DEVICE
-            && let Err(error) = fs::write(out, profile.source())
+            && let Err(error) = fs::write(out, for_device(profile, only_arch()).source())
         {
             panic!("{}: {error}", out.display());
         }
+    }
+}
+
+/// The one architecture that the program runs on; None: those of all kernels that it is shown.
+fn only_arch() -> Option<Arch> {
+    let alone = env::var_os("CARGO_FEATURE_DESKTOP").is_none();
+    let target = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    Arch::from_name(&target).filter(|_| alone)
+}
+
+/// What the device uses of a profile.
+fn for_device(profile: Profile, arch: Option<Arch>) -> Profile {
+    let applies =
+        |scope: &Scope| scope.arch.is_empty() || arch.is_none_or(|arch| scope.arch.contains(&arch));
+    let rules = profile.rules.iter().filter(|rule| rule.level != Level::Optional);
+    let rules = rules.filter(|rule| applies(&rule.scope)).map(|rule| Rule {
+        set: List::default(),
+        why: Text::default(),
+        ..rule.clone()
+    });
+    let spoken_of = |note: &&Note| note.parameter.is_some() && applies(&note.scope);
+    Profile {
+        rules: rules.collect(),
+        notes: profile.notes.iter().filter(spoken_of).cloned().collect(),
+        parameters: List::default(),
+        ..profile
     }
 }
 
@@ -68,16 +99,13 @@ impl<T: Source> Source for Option<T> {
 }
 
 impl Source for Profile {
-    /// Without the rules that the device does not speak of.
     fn source(&self) -> String {
         let Profile { name, title, arch, rules, parameters, notes, modules } = self;
-        let spoken_of = rules.iter().filter(|rule| rule.level != Level::Optional);
-        let rules: Vec<Rule> = spoken_of.cloned().collect();
         let fields = [
             ("name", name.source()),
             ("title", title.source()),
             ("arch", arch.source()),
-            ("rules", list(&rules)),
+            ("rules", rules.source()),
             ("parameters", parameters.source()),
             ("notes", notes.source()),
             ("modules", modules.source()),
@@ -216,12 +244,13 @@ impl Source for RecommendedParameter {
 
 impl Source for Note {
     fn source(&self) -> String {
-        let Note { parameter, values, scope, text } = self;
+        let Note { parameter, values, scope, text, warn } = self;
         let fields = [
             ("parameter", parameter.source()),
             ("values", values.source()),
             ("scope", scope.source()),
             ("text", text.source()),
+            ("warn", warn.to_string()),
         ];
         record("Note", &fields)
     }

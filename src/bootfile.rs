@@ -24,12 +24,12 @@ pub const ORIGINAL_INIT_LINK: &str = "/vfioboot/init.link";
 /// own path.
 pub const ORIGINALS: &str = "/vfioboot/original";
 /// The kernel parameter that makes PID 1 do nothing.
-pub const DISABLE_WORD: &str = "vfioboot.disable";
+pub const DISABLE_PARAMETER: &str = "vfioboot.disable";
 
-/// Whether a command line turns PID 1 off: by [`DISABLE_WORD`] alone or with the value 1, also
+/// Whether a command line turns PID 1 off: by [`DISABLE_PARAMETER`] alone or with the value 1, also
 /// among the arguments of init, which are for user space.
 pub fn is_disabled<B: AsRef<[u8]>>(line: &Cmdline<B>) -> bool {
-    line.all().any(|own| own.is(DISABLE_WORD) && matches!(own.value, None | Some(b"1")))
+    line.all().any(|own| own.is(DISABLE_PARAMETER) && matches!(own.value, None | Some(b"1")))
 }
 
 /// The boot file, version 1.

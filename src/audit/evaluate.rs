@@ -121,7 +121,7 @@ fn remarks(profile: &Profile, known: &Known<'_>) -> Vec<String> {
             Setting::Either(values) => values.into(),
         };
         for (value, origin) in values {
-            if note.values.is_empty() || note.values.iter().any(|named| *named == value) {
+            if note.is_about(&value) {
                 let equals = if value.is_empty() { "" } else { "=" };
                 remarks.push(format!("{name}{equals}{value} (from {origin}): {}", note.text));
             }

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::hook::choose::Hook;
 use super::hook::kind::HookKind;
-use crate::bootfile::{DISABLE_WORD, DeviceSpec, RUNTIME};
+use crate::bootfile::{DISABLE_PARAMETER, DeviceSpec, RUNTIME};
 use crate::bootset::Role;
 use crate::bootset::flow::{Flow, FlowKind, RecoveryPlace};
 use crate::ramdisk::renewed_by;
@@ -224,7 +224,7 @@ fn undo(flow: &Flow, changed: &[Role]) -> Vec<String> {
             "to try it without flashing: fastboot boot, if the bootloader supports it".to_owned(),
         );
     }
-    undo.push(format!("for one boot: {DISABLE_WORD} on the kernel command line"));
+    undo.push(format!("for one boot: {DISABLE_PARAMETER} on the kernel command line"));
     undo.push(
         "for good: vfioboot unpatch restores the originals, byte for byte, and checks their \
          SHA-256; flash those"

@@ -181,6 +181,8 @@ pub struct Note {
     pub scope: Scope,
     /// The text.
     pub text: Text,
+    /// Whether it is a reason to change the command line.
+    pub warn: bool,
 }
 
 impl Level {
@@ -217,6 +219,13 @@ impl Profile {
             Some((_, name)) => module_name(name),
             None => symbol.to_ascii_lowercase(),
         }
+    }
+}
+
+impl Note {
+    /// It is about its parameter with this value; empty: without one.
+    pub fn is_about(&self, value: &str) -> bool {
+        self.values.is_empty() || self.values.iter().any(|own| own == value)
     }
 }
 

@@ -151,6 +151,8 @@ pub(super) struct RawNote {
     #[serde(default)]
     when: Vec<String>,
     text: Text,
+    #[serde(default)]
+    warn: bool,
 }
 
 impl RawNote {
@@ -166,6 +168,7 @@ impl RawNote {
             parameter: self.parameter,
             values: self.values.into(),
             text: self.text,
+            warn: self.warn,
         })
     }
 }

@@ -7,6 +7,7 @@ use std::io::Write;
 use device_tree::Tree;
 use serde_json::Value;
 use vfioboot::device::doctor::{Check, Status, examine, verdict};
+use vfioboot::rules::Profile;
 
 const SMMU: &str = "sys/class/iommu/smmu3.0x0000000009050000/devices";
 
@@ -213,18 +214,37 @@ fn a_config_that_cannot_be_read_is_a_warning() {
     says(&tree, "config", Status::Warning, "damaged", "CONFIG_IKCONFIG_PROC");
 }
 
+/// The checks of the command line: each one's status and text.
+fn said_of(tree: &Tree, line: &str) -> Vec<(Status, String)> {
+    tree.file("proc/cmdline", format!("{line}\n"));
+    let checks = examine(&tree.host()).into_iter().filter(|check| check.id == "cmdline");
+    checks.map(|check| (check.status, check.found)).collect()
+}
+
 #[test]
-fn words_of_the_command_line_are_explained() {
+fn what_the_profile_notes_about_the_command_line_is_shown() {
     let tree = tree("cmdline");
-    tree.file("proc/cmdline", "iommu.passthrough=1 vfioboot.disable\n");
-    let texts: Vec<_> = examine(&tree.host())
-        .into_iter()
-        .filter(|check| check.id == "cmdline")
-        .map(|check| (check.status, check.found))
-        .collect();
-    assert_eq!(texts.len(), 2, "{texts:#?}");
-    assert!(texts.iter().all(|(status, _)| *status == Status::Warning), "{texts:#?}");
-    assert!(texts.iter().any(|(_, text)| text.starts_with("iommu.passthrough=1: enables nothing")));
+    let profile = Profile::builtin("passthrough").unwrap();
+    let note = |parameter: &str| {
+        let mut notes = profile.notes.iter();
+        notes.find(|note| note.parameter.as_deref() == Some(parameter)).unwrap().text.clone()
+    };
+    let said = said_of(&tree, "iommu.passthrough=1 vfioboot.disable");
+    let text = format!("iommu.passthrough=1: {}", note("iommu.passthrough"));
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said.iter().all(|(status, _)| *status == Status::Warning), "{said:#?}");
+    assert_eq!(said[1].1, text);
+    // Notes for some kernels are shown where the config says that it is one.
+    let ids = "vfio-pci.ids=1b36:0010";
+    assert_eq!(said_of(&tree, ids).len(), 1);
+    let [(Status::Ok, without_config)] = &said_of(&tree, ids)[..] else { panic!() };
+    config(&tree, "CONFIG_VFIO_PCI=y\n");
+    let [(Status::Ok, built_in)] = &said_of(&tree, ids)[..] else { panic!() };
+    config(&tree, "# CONFIG_VFIO_PCI is not set\n");
+    let [(Status::Warning, left_out)] = &said_of(&tree, ids)[..] else { panic!() };
+    assert!(without_config != built_in && built_in != left_out && without_config != left_out);
+    // Another value than the noted ones.
+    let [(Status::Ok, _)] = &said_of(&tree, "iommu.passthrough=0")[..] else { panic!() };
 }
 
 #[test]

@@ -4,13 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Visitor, value::Error};
 use serde::{Deserializer, forward_to_deserialize_any};
-use vfioboot::device::guest::file::keys::{Example, KEYS, Key, Kind};
+use vfioboot::device::guest::file::keys::{Example, Key, Kind};
 use vfioboot::device::guest::file::{
-    Arch, Boot, Cpus, Disk, Display, Guest, Machine, Memory, Network, Shutdown, parse,
+    Arch, Boot, Cpus, Disk, Display, Guest, Machine, Memory, Network, Shutdown, all_keys, parse,
 };
-use vfioboot::device::guest::libvirt;
-use vfioboot::device::guest::memory::Backing;
-use vfioboot::device::guest::qemu::argv::{Resources, argv};
+use vfioboot::device::guest::qemu::argv::{Backing, Resources};
 use vfioboot::device::guest::run::preflight::{Options, Start};
 use vfioboot::device::sys::state::StateDir;
 
@@ -83,9 +81,9 @@ fn the_table_has_every_key_of_the_structs_and_no_other() {
         names.insert(format!("devices.{key}"));
     }
     assert_eq!(unknown.matches('`').count(), 2 * (1 + 4), "{unknown}");
-    let table: BTreeSet<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+    let table: BTreeSet<String> = all_keys().map(|key| key.name.to_owned()).collect();
     assert_eq!(table, names);
-    assert_eq!(table.len(), KEYS.len(), "a key twice");
+    assert_eq!(table.len(), all_keys().count(), "a key twice");
 }
 
 /// `docs/guest.toml`, made from the table.
@@ -94,7 +92,7 @@ fn example() -> String {
                     # default, or an example of what is not set. Relative paths start at this file.\n\n"
         .to_owned();
     let mut table = "";
-    for Key { name, example, meaning, .. } in KEYS {
+    for Key { name, example, meaning, .. } in all_keys() {
         let (own_table, key) = name.split_once('.').unwrap_or(("", name));
         let (mark, value) = match example {
             Example::Set(value) => ("", *value),
@@ -203,7 +201,7 @@ fn arch(guest: &Guest) -> Arch {
 fn arguments(guest: &Guest) -> Vec<String> {
     let devices: Vec<_> = guest.devices.iter().map(|device| (at("0000:00:02.0"), device)).collect();
     let backing = Backing::Anonymous;
-    argv(guest, &Resources { arch: arch(guest), devices: &devices, backing, directory: "/run/g" })
+    guest.arguments(&Resources { arch: arch(guest), backing, directory: "/run/g" }, &devices)
 }
 
 /// Keys that QEMU's arguments say nothing of: who carries them out.
@@ -221,7 +219,7 @@ const NOT_ARGUMENTS: &[(&str, &str)] = &[
 
 #[test]
 fn every_key_is_an_argument_of_qemu_or_somebody_elses() {
-    for key in KEYS {
+    for key in all_keys() {
         let (base, changed) = with(key);
         let differs = arguments(&guest(base)) != arguments(&guest(&changed));
         let elsewhere = NOT_ARGUMENTS.iter().any(|(name, _)| *name == key.name);
@@ -235,11 +233,11 @@ fn every_key_is_in_the_domain_of_libvirt_or_named_as_lost() {
         let devices: Vec<_> =
             guest.devices.iter().map(|device| (at("0000:00:02.0"), device)).collect();
         let qemu = guest.qemu.as_deref().unwrap_or("q");
-        let xml = libvirt::domain(guest, arch(guest), qemu, &devices);
+        let xml = guest.domain(arch(guest), qemu, &devices);
         let body = xml.find("<domain").unwrap();
         (xml[..body].to_owned(), xml[body..].to_owned())
     };
-    for key in KEYS {
+    for key in all_keys() {
         let (base, changed) = with(key);
         let ((_, before), (comment, after)) = (domain(&guest(base)), domain(&guest(&changed)));
         let named = comment.split([' ', ',']).any(|word| word == key.name);
@@ -294,7 +292,7 @@ fn every_key_is_examined_before_the_start_or_needs_nothing_of_the_machine() {
     let state = StateDir::new(tree.path("state"));
     let options = Options { machine: "aarch64".into(), ..Options::default() };
     let start = |text: &str| format!("{:?}", Start::new(&host, &state, &guest(text), &options));
-    for key in KEYS {
+    for key in all_keys() {
         let (base, changed) = with(key);
         let differs = start(base) != start(&changed);
         assert_eq!(differs, !NOT_EXAMINED.contains(&key.name), "{}", key.name);
@@ -303,7 +301,7 @@ fn every_key_is_examined_before_the_start_or_needs_nothing_of_the_machine() {
 
 #[test]
 fn a_choice_takes_what_the_table_lists_and_nothing_else() {
-    for key in KEYS {
+    for key in all_keys() {
         let Kind::Choice(names) = key.kind else { continue };
         let (table, name) = key.name.split_once('.').unwrap_or(("", key.name));
         let text = |value: &str| match (table, name) {
@@ -326,7 +324,7 @@ fn a_choice_takes_what_the_table_lists_and_nothing_else() {
 
 #[test]
 fn the_limits_of_numbers_are_those_of_the_table() {
-    for key in KEYS {
+    for key in all_keys() {
         let Kind::Number(first, last) = key.kind else { continue };
         let (table, name) = key.name.split_once('.').unwrap();
         let is_good = |number: u32| parse(&format!("[{table}]\n{name} = {number}"), "g").is_ok();

@@ -7,8 +7,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use device_tree::{Tree, at};
-use vfioboot::device::bind::plan::{Options, Plan};
-use vfioboot::device::bus::holders::Holders;
+use vfioboot::device::bind::plan::{Options, Plan, Warning};
+use vfioboot::device::bus::holders::{Hold, Holders};
 
 const DISK: &str = "0000:00:02.0";
 const OTHER: &str = "0000:00:03.0";
@@ -190,8 +190,9 @@ fn a_device_that_is_needed_is_refused_unless_it_is_named() {
     assert_eq!(plan(&[]).unwrap_err().to_string(), refused);
     assert_eq!(plan(&[OTHER]).unwrap_err().to_string(), refused);
     let forced = plan(&[DISK]).unwrap();
-    assert_eq!(
-        forced.warnings,
-        [format!("{DISK} (1b36:0010): taken by force: nvme0n1p1 is mounted at /")]
-    );
+    let [Warning::Forced { device, holds }] = forced.warnings.as_slice() else {
+        panic!("{:?}", forced.warnings)
+    };
+    assert_eq!(device.address, at(DISK));
+    assert!(matches!(holds.as_slice(), [Hold::Mount { place, .. }] if place == "/"), "{holds:?}");
 }

@@ -8,7 +8,6 @@ use device_tree::{Tree, at};
 use vfioboot::device::bind::driver::DriverState;
 use vfioboot::device::bind::journal::{self, Journal};
 use vfioboot::device::bind::undo::{Ending, Undo, UndoError};
-use vfioboot::device::sys::process::Process;
 use vfioboot::device::sys::state::StateDir;
 
 const BOOT: &str = "11111111-2222-3333-4444-555555555555";
@@ -31,7 +30,7 @@ fn steps() -> Vec<Undo> {
         Undo::Attribute { path: "proc/sys/vm/nr_hugepages".into(), value: "0".into() },
         Undo::Node { path: "dev/vfio/7".into() },
         Undo::Directory { path: "sys/fs/cgroup/vfioboot".into() },
-        Undo::Process { process: Process { pid: 5, start_time: 6 }, name: "qemu \"x\"\n".into() },
+        Undo::Process { pid: 5, start_time: 6, name: "qemu \"x\"\n".into() },
         Undo::Reset { address: at("0001:02:03.4") },
     ]
 }
@@ -187,8 +186,7 @@ fn a_process_is_ended_but_never_another_with_its_pid() {
     let (tree, _) = tree("journal-process");
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     let pid = child.id();
-    let step =
-        |start_time| Undo::Process { process: Process { pid, start_time }, name: "sleep".into() };
+    let step = |start_time| Undo::Process { pid, start_time, name: "sleep".into() };
     tree.process(&pid.to_string(), pid, 41);
     assert!(matches!(step(40).carry_out(&tree.host()), Ending::Gone));
     assert!(child.try_wait().unwrap().is_none());

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use device_tree::{Tree, at};
 use vfioboot::device::guest::file::{Arch, Guest, parse};
-use vfioboot::device::guest::libvirt;
-use vfioboot::device::guest::memory::Backing;
-use vfioboot::device::guest::qemu::argv::{Resources, argv};
+use vfioboot::device::guest::qemu::argv::{Backing, Resources};
 use vfioboot::device::guest::qemu::probe::explain;
 use vfioboot::device::guest::qemu::qmp::{self, Event, Message, ShutdownCause};
 use vfioboot::device::guest::qemu::{FindError, find};
@@ -23,7 +21,7 @@ fn guest(text: &str) -> Guest {
 fn arguments(text: &str, arch: Arch, backing: Backing) -> String {
     let guest = guest(text);
     let devices: Vec<_> = guest.devices.iter().map(|device| (at("0000:00:02.0"), device)).collect();
-    argv(&guest, &Resources { arch, devices: &devices, backing, directory: "/run/g" }).join(" ")
+    guest.arguments(&Resources { arch, backing, directory: "/run/g" }, &devices).join(" ")
 }
 
 #[test]
@@ -103,12 +101,7 @@ fn hugetlb_pages_become_the_memory_of_the_machine() {
 fn libvirt_gets_devices_that_it_manages() {
     let guest =
         guest("devices = [\"1b36:0010\"]\n[boot]\nkernel = \"/k\"\ncmdline = \"a<b & 'c'\"");
-    let xml = libvirt::domain(
-        &guest,
-        Arch::Aarch64,
-        "/usr/bin/q",
-        &[(at("0001:02:03.4"), &guest.devices[0])],
-    );
+    let xml = guest.domain(Arch::Aarch64, "/usr/bin/q", &[(at("0001:02:03.4"), &guest.devices[0])]);
     assert!(xml.starts_with("<domain type='kvm'>\n  <name>g</name>\n"), "{xml}");
     assert!(xml.contains("<hostdev mode='subsystem' type='pci' managed='yes'>"), "{xml}");
     assert!(
@@ -124,7 +117,7 @@ fn libvirt_is_told_what_it_does_not_get() {
     let guest = guest(
         "chroot = \"/c\"\nqemu_arguments = [\"-x\"]\n[[disks]]\npath = \"/d\"\ninterface = \"nvme\"\nformat = \"raw\"",
     );
-    let xml = libvirt::domain(&guest, Arch::X86_64, "q", &[]);
+    let xml = guest.domain(Arch::X86_64, "q", &[]);
     assert!(
         xml.starts_with(
             "<!-- keys of the guest file that are lost: chroot, qemu_arguments, disks.interface -->\n"

@@ -195,7 +195,7 @@ fn qemu_runs_on_the_processors_that_were_chosen() {
     let allowed = "grep Cpus_allowed_list: /proc/self/status";
     let before = launched("cpus-all", allowed, |_| {});
     let list = before.split_whitespace().nth(1).unwrap();
-    let first: u32 = vfioboot::device::guest::cpu::parse_list(list)[0];
+    let first: u32 = vfioboot::device::sys::cpu_list::parse(list)[0];
     let after = launched("cpus", allowed, |launch| launch.cpus = Some(vec![first]));
     assert_eq!(after.split_whitespace().nth(1).unwrap(), first.to_string());
 }

@@ -5,10 +5,12 @@ use crate::common::device_tree;
 use device_tree::Tree;
 use vfioboot::device::bus::vfio;
 use vfioboot::device::guest::cgroup;
-use vfioboot::device::guest::cpu::{choose, core_types, format_list, parse_list};
-use vfioboot::device::guest::file::{Cluster, Cpus, Guest, Hugepages, Memory, Size, parse};
-use vfioboot::device::guest::memory::{self, Backing};
+use vfioboot::device::guest::cpu::{choose, core_types};
+use vfioboot::device::guest::file::{Cluster, Guest, Hugepages, Size, parse};
+use vfioboot::device::guest::memory;
+use vfioboot::device::guest::qemu::argv::Backing;
 use vfioboot::device::guest::run::preflight::{Options, Start};
+use vfioboot::device::sys::cpu_list;
 use vfioboot::device::sys::state::StateDir;
 
 /// Two fast cores (4, 5) and four slow ones.
@@ -27,7 +29,7 @@ fn big_little(name: &str) -> Tree {
 
 fn chosen(tree: &Tree, cluster: Cluster, count: u32) -> Result<Option<Vec<u32>>, String> {
     let types = core_types(&tree.host()).unwrap();
-    choose(&Cpus { count, cluster }, &types).map_err(|error| error.to_string())
+    choose(count, &cluster, &types).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -71,8 +73,8 @@ fn where_all_cores_are_of_one_type_a_guest_runs_anywhere() {
 
 #[test]
 fn cpu_lists_are_the_kernels() {
-    assert_eq!(parse_list("0-2,5\n"), [0, 1, 2, 5]);
-    assert_eq!(format_list(&[0, 1, 2, 5]), "0-2,5");
+    assert_eq!(cpu_list::parse("0-2,5\n"), [0, 1, 2, 5]);
+    assert_eq!(cpu_list::format(&[0, 1, 2, 5]), "0-2,5");
 }
 
 /// `free` hugetlb pages, and so many MiB of other memory.
@@ -93,8 +95,7 @@ fn with_memory(name: &str, available: u64, free: u64) -> Tree {
 }
 
 fn planned(tree: &Tree, hugepages: Hugepages) -> Result<(Backing, Option<String>), String> {
-    let memory = Memory { size: Size(512 << 20), hugepages, locked: false };
-    memory::plan(&tree.host(), &memory, true)
+    memory::plan(&tree.host(), Size(512 << 20), hugepages, true)
         .map(|plan| (plan.backing, plan.write.map(|write| write.to_string())))
         .map_err(|error| error.to_string())
 }
@@ -145,8 +146,7 @@ fn a_guest_that_pins_more_than_there_is_is_refused() {
 #[test]
 fn a_guest_without_devices_may_have_more_than_is_available() {
     let tree = with_memory("overcommit", 100, 0);
-    let memory = Memory { size: Size(512 << 20), hugepages: Hugepages::None, locked: false };
-    assert!(memory::plan(&tree.host(), &memory, false).is_ok());
+    assert!(memory::plan(&tree.host(), Size(512 << 20), Hugepages::None, false).is_ok());
 }
 
 #[test]

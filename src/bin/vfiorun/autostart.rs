@@ -36,7 +36,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     if arguments.at_boot
         && bootfile::is_disabled(&Cmdline::new(host.read("proc/cmdline").unwrap_or_default()))
     {
-        let name = bootfile::DISABLE_WORD;
+        let name = bootfile::DISABLE_PARAMETER;
         output::print(&format!("{name} is on the kernel command line: nothing is started\n"))?;
         return Ok(Answer::Yes);
     }

@@ -94,7 +94,7 @@ fn document(plan: &Plan, now: &[PciDevice], dry_run: bool) -> Value {
     };
     let devices: Vec<Value> = plan.moves.iter().zip(now).map(device).collect();
     json!({
-        "format": 1, "dry_run": dry_run, "devices": devices, "warnings": plan.warnings, "refusals": [],
+        "format": 1, "dry_run": dry_run, "devices": devices, "warnings": output::texts(&plan.warnings), "refusals": [],
     })
 }
 

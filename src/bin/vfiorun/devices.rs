@@ -108,12 +108,16 @@ fn describe(page: &mut Page, entry: &Entry, names: &Names) {
         page.put("  ").styled(Style::Label, "passthrough:").put(" ");
         match entry.obstacles.as_slice() {
             [] => page.styled(Style::Good, "yes"),
-            why => page.styled(Style::Bad, "no").put(", ").put(&why.join("; ")),
+            why => page.styled(Style::Bad, "no").put(", ").put(&output::texts(why).join("; ")),
         };
     }
     page.put("\n");
     for warning in &entry.warnings {
-        page.put("    ").styled(Style::Note, "warning:").put(" ").put(warning).put("\n");
+        page.put("    ")
+            .styled(Style::Note, "warning:")
+            .put(" ")
+            .put(&warning.to_string())
+            .put("\n");
     }
 }
 
@@ -146,7 +150,7 @@ fn document(entry: &Entry, names: &Names) -> Value {
         "bridge": entry.bridge,
         "reset_methods": entry.reset_methods,
         "passthrough": entry.obstacles.is_empty(),
-        "obstacles": entry.obstacles,
-        "warnings": entry.warnings,
+        "obstacles": output::texts(&entry.obstacles),
+        "warnings": output::texts(&entry.warnings),
     })
 }

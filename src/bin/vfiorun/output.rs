@@ -1,6 +1,7 @@
 //! The one place where text leaves the program. Control characters of whatever was read (names in
 //! sysfs, journals, the kernel log) are shown and never passed on; see [`vfioboot::text`].
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
@@ -28,6 +29,11 @@ pub fn print(text: &str) -> Result<(), OutputError> {
 /// When standard output is closed or full.
 pub fn print_json(document: &Value) -> Result<(), OutputError> {
     write(&format!("{}\n", text::visible_json(&format!("{document:#}"))))
+}
+
+/// Each as text, for JSON.
+pub fn texts<T: Display>(items: &[T]) -> Vec<String> {
+    items.iter().map(T::to_string).collect()
 }
 
 /// Writes a message to standard error. Nobody is left to hear that it failed.

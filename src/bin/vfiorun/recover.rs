@@ -86,7 +86,7 @@ fn document((found, report): &(Leftover, Report)) -> Value {
         .iter()
         .map(|(step, ending)| json!({ "step": step.to_string(), "ending": ending.to_string() }))
         .collect();
-    let open: Vec<String> = found.steps.iter().map(ToString::to_string).collect();
+    let open: Vec<String> = output::texts(&found.steps);
     json!({
         "name": found.name,
         "what": found.what,

@@ -35,7 +35,6 @@ pub fn start(refusal: &preflight::Refusal) -> String {
         | preflight::Refusal::Cpu(_)
         | preflight::Refusal::Cpus(_)
         | preflight::Refusal::Qemu(_)
-        | preflight::Refusal::File { .. }
-        | preflight::Refusal::Tap(_) => refusal.to_string(),
+        | preflight::Refusal::Missing(_) => refusal.to_string(),
     }
 }

@@ -7,13 +7,13 @@ use vfioboot::bootfile::DeviceSpec;
 use vfioboot::device::bind::lease::Report;
 use vfioboot::device::bind::undo::Ending;
 use vfioboot::device::guest::file::{self, Guest};
-use vfioboot::device::guest::libvirt;
 use vfioboot::device::guest::qemu::probe;
 use vfioboot::device::guest::qemu::qmp::{self, ShutdownCause};
 use vfioboot::device::guest::run::preflight::{Options, Start};
 use vfioboot::device::guest::run::signals::Signals;
 use vfioboot::device::guest::run::supervise::{Ended, Notice};
 use vfioboot::device::guest::run::{self, Context, Progress};
+use vfioboot::device::sys::cpu_list;
 use vfioboot::device::sys::host::Host;
 
 use crate::global::Global;
@@ -59,7 +59,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let start = Start::new(&host, &state, &guest, &options);
     if arguments.libvirt {
         let devices = start.devices(&host, &guest);
-        output::print(&libvirt::domain(&guest, start.arch, &start.qemu, &devices))?;
+        output::print(&guest.domain(start.arch, &start.qemu, &devices))?;
         return Ok(Answer::Yes);
     }
     if arguments.dry_run {
@@ -155,7 +155,7 @@ fn dry_run(host: &Host, guest: &Guest, start: &Start, as_json: bool) -> Outcome 
             "format": 1,
             "name": guest.name.as_str(),
             "refusals": refusals,
-            "warnings": start.warnings,
+            "warnings": output::texts(&start.warnings),
             "devices": devices.iter().map(|(a, _)| a.to_string()).collect::<Vec<_>>(),
             "cpus": start.cpus,
             "steps": start.steps(),
@@ -182,7 +182,7 @@ fn text(guest: &Guest, start: &Start, refusals: &[String], argv: &[String]) -> S
         text.push_str(&format!("{step}\n"));
     }
     if let Some(cpus) = &start.cpus {
-        text.push_str(&format!("# on CPUs {}\n", vfioboot::device::guest::cpu::format_list(cpus)));
+        text.push_str(&format!("# on CPUs {}\n", cpu_list::format(cpus)));
     }
     if let Some(chroot) = &guest.chroot {
         text.push_str(&format!("# in a mount namespace of its own:\nchroot {} ", quoted(chroot)));

@@ -1,13 +1,13 @@
 //! The PCI devices of a system, and whether each can be passed through.
 
 use crate::device::bind::plan;
-use crate::device::bus::group::{self, Group};
-use crate::device::bus::holders::Holders;
+use crate::device::bus::group::{self, Group, Member};
+use crate::device::bus::holders::{Hold, Holders};
 use crate::device::bus::pci::{self, PciDevice};
 use crate::device::sys::host::{Host, HostError};
 
 /// A device, and what there is to know about it before it is passed through.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Entry {
     /// The device.
     pub device: PciDevice,
@@ -19,9 +19,46 @@ pub struct Entry {
     /// `None` on an older one).
     pub reset_methods: Option<Vec<String>>,
     /// Why it cannot be passed through alone, as it is now. Nothing: it can.
-    pub obstacles: Vec<String>,
+    pub obstacles: Vec<Obstacle>,
     /// What to bear in mind.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
+}
+
+/// Why a device cannot be passed through alone, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// It is a bridge.
+    #[error("a bridge belongs to the machine")]
+    Bridge,
+    /// The system has no IOMMU.
+    #[error("no IOMMU on this system")]
+    NoIommu,
+    /// It has a driver, and still it is in no group.
+    #[error("no IOMMU translates its DMA")]
+    NotTranslated,
+    /// Others of its group stay with the host.
+    #[error("only together with {}", plan::join(.0))]
+    Mates(Vec<Member>),
+    /// The system needs it.
+    #[error("{0}")]
+    Held(Hold),
+}
+
+/// What to bear in mind about a device.
+#[derive(Debug, thiserror::Error)]
+pub enum Warning {
+    /// It joins a group when a driver probes it.
+    #[error("in no IOMMU group before its first driver")]
+    NoGroupYet,
+    /// The members of its group are not known.
+    #[error("{0}")]
+    Group(#[source] HostError),
+    /// It keeps the state that a guest leaves it in.
+    #[error("it cannot be reset")]
+    NoReset,
+    /// A reset of it resets its neighbours.
+    #[error("it can only be reset with all that is on its bus")]
+    BusReset,
 }
 
 /// Looks at all devices, in the order of their addresses.
@@ -46,41 +83,37 @@ fn entry(host: &Host, device: PciDevice, holders: &Holders, iommu: bool) -> Entr
     let mut obstacles = Vec::new();
     let mut warnings = Vec::new();
     if bridge {
-        obstacles.push("a bridge belongs to the machine".to_owned());
+        obstacles.push(Obstacle::Bridge);
     } else {
         match device.iommu_group {
-            None if !iommu => obstacles.push("no IOMMU on this system".to_owned()),
-            None if device.driver.is_some() => {
-                obstacles.push("no IOMMU translates its DMA".to_owned());
-            }
-            None => warnings.push("in no IOMMU group before its first driver".to_owned()),
+            None if !iommu => obstacles.push(Obstacle::NoIommu),
+            None if device.driver.is_some() => obstacles.push(Obstacle::NotTranslated),
+            None => warnings.push(Warning::NoGroupYet),
             Some(number) => match Group::read(host, number) {
                 Ok(group) => {
-                    let mates = plan::blockers(&group, &[address]);
+                    let mates = group.blockers(&[address]);
                     if !mates.is_empty() {
-                        obstacles.push(format!("only together with {}", mates.join(", ")));
+                        obstacles.push(Obstacle::Mates(mates));
                     }
                 }
-                Err(error) => warnings.push(error.to_string()),
+                Err(error) => warnings.push(Warning::Group(error)),
             },
         }
         let holds = holders.of(host, address, &[address]);
-        obstacles.extend(holds.iter().map(ToString::to_string));
+        obstacles.extend(holds.into_iter().map(Obstacle::Held));
         warnings.extend(reset_warning(host, &device, reset_methods.as_deref()));
     }
     Entry { device, class, bridge, reset_methods, obstacles, warnings }
 }
 
 /// A device that cannot be reset alone keeps the state that a guest leaves it in.
-fn reset_warning(host: &Host, device: &PciDevice, methods: Option<&[String]>) -> Option<String> {
+fn reset_warning(host: &Host, device: &PciDevice, methods: Option<&[String]>) -> Option<Warning> {
     match methods {
-        Some([]) => Some("it cannot be reset".to_owned()),
-        Some([only]) if only == "bus" => {
-            Some("it can only be reset with all that is on its bus".to_owned())
-        }
+        Some([]) => Some(Warning::NoReset),
+        Some([only]) if only == "bus" => Some(Warning::BusReset),
         Some(_) => None,
         None if host.exists(&pci::attribute(device.address, "reset")) => None,
         // Before Linux 5.15 the attribute is there only when a reset is possible.
-        None => Some("it cannot be reset".to_owned()),
+        None => Some(Warning::NoReset),
     }
 }

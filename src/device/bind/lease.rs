@@ -29,7 +29,7 @@ use crate::device::bind::driver::{self, BindError, VFIO_PCI};
 use crate::device::bind::journal::{self, Journal, JournalError};
 use crate::device::bind::plan::{self, Plan};
 use crate::device::bind::undo::{Ending, Undo};
-use crate::device::bus::group::Group;
+use crate::device::bus::group::{Group, Member};
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
 use crate::device::sys::host::{Host, HostError};
 use crate::device::sys::lock::{Lock, LockError};
@@ -138,14 +138,14 @@ pub enum StepFailure {
     #[error("{0}: on vfio-pci, but in no IOMMU group")]
     NoGroup(PciDevice),
     /// Its group, known only now, has members that stay with the host.
-    #[error("{device}: IOMMU group {group} goes as a whole, and it has {}", mates.join(", "))]
+    #[error("{device}: IOMMU group {group} goes as a whole, and it has {}", plan::join(.mates))]
     Mates {
         /// The device.
         device: PciDevice,
         /// Its group.
         group: u32,
-        /// The members that are in the way.
-        mates: Vec<String>,
+        /// The members that stay with the host.
+        mates: Vec<Member>,
     },
     /// Its group cannot be read.
     #[error("{0}")]
@@ -323,7 +323,7 @@ fn carry_out(
             return Err(StepFailure::NoGroup(device.clone()));
         };
         let group = Group::read(host, number).map_err(StepFailure::Group)?;
-        let mates = plan::blockers(&group, addresses);
+        let mates = group.blockers(addresses);
         if !mates.is_empty() {
             return Err(StepFailure::Mates { device: device.clone(), group: number, mates });
         }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::bootfile::DeviceSpec;
 use crate::device::bind::driver;
-use crate::device::bus::group::{self, Group};
+use crate::device::bus::group::{Group, Member};
 use crate::device::bus::holders::{Hold, Holders};
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
 use crate::device::sys::host::{Host, HostError, Write};
@@ -17,14 +17,36 @@ pub struct Options {
 }
 
 /// Devices to put on vfio-pci.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Plan {
     /// Each device once, in the order in which they were asked for.
     pub moves: Vec<Move>,
     /// The groups they are in, as far as they are known before the first probe.
     pub groups: Vec<Group>,
     /// What works, but not as well as it might.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
+}
+
+/// What works, but not as well as it might.
+#[derive(Debug, thiserror::Error)]
+pub enum Warning {
+    /// The system needs the device, which is taken because the user named it.
+    #[error("{device}: taken by force: {}", join(.holds))]
+    Forced {
+        /// The device.
+        device: PciDevice,
+        /// What the system needs it for.
+        holds: Vec<Hold>,
+    },
+    /// The members of a group are not known.
+    #[error("IOMMU group {group}: {error}")]
+    Group {
+        /// Its number.
+        group: u32,
+        /// The reason.
+        #[source]
+        error: HostError,
+    },
 }
 
 /// One device's way to vfio-pci.
@@ -85,14 +107,14 @@ pub enum Refusal {
     )]
     NoGroup(PciDevice),
     /// Others of its group stay with the host.
-    #[error("{device}: IOMMU group {group} goes as a whole, and {} not asked for: {}", if mates.len() == 1 { "this member is" } else { "these members are" }, mates.join(", "))]
+    #[error("{device}: IOMMU group {group} goes as a whole, and {} not asked for: {}", if mates.len() == 1 { "this member is" } else { "these members are" }, join(.mates))]
     Mates {
         /// The device.
         device: PciDevice,
         /// Its group.
         group: u32,
-        /// The members that are in the way, with their drivers.
-        mates: Vec<String>,
+        /// The members that stay with the host.
+        mates: Vec<Member>,
     },
     /// The system needs it.
     #[error("{device}: {}", join(.holds))]
@@ -105,8 +127,8 @@ pub enum Refusal {
 }
 
 /// Several with commas.
-fn join(holds: &[Hold]) -> String {
-    holds.iter().map(Hold::to_string).collect::<Vec<_>>().join(", ")
+pub(super) fn join<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Plan {
@@ -174,7 +196,7 @@ struct Examination<'a> {
     /// All devices of the plan.
     taken: Vec<PciAddress>,
     groups: Vec<Group>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     refusals: Vec<Refusal>,
 }
 
@@ -192,7 +214,7 @@ impl Examination<'_> {
             None => {}
             Some(number) => {
                 let group = group_of(self.host, number, &mut self.groups, &mut self.warnings);
-                let mates = group.map(|group| blockers(group, &self.taken)).unwrap_or_default();
+                let mates = group.map(|group| group.blockers(&self.taken)).unwrap_or_default();
                 if !mates.is_empty() {
                     let device = device.clone();
                     self.refusals.push(Refusal::Mates { device, group: number, mates });
@@ -204,7 +226,7 @@ impl Examination<'_> {
             return;
         }
         if self.force.iter().any(|spec| device.matches(spec)) {
-            self.warnings.push(format!("{device}: taken by force: {}", join(&holds)));
+            self.warnings.push(Warning::Forced { device: device.clone(), holds });
         } else {
             self.refusals.push(Refusal::Held { device: device.clone(), holds });
         }
@@ -216,18 +238,13 @@ fn group_of<'a>(
     host: &Host,
     number: u32,
     groups: &'a mut Vec<Group>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Option<&'a Group> {
     if !groups.iter().any(|group| group.number == number) {
         match Group::read(host, number) {
             Ok(group) => groups.push(group),
-            Err(error) => warnings.push(format!("IOMMU group {number}: {error}")),
+            Err(error) => warnings.push(Warning::Group { group: number, error }),
         }
     }
     groups.iter().find(|group| group.number == number)
-}
-
-/// The members that are in the way, for a message.
-pub(super) fn blockers(group: &Group, taken: &[PciAddress]) -> Vec<String> {
-    group.blockers(taken).into_iter().map(group::Member::to_string).collect()
 }

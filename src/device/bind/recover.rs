@@ -135,7 +135,7 @@ pub fn recover(
         for found in survey(host, state)? {
             if let Verdict::Alive(owner) = found.verdict {
                 let name = format!("vfiorun, \"{}\"", found.what);
-                let step = Undo::Process { process: owner, name };
+                let step = Undo::of_process(owner, name);
                 let ending = step.carry_out(host);
                 ended.push((found.name, step, ending));
             }

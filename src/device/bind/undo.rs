@@ -44,9 +44,10 @@ pub enum Undo {
     },
     /// A process is ended: SIGTERM, then SIGKILL. Never another one with its pid.
     Process {
-        /// The process.
-        #[serde(flatten)]
-        process: Process,
+        /// Its pid.
+        pid: u32,
+        /// When it was started: see [`Process`].
+        start_time: u64,
         /// What it is, for people: `qemu-system-aarch64`.
         name: String,
     },
@@ -66,7 +67,7 @@ impl fmt::Display for Undo {
             }
             Self::Attribute { path, value } => write!(f, "/{path}: back to \"{value}\""),
             Self::Node { path } | Self::Directory { path } => write!(f, "/{path}: removed"),
-            Self::Process { process, name } => write!(f, "{name} ({process}): ended"),
+            Self::Process { pid, name, .. } => write!(f, "{name} (pid {pid}): ended"),
             Self::Reset { address } => write!(f, "{address}: reset"),
         }
     }
@@ -143,15 +144,17 @@ impl Undo {
             }
             Self::Node { path } => removed(fs::remove_file(host.path(path))),
             Self::Directory { path } => removed(fs::remove_dir(host.path(path))),
-            Self::Process { process, name } => match process.is_alive(host) {
-                false => Ending::Gone,
-                true if process.end(host) => Ending::Done,
-                true => {
-                    Ending::Failed(UndoError::Process { process: *process, name: name.clone() })
-                }
-            },
+            Self::Process { pid, start_time, name } => {
+                end(host, Process { pid: *pid, start_time: *start_time }, name)
+            }
             Self::Reset { address } => reset(host, *address).unwrap_or_else(Ending::Failed),
         }
+    }
+
+    /// The step that started a process.
+    pub fn of_process(process: Process, name: String) -> Self {
+        let Process { pid, start_time } = process;
+        Self::Process { pid, start_time, name }
     }
 
     /// The device that the step was about, if it was about the driver of one.
@@ -209,6 +212,14 @@ fn attribute(host: &Host, path: &str, value: &str) -> Result<Ending, UndoError> 
             now => return Err(UndoError::NotTaken(now)),
         }
         attempt += 1;
+    }
+}
+
+fn end(host: &Host, process: Process, name: &str) -> Ending {
+    match process.is_alive(host) {
+        false => Ending::Gone,
+        true if process.end(host) => Ending::Done,
+        true => Ending::Failed(UndoError::Process { process, name: name.to_owned() }),
     }
 }
 

@@ -23,7 +23,7 @@ pub const RECOVERY_PROGRAMS: &[&str] = &["sbin/recovery", "system/bin/recovery"]
 /// Why nothing is done in this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Skip {
-    /// The user said so with [`bootfile::DISABLE_WORD`].
+    /// The user said so with [`bootfile::DISABLE_PARAMETER`].
     Disabled,
     /// The device is off and charging.
     Charger,

@@ -97,11 +97,12 @@ impl Group {
 
     /// The members that keep the group from a guest, apart from those of `taken`, which will be
     /// on vfio-pci.
-    pub fn blockers(&self, taken: &[PciAddress]) -> Vec<&Member> {
+    pub fn blockers(&self, taken: &[PciAddress]) -> Vec<Member> {
         self.members
             .iter()
             .filter(|member| !member.is_viable())
             .filter(|member| !member.address.is_some_and(|address| taken.contains(&address)))
+            .cloned()
             .collect()
     }
 }

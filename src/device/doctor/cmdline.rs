@@ -1,69 +1,74 @@
-//! What the kernel command line says about passthrough.
+//! What the kernel command line says about passthrough: what the profile notes about its
+//! parameters, and a few that only matter on a running system.
 
 use super::Check;
-use super::check::ARCH;
-use crate::bootfile::{self, DISABLE_WORD, RUNTIME};
+use crate::bootfile::{self, DISABLE_PARAMETER, RUNTIME};
 use crate::cmdline::{Cmdline, Parameter};
+use crate::rules::Note;
 
-/// A word that matters.
-struct Word {
+/// A parameter that is worth showing where no note is about it.
+struct Remark {
     name: &'static str,
     /// With this value; None: whatever the value.
     value: Option<&'static str>,
-    /// Empty: for every architecture.
-    arch: &'static str,
-    warns: bool,
-    means: &'static str,
+    text: &'static str,
 }
 
-const fn note(name: &'static str, value: Option<&'static str>, means: &'static str) -> Word {
-    Word { name, value, arch: "", warns: false, means }
-}
-
-const fn warn(name: &'static str, value: Option<&'static str>, means: &'static str) -> Word {
-    Word { name, value, arch: "", warns: true, means }
-}
-
-const WORDS: &[Word] = &[
-    note("rdinit", Some(RUNTIME), "vfiorun ran as PID 1"),
-    warn(
-        "iommu.passthrough",
-        Some("1"),
-        "enables nothing and takes isolation away from every device of the host",
-    ),
-    note("iommu.passthrough", Some("0"), "the host's own devices are isolated as well"),
-    warn(
-        "vfio_iommu_type1.allow_unsafe_interrupts",
-        Some("1"),
-        "a guest can raise any interrupt of the host",
-    ),
-    note("vfio-pci.ids", None, "taken by vfio-pci where it is built in"),
-    Word { arch: "aarch64", ..warn("intel_iommu", None, "is for x86 and has no effect here") },
-    Word { arch: "aarch64", ..warn("amd_iommu", None, "is for x86 and has no effect here") },
-    note("iommu.strict", None, "when mappings of the host's own devices are taken away"),
-    note("default_hugepagesz", None, "the size of reserved huge pages"),
+const REMARKS: &[Remark] = &[
+    Remark { name: "rdinit", value: Some(RUNTIME), text: "vfiorun ran as PID 1" },
+    Remark {
+        name: "iommu.passthrough",
+        value: Some("0"),
+        text: "the host's own devices are isolated as well",
+    },
+    Remark { name: "vfio-pci.ids", value: None, text: "taken by vfio-pci where it is built in" },
+    Remark {
+        name: "iommu.strict",
+        value: None,
+        text: "when mappings of the host's own devices are taken away",
+    },
+    Remark { name: "default_hugepagesz", value: None, text: "the size of reserved huge pages" },
 ];
 
-pub(super) fn checks(line: &Cmdline<String>) -> Vec<Check> {
-    let matching = |word: &Word| {
-        let same = |given: &Parameter<'_>| {
-            let value = given.value.unwrap_or_default();
-            given.is(word.name) && word.value.is_none_or(|wanted| wanted.as_bytes() == value)
-        };
-        let given = line.parameters().filter(same).last()?;
-        let here = word.arch.is_empty() || word.arch == ARCH;
-        here.then(|| (word.warns, format!("{given}: {}", word.means)))
-    };
-    let disabled = bootfile::is_disabled(line)
-        .then(|| (true, format!("{DISABLE_WORD}: PID 1 left the devices alone in this boot")));
-    let found: Vec<(bool, String)> =
-        disabled.into_iter().chain(WORDS.iter().filter_map(matching)).collect();
-    if found.is_empty() {
-        return vec![Check::ok("cmdline", "command line", "nothing that concerns passthrough")];
+/// `notes` are those of the profile that are for the running kernel.
+pub(super) fn checks(line: &Cmdline<String>, notes: &[&Note]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if bootfile::is_disabled(line) {
+        let text = format!("{DISABLE_PARAMETER}: PID 1 left the devices alone in this boot");
+        checks.push(Check::warning(ID, TITLE, text));
     }
-    let check = |(warns, text): (bool, String)| match warns {
-        true => Check::warning("cmdline", "command line", text),
-        false => Check::ok("cmdline", "command line", text),
-    };
-    found.into_iter().map(check).collect()
+    let mut noted = Vec::new();
+    for note in notes {
+        let Some(given) = note.parameter.as_ref().and_then(|name| last(line, name)) else {
+            continue;
+        };
+        if note.is_about(&String::from_utf8_lossy(value(&given))) {
+            let check = if note.warn { Check::warning } else { Check::ok };
+            checks.push(check(ID, TITLE, format!("{given}: {}", note.text)));
+            noted.push(given.name);
+        }
+    }
+    for remark in REMARKS {
+        let Some(given) = last(line, remark.name) else { continue };
+        let applies = remark.value.is_none_or(|wanted| wanted.as_bytes() == value(&given));
+        if applies && !noted.contains(&given.name) {
+            checks.push(Check::ok(ID, TITLE, format!("{given}: {}", remark.text)));
+        }
+    }
+    if checks.is_empty() {
+        checks.push(Check::ok(ID, TITLE, "nothing that concerns passthrough"));
+    }
+    checks
+}
+
+const ID: &str = "cmdline";
+const TITLE: &str = "command line";
+
+/// The parameter of this name that counts.
+fn last<'l>(line: &'l Cmdline<String>, name: &str) -> Option<Parameter<'l>> {
+    line.parameters().filter(|parameter| parameter.is(name)).last()
+}
+
+fn value<'l>(parameter: &Parameter<'l>) -> &'l [u8] {
+    parameter.value.unwrap_or_default()
 }

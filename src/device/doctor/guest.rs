@@ -8,6 +8,7 @@ use crate::device::guest::cpu::{self, CoreType};
 use crate::device::guest::file::Size;
 use crate::device::guest::memory::{MARGIN, TRANSPARENT, meminfo};
 use crate::device::guest::qemu::{self, probe};
+use crate::device::sys::cpu_list;
 use crate::device::sys::host::Host;
 
 /// Less free memory than this is too little for any guest, in bytes.
@@ -92,7 +93,7 @@ fn processors(host: &Host) -> Check {
         [] | [_] => format!("{count}, all of one kind"),
         kinds => {
             let text = |CoreType { midr, cpus, .. }: &CoreType| {
-                format!("{}: midr_el1 {:#x}", cpu::format_list(cpus), midr.unwrap_or(0))
+                format!("{}: midr_el1 {:#x}", cpu_list::format(cpus), midr.unwrap_or(0))
             };
             format!(
                 "{count} of {} kinds ({}); a guest is kept on one of them",

@@ -14,12 +14,11 @@ use crate::cmdline::Cmdline;
 use crate::device::sys::host::{Host, errno_text};
 use crate::rules::config::{self, KernelConfig, Value};
 use crate::rules::{
-    Arch, Assignment, Condition, Coverage, Fit, Judgement, KconfigLine, KernelInfo, KernelVersion,
-    Level, Module, Note, Profile, RecommendedParameter, Rule, Scope, Setting, Symbol, Test,
-    Verdict, When, judge, module_name,
+    Arch, Assignment, Condition, Coverage, Fit, Judgement, KernelInfo, KernelVersion, Level,
+    Module, Note, Profile, Rule, Scope, Setting, Symbol, Test, Verdict, When, judge, module_name,
 };
 
-/// The rules, except those that are good to know only.
+/// The profile that the device goes by: rules that matter, and notes about the command line.
 static PROFILE: Profile = include!(concat!(env!("OUT_DIR"), "/profile.rs"));
 
 /// Rules, by their ids, and what is there when the kernel has what they ask for,
@@ -85,18 +84,17 @@ impl fmt::Display for BootCmdline {
 /// Hold the running kernel against every rule. The second value says why nothing is known of its
 /// config.
 pub fn findings(host: &Host) -> (Vec<Finding>, Option<ConfigError>) {
-    let (config, error) = match read(host) {
-        Ok(config) => (Some(config), None),
-        Err(error) => (None, Some(error)),
-    };
-    let kernel = RunningKernel::new(host, config);
-    let finding = |rule| Finding { rule, judgement: judge(&PROFILE, rule, &kernel) };
-    (PROFILE.rules.iter().map(finding).collect(), error)
+    let (kernel, error) = RunningKernel::read(host);
+    (kernel.findings(), error)
 }
 
-pub(super) fn checks(host: &Host) -> Vec<Check> {
+pub(super) fn checks(
+    host: &Host,
+    kernel: &RunningKernel,
+    error: Option<ConfigError>,
+) -> Vec<Check> {
     let title = "kernel config";
-    let (findings, error) = findings(host);
+    let findings = kernel.findings();
     let (mut passed, mut unknown) = (0, 0);
     let mut failed = Vec::new();
     for finding in &findings {
@@ -177,7 +175,7 @@ fn skip_gzip_header(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// What is known of the running kernel.
-struct RunningKernel {
+pub(super) struct RunningKernel {
     config: Option<KernelConfig>,
     release: Option<String>,
     cmdline: Option<Cmdline<String>>,
@@ -186,14 +184,30 @@ struct RunningKernel {
 }
 
 impl RunningKernel {
-    fn new(host: &Host, config: Option<KernelConfig>) -> Self {
+    /// The second value says why nothing is known of its config.
+    pub(super) fn read(host: &Host) -> (Self, Option<ConfigError>) {
+        let (config, error) = match read(host) {
+            Ok(config) => (Some(config), None),
+            Err(error) => (None, Some(error)),
+        };
         let release = host.read("proc/sys/kernel/osrelease").ok();
-        RunningKernel {
+        let kernel = RunningKernel {
             config,
             release: release.map(|text| text.trim_end().to_owned()),
             cmdline: host.read("proc/cmdline").ok().map(Cmdline::new),
             modules: host.list("sys/module").unwrap_or_default(),
-        }
+        };
+        (kernel, error)
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let finding = |rule| Finding { rule, judgement: judge(&PROFILE, rule, self) };
+        PROFILE.rules.iter().map(finding).collect()
+    }
+
+    /// The notes of the profile that are for this kernel.
+    pub(super) fn notes(&self) -> Vec<&'static Note> {
+        PROFILE.notes.iter().filter(|note| note.scope.includes(self)).collect()
     }
 }
 

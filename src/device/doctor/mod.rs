@@ -6,7 +6,7 @@
 //! | `check` | one prerequisite, its state and its remedy |
 //! | `system` | architecture, root, SELinux |
 //! | `kernel_config` | `/proc/config.gz` against the rules of the desktop audit |
-//! | `cmdline` | parameters of the kernel command line |
+//! | `cmdline` | what the profile notes about the kernel command line |
 //! | `virtualisation` | KVM, and who else may own EL2 |
 //! | `iommu` | groups, the IOMMU's driver, isolated interrupts |
 //! | `vfio` | the VFIO interface |
@@ -30,6 +30,8 @@ use crate::device::sys::host::Host;
 use crate::device::sys::kernel_log;
 
 pub use check::{Check, Status, verdict};
+use kernel_config::RunningKernel;
+
 pub use kernel_config::{BootCmdline, ConfigError, Finding, findings};
 
 /// Examines every prerequisite.
@@ -37,8 +39,9 @@ pub fn examine(host: &Host) -> Vec<Check> {
     let log = kernel_log::read(host);
     let cmdline = Cmdline::new(host.read("proc/cmdline").unwrap_or_default());
     let mut checks = system::checks(host);
-    checks.extend(kernel_config::checks(host));
-    checks.extend(cmdline::checks(&cmdline));
+    let (kernel, no_config) = RunningKernel::read(host);
+    checks.extend(kernel_config::checks(host, &kernel, no_config));
+    checks.extend(cmdline::checks(&cmdline, &kernel.notes()));
     checks.extend(virtualisation::checks(host, &cmdline, log.as_deref().ok()));
     checks.extend(iommu::checks(host, log.as_deref().ok()));
     checks.extend(vfio::checks(host));

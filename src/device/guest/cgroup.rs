@@ -1,7 +1,7 @@
 //! Control groups for QEMU: out of the app or the service that started it, onto the right
 //! processors.
 
-use crate::device::guest::cpu;
+use crate::device::sys::cpu_list;
 use crate::device::sys::host::{Host, Write};
 
 /// A control group that is to be made.
@@ -37,7 +37,7 @@ pub fn plan(host: &Host, guest: &str, cpus: Option<&[u32]>) -> Vec<Cgroup> {
             writes: vec![
                 Write {
                     path: format!("{directory}/{prefix}cpus"),
-                    value: cpus.map_or(all, cpu::format_list),
+                    value: cpus.map_or(all, cpu_list::format),
                 },
                 Write { path: format!("{directory}/{prefix}mems"), value: nodes },
             ],

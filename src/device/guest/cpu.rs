@@ -1,6 +1,7 @@
 //! The host's processors by type.
 
-use crate::device::guest::file::{Cluster, Cpus};
+use crate::device::guest::file::Cluster;
+use crate::device::sys::cpu_list;
 use crate::device::sys::host::{Host, HostError};
 
 const CPUS: &str = "sys/devices/system/cpu";
@@ -23,7 +24,7 @@ pub struct CoreType {
 /// # Errors
 /// When `online` cannot be read.
 pub fn core_types(host: &Host) -> Result<Vec<CoreType>, HostError> {
-    let online = parse_list(&host.read(&format!("{CPUS}/online"))?);
+    let online = cpu_list::parse(&host.read(&format!("{CPUS}/online"))?);
     let mut types: Vec<CoreType> = Vec::new();
     for cpu in online {
         let read = |name: &str| host.read(&format!("{CPUS}/cpu{cpu}/{name}")).ok();
@@ -72,16 +73,21 @@ pub enum CpuError {
     NoneOnline,
 }
 
-/// The processors on which a guest is to run; `None`: on all, which are of one type.
+/// The processors on which a guest with `count` of them is to run; `None`: on all, which are of
+/// one type.
 ///
 /// # Errors
 /// See [`CpuError`].
-pub fn choose(cpus: &Cpus, types: &[CoreType]) -> Result<Option<Vec<u32>>, CpuError> {
+pub fn choose(
+    count: u32,
+    cluster: &Cluster,
+    types: &[CoreType],
+) -> Result<Option<Vec<u32>>, CpuError> {
     let (Some(fastest), Some(slowest)) = (types.first(), types.last()) else {
         return Err(CpuError::NoneOnline);
     };
     let type_of = |cpu: &u32| types.iter().find(|of| of.cpus.contains(cpu));
-    let of = match &cpus.cluster {
+    let of = match cluster {
         Cluster::List(list) => {
             let mut first: Option<(u32, &CoreType)> = None;
             for cpu in list {
@@ -102,7 +108,7 @@ pub fn choose(cpus: &Cpus, types: &[CoreType]) -> Result<Option<Vec<u32>>, CpuEr
         Cluster::Big => fastest,
         Cluster::Little => slowest,
         Cluster::Any => {
-            let enough = |of: &&CoreType| of.cpus.len() >= cpus.count as usize;
+            let enough = |of: &&CoreType| of.cpus.len() >= count as usize;
             types
                 .iter()
                 .find(enough)
@@ -112,29 +118,4 @@ pub fn choose(cpus: &Cpus, types: &[CoreType]) -> Result<Option<Vec<u32>>, CpuEr
         }
     };
     Ok(Some(of.cpus.clone()))
-}
-
-/// The numbers of a kernel CPU list: `0-3,6`.
-pub fn parse_list(text: &str) -> Vec<u32> {
-    let ranges = text.trim().split(',').filter_map(|range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        Some(first.parse::<u32>().ok()?..=last.parse::<u32>().ok()?)
-    });
-    ranges.flat_map(|range| range.take(4096)).collect()
-}
-
-/// The kernel's way to write CPU numbers: `0-3,6`.
-pub fn format_list(cpus: &[u32]) -> String {
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for &cpu in cpus {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == cpu => *last = cpu,
-            _ => ranges.push((cpu, cpu)),
-        }
-    }
-    let text = |&(first, last): &(u32, u32)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    ranges.iter().map(text).collect::<Vec<_>>().join(",")
 }

@@ -1,6 +1,7 @@
 //! The memory that a guest can have, and its pages.
 
-use crate::device::guest::file::{Hugepages, Memory, Size};
+use crate::device::guest::file::{Hugepages, Size};
+use crate::device::guest::qemu::argv::Backing;
 use crate::device::sys::host::{Host, HostError, Write};
 
 const MEMINFO: &str = "proc/meminfo";
@@ -10,15 +11,6 @@ pub const TRANSPARENT: &str = "sys/kernel/mm/transparent_hugepage/enabled";
 /// What is left for QEMU itself and for the host, in bytes. A guest's memory is pinned whole as
 /// soon as a device may write to it, and what is pinned cannot be swapped or given back.
 pub const MARGIN: u64 = 128 * Size::MIB;
-
-/// The pages of a guest's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backing {
-    /// hugetlb pages of so many bytes.
-    Hugetlb(u64),
-    /// Anonymous memory: QEMU advises the kernel to use huge pages for it.
-    Anonymous,
-}
 
 /// How a guest's memory is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,38 +107,48 @@ pub fn available(host: &Host) -> Result<u64, MemoryError> {
     meminfo(host, "MemAvailable")
 }
 
-/// How the guest gets its memory: hugetlb, else transparent huge pages, else ordinary ones.
+/// How a guest gets memory of this size: hugetlb, else transparent huge pages, else ordinary ones.
 /// `pinned`: whether a device will pin all of it.
 ///
 /// # Errors
 /// When there is not enough, or not of the kind that is asked for.
-pub fn plan(host: &Host, memory: &Memory, pinned: bool) -> Result<MemoryPlan, MemoryError> {
+pub fn plan(
+    host: &Host,
+    size: Size,
+    pages: Hugepages,
+    pinned: bool,
+) -> Result<MemoryPlan, MemoryError> {
     let available = available(host)?;
-    if matches!(memory.hugepages, Hugepages::Auto | Hugepages::Hugetlb) {
-        match hugetlb(host, memory.size, available) {
+    if matches!(pages, Hugepages::Auto | Hugepages::Hugetlb) {
+        match hugetlb(host, size, available) {
             Ok(plan) => return Ok(plan),
-            Err(reason) if memory.hugepages == Hugepages::Hugetlb => {
+            Err(reason) if pages == Hugepages::Hugetlb => {
                 return Err(MemoryError::NoHugetlb(Box::new(reason)));
             }
             Err(_) => {}
         }
     }
-    fallback(host, memory, pinned)
+    fallback(host, size, pages, pinned)
 }
 
 /// As [`plan`], but without hugetlb pages: for when the kernel could not put them together.
 ///
 /// # Errors
 /// When there is not enough memory.
-pub fn fallback(host: &Host, memory: &Memory, pinned: bool) -> Result<MemoryPlan, MemoryError> {
+pub fn fallback(
+    host: &Host,
+    size: Size,
+    pages: Hugepages,
+    pinned: bool,
+) -> Result<MemoryPlan, MemoryError> {
     let available = available(host)?;
-    if pinned && memory.size.0 + MARGIN > available {
+    if pinned && size.0 + MARGIN > available {
         return Err(MemoryError::TooLittle {
-            wanted: memory.size.mib(),
+            wanted: size.mib(),
             available: available / Size::MIB,
         });
     }
-    let wanted = memory.hugepages != Hugepages::None;
+    let wanted = pages != Hugepages::None;
     let never = host.setting(TRANSPARENT).is_ok_and(|chosen| chosen == "never");
     Ok(MemoryPlan {
         backing: Backing::Anonymous,

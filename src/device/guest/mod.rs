@@ -2,10 +2,10 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`mod@file`] | the guest file |
+//! | [`mod@file`] | the guest file: for each key what it needs, and what it is for QEMU and libvirt |
 //! | [`cpu`], [`memory`], [`cgroup`] | where a guest runs and what its memory is made of |
-//! | [`qemu`] | QEMU's arguments, its monitor, where it is |
-//! | [`libvirt`] | a guest as libvirt's domain XML |
+//! | [`qemu`] | QEMU's command line, its monitor, where it is |
+//! | [`libvirt`] | libvirt's domain XML |
 //! | [`run`] | look, take, start, stay, give back |
 
 pub mod cgroup;

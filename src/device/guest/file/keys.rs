@@ -1,4 +1,5 @@
-//! The keys of the guest file: the one table that its reader, `docs/guest.toml` and the tests use.
+//! What a key of the guest file is. The keys themselves are in the file of the table that they
+//! belong to, each a row of its `KEYS`; `docs/guest.toml` is made from these rows.
 
 use core::fmt;
 
@@ -69,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// Whether a number is within its limits; without limits every number is.
-    pub fn admits(self, number: u32) -> bool {
+    pub(super) fn admits(self, number: u32) -> bool {
         if let Self::Number(first, last) = self { (first..=last).contains(&number) } else { true }
     }
 
@@ -122,57 +123,41 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The key called `name`.
-pub fn key(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
-}
-
-use Example::{Default as ByDefault, Inside, Set, Unset};
-
-const fn row(name: &'static str, kind: Kind, example: Example, meaning: &'static str) -> Key {
+/// A row of a table of keys.
+pub(super) const fn row(
+    name: &'static str,
+    kind: Kind,
+    example: Example,
+    meaning: &'static str,
+) -> Key {
     Key { name, kind, example, meaning }
 }
 
-/// All keys, in the order of `docs/guest.toml`.
-#[rustfmt::skip]
-pub const KEYS: &[Key] = &[
-    row("name", Kind::Name, Set("\"debian\""), "default: the name of this file"),
-    row("autostart", Kind::Flag, ByDefault("false"), "whether `vfiorun autostart` starts it"),
-    row("devices", Kind::Devices, Set("[\n    \"1b36:0010\",\n    { device = \"0000:01:00.0\", root_port = true, romfile = \"gpu.rom\", options = [\"x-no-kvm-intx=on\"] },\n]"),
-        "Devices of the host: VENDOR:DEVICE (every such device) or DOMAIN:BUS:DEVICE.FUNCTION, alone or\nin a table with options."),
-    row("devices.device", Kind::Device, Inside, "which device"),
-    row("devices.romfile", Kind::Path, Inside, "a file with an option ROM, instead of the device's own"),
-    row("devices.root_port", Kind::Flag, Inside, "whether it is behind a root port of its own, for drivers that expect a link above their device"),
-    row("devices.options", Kind::Texts, Inside, "more properties of QEMU's vfio-pci, each NAME=VALUE"),
-    row("on_exit", Kind::Choice(&["restore", "host"]), ByDefault("\"restore\""), "or \"host\": to the host's own driver, also from vfio-pci"),
-    row("on_reboot", Kind::Choice(&["restart", "exit"]), ByDefault("\"restart\""), "or \"exit\": a reboot of the guest ends QEMU"),
-    row("allow_unsafe_interrupts", Kind::Flag, ByDefault("false"), "use devices whose interrupts the platform does not isolate"),
-    row("qemu", Kind::Text, Unset("\"qemu-system-aarch64\""), "a path, or a name to look up; default: that of the architecture"),
-    row("chroot", Kind::AbsolutePath, Unset("\"/data/debian\""), "the root directory of QEMU; all paths are then those inside"),
-    row("qemu_arguments", Kind::Texts, ByDefault("[]"), "more arguments, as they are"),
-    row("machine.arch", Kind::Choice(&["aarch64", "x86_64"]), Unset("\"aarch64\""), "default: the host's"),
-    row("machine.type", Kind::Text, Unset("\"virt\""), "default: virt on aarch64, q35 on x86_64"),
-    row("machine.gic", Kind::Text, ByDefault("\"host\""), "aarch64: the interrupt controller"),
-    row("boot.kernel", Kind::Path, Set("\"/boot/vmlinuz\""), "a Linux kernel, unless firmware loads one"),
-    row("boot.initrd", Kind::Path, Set("\"/boot/initrd.img\""), ""),
-    row("boot.cmdline", Kind::Text, Set("\"console=ttyAMA0 root=/dev/vda1\""), ""),
-    row("boot.firmware", Kind::Path, Unset("\"/usr/share/AAVMF/AAVMF_CODE.fd\""), "a flash image, read only"),
-    row("boot.firmware_variables", Kind::Path, Unset("\"debian-vars.fd\""), "a flash image, written to"),
-    row("memory.size", Kind::Size, Set("\"2G\""), "default: 1G"),
-    row("memory.hugepages", Kind::Choice(&["auto", "hugetlb", "transparent", "none"]), ByDefault("\"auto\""), "or \"hugetlb\", \"transparent\", \"none\""),
-    row("memory.locked", Kind::Flag, ByDefault("false"), "lock the rest of QEMU into memory as well"),
-    row("cpus.count", Kind::Number(1, 512), Set("4"), "default: 1"),
-    row("cpus.cluster", Kind::Cpus, Set("\"big\""), "default: \"any\"; or \"little\", or CPUs: [4, 5, 6, 7]"),
-    row("disks.path", Kind::Path, Set("\"/data/debian.qcow2\""), "a file or a block device"),
-    row("disks.format", Kind::Choice(&["qcow2", "raw"]), Set("\"qcow2\""), "or \"raw\""),
-    row("disks.readonly", Kind::Flag, ByDefault("false"), ""),
-    row("disks.interface", Kind::Choice(&["virtio", "nvme"]), ByDefault("\"virtio\""), "or \"nvme\""),
-    row("network.mode", Kind::Choice(&["user", "tap", "none"]), ByDefault("\"user\""), "or \"tap\", \"none\""),
-    row("network.forwards", Kind::Forwards, Set("[\"2222:22\"]"), "[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT"),
-    row("network.tap", Kind::Text, Unset("\"tap0\""), "with mode = \"tap\": an interface that exists"),
-    row("network.mac", Kind::Text, Unset("\"52:54:00:12:34:56\""), "default: QEMU's choice"),
-    row("display.type", Kind::Choice(&["none", "vnc"]), ByDefault("\"none\""), "or \"vnc\", on a Unix socket"),
-    row("display.socket", Kind::Path, Unset("\"/run/debian.vnc\""), "default: vnc.sock in the guest's state directory"),
-    row("shutdown.timeout", Kind::Seconds, ByDefault("60"), "seconds the guest has to power down, until QEMU is asked to quit"),
-    row("shutdown.quit_timeout", Kind::Seconds, ByDefault("5"), "seconds QEMU has then, until it is killed"),
-];
+/// What is wrong with a key whose value is right by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The file has a name that a guest cannot have.
+    #[error("must be given: the name of the file cannot be the name of a guest")]
+    NameOfFile,
+    /// An initial ramdisk without a kernel.
+    #[error("there is no boot.kernel to load it")]
+    InitrdAlone,
+    /// A command line without a kernel.
+    #[error("there is no boot.kernel to read it")]
+    CmdlineAlone,
+    /// Variables without firmware.
+    #[error("there is no boot.firmware to use them")]
+    VariablesAlone,
+    /// Outside of the limits of its kind.
+    #[error("expected {0}")]
+    Expected(Kind),
+    /// Forwards of another network than QEMU's own.
+    #[error("only network.mode = \"user\" has forwards")]
+    Forwards,
+    /// A tap interface for another network, or none for this one.
+    #[error("goes with network.mode = \"tap\", and only with it")]
+    Tap,
+}
+
+/// A key, and what is wrong with it.
+pub(super) type KeyConflict = (&'static str, Conflict);

@@ -1,14 +1,13 @@
-//! Values of the guest file that have a grammar of their own.
+//! Values of the guest file that the rest of the program works with, and their grammar.
 
 use core::fmt;
 use core::str::FromStr;
 use std::net::Ipv4Addr;
 
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, de::value::MapAccessDeserializer};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
 use super::keys::{Kind, NAME_LIMIT, SIZE_END};
-use crate::bootfile::DeviceSpec;
 
 /// Text that is not a value of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +56,7 @@ impl FromStr for Name {
 }
 
 /// A number of bytes, written `2G` or `512M`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
 impl Size {
@@ -87,6 +86,51 @@ impl FromStr for Size {
             .map(Self)
             .ok_or_else(|| ValueError::new(text, Kind::Size))
     }
+}
+
+/// A processor architecture that has KVM and VFIO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arch {
+    /// 64-bit ARM.
+    Aarch64,
+    /// 64-bit x86.
+    #[serde(rename = "x86_64")]
+    X86_64,
+}
+
+impl Arch {
+    /// That of a machine as `uname -m` has it.
+    pub fn of_machine(name: &str) -> Option<Self> {
+        match name {
+            "aarch64" => Some(Self::Aarch64),
+            "x86_64" => Some(Self::X86_64),
+            _ => None,
+        }
+    }
+
+    /// As QEMU and `uname -m` call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aarch64 => "aarch64",
+            Self::X86_64 => "x86_64",
+        }
+    }
+}
+
+/// The pages that the guest's memory is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hugepages {
+    /// The best there is: hugetlb, else transparent, else ordinary pages.
+    #[default]
+    Auto,
+    /// hugetlb pages, or no start.
+    Hugetlb,
+    /// Transparent huge pages where the kernel has some left.
+    Transparent,
+    /// Whatever the system is set to.
+    None,
 }
 
 /// On which of the host's processors a guest runs. KVM does not let a vCPU move to a core of
@@ -167,20 +211,6 @@ impl FromStr for Forward {
     }
 }
 
-/// A device of the host: its name alone, or a table with options.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// Which.
-    pub spec: DeviceSpec,
-    /// A file with its option ROM, in place of its own.
-    pub romfile: Option<String>,
-    /// Whether it is behind a root port of its own instead of on the root bus: for drivers
-    /// that expect a link above their device.
-    pub root_port: bool,
-    /// More properties of QEMU's vfio-pci, each `NAME=VALUE`.
-    pub options: Vec<String>,
-}
-
 /// Deserializes through [`FromStr`], so that the error gets the place of the value.
 macro_rules! from_text {
     ($type:ty, $kind:expr) => {
@@ -241,45 +271,5 @@ impl<'de> Deserialize<'de> for Cluster {
             }
         }
         deserializer.deserialize_any(Choice)
-    }
-}
-
-impl<'de> Deserialize<'de> for Device {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            device: String,
-            romfile: Option<String>,
-            #[serde(default)]
-            root_port: bool,
-            #[serde(default)]
-            options: Vec<String>,
-        }
-
-        struct NameOrTable;
-        impl<'de> Visitor<'de> for NameOrTable {
-            type Value = Device;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}", Kind::Device)
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Device, E> {
-                let spec = text.parse().map_err(E::custom)?;
-                Ok(Device { spec, romfile: None, root_port: false, options: Vec::new() })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Device, A::Error> {
-                let table = Table::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Device {
-                    spec: table.device.parse().map_err(de::Error::custom)?,
-                    romfile: table.romfile,
-                    root_port: table.root_port,
-                    options: table.options,
-                })
-            }
-        }
-        deserializer.deserialize_any(NameOrTable)
     }
 }

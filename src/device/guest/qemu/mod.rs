@@ -1,4 +1,4 @@
-//! QEMU: its arguments, its monitor, and where it is.
+//! QEMU: its command line, its monitor, and where it is.
 
 pub mod argv;
 pub mod probe;

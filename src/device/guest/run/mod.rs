@@ -28,8 +28,8 @@ use crate::device::bind::undo::Undo;
 use crate::device::bus::pci;
 use crate::device::bus::vfio::{self, VfioError};
 use crate::device::guest::file::{Guest, Hugepages, OnExit};
-use crate::device::guest::memory::{self, Backing, MemoryError};
-use crate::device::guest::qemu::argv::MONITOR;
+use crate::device::guest::memory::{self, MemoryError};
+use crate::device::guest::qemu::argv::{Backing, MONITOR};
 use crate::device::sys::host::{Host, HostError, errno_text};
 use crate::device::sys::kvm::{Kvm, KvmError};
 use crate::device::sys::process::Process;
@@ -228,7 +228,7 @@ fn with_devices(
         (Process::with_pid(host, child.id()), Process::current(host))
     {
         let name = Path::new(&start.qemu).file_name().unwrap_or_default().to_string_lossy();
-        lease.journal().record(Undo::Process { process: qemu, name: name.into_owned() })?;
+        lease.journal().record(Undo::of_process(qemu, name.into_owned()))?;
         let record = Record {
             format: record::FORMAT,
             name: guest.name.to_string(),
@@ -324,7 +324,12 @@ fn prepare_memory(
     if let Some(Undo::Attribute { path, value }) = lease.journal().recorded().steps.last() {
         _ = host.write(path, value);
     }
-    let plan = memory::fallback(host, &guest.memory, !lease.devices().is_empty())?;
+    let plan = memory::fallback(
+        host,
+        guest.memory.size,
+        guest.memory.hugepages,
+        !lease.devices().is_empty(),
+    )?;
     if let Some(write) = &plan.write
         && let Err(error) = lease.journal().set_attribute(&write.path, &write.value)
     {

@@ -1,26 +1,25 @@
 //! Everything that is examined before anything is changed, and what is going to be done.
 
-use std::io;
 use std::path::Path;
 
 use super::launch::CHROOT_DIRECTORY;
 use super::record;
 use crate::bootfile::DeviceSpec;
 use crate::cmdline::Cmdline;
-use crate::device::bind::plan::{Options as BindOptions, Plan, PlanError, Refusal as PlanRefusal};
+use crate::device::bind::plan::{
+    self, Options as BindOptions, Plan, PlanError, Refusal as PlanRefusal,
+};
 use crate::device::bus::group;
 use crate::device::bus::pci::{self, PciAddress};
 use crate::device::bus::vfio::{self, Node};
 use crate::device::guest::cgroup::{self, Cgroup};
 use crate::device::guest::cpu::{self, CpuError};
-use crate::device::guest::file::{
-    Arch, Boot, Cpus, Device, Disk, Display, Guest, Machine, Memory, Network, Shutdown,
-    without_effect,
-};
-use crate::device::guest::memory::{self, Backing, MemoryError, MemoryPlan};
-use crate::device::guest::qemu::argv::{Resources, argv};
+use crate::device::guest::file::{Arch, Device, Guest, Missing, Needs};
+use crate::device::guest::memory::{self, MemoryError, MemoryPlan};
+use crate::device::guest::qemu::argv::{Backing, Resources};
 use crate::device::guest::qemu::{self, FindError};
-use crate::device::sys::host::{Host, HostError, Write, errno_text};
+use crate::device::sys::cpu_list;
+use crate::device::sys::host::{Host, HostError, Write};
 use crate::device::sys::kernel_log;
 use crate::device::sys::kvm::{self, Kvm, KvmError};
 use crate::device::sys::state::StateDir;
@@ -97,20 +96,28 @@ pub enum Refusal {
     /// There is no QEMU.
     #[error(transparent)]
     Qemu(FindError),
-    /// A file that the guest file names cannot be used.
-    #[error("{key}: {path}: {}", errno_text(.error))]
-    File {
-        /// The key that names it.
-        key: &'static str,
-        /// Its path.
-        path: String,
-        /// The reason.
-        #[source]
-        error: io::Error,
+    /// A file or an interface that the guest file names.
+    #[error(transparent)]
+    Missing(Missing),
+}
+
+/// What works, but not as well as it might.
+#[derive(Debug, thiserror::Error)]
+pub enum Warning {
+    /// About a device.
+    #[error(transparent)]
+    Device(#[from] plan::Warning),
+    /// A key of the guest file.
+    #[error("{0}: no effect here")]
+    NoEffect(&'static str),
+    /// The guest has more processors than it may run on.
+    #[error("cpus.count: {wanted} for a guest that runs on {} of one type ({})", usable.len(), cpu_list::format(usable))]
+    FewCpus {
+        /// The guest's processors.
+        wanted: u32,
+        /// The host's that it runs on.
+        usable: Vec<u32>,
     },
-    /// The interface is not there.
-    #[error("network.tap: interface {0} does not exist: ip tuntap add dev {0} mode tap")]
-    Tap(String),
 }
 
 /// How a guest is going to be started.
@@ -119,7 +126,7 @@ pub struct Start {
     /// The reasons not to. The rest is then as good as it could be worked out.
     pub refusals: Vec<Refusal>,
     /// What works, but not as well as it might.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// What QEMU emulates.
     pub arch: Arch,
     /// The path of QEMU, in the chroot if there is one.
@@ -146,46 +153,26 @@ pub struct Start {
 impl Start {
     /// Examines everything and works it out. Nothing is changed.
     pub fn new(host: &Host, state: &StateDir, guest: &Guest, options: &Options) -> Self {
-        // What only QEMU's arguments or the supervisor need is not examined.
-        let Guest {
-            name,
-            autostart: _,
-            devices,
-            on_exit: _,
-            on_reboot: _,
-            allow_unsafe_interrupts,
-            qemu: _,
-            chroot,
-            qemu_arguments: _,
-            machine: Machine { arch, kind: _, gic: _ },
-            boot,
-            memory: memory_keys,
-            cpus: cpu_keys,
-            disks,
-            network: Network { mode: _, forwards: _, tap, mac: _ },
-            display: Display { kind: _, socket: _ },
-            shutdown: Shutdown { timeout: _, quit_timeout: _ },
-        } = guest;
+        let needs = guest.needs();
         let mut examined =
             Examination { host, options, refusals: Vec::new(), warnings: Vec::new() };
-        examined.running(state, name.as_str());
-        let arch = examined.arch(*arch);
+        examined.running(state, guest.name.as_str());
+        let arch = examined.arch(needs.arch);
         let kvm_unasked = examined.kvm();
-        let bind = examined.devices(devices);
-        let memory = examined.memory(memory_keys, !devices.is_empty());
-        let cpus = examined.cpus(cpu_keys);
+        let bind = examined.devices(&needs.devices);
+        let memory = examined.memory(&needs);
+        let cpus = examined.cpus(&needs);
         let qemu = examined.qemu(guest, arch);
-        examined.files(Path::new(chroot.as_deref().unwrap_or("/")), boot, disks);
-        examined.tap(tap.as_deref());
-        let without_effect = without_effect(guest, arch);
-        examined.warnings.extend(without_effect.iter().map(|key| format!("{key}: no effect here")));
+        let root = Path::new(guest.chroot.as_deref().unwrap_or("/"));
+        examined.refusals.extend(needs.missing(host, root).into_iter().map(Refusal::Missing));
+        examined.warnings.extend(guest.without_effect(arch).map(Warning::NoEffect));
         let groups: Vec<u32> = bind.groups.iter().map(|group| group.number).collect();
-        let parameter = (*allow_unsafe_interrupts
+        let parameter = (needs.unsafe_interrupts
             && host.read(vfio::UNSAFE_INTERRUPTS).is_ok_and(|value| value != "Y"))
         .then(|| Write { path: vfio::UNSAFE_INTERRUPTS.to_owned(), value: "Y".to_owned() });
-        let directory = match chroot {
+        let directory = match guest.chroot {
             Some(_) => CHROOT_DIRECTORY.to_owned(),
-            None => record::directory(state, name).display().to_string(),
+            None => record::directory(state, &guest.name).display().to_string(),
         };
         Self {
             refusals: examined.refusals,
@@ -197,7 +184,7 @@ impl Start {
             bind,
             memory,
             parameter,
-            cgroups: cgroup::plan(host, name.as_str(), cpus.as_deref()),
+            cgroups: cgroup::plan(host, guest.name.as_str(), cpus.as_deref()),
             cpus,
             directory,
         }
@@ -210,9 +197,8 @@ impl Start {
 
     /// QEMU's arguments for memory of these pages.
     pub(super) fn argv_with(&self, host: &Host, guest: &Guest, backing: Backing) -> Vec<String> {
-        let devices = self.devices(host, guest);
         let (arch, directory) = (self.arch, self.directory.as_str());
-        argv(guest, &Resources { arch, devices: &devices, backing, directory })
+        guest.arguments(&Resources { arch, backing, directory }, &self.devices(host, guest))
     }
 
     /// The devices of the guest by address, each with its options. In a start that is refused
@@ -267,7 +253,7 @@ struct Examination<'a> {
     host: &'a Host,
     options: &'a Options,
     refusals: Vec<Refusal>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 impl Examination<'_> {
@@ -317,7 +303,7 @@ impl Examination<'_> {
     }
 
     /// How the devices are moved to vfio-pci.
-    fn devices(&mut self, devices: &[Device]) -> Plan {
+    fn devices(&mut self, devices: &[DeviceSpec]) -> Plan {
         let mut nothing = Plan { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new() };
         if devices.is_empty() {
             return nothing;
@@ -326,11 +312,10 @@ impl Examination<'_> {
         if no_iommu {
             self.refusals.push(Refusal::NoIommu);
         }
-        let specs: Vec<DeviceSpec> = devices.iter().map(|device| device.spec.clone()).collect();
         let options = BindOptions { force: self.options.force.clone() };
-        match Plan::new(self.host, &specs, &options) {
-            Ok(plan) => {
-                self.warnings.extend(plan.warnings.iter().cloned());
+        match Plan::new(self.host, devices, &options) {
+            Ok(mut plan) => {
+                self.warnings.extend(plan.warnings.drain(..).map(Warning::Device));
                 nothing = plan;
             }
             Err(mut error) => {
@@ -346,15 +331,18 @@ impl Examination<'_> {
         nothing
     }
 
-    fn memory(&mut self, memory: &Memory, pinned: bool) -> MemoryPlan {
-        memory::plan(self.host, memory, pinned).unwrap_or_else(|error| {
+    fn memory(&mut self, needs: &Needs<'_>) -> MemoryPlan {
+        let Needs { memory, hugepages, devices, .. } = needs;
+        let plan = memory::plan(self.host, *memory, *hugepages, !devices.is_empty());
+        plan.unwrap_or_else(|error| {
             self.refusals.push(Refusal::Memory(error));
             MemoryPlan { backing: Backing::Anonymous, write: None }
         })
     }
 
     /// The processors that the guest runs on; all when `None`.
-    fn cpus(&mut self, cpus: &Cpus) -> Option<Vec<u32>> {
+    fn cpus(&mut self, needs: &Needs<'_>) -> Option<Vec<u32>> {
+        let Needs { cpus: count, cluster, .. } = needs;
         let types = match cpu::core_types(self.host) {
             Ok(types) => types,
             Err(error) => {
@@ -362,7 +350,7 @@ impl Examination<'_> {
                 return None;
             }
         };
-        let chosen = cpu::choose(cpus, &types).unwrap_or_else(|error| {
+        let chosen = cpu::choose(*count, cluster, &types).unwrap_or_else(|error| {
             self.refusals.push(Refusal::Cpu(error));
             None
         });
@@ -370,13 +358,8 @@ impl Examination<'_> {
             Some(cpus) => cpus.clone(),
             None => types.iter().flat_map(|of| of.cpus.clone()).collect(),
         };
-        if usable.len() < cpus.count as usize {
-            self.warnings.push(format!(
-                "cpus.count: {} for a guest that runs on {} of one type ({})",
-                cpus.count,
-                usable.len(),
-                cpu::format_list(&usable)
-            ));
+        if usable.len() < *count as usize {
+            self.warnings.push(Warning::FewCpus { wanted: *count, usable });
         }
         chosen
     }
@@ -386,35 +369,5 @@ impl Examination<'_> {
             self.refusals.push(Refusal::Qemu(error));
             guest.qemu.clone().unwrap_or_else(|| format!("qemu-system-{}", arch.name()))
         })
-    }
-
-    /// The files that QEMU will open: that they are there, and may be.
-    fn files(&mut self, root: &Path, boot: &Boot, disks: &[Disk]) {
-        let Boot { firmware, firmware_variables, kernel, initrd, cmdline: _ } = boot;
-        let disks = disks.iter().map(|disk| {
-            let Disk { path, format: _, readonly, interface: _ } = disk;
-            ("disks.path", path, !readonly)
-        });
-        let named = [
-            ("boot.firmware", firmware, false),
-            ("boot.firmware_variables", firmware_variables, true),
-            ("boot.kernel", kernel, false),
-            ("boot.initrd", initrd, false),
-        ];
-        let named =
-            named.into_iter().filter_map(|(key, path, write)| Some((key, path.as_ref()?, write)));
-        for (key, path, write) in named.chain(disks) {
-            let inside = root.join(path.trim_start_matches('/'));
-            let opened = std::fs::OpenOptions::new().read(true).write(write).open(inside);
-            if let Err(error) = opened {
-                self.refusals.push(Refusal::File { key, path: path.clone(), error });
-            }
-        }
-    }
-
-    fn tap(&mut self, tap: Option<&str>) {
-        if let Some(tap) = tap.filter(|tap| !self.host.exists(&format!("sys/class/net/{tap}"))) {
-            self.refusals.push(Refusal::Tap(tap.to_owned()));
-        }
     }
 }

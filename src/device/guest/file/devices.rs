@@ -1,0 +1,133 @@
+//! The list `devices`: names of devices, or tables.
+
+use core::fmt;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use super::keys::{Example::Inside, Key, Kind, row};
+use super::needs::Needs;
+use crate::bootfile::DeviceSpec;
+use crate::device::bus::pci::PciAddress;
+use crate::device::guest::libvirt::{Lost, Xml};
+use crate::device::guest::qemu::argv::{Argv, value};
+
+/// A device of the host: its name alone, or a table with options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Which.
+    pub spec: DeviceSpec,
+    /// A file with its option ROM, instead of its own.
+    pub romfile: Option<String>,
+    /// Whether it is behind a root port of its own instead of on the root bus: for drivers
+    /// that expect a link above their device.
+    pub root_port: bool,
+    /// More properties of QEMU's vfio-pci, each `NAME=VALUE`.
+    pub options: Vec<String>,
+}
+
+/// The keys of its table.
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    row("devices.device", Kind::Device, Inside, "which device"),
+    row("devices.romfile", Kind::Path, Inside, "a file with an option ROM, instead of the device's own"),
+    row("devices.root_port", Kind::Flag, Inside, "whether it is behind a root port of its own, for drivers that expect a link above their device"),
+    row("devices.options", Kind::Texts, Inside, "more properties of QEMU's vfio-pci, each NAME=VALUE"),
+];
+
+impl Device {
+    /// The path of its option ROM. Without a slash QEMU looks it up among its own.
+    pub(super) fn path(&mut self) -> Option<&mut String> {
+        self.romfile.as_mut().filter(|path| path.contains('/'))
+    }
+
+    pub(super) fn needs(&self, needs: &mut Needs<'_>) {
+        // QEMU says which options its vfio-pci has.
+        let Self { spec, romfile: _, root_port: _, options: _ } = self;
+        needs.devices.push(spec.clone());
+    }
+
+    /// `address` is where `spec` is found, `number` tells the devices apart.
+    pub(super) fn arguments(&self, argv: &mut Argv, number: usize, address: PciAddress) {
+        let Self { spec: _, romfile, root_port, options } = self;
+        let mut text = format!("vfio-pci,id=hostdev{number},host={address}");
+        if *root_port {
+            // Chassis numbers start at 1.
+            argv.pair("-device", format!("pcie-root-port,id=port{number},chassis={}", number + 1));
+            text.push_str(&format!(",bus=port{number}"));
+        }
+        if let Some(romfile) = romfile {
+            text.push_str(&format!(",romfile={}", value(romfile)));
+        }
+        for option in options {
+            text.push_str(&format!(",{}", value(option)));
+        }
+        argv.pair("-device", text);
+    }
+
+    /// libvirt detaches it and gives it back by itself (`managed`).
+    pub(super) fn domain(&self, address: PciAddress, xml: &mut Xml, lost: &mut Lost) {
+        let Self { spec: _, romfile, root_port, options } = self;
+        lost.when(*root_port, "devices.root_port");
+        lost.when(!options.is_empty(), "devices.options");
+        let attributes = [("mode", "subsystem"), ("type", "pci"), ("managed", "yes")];
+        xml.within("hostdev", &attributes, |xml| {
+            xml.within("source", &[], |xml| {
+                let hex = |number: u32, width: usize| format!("0x{number:0width$x}");
+                xml.empty(
+                    "address",
+                    &[
+                        ("domain", &hex(address.domain, 4)),
+                        ("bus", &hex(address.bus.into(), 2)),
+                        ("slot", &hex(address.device.into(), 2)),
+                        ("function", &hex(address.function.into(), 1)),
+                    ],
+                );
+            });
+            if let Some(romfile) = romfile {
+                xml.empty("rom", &[("file", romfile)]);
+            }
+        });
+    }
+}
+
+impl<'de> Deserialize<'de> for Device {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            device: String,
+            romfile: Option<String>,
+            #[serde(default)]
+            root_port: bool,
+            #[serde(default)]
+            options: Vec<String>,
+        }
+
+        struct NameOrTable;
+        impl<'de> Visitor<'de> for NameOrTable {
+            type Value = Device;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", Kind::Device)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Device, E> {
+                let spec = text.parse().map_err(E::custom)?;
+                Ok(Device { spec, romfile: None, root_port: false, options: Vec::new() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Device, A::Error> {
+                let table = Table::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Device {
+                    spec: table.device.parse().map_err(de::Error::custom)?,
+                    romfile: table.romfile,
+                    root_port: table.root_port,
+                    options: table.options,
+                })
+            }
+        }
+        deserializer.deserialize_any(NameOrTable)
+    }
+}
