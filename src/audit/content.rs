@@ -1,8 +1,6 @@
 //! Identifies inputs that are neither an image nor a kernel nor a config, for helpful messages.
 
-use std::io::Read;
-
-use crate::compression::{self, Decoder, Format};
+use crate::kernel::config_file::is_text;
 
 /// Number of bytes of a file to examine.
 const SAMPLE: usize = 64 << 10;
@@ -10,11 +8,6 @@ const SAMPLE: usize = 64 << 10;
 const MIN_SAMPLE: usize = 4096;
 /// Bits of entropy per byte; machine code has about 6, compressed or encrypted data nearly 8.
 const ENCRYPTED: f64 = 7.9;
-/// Number of bytes of a file that show whether it is a config.
-const HEAD: usize = 4096;
-/// Maximum decompressed size of a config in bytes.
-const MAX_CONFIG: u64 = 16 << 20;
-
 /// Containers of encrypted files: magic and description.
 const CONTAINERS: &[(&[u8], &str)] = &[
     (b"Salted__", "by openssl enc"),
@@ -70,40 +63,6 @@ pub(super) fn identify(bytes: &[u8]) -> Option<Foreign> {
         return Some(Foreign::Text { first_line });
     }
     looks_encrypted(bytes).then_some(Foreign::Encrypted)
-}
-
-/// The text of a config, if `bytes` are one, plain or compressed. The first bytes decide, so a kernel
-/// is not decompressed for this.
-///
-/// # Errors
-/// [`compression::Error`] if the config is damaged or too large.
-pub fn config_text(bytes: &[u8]) -> Result<Option<Vec<u8>>, compression::Error> {
-    let Some(format) = Format::detect(bytes) else {
-        return Ok(is_config(bytes).then(|| bytes.to_vec()));
-    };
-    let mut head = Vec::new();
-    let mut decoder = Decoder::new(format, bytes)?;
-    // The reader of the rest reports the damage.
-    let _ = decoder.by_ref().take(HEAD as u64).read_to_end(&mut head);
-    if !is_config(&head) {
-        return Ok(None);
-    }
-    Ok(Some(Decoder::new(format, bytes)?.read_all(MAX_CONFIG)?))
-}
-
-/// Whether `bytes` are text whose first line other than a comment sets a symbol.
-pub(super) fn is_config(bytes: &[u8]) -> bool {
-    let head = &bytes[..bytes.len().min(HEAD)];
-    let mut lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    is_text(head)
-        && lines
-            .find(|line| !line.starts_with(b"#") || line.starts_with(b"# CONFIG_"))
-            .is_some_and(|line| line.starts_with(b"CONFIG_") || line.starts_with(b"# CONFIG_"))
-}
-
-/// Whether all bytes are printable, line ends or tabs.
-fn is_text(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|b| !matches!(b, 0..9 | 11 | 12 | 14..32))
 }
 
 /// Whether all byte values occur about equally often.

@@ -7,7 +7,7 @@ use super::content::Foreign;
 use crate::bootset::{BootSet, Provenance, Role};
 use crate::compression;
 use crate::image;
-use crate::kernel::config::ConfigError;
+use crate::kernel::config_file::ConfigFileError;
 use crate::kernel::{self, Arch};
 use crate::modules::SurveyError;
 
@@ -48,12 +48,24 @@ pub enum CheckError {
         #[source]
         error: image::Error,
     },
+    /// A config of the set beside the main file that cannot be used.
+    #[error("{file}: {error}")]
+    ConfigBeside {
+        /// Its file.
+        file: String,
+        /// What is wrong with it.
+        #[source]
+        error: ConfigFileError,
+    },
     /// A kernel that cannot be read.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
     /// A bare ramdisk instead of a kernel.
     #[error("is a ramdisk, expected a boot image or a kernel")]
     Ramdisk,
+    /// A config instead of a kernel.
+    #[error("is a kernel config, expected a boot image or a kernel")]
+    ConfigAlone,
     /// An image without a kernel.
     #[error("this {0} image has no kernel; add the image with the kernel")]
     WithoutKernel(Role),
@@ -66,9 +78,9 @@ pub enum CheckError {
     /// A stream is damaged before a banner or config was found.
     #[error(transparent)]
     Damaged(#[from] compression::Error),
-    /// Text that starts like a config, but is not one.
+    /// A config that cannot be used.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ConfigFileError),
     /// A config was given for a config.
     #[error(
         "is a kernel config itself; another config can be given only for a kernel or a boot image"
@@ -105,9 +117,11 @@ pub enum CheckError {
 impl CheckError {
     /// The error for a set without a kernel.
     pub fn without_kernel(set: &BootSet<'_>) -> Self {
-        match set.roles().first() {
+        let mut roles = set.roles().iter();
+        match roles.find(|role| **role != Role::Config) {
             Some(Role::Ramdisk) => CheckError::Ramdisk,
             Some(role) => CheckError::WithoutKernel(*role),
+            None if set.config().is_some() => CheckError::ConfigAlone,
             None => CheckError::Empty,
         }
     }

@@ -13,6 +13,7 @@
 //! Parsing reads headers and at most the first few KiB of a compressed stream. Only
 //! [`Kernel::appended_dtbs`] (if there may be one) and [`Kernel::scan`] decompress more.
 
+pub mod config_file;
 mod container;
 pub mod dtb;
 mod error;
