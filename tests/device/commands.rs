@@ -171,7 +171,10 @@ fn an_owner_at_work_is_not_recovered() {
     let tree = killed_while_it_binds("at-work");
     // In this tree process 100 is its owner, and alive.
     let text = stdout(vfiorun(&tree, &["recover"]), 1);
-    assert_eq!(text, "\"bind 0000:00:02.0\" is at work (pid 100): left alone (--force ends it)\n");
+    assert_eq!(
+        text,
+        "\"bind 0000:00:02.0\" is still running (pid 100): left alone (--force ends it)\n"
+    );
     let document = json(vfiorun(&tree, &["recover", "--json"]), 1);
     assert_eq!(document["journals"][0]["verdict"], "alive");
 }
@@ -279,7 +282,10 @@ fn a_kill_after_a_bind_has_finished_leaves_it() {
     probed.join().unwrap();
     tree.process("100", 100, 8);
     let text = stdout(vfiorun(&tree, &["recover"]), 0);
-    assert_eq!(text, "\"bind 0000:00:02.0\" is done and stays (vfiorun release gives back)\n");
+    assert_eq!(
+        text,
+        "\"bind 0000:00:02.0\" is complete and stays (vfiorun release gives the devices back)\n"
+    );
     assert_eq!(tree.driver_of(DISK).as_deref(), Some("vfio-pci"));
     assert_eq!(std::fs::read_dir(state).unwrap().count(), 2, "the lock and the journal");
 }
@@ -446,7 +452,10 @@ fn on_a_full_disk_what_was_asked_for_is_done() {
         assert_eq!(tree.driver_of(DISK).as_deref(), Some("vfio-pci"));
         tree.process("100", 100, 9);
         let kept = stdout(vfiorun(&tree, &["recover"]), 0);
-        assert!(kept.ends_with("is done and stays (vfiorun release gives back)\n"), "{kept}");
+        assert!(
+            kept.ends_with("is complete and stays (vfiorun release gives the devices back)\n"),
+            "{kept}"
+        );
 
         tree.unlink_driver(DISK);
         tree.link_driver(DISK, "nvme");

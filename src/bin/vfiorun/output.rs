@@ -62,7 +62,7 @@ pub fn texts<T: Display>(items: &[T]) -> Vec<String> {
     items.iter().map(T::to_string).collect()
 }
 
-/// Writes a message to standard error. Nobody is left to hear that it failed.
+/// Writes a message to standard error. There is nobody to report a failure to.
 pub fn complain(message: &str) {
     _ = writeln!(io::stderr(), "vfiorun: {}", text::visible_lines(message));
 }
