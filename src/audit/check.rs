@@ -11,7 +11,8 @@ use super::error::{CheckError, Problem};
 use super::evaluate::{Finding, Report, evaluate};
 use super::run::{self, Audited, Subject};
 use crate::bootset::{self, BootSet, CmdlinePart, Facts, File, Origin, Provenance};
-use crate::kernel::KernelConfig;
+use crate::image::ImageKind;
+use crate::kernel::{KernelConfig, config_file};
 use crate::modules::ModuleRequest;
 use crate::rules::{Level, Profile, Verdict};
 
@@ -45,6 +46,11 @@ impl Options<'_> {
 /// # Errors
 /// [`CheckError`] when there is no kernel, or not enough of it can be read.
 pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Audited, CheckError> {
+    if let [image] = set.images()
+        && image.kind() == ImageKind::Config
+    {
+        return check_config(image.file(), set, options);
+    }
     // One pass over a ramdisk gives all that may be asked of its modules.
     set.request_modules(ModuleRequest { symbols: true, ..ModuleRequest::default() });
     let about = kernel::read(set, options.config.as_ref())?;
@@ -68,27 +74,24 @@ pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Audited, CheckE
     Ok(audit.finish(Subject::Kernel(about.summary), report, BTreeMap::new()))
 }
 
-/// Hold a config file, which messages call `name`, against the rules. `file` is what it is as a
-/// whole: plain or compressed.
+/// Hold a config file alone against the rules.
 ///
 /// # Errors
-/// [`CheckError::Config`], [`CheckError::TwoConfigs`], [`CheckError::Architecture`].
+/// [`CheckError::TwoConfigs`], [`CheckError::Architecture`].
 fn check_config(
-    name: &str,
     file: &[u8],
-    text: &[u8],
+    set: &BootSet<'_>,
     options: &Options<'_>,
 ) -> Result<Audited, CheckError> {
     if options.config.is_some() {
         return Err(CheckError::TwoConfigs);
     }
-    let mut audit = Audit { options, facts: Facts::default(), problems: Vec::new() };
-    audit.facts.set_config(KernelConfig::parse(text)?, Provenance::File(name.to_owned()));
+    let mut audit = Audit { options, facts: set.facts().clone(), problems: Vec::new() };
     audit.require_rules()?;
     audit.take_options();
     let report = evaluate(&options.profile, &audit.facts);
     // A compressed config has no lines to show.
-    let lines = match content::is_config(file) {
+    let lines = match config_file::is_plain_config(file) {
         true => run::lines(&report, file),
         false => BTreeMap::new(),
     };
@@ -101,9 +104,6 @@ fn check_config(
 /// [`CheckError`].
 pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Audited, CheckError> {
     let Some((main, _)) = files.split_first() else { return Err(CheckError::Empty) };
-    if let Some(text) = content::config_text(main.bytes)? {
-        return check_config(&main.name, main.bytes, &text, options);
-    }
     let set = BootSet::new(files.iter().cloned()).map_err(|error| match error {
         bootset::Error::Image { file, source } if file != main.name => {
             CheckError::ImageBeside { file, error: source }
@@ -112,6 +112,10 @@ pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Audited,
             Some(foreign) => CheckError::Foreign(foreign),
             None => CheckError::Image(source),
         },
+        bootset::Error::Config { file, source } if file != main.name => {
+            CheckError::ConfigBeside { file, error: source }
+        }
+        bootset::Error::Config { source, .. } => CheckError::Config(source),
     })?;
     check(&set, options)
 }

@@ -1,8 +1,6 @@
 //! What an input is that is neither an image nor a kernel nor a config, in words that help.
 
-use std::io::Read;
-
-use crate::compression::{self, Decoder, Format};
+use crate::kernel::config_file::is_text;
 
 /// How much of a file is looked at, in bytes.
 const SAMPLE: usize = 64 << 10;
@@ -10,11 +8,6 @@ const SAMPLE: usize = 64 << 10;
 const MIN_SAMPLE: usize = 4096;
 /// Bits of entropy in a byte; machine code has some 6, compressed or encrypted data nearly 8.
 const ENCRYPTED: f64 = 7.9;
-/// How much of a file shows whether it is a config, in bytes.
-const HEAD: usize = 4096;
-/// The most that a config takes, unpacked, in bytes.
-const MAX_CONFIG: u64 = 16 << 20;
-
 /// Containers of encrypted files, by how they begin.
 const CONTAINERS: &[(&[u8], &str)] = &[
     (b"Salted__", "by openssl enc"),
@@ -71,40 +64,6 @@ pub(super) fn identify(bytes: &[u8]) -> Option<Foreign> {
         return Some(Foreign::Text { first_line });
     }
     looks_encrypted(bytes).then_some(Foreign::Encrypted)
-}
-
-/// The text of a config, when `bytes` are one, plain or compressed. Its first bytes decide, so
-/// that no kernel is unpacked for it.
-///
-/// # Errors
-/// [`compression::Error`] when the config is damaged or too large.
-pub fn config_text(bytes: &[u8]) -> Result<Option<Vec<u8>>, compression::Error> {
-    let Some(format) = Format::detect(bytes) else {
-        return Ok(is_config(bytes).then(|| bytes.to_vec()));
-    };
-    let mut head = Vec::new();
-    let mut decoder = Decoder::new(format, bytes)?;
-    // Whatever reads the rest reports the damage.
-    let _ = decoder.by_ref().take(HEAD as u64).read_to_end(&mut head);
-    if !is_config(&head) {
-        return Ok(None);
-    }
-    Ok(Some(Decoder::new(format, bytes)?.read_all(MAX_CONFIG)?))
-}
-
-/// Text whose first line that is not a comment sets a symbol, as far as it can be seen.
-pub(super) fn is_config(bytes: &[u8]) -> bool {
-    let head = &bytes[..bytes.len().min(HEAD)];
-    let mut lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-    is_text(head)
-        && lines
-            .find(|line| !line.starts_with(b"#") || line.starts_with(b"# CONFIG_"))
-            .is_some_and(|line| line.starts_with(b"CONFIG_") || line.starts_with(b"# CONFIG_"))
-}
-
-/// All of it is printable, with line ends and tabs.
-fn is_text(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|b| !matches!(b, 0..9 | 11 | 12 | 14..32))
 }
 
 /// Every byte value occurs about as often as every other.

@@ -7,7 +7,7 @@ use super::content::Foreign;
 use crate::bootset::{BootSet, Provenance, Role};
 use crate::compression;
 use crate::image;
-use crate::kernel::config::ConfigError;
+use crate::kernel::config_file::ConfigFileError;
 use crate::kernel::{self, Arch};
 use crate::modules::SurveyError;
 
@@ -48,12 +48,24 @@ pub enum CheckError {
         #[source]
         error: image::Error,
     },
+    /// A config of the set beside the main file that cannot be used.
+    #[error("{file}: {error}")]
+    ConfigBeside {
+        /// Its file.
+        file: String,
+        /// What is wrong with it.
+        #[source]
+        error: ConfigFileError,
+    },
     /// A kernel that cannot be read.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
     /// A bare ramdisk where a kernel is needed.
     #[error("is a ramdisk, expected a boot image or a kernel")]
     Ramdisk,
+    /// A config where a kernel is needed.
+    #[error("is a kernel config, expected a boot image or a kernel")]
+    ConfigAlone,
     /// An image that holds no kernel.
     #[error("this {0} image holds no kernel; name the one that does")]
     WithoutKernel(Role),
@@ -66,9 +78,9 @@ pub enum CheckError {
     /// A stream that is damaged before anything was found in it.
     #[error(transparent)]
     Damaged(#[from] compression::Error),
-    /// Text that begins as a config and is not one.
+    /// A config that cannot be used.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] ConfigFileError),
     /// A config was given for a config.
     #[error(
         "is a kernel config itself; another one can be given for a kernel or a boot image only"
@@ -105,9 +117,11 @@ pub enum CheckError {
 impl CheckError {
     /// Why there is no kernel to look at in a set without one.
     pub fn without_kernel(set: &BootSet<'_>) -> Self {
-        match set.roles().first() {
+        let mut roles = set.roles().iter();
+        match roles.find(|role| **role != Role::Config) {
             Some(Role::Ramdisk) => CheckError::Ramdisk,
             Some(role) => CheckError::WithoutKernel(*role),
+            None if set.config().is_some() => CheckError::ConfigAlone,
             None => CheckError::Empty,
         }
     }

@@ -5,8 +5,8 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use super::content;
 use super::workers;
+use crate::bootset;
 use crate::image::{Image, ImageKind};
 use crate::kernel::{Kernel, LayerKind};
 
@@ -87,9 +87,10 @@ fn is_wanted(path: &Path, files: &impl Open) -> bool {
     let Ok(input) = files.open(path) else { return true };
     let bytes = input.as_ref();
     let is_image = |image: Image<'_>| {
-        image.header().is_some() || matches!(image.kind(), ImageKind::Ramdisk | ImageKind::Vbmeta)
+        let kinds = [ImageKind::Ramdisk, ImageKind::Vbmeta, ImageKind::Config];
+        image.header().is_some() || kinds.contains(&image.kind())
     };
-    if !matches!(content::config_text(bytes), Ok(None)) || Image::parse(bytes).is_ok_and(is_image) {
+    if bootset::parse(bytes).is_ok_and(is_image) {
         return true;
     }
     let Ok(kernel) = Kernel::parse(bytes) else { return false };
@@ -145,10 +146,8 @@ fn part(path: &Path, files: &impl Open) -> Part {
         return Part::Alone;
     };
     let bytes = input.as_ref();
-    if !matches!(content::config_text(bytes), Ok(None)) {
-        return Part::Alone;
-    }
-    match Image::parse(bytes).map(|image| image.kind()) {
+    match bootset::parse(bytes).map(|image| image.kind()) {
+        Ok(ImageKind::Config) => Part::Alone,
         Ok(
             ImageKind::VendorBoot
             | ImageKind::InitBoot

@@ -1,5 +1,6 @@
 //! The ramdisks of the images, and where each is.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
@@ -9,9 +10,7 @@ use crate::bootfile::UNDO_FILE;
 use crate::image::{FragmentType, Image, SectionName};
 use crate::modules::{ModuleFiles, ModuleRequest};
 use crate::ramdisk::kind::Survey;
-use crate::ramdisk::{
-    self, AppendPoint, Entries, Inventory, Limits, NoCollector, RamdiskKind, skims_cheaply,
-};
+use crate::ramdisk::{self, Collector, Entries, Inventory, Limits, NoCollector, RamdiskKind, Skim};
 
 /// Where a ramdisk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -39,12 +38,16 @@ pub struct Ramdisk<'a> {
     pub spot: Spot,
     /// Its bytes.
     pub bytes: &'a [u8],
+    /// The section that holds it.
+    pub section: SectionName,
+    /// Where it is in the section, in bytes.
+    pub offset: usize,
     /// The name of the fragment; empty for a ramdisk that is none.
     pub name: &'a [u8],
     /// Which boots load it; None for a ramdisk that is not a fragment.
     pub fragment: Option<FragmentType>,
     request: Arc<OnceLock<ModuleRequest>>,
-    contents: OnceLock<Contents>,
+    contents: OnceLock<Arc<Contents>>,
     modules: OnceLock<Gathered>,
     mark: OnceLock<Option<PatchMark>>,
 }
@@ -62,17 +65,19 @@ struct Gathered(ModuleFiles);
 
 impl Ramdisk<'_> {
     fn contents(&self) -> &Contents {
-        self.contents.get_or_init(|| match self.request.get() {
-            None => {
-                let inventory = Inventory::read(self.bytes, Limits::default(), &mut NoCollector);
-                Contents { inventory, modules: None }
-            }
-            Some(request) => {
-                let mut modules = ModuleFiles::new(request.clone());
-                let inventory = Inventory::read(self.bytes, Limits::default(), &mut modules);
-                Contents { inventory, modules: Some(modules) }
-            }
+        self.contents.get_or_init(|| {
+            Arc::new(match self.request.get() {
+                None => Contents { inventory: self.read(&mut NoCollector), modules: None },
+                Some(request) => {
+                    let mut modules = ModuleFiles::new(request.clone());
+                    Contents { inventory: self.read(&mut modules), modules: Some(modules) }
+                }
+            })
         })
+    }
+
+    fn read(&self, collector: &mut dyn Collector) -> Result<Inventory, ramdisk::Error> {
+        Inventory::read(self.bytes, Limits::default(), collector)
     }
 
     /// What is in it.
@@ -105,7 +110,7 @@ impl Ramdisk<'_> {
                 let Gathered(modules) = self.modules.get_or_init(|| {
                     let mut modules = ModuleFiles::new(ModuleRequest::default());
                     // The first pass has reported damage.
-                    let _ = Inventory::read(self.bytes, Limits::default(), &mut modules);
+                    let _ = self.read(&mut modules);
                     Gathered(modules)
                 });
                 modules
@@ -113,15 +118,45 @@ impl Ramdisk<'_> {
         }
     }
 
-    /// Where a segment can be appended.
-    ///
-    /// # Errors
-    /// As [`ramdisk::append_point`].
-    pub fn append_point(&self) -> Result<AppendPoint, ramdisk::Error> {
-        match self.contents.get().map(|contents| &contents.inventory) {
-            Some(Ok(inventory)) => inventory.append_point(),
-            // What is damaged can be appended to where its format tells where it ends.
-            Some(Err(_)) | None => ramdisk::append_point(self.bytes),
+    /// Take over what is known of `patched`, which is this ramdisk with the bytes `cut` of its section
+    /// in addition.
+    pub(crate) fn take_over(&self, patched: &Ramdisk<'_>, cut: &Range<usize>) {
+        let Some(contents) = patched.contents.get() else { return };
+        let end = patched.offset + patched.bytes.len();
+        let same = self.bytes.len() == patched.bytes.len();
+        let original = if cut.is_empty() || end <= cut.start {
+            (same && self.offset == patched.offset).then(|| Arc::clone(contents))
+        } else if cut.end <= patched.offset {
+            let moved = self.offset == patched.offset - cut.len();
+            (same && moved).then(|| Arc::clone(contents))
+        } else {
+            let within = patched.offset <= cut.start && cut.end <= end;
+            let shorter = self.bytes.len() + cut.len() == patched.bytes.len();
+            let known = within && shorter && self.offset == patched.offset;
+            let own = || cut.start - patched.offset..cut.end - patched.offset;
+            known.then(|| contents.original(&own()).map(Arc::new)).flatten()
+        };
+        // Nobody has asked this ramdisk yet.
+        original.into_iter().for_each(|original| drop(self.contents.set(original)));
+    }
+
+    /// The segment that a patch appended, found with no more work than the question takes: a ramdisk
+    /// that nobody has asked about is unpacked only where its headers do not tell.
+    pub(crate) fn ours(&self) -> Option<Range<usize>> {
+        if self.contents.get().is_none() {
+            match ramdisk::skim_ours(self.bytes) {
+                Skim::Ours(range) => return Some(range),
+                Skim::None => return None,
+                Skim::Unknown => {}
+            }
+        }
+        match self.inventory() {
+            Ok(inventory) => inventory.ours(),
+            // Our segment may be whole where another is damaged.
+            Err(_) => match ramdisk::skim_ours(self.bytes) {
+                Skim::Ours(range) => Some(range),
+                Skim::None | Skim::Unknown => None,
+            },
         }
     }
 
@@ -131,24 +166,32 @@ impl Ramdisk<'_> {
     /// # Errors
     /// Damage in the segment.
     pub(crate) fn undo_record(&self) -> Result<Option<Vec<u8>>, ramdisk::Error> {
-        let skims = self.contents.get().is_none() && skims_cheaply(self.bytes);
-        let inventory = if skims { None } else { self.inventory().ok() };
-        match inventory.map(|own| (own.ours(), own.undo_record())) {
-            Some((None, _)) => Ok(None),
-            Some((Some(_), Some(record))) => Ok(Some(record.to_vec())),
+        let Some(ours) = self.ours() else { return Ok(None) };
+        let read = self.contents.get().and_then(|contents| contents.inventory.as_ref().ok());
+        match read.and_then(Inventory::undo_record) {
+            Some(record) => Ok(Some(record.to_vec())),
             // Not kept, or not read.
-            Some((Some(range), None)) => record_in(&self.bytes[range]),
-            None => match ramdisk::find_ours(self.bytes) {
-                Some(range) => record_in(&self.bytes[range]),
-                None => Ok(None),
-            },
+            None => record_in(&self.bytes[ours]),
         }
     }
 
     /// The mark of the patch that this ramdisk carries.
     pub fn mark(&self) -> Option<&PatchMark> {
-        let record = || self.undo_record().ok().flatten();
+        let record = || {
+            // Whoever asks for the mark asks for the contents, too.
+            let _ = self.contents();
+            self.undo_record().ok().flatten()
+        };
         self.mark.get_or_init(|| PatchMark::parse(&record()?)).as_ref()
+    }
+}
+
+impl Contents {
+    /// Those of the same ramdisk without the bytes `cut`.
+    fn original(&self, cut: &Range<usize>) -> Option<Self> {
+        let (inventory, entries) = self.inventory.as_ref().ok()?.original(cut)?;
+        let modules = self.modules.as_ref().map(|modules| modules.before(entries));
+        Some(Contents { inventory: Ok(inventory), modules })
     }
 }
 
@@ -180,10 +223,12 @@ pub(super) fn of<'a>(
 ) -> Vec<Ramdisk<'a>> {
     let mut ramdisks = Vec::new();
     for (image, own) in images.iter().enumerate() {
-        let mut add = |number, fragment, name, bytes| {
+        let mut add = |number, section, offset, fragment, name, bytes| {
             ramdisks.push(Ramdisk {
                 spot: Spot { image, fragment: number },
                 bytes,
+                section,
+                offset,
                 name,
                 fragment,
                 request: Arc::clone(request),
@@ -194,10 +239,11 @@ pub(super) fn of<'a>(
         };
         let fragments = own.fragments();
         for (number, fragment) in fragments.iter().enumerate() {
-            add(Some(number), Some(fragment.kind), fragment.name, fragment.bytes);
+            let (kind, section) = (Some(fragment.kind), SectionName::VendorRamdisk);
+            add(Some(number), section, fragment.offset, kind, fragment.name, fragment.bytes);
         }
         if let (true, Some(bytes)) = (fragments.is_empty(), own.section(SectionName::Ramdisk)) {
-            add(None, None, &[], bytes);
+            add(None, SectionName::Ramdisk, 0, None, &[], bytes);
         }
     }
     ramdisks

@@ -10,13 +10,14 @@ use super::file::{Error, File};
 use super::flow::{self, Flow};
 use super::initramfs::{self, Initramfs};
 use super::kernel::{KernelState, SetKernel, parse};
-use super::members::{Members, image_or_kernel};
+use super::members::{self, Members};
+use super::provenance::Provenance;
 use super::ramdisks::{Ramdisk, Spot};
 use super::role::{self, Role};
 use super::sources::CommandLines;
 use crate::image::avb::Vbmeta;
 use crate::image::{Image, ImageKind, SectionName};
-use crate::kernel::{self, Exports, Kernel};
+use crate::kernel::{self, Exports, Kernel, KernelConfig};
 use crate::modules::{ModuleRequest, ModuleTree};
 use crate::ramdisk::tree::{Found, Tree};
 use crate::ramdisk::{self, Inventory, Reach};
@@ -38,12 +39,13 @@ pub struct BootSet<'a> {
 }
 
 impl<'a> BootSet<'a> {
-    /// The set of these files. A file that is given twice is one image.
+    /// The set of these files: images, bare kernels, a kernel config. A file that is given twice
+    /// is one image.
     ///
     /// # Errors
-    /// [`Error::Image`] for a file that is neither an image nor a kernel.
+    /// [`Error::Image`] for a file that is none of these, [`Error::Config`].
     pub fn new(files: impl IntoIterator<Item = File<'a>>) -> Result<Self, Error> {
-        Ok(Self::of(Members::read(files, image_or_kernel)?))
+        Ok(Self::of(Members::read(files, members::parse)?))
     }
 
     /// The set of these files, all of which are images. A file that is given twice is one image.
@@ -222,6 +224,9 @@ impl<'a> BootSet<'a> {
     /// # Errors
     /// As [`Kernel::kallsyms`].
     pub fn evidence(&self) -> Result<Option<&Evidence>, &kernel::Error> {
+        if self.config().is_some() {
+            return Ok(None);
+        }
         let evidence = self.evidence.get_or_init(|| {
             let mut names = None;
             if self.kernel.get().is_none() {
@@ -247,6 +252,12 @@ impl<'a> BootSet<'a> {
     pub fn parse_kernel(&self) -> Option<Result<Kernel<'a>, kernel::Error>> {
         let (image, bytes) = self.kernel_bytes()?;
         Some(parse(bytes, self.images()[image].kind() != ImageKind::Kernel))
+    }
+
+    /// The kernel config that is among the files, and where it comes from. It counts instead of the
+    /// one embedded in the kernel.
+    pub fn config(&self) -> Option<&(KernelConfig, Provenance)> {
+        self.members.config.as_ref()
     }
 
     /// The symbols that the kernel exports to modules; None where they cannot be read. The first

@@ -11,9 +11,9 @@ use vfioboot::audit::check::GivenModules;
 use vfioboot::audit::render::{Audience, FORMATS, Format, Medium};
 use vfioboot::audit::run::Run;
 use vfioboot::audit::{
-    BUILTIN, Level, Options, Outcome, Profile, Provenance, check_all, content, fragment, group,
+    BUILTIN, Level, Options, Outcome, Profile, Provenance, check_all, fragment, group,
 };
-use vfioboot::kernel::KernelConfig;
+use vfioboot::kernel::{KernelConfig, config_file};
 use vfioboot::modules::Source;
 
 use super::print::{self, complain};
@@ -222,11 +222,8 @@ fn open_profile(name: &str) -> anyhow::Result<Profile> {
 
 fn open_config(path: &Path) -> anyhow::Result<(KernelConfig, Provenance)> {
     let input = Input::open(path)?;
-    let config = match content::config_text(&input).with_context(|| input.name())? {
-        Some(text) => KernelConfig::parse(&text),
-        None => KernelConfig::parse(&input),
-    };
-    Ok((config.with_context(|| input.name())?, Provenance::File(input.name())))
+    let config = config_file::read(&input).with_context(|| input.name())?;
+    Ok((config, Provenance::File(input.name())))
 }
 
 /// What `--modules` names.

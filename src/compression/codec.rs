@@ -1,6 +1,7 @@
 //! The decoder and the encoder of each format: a bounded [`Read`] that decodes one stream, and an
 //! encoder whose streams the kernel unpacks.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::num::NonZeroU64;
 
@@ -133,6 +134,17 @@ macro_rules! pump {
     };
 }
 
+thread_local! {
+    static UNPACKED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The bytes that the decoders of this thread have given so far: tests count by it how often
+/// something is unpacked.
+#[doc(hidden)]
+pub fn unpacked_in_thread() -> u64 {
+    UNPACKED.get()
+}
+
 impl Read for Decoder<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.ended || buffer.is_empty() {
@@ -149,6 +161,7 @@ impl Read for Decoder<'_> {
         }?;
         self.ended = count == 0;
         self.produced += count as u64;
+        UNPACKED.set(UNPACKED.get() + count as u64);
         Ok(count)
     }
 }

@@ -12,8 +12,6 @@ struct Row {
     /// What else has to be true of bytes that begin with the magic.
     plausible: fn(&[u8]) -> bool,
     rd_symbol: Option<&'static str>,
-    /// The length of a stream is known without decoding it.
-    tells_length: bool,
     zboot: &'static [&'static str],
 }
 
@@ -39,7 +37,6 @@ formats! {
         magic: &[0x1f, 0x8b, 8],
         plausible: |_| true,
         rd_symbol: Some("RD_GZIP"),
-        tells_length: false,
         zboot: &["gzip"],
     }
     /// The format of `lz4 -l`: blocks of at most 8 MiB, no end mark. The only LZ4 that the kernel
@@ -50,7 +47,6 @@ formats! {
         magic: &LZ4_LEGACY_MAGIC.to_le_bytes(),
         plausible: |_| true,
         rd_symbol: Some("RD_LZ4"),
-        tells_length: true,
         zboot: &["lz4"],
     }
     /// The LZ4 frame format. The kernel does not unpack it.
@@ -60,7 +56,6 @@ formats! {
         magic: &0x184d_2204_u32.to_le_bytes(),
         plausible: |_| true,
         rd_symbol: None,
-        tells_length: false,
         zboot: &[],
     }
     /// `.xz`.
@@ -70,7 +65,6 @@ formats! {
         magic: b"\xfd7zXZ\0",
         plausible: |_| true,
         rd_symbol: Some("RD_XZ"),
-        tells_length: true,
         zboot: &["xz", "xzkern"],
     }
     /// `.lzma` ("alone"). It has no real magic: the dictionary and the size have to be plausible too.
@@ -80,7 +74,6 @@ formats! {
         magic: &[0x5d, 0],
         plausible: is_lzma,
         rd_symbol: Some("RD_LZMA"),
-        tells_length: false,
         zboot: &["lzma"],
     }
     /// Zstandard.
@@ -90,7 +83,6 @@ formats! {
         magic: &0xfd2f_b528_u32.to_le_bytes(),
         plausible: |_| true,
         rd_symbol: Some("RD_ZSTD"),
-        tells_length: true,
         zboot: &["zstd", "zstd22"],
     }
     /// bzip2.
@@ -100,7 +92,6 @@ formats! {
         magic: b"BZh",
         plausible: is_bzip2,
         rd_symbol: Some("RD_BZIP2"),
-        tells_length: false,
         zboot: &[],
     }
 }
@@ -133,21 +124,10 @@ impl Format {
         self.row().suffix
     }
 
-    /// The bytes that every stream begins with. Short ones are found in other data by chance:
-    /// [`Format::detect`] looks further.
-    pub(crate) fn magic(self) -> &'static [u8] {
-        self.row().magic
-    }
-
     /// The symbol that lets the kernel unpack an initramfs in this format (`init/Kconfig`,
     /// `usr/Kconfig`); none for the LZ4 frame format, which it cannot unpack.
     pub fn rd_symbol(self) -> Option<&'static str> {
         self.row().rd_symbol
-    }
-
-    /// Whether the length of a stream is known without decoding it: from the sizes of its blocks.
-    pub(crate) fn tells_length(self) -> bool {
-        self.row().tells_length
     }
 
     fn row(self) -> &'static Row {

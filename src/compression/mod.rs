@@ -9,6 +9,8 @@ pub mod lz4_legacy;
 mod parts;
 pub(crate) mod xz;
 
+#[doc(hidden)]
+pub use codec::unpacked_in_thread;
 pub use codec::{Decoder, decode_all, encode};
 pub use error::Error;
 pub use format::Format;

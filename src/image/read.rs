@@ -64,6 +64,11 @@ impl<'a> Image<'a> {
         Self::bare(bytes, ImageKind::Kernel, SectionName::Kernel)
     }
 
+    /// A kernel config, plain or compressed.
+    pub(crate) fn bare_config(bytes: &'a [u8]) -> Self {
+        Self::bare(bytes, ImageKind::Config, SectionName::Config)
+    }
+
     fn bare(bytes: &'a [u8], kind: ImageKind, section: SectionName) -> Self {
         Image {
             file: bytes,

@@ -36,6 +36,8 @@ pub enum SectionName {
     Rpm,
     /// An initial program loader, a segment of a Sony ELF.
     Ipl,
+    /// A kernel config, as its file has it.
+    Config,
 }
 
 impl SectionName {
@@ -57,6 +59,7 @@ impl SectionName {
             SectionName::Cmdline => "cmdline",
             SectionName::Rpm => "rpm",
             SectionName::Ipl => "ipl",
+            SectionName::Config => "config",
         }
     }
 }

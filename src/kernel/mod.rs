@@ -14,6 +14,7 @@
 //! Parsing reads headers and at most the first few KiB of a compressed stream. Only
 //! [`Kernel::appended_dtbs`] (when there may be one) and [`Kernel::scan`] unpack more.
 
+pub mod config_file;
 mod container;
 pub mod dtb;
 mod error;

@@ -80,7 +80,8 @@ impl Module {
         Self::from_elf(&unpack(bytes)?, file_name)
     }
 
-    fn from_elf(bytes: &[u8], file_name: &str) -> Result<Self, Error> {
+    /// As [`Module::parse`], of a `.ko` that is unpacked already.
+    pub(crate) fn from_elf(bytes: &[u8], file_name: &str) -> Result<Self, Error> {
         let mut module = Module { signed: bytes.ends_with(SIGNATURE), ..Module::default() };
         module.path = file_name.to_owned();
         for entry in modinfo(bytes)?.split(|byte| *byte == 0) {

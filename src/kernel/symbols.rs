@@ -45,9 +45,13 @@ impl Symbols {
     /// # Errors
     /// [`Error::Elf`], [`Error::Compression`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let bytes = unpack(bytes)?;
-        let elf = Elf::parse(&bytes)?;
-        let file = File { bytes: &bytes, elf: &elf };
+        Self::of_elf(&unpack(bytes)?)
+    }
+
+    /// The same, of a `.ko` that is unpacked already.
+    pub(crate) fn of_elf(bytes: &[u8]) -> Result<Self, Error> {
+        let elf = Elf::parse(bytes)?;
+        let file = File { bytes, elf: &elf };
         let crcs = file.versions();
         let mut symbols = Symbols::default();
         for symbol in &elf.syms {

@@ -1,20 +1,28 @@
 //! The modules and lists of one ramdisk, taken out of the pass over it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::role::{Role, roles_of};
 use super::survey::{MAX_MODULE, MAX_MODULES, is_module_name, is_wanted};
+use crate::compression::Format;
 use crate::kernel::module::{self, Module};
 use crate::kernel::symbols::Symbols;
 use crate::ramdisk::Collector;
+
+/// Compressed modules whose bytes are kept, those in [`ModuleRequest::keep`] apart, take at most so
+/// many bytes together.
+const KEPT_MAX: usize = 8 << 20;
 
 /// What is taken of modules besides what they say of themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModuleRequest {
     /// The symbols that each needs and gives.
     pub symbols: bool,
-    /// Names of modules (with `_`) whose bytes are kept.
-    pub keep: Vec<String>,
+    /// The bytes of compressed modules, up to a limit.
+    pub packed: bool,
+    /// Names of modules (with `_`) whose bytes are kept whatever the limit.
+    pub keep: &'static [&'static str],
 }
 
 /// The modules and lists of a ramdisk, in its order.
@@ -22,9 +30,11 @@ pub struct ModuleRequest {
 pub struct ModuleFiles {
     request: ModuleRequest,
     /// Files that are called modules.
-    pub modules: Vec<ModuleFile>,
-    /// Lists that depmod and Android's build put beside them: path and contents.
-    pub lists: Vec<(String, Vec<u8>)>,
+    pub modules: Vec<Arc<ModuleFile>>,
+    /// Lists that depmod and Android's build put beside them.
+    pub lists: Vec<Arc<ListFile>>,
+    /// Bytes of modules that are kept.
+    kept: usize,
 }
 
 /// A file that is called a module.
@@ -32,32 +42,49 @@ pub struct ModuleFiles {
 pub struct ModuleFile {
     /// Its path in the ramdisk, without `/` at its start.
     pub path: String,
+    /// The number of its entry in the ramdisk.
+    entry: usize,
+    /// How it is compressed.
+    pub compression: Option<Format>,
     /// What it says of itself.
     pub module: Result<Module, module::Error>,
     /// What it is for.
     pub roles: Result<BTreeSet<Role>, module::Error>,
-    /// Where asked for, its symbols.
+    /// Where asked for and readable, its symbols.
     pub symbols: Option<Symbols>,
-    /// Where asked for, its bytes.
+    /// Where asked for, its bytes as they are in the ramdisk.
     pub bytes: Option<Vec<u8>>,
 }
 
+/// A list beside modules.
+#[derive(Debug)]
+pub struct ListFile {
+    /// Its path in the ramdisk, without `/` at its start.
+    pub path: String,
+    /// The number of its entry in the ramdisk.
+    entry: usize,
+    /// Its contents.
+    pub bytes: Vec<u8>,
+}
+
 impl ModuleFile {
-    /// Read a module.
+    /// Read a module; its bytes are not kept.
     pub fn read(path: &str, bytes: &[u8], request: &ModuleRequest) -> Self {
-        let module = Module::parse(bytes, path);
+        let unpacked = module::unpack(bytes);
+        let elf = || unpacked.as_deref().map_err(|error| module::Error::from(error.clone()));
+        let module = elf().and_then(|elf| Module::from_elf(elf, path));
         let roles = match &module {
-            Ok(module) => roles_of(module, bytes),
+            Ok(module) => elf().and_then(|elf| roles_of(module, elf)),
             Err(_) => Ok(BTreeSet::new()),
         };
-        let named = |module: &Module| request.keep.contains(&module.name);
-        let kept = module.as_ref().is_ok_and(named);
         ModuleFile {
             path: path.to_owned(),
-            roles,
-            symbols: request.symbols.then(|| Symbols::parse(bytes).ok()).flatten(),
-            bytes: kept.then(|| bytes.to_vec()),
+            entry: 0,
+            compression: Format::detect(bytes),
             module,
+            roles,
+            symbols: request.symbols.then(|| elf().and_then(Symbols::of_elf).ok()).flatten(),
+            bytes: None,
         }
     }
 }
@@ -72,6 +99,25 @@ impl ModuleFiles {
     pub fn request(&self) -> &ModuleRequest {
         &self.request
     }
+
+    /// Those among the first `entries` entries of the ramdisk.
+    pub fn before(&self, entries: usize) -> Self {
+        let modules = self.modules.iter().take_while(|file| file.entry < entries);
+        let lists = self.lists.iter().take_while(|file| file.entry < entries);
+        ModuleFiles {
+            request: self.request.clone(),
+            modules: modules.cloned().collect(),
+            lists: lists.cloned().collect(),
+            kept: self.kept,
+        }
+    }
+
+    fn keeps(&self, file: &ModuleFile, size: usize) -> bool {
+        let named = |module: &Module| self.request.keep.contains(&module.name.as_str());
+        file.compression.is_some()
+            && self.request.packed
+            && (file.module.as_ref().is_ok_and(named) || self.kept + size <= KEPT_MAX)
+    }
 }
 
 impl Collector for ModuleFiles {
@@ -79,10 +125,16 @@ impl Collector for ModuleFiles {
         is_wanted(path) && u64::from(size) <= MAX_MODULE && self.modules.len() < MAX_MODULES
     }
 
-    fn take(&mut self, path: &str, data: &[u8]) {
-        match is_module_name(path) {
-            true => self.modules.push(ModuleFile::read(path, data, &self.request)),
-            false => self.lists.push((path.to_owned(), data.to_vec())),
+    fn take(&mut self, entry: usize, path: &str, data: &[u8]) {
+        if !is_module_name(path) {
+            let (path, bytes) = (path.to_owned(), data.to_vec());
+            return self.lists.push(Arc::new(ListFile { path, entry, bytes }));
         }
+        let mut file = ModuleFile { entry, ..ModuleFile::read(path, data, &self.request) };
+        if self.keeps(&file, data.len()) {
+            self.kept += data.len();
+            file.bytes = Some(data.to_vec());
+        }
+        self.modules.push(Arc::new(file));
     }
 }

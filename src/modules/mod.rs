@@ -25,7 +25,7 @@ pub mod tree;
 
 pub use closure::{ClosureError, Dependencies, Step};
 pub use depmod::Lists;
-pub use files::{ModuleFile, ModuleFiles, ModuleRequest};
+pub use files::{ListFile, ModuleFile, ModuleFiles, ModuleRequest};
 pub use fit::{Misfit, Target, misfits};
 pub use survey::{Gathered, Source, SurveyError, gather};
 pub use tree::ModuleTree;

@@ -34,15 +34,15 @@ const ROLES: &[(&str, Role)] = &[
     ("bus_set_iommu", Role::Iommu),
 ];
 
-/// What the driver is for.
+/// What the driver is for, by its ELF file.
 ///
 /// # Errors
 /// Damage of its symbol table.
-pub(super) fn roles_of(module: &Module, bytes: &[u8]) -> Result<BTreeSet<Role>, module::Error> {
+pub(super) fn roles_of(module: &Module, elf: &[u8]) -> Result<BTreeSet<Role>, module::Error> {
     if !may_have_role(module) {
         return Ok(BTreeSet::new());
     }
-    let symbols = Symbols::parse(bytes)?;
+    let symbols = Symbols::of_elf(elf)?;
     Ok(ROLES.iter().filter(|(symbol, _)| symbols.needs(symbol)).map(|(_, role)| *role).collect())
 }
 

@@ -77,7 +77,7 @@ impl ModuleTree {
             for file in &files.modules {
                 tree.add(file, &format!("{name}: {}", file.path));
             }
-            lists.extend(files.lists.iter().cloned());
+            lists.extend(files.lists.iter().map(|own| (own.path.clone(), own.bytes.clone())));
         }
         tree.take_lists(lists);
         tree

@@ -1,12 +1,14 @@
 //! The set of images that a patch is planned for.
 
+use std::sync::Arc;
+
 use super::error::Error;
 use super::kernel_facts::KernelFacts;
-use crate::bootset::{BootSet, Cover, Flow, Role, Spot};
+use crate::bootset::{BootSet, Cover, Flow, Ramdisk, Role, Spot};
 use crate::image::avb::Vbmeta;
 use crate::image::{Image, ImageKind};
 use crate::kernel::Exports;
-use crate::modules::ModuleTree;
+use crate::modules::{ModuleFile, ModuleTree, Source};
 use crate::ramdisk::Inventory;
 
 /// A set of unpatched images. Indices are those of its images.
@@ -50,12 +52,6 @@ impl<'s, 'a> Context<'s, 'a> {
         self.active().find(|(_, image)| image.kind() == kind).map(|(index, _)| index)
     }
 
-    /// The vendor_kernel_boot images, whose modules are read.
-    pub fn vendor_kernel_boots(&self) -> impl Iterator<Item = &'s Image<'a>> + use<'s, 'a> {
-        let members = self.set.members();
-        members.filter(|(_, _, role)| *role == Role::VendorKernelBoot).map(|(_, image, _)| image)
-    }
-
     /// The index of the top-level vbmeta image.
     pub fn top_vbmeta(&self) -> Option<usize> {
         self.set.top_vbmeta()
@@ -80,6 +76,22 @@ impl<'s, 'a> Context<'s, 'a> {
     /// The modules of the initramfs and the lists beside them.
     pub fn modules(&self) -> ModuleTree {
         self.set.modules()
+    }
+
+    /// The module at this path of the initramfs: of several files the one that is unpacked last.
+    pub fn module_file(&self, path: &str) -> Option<&'s ModuleFile> {
+        let ramdisks = self.set.in_memory_order().into_iter().rev();
+        let mut files = ramdisks.flat_map(|ramdisk| ramdisk.modules().modules.iter().rev());
+        files.find(|file| file.path == path).map(Arc::as_ref)
+    }
+
+    /// The ramdisks of a normal boot, in the order of unpacking.
+    pub fn ramdisks(&self) -> Vec<Source<'a>> {
+        let named = |ramdisk: &Ramdisk<'a>| Source::Bytes {
+            name: self.images[ramdisk.spot.image].kind().to_string(),
+            bytes: ramdisk.bytes,
+        };
+        self.set.in_memory_order().into_iter().map(named).collect()
     }
 
     /// The symbols that the kernel exports to modules; None if they cannot be read.

@@ -21,7 +21,6 @@ use super::rewrite::{self, RewrittenImage};
 use super::warning::Warning;
 use crate::bootset::{BootSet, Flow, FlowKind, Role};
 use crate::image::{Image, ImageKind, Output};
-use crate::modules::ModuleRequest;
 
 /// A patch, computed and not yet written.
 #[derive(Clone, Debug, Serialize)]
@@ -100,8 +99,12 @@ impl PlannedImage<'_> {
 /// # Errors
 /// [`Error`], each with what to do about it.
 pub fn plan<'s>(set: &'s BootSet<'_>, options: &Options<'s>) -> Result<Plan<'s>, Error> {
-    // Whoever reads a ramdisk first reads its modules, too.
-    set.request_modules(ModuleRequest::default());
+    set.request_modules(options.modules.request());
+    for ramdisk in set.ramdisks() {
+        // One pass gives everything, also of the original where the ramdisk is patched. Whoever needs
+        // a damaged one reports it.
+        let _ = ramdisk.inventory();
+    }
     match original::of(set)? {
         Some(originals) => plan_unpatched(&originals, options),
         None => plan_unpatched(set, options),
@@ -109,7 +112,7 @@ pub fn plan<'s>(set: &'s BootSet<'_>, options: &Options<'s>) -> Result<Plan<'s>,
 }
 
 fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'a>, Error> {
-    set.request_modules(ModuleRequest::default());
+    set.request_modules(options.modules.request());
     let set = Context::new(set);
     set.active().try_for_each(|(_, image)| image.require_unsealed())?;
     parameters::contribute::check(&options.parameters)?;

@@ -8,9 +8,8 @@ use super::runtime::Runtime;
 use super::undo::UndoRecord;
 use crate::bootfile::{BOOT_FILE, BootFile, RUNTIME, UNDO_FILE};
 use crate::compression::{self, Format, Known};
-use crate::ramdisk::append::GZIP_NAME;
 use crate::ramdisk::cpio::CpioWriter;
-use crate::ramdisk::{AppendPoint, normalise};
+use crate::ramdisk::{AppendPoint, GZIP_NAME, normalise};
 
 /// The contents of the segment.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +47,7 @@ impl Segment<'_> {
     /// compressed when this program was built.
     fn compress(&self, format: Format, archive: &[u8]) -> std::io::Result<Vec<u8>> {
         let executable = self.runtime.executable();
-        let known = match (self.runtime.part(format)?, memmem::find(archive, executable)) {
+        let known = match (self.runtime.part(format)?, position(archive, executable)) {
             (Some(part), Some(start)) => Some((start, part)),
             _ => None,
         };
@@ -109,6 +108,13 @@ impl Segment<'_> {
         }
         Ok(())
     }
+}
+
+/// Where `part` is in `archive`. Only its start is searched for: preparing a search for a long text
+/// costs more than the search.
+fn position(archive: &[u8], part: &[u8]) -> Option<usize> {
+    let start = &part[..part.len().min(64)];
+    memmem::find_iter(archive, start).find(|at| archive[*at..].starts_with(part))
 }
 
 /// Make the kernel remove the file that may be at `path`: one that is opened for writing keeps its

@@ -1,6 +1,8 @@
 //! The undo record: what `unpatch` needs, beyond the patched image itself, to give back the
 //! original byte for byte. JSON at `vfioboot/undo` in the appended segment.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
@@ -232,9 +234,9 @@ impl ImageUndo {
         patched.header().is_some_and(|header| header.cmdline() != self.patched_cmdline)
     }
 
-    /// The section that the patch made grow, and what stands in it now that the original had
-    /// not: the segment, its padding, and whatever was put there since.
-    pub fn inserted<'a>(&self, patched: &Image<'a>) -> Option<(SectionName, &'a [u8])> {
+    /// The section that the patch made grow, and the bytes in it that the original does not have: the
+    /// segment, its padding, and whatever was put there since.
+    pub fn inserted(&self, patched: &Image<'_>) -> Option<(SectionName, Range<usize>)> {
         let (section, at) = self.inserted?;
         let old_size = match patched.header() {
             None => self.image_size(),
@@ -246,10 +248,22 @@ impl ImageUndo {
                 }
             }
         };
-        let now = patched.section(section)?;
+        let now = patched.section(section)?.len();
         let at = usize::try_from(at).ok()?;
-        let size = now.len().checked_sub(usize::try_from(old_size).ok()?)?;
-        Some((section, now.get(at..at.checked_add(size)?)?))
+        let end = at.checked_add(now.checked_sub(usize::try_from(old_size).ok()?)?)?;
+        (end <= now).then_some((section, at..end))
+    }
+
+    /// The bytes of `section` that the original does not have, and that is all there is to it. None
+    /// where the record has the section itself.
+    pub fn cut(&self, patched: &Image<'_>, section: SectionName) -> Option<Range<usize>> {
+        if self.replaced.iter().any(|(own, _)| *own == section) {
+            return None;
+        }
+        match self.inserted {
+            Some((own, _)) if own == section => self.inserted(patched).map(|(_, range)| range),
+            Some(_) | None => patched.header().map(|_| 0..0),
+        }
     }
 
     /// The original of `patched`, checked against the recorded SHA-256.

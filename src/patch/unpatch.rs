@@ -1,12 +1,13 @@
 //! The originals of patched images.
 
+use std::ops::Range;
+
 use super::error::Error;
 use super::undo::{ImageUndo, UndoRecord};
 use crate::bootfile::RUNTIME;
 use crate::bootset::{BootSet, Role};
 use crate::cmdline::Cmdline;
-use crate::image::{Image, ImageKind, Output};
-use crate::ramdisk;
+use crate::image::{Image, ImageKind, Output, SectionName};
 
 /// The originals of a patched set, each None where that image was not changed.
 ///
@@ -79,22 +80,34 @@ fn left_alone(set: &BootSet<'_>, record: &UndoRecord) -> Vec<bool> {
 pub fn changed_since(set: &BootSet<'_>) -> Result<Option<ImageKind>, Error> {
     let Some(record) = record_of(set)? else { return Ok(None) };
     let left_alone = left_alone(set, &record);
-    let mut pairs = std::iter::zip(set.images(), left_alone).filter(|(_, alone)| !alone);
-    let changed = |(image, _): &(&Image<'_>, bool)| {
-        record.image(image.kind()).is_some_and(|undo| is_changed(image, undo))
-    };
-    Ok(pairs.find(changed).map(|(image, _)| image.kind()))
+    let mut images = std::iter::zip(set.images(), left_alone).enumerate();
+    let changed = images.find(|(index, (image, left_alone))| {
+        let undo = record.image(image.kind()).filter(|_| !left_alone);
+        undo.is_some_and(|undo| is_changed(set, *index, undo))
+    });
+    Ok(changed.map(|(_, (image, _))| image.kind()))
 }
 
-fn is_changed(image: &Image<'_>, undo: &ImageUndo) -> bool {
-    let grown = undo.inserted(image).is_some_and(|(_, bytes)| {
-        // The segment and zeros: nothing else is ours.
-        ramdisk::find_ours(bytes).is_none_or(|ours| {
-            let around = bytes[..ours.start].iter().chain(&bytes[ours.end..]);
-            around.into_iter().any(|byte| *byte != 0)
-        })
+fn is_changed(set: &BootSet<'_>, index: usize, undo: &ImageUndo) -> bool {
+    let image = &set.images()[index];
+    let inserted = undo.inserted(image);
+    inserted.is_some_and(|(section, range)| !is_ours(set, index, section, range))
+        || undo.cmdline_changed(image)
+}
+
+/// The bytes of a section are the segment and zeros: nothing else is ours.
+fn is_ours(set: &BootSet<'_>, image: usize, section: SectionName, range: Range<usize>) -> bool {
+    let own = set.ramdisks().iter().filter(|own| own.spot.image == image && own.section == section);
+    let mut segments = own.filter_map(|own| {
+        let ours = own.ours()?;
+        Some(own.offset + ours.start..own.offset + ours.end)
     });
-    grown || undo.cmdline_changed(image)
+    let ours = segments.find(|ours| range.start <= ours.start && ours.end <= range.end);
+    let bytes = set.images()[image].section(section).unwrap_or_default();
+    ours.is_some_and(|ours| {
+        let around = bytes[range.start..ours.start].iter().chain(&bytes[ours.end..range.end]);
+        around.into_iter().all(|byte| *byte == 0)
+    })
 }
 
 /// Whether any image of the set is patched: has an undo record or starts our runtime.

@@ -7,7 +7,8 @@ use std::io;
 use super::cpio::{CpioWriter, Entry, FileType, LinkKey, Reader};
 use super::tree::Tree;
 use super::{
-    Entries, Error, Limits, Ramdisk, Reach, Segment, Tile, append_padding, append_point, normalise,
+    Entries, Error, Inventory, Limits, NoCollector, Ramdisk, Reach, Segment, Tile, append_padding,
+    normalise,
 };
 use crate::compression::{Format, decode_all, encode};
 
@@ -35,17 +36,18 @@ pub struct NewFile<'a> {
 /// # Errors
 /// [`Error::Refused`] where that would not do what it seems to: the path is a directory, a
 /// parent is none, the file has other names (hard links) that would change with it, or the
-/// kernel does not get that far. Otherwise as [`Ramdisk::parse`] and [`append_point`].
+/// kernel does not get that far. Otherwise as [`Ramdisk::parse`] and [`Inventory::append_point`].
 pub fn add<'a>(ramdisk: &'a [u8], file: NewFile<'_>, limits: Limits) -> Result<Pieces<'a>, Error> {
-    let tree = Tree::read(ramdisk, limits)?;
+    let inventory = Inventory::read(ramdisk, limits, &mut NoCollector)?;
+    let tree = inventory.tree()?;
     let path = normalise(file.path);
-    let missing = missing_parents(&tree, &path)?;
+    let missing = missing_parents(tree, &path)?;
     if tree.reach() == Reach::Never {
         let reason = "the kernel stops before the end of this ramdisk: a segment in another \
                       format follows an lz4_legacy one directly";
         return Err(refused(&path, reason));
     }
-    let point = append_point(ramdisk)?;
+    let point = inventory.append_point()?;
     let mut archive = CpioWriter::with_lead_in(Vec::new(), point.lead_in)?;
     for directory in missing {
         archive.dir(directory, DIRECTORY_MODE)?;

@@ -53,7 +53,7 @@ pub fn classify<'n>(names: impl IntoIterator<Item = &'n [u8]>, init: Option<&[u8
     let signs = Signs::builtin();
     let mut classifier = Classifier::default();
     for name in names {
-        classifier.name(&signs, name, false);
+        classifier.name(&signs, &normalise(name), false);
     }
     if let Some(init) = init {
         let mut search = Search::new(&signs, "init");
@@ -107,6 +107,7 @@ fn packed_original(path: &str) -> Option<&'static Original> {
 }
 
 /// A survey under way: shown the entries of a ramdisk in order, and the data it asks for.
+#[derive(Clone)]
 pub(super) struct Classification {
     signs: Signs,
     classifier: Classifier,
@@ -193,7 +194,7 @@ fn is_vfio_pci(path: &str) -> bool {
 }
 
 /// Collects evidence name by name; holds the first piece for every kind.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Classifier {
     findings: Vec<Finding>,
     entries: bool,
@@ -246,9 +247,9 @@ impl Classifier {
         }
     }
 
+    /// An entry, by its normalised name.
     fn name(&mut self, signs: &Signs, name: &[u8], directory: bool) {
-        let name = normalise(name);
-        let Ok(name) = str::from_utf8(&name) else {
+        let Ok(name) = str::from_utf8(name) else {
             self.entries = true;
             return;
         };

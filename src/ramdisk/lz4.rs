@@ -40,16 +40,3 @@ pub(super) fn unpacked(stream: &[u8]) -> u64 {
     }
     lz4_legacy::unpacked_len(&blocks)
 }
-
-/// Do lz4_legacy streams with at least one block go from here to zero padding or the end?
-pub(super) fn chain_to_end(mut bytes: &[u8]) -> bool {
-    let magic = lz4_legacy::MAGIC.to_le_bytes();
-    let mut blocks = false;
-    while bytes.starts_with(&magic) {
-        let Some(length) = length(bytes) else { return false };
-        blocks |= length > 4;
-        bytes = &bytes[length..];
-    }
-    // Padding ends the chain, whatever follows it.
-    blocks && (bytes.is_empty() || bytes[0] == 0)
-}

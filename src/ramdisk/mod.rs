@@ -9,8 +9,11 @@
 //! |---|---|
 //! | [`cpio`] | newc entries, read as a stream and written |
 //! | [`segment`] | where segments start and end; every entry of a ramdisk in order |
-//! | [`append`] | what a patch asks of a ramdisk without unpacking it |
-//! | [`inventory`] | all that is asked of a ramdisk, out of one pass |
+//! | `pass` | the pass over a ramdisk that unpacks it once |
+//! | [`inventory`] | all that is asked of a ramdisk, out of that pass |
+//! | [`append`] | where a segment can be appended |
+//! | `skim` | where ours is, and where one can be appended, without unpacking |
+//! | `ours` | the names by which our segment is known |
 //! | [`tree`] | the file tree that the kernel makes of the entries |
 //! | [`edit`] | add and remove entries, everything else byte for byte |
 //! | [`extract`] | entries as files, never outside of one directory |
@@ -29,21 +32,24 @@ pub mod inventory;
 pub mod kind;
 mod limits;
 mod lz4;
+mod ours;
+mod pass;
 pub mod segment;
 mod signs;
+mod skim;
 mod source;
 pub mod tree;
 
-pub use append::{
-    AppendPoint, append_padding, append_point, find_ours, has_entry, last_format, skims_cheaply,
-};
+pub use append::{AppendPoint, append_padding};
 pub use error::Error;
-pub use inventory::{Collector, Extent, Inventory, NoCollector, classify_ramdisk};
+pub use inventory::{Extent, Inventory, classify_ramdisk};
 pub use kind::RamdiskKind;
 pub use limits::Limits;
+pub use pass::{Collector, NoCollector};
 pub(crate) use segment::Unpacker;
 pub use segment::{Entries, Ramdisk, Reach, Segment, Tile, Trailing};
 pub use signs::renewed_by;
+pub use skim::{GZIP_NAME, Skim, append_point, find_ours, skim_ours};
 
 /// The parts of a path as the kernel sees it from `/`: empty parts and `.` mean nothing.
 fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -11,6 +11,7 @@ mod command;
 mod flow;
 mod hook;
 mod modules;
+mod passes;
 mod promises;
 mod rc;
 mod rc_check;

@@ -3,7 +3,7 @@
 use crate::audit::content;
 use crate::audit::error::{CheckError, Problem};
 use crate::bootset::{BootSet, Facts, KernelState, Provenance, SetKernel};
-use crate::kernel::{self, Kernel, KernelConfig};
+use crate::kernel::{self, Arch, Kernel, KernelConfig};
 
 /// What a kernel says about itself.
 pub(super) struct About {
@@ -29,8 +29,14 @@ pub(super) fn read(
     problems.extend(require_linux(set, kernel)?);
     let mut facts = kernel.facts.clone();
     facts.evidence = evidence.cloned();
-    if let Some((config, provenance)) = config {
-        take_config(&mut facts, &mut problems, config, provenance)?;
+    if config.is_some() && set.config().is_some() {
+        return Err(CheckError::TwoConfigs);
+    }
+    if kernel.overruled_config || config.is_some() && facts.config.is_some() {
+        problems.push(Problem::EmbeddedConfig);
+    }
+    if let Some(config) = config.or(set.config()) {
+        take_config(&mut facts, kernel.arch, config)?;
     }
     if let Some(damage) = kernel.damage.clone() {
         if facts.config.is_none() {
@@ -69,14 +75,10 @@ fn require_linux(set: &BootSet<'_>, kernel: &SetKernel) -> Result<Option<Problem
 
 fn take_config(
     facts: &mut Facts,
-    problems: &mut Vec<Problem>,
-    config: &KernelConfig,
-    provenance: &Provenance,
+    kernel: Option<Arch>,
+    (config, provenance): &(KernelConfig, Provenance),
 ) -> Result<(), CheckError> {
-    if facts.config.is_some() {
-        problems.push(Problem::EmbeddedConfig);
-    }
-    if let (Some(kernel), Some(other)) = (facts.arch, config.arch())
+    if let (Some(kernel), Some(other)) = (kernel, config.arch())
         && kernel != other
     {
         let source_of_config = provenance.clone();

@@ -1,15 +1,14 @@
 //! What must be loaded for vfio-pci, out of what was given and what the ramdisk has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::ModuleOptions;
 use crate::audit::Built;
-use crate::image::{FragmentType, ImageKind, SectionName};
 use crate::kernel::Module;
 use crate::kernel::symbols::Symbols;
 use crate::modules::depmod::Softdep;
 use crate::modules::survey::visit;
-use crate::modules::{Dependencies, Misfit, ModuleTree, Source, misfits};
+use crate::modules::{Dependencies, Misfit, ModuleFile, ModuleTree, Source, misfits};
 use crate::patch::context::Context;
 use crate::patch::error::{Error, ModuleError};
 use crate::patch::kernel_facts::KernelFacts;
@@ -40,47 +39,29 @@ pub struct ChosenModule {
     pub name: String,
     /// In the ramdisk, or the name of the file that was given.
     pub path: String,
+    /// The file that is added; None for a module that the ramdisk has.
+    pub added: Option<Added>,
+}
+
+/// A module that is added.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// What messages call the file.
+    pub from: String,
+    /// Its contents.
     pub bytes: Vec<u8>,
-    /// The file it is taken from when the ramdisk does not have it.
-    pub added_from: Option<String>,
 }
 
-impl ChosenModule {
-    /// File name and contents without the compression.
-    ///
-    /// # Errors
-    /// [`Error::Module`].
-    pub fn decompress(&self) -> Result<(String, Vec<u8>), Error> {
-        let file = self.path.rsplit('/').next().unwrap_or_default();
-        let bytes = crate::kernel::module::unpack(&self.bytes)
-            .map_err(|error| Error::Module { name: file.to_owned(), problem: error.into() })?;
-        let stem = file.split(".ko").next().unwrap_or_default();
-        Ok((format!("{stem}.ko"), bytes.into_owned()))
-    }
-}
-
-/// The ramdisks of a set that a normal boot unpacks, in the order of unpacking: bootloaders put the
-/// fragments of vendor_kernel_boot after those of vendor_boot.
-pub fn ramdisks<'a>(set: &Context<'_, 'a>) -> Vec<Source<'a>> {
-    const GENERIC: &[ImageKind] = &[ImageKind::Boot, ImageKind::InitBoot, ImageKind::Ramdisk];
-    let of = |kind| set.find(kind).map(|index| &set.images[index]);
-    let order = of(ImageKind::VendorBoot).into_iter().chain(set.vendor_kernel_boots());
-    let order = order.chain(GENERIC.iter().filter_map(|kind| of(*kind)));
-    let mut sources = Vec::new();
-    for image in order {
-        let kind = image.kind();
-        let fragments = image.fragments();
-        for fragment in &fragments {
-            if fragment.kind != FragmentType::Recovery && !fragment.bytes.is_empty() {
-                sources.push(Source::Bytes { name: kind.to_string(), bytes: fragment.bytes });
-            }
-        }
-        let whole = image.section(SectionName::Ramdisk).filter(|bytes| !bytes.is_empty());
-        if let (true, Some(bytes)) = (fragments.is_empty(), whole) {
-            sources.push(Source::Bytes { name: kind.to_string(), bytes });
-        }
-    }
-    sources
+/// File name and contents of a module without the compression.
+///
+/// # Errors
+/// [`Error::Module`].
+pub fn decompress(path: &str, bytes: &[u8]) -> Result<(String, Vec<u8>), Error> {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    let bytes = crate::kernel::module::unpack(bytes)
+        .map_err(|error| Error::Module { name: file.to_owned(), problem: error.into() })?;
+    let stem = file.split(".ko").next().unwrap_or_default();
+    Ok((format!("{stem}.ko"), bytes.into_owned()))
 }
 
 /// Choose. What was given as files is always loaded; whatever else vfio-pci needs comes from the
@@ -88,7 +69,6 @@ pub fn ramdisks<'a>(set: &Context<'_, 'a>) -> Vec<Source<'a>> {
 pub fn choose(
     tree: &ModuleTree,
     supply: &ModuleTree,
-    ramdisks: &[Source<'_>],
     kernel: &KernelFacts<'_>,
     options: &ModuleOptions<'_>,
 ) -> Result<(Chosen, Vec<Warning>), Error> {
@@ -110,30 +90,27 @@ pub fn choose(
         }
     }
     let order = dependencies.load_order(&wanted)?;
-    let in_ramdisk = |name: &String| {
-        files.iter().all(|(module, _)| module.name != **name) && tree.named(name).is_some()
-    };
-    let (here, rest): (Vec<String>, Vec<String>) = order.iter().cloned().partition(in_ramdisk);
-    let mut here = contents(ramdisks, tree, &here)?;
-    let mut supplied = contents(&options.sources, supply, &rest)?;
+    let given = |name: &str| files.iter().find(|(module, _)| module.name == name);
+    let supplied = order.iter().filter(|name| given(name).is_none() && tree.named(name).is_none());
+    let paths = supplied.filter_map(|name| Some(supply.named(name)?.path.as_str()));
+    let mut supplied = contents(&options.sources, &paths.collect())?;
     let mut chosen = Chosen::default();
     for name in order {
-        let file = files.iter().find(|(module, _)| module.name == name);
-        let (module, bytes, added_from) = match (file, here.remove(&name)) {
-            (Some((module, bytes)), _) => (module, bytes.to_vec(), Some(module.path.clone())),
-            (None, Some(bytes)) => {
-                let Some(module) = tree.named(&name) else { continue };
-                (module, bytes, None)
+        let (module, added) = match (given(&name), tree.named(&name), supply.named(&name)) {
+            (Some((module, bytes)), _, _) => {
+                (module, Some(Added { from: module.path.clone(), bytes: bytes.to_vec() }))
             }
-            (None, None) => {
-                let Some(module) = supply.named(&name) else { continue };
-                (module, supplied.remove(&name).unwrap_or_default(), Some(module.file.clone()))
+            (None, Some(module), _) => (module, None),
+            (None, None, Some(module)) => {
+                let bytes = supplied.remove(&module.path).unwrap_or_default();
+                (module, Some(Added { from: module.file.clone(), bytes }))
             }
+            (None, None, None) => continue,
         };
-        if added_from.is_some() {
+        if added.is_some() {
             chosen.added.push(module.clone());
         }
-        chosen.modules.push(ChosenModule { name, path: module.path.clone(), bytes, added_from });
+        chosen.modules.push(ChosenModule { name, path: module.path.clone(), added });
     }
     Ok((chosen, warnings))
 }
@@ -179,22 +156,19 @@ fn read_files<'f>(
     Ok(modules)
 }
 
-/// The bytes of the modules of these names, as they stand in the sources.
+/// The bytes of the modules at these paths, as they are in the sources. Costs a pass over each.
 pub fn contents(
     sources: &[Source<'_>],
-    tree: &ModuleTree,
-    names: &[String],
+    paths: &BTreeSet<&str>,
 ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
-    let paths: BTreeMap<&str, &String> =
-        names.iter().filter_map(|name| Some((tree.named(name)?.path.as_str(), name))).collect();
     let mut found = BTreeMap::new();
     if paths.is_empty() {
         return Ok(found);
     }
     for source in sources {
         visit(source, &mut Vec::new(), &mut |file| {
-            if let Some(name) = paths.get(file.path) {
-                found.insert((*name).clone(), file.bytes.to_vec());
+            if paths.contains(file.path) {
+                found.insert(file.path.to_owned(), file.bytes.to_vec());
             }
         })?;
     }
@@ -210,15 +184,8 @@ pub fn check_fit(chosen: &Chosen, set: &Context<'_, '_>) -> Result<(), Error> {
     // A kernel that cannot be read is not compared.
     let exports = set.exports();
     let target = set.kernel.target(exports);
-    let mut read: Vec<(Module, Symbols)> = Vec::new();
-    for chosen in &chosen.modules {
-        let fail = |error: crate::kernel::module::Error| Error::Module {
-            name: chosen.name.clone(),
-            problem: error.into(),
-        };
-        let module = Module::parse(&chosen.bytes, &chosen.path).map_err(fail)?;
-        read.push((module, Symbols::parse(&chosen.bytes).map_err(fail)?));
-    }
+    let read = chosen.modules.iter().map(|module| symbols(set, module));
+    let read: Vec<(Module, Symbols)> = read.collect::<Result<_, _>>()?;
     let modules: Vec<(&Module, &Symbols)> = read.iter().map(|(m, s)| (m, s)).collect();
     let found = misfits(&modules, &target);
     match found.first() {
@@ -230,6 +197,29 @@ pub fn check_fit(chosen: &Chosen, set: &Context<'_, '_>) -> Result<(), Error> {
         }
         Some(_) => Err(Error::Misfits(found)),
     }
+}
+
+/// What a module says of itself, and its symbols.
+fn symbols(set: &Context<'_, '_>, chosen: &ChosenModule) -> Result<(Module, Symbols), Error> {
+    let again;
+    let bytes = match (&chosen.added, set.module_file(&chosen.path)) {
+        (Some(added), _) => added.bytes.as_slice(),
+        (None, Some(ModuleFile { module: Ok(module), symbols: Some(symbols), .. })) => {
+            return Ok((module.clone(), symbols.clone()));
+        }
+        // Damaged: reading it again gives the error.
+        (None, _) => {
+            let path = chosen.path.as_str();
+            again = contents(&set.ramdisks(), &BTreeSet::from([path]))?.remove(path);
+            again.as_deref().unwrap_or_default()
+        }
+    };
+    let fail = |error: crate::kernel::module::Error| Error::Module {
+        name: chosen.name.clone(),
+        problem: error.into(),
+    };
+    let module = Module::parse(bytes, &chosen.path).map_err(fail)?;
+    Ok((module, Symbols::parse(bytes).map_err(fail)?))
 }
 
 fn names_of(sources: &[Source<'_>]) -> String {

@@ -44,10 +44,9 @@ pub fn contribute(
     if !may_matter || !certain && !set.has_vfio_pci() {
         return Ok(Modules::default());
     }
-    let ramdisks = choose::ramdisks(set);
     let tree = set.modules();
     let supply = ModuleTree::read(&options.sources)?;
-    let (chosen, warnings) = choose::choose(&tree, &supply, &ramdisks, &set.kernel, options)?;
+    let (chosen, warnings) = choose::choose(&tree, &supply, &set.kernel, options)?;
     choose::check_fit(&chosen, set)?;
     let bridges: Vec<String> =
         tree.with_role(Role::HostBridge).into_iter().map(str::to_owned).collect();
@@ -67,9 +66,7 @@ pub fn contribute(
         present: Some(tree.modules.values().chain(chosen.added()).cloned().collect()),
     };
     let loaded = match decision.by {
-        LoadedBy::Pid1 => {
-            pid1::load(&tree, &decision.first, &chosen, &ramdisks, set.kernel.unpacks_modules())?
-        }
+        LoadedBy::Pid1 => pid1::load(set, &tree, &decision.first, &chosen)?,
         LoadedBy::Libmodprobe => {
             let known = set.kernel.version().is_some();
             libmodprobe::load(&tree, &modules.plan, &chosen, devices, known)?

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 
-use super::choose::{Chosen, ChosenModule};
+use super::choose::{self, Chosen, ChosenModule};
 use super::pid1::Loaded;
 use super::plan::{ModulePlan, PlannedDriver, PlannedModule};
 use crate::bootfile::{DeviceSpec, ORIGINALS};
@@ -120,13 +120,14 @@ fn place(loaded: &mut Loaded, tree: &ModuleTree, chosen: &Chosen) -> Result<Vec<
     let mut dep_lines = Vec::new();
     for module in &chosen.modules {
         let mut path = format!("/{}", module.path);
-        if module.added_from.is_some() {
-            let (file, bytes) = module.decompress()?;
+        if let Some(added) = &module.added {
+            let (file, bytes) = choose::decompress(&module.path, &added.bytes)?;
             path = format!("/{}/{SUBDIRECTORY}/{file}", tree.directory);
             loaded.contribution.files.push(SegmentFile::new(&path, 0o644, bytes));
             dep_lines.push(dep_line(tree, module, &path, &loaded.modules, absolute, chosen));
         }
-        let (name, added_from) = (module.name.clone(), module.added_from.clone());
+        let added_from = module.added.as_ref().map(|added| added.from.clone());
+        let name = module.name.clone();
         loaded.modules.push(PlannedModule { name, path, added_from });
     }
     Ok(dep_lines)

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::modules::Source;
 use crate::modules::alias::Wants;
+use crate::modules::{ModuleRequest, Source};
 use crate::patch::edit::ListEdit;
 
 /// Who loads modules at boot.
@@ -27,6 +27,25 @@ pub struct ModuleOptions<'a> {
     pub sources: Vec<Source<'a>>,
     /// Who is to load them; chosen by the contents of the ramdisk when None.
     pub by: Option<LoadedBy>,
+}
+
+/// The modules of vfio-pci and what they may need: the plan may have to add them unpacked.
+const VFIO: &[&str] = &[
+    "vfio_pci",
+    "vfio_pci_core",
+    "vfio_iommu_type1",
+    "vfio_virqfd",
+    "vfio",
+    "iommufd",
+    "irqbypass",
+];
+
+impl ModuleOptions<'_> {
+    /// What the passes over the ramdisks take of modules, so that the plan needs no other pass.
+    pub(in crate::patch) fn request(&self) -> ModuleRequest {
+        let adds = !self.files.is_empty() || !self.sources.is_empty();
+        ModuleRequest { symbols: adds, packed: true, keep: VFIO }
+    }
 }
 
 /// How modules come into play in a patch.
