@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::kernel_facts::KernelFacts;
-use crate::bootset::{BootSet, Cover, Flow, Ramdisk, Role, Spot};
+use crate::bootset::{BootSet, Cover, Flow, Initramfs, Ramdisk, Role, Spot};
 use crate::image::avb::Vbmeta;
 use crate::image::{Image, ImageKind};
 use crate::kernel::Exports;
 use crate::modules::{ModuleFile, ModuleTree, Source};
-use crate::ramdisk::Inventory;
+use crate::ramdisk::cpio::Header;
+use crate::ramdisk::tree::{Found, Tree};
+use crate::ramdisk::{self, Inventory};
 
 /// A set of unpatched images. Indices are those of its images.
 #[derive(Clone, Copy)]
@@ -71,6 +73,32 @@ impl<'s, 'a> Context<'s, 'a> {
     /// What is in the ramdisk at this place; None for a damaged one.
     pub fn inventory(&self, spot: Spot) -> Option<&'s Inventory> {
         self.set.ramdisk(spot)?.inventory().ok()
+    }
+
+    /// The ramdisk at this place.
+    pub fn ramdisk(&self, spot: Spot) -> Option<&'s Ramdisk<'a>> {
+        self.set.ramdisk(spot)
+    }
+
+    /// The initramfs of a normal boot.
+    pub fn initramfs(&self) -> &'s Initramfs {
+        self.set.initramfs()
+    }
+
+    /// The files of the initramfs.
+    ///
+    /// # Errors
+    /// As [`BootSet::tree`].
+    pub fn tree(&self) -> Result<&'s Tree, ramdisk::Error> {
+        self.set.tree()
+    }
+
+    /// Header and data of a file of [`Context::tree`].
+    ///
+    /// # Errors
+    /// As [`BootSet::entry`].
+    pub fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
+        self.set.entry(found)
     }
 
     /// The modules of the initramfs and the lists beside them.
