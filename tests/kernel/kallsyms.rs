@@ -35,7 +35,7 @@ fn every_layout_from_4_9_to_6_12() {
 }
 
 #[test]
-fn lies_are_no_table() {
+fn inconsistent_tables_are_rejected() {
     let good = symbol_table(LAYOUTS[1], &names());
     let found = Kallsyms::find(&good).unwrap();
     assert!(Kallsyms::find(&noise(1 << 20, 5)).is_none());
