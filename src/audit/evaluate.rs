@@ -171,7 +171,7 @@ pub fn recommended_parameters(facts: &Facts) -> Vec<RecommendedParameter> {
 fn recommended(profile: &Profile, known: &Known<'_>) -> Vec<RecommendedParameter> {
     let given = |parameter: &str| {
         let mut given = known.cmdline.iter().flat_map(EffectiveCmdline::parameters);
-        given.any(|given| given.word == parameter)
+        given.any(|given| given.text == parameter)
     };
     let recommended = profile.parameters.iter().filter(|own| own.scope.includes(known));
     recommended.filter(|own| !given(&own.parameter)).cloned().collect()

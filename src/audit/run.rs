@@ -214,7 +214,7 @@ impl Audited {
 
     /// The command line, if it is known and not empty.
     pub fn cmdline(&self) -> Option<&EffectiveCmdline> {
-        self.report.cmdline.as_ref().filter(|line| !line.words.is_empty())
+        self.report.cmdline.as_ref().filter(|line| !line.entries.is_empty())
     }
 }
 

@@ -397,7 +397,7 @@ fn what_does_not_go_together_is_refused() {
     let cases = [
         (format!("{PATCH} --avb resign"), "--avb resign needs a private key: --key PEM"),
         (format!("{PATCH} --key 4096.pem"), "--key is for --avb resign"),
-        (format!("{PATCH} --vbmeta-flags 2"), "--vbmeta-flags are for --avb resign"),
+        (format!("{PATCH} --vbmeta-flags 2"), "--vbmeta-flags require --avb resign"),
         (
             format!("{PATCH} --avb resign --key 4096.pem --vbmeta-flags 2"),
             "need a vbmeta.img: give it with --vbmeta FILE",
