@@ -1,15 +1,15 @@
 //! Why an input could not be checked, and what is odd about one that could.
 
-use std::error::Error;
 use std::io;
 
 use super::content::Foreign;
+use crate::bootset::sources::LineNote;
 use crate::bootset::{BootSet, Provenance, Role};
 use crate::compression;
 use crate::image;
 use crate::kernel::config_file::ConfigFileError;
 use crate::kernel::{self, Arch};
-use crate::modules::SurveyError;
+use crate::modules::{ModuleProblem, SurveyError};
 
 /// Why an input could not be checked.
 #[derive(Debug, thiserror::Error)]
@@ -143,37 +143,11 @@ pub enum Problem {
     /// A stream that is damaged behind what was looked for.
     #[error(transparent)]
     Damaged(#[from] compression::Error),
-    /// A file among the modules given that could not be read.
-    #[error("{0}")]
-    GivenModule(String),
-    /// A module in a ramdisk of the images that could not be read.
-    #[error("{file}: {reason}")]
-    Module {
-        /// The image and the path in its ramdisk.
-        file: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A ramdisk that is damaged: what comes after is not known.
-    #[error("{file}: the rest is damaged: {reason}")]
-    Ramdisk {
-        /// The image.
-        file: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A file among the modules given or in a ramdisk that could not be read, or a ramdisk that is
+    /// damaged.
+    #[error(transparent)]
+    Module(#[from] ModuleProblem),
     /// What the images say about the command line was left out, or taken for granted.
-    #[error("{0}")]
-    Cmdline(String),
-}
-
-/// An error with its causes, in one line.
-pub(super) fn explain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
+    #[error(transparent)]
+    Cmdline(#[from] LineNote),
 }

@@ -9,6 +9,7 @@
 //! | `evaluate` | what is known of a kernel, held against every rule |
 //! | `content` | config files, and inputs that are nothing to check |
 //! | `error` | why an input could not be checked, and what is odd about one that could |
+//! | `note` | what no rule judges |
 //! | [`run`] | the audits of a run: what every report is made from |
 //! | [`group`] | which of many files belong together |
 //! | `batch`, `workers` | a run over several groups, by a bounded number of threads |
@@ -24,6 +25,7 @@ mod error;
 mod evaluate;
 pub mod fragment;
 pub mod group;
+mod note;
 pub mod render;
 pub mod run;
 mod workers;
@@ -40,3 +42,4 @@ pub use batch::check_all;
 pub use check::{Options, check, check_files};
 pub use error::{CheckError, Problem};
 pub use evaluate::{Finding, Outcome, Reason, Report, evaluate, recommended_parameters};
+pub use note::Note;

@@ -47,9 +47,9 @@ pub struct ModuleFile {
     /// How it is compressed.
     pub compression: Option<Format>,
     /// What it says of itself.
-    pub module: Result<Module, module::Error>,
+    pub module: Result<Module, Arc<module::Error>>,
     /// What it is for.
-    pub roles: Result<BTreeSet<Role>, module::Error>,
+    pub roles: Result<BTreeSet<Role>, Arc<module::Error>>,
     /// Where asked for and readable, its symbols.
     pub symbols: Option<Symbols>,
     /// Where asked for, its bytes as they are in the ramdisk.
@@ -81,8 +81,8 @@ impl ModuleFile {
             path: path.to_owned(),
             entry: 0,
             compression: Format::detect(bytes),
-            module,
-            roles,
+            module: module.map_err(Arc::new),
+            roles: roles.map_err(Arc::new),
             symbols: request.symbols.then(|| elf().and_then(Symbols::of_elf).ok()).flatten(),
             bytes: None,
         }

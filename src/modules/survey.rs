@@ -4,13 +4,15 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::depmod;
+use super::problem::{ModuleProblem, ProblemCause};
 use crate::compression::{self, Decoder, Format};
 use crate::image::{Image, SectionName};
 use crate::kernel::module::Module;
 use crate::ramdisk::cpio::FileType;
-use crate::ramdisk::{self, Entries, Limits};
+use crate::ramdisk::{Entries, Limits};
 
 /// The largest module that is read, in bytes, as it stands in its container.
 pub(super) const MAX_MODULE: u64 = 256 << 20;
@@ -64,7 +66,7 @@ pub struct Gathered {
     /// In the source's order, each with the file it came from.
     pub modules: Vec<Module>,
     /// Files that are called modules and are none, damaged rest.
-    pub problems: Vec<String>,
+    pub problems: Vec<ModuleProblem>,
 }
 
 /// Why nothing could be gathered.
@@ -104,7 +106,10 @@ pub fn gather(source: &Source<'_>) -> Result<Gathered, SurveyError> {
                 Ok(module) => {
                     gathered.modules.push(Module { file: found.file.to_owned(), ..module });
                 }
-                Err(error) => gathered.problems.push(format!("{}: {error}", found.file)),
+                Err(error) => {
+                    let cause = ProblemCause::Module(Arc::new(error));
+                    gathered.problems.push(ModuleProblem::new(found.file, cause));
+                }
             }
         }
     })?;
@@ -130,7 +135,7 @@ impl Gathered {
 /// [`SurveyError`].
 pub fn visit(
     source: &Source<'_>,
-    problems: &mut Vec<String>,
+    problems: &mut Vec<ModuleProblem>,
     look: &mut dyn FnMut(&Found<'_>),
 ) -> Result<(), SurveyError> {
     let mut survey = Survey { problems, look, modules: 0 };
@@ -221,7 +226,7 @@ fn pax_path(bytes: &[u8]) -> Option<&[u8]> {
 
 /// A search under way.
 struct Survey<'s> {
-    problems: &'s mut Vec<String>,
+    problems: &'s mut Vec<ModuleProblem>,
     look: &'s mut dyn FnMut(&Found<'_>),
     modules: usize,
 }
@@ -257,7 +262,10 @@ impl Survey<'_> {
             let file = path.display().to_string();
             match fs::read(&path) {
                 Ok(bytes) => self.show(&inside, &file, &bytes)?,
-                Err(error) => self.problems.push(format!("{file}: {error}")),
+                Err(error) => {
+                    let cause = ProblemCause::Read(Arc::new(error));
+                    self.problems.push(ModuleProblem::new(file, cause));
+                }
             }
         }
         Ok(())
@@ -276,7 +284,8 @@ impl Survey<'_> {
             Ok(Ok(()))
         })();
         done.unwrap_or_else(|error| {
-            self.problems.push(format!("{name}: the rest is damaged: {error}"));
+            let cause = ProblemCause::Archive(Arc::new(error));
+            self.problems.push(ModuleProblem::new(name, cause));
             Ok(())
         })
     }
@@ -310,7 +319,7 @@ impl Survey<'_> {
 
     fn ramdisk(&mut self, ramdisk: &[u8], name: &str) -> Result<(), SurveyError> {
         let mut entries = Entries::new(ramdisk, Limits::default());
-        let damaged = |error: ramdisk::Error| format!("{name}: the rest is damaged: {error}");
+        let damaged = |error| ModuleProblem::new(name, ProblemCause::Ramdisk(Arc::new(error)));
         loop {
             let entry = match entries.next_entry() {
                 Ok(Some(entry)) => entry,

@@ -1,14 +1,16 @@
 //! The modules of one device, with what their lists say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::alias::{PciAlias, Wants};
 use super::closure::Dependencies;
 use super::depmod::{LISTS, Lists};
 use super::files::{ModuleFile, ModuleFiles, ModuleRequest};
+use super::problem::{ModuleProblem, ProblemCause};
 pub use super::role::Role;
 use super::survey::{Source, SurveyError, visit};
-use crate::kernel::module::Module;
+use crate::kernel::module::{self, Module};
 
 /// Compatible strings of host bridges that need nothing but memory: neither clock nor PHY nor
 /// reset, which other modules would have to bring (`drivers/pci/controller/pci-host-generic.c`).
@@ -40,7 +42,7 @@ pub struct ModuleTree {
     /// The lists as they stand, by name.
     pub raw_lists: BTreeMap<String, Vec<u8>>,
     /// What could not be read.
-    pub problems: Vec<String>,
+    pub problems: Vec<ModuleProblem>,
 }
 
 impl ModuleTree {
@@ -87,14 +89,19 @@ impl ModuleTree {
     fn add(&mut self, file: &ModuleFile, name: &str) {
         let module = match &file.module {
             Ok(module) => module,
-            Err(error) => return self.problems.push(format!("{name}: {error}")),
+            Err(error) => return self.problem(name, error),
         };
         match &file.roles {
             Ok(roles) if roles.is_empty() => {}
             Ok(roles) => drop(self.roles.insert(module.name.clone(), roles.clone())),
-            Err(error) => self.problems.push(format!("{name}: {error}")),
+            Err(error) => self.problem(name, error),
         }
         self.modules.insert(file.path.clone(), Module { file: name.to_owned(), ..module.clone() });
+    }
+
+    fn problem(&mut self, name: &str, error: &Arc<module::Error>) {
+        let cause = ProblemCause::Module(Arc::clone(error));
+        self.problems.push(ModuleProblem::new(name, cause));
     }
 
     /// The directory with a `modules.dep` is the one that counts; of several the one with the most

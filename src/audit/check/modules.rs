@@ -2,13 +2,16 @@
 //! ramdisks of the images.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::asked_for::load_order;
-use crate::audit::error::{Problem, explain};
+use crate::audit::error::Problem;
 use crate::bootset::{BootSet, Facts, Ramdisk};
 use crate::image::FragmentType;
 use crate::kernel::{Module, Symbols};
-use crate::modules::{Gathered, ModuleFile, Source, SurveyError, gather, survey};
+use crate::modules::{
+    Gathered, ModuleFile, ModuleProblem, ProblemCause, Source, SurveyError, gather, survey,
+};
 use crate::rules::Profile;
 
 /// All modules that there are, as far as the user knows.
@@ -29,7 +32,7 @@ pub enum ModulesError {
     #[error("there is no kernel module{}", .first_problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default())]
     None {
         /// What could not be read in it.
-        first_problem: Option<String>,
+        first_problem: Option<ModuleProblem>,
     },
 }
 
@@ -50,7 +53,7 @@ impl<'a> GivenModules<'a> {
 
     pub(super) fn add_to(&self, facts: &mut Facts, problems: &mut Vec<Problem>) {
         facts.modules = Some(self.gathered.modules.clone());
-        problems.extend(self.gathered.problems.iter().cloned().map(Problem::GivenModule));
+        problems.extend(self.gathered.problems.iter().cloned().map(Problem::Module));
     }
 
     /// The symbols of the modules of these files.
@@ -106,12 +109,16 @@ pub(super) fn add_from_images(facts: &mut Facts, problems: &mut Vec<Problem>, se
     for Carried { name, file } in carried(set) {
         match &file.module {
             Ok(module) => modules.push(Module { file: name, ..module.clone() }),
-            Err(error) => problems.push(Problem::Module { file: name, reason: explain(error) }),
+            Err(error) => {
+                let cause = ProblemCause::Module(Arc::clone(error));
+                problems.push(ModuleProblem::new(name, cause).into());
+            }
         }
     }
     for ramdisk in set.ramdisks().iter().filter(|ramdisk| counts(ramdisk)) {
         if let Err(error) = ramdisk.inventory() {
-            problems.push(Problem::Ramdisk { file: name(set, ramdisk), reason: explain(error) });
+            let cause = ProblemCause::Ramdisk(Arc::clone(error));
+            problems.push(ModuleProblem::new(name(set, ramdisk), cause).into());
         }
     }
 }
