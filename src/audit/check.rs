@@ -1,8 +1,8 @@
-//! The audit of a set of images: what is known of its kernel, held against every rule.
+//! The audit of a set of images: evaluates every rule for its kernel.
 
-mod asked_for;
 mod kernel;
 mod modules;
+mod relevant;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,30 +18,30 @@ use crate::rules::{Level, Profile, Verdict};
 
 pub use modules::{GivenModules, ModulesError};
 
-/// What is asked of a check, the same for every set of a run.
+/// Options of a check, the same for every set of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Options<'a> {
     /// The rules.
     pub profile: Profile,
-    /// Rules down to this level decide.
+    /// Rules of at least this level affect the outcome.
     pub fail_on: Level,
-    /// The config of the kernel, which counts instead of the one embedded in it.
+    /// The config of the kernel, used instead of the embedded one.
     pub config: Option<(KernelConfig, Provenance)>,
-    /// The kernel command line, instead of the one that the images give.
+    /// The kernel command line, used instead of the one in the images.
     pub cmdline: Option<String>,
-    /// All modules there are beside the kernel; None when only the images tell.
+    /// All modules of the kernel; None if only those in the images are known.
     pub modules: Option<GivenModules<'a>>,
 }
 
 impl Options<'_> {
-    /// Everything comes from the images, and what is required decides.
+    /// Options that use only the images, and in which required rules affect the outcome.
     pub fn new(profile: Profile) -> Self {
         Options { profile, fail_on: Level::Required, config: None, cmdline: None, modules: None }
     }
 }
 
-/// Hold a set of images against the rules.
+/// Check a set of images.
 ///
 /// # Errors
 /// [`CheckError`] when there is no kernel, or not enough of it can be read.
@@ -51,10 +51,10 @@ pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Audited, CheckE
     {
         return check_config(image.file(), set, options);
     }
-    // One pass over a ramdisk gives all that may be asked of its modules.
+    // One pass over a ramdisk collects everything that may be needed of its modules.
     set.request_modules(ModuleRequest { symbols: true, ..ModuleRequest::default() });
-    let about = kernel::read(set, options.config.as_ref())?;
-    let mut audit = Audit { options, facts: about.facts, problems: about.problems };
+    let kernel = kernel::read(set, options.config.as_ref())?;
+    let mut audit = Audit { options, facts: kernel.facts, problems: kernel.problems };
     audit.require_rules()?;
     audit.take_options();
     if options.cmdline.is_none() {
@@ -62,7 +62,7 @@ pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Audited, CheckE
         audit.problems.extend(notes.cloned().map(Problem::Cmdline));
     }
     let mut report = evaluate(&options.profile, &audit.facts);
-    // Ramdisks are unpacked only where their modules can decide something.
+    // Ramdisks are decompressed only if their modules can decide a rule.
     if report.with(Verdict::Unknown).next().is_some() {
         modules::add_from_images(&mut audit.facts, &mut audit.problems, set);
         report = evaluate(&options.profile, &audit.facts);
@@ -71,10 +71,10 @@ pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Audited, CheckE
         modules::link(&mut audit.facts, &options.profile, options.modules.as_ref(), set)?;
         report = evaluate(&options.profile, &audit.facts);
     }
-    Ok(audit.finish(Subject::Kernel(about.summary), report, BTreeMap::new()))
+    Ok(audit.finish(Subject::Kernel(kernel.summary), report, BTreeMap::new()))
 }
 
-/// Hold a config file alone against the rules.
+/// Check a config file by itself.
 ///
 /// # Errors
 /// [`CheckError::TwoConfigs`], [`CheckError::Architecture`].
@@ -90,7 +90,7 @@ fn check_config(
     audit.require_rules()?;
     audit.take_options();
     let report = evaluate(&options.profile, &audit.facts);
-    // A compressed config has no lines to show.
+    // Lines of a compressed config are not useful to the reader.
     let lines = match config_file::is_plain_config(file) {
         true => run::lines(&report, file),
         false => BTreeMap::new(),
@@ -98,7 +98,7 @@ fn check_config(
     Ok(audit.finish(Subject::Config, report, lines))
 }
 
-/// Check the files of one device, as the command does: images, or one config, plain or compressed.
+/// Check the files of one device like `vfioboot check`: images, or one config, plain or compressed.
 ///
 /// # Errors
 /// [`CheckError`].
@@ -120,7 +120,7 @@ pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Audited,
     check(&set, options)
 }
 
-/// An audit under way.
+/// The state of an audit.
 struct Audit<'o> {
     options: &'o Options<'o>,
     facts: Facts,
@@ -140,7 +140,7 @@ impl Audit<'_> {
         }
     }
 
-    /// The command line and the modules that the caller gives.
+    /// Use the command line and the modules in the options.
     fn take_options(&mut self) {
         if let Some(line) = &self.options.cmdline {
             let given = CmdlinePart { origin: Origin::Given, text: line.clone() };

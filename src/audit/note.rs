@@ -10,7 +10,7 @@ use crate::rules::Text;
 #[non_exhaustive]
 pub enum Note {
     /// The config is for another architecture.
-    #[error("the config is for {config}, the kernel for {kernel}")]
+    #[error("the config is for {config}, but the kernel is for {kernel}")]
     OtherArchitecture {
         /// That of the config.
         config: Arch,
@@ -18,7 +18,7 @@ pub enum Note {
         kernel: Arch,
     },
     /// The config is of another version.
-    #[error("the config is of Linux {config}, the kernel is {kernel}")]
+    #[error("the config is of Linux {config}, but the kernel is {kernel}")]
     OtherVersion {
         /// That of the config.
         config: KernelVersion,
@@ -27,7 +27,7 @@ pub enum Note {
     },
     /// A symbol is set twice in the config.
     #[error(
-        "{provenance}: {} is set again in line {}; that one counts", .duplicate.symbol,
+        "{provenance}: {} is set again in line {}, which counts", .duplicate.symbol,
         .duplicate.line
     )]
     Duplicate {

@@ -19,6 +19,7 @@ use crate::image::avb::Vbmeta;
 use crate::image::{Image, ImageKind, SectionName};
 use crate::kernel::{self, Exports, Kernel, KernelConfig};
 use crate::modules::{ModuleProblem, ModuleRequest, ModuleTree, ProblemCause};
+use crate::ramdisk::cpio::Header;
 use crate::ramdisk::tree::{Found, Tree};
 use crate::ramdisk::{self, Inventory, Reach};
 
@@ -28,7 +29,7 @@ pub struct BootSet<'a> {
     members: Members<'a>,
     roles: OnceLock<Vec<Role>>,
     initramfs: OnceLock<Initramfs>,
-    tree: OnceLock<Tree>,
+    tree: OnceLock<Result<Tree, usize>>,
     command_lines: OnceLock<CommandLines>,
     kernel: OnceLock<SetKernel>,
     evidence: OnceLock<Result<Option<Evidence>, kernel::Error>>,
@@ -150,26 +151,31 @@ impl<'a> BootSet<'a> {
     }
 
     /// The file tree that the kernel makes of the initramfs: of the ramdisks that can be read.
-    pub fn tree(&self) -> &Tree {
-        self.tree.get_or_init(|| {
+    ///
+    /// # Errors
+    /// [`ramdisk::Error::TooMany`] where the names of a ramdisk take more than
+    /// [`ramdisk::Limits::metadata`].
+    pub fn tree(&self) -> Result<&Tree, ramdisk::Error> {
+        let tree = self.tree.get_or_init(|| {
             let initramfs = self.initramfs();
             let last = initramfs.parts.last().and_then(|part| initramfs.reach(part.spot));
             let inventories: Vec<_> = self.inventories().into_iter().map(|(_, own)| own).collect();
             Inventory::tree_of(&inventories, last.unwrap_or(Reach::Always))
-        })
+        });
+        tree.as_ref().map_err(|limit| ramdisk::Error::too_many_names(*limit))
     }
 
-    /// The data of a file that [`Tree::find`] gave for [`BootSet::tree`].
+    /// The header and data of a file that [`Tree::find`] gave for [`BootSet::tree`].
     ///
     /// # Errors
     /// As [`ramdisk::Ramdisk::parse`].
-    pub fn data(&self, found: &Found) -> Result<Option<Vec<u8>>, ramdisk::Error> {
+    pub fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
         let mut source = found.source;
         for (ramdisk, inventory) in self.inventories() {
             let count = inventory.len() as u64;
             if source < count {
                 let here = Found { source, ..found.clone() };
-                return Ok(inventory.entry(ramdisk, &here)?.map(|(_, data)| data));
+                return inventory.entry(ramdisk, &here);
             }
             source -= count;
         }

@@ -14,7 +14,7 @@ use vfioboot::audit::{
     BUILTIN, Level, Options, Outcome, Profile, Provenance, check_all, fragment, group,
 };
 use vfioboot::kernel::{KernelConfig, config_file};
-use vfioboot::modules::Source;
+use vfioboot::modules::ModuleSource;
 
 use super::print::{self, complain};
 use super::{EXIT_FAILURE, input::Input, output};
@@ -122,7 +122,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(exit_status(&run))
 }
 
-fn options<'a>(args: &Args, modules: &'a [ModuleSource]) -> anyhow::Result<Options<'a>> {
+fn options<'a>(args: &Args, modules: &'a [ModulesInput]) -> anyhow::Result<Options<'a>> {
     let mut options = Options::new(open_profile(&args.profile)?);
     options.fail_on = args.fail_on.level();
     options.config = args.config.as_deref().map(open_config).transpose()?;
@@ -227,25 +227,25 @@ fn open_config(path: &Path) -> anyhow::Result<(KernelConfig, Provenance)> {
 }
 
 /// What `--modules` names.
-struct ModuleSource {
+struct ModulesInput {
     path: PathBuf,
     /// None for a directory.
     input: Option<Input>,
 }
 
-fn open_modules(paths: &[PathBuf]) -> anyhow::Result<Vec<ModuleSource>> {
+fn open_modules(paths: &[PathBuf]) -> anyhow::Result<Vec<ModulesInput>> {
     let open = |path: &PathBuf| {
         let input = if path.is_dir() { None } else { Some(Input::open(path)?) };
-        Ok(ModuleSource { path: path.clone(), input })
+        Ok(ModulesInput { path: path.clone(), input })
     };
     paths.iter().map(open).collect()
 }
 
-impl ModuleSource {
-    fn source(&self) -> Source<'_> {
+impl ModulesInput {
+    fn source(&self) -> ModuleSource<'_> {
         match &self.input {
-            Some(input) => Source::Bytes { name: input.name(), bytes: input },
-            None => Source::Directory(self.path.clone()),
+            Some(input) => ModuleSource::Bytes { name: input.name(), bytes: input },
+            None => ModuleSource::Directory(self.path.clone()),
         }
     }
 }

@@ -71,7 +71,9 @@ fn by_the_set(set: &BootSet<'_>) -> Unpacked {
             unpacked.names.extend(names_by_gnu_cpio(&archive));
         }
         let stop = part.stops.map(|stop| match stop {
-            Stop::Junk(at) | Stop::Unaligned(at) => part.range.start + at,
+            Stop::Junk(at) | Stop::Unaligned(at) | Stop::AfterLz4Legacy(at) => {
+                part.range.start + at
+            }
             Stop::Damaged => part.range.start,
         });
         unpacked.stops_at = unpacked.stops_at.or(stop);
@@ -143,7 +145,7 @@ fn junk_in_a_fragment_keeps_the_kernel_from_the_generic_ramdisk() {
     assert_eq!(by_the_set(&set), expected);
     let generic = Spot { image: 0, fragment: None };
     assert_eq!(set.initramfs().reach(generic), Some(Reach::Never));
-    assert_eq!(set.tree().reach(), Reach::Never);
+    assert_eq!(set.tree().unwrap().reach(), Reach::Never);
 }
 
 #[test]
