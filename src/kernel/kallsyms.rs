@@ -36,6 +36,11 @@ const MAX_TABLES: usize = 4;
 const MAX_TEXT: usize = 256 << 20;
 /// The tokens of the digits, as the table has them.
 const DIGITS: &[u8] = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0";
+/// How much comes after the digits at most, the index included, in bytes.
+const MAX_TOKENS: usize = 256 * MAX_NAME + MAX_GAP + 512;
+/// What names, markers and the tokens before the digits take in nearly all kernels, in bytes: so much
+/// of a kernel is kept while it is unpacked.
+const USUAL_NAMES: usize = 4 << 20;
 /// The biggest gap that alignment makes, in bytes.
 const MAX_GAP: usize = 256;
 
@@ -58,12 +63,9 @@ impl Kallsyms {
     ///
     /// Takes time linear in the size of `kernel`, also for hostile input.
     pub fn find(kernel: &[u8]) -> Option<Self> {
-        let mut work = MAX_WORK;
-        memchr::memmem::find_iter(kernel, DIGITS)
-            .take(MAX_CANDIDATES)
-            .filter_map(|digits| Tokens::around(kernel, digits))
-            .take(MAX_TABLES)
-            .find_map(|tokens| names_before(kernel, &tokens, &mut work))
+        let mut search = Search::default();
+        search.feed(kernel, 0, true);
+        search.names
     }
 
     /// There is a symbol of this name. What compilers append (`.llvm.123`, `.isra.0`,
@@ -75,6 +77,69 @@ impl Kallsyms {
     /// Every name once, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().filter_map(|name| std::str::from_utf8(name).ok())
+    }
+}
+
+/// A search for the table in a window that slides over a kernel. Positions are from the start of the
+/// unpacked kernel.
+pub(super) struct Search {
+    /// The names, when they were found.
+    pub names: Option<Kallsyms>,
+    /// There are tokens whose names may be before the window.
+    pub missed: bool,
+    /// Nothing before this needs another look.
+    from: u64,
+    candidates: usize,
+    tables: usize,
+    work: usize,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        let work = MAX_WORK;
+        Search { names: None, missed: false, from: 0, candidates: 0, tables: 0, work }
+    }
+}
+
+impl Search {
+    /// Look at `window`, which starts at `base`; `last` when nothing follows it.
+    pub fn feed(&mut self, window: &[u8], base: u64, last: bool) {
+        while self.looks_on() {
+            let from = (self.from.saturating_sub(base) as usize).min(window.len());
+            let Some(hit) = memchr::memmem::find(&window[from..], DIGITS) else {
+                self.from = base + window.len().saturating_sub(DIGITS.len() - 1).max(from) as u64;
+                return;
+            };
+            let digits = from + hit;
+            if window.len() - digits < MAX_TOKENS && !last {
+                self.from = base + digits as u64;
+                return;
+            }
+            self.from = base + digits as u64 + 1;
+            self.candidates += 1;
+            let Some(tokens) = Tokens::around(window, digits) else { continue };
+            self.tables += 1;
+            match names_before(window, &tokens, &mut self.work) {
+                Some(names) => {
+                    let offset = names.offset + base as usize;
+                    self.names = Some(Kallsyms { offset, ..names });
+                }
+                None => self.missed |= base > 0,
+            }
+        }
+    }
+
+    /// How much of a window of `len` bytes at `base` is not needed any more.
+    pub fn droppable(&self, base: u64, len: usize) -> usize {
+        if !self.looks_on() {
+            return len;
+        }
+        let looked = (self.from.saturating_sub(base) as usize).min(len);
+        looked.saturating_sub(USUAL_NAMES)
+    }
+
+    fn looks_on(&self) -> bool {
+        self.names.is_none() && self.candidates < MAX_CANDIDATES && self.tables < MAX_TABLES
     }
 }
 

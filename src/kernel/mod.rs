@@ -42,7 +42,6 @@ pub use crate::rules::config::{self, KernelConfig};
 pub use crate::rules::{Arch, KernelVersion};
 
 use layer::MAX_LAYERS;
-use scan::Unpacked;
 
 /// How much of a compressed stream is unpacked to see what is inside: enough for a bzImage's
 /// setup header and any ELF or PE header.
@@ -259,25 +258,26 @@ impl<'a> Kernel<'a> {
     /// [`Error::UnsupportedCompression`]; [`Error::Compression`] when a stream inside a stream
     /// is damaged. Damage in the outer stream ends the search and is in [`Scan::damage`].
     pub fn scan(&self) -> Result<Scan, Error> {
-        let (mut scan, _) = self.scan_payload(0, false)?;
+        let (mut scan, _) = self.scan_payload(0, None)?;
         self.complete(&mut scan);
         Ok(scan)
     }
 
     /// The same, and the names of [`Kernel::kallsyms`] where everything was looked at without
-    /// finding a config. Unpacks a compressed kernel once for both, but keeps in memory what it
-    /// has unpacked (at most 256 MiB).
+    /// finding a config. Unpacks a compressed kernel once for both, unless its symbol table is so
+    /// large that more of the kernel must be held to read it.
     ///
     /// # Errors
     /// As [`Kernel::scan`] and [`Kernel::kallsyms`].
     pub fn scan_or_kallsyms(&self) -> Result<(Scan, Option<Kallsyms>), Error> {
-        let (mut scan, unpacked) = self.scan_payload(0, true)?;
+        let (mut scan, search) = self.scan_payload(0, Some(kallsyms::Search::default()))?;
         self.complete(&mut scan);
-        let wanted = scan.complete && scan.ikconfig.is_none();
-        let names = match unpacked {
-            _ if !wanted => None,
-            Some(unpacked) => Kallsyms::find(&unpacked),
-            None => self.kallsyms()?,
+        if !scan.complete || scan.ikconfig.is_some() {
+            return Ok((scan, None));
+        }
+        let names = match search {
+            Some(search) if search.names.is_some() || !search.missed => search.names,
+            Some(_) | None => self.kallsyms()?,
         };
         Ok((scan, names))
     }
@@ -347,8 +347,12 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// With `keep`, also what was unpacked, where one stream holds the kernel itself.
-    fn scan_payload(&self, depth: usize, keep: bool) -> Result<(Scan, Option<Unpacked>), Error> {
+    /// With `names`, those are searched for as well where one stream holds the kernel itself.
+    fn scan_payload(
+        &self,
+        depth: usize,
+        names: Option<kallsyms::Search>,
+    ) -> Result<(Scan, Option<kallsyms::Search>), Error> {
         match self.payload {
             Payload::Plain(bytes) => Ok((scan::scan_slice(bytes), None)),
             Payload::Unsupported => {
@@ -368,14 +372,14 @@ impl<'a> Kernel<'a> {
                 let mut decoder = Decoder::new(format, bytes)?;
                 if !wrapped_again {
                     let failed = |error| Error::Memory(Arc::new(error));
-                    return scan::scan_stream(&mut decoder, keep).map_err(failed);
+                    return scan::scan_stream(&mut decoder, names).map_err(failed);
                 }
                 // Rare (a compressed zboot image): the inner container needs its bytes at hand.
                 if depth >= MAX_LAYERS {
                     return Err(Error::TooDeep);
                 }
                 let inner = decoder.read_all(scan::MAX_NESTED)?;
-                Kernel::parse(&inner)?.scan_payload(depth + 1, false)
+                Kernel::parse(&inner)?.scan_payload(depth + 1, None)
             }
         }
     }

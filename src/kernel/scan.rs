@@ -8,11 +8,13 @@ use memmap2::{MmapMut, MmapOptions};
 use crate::compression::{self, Decoder, Format, decode_all};
 
 use super::config::KernelConfig;
+use super::kallsyms;
 
 /// What one read of a stream adds to the window, in bytes.
 const CHUNK: usize = 256 * 1024;
-/// More than a window ever holds: a config that has not ended yet, and the chunks around it.
-const WINDOW: usize = 8 * MAX_PACKED_CONFIG;
+/// More than a window ever holds: a config that has not ended yet, or what is kept for the symbol
+/// names, and the chunks around it.
+const WINDOW: usize = 12 << 20;
 /// The most an embedded config takes, compressed, in bytes (real ones: 16 to 60 KiB).
 const MAX_PACKED_CONFIG: usize = 1 << 20;
 /// And unpacked (real ones: up to 350 KiB).
@@ -84,23 +86,21 @@ pub(super) fn scan_slice(bytes: &[u8]) -> Scan {
     search.finish(scanned as u64, scanned == bytes.len())
 }
 
-/// The unpacked kernel, in memory that is mapped for it.
-pub(super) struct Unpacked {
+/// The part of the unpacked kernel that is searched, in memory that is mapped for it.
+struct Window {
     memory: MmapMut,
     len: usize,
 }
 
-impl Unpacked {
-    /// Room for [`MAX_NESTED`] bytes to keep, otherwise for the window; memory is taken only as it
-    /// is written to. In huge pages where the system gives them: clearing and mapping single ones
-    /// is a sixth of the time that unpacking takes.
-    fn new(keep: bool) -> io::Result<Self> {
-        let room = if keep { MAX_NESTED as usize + CHUNK } else { WINDOW };
-        let memory = MmapOptions::new().len(room).no_reserve_swap().map_anon()?;
+impl Window {
+    /// Memory is taken only as it is written to. In huge pages where the system gives them: clearing
+    /// and mapping single ones is a sixth of the time that unpacking takes.
+    fn new() -> io::Result<Self> {
+        let memory = MmapOptions::new().len(WINDOW).no_reserve_swap().map_anon()?;
         #[cfg(target_os = "linux")]
         // No more than advice: kernels without huge pages refuse it.
         let _ = memory.advise(memmap2::Advice::HugePage);
-        Ok(Unpacked { memory, len: 0 })
+        Ok(Window { memory, len: 0 })
     }
 
     /// Read until the next chunk is full or nothing is left. True when nothing is.
@@ -116,6 +116,11 @@ impl Unpacked {
         Ok(false)
     }
 
+    /// There is room for another chunk.
+    fn has_room(&self) -> bool {
+        self.memory.len() - self.len >= CHUNK
+    }
+
     /// Forget the first `count` bytes.
     fn drop_front(&mut self, count: usize) {
         self.memory.copy_within(count..self.len, 0);
@@ -123,7 +128,7 @@ impl Unpacked {
     }
 }
 
-impl std::ops::Deref for Unpacked {
+impl std::ops::Deref for Window {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -131,14 +136,14 @@ impl std::ops::Deref for Unpacked {
     }
 }
 
-/// Search what a decoder gives, through a window. With `keep` the window becomes everything that
-/// was unpacked, for who needs it when nothing is found; unless that is more than [`MAX_NESTED`].
+/// Search what a decoder gives, through a window; with `names`, for the kernel's symbol names as
+/// well.
 pub(super) fn scan_stream(
     decoder: &mut Decoder<'_>,
-    mut keep: bool,
-) -> io::Result<(Scan, Option<Unpacked>)> {
+    mut names: Option<kallsyms::Search>,
+) -> io::Result<(Scan, Option<kallsyms::Search>)> {
     let mut search = Search::default();
-    let mut window = Unpacked::new(keep)?;
+    let mut window = Window::new()?;
     let mut base = 0u64;
     loop {
         let (last, damage) = match window.fill(decoder) {
@@ -146,19 +151,25 @@ pub(super) fn scan_stream(
             Err(damage) => (true, Some(damage)),
         };
         let done = search.feed(&window, base, last);
+        if let Some(names) = names.as_mut().filter(|_| !done) {
+            names.feed(&window, base, last);
+        }
         if done || last {
             let complete = last && damage.is_none();
             let scan = Scan {
                 damage: damage.filter(|_| !done),
                 ..search.finish(base + window.len() as u64, complete)
             };
-            return Ok((scan, keep.then_some(window)));
+            return Ok((scan, names));
         }
-        keep &= window.len() as u64 <= MAX_NESTED;
-        if !keep {
-            let drop = search.droppable(base, window.len());
-            window.drop_front(drop);
-            base += drop as u64;
+        let unused =
+            names.as_ref().map_or(window.len(), |names| names.droppable(base, window.len()));
+        // What stays is moved to the front: not for every chunk where that is much.
+        if window.len() - unused < CHUNK || !window.has_room() {
+            // Tables keep their alignment.
+            let count = search.droppable(base, window.len()).min(unused) & !7;
+            window.drop_front(count);
+            base += count as u64;
         }
     }
 }
