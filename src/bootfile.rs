@@ -17,7 +17,7 @@ pub const UNDO_FILE: &str = "/vfioboot/undo";
 /// Where the program that the runtime replaces (the init hook) is kept. PID 1 moves it back before it
 /// executes it.
 pub const ORIGINAL_INIT: &str = "/vfioboot/init.orig";
-/// In place of [`ORIGINAL_INIT`] where that program has another name in the ramdisk (a hard
+/// Instead of [`ORIGINAL_INIT`] where that program has another name in the ramdisk (a hard
 /// link): a symbolic link to that name.
 pub const ORIGINAL_INIT_LINK: &str = "/vfioboot/init.link";
 /// The directory in the ramdisk with the originals of shadowed files, each under its
@@ -38,7 +38,7 @@ pub fn is_disabled<B: AsRef<[u8]>>(line: &Cmdline<B>) -> bool {
 pub struct BootFile {
     /// Format version; readers refuse any other than [`BootFile::VERSION`].
     pub version: u32,
-    /// The program PID 1 executes when it is done: `/init`, or what a former
+    /// The program PID 1 executes when it is done: `/init`, or what an earlier
     /// `rdinit=` named.
     pub init: String,
     /// All the time PID 1 may take before it executes `init`, in milliseconds.

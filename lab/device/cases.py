@@ -296,7 +296,7 @@ def _refused() -> Iterator[Case]:
 def _unfit() -> Iterator[Case]:
     """Machines that cannot do it: doctor and run say what is missing."""
     for setup, doctor, run in (
-        (NO_SMMU, "IOMMU: no IOMMU is driven by this kernel", "no IOMMU: /sys/class/iommu"),
+        (NO_SMMU, "IOMMU: this kernel drives no IOMMU", "no IOMMU: /sys/class/iommu"),
         (GIC_2, "interrupt isolation: GICv2: MSIs are not", "no interrupt remapping: .*; everything is as it was"),
         (NO_EL2, "KVM: .*HYP mode not available", "HYP mode not available.*started in EL1"),
         (KVM_NONE, "KVM: .*disabled from command line", r"disabled from command line.*remove kvm-arm\.mode=none"),

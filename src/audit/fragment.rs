@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use super::run::{Audited, Run};
 use super::{Condition, Finding, Level, Rule, Verdict};
 
-/// The fragment for all kernels of a run, one section a rule. Rules that fail are in it, and so
-/// are those that are unknown only because a module was not seen: built in, they pass. What is
-/// optional is there as a comment.
+/// The fragment for all kernels of a run, one section per rule. It covers rules that fail, and rules
+/// that are unknown only because a module was not found: they pass if it is built in. Optional
+/// symbols are comments.
 pub fn render(run: &Run) -> String {
     let mut out = format!(
-        "# What `vfioboot check` (profile {}) found missing.\n\
+        "# Kconfig symbols that `vfioboot check` (profile {}) found missing.\n\
          # scripts/kconfig/merge_config.sh -m .config THIS_FILE && make olddefconfig\n",
         one_line(&run.profile)
     );
@@ -27,7 +27,7 @@ pub fn render(run: &Run) -> String {
         let wanting: Vec<&(&str, &Audited)> = audits
             .iter()
             .filter(|(_, audited)| {
-                audited.report.finding(&rule.id).is_some_and(|own| mends(own, audited))
+                audited.report.finding(&rule.id).is_some_and(|own| improves(own, audited))
             })
             .collect();
         if !wanting.is_empty() {
@@ -35,7 +35,7 @@ pub fn render(run: &Run) -> String {
         }
     }
     if set.is_empty() {
-        out.push_str("# Nothing: no rule fails that a Kconfig symbol could satisfy.\n");
+        out.push_str("# None: no failing rule can be satisfied by a Kconfig symbol.\n");
     }
     out
 }
@@ -57,13 +57,13 @@ fn section(
         let own = audited.report.finding(&rule.id);
         own.is_some_and(|own| own.reason.overruled_by().is_some())
     };
-    // A kernel parameter overrules the symbols.
+    // A kernel parameter overrides the symbols.
     let lines = match wanting.iter().all(overruled) {
         true => Vec::new(),
         false => rule.settings(),
     };
     if lines.is_empty() {
-        out.push_str(&format!("# Not a matter of Kconfig: {}\n", one_line(&rule.fix)));
+        out.push_str(&format!("# Not fixed by Kconfig: {}\n", one_line(&rule.fix)));
     }
     for line in lines {
         let has = |audited: &Audited| {
@@ -90,13 +90,13 @@ fn section(
     }
 }
 
-/// A setting makes this finding better.
-fn mends(finding: &Finding, audited: &Audited) -> bool {
+/// Whether a setting improves this finding.
+fn improves(finding: &Finding, audited: &Audited) -> bool {
     let facts = &audited.facts;
     match finding.verdict {
         Verdict::Fail => true,
-        // Where it is not even certain that the rule applies, or where a vendor module may do it,
-        // nothing is to be set.
+        // No symbol is set if it is not certain that the rule applies, or if a vendor module may
+        // satisfy it.
         Verdict::Unknown => {
             let known = facts.config.is_some() && facts.arch.is_some();
             let symbols = matches!(finding.rule.condition, Condition::Symbols(_));
@@ -107,7 +107,7 @@ fn mends(finding: &Finding, audited: &Audited) -> bool {
     }
 }
 
-/// Nothing in a comment may begin a line of its own.
+/// Join the lines of a text, which must not leave its comment.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,6 +1,7 @@
 //! A file of the set.
 
 use crate::image;
+use crate::kernel::config_file::ConfigFileError;
 
 /// The memory of a file, where it can be given back.
 pub trait Pages: std::fmt::Debug + Sync {
@@ -57,5 +58,14 @@ pub enum Error {
         /// What is wrong with it.
         #[source]
         source: image::Error,
+    },
+    /// A kernel config that cannot be used.
+    #[error("{file}")]
+    Config {
+        /// The file's name.
+        file: String,
+        /// What is wrong with it.
+        #[source]
+        source: ConfigFileError,
     },
 }

@@ -4,6 +4,7 @@
 //! vendor_kernel_boot, then the generic ramdisk, then the bootconfig, each directly after the one
 //! before.
 
+use std::fmt;
 use std::ops::Range;
 
 use super::members::Members;
@@ -57,6 +58,26 @@ pub enum Stop {
     Junk(usize),
     /// A raw archive, or one that continues an lz4_legacy stream, is not at a multiple of 4.
     Unaligned(usize),
+    /// A segment in another format follows an lz4_legacy stream directly; the kernel takes its
+    /// first bytes for the size of a block.
+    AfterLz4Legacy(usize),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Damaged => f.write_str("it is damaged"),
+            Stop::Junk(offset) => write!(f, "no segment starts at offset {offset:#x}"),
+            Stop::Unaligned(offset) => {
+                write!(f, "the archive at offset {offset:#x} is not at a multiple of 4 in memory")
+            }
+            Stop::AfterLz4Legacy(offset) => write!(
+                f,
+                "the segment at offset {offset:#x} follows an lz4_legacy stream directly, in \
+                 another format"
+            ),
+        }
+    }
 }
 
 impl Initramfs {
@@ -68,6 +89,13 @@ impl Initramfs {
             *role == Role::VendorBoot && image.section(SectionName::Bootconfig).is_some()
         });
         Initramfs { parts, bootconfig }
+    }
+
+    /// The ramdisk in which the kernel stops before it gets to the end of the one at `spot`, and
+    /// why.
+    pub fn stop_before_end_of(&self, spot: Spot) -> Option<(Spot, Stop)> {
+        let last = self.parts.iter().position(|part| part.spot == spot)?;
+        self.parts[..=last].iter().find_map(|part| Some((part.spot, part.stops?)))
     }
 
     /// Whether the kernel gets to the last segment of the ramdisk at `spot`; None where it is not
@@ -116,6 +144,9 @@ impl Walk {
             let aligned = start.is_multiple_of(4) || (compression.is_some() && !after_raw);
             if stops.is_none() && (!aligned || phase != segment.phase) {
                 stops = Some(Stop::Unaligned(segment.range.start));
+            }
+            if stops.is_none() && self.unpacker.reach() == Reach::Never {
+                stops = Some(Stop::AfterLz4Legacy(segment.range.start));
             }
             let reach = match self.stopped || stops.is_some() {
                 true => Reach::Never,

@@ -16,7 +16,7 @@ pub enum KernelState {
     Unreadable(kernel::Error),
     /// It was searched, and has no embedded config.
     NoConfig,
-    /// It was searched, and has an embedded config.
+    /// It was searched, and has an embedded config, or a config file is among the files.
     Config,
 }
 
@@ -39,6 +39,8 @@ pub struct SetKernel {
     pub release_is_whole: bool,
     /// What is wrong with the headers of its containers.
     pub problems: Vec<kernel::Problem>,
+    /// It has an embedded config, and the file among the files of the set counts instead.
+    pub overruled_config: bool,
     /// The damage that ended the search.
     pub damage: Option<compression::Error>,
     /// What is known of it and of its command line.
@@ -77,6 +79,7 @@ impl SetKernel {
             complete: false,
             release_is_whole: false,
             problems: Vec::new(),
+            overruled_config: false,
             damage: None,
             facts: Facts::default(),
         };
@@ -100,6 +103,13 @@ impl SetKernel {
             // Searched as it is, and without a result.
             if let (false, Err(error)) = (own.is_linux, Kernel::parse(bytes)) {
                 own.state = KernelState::Unreadable(error);
+            }
+        }
+        if let Some((config, provenance)) = &set.config {
+            own.overruled_config = own.facts.config.is_some();
+            own.facts.set_config(config.clone(), provenance.clone());
+            if let KernelState::NoConfig = own.state {
+                own.state = KernelState::Config;
             }
         }
         if !lines.parts.is_empty() {

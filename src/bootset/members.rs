@@ -3,19 +3,33 @@
 use std::sync::{Arc, OnceLock};
 
 use super::file::{Error, File, Pages};
+use super::provenance::Provenance;
 use super::ramdisks::{self, Ramdisk, Spot};
-use crate::image::{self, Image};
-use crate::kernel::Kernel;
+use crate::image::{self, Image, ImageKind};
+use crate::kernel::config_file::{self, is_config};
+use crate::kernel::{Kernel, KernelConfig};
 use crate::modules::ModuleRequest;
 
-/// An image, or a kernel that no boot image would hold.
-pub(super) fn image_or_kernel(bytes: &[u8]) -> Result<Image<'_>, image::Error> {
+/// An image, a kernel that no boot image would hold, or a kernel config.
+///
+/// # Errors
+/// Those of [`Image::parse`].
+pub fn parse(bytes: &[u8]) -> Result<Image<'_>, image::Error> {
+    if is_config(bytes) {
+        return Ok(Image::bare_config(bytes));
+    }
     match Image::parse(bytes) {
         Err(image::Error::UnknownMagic { .. }) if Kernel::parse(bytes).is_ok() => {
             Ok(Image::bare_kernel(bytes))
         }
         parsed => parsed,
     }
+}
+
+fn config(file: &File<'_>) -> Result<(KernelConfig, Provenance), Error> {
+    let failed = |source| Error::Config { file: file.name.clone(), source };
+    let config = config_file::read(file.bytes).map_err(failed)?;
+    Ok((config, Provenance::File(file.name.clone())))
 }
 
 /// The images, each once.
@@ -32,6 +46,8 @@ pub(super) struct Members<'a> {
     pub request: Arc<OnceLock<ModuleRequest>>,
     /// In the order of the images and of their fragments.
     pub ramdisks: Vec<Ramdisk<'a>>,
+    /// The first config file.
+    pub config: Option<(KernelConfig, Provenance)>,
 }
 
 impl<'a> Members<'a> {
@@ -54,16 +70,19 @@ impl<'a> Members<'a> {
             let failed = |source| Error::Image { file: file.name.clone(), source };
             images.push(parse(file.bytes).map_err(failed)?);
         }
+        let configs = std::iter::zip(&distinct, &images);
+        let mut configs = configs.filter(|(_, image)| image.kind() == ImageKind::Config);
+        let config = configs.next().map(|(file, _)| config(file)).transpose()?;
         let pages = distinct.iter().filter_map(|file| file.pages).collect();
         let names = distinct.into_iter().map(|file| file.name).collect();
-        Ok(Members { pages, ..Self::of(names, images, given) })
+        Ok(Members { pages, config, ..Self::of(names, images, given) })
     }
 
     /// Images that are parsed already.
     pub fn of(names: Vec<String>, images: Vec<Image<'a>>, given: Vec<usize>) -> Self {
         let request = Arc::new(OnceLock::new());
         let ramdisks = ramdisks::of(&images, &request);
-        Members { names, images, pages: Vec::new(), given, request, ramdisks }
+        Members { names, images, pages: Vec::new(), given, request, ramdisks, config: None }
     }
 
     /// What messages call the image of this index.

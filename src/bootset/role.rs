@@ -31,6 +31,8 @@ pub enum Role {
     Kernel,
     /// A ramdisk without an image around it.
     Ramdisk,
+    /// A kernel config, which counts instead of the one embedded in the kernel.
+    Config,
 }
 
 impl Role {
@@ -47,13 +49,16 @@ impl Role {
             Role::ChainedVbmeta => "chained vbmeta",
             Role::Kernel => "kernel",
             Role::Ramdisk => "ramdisk",
+            Role::Config => "config",
         }
     }
 
     /// As it is written in JSON: `other` for what is neither unpacked nor holds a ramdisk.
     pub fn name(self) -> &'static str {
         match self {
-            Role::Dtbo | Role::Vbmeta | Role::ChainedVbmeta | Role::Kernel => "other",
+            Role::Dtbo | Role::Vbmeta | Role::ChainedVbmeta | Role::Kernel | Role::Config => {
+                "other"
+            }
             Role::Boot
             | Role::InitBoot
             | Role::VendorBoot
@@ -72,7 +77,7 @@ impl Role {
             | Role::VendorKernelBoot
             | Role::Recovery
             | Role::Ramdisk => true,
-            Role::Dtbo | Role::Vbmeta | Role::ChainedVbmeta | Role::Kernel => false,
+            Role::Dtbo | Role::Vbmeta | Role::ChainedVbmeta | Role::Kernel | Role::Config => false,
         }
     }
 
@@ -94,7 +99,8 @@ impl Role {
             | Role::Vbmeta
             | Role::ChainedVbmeta
             | Role::Kernel
-            | Role::Ramdisk => None,
+            | Role::Ramdisk
+            | Role::Config => None,
         }
     }
 }
@@ -129,6 +135,7 @@ pub(super) fn decide(set: &Members<'_>) -> Vec<Role> {
         ImageKind::Ramdisk => Role::Ramdisk,
         ImageKind::Kernel => Role::Kernel,
         ImageKind::Dtbo => Role::Dtbo,
+        ImageKind::Config => Role::Config,
     };
     images.iter().enumerate().map(one).collect()
 }

@@ -10,14 +10,16 @@ use super::file::{Error, File};
 use super::flow::{self, Flow};
 use super::initramfs::{self, Initramfs};
 use super::kernel::{KernelState, SetKernel, parse};
-use super::members::{Members, image_or_kernel};
+use super::members::{self, Members};
+use super::provenance::Provenance;
 use super::ramdisks::{Ramdisk, Spot};
 use super::role::{self, Role};
 use super::sources::CommandLines;
 use crate::image::avb::Vbmeta;
 use crate::image::{Image, ImageKind, SectionName};
-use crate::kernel::{self, Exports, Kernel};
+use crate::kernel::{self, Exports, Kernel, KernelConfig};
 use crate::modules::{ModuleRequest, ModuleTree};
+use crate::ramdisk::cpio::Header;
 use crate::ramdisk::tree::{Found, Tree};
 use crate::ramdisk::{self, Inventory, Reach};
 
@@ -27,7 +29,7 @@ pub struct BootSet<'a> {
     members: Members<'a>,
     roles: OnceLock<Vec<Role>>,
     initramfs: OnceLock<Initramfs>,
-    tree: OnceLock<Tree>,
+    tree: OnceLock<Result<Tree, usize>>,
     command_lines: OnceLock<CommandLines>,
     kernel: OnceLock<SetKernel>,
     evidence: OnceLock<Result<Option<Evidence>, kernel::Error>>,
@@ -38,12 +40,13 @@ pub struct BootSet<'a> {
 }
 
 impl<'a> BootSet<'a> {
-    /// The set of these files. A file that is given twice is one image.
+    /// The set of these files: images, bare kernels, a kernel config. A file that is given twice
+    /// is one image.
     ///
     /// # Errors
-    /// [`Error::Image`] for a file that is neither an image nor a kernel.
+    /// [`Error::Image`] for a file that is none of these, [`Error::Config`].
     pub fn new(files: impl IntoIterator<Item = File<'a>>) -> Result<Self, Error> {
-        Ok(Self::of(Members::read(files, image_or_kernel)?))
+        Ok(Self::of(Members::read(files, members::parse)?))
     }
 
     /// The set of these files, all of which are images. A file that is given twice is one image.
@@ -148,26 +151,31 @@ impl<'a> BootSet<'a> {
     }
 
     /// The file tree that the kernel makes of the initramfs: of the ramdisks that can be read.
-    pub fn tree(&self) -> &Tree {
-        self.tree.get_or_init(|| {
+    ///
+    /// # Errors
+    /// [`ramdisk::Error::TooMany`] where the names of a ramdisk take more than
+    /// [`ramdisk::Limits::metadata`].
+    pub fn tree(&self) -> Result<&Tree, ramdisk::Error> {
+        let tree = self.tree.get_or_init(|| {
             let initramfs = self.initramfs();
             let last = initramfs.parts.last().and_then(|part| initramfs.reach(part.spot));
             let inventories: Vec<_> = self.inventories().into_iter().map(|(_, own)| own).collect();
             Inventory::tree_of(&inventories, last.unwrap_or(Reach::Always))
-        })
+        });
+        tree.as_ref().map_err(|limit| ramdisk::Error::too_many_names(*limit))
     }
 
-    /// The data of a file that [`Tree::find`] gave for [`BootSet::tree`].
+    /// The header and data of a file that [`Tree::find`] gave for [`BootSet::tree`].
     ///
     /// # Errors
     /// As [`ramdisk::Ramdisk::parse`].
-    pub fn data(&self, found: &Found) -> Result<Option<Vec<u8>>, ramdisk::Error> {
+    pub fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
         let mut source = found.source;
         for (ramdisk, inventory) in self.inventories() {
             let count = inventory.len() as u64;
             if source < count {
                 let here = Found { source, ..found.clone() };
-                return Ok(inventory.entry(ramdisk, &here)?.map(|(_, data)| data));
+                return inventory.entry(ramdisk, &here);
             }
             source -= count;
         }
@@ -222,6 +230,9 @@ impl<'a> BootSet<'a> {
     /// # Errors
     /// As [`Kernel::kallsyms`].
     pub fn evidence(&self) -> Result<Option<&Evidence>, &kernel::Error> {
+        if self.config().is_some() {
+            return Ok(None);
+        }
         let evidence = self.evidence.get_or_init(|| {
             let mut names = None;
             if self.kernel.get().is_none() {
@@ -247,6 +258,12 @@ impl<'a> BootSet<'a> {
     pub fn parse_kernel(&self) -> Option<Result<Kernel<'a>, kernel::Error>> {
         let (image, bytes) = self.kernel_bytes()?;
         Some(parse(bytes, self.images()[image].kind() != ImageKind::Kernel))
+    }
+
+    /// The kernel config that is among the files, and where it comes from. It counts instead of the
+    /// one embedded in the kernel.
+    pub fn config(&self) -> Option<&(KernelConfig, Provenance)> {
+        self.members.config.as_ref()
     }
 
     /// The symbols that the kernel exports to modules; None where they cannot be read. The first

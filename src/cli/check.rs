@@ -11,10 +11,10 @@ use vfioboot::audit::check::GivenModules;
 use vfioboot::audit::render::{Audience, FORMATS, Format, Medium};
 use vfioboot::audit::run::Run;
 use vfioboot::audit::{
-    BUILTIN, Level, Options, Outcome, Profile, Provenance, check_all, content, fragment, group,
+    BUILTIN, Level, Options, Outcome, Profile, Provenance, check_all, fragment, group,
 };
-use vfioboot::kernel::KernelConfig;
-use vfioboot::modules::Source;
+use vfioboot::kernel::{KernelConfig, config_file};
+use vfioboot::modules::ModuleSource;
 
 use super::print::{self, complain};
 use super::{EXIT_FAILURE, input::Input, output};
@@ -122,7 +122,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(exit_status(&run))
 }
 
-fn options<'a>(args: &Args, modules: &'a [ModuleSource]) -> anyhow::Result<Options<'a>> {
+fn options<'a>(args: &Args, modules: &'a [ModulesInput]) -> anyhow::Result<Options<'a>> {
     let mut options = Options::new(open_profile(&args.profile)?);
     options.fail_on = args.fail_on.level();
     options.config = args.config.as_deref().map(open_config).transpose()?;
@@ -222,33 +222,30 @@ fn open_profile(name: &str) -> anyhow::Result<Profile> {
 
 fn open_config(path: &Path) -> anyhow::Result<(KernelConfig, Provenance)> {
     let input = Input::open(path)?;
-    let config = match content::config_text(&input).with_context(|| input.name())? {
-        Some(text) => KernelConfig::parse(&text),
-        None => KernelConfig::parse(&input),
-    };
-    Ok((config.with_context(|| input.name())?, Provenance::File(input.name())))
+    let config = config_file::read(&input).with_context(|| input.name())?;
+    Ok((config, Provenance::File(input.name())))
 }
 
 /// What `--modules` names.
-struct ModuleSource {
+struct ModulesInput {
     path: PathBuf,
     /// None for a directory.
     input: Option<Input>,
 }
 
-fn open_modules(paths: &[PathBuf]) -> anyhow::Result<Vec<ModuleSource>> {
+fn open_modules(paths: &[PathBuf]) -> anyhow::Result<Vec<ModulesInput>> {
     let open = |path: &PathBuf| {
         let input = if path.is_dir() { None } else { Some(Input::open(path)?) };
-        Ok(ModuleSource { path: path.clone(), input })
+        Ok(ModulesInput { path: path.clone(), input })
     };
     paths.iter().map(open).collect()
 }
 
-impl ModuleSource {
-    fn source(&self) -> Source<'_> {
+impl ModulesInput {
+    fn source(&self) -> ModuleSource<'_> {
         match &self.input {
-            Some(input) => Source::Bytes { name: input.name(), bytes: input },
-            None => Source::Directory(self.path.clone()),
+            Some(input) => ModuleSource::Bytes { name: input.name(), bytes: input },
+            None => ModuleSource::Directory(self.path.clone()),
         }
     }
 }

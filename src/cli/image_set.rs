@@ -28,10 +28,18 @@ pub fn open(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
 /// The set of images in these files, and the file of each image: one that is given twice counts
 /// once. Messages name the file.
 pub fn boot_set(inputs: &[Input]) -> anyhow::Result<(BootSet<'_>, Vec<&Input>)> {
-    let set = BootSet::of_images(inputs.iter().map(Input::file))?;
+    Ok(with_files(BootSet::of_images(inputs.iter().map(Input::file))?, inputs))
+}
+
+/// The same, for files that may also be bare kernels and kernel configs.
+pub fn any_set(inputs: &[Input]) -> anyhow::Result<(BootSet<'_>, Vec<&Input>)> {
+    Ok(with_files(BootSet::new(inputs.iter().map(Input::file))?, inputs))
+}
+
+fn with_files<'i>(set: BootSet<'i>, inputs: &'i [Input]) -> (BootSet<'i>, Vec<&'i Input>) {
     let files = (0..set.images().len()).filter_map(|image| set.file_of(image));
     let files = files.map(|file| &inputs[file]).collect();
-    Ok((set, files))
+    (set, files)
 }
 
 /// The partition that a result goes to.

@@ -14,7 +14,7 @@ use vfioboot::image::{
     DtTable, Image, ImageKind, Region, RegionKind, SectionName, Value, Wrapper, text_of,
     trailer_name,
 };
-use vfioboot::kernel::Kernel;
+use vfioboot::kernel::{Arch, Kernel, KernelConfig, config_file};
 use vfioboot::modules::ModuleRequest;
 use vfioboot::text;
 
@@ -35,7 +35,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let opened = image_set::open(&args.images)?;
-    let (set, inputs) = image_set::boot_set(&opened)?;
+    let (set, inputs) = image_set::any_set(&opened)?;
     set.request_modules(ModuleRequest::default());
     let reports: Vec<Report<'_>> =
         (0..set.images().len()).map(|image| Report::of(&set, image)).collect();
@@ -97,6 +97,7 @@ impl<'i> Report<'i> {
             let detail = match name {
                 SectionName::Kernel => Some(kernel_detail(set, index, bytes)),
                 SectionName::Ramdisk => own.map(ramdisk_detail),
+                SectionName::Config => config_file::read(bytes).ok().map(config_detail),
                 SectionName::Dt | SectionName::Extra => DtTable::parse(bytes).map(table_detail),
                 _ => None,
             };
@@ -336,6 +337,7 @@ fn describe(image: &Image<'_>) -> String {
         }
         None if image.kind() == ImageKind::Dtbo => "dtbo image".to_owned(),
         None if image.kind() == ImageKind::Vbmeta => "a vbmeta image".to_owned(),
+        None if image.kind() == ImageKind::Config => "a kernel config".to_owned(),
         None => format!("a bare {}", image.kind()),
     }
 }
@@ -423,6 +425,16 @@ fn kernel_detail(set: &BootSet<'_>, image: usize, bytes: &[u8]) -> Detail {
         }
         Err(error) => unreadable("kernel", &error),
     }
+}
+
+fn config_detail(config: KernelConfig) -> Detail {
+    let (version, arch) = (config.release(), config.arch().map(Arch::name));
+    let text = format!(
+        "{}, {}",
+        version.unwrap_or("no version in it"),
+        arch.unwrap_or("architecture not known")
+    );
+    Detail { lines: vec![text], json: json!({ "version": version, "arch": arch }) }
 }
 
 fn ramdisk_detail(ramdisk: &Ramdisk<'_>) -> Detail {

@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
-use vfioboot::modules::Source;
+use vfioboot::modules::ModuleSource;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{self, HookChoice, LoadedBy, ModuleOptions, Options, Runtimes};
 
@@ -206,7 +206,7 @@ fn modules<'i>(
         }),
         ..ModuleOptions::default()
     };
-    options.sources.extend(directories.iter().map(|path| Source::Directory((*path).clone())));
+    options.sources.extend(directories.iter().map(|path| ModuleSource::Directory((*path).clone())));
     for input in given {
         let name = input.path.file_name().and_then(|name| name.to_str());
         match name {
@@ -216,7 +216,7 @@ fn modules<'i>(
             _ if input.path.extension().is_some_and(|extension| extension == "ko") => {
                 bail!("{}: a module needs a file name in UTF-8", input.name())
             }
-            _ => options.sources.push(Source::Bytes { name: input.name(), bytes: input }),
+            _ => options.sources.push(ModuleSource::Bytes { name: input.name(), bytes: input }),
         }
     }
     Ok(options)

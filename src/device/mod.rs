@@ -5,7 +5,7 @@
 //! | [`sys`] | the running system: its files under one root, processes, kernel log, locks, KVM |
 //! | [`bus`] | PCI devices, their IOMMU groups, who uses them, what VFIO answers |
 //! | [`bind`] | devices to vfio-pci and back, with a journal of every step |
-//! | [`boot`] | the boot file carried out by PID 1, which never keeps a system from booting |
+//! | [`boot`] | PID 1, which carries out the boot file and never keeps a system from booting |
 //! | [`guest`] | the guest file, and a virtual machine from its start to its end |
 //! | [`doctor`] | every prerequisite of passthrough, examined on the running system |
 //!

@@ -18,6 +18,8 @@ pub enum ImageKind {
     Vbmeta,
     /// A dtbo image: a table of device trees.
     Dtbo,
+    /// A kernel config and nothing else.
+    Config,
 }
 
 impl ImageKind {
@@ -31,6 +33,7 @@ impl ImageKind {
             ImageKind::Kernel => "kernel",
             ImageKind::Vbmeta => "vbmeta",
             ImageKind::Dtbo => "dtbo",
+            ImageKind::Config => "config",
         }
     }
 }

@@ -6,7 +6,7 @@
 )]
 #[serde(rename_all = "snake_case")]
 pub enum SectionName {
-    /// The kernel, in whatever container.
+    /// The kernel, in any container.
     Kernel,
     /// The (generic) ramdisk.
     Ramdisk,
@@ -30,16 +30,18 @@ pub enum SectionName {
     Bootconfig,
     /// The device trees of a dtbo image, end to end.
     DtEntries,
-    /// The command line, where it is a segment of a Sony ELF.
+    /// The command line, as a segment of a Sony ELF.
     Cmdline,
     /// Firmware of the resource power manager, a segment of a Sony ELF.
     Rpm,
     /// An initial program loader, a segment of a Sony ELF.
     Ipl,
+    /// A kernel config, as its file has it.
+    Config,
 }
 
 impl SectionName {
-    /// The name as files and messages have it.
+    /// The name in file names and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             SectionName::Kernel => "kernel",
@@ -57,6 +59,7 @@ impl SectionName {
             SectionName::Cmdline => "cmdline",
             SectionName::Rpm => "rpm",
             SectionName::Ipl => "ipl",
+            SectionName::Config => "config",
         }
     }
 }

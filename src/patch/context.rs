@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::kernel_facts::KernelFacts;
-use crate::bootset::{BootSet, Cover, Flow, Ramdisk, Role, Spot};
+use crate::bootset::{BootSet, Cover, Flow, Initramfs, Ramdisk, Role, Spot};
 use crate::image::avb::Vbmeta;
 use crate::image::{Image, ImageKind};
 use crate::kernel::Exports;
-use crate::modules::{ModuleFile, ModuleTree, Source};
-use crate::ramdisk::Inventory;
+use crate::modules::{ModuleFile, ModuleSource, ModuleTree};
+use crate::ramdisk::cpio::Header;
+use crate::ramdisk::tree::{Found, Tree};
+use crate::ramdisk::{self, Inventory};
 
 /// A set of unpatched images. Indices are those of its images.
 #[derive(Clone, Copy)]
@@ -73,6 +75,32 @@ impl<'s, 'a> Context<'s, 'a> {
         self.set.ramdisk(spot)?.inventory().ok()
     }
 
+    /// The ramdisk at this place.
+    pub fn ramdisk(&self, spot: Spot) -> Option<&'s Ramdisk<'a>> {
+        self.set.ramdisk(spot)
+    }
+
+    /// The initramfs of a normal boot.
+    pub fn initramfs(&self) -> &'s Initramfs {
+        self.set.initramfs()
+    }
+
+    /// The files of the initramfs.
+    ///
+    /// # Errors
+    /// As [`BootSet::tree`].
+    pub fn tree(&self) -> Result<&'s Tree, ramdisk::Error> {
+        self.set.tree()
+    }
+
+    /// Header and data of a file of [`Context::tree`].
+    ///
+    /// # Errors
+    /// As [`BootSet::entry`].
+    pub fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
+        self.set.entry(found)
+    }
+
     /// The modules of the initramfs and the lists beside them.
     pub fn modules(&self) -> ModuleTree {
         self.set.modules()
@@ -86,8 +114,8 @@ impl<'s, 'a> Context<'s, 'a> {
     }
 
     /// The ramdisks of a normal boot, in the order of unpacking.
-    pub fn ramdisks(&self) -> Vec<Source<'a>> {
-        let named = |ramdisk: &Ramdisk<'a>| Source::Bytes {
+    pub fn ramdisks(&self) -> Vec<ModuleSource<'a>> {
+        let named = |ramdisk: &Ramdisk<'a>| ModuleSource::Bytes {
             name: self.images[ramdisk.spot.image].kind().to_string(),
             bytes: ramdisk.bytes,
         };

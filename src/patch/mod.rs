@@ -26,7 +26,7 @@
 //! | `kernel_facts`, `kernel_check`, `report` | the kernel, and whether it allows the patch |
 //! | `edit`, `warning` | the changes and warnings of a plan, and their text |
 //! | `advice` | what could go wrong on the device, and how to undo it |
-//! | `segment`, `segment_file`, `ramdisk_files` | the appended segment |
+//! | `segment`, `segment_file`, `initramfs_files` | the appended segment |
 //! | `undo`, `hex`, `unpatch`, `original` | the undo record, and the originals |
 
 mod advice;
@@ -38,6 +38,7 @@ mod edit;
 mod error;
 mod hex;
 mod hook;
+mod initramfs_files;
 mod insertion;
 mod kernel_check;
 mod kernel_facts;
@@ -47,7 +48,6 @@ mod original;
 mod parameters;
 mod parts;
 mod plan;
-mod ramdisk_files;
 mod rc;
 mod report;
 mod rewrite;

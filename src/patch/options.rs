@@ -42,7 +42,7 @@ impl<'a> Options<'a> {
             avb: AvbOptions::default(),
             wait_ms: BootFile::DEFAULT_WAIT_MS,
             hook: HookChoice::Auto,
-            rc: RcOptions::default(),
+            rc: RcOptions { autostart: true, ..RcOptions::default() },
         }
     }
 }

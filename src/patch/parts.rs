@@ -5,12 +5,12 @@ use super::context::Context;
 use super::contribution::Contribution;
 use super::error::Error;
 use super::hook::choose::Hook;
+use super::initramfs_files::InitramfsFiles;
 use super::insertion::Insertion;
 use super::modules::contribute::Modules;
 use super::modules::plan::ModulePlan;
 use super::options::Options;
 use super::parameters::cmdline::{self, Placement};
-use super::ramdisk_files::RamdiskFiles;
 use super::rc::contribute::RcPlan;
 use super::report::KernelReport;
 use super::warning::Warning;
@@ -53,7 +53,7 @@ impl<'a> Parts<'a> {
         let carrier = &set.images[assignment.carrier];
         let insertion = Insertion::find(carrier, &assignment, inventory)?;
         kernel_check::require(set.kernel, insertion.point.format)?;
-        let files = RamdiskFiles::new(insertion.ramdisk, inventory);
+        let files = InitramfsFiles::new(*set, spot);
         let (hook, from_hook) =
             hook::contribute::contribute(options.hook, set, &assignment, &files)?;
         let from_parameters = parameters::contribute::contribute(
@@ -67,6 +67,7 @@ impl<'a> Parts<'a> {
         let mut all = Contribution::of_warnings(kernel.warnings);
         all.add(from_modules);
         all.add(Contribution::of_warnings(two_generic_ramdisks(set)));
+        all.add(Contribution::of_warnings(unpacking_stops(set, spot)));
         all.add(from_hook);
         all.add(from_parameters);
         let mut placement = cmdline::place(set, &assignment, &hook, &all.parameters)?;
@@ -84,4 +85,10 @@ fn two_generic_ramdisks(set: &Context<'_, '_>) -> Option<Warning> {
         image.is_some_and(|image| image.section(SectionName::Ramdisk).is_some())
     };
     (has(ImageKind::Boot) && has(ImageKind::InitBoot)).then_some(Warning::TwoGenericRamdisks)
+}
+
+/// The kernel does not get to what is appended to the ramdisk `carrier`.
+fn unpacking_stops(set: &Context<'_, '_>, carrier: Spot) -> Option<Warning> {
+    let (spot, stop) = set.initramfs().stop_before_end_of(carrier)?;
+    Some(Warning::UnpackingStops { image: set.images[spot.image].kind(), stop })
 }

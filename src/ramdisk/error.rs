@@ -68,3 +68,10 @@ pub enum Error {
     #[error("cannot write")]
     Io(#[from] std::io::Error),
 }
+
+impl Error {
+    /// The names take more memory than `limit`, in bytes.
+    pub(crate) fn too_many_names(limit: usize) -> Self {
+        Error::TooMany { what: "bytes of names", limit }
+    }
+}

@@ -58,7 +58,7 @@ pub fn extract(ramdisk: &[u8], directory: &Path, limits: Limits) -> Result<Vec<S
             }
         }
         if target.held > limits.metadata {
-            return Err(Error::TooMany { what: "bytes of names", limit: limits.metadata });
+            return Err(Error::too_many_names(limits.metadata));
         }
     }
     target.finish()?;

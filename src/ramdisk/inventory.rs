@@ -150,8 +150,7 @@ impl Inventory {
     /// [`Error::TooMany`] where the names take more than [`Limits::metadata`].
     pub fn tree(&self) -> Result<&Tree, Error> {
         if self.truncated {
-            let limit = self.limits.metadata;
-            return Err(Error::TooMany { what: "bytes of names", limit });
+            return Err(Error::too_many_names(self.limits.metadata));
         }
         let reach = self.segments.last().map_or(Reach::Always, |last| last.reach);
         Ok(self.tree.get_or_init(|| Tree::of(self.records().iter().map(node), reach)))
@@ -159,8 +158,14 @@ impl Inventory {
 
     /// The file tree that the kernel makes of several ramdisks, one after the other; `reach` is
     /// that of the last segment. [`Found::source`] counts over all of them.
-    pub fn tree_of(inventories: &[&Inventory], reach: Reach) -> Tree {
-        Tree::of(inventories.iter().flat_map(|own| own.records()).map(node), reach)
+    ///
+    /// # Errors
+    /// [`Limits::metadata`] of the first whose names take more than that.
+    pub fn tree_of(inventories: &[&Inventory], reach: Reach) -> Result<Tree, usize> {
+        if let Some(own) = inventories.iter().find(|own| own.truncated) {
+            return Err(own.limits.metadata);
+        }
+        Ok(Tree::of(inventories.iter().flat_map(|own| own.records()).map(node), reach))
     }
 
     /// How many entries there are, TRAILERs included.

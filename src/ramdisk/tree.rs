@@ -82,7 +82,7 @@ impl Tree {
             let (path, header, trailer) = (entry.path(), &entry.header, entry.is_trailer());
             tree.insert(&Node { path, header, trailer, target: &target }, number);
             if tree.cost > limits.metadata {
-                return Err(Error::TooMany { what: "bytes of names", limit: limits.metadata });
+                return Err(Error::too_many_names(limits.metadata));
             }
             number += 1;
         }

@@ -6,13 +6,13 @@ ADB=${MODDIR%/modules/*}
 vfiorun=$MODDIR/system/bin/vfiorun
 log=$ADB/vfioboot/autostart.log
 
-# Where the manager mounts no system/, its own directory of commands gets a link.
+# Managers that do not mount system/ have a directory of commands: make a link there.
 for commands in "$ADB/ksu/bin" "$ADB/ap/bin"; do
     [ ! -d "$commands" ] || ln -sf "$vfiorun" "$commands/vfiorun"
 done
 
 mkdir -p "$ADB/vfioboot"
-# One log of the boot before is kept.
+# Keep the log of the previous boot.
 [ ! -f "$log" ] || mv -f "$log" "$log.old"
 
 (

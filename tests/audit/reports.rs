@@ -302,7 +302,7 @@ fn a_baseline_lets_pass_what_is_known_and_nothing_new() {
     let entry = "{\"input\":\"bad.config\",\"rule\":\"VB-KVM-001\",\"verdict\":\"fail\"}";
     assert!(baseline.contains(entry), "{baseline}");
     let text = check(dir, 0, &["./bad.config", "--baseline", "known.json"]);
-    assert!(text.contains("KNOWN FROM THE BASELINE"), "{text}");
+    assert!(text.contains("IN THE BASELINE"), "{text}");
     let sarif = check(dir, 0, &["bad.config", "--baseline", "known.json", "--format", "sarif"]);
     assert!(sarif.contains("\"baselineState\": \"unchanged\""));
     // Known as unknown, it may not fail; and another input is another matter.
@@ -389,5 +389,5 @@ fn the_fragment_sets_nothing_against_a_word() {
     let fragment = fs::read_to_string(dir.path().join("fix")).unwrap();
     let section = fragment.split("\n# VB-IOMMU-007").nth(1).unwrap();
     let section = section.split("\n\n").next().unwrap();
-    assert!(section.contains("# Not a matter of Kconfig") && !section.contains("\nCONFIG_"));
+    assert!(section.contains("# Not fixed by Kconfig") && !section.contains("\nCONFIG_"));
 }

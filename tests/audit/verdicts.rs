@@ -111,7 +111,7 @@ fn rules_are_for_versions_and_architectures() {
     facts.release = Some("5.15.1".into());
     assert_eq!(verdict("symbol = \"B\"\nsince = \"6.6\"", &facts), Verdict::NotApplicable);
     let notes = builtin(&facts).notes;
-    assert!(notes.iter().any(|n| n.contains("Linux 6.6, the kernel is 5.15.1")), "{notes:?}");
+    assert!(notes.iter().any(|n| n.contains("Linux 6.6, but the kernel is 5.15.1")), "{notes:?}");
     // Not known: such a rule may pass but not fail.
     (facts.release, facts.arch) = (None, None);
     assert_eq!(verdict("symbol = \"B\"\nsince = \"6.6\"", &facts), Verdict::Unknown);

@@ -436,7 +436,7 @@ fn an_image_that_cannot_be_resigned_says_so() {
     image[offset + 104..offset + 112].fill(0);
     scratch.file("init_boot.img", &image);
     let text = scratch.error(&format!("{PATCH} --avb resign --key 4096.pem"));
-    assert!(text.contains("has no hash descriptor that describes this image"), "{text}");
+    assert!(text.contains("has no hash descriptor for this image"), "{text}");
 }
 
 #[test]

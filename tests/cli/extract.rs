@@ -140,8 +140,8 @@ fn an_incremental_ota_is_refused_with_the_reason() {
         let error = scratch.error(&format!("extract {name} boot -d out"));
         assert!(
             error.contains(
-                "operation 0 of boot is SOURCE_COPY, which starts from the partition on the device: \
-                 this is an incremental OTA; take the full one"
+                "operation 0 of boot is SOURCE_COPY, which needs the partition on the device: this is \
+                 an incremental OTA; use the full OTA"
             ),
             "{error}"
         );
@@ -217,7 +217,7 @@ fn what_is_no_ota_is_refused() {
             "is not an OTA: expected \"CrAU\" (a payload.bin) or a zip file, found \"ANDROID!\"",
         ),
         ("empty", "found an empty file"),
-        ("text.zip", "the zip file holds neither a payload.bin nor an image"),
+        ("text.zip", "the zip file contains neither a payload.bin nor an image"),
         ("cut.zip", "the zip file: "),
     ];
     for (name, expected) in cases {

@@ -98,3 +98,35 @@ pub fn tool(command: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     assert!(output.status.success(), "{command:?} failed");
     Some(output.stdout)
 }
+
+/// A vendor_boot image v4 with these platform fragments: name and ramdisk of each.
+pub fn vendor_boot(fragments: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let page = 2048;
+    let all: usize = fragments.iter().map(|(_, bytes)| bytes.len()).sum();
+    let mut image = b"VNDRBOOT".to_vec();
+    for word in [4, page as u32, 0, 0, all as u32] {
+        image.extend(word.to_le_bytes());
+    }
+    image.resize(28 + 2048 + 4 + 16, 0);
+    let table = fragments.len() as u32 * 108;
+    for word in [2128, 0, 0, 0, table, fragments.len() as u32, 108, 0] {
+        image.extend(u32::to_le_bytes(word));
+    }
+    image.resize(image.len().next_multiple_of(page), 0);
+    for (_, bytes) in fragments {
+        image.extend(bytes);
+    }
+    image.resize(image.len().next_multiple_of(page), 0);
+    let mut offset = 0;
+    for (name, bytes) in fragments {
+        let start = image.len();
+        for word in [bytes.len() as u32, offset, 1] {
+            image.extend(word.to_le_bytes());
+        }
+        image.extend(name.as_bytes());
+        image.resize(start + 108, 0);
+        offset += bytes.len() as u32;
+    }
+    image.resize(image.len().next_multiple_of(page), 0);
+    image
+}

@@ -95,7 +95,7 @@ fn a_probe_that_says_yes_and_does_nothing_is_undone() {
     }
 }
 
-/// vfio-pci refuses after the unbind: the former driver is asked by name, and what
+/// vfio-pci refuses after the unbind: the original driver is asked by name, and what
 /// came of it is reported, whatever the writes said.
 #[test]
 fn a_refused_device_is_given_back_to_its_driver() {

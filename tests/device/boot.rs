@@ -46,7 +46,7 @@ fn every_device_gets_a_line_and_failures_stop_nothing() {
         [
             "4 /none.ko: not loaded: cannot open the file: ENOENT",
             "4 \"what\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex",
-            "6 0000:00:02.0 (1b36:0010): was on vfio-pci already, IOMMU group 4",
+            "6 0000:00:02.0 (1b36:0010): was already on vfio-pci, IOMMU group 4",
             "4 0000:00:03.0 (1b36:0010): failed: vfio-pci did not take it; it is on nvme now",
             "4 dead:beef: no such device",
         ]
@@ -140,7 +140,7 @@ fn a_device_that_appears_in_time_is_bound() {
     appears.join().unwrap();
     assert_eq!(
         lines,
-        ["6 0000:01:00.0 (1b36:0010): appeared late, was on vfio-pci already, no IOMMU group"]
+        ["6 0000:01:00.0 (1b36:0010): appeared late, was already on vfio-pci, no IOMMU group"]
     );
     assert_eq!(summary, Summary { bound: 1, problems: 0 });
 }

@@ -171,7 +171,10 @@ fn an_owner_at_work_is_not_recovered() {
     let tree = killed_while_it_binds("at-work");
     // In this tree process 100 is its owner, and alive.
     let text = stdout(vfiorun(&tree, &["recover"]), 1);
-    assert_eq!(text, "\"bind 0000:00:02.0\" is at work (pid 100): left alone (--force ends it)\n");
+    assert_eq!(
+        text,
+        "\"bind 0000:00:02.0\" is still running (pid 100): left alone (--force ends it)\n"
+    );
     let document = json(vfiorun(&tree, &["recover", "--json"]), 1);
     assert_eq!(document["journals"][0]["verdict"], "alive");
 }
@@ -254,28 +257,35 @@ fn by_force_an_owner_at_work_is_ended_and_undone() {
     assert_eq!(stdout(vfiorun(&tree, &["recover"]), 0), "nothing to recover\n");
 }
 
+/// Plays the kernel's part in a bind of the disk, which has no driver: vfio-pci takes it when it is
+/// probed.
+fn probed(tree: &Tree) -> thread::JoinHandle<()> {
+    tree.unlink_driver(DISK);
+    let probe = tree.path("sys/bus/pci/drivers_probe");
+    fifo(&probe);
+    let tree = Tree { root: tree.root.clone() };
+    thread::spawn(move || {
+        while tree.get_override(DISK) != "vfio-pci" {
+            thread::sleep(Duration::from_millis(5));
+        }
+        // It waits for somebody to read what it probes for.
+        tree.link_driver(DISK, "vfio-pci");
+        assert_eq!(std::fs::read_to_string(probe).unwrap(), DISK);
+    })
+}
+
 #[test]
 fn a_kill_after_a_bind_has_finished_leaves_it() {
     let tree = tree("finished");
-    tree.unlink_driver(DISK);
-    let (probe, state) = (tree.path("sys/bus/pci/drivers_probe"), tree.path("run/vfioboot"));
-    fifo(&probe);
-    let probed = thread::spawn({
-        let tree = Tree { root: tree.root.clone() };
-        move || {
-            while tree.get_override(DISK) != "vfio-pci" {
-                thread::sleep(Duration::from_millis(5));
-            }
-            // It waits for somebody to read what it probes for.
-            tree.link_driver(DISK, "vfio-pci");
-            assert_eq!(std::fs::read_to_string(probe).unwrap(), DISK);
-        }
-    });
+    let (probed, state) = (probed(&tree), tree.path("run/vfioboot"));
     vfiorun(&tree, &["bind", DISK]).assert().success();
     probed.join().unwrap();
     tree.process("100", 100, 8);
     let text = stdout(vfiorun(&tree, &["recover"]), 0);
-    assert_eq!(text, "\"bind 0000:00:02.0\" is done and stays (vfiorun release gives back)\n");
+    assert_eq!(
+        text,
+        "\"bind 0000:00:02.0\" is complete and stays (vfiorun release gives the devices back)\n"
+    );
     assert_eq!(tree.driver_of(DISK).as_deref(), Some("vfio-pci"));
     assert_eq!(std::fs::read_dir(state).unwrap().count(), 2, "the lock and the journal");
 }
@@ -418,6 +428,38 @@ fn a_full_disk_is_an_error_and_not_a_panic() {
             let last = errors.lines().last();
             assert_eq!(last, Some("vfiorun: standard output: ENOSPC"), "{words:?}");
         }
+    }
+}
+
+/// A full disk stops no work that has begun, and is an error after it.
+#[test]
+fn on_a_full_disk_what_was_asked_for_is_done() {
+    let full = |tree: &Tree, words: &[&str]| {
+        let out = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = with_output(tree, words, out);
+        assert_eq!(ended, (Some(2), "vfiorun: standard output: ENOSPC\n".into()), "{words:?}");
+    };
+    for json in [&[][..], &["--json"]] {
+        let tree = killed_while_it_binds(&format!("full-recover{}", json.len()));
+        tree.process("100", 100, 8);
+        full(&tree, &[&["recover"], json].concat());
+        assert_eq!(tree.get_override(DISK), "\n", "undone");
+        assert_eq!(stdout(vfiorun(&tree, &["recover"]), 0), "nothing to recover\n");
+
+        let probed = probed(&tree);
+        full(&tree, &[&["bind", DISK], json].concat());
+        probed.join().unwrap();
+        assert_eq!(tree.driver_of(DISK).as_deref(), Some("vfio-pci"));
+        tree.process("100", 100, 9);
+        let kept = stdout(vfiorun(&tree, &["recover"]), 0);
+        assert!(
+            kept.ends_with("is complete and stays (vfiorun release gives the devices back)\n"),
+            "{kept}"
+        );
+
+        tree.unlink_driver(DISK);
+        tree.link_driver(DISK, "nvme");
+        full(&tree, &[&["release", DISK], json].concat());
     }
 }
 

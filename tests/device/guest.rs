@@ -152,7 +152,7 @@ fn values_say_what_was_expected() {
             "[cpus]\ncluster = \"huge\"",
             "guest.toml:2: cpus.cluster: invalid value: string \"huge\", expected \"any\", \"big\", \"little\" or a list of CPU numbers",
         ),
-        ("[cpus]\ncluster = []", "guest.toml:2: cpus.cluster: a list of CPUs with none in it"),
+        ("[cpus]\ncluster = []", "guest.toml:2: cpus.cluster: an empty list of CPUs"),
         (
             "on_exit = \"keep\"",
             "guest.toml:1: on_exit: unknown variant `keep`, expected `restore` or `host`",
@@ -178,10 +178,7 @@ fn keys_that_do_not_go_together_are_named() {
             "[network]\nmode = \"none\"\nforwards = [\"1:1\"]",
             "network.forwards: only network.mode = \"user\" has forwards",
         ),
-        (
-            "[network]\nmode = \"tap\"",
-            "network.tap: goes with network.mode = \"tap\", and only with it",
-        ),
+        ("[network]\nmode = \"tap\"", "network.tap: is for network.mode = \"tap\", which needs it"),
         ("chroot = \"debian\"", "chroot: expected an absolute path"),
     ];
     for (text, message) in cases {

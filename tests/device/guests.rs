@@ -123,6 +123,37 @@ fn stop_waits_until_the_supervisor_has_ended() {
     child.wait().unwrap();
 }
 
+/// Runs it with a full disk for its standard output.
+fn on_a_full_disk(tree: &Tree, words: &[&str]) -> (i32, String) {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vfiorun"));
+    command.arg("--sysroot").arg(&tree.root).args(words).stdout(full);
+    let output = command.output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+const FULL: &str = "vfiorun: standard output: ENOSPC\n";
+
+#[test]
+fn on_a_full_disk_guests_are_started_and_stopped() {
+    let tree = tree("full");
+    let mut child = supervisor("trap exit TERM");
+    record(&tree, "one", &child);
+    assert_eq!(on_a_full_disk(&tree, &["stop"]), (2, FULL.into()));
+    child.wait().unwrap();
+    for name in ["a", "b"] {
+        let guest = "autostart = true\nqemu = \"/no/qemu\"\n";
+        tree.file(&format!("etc/vfioboot/guests/{name}.toml"), guest);
+    }
+    assert_eq!(on_a_full_disk(&tree, &["autostart"]), (2, FULL.into()));
+    for name in ["a", "b"] {
+        let log = format!("run/vfioboot/log/{name}.console.log");
+        while !tree.read(&log).contains("is not started, nothing was changed") {
+            thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
 #[test]
 fn a_timeout_of_ones_own_is_followed_by_a_further_signal() {
     let tree = tree("stop-timeout");

@@ -79,7 +79,7 @@ fn a_mounted_partition_holds_its_disk_alone() {
     assert_eq!(holds(&tree, OTHER, &[OTHER]), Vec::<String>::new());
     // A bind mount, and the same again in init's namespace.
     tree.file("proc/1/mountinfo", format!("{line}37 35 259:1 /a /b rw - ext4 /dev/root rw\n"));
-    let two = ["nvme0n1p1 is mounted at /mnt/my disk and 1 more places"];
+    let two = ["nvme0n1p1 is mounted at /mnt/my disk and 1 other place"];
     assert_eq!(holds(&tree, DISK, &[DISK]), two);
 }
 
@@ -124,7 +124,7 @@ fn the_only_default_route_is_kept() {
     let route =
         |name: &str| format!("{name}\t00000000\t0202000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n");
     tree.file("proc/net/route", format!("{ROUTE}{}", route("eth0")));
-    assert_eq!(holds(&tree, DISK, &[DISK]), ["eth0 is the only way out to the network"]);
+    assert_eq!(holds(&tree, DISK, &[DISK]), ["eth0 is the only network uplink"]);
     assert_eq!(holds(&tree, OTHER, &[OTHER]), Vec::<String>::new());
     // Another one over IPv6: each may go, but not both.
     let zeros = "0".repeat(32);
@@ -132,7 +132,7 @@ fn the_only_default_route_is_kept() {
     tree.file("proc/net/ipv6_route", six);
     assert_eq!(holds(&tree, DISK, &[DISK]), Vec::<String>::new());
     let both = holds(&tree, DISK, &[DISK, OTHER]);
-    assert_eq!(both, ["eth0 is the only way out to the network"]);
+    assert_eq!(both, ["eth0 is the only network uplink"]);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_card_below_a_bridge_counts_as_the_bridge() {
     link(&tree, &card, "sys/devices/virtual/net/br0/lower_eth0");
     let route = "br0\t00000000\t0202000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
     tree.file("proc/net/route", format!("{ROUTE}{route}"));
-    assert_eq!(holds(&tree, DISK, &[DISK]), ["br0 is the only way out to the network"]);
+    assert_eq!(holds(&tree, DISK, &[DISK]), ["br0 is the only network uplink"]);
 }
 
 /// Android routes by policy: the tables that we can read have no default route.
@@ -152,11 +152,11 @@ fn a_card_below_a_bridge_counts_as_the_bridge() {
 fn without_default_routes_the_only_card_with_a_carrier_is_kept() {
     let tree = tree("android");
     card(&tree, DISK, "wlan0");
-    assert_eq!(holds(&tree, DISK, &[DISK]), ["wlan0 is the only way out to the network"]);
+    assert_eq!(holds(&tree, DISK, &[DISK]), ["wlan0 is the only network uplink"]);
     card(&tree, OTHER, "eth0");
     assert_eq!(holds(&tree, DISK, &[DISK]), Vec::<String>::new());
     tree.file(&format!("sys/devices/pci0000:00/{OTHER}/net/eth0/carrier"), "0\n");
-    assert_eq!(holds(&tree, DISK, &[DISK]), ["wlan0 is the only way out to the network"]);
+    assert_eq!(holds(&tree, DISK, &[DISK]), ["wlan0 is the only network uplink"]);
 }
 
 #[test]
@@ -169,12 +169,12 @@ fn what_shows_the_picture_is_kept() {
     tree.file(&format!("{connector}/enabled"), "disabled\n");
     assert_eq!(holds(&tree, DISK, &[DISK]), Vec::<String>::new());
     tree.file(&format!("{connector}/enabled"), "enabled\n");
-    assert_eq!(holds(&tree, DISK, &[DISK]), ["it shows the picture (HDMI-A-1 is connected)"]);
+    assert_eq!(holds(&tree, DISK, &[DISK]), ["it drives the display (HDMI-A-1 is connected)"]);
     tree.file(&format!("{device}/boot_vga"), "1\n");
-    assert_eq!(holds(&tree, DISK, &[DISK]), ["it shows the picture (boot VGA)"]);
+    assert_eq!(holds(&tree, DISK, &[DISK]), ["it drives the display (boot VGA)"]);
     let buffer = format!("sys/devices/pci0000:00/{OTHER}/graphics/fb0");
     link(&tree, &buffer, "sys/class/graphics/fb0");
-    assert_eq!(holds(&tree, OTHER, &[OTHER]), ["it shows the picture (fb0)"]);
+    assert_eq!(holds(&tree, OTHER, &[OTHER]), ["it drives the display (fb0)"]);
 }
 
 #[test]

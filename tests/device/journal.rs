@@ -6,7 +6,7 @@ use std::fs;
 
 use device_tree::{Tree, at};
 use vfioboot::device::bind::driver::DriverState;
-use vfioboot::device::bind::journal::{self, Journal};
+use vfioboot::device::bind::journal::{self, Journal, JournalError};
 use vfioboot::device::bind::undo::{Ending, Undo, UndoError};
 use vfioboot::device::sys::state::StateDir;
 
@@ -42,7 +42,7 @@ fn cut_off_at_every_byte_it_is_read_up_to_its_last_whole_record() {
     for step in steps() {
         journal.record(step).unwrap();
     }
-    journal.undone(5).unwrap();
+    journal.mark_undone(5).unwrap();
     journal.keep().unwrap();
     let bytes = fs::read(state.journal("guest")).unwrap();
     let ends: Vec<usize> =
@@ -88,7 +88,7 @@ fn what_comes_after_a_torn_record_is_written_over_it() {
     let mut bytes = fs::read(&path).unwrap();
     bytes.extend_from_slice(b"01234567 {\"step\":{\"no");
     fs::write(&path, bytes).unwrap();
-    Journal::open(&tree.host(), &state, "guest").unwrap().undone(0).unwrap();
+    Journal::open(&tree.host(), &state, "guest").unwrap().mark_undone(0).unwrap();
     let recorded = journal::read(&path).unwrap();
     assert_eq!(recorded.open_steps().count(), 0);
     assert_eq!(recorded.steps.len(), 1);
@@ -98,11 +98,10 @@ fn what_comes_after_a_torn_record_is_written_over_it() {
 fn a_second_journal_of_the_same_name_is_refused_until_the_next_boot() {
     let (tree, state) = tree("journal-second");
     Journal::create(&tree.host(), &state, "guest", "run guest").unwrap();
-    let error = Journal::create(&tree.host(), &state, "guest", "again").unwrap_err().to_string();
+    let error = Journal::create(&tree.host(), &state, "guest", "again").unwrap_err();
     assert!(
-        error.ends_with(
-            "guest.journal: it exists: pid 100 is at \"run guest\" or did not finish it (vfiorun recover)"
-        ),
+        matches!(&error, JournalError::Exists { owner, what, .. }
+            if owner.pid == 100 && what == "run guest"),
         "{error}"
     );
     tree.running_as(100, 7, "another-boot");

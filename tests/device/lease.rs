@@ -222,7 +222,7 @@ fn a_group_goes_as_a_whole() {
     assert_eq!(
         refusal(&host, &[DISK]),
         format!(
-            "{DISK} (1b36:0010): IOMMU group 1 goes as a whole, and this member is not asked for: {mate} (nvme)"
+            "{DISK} (1b36:0010): IOMMU group 1 can only be taken as a whole, and this member is not requested: {mate} (nvme)"
         )
     );
     assert_eq!(
@@ -247,7 +247,9 @@ fn a_group_that_shows_only_when_probed_is_looked_at_then() {
     let error = take(&host, &state, &[late]).unwrap_err().to_string();
     assert_eq!(
         error,
-        format!("{late} (1b36:0010): on vfio-pci, but in no IOMMU group; everything is as it was")
+        format!(
+            "{late} (1b36:0010): on vfio-pci, but not in an IOMMU group; everything is as it was"
+        )
     );
     assert_eq!((tree.driver_of(late), tree.get_override(late)), (None, "(null)\n".into()));
     tree.iommu_group(4, &[late]);
@@ -263,7 +265,7 @@ fn refusals_say_what_is_missing() {
     assert_eq!(
         refusal(&tree.host(), &[bare, "dead:beef"]),
         format!(
-            "dead:beef: no such device (vfiorun devices lists them)\n{bare} (8086:10d3): in no IOMMU group: no IOMMU translates its DMA (is one there and enabled? vfiorun doctor)"
+            "dead:beef: no such device (vfiorun devices lists them)\n{bare} (8086:10d3): not in an IOMMU group: no IOMMU translates its DMA (is one present and enabled? vfiorun doctor)"
         )
     );
     fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
@@ -285,7 +287,7 @@ fn a_second_instance_is_refused_by_name() {
     let lock = Lock::acquire(&state, "bind 0000:00:09.0").unwrap();
     let error = take(&host, &state, &[DISK]).unwrap_err().to_string();
     let pid = std::process::id();
-    assert_eq!(error, format!("another vfiorun is at work: pid {pid}, bind 0000:00:09.0"));
+    assert_eq!(error, format!("another vfiorun is running: pid {pid}, bind 0000:00:09.0"));
     assert!(kernel.writes.lock().unwrap().is_empty());
     drop(lock);
     take(&host, &state, &[DISK]).unwrap();

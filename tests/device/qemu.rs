@@ -120,7 +120,7 @@ fn libvirt_is_told_what_it_does_not_get() {
     let xml = guest.domain(Arch::X86_64, "q", &[]);
     assert!(
         xml.starts_with(
-            "<!-- keys of the guest file that are lost: chroot, qemu_arguments, disks.interface -->\n"
+            "<!-- guest file keys that libvirt cannot express: chroot, qemu_arguments, disks.interface -->\n"
         ),
         "{xml}"
     );

@@ -18,7 +18,7 @@ use vfioboot::device::guest::qemu::qmp::ShutdownCause;
 use vfioboot::device::guest::run::launch::Launch;
 use vfioboot::device::guest::run::preflight::{Options, Start};
 use vfioboot::device::guest::run::signals::Signals;
-use vfioboot::device::guest::run::supervise::{Ended, Escalation, Notice, supervise};
+use vfioboot::device::guest::run::supervise::{Escalation, GuestExit, Notice, supervise};
 use vfioboot::device::guest::run::{self, Context, Progress};
 use vfioboot::device::sys::host::Host;
 use vfioboot::device::sys::state::StateDir;
@@ -85,7 +85,7 @@ fn supervised(
     manners: Manners,
     shutdown: Shutdown,
     stops: usize,
-) -> (Ended, Vec<Notice>) {
+) -> (GuestExit, Vec<Notice>) {
     let tree = Tree::new(&format!("run-{name}"));
     let signals = Signals::hold().unwrap();
     let (child, path) = qemu(&tree, manners);
@@ -296,7 +296,7 @@ fn ran(
     tree: &Tree,
     host: &Host,
     guest: &Guest,
-) -> (Result<run::Finished, run::RunError>, Vec<Progress>) {
+) -> (Result<run::RunReport, run::RunError>, Vec<Progress>) {
     let state = StateDir::new(tree.path("state"));
     let signals = Signals::hold().unwrap();
     let mut start = Start::new(host, &state, guest, &Options::default());

@@ -81,9 +81,9 @@ fn edits_that_would_void_the_bootconfig_are_refused_and_nothing_is_written() {
             "--bootconfig-set b=1",
             "bootconfig line 2: a has a value already, from line 1",
         ),
-        ("a = 1\n", "--bootconfig-set a=1;2", "\"1;2\" is no bootconfig value"),
+        ("a = 1\n", "--bootconfig-set a=1;2", "\"1;2\" is not a bootconfig value"),
         ("a = 1\n", "--bootconfig-set b", "--bootconfig-set b: expected KEY=VALUE"),
-        ("a = 1\n", "--bootconfig-set b$=1", "\"b$\" is no bootconfig key"),
+        ("a = 1\n", "--bootconfig-set b$=1", "\"b$\" is not a bootconfig key"),
         ("a.b = 1\n", "--bootconfig-remove a", "no key a itself, only a.b"),
         ("a = \"1\n", "--bootconfig-set b=1", "bootconfig line 1 (offset 4): the quote"),
     ] {
@@ -102,7 +102,7 @@ fn a_bootconfig_that_is_too_large_is_refused_with_its_size() {
     let scratch = scratch(&format!("# {}\n", "x".repeat(32 * 1024 - 5)));
     let error = scratch.error("cmdline vendor_boot.img --bootconfig-set a=1 -o out.img");
     assert!(
-        error.contains("has 32772 bytes, the kernel takes 32766 at most (6 too many)"),
+        error.contains("has 32772 bytes, the kernel accepts at most 32766 (6 too many)"),
         "{error}"
     );
 }

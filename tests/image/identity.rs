@@ -311,7 +311,7 @@ fn an_image_that_lies_is_not_edited() {
     let image = parse(&bytes);
     let mut edit = image.edit().unwrap();
     edit.sections.push((SectionName::Ramdisk, vec![Chunk::owned(vec![1])]));
-    assert!(matches!(image.rebuild(edit), Err(Error::Lies(_))));
+    assert!(matches!(image.rebuild(edit), Err(Error::Inconsistent(_))));
 }
 
 #[test]

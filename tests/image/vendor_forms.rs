@@ -8,7 +8,7 @@ use common::{AARCH64, elf, vendor_images};
 
 /// What `info` must say of each fixture, in text.
 const SAID: [(&str, &[&str]); 19] = [
-    ("amonet", &["Amonet microloader in front of the header"]),
+    ("amonet", &["Amonet microloader before the header"]),
     ("bump", &["trailing", "16 bytes at 12288: bump (LG)"]),
     ("chromeos", &["ChromeOS kernel partition around the image"]),
     (

@@ -117,7 +117,7 @@ fn every_form_is_recognised_and_right() {
 fn vendors_headers_have_a_name() {
     let form = |name: &str| Image::parse(&vendor(name)).unwrap().header().unwrap().form();
     assert_eq!(form("pxa"), Some("PXA header"));
-    assert_eq!(form("amonet"), Some("Amonet microloader in front of the header"));
+    assert_eq!(form("amonet"), Some("Amonet microloader before the header"));
     assert_eq!(form("sony"), Some("Sony ELF"));
     assert_eq!(form("qcdt"), None);
 }
@@ -284,7 +284,7 @@ fn what_must_be_signed_is_refused_with_what_to_do() {
     assert_eq!(image.kind(), ImageKind::Boot);
     let error =
         patch::plan(&BootSet::from_images(&[image]), &options(&runtime)).unwrap_err().to_string();
-    assert!(error.starts_with("ChromeOS kernel partition: what is inside cannot be"), "{error}");
+    assert!(error.starts_with("ChromeOS kernel partition: its payload cannot be"), "{error}");
     assert!(error.contains("futility vbutil_kernel --repack"), "{error}");
 
     let mut bytes = vendor("tegra");
@@ -293,7 +293,7 @@ fn what_must_be_signed_is_refused_with_what_to_do() {
     let error =
         patch::plan(&BootSet::from_images(&[Image::parse(&bytes).unwrap()]), &options(&runtime))
             .unwrap_err();
-    assert!(error.to_string().contains("the blob is signed"), "{error}");
+    assert!(error.to_string().contains("only the vendor can sign the blob"), "{error}");
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn a_dtbo_image_is_unpacked_tree_by_tree() {
         Ok(if name.ends_with("dtb") { vec![9; 80] } else { bytes.to_vec() })
     });
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("make the image anew with mkdtboimg"), "{error}");
+    assert!(error.contains("build the image with mkdtboimg"), "{error}");
 }
 
 /// A loader reads as much as the header says: what is appended after that would not be there.

@@ -10,10 +10,10 @@ use std::process::Command;
 use common::{cpio, real_images};
 use ko::Ko;
 use proptest::prelude::*;
-use vfioboot::modules::alias::{PciAlias, Wants, matches};
+use vfioboot::modules::alias::{MatchKind, PciAlias, matches};
 use vfioboot::modules::depmod::{LISTS, Softdep};
 use vfioboot::modules::tree::Role;
-use vfioboot::modules::{Dependencies, Lists, ModuleTree, Source, Step};
+use vfioboot::modules::{Dependencies, Lists, ModuleSource, ModuleTree, Step};
 
 fn lists(files: &[(&str, &str)]) -> Lists {
     let mut lists = Lists::default();
@@ -77,7 +77,7 @@ fn a_cycle_is_told_by_its_names() {
         vfioboot::kernel::Module::parse(&ko.bytes(), name).unwrap()
     };
     let all = Dependencies::new(&Lists::default(), &[read("a", "b"), read("b", "a")], |_| false);
-    assert_eq!(order(&all, "a"), "modules that need each other: a → b → a");
+    assert_eq!(order(&all, "a"), "dependency cycle: a → b → a");
 }
 
 /// kmod is the judge: the same tree, every module.
@@ -165,10 +165,11 @@ fn lists_are_read_as_android_and_depmod_write_them() {
 
 #[test]
 fn pci_aliases_tell_what_a_driver_wants() {
-    let wants = |alias: &str| PciAlias::parse(alias).and_then(|alias| alias.wants(0x1b36, 0x0010));
-    assert_eq!(wants("pci:v00001B36d00000010sv*sd*bc*sc*i*"), Some(Wants::Id));
-    assert_eq!(wants("pci:v00001B36d00000010sv00001AF4sd*bc*sc*i*"), Some(Wants::Subsystem));
-    assert_eq!(wants("pci:v*d*sv*sd*bc01sc08i02*"), Some(Wants::Class));
+    let wants =
+        |alias: &str| PciAlias::parse(alias).and_then(|alias| alias.match_kind(0x1b36, 0x0010));
+    assert_eq!(wants("pci:v00001B36d00000010sv*sd*bc*sc*i*"), Some(MatchKind::Id));
+    assert_eq!(wants("pci:v00001B36d00000010sv00001AF4sd*bc*sc*i*"), Some(MatchKind::Subsystem));
+    assert_eq!(wants("pci:v*d*sv*sd*bc01sc08i02*"), Some(MatchKind::Class));
     assert_eq!(wants("pci:v00001B36d00000011sv*sd*bc*sc*i*"), None);
     assert_eq!(wants("usb:v1B36p0010d*"), None);
     let nvme = PciAlias::parse("pci:v*d*sv*sd*bc01sc08i02*").unwrap();
@@ -218,7 +219,8 @@ fn a_tree_tells_host_bridges_iommus_and_drivers() {
         ("lib/modules/nvme.ko", &nvme.bytes()),
         ("lib/modules/modules.load", b"nvme.ko\n"),
     ]);
-    let tree = ModuleTree::read(&[Source::Bytes { name: "r".into(), bytes: &ramdisk }]).unwrap();
+    let tree =
+        ModuleTree::read(&[ModuleSource::Bytes { name: "r".into(), bytes: &ramdisk }]).unwrap();
     assert_eq!(tree.with_role(Role::HostBridge), ["pci_host_generic", "pcie_qcom"]);
     assert_eq!(tree.with_role(Role::Iommu), ["arm_smmu"]);
     assert!(tree.is_self_contained("pci_host_generic") && !tree.is_self_contained("pcie_qcom"));
@@ -233,7 +235,7 @@ fn a_real_vendor_ramdisk_names_its_kernel_and_drivers() {
     let Some((_, bytes)) = images.iter().find(|(name, _)| name.starts_with("gki-virtdev")) else {
         return;
     };
-    let tree = ModuleTree::read(&[Source::Bytes { name: "r".into(), bytes }]).unwrap();
+    let tree = ModuleTree::read(&[ModuleSource::Bytes { name: "r".into(), bytes }]).unwrap();
     assert_eq!(tree.modules.len(), 48);
     assert_eq!(tree.releases(), ["5.4.125-android12-8-00278-g18f5581af79d-ab7557496"]);
     assert!(tree.pci_drivers().contains("virtio_pci"));

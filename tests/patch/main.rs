@@ -10,6 +10,7 @@ mod cmdline;
 mod command;
 mod flow;
 mod hook;
+mod initramfs;
 mod modules;
 mod passes;
 mod promises;

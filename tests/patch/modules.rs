@@ -7,7 +7,7 @@ use common::{AARCH64, RELEASE, cpio, elf, kernel};
 use ko::{Form, Ko, kernel_with_exports, usual_exports};
 use vfioboot::bootset::BootSet;
 use vfioboot::image::Image;
-use vfioboot::modules::Source;
+use vfioboot::modules::ModuleSource;
 use vfioboot::patch::{self, LoadedBy, ModuleOptions, Options, Plan, Runtimes, Warning};
 use vfioboot::ramdisk::{Limits, tree};
 
@@ -97,7 +97,7 @@ fn refusal(image: &[u8], modules: ModuleOptions<'_>) -> String {
 }
 
 fn from(bytes: &[u8]) -> ModuleOptions<'_> {
-    let source = Source::Bytes { name: "other.img".to_owned(), bytes };
+    let source = ModuleSource::Bytes { name: "other.img".to_owned(), bytes };
     ModuleOptions { sources: vec![source], ..ModuleOptions::default() }
 }
 

@@ -10,7 +10,7 @@ use vfioboot::audit::{self, Profile};
 use vfioboot::bootset::{BootSet, avb};
 use vfioboot::compression::{Format, encode, unpacked_in_thread};
 use vfioboot::image::{Image, SectionName};
-use vfioboot::modules::{ModuleRequest, Source};
+use vfioboot::modules::{ModuleRequest, ModuleSource};
 use vfioboot::patch::{self, ModuleOptions, Options, Plan, Runtimes};
 use vfioboot::ramdisk::cpio::CpioWriter;
 
@@ -93,7 +93,7 @@ fn added_modules_cost_no_other_pass() {
         let other = boot(Format::Gzip, &modules);
         let raw = common::cpio(&[("a.ko", &modules[1].1), ("b.ko", &modules[2].1)]);
         let source = |bytes| ModuleOptions {
-            sources: vec![Source::Bytes { name: "other".to_owned(), bytes }],
+            sources: vec![ModuleSource::Bytes { name: "other".to_owned(), bytes }],
             ..ModuleOptions::default()
         };
         let (first, new) = passes(|| patched(&image, files()));

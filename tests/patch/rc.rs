@@ -442,7 +442,7 @@ fn the_same_options_give_the_same_bytes() {
 
 #[test]
 fn what_patch_writes_itself_passes_its_own_checker() {
-    use vfioboot::rc::{Level, Target, check};
+    use vfioboot::rc::{Level, Platform, check};
     use vfioboot::root_manager::{Manager, RcOverlay};
     for (image, path, magisk) in [
         (legacy(INIT_RC), "/init.vfioboot.rc", false),
@@ -450,7 +450,7 @@ fn what_patch_writes_itself_passes_its_own_checker() {
     ] {
         let text = read(&patched(&image, autostart()), path);
         let overlay = RcOverlay::all().find(|own| magisk && own.manager == Manager::Magisk);
-        let target = Target { overlay, oldest: None, newest: None };
+        let target = Platform { overlay, oldest: None, newest: None };
         let findings = check(text.as_bytes(), target);
         assert!(findings.iter().all(|finding| finding.level == Level::Warning), "{findings:?}");
     }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
-use archives::{archive, names, noise, packed};
+use archives::{archive, names, noise, packed, vendor_boot};
 use assert_cmd::Command;
 use predicates::prelude::*;
 use vfioboot::compression::Format;
@@ -210,38 +210,6 @@ fn a_boot_image_keeps_all_but_its_ramdisk() {
     assert!(grown.starts_with(&ramdisk));
     assert_eq!(names(grown).last().unwrap(), "x");
     fixture.run(&["boot.img", "--fragment", "0", "ls"]).code(2);
-}
-
-/// A vendor_boot image v4 with one ramdisk a fragment.
-fn vendor_boot(fragments: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let page = 2048;
-    let all: usize = fragments.iter().map(|(_, bytes)| bytes.len()).sum();
-    let mut image = b"VNDRBOOT".to_vec();
-    for word in [4, page as u32, 0, 0, all as u32] {
-        image.extend(word.to_le_bytes());
-    }
-    image.resize(28 + 2048 + 4 + 16, 0);
-    let table = fragments.len() as u32 * 108;
-    for word in [2128, 0, 0, 0, table, fragments.len() as u32, 108, 0] {
-        image.extend(u32::to_le_bytes(word));
-    }
-    image.resize(image.len().next_multiple_of(page), 0);
-    for (_, bytes) in fragments {
-        image.extend(bytes);
-    }
-    image.resize(image.len().next_multiple_of(page), 0);
-    let mut offset = 0;
-    for (name, bytes) in fragments {
-        let start = image.len();
-        for word in [bytes.len() as u32, offset, 1] {
-            image.extend(word.to_le_bytes());
-        }
-        image.extend(name.as_bytes());
-        image.resize(start + 108, 0);
-        offset += bytes.len() as u32;
-    }
-    image.resize(image.len().next_multiple_of(page), 0);
-    image
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Workflow commands of GitHub Actions, which show as annotations. GitHub shows ten of each kind
-//! for a step, so the most important come first.
+//! Workflow commands of GitHub Actions, which are shown as annotations. GitHub shows ten of each kind
+//! per step, so the most important ones come first.
 
 use super::escape::{github_message, github_property};
 use super::{Audience, Format};
@@ -23,9 +23,9 @@ fn render(run: &Run) -> String {
 
 struct Annotation {
     kind: Kind,
-    /// It has no say in the outcome.
+    /// It does not affect the outcome.
     lesser: bool,
-    /// All of it but the name of the command.
+    /// The command without its name.
     command: String,
 }
 
@@ -39,12 +39,14 @@ fn annotations(input: &Input) -> Vec<Annotation> {
     };
     let mut all = vec![summary(input, audited)];
     for verdict in [Verdict::Fail, Verdict::Unknown] {
-        all.extend(audited.with(verdict).into_iter().filter_map(|own| about(input, audited, own)));
+        all.extend(
+            audited.with(verdict).into_iter().filter_map(|own| annotate(input, audited, own)),
+        );
     }
     all
 }
 
-/// What is known about the input as a whole.
+/// The facts about the input as a whole.
 fn summary(input: &Input, audited: &Audited) -> Annotation {
     let mut text = format!("{} ({})", audited.verdict_line(), audited.kernel());
     text.push_str(&format!("\nConfig: {}", audited.config()));
@@ -58,8 +60,8 @@ fn summary(input: &Input, audited: &Audited) -> Annotation {
     Annotation { kind: Kind::Notice, lesser: false, command }
 }
 
-/// None for a finding that neither decides anything nor answers anything.
-fn about(input: &Input, audited: &Audited, finding: &Finding) -> Option<Annotation> {
+/// The annotation for a finding; None for one that is not worth an annotation.
+fn annotate(input: &Input, audited: &Audited, finding: &Finding) -> Option<Annotation> {
     let rule = &finding.rule;
     let decides = audited.decides(finding);
     let (kind, advice) = match (finding.verdict, decides, rule.level) {
@@ -100,7 +102,7 @@ impl Kind {
     }
 }
 
-/// A command without its name. The file is left out where there is none.
+/// A command without its name. Standard input has no file property.
 fn command(input: &Input, line: usize, title: &str, text: &str) -> String {
     let title = github_property(title);
     let text = github_message(&format!("{}: {text}", input.name));

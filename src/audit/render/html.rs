@@ -1,4 +1,4 @@
-//! One self-contained page: nothing is fetched, and without scripts everything is still there.
+//! One self-contained page: nothing is fetched, and it is complete without scripts.
 
 use std::fmt::Write;
 
@@ -25,18 +25,18 @@ fn render(run: &Run) -> String {
 }
 
 fn page(out: &mut String, run: &Run) -> std::fmt::Result {
-    let (verdict, words) = overall(run);
+    let (verdict, text) = overall(run);
     write!(
         out,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
          style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n\
-         <title>vfioboot check: {words}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <title>vfioboot check: {text}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <header>\n<div><h1>vfioboot check</h1>\n<p>Profile <b>{}</b>: {}</p></div>\n\
          <label class=\"theme\">Colours <select id=\"theme\"><option value=\"\">as the system\
          <option value=\"light\">light<option value=\"dark\">dark</select></label>\n</header>\n<main>\n\
-         <p class=\"verdict {verdict}\" role=\"status\">{words}</p>\n",
+         <p class=\"verdict {verdict}\" role=\"status\">{text}</p>\n",
         xml(&run.profile),
         xml(&run.title),
     )?;
@@ -79,7 +79,7 @@ fn class(outcome: Outcome) -> &'static str {
     }
 }
 
-/// The class and the words of the verdict on everything.
+/// The class and the text of the overall verdict.
 fn overall(run: &Run) -> (&'static str, String) {
     if let [Input { result: Ok(audited), .. }] = run.inputs.as_slice() {
         return (class(audited.outcome()), xml(&audited.verdict_line()));
@@ -101,7 +101,7 @@ fn overall(run: &Run) -> (&'static str, String) {
     (class, format!("{} inputs: {}", run.inputs.len(), parts.join(", ")))
 }
 
-/// A sign and a word for a finding; colour alone says nothing.
+/// A sign and a label for a verdict, which must not depend on colour alone.
 fn sign(verdict: Verdict) -> (&'static str, &'static str) {
     match verdict {
         Verdict::Pass => ("✓", "passes"),
@@ -111,7 +111,7 @@ fn sign(verdict: Verdict) -> (&'static str, &'static str) {
     }
 }
 
-/// A rule id as part of an element's id.
+/// A rule ID as part of an element ID.
 fn slug(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
 }
@@ -160,12 +160,12 @@ fn matrix(out: &mut String, run: &Run) -> std::fmt::Result {
 }
 
 fn cell(out: &mut String, index: usize, audited: &Audited, finding: &Finding) -> std::fmt::Result {
-    let (sign, word) = sign(finding.verdict);
+    let (sign, label) = sign(finding.verdict);
     let lesser = if audited.decides(finding) { "" } else { " lesser" };
     let id = xml(&finding.rule.id);
     write!(
         out,
-        "<td class=\"{}{lesser}\"><a href=\"#i{index}-{}\" aria-label=\"{id} {word}\" title=\"{id} {word}: {}\">{sign}</a></td>",
+        "<td class=\"{}{lesser}\"><a href=\"#i{index}-{}\" aria-label=\"{id} {label}\" title=\"{id} {label}: {}\">{sign}</a></td>",
         finding.verdict.name(),
         slug(&finding.rule.id),
         xml(&finding.reason.to_string())
@@ -181,8 +181,8 @@ fn section(
 ) -> std::fmt::Result {
     writeln!(out, "<section id=\"i{index}\">\n<h2>{}</h2>", xml(&input.name))?;
     if several {
-        let (class, words) = (class(audited.outcome()), xml(&audited.verdict_line()));
-        writeln!(out, "<p class=\"verdict {class}\">{words}</p>")?;
+        let (class, verdict) = (class(audited.outcome()), xml(&audited.verdict_line()));
+        writeln!(out, "<p class=\"verdict {class}\">{verdict}</p>")?;
     }
     writeln!(
         out,
@@ -226,13 +226,13 @@ fn section(
 
 fn row(out: &mut String, index: usize, audited: &Audited, finding: &Finding) -> std::fmt::Result {
     let rule = &finding.rule;
-    let (sign, word) = sign(finding.verdict);
+    let (sign, label) = sign(finding.verdict);
     let lesser = if audited.decides(finding) { "" } else { " lesser" };
     let (id, level, verdict) = (xml(&rule.id), rule.level.name(), finding.verdict.name());
     write!(
         out,
         "<tr id=\"i{index}-{}\" data-rule=\"{id}\" data-level=\"{level}\" data-verdict=\"{verdict}\">\
-         <td class=\"{verdict}{lesser}\"><span aria-hidden=\"true\">{sign}</span> {word}</td>\
+         <td class=\"{verdict}{lesser}\"><span aria-hidden=\"true\">{sign}</span> {label}</td>\
          <td><b>{id}</b> {}</td><td>{level}</td><td>{}",
         slug(&rule.id),
         xml(&rule.title),
@@ -250,7 +250,7 @@ fn row(out: &mut String, index: usize, audited: &Audited, finding: &Finding) -> 
     }
     writeln!(
         out,
-        "<details><summary>Why, and by which evidence</summary><p>{}</p><p>Evidence: {}</p></details></td></tr>",
+        "<details><summary>Reason and evidence</summary><p>{}</p><p>Evidence: {}</p></details></td></tr>",
         xml(&rule.why),
         xml(&finding.provenance.to_string())
     )

@@ -1,4 +1,4 @@
-//! JUnit XML: a suite an input, a case a rule. What fails there fails the check, nothing else.
+//! JUnit XML: a suite per input, a case per rule. A case fails only if it fails the check.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ pub(super) const FORMAT: Format = Format {
     render: |run, _| render(run),
 };
 
-/// How many cases there are, and of what kind.
+/// Number of cases of each kind.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     tests: usize,
@@ -66,7 +66,7 @@ fn unreadable(input: &Input, error: &CheckError) -> (Counts, String) {
     (Counts { tests: 1, errors: 1, ..Counts::default() }, case)
 }
 
-/// What is known about the input as a whole.
+/// The facts about the input as a whole.
 fn properties(audited: &Audited) -> String {
     let mut out = String::from("    <properties>\n");
     let mut property = |name: &str, value: &str| {
@@ -125,7 +125,7 @@ fn body(audited: &Audited, finding: &Finding, counts: &mut Counts) -> String {
     format!("<skipped message=\"{}\"/>{evidence}", xml(&why))
 }
 
-/// Why, for cases that do not fail.
+/// The reason, for cases that do not fail.
 fn evidence(finding: &Finding) -> String {
     let text = format!("{}\nEvidence: {}", finding.reason, finding.provenance);
     format!("<system-out>{}</system-out>", xml(&text))

@@ -1,4 +1,4 @@
-//! Markdown for a comment on a pull request: the verdict, what to do, the rest folded away.
+//! Markdown for a comment on a pull request: the verdict, the fixes, and folded details.
 
 use super::escape::markdown as md;
 use super::{Audience, Format};
@@ -12,10 +12,10 @@ pub(super) const FORMAT: Format = Format {
     render: |run, _| render(run),
 };
 
-/// GitHub takes 65536 characters in a comment.
+/// Maximum size of a comment; GitHub's limit is 65536 characters.
 const MOST: usize = 60_000;
 
-/// All inputs. Where they are too many for one comment, details go first, then whole tables.
+/// Render all inputs. If they do not fit in one comment, details are dropped first, then tables.
 fn render(run: &Run) -> String {
     let mut out = format!("## vfioboot check: {}\n\n", heading(run));
     for input in &run.inputs {
@@ -111,7 +111,7 @@ fn section(input: &Input, audited: &Audited) -> String {
     out
 }
 
-/// For what fails or is unknown.
+/// The sign for a finding that fails or is unknown.
 fn sign(audited: &Audited, finding: &Finding) -> Option<&'static str> {
     match finding.verdict {
         Verdict::Fail if audited.decides(finding) => Some("❌ fails"),
@@ -144,7 +144,7 @@ fn details(audited: &Audited) -> String {
     out.push_str("\n</details>\n");
     if let Some(line) = audited.cmdline() {
         out.push_str(
-            "\n<details><summary>The command line</summary>\n\n| Word | From |\n|---|---|\n",
+            "\n<details><summary>The command line</summary>\n\n| Parameter | From |\n|---|---|\n",
         );
         for word in &line.words {
             out.push_str(&format!("| {} | {} |\n", md(&word.word), md(&word.label())));

@@ -1,4 +1,4 @@
-//! SARIF 2.1.0, as GitHub's code scanning takes it.
+//! SARIF 2.1.0, in the form that GitHub's code scanning accepts.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) const FORMAT: Format = Format {
     render: |run, _| render(run),
 };
 
-/// One run; a result for each finding that fails or is unknown.
+/// Render one run, with a result for each finding that fails or is unknown.
 fn render(run: &Run) -> String {
     let mut rules: Vec<&Rule> = Vec::new();
     let mut index: BTreeMap<&str, usize> = BTreeMap::new();
@@ -104,7 +104,7 @@ fn address(input: &Input) -> String {
     if input.key == "-" { "stdin".to_owned() } else { uri(&input.key) }
 }
 
-/// An input with what is known about it as a whole.
+/// An input with the facts about it as a whole.
 fn artifact(input: &Input) -> Value {
     let mut artifact =
         json!({ "location": { "uri": address(input) }, "roles": ["analysisTarget"] });
@@ -146,15 +146,15 @@ fn result(
     let mut result = json!({
         "ruleId": rule.id,
         "ruleIndex": index.get(rule.id.as_ref()),
-        // SARIF: what is not a failure has no level.
+        // In SARIF, only a failure has a level.
         "kind": if fails { "fail" } else { "open" },
         "level": if fails { level(rule.level) } else { "none" },
         "message": { "text": text },
         "locations": [location(input, audited.line(finding))],
         "partialFingerprints": {
             "vfiobootFinding/v1": fingerprint,
-            // The name that code scanning goes by. Not of the line: it may move, and a boot image
-            // has none.
+            // The identity of the result in code scanning. It does not include the line, which may
+            // move and which a boot image does not have.
             "primaryLocationLineHash": format!("{}:1", &fingerprint[..16]),
         },
         "properties": { "provenance": json::source(&finding.provenance) },

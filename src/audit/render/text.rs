@@ -1,4 +1,4 @@
-//! The report for people: what fails comes first, each with its fix, and one verdict at the end.
+//! The text report: failures first, each with its fix, and one verdict at the end.
 
 use std::fmt::{Result, Write};
 
@@ -11,7 +11,7 @@ use crate::text::visible;
 pub(super) const FORMAT: Format =
     Format { name: "text", about: "For people", audience: Audience::People, render };
 
-/// The fix for a kernel of which no config is known.
+/// The fix for a kernel without a known config.
 const HOW_TO_GET_A_CONFIG: &str = "Build it with CONFIG_IKCONFIG=y, or check it together with its \
     config (/proc/config.gz of the running device, the .config of the build, /boot/config-* of a \
     distribution).";
@@ -39,7 +39,7 @@ struct Text {
 }
 
 impl Text {
-    /// An empty line between inputs.
+    /// Write an empty line between inputs.
     fn begin(&mut self) {
         if !self.out.is_empty() {
             self.out.push('\n');
@@ -73,12 +73,12 @@ impl Text {
         }
         self.unknown(audited)?;
         if !lesser.is_empty() {
-            writeln!(self.out, "\n{note}COULD BE BETTER{note:#}")?;
+            writeln!(self.out, "\n{note}RECOMMENDED{note:#}")?;
             self.findings(&lesser)?;
         }
         self.by_module(audited)?;
         if !known.is_empty() {
-            writeln!(self.out, "\n{note}KNOWN FROM THE BASELINE{note:#}")?;
+            writeln!(self.out, "\n{note}IN THE BASELINE{note:#}")?;
             self.findings(&known)?;
         }
         self.notes(audited)?;
@@ -97,7 +97,7 @@ impl Text {
         Ok(())
     }
 
-    /// The finding, and its evidence where that is not the config, which is named at the top.
+    /// Write the finding, and its evidence unless that is the config, which is shown at the top.
     fn finding(&mut self, finding: &Finding) -> Result {
         let Palette { head, dim, .. } = self.palette;
         let rule = &finding.rule;
@@ -123,8 +123,8 @@ impl Text {
         }
         writeln!(self.out, "\n{note}UNKNOWN{note:#}")?;
         if audited.facts.config.is_none() && audited.facts.evidence.is_none() {
-            // The same reason for each.
-            writeln!(self.out, "  {} rules: there is no config to look at", unknown.len())?;
+            // The reason is the same for each.
+            writeln!(self.out, "  {} rules: no config is known", unknown.len())?;
             return writeln!(self.out, "      {good}Fix:{good:#} {HOW_TO_GET_A_CONFIG}");
         }
         for finding in unknown {
@@ -163,11 +163,11 @@ impl Text {
         Ok(())
     }
 
-    /// Every parameter with its origin.
+    /// Write every parameter with its origin.
     fn cmdline(&mut self, audited: &Audited) -> Result {
         let Palette { head, dim, .. } = self.palette;
         let Some(line) = audited.cmdline() else { return Ok(()) };
-        writeln!(self.out, "\n{head}THE COMMAND LINE{head:#}")?;
+        writeln!(self.out, "\n{head}EFFECTIVE COMMAND LINE{head:#}")?;
         for word in &line.words {
             writeln!(
                 self.out,
@@ -185,7 +185,7 @@ impl Text {
     fn recommended(&mut self, audited: &Audited) -> Result {
         let head = self.palette.head;
         if !audited.report.parameters.is_empty() {
-            writeln!(self.out, "\n{head}FOR THE COMMAND LINE{head:#}")?;
+            writeln!(self.out, "\n{head}RECOMMENDED PARAMETERS{head:#}")?;
         }
         for own in &audited.report.parameters {
             writeln!(self.out, "  {head}{}{head:#} ({})", own.parameter, own.level.name())?;

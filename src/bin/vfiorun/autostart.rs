@@ -9,12 +9,13 @@ use std::process::{Command, Stdio};
 use vfioboot::bootfile;
 use vfioboot::cmdline::Cmdline;
 use vfioboot::device::guest::cgroup;
-use vfioboot::device::guest::file;
-use vfioboot::device::sys::host::errno_text;
+use vfioboot::device::guest::file::{self, GuestError};
+use vfioboot::device::sys::host::{Host, errno_text};
+use vfioboot::device::sys::state::StateDir;
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
-use crate::output;
+use crate::output::{self, Progress};
 
 /// Where guest files are by default; the first that exists.
 const DIRECTORIES: &[&str] = &["data/adb/vfioboot/guests", "etc/vfioboot/guests"];
@@ -40,54 +41,81 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         output::print(&format!("{name} is on the kernel command line: nothing is started\n"))?;
         return Ok(Answer::Yes);
     }
+    let directory = directory(&host, arguments.directory.as_deref())?;
+    let files = guest_files(&directory)?;
+    let (mut started, mut failed) = (0, 0);
+    let mut progress = Progress::new();
+    for file in &files {
+        match start(global, &state, file) {
+            Ok(None) => {}
+            Ok(Some(line)) => {
+                started += 1;
+                progress.print(&line);
+            }
+            Err(error) => {
+                failed += 1;
+                output::complain(&error.to_string());
+            }
+        }
+    }
+    if started + failed == 0 {
+        progress.print(&format!("{}: no guest file has autostart = true\n", directory.display()));
+    }
+    progress.finish()?;
+    if failed > 0 {
+        return Err(Failure::new(format!("{failed} of {} guest files failed", files.len())));
+    }
+    Ok(Answer::Yes)
+}
+
+/// The directory that is given, else the usual one.
+fn directory(host: &Host, given: Option<&Path>) -> Result<PathBuf, Failure> {
     let usual = || DIRECTORIES.iter().map(|path| host.path(path)).find(|path| path.is_dir());
-    let Some(directory) = arguments.directory.clone().or_else(usual) else {
+    given.map(Path::to_owned).or_else(usual).ok_or_else(|| {
         let usual = DIRECTORIES.iter().map(|path| format!("/{path}")).collect::<Vec<_>>();
-        return Err(Failure::new(format!(
-            "there is no directory of guest files: {}",
-            usual.join(" or ")
-        )));
-    };
-    let entries = fs::read_dir(&directory)
-        .map_err(|error| DirectoryError { directory: directory.clone(), error })?;
+        Failure::new(format!("there is no directory of guest files: {}", usual.join(" or ")))
+    })
+}
+
+/// The guest files in a directory, by name.
+fn guest_files(directory: &Path) -> Result<Vec<PathBuf>, DirectoryError> {
+    let entries = fs::read_dir(directory)
+        .map_err(|error| DirectoryError { directory: directory.to_owned(), error })?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     files.sort_unstable();
-    let (mut started, mut failed) = (0, 0);
-    for file in &files {
-        let guest = match file::read(file) {
-            Ok(guest) => guest,
-            Err(error) => {
-                output::complain(&error.to_string());
-                failed += 1;
-                continue;
-            }
-        };
-        if !guest.autostart {
-            continue;
-        }
-        let name = &guest.name;
-        let log = state.path().join("log").join(format!("{name}.{LOG}"));
-        match detached(global, file, &log) {
-            Ok(pid) => {
-                started += 1;
-                output::print(&format!("{name}: pid {pid}, console in {}\n", log.display()))?;
-            }
-            Err(error) => {
-                failed += 1;
-                output::complain(&format!("{}: not started: {error}", file.display()));
-            }
-        }
+    Ok(files)
+}
+
+/// Starts the guest of a file, if it wants that; the result is a line about it.
+fn start(global: &Global, state: &StateDir, file: &Path) -> Result<Option<String>, AutostartError> {
+    let guest = file::read(file)?;
+    if !guest.autostart {
+        return Ok(None);
     }
-    if started + failed == 0 {
-        output::print(&format!("{}: no guest file has autostart = true\n", directory.display()))?;
+    let name = &guest.name;
+    let log = state.path().join("log").join(format!("{name}.{LOG}"));
+    match detached(global, file, &log) {
+        Ok(pid) => Ok(Some(format!("{name}: pid {pid}, console in {}\n", log.display()))),
+        Err(error) => Err(AutostartError::Start { file: file.to_owned(), error }),
     }
-    if failed > 0 {
-        return Err(Failure::new(format!("{failed} of {} guest files failed", files.len())));
-    }
-    Ok(Answer::Yes)
+}
+
+/// A guest that is not started.
+#[derive(Debug, thiserror::Error)]
+enum AutostartError {
+    /// Its file cannot be used.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+    /// No process could be started for it.
+    #[error("{}: not started: {error}", file.display())]
+    Start {
+        file: PathBuf,
+        #[source]
+        error: io::Error,
+    },
 }
 
 /// A directory that cannot be listed.

@@ -14,7 +14,7 @@ extern "C" fn _Unwind_Backtrace(_trace: *const c_void, _argument: *mut c_void) -
     END_OF_STACK
 }
 
-/// Functions that are called for a frame, of which there is none: the linker needs them. All return an
+/// Functions that are called for a frame, which there are none of: the linker needs them. All return an
 /// address.
 macro_rules! of_a_frame {
     ($($name:ident)*) => {

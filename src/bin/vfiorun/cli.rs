@@ -48,7 +48,7 @@ enum Command {
     Status(status::Arguments),
     /// Ask a guest to power down, and wait until everything is given back
     Stop(stop::Arguments),
-    /// Start every guest of a directory that has autostart = true, each on its own
+    /// Start every guest in a directory with autostart = true, each in a process of its own
     Autostart(autostart::Arguments),
 }
 

@@ -41,7 +41,7 @@ fn page(checks: &[Check], verdict: Status) -> Page {
     let (style, verdict) = match verdict {
         Status::Problem => (Style::Bad, "passthrough does not work on this system as it is"),
         Status::Warning => (Style::Note, "nothing prevents passthrough"),
-        Status::Ok => (Style::Good, "everything that passthrough needs is there"),
+        Status::Ok => (Style::Good, "everything that passthrough needs is present"),
     };
     let count = |status, noun: &str| {
         let count = checks.iter().filter(|check| check.status == status).count();

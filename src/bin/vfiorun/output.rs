@@ -23,6 +23,32 @@ pub fn print(text: &str) -> Result<(), OutputError> {
     page.print()
 }
 
+/// Lines for standard output while work goes on that must not stop when they cannot be written.
+#[derive(Debug)]
+pub struct Progress(Result<(), OutputError>);
+
+impl Progress {
+    /// Nothing is written yet.
+    pub fn new() -> Self {
+        Self(Ok(()))
+    }
+
+    /// Writes text, unless writing has failed before.
+    pub fn print(&mut self, text: &str) {
+        if self.0.is_ok() {
+            self.0 = print(text);
+        }
+    }
+
+    /// The end of the work.
+    ///
+    /// # Errors
+    /// When standard output was closed or full.
+    pub fn finish(self) -> Result<(), OutputError> {
+        self.0
+    }
+}
+
 /// Writes a JSON document to standard output.
 ///
 /// # Errors
@@ -36,7 +62,7 @@ pub fn texts<T: Display>(items: &[T]) -> Vec<String> {
     items.iter().map(T::to_string).collect()
 }
 
-/// Writes a message to standard error. Nobody is left to hear that it failed.
+/// Writes a message to standard error. There is nobody to report a failure to.
 pub fn complain(message: &str) {
     _ = writeln!(io::stderr(), "vfiorun: {}", text::visible_lines(message));
 }

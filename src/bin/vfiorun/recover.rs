@@ -56,11 +56,13 @@ fn text((found, report): &(Leftover, Report), dry_run: bool) -> String {
         Verdict::Undo if dry_run => format!("\"{what}\" did not finish; to be undone:\n"),
         Verdict::Undo => format!("\"{what}\" did not finish; undone:\n"),
         Verdict::Discard => {
-            format!("\"{what}\" is of an earlier boot, or did nothing: discarded\n")
+            format!("\"{what}\" is from an earlier boot or did nothing: discarded\n")
         }
-        Verdict::Kept => format!("\"{what}\" is done and stays (vfiorun release gives back)\n"),
+        Verdict::Kept => {
+            format!("\"{what}\" is complete and stays (vfiorun release gives the devices back)\n")
+        }
         Verdict::Alive(owner) => {
-            format!("\"{what}\" is at work ({owner}): left alone (--force ends it)\n")
+            format!("\"{what}\" is still running ({owner}): left alone (--force ends it)\n")
         }
     };
     if found.verdict == Verdict::Undo && dry_run {

@@ -1,12 +1,14 @@
 //! `vfiorun release`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vfioboot::bootfile::DeviceSpec;
-use vfioboot::device::bind::recover;
+use vfioboot::device::bind::recover::{self, Release};
 use vfioboot::device::bus::pci::{self, PciDevice};
+use vfioboot::device::sys::host::Host;
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
+use crate::output::Progress;
 use crate::{interrupt, output, writes};
 
 #[derive(clap::Args)]
@@ -24,21 +26,10 @@ pub struct Arguments {
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let (host, state) = (global.host(), global.state());
-    let mut wanted: Vec<PciDevice> = Vec::new();
-    let all = pci::enumerate(&host)?;
-    for spec in &arguments.devices {
-        let found = wanted.len();
-        wanted.extend(all.iter().filter(|device| device.matches(spec)).cloned());
-        if wanted.len() == found {
-            return Err(Failure::new(format!(
-                "{spec}: no such device (vfiorun devices lists them)"
-            )));
-        }
-    }
-    wanted.sort_unstable_by_key(|device| device.address);
-    wanted.dedup();
+    let wanted = devices(&host, &arguments.devices)?;
     interrupt::listen();
     let (mut documents, mut failed) = (Vec::new(), false);
+    let mut progress = Progress::new();
     for device in wanted {
         if interrupt::requested() {
             return Err(Failure::new("interrupted: the remaining devices are not released"));
@@ -48,35 +39,58 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
                 .map(|plan| (plan.device.driver.clone(), plan)),
             false => recover::release(&host, &state, device.address).map(|(plan, now)| (now, plan)),
         };
-        let (now, plan) = match result {
-            Ok(done) => done,
+        match result {
+            Ok((now, plan)) if arguments.json => {
+                documents.push(document(&device, &plan, now.as_deref()));
+            }
+            Ok((_, plan)) if arguments.dry_run => {
+                progress.print(&writes::text(&device.to_string(), &plan.writes));
+            }
+            Ok((now, plan)) => {
+                let now = now.as_deref().unwrap_or("no driver");
+                let is =
+                    if plan.writes.is_empty() { "is not on vfio-pci, but on" } else { "is on" };
+                progress.print(&format!("{device}: {is} {now}\n"));
+            }
             Err(error) => {
                 output::complain(&error.to_string());
                 failed = true;
-                continue;
             }
-        };
-        if arguments.json {
-            documents.push(json!({
-                "address": device.address.to_string(),
-                "driver_before": plan.device.driver,
-                "driver": now,
-                "recorded": plan.journal.is_some(),
-                "writes": writes::json(&plan.writes),
-            }));
-        } else if arguments.dry_run {
-            output::print(&writes::text(&device.to_string(), &plan.writes))?;
-        } else {
-            let now = now.as_deref().unwrap_or("no driver");
-            let text = if plan.writes.is_empty() { "is not on vfio-pci, but on" } else { "is on" };
-            // A closed pipe must not keep the others on vfio-pci.
-            _ = output::print(&format!("{device}: {text} {now}\n"));
         }
     }
+    progress.finish()?;
     if arguments.json {
         output::print_json(&json!({
             "format": 1, "dry_run": arguments.dry_run, "devices": documents,
         }))?;
     }
     if failed { Err(Failure::new("not every device is released")) } else { Ok(Answer::Yes) }
+}
+
+/// The devices that the specs name, each once.
+fn devices(host: &Host, specs: &[DeviceSpec]) -> Result<Vec<PciDevice>, Failure> {
+    let all = pci::enumerate(host)?;
+    let mut wanted: Vec<PciDevice> = Vec::new();
+    for spec in specs {
+        let before = wanted.len();
+        wanted.extend(all.iter().filter(|device| device.matches(spec)).cloned());
+        if wanted.len() == before {
+            return Err(Failure::new(format!(
+                "{spec}: no such device (vfiorun devices lists them)"
+            )));
+        }
+    }
+    wanted.sort_unstable_by_key(|device| device.address);
+    wanted.dedup();
+    Ok(wanted)
+}
+
+fn document(device: &PciDevice, plan: &Release, now: Option<&str>) -> Value {
+    json!({
+        "address": device.address.to_string(),
+        "driver_before": plan.device.driver,
+        "driver": now,
+        "recorded": plan.journal.is_some(),
+        "writes": writes::json(&plan.writes),
+    })
 }

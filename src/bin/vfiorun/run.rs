@@ -11,7 +11,7 @@ use vfioboot::device::guest::qemu::probe;
 use vfioboot::device::guest::qemu::qmp::{self, ShutdownCause};
 use vfioboot::device::guest::run::preflight::{Options, Start};
 use vfioboot::device::guest::run::signals::Signals;
-use vfioboot::device::guest::run::supervise::{Ended, Notice};
+use vfioboot::device::guest::run::supervise::{GuestExit, Notice};
 use vfioboot::device::guest::run::{self, Context, Progress};
 use vfioboot::device::sys::cpu_list;
 use vfioboot::device::sys::host::Host;
@@ -77,9 +77,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let file = std::path::absolute(&arguments.file).unwrap_or_else(|_| arguments.file.clone());
     let context = Context { host: &host, state: &state, signals: &signals };
     let finished = run::run(context, &guest, &file, &start, &mut |progress| {
-        tell(progress, arguments.quiet);
+        show(progress, arguments.quiet);
     })?;
-    let run::Finished { ended, report } = finished;
+    let run::RunReport { ended, report } = finished;
     if !ended.ran
         && ended.escalation.is_none()
         && let Some(explain) = probe::explain(
@@ -93,7 +93,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     finish(&guest, &ended, &report, arguments)
 }
 
-fn finish(guest: &Guest, ended: &Ended, report: &Report, arguments: &Arguments) -> Outcome {
+fn finish(guest: &Guest, ended: &GuestExit, report: &Report, arguments: &Arguments) -> Outcome {
     if arguments.json {
         output::print_json(&json!({
             "format": 1,
@@ -125,7 +125,7 @@ fn finish(guest: &Guest, ended: &Ended, report: &Report, arguments: &Arguments) 
     Ok(Answer::Status(ended.code()))
 }
 
-fn tell(progress: &Progress, quiet: bool) {
+fn show(progress: &Progress, quiet: bool) {
     let text = match progress {
         Progress::Warning(text) => format!("warning: {text}"),
         Progress::Notice(Notice::MonitorLost(reason)) => format!("warning: {reason}"),

@@ -12,7 +12,7 @@ use crate::outcome::{Answer, Outcome};
 use crate::output;
 
 /// How long QEMU may take to answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -30,7 +30,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         }
         let name = record.name.parse().unwrap_or_default();
         let socket = record::directory(&state, &name).join(CONTROL);
-        qmp::status(&socket, PATIENCE).unwrap_or_else(|error| format!("unknown: {error}"))
+        qmp::status(&socket, TIMEOUT).unwrap_or_else(|error| format!("unknown: {error}"))
     };
     if arguments.json {
         let guests: Vec<_> = running

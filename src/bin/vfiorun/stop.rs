@@ -15,8 +15,8 @@ use crate::outcome::{Answer, Failure, Outcome};
 use crate::output;
 
 /// What a guest's vfiorun may take after QEMU has ended: devices are reset and given back.
-const GIVING_BACK: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const RELEASE_TIME: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -43,8 +43,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     // Its vfiorun goes a step further with each: asks the guest, asks QEMU, kills it.
     let own_time = arguments.timeout.is_none();
     let steps: &[Duration] = match own_time {
-        true => &[powerdown + quit + GIVING_BACK],
-        false => &[powerdown, quit, GIVING_BACK],
+        true => &[powerdown + quit + RELEASE_TIME],
+        false => &[powerdown, quit, RELEASE_TIME],
     };
     for time in steps {
         signal(record.supervisor)?;
@@ -94,7 +94,7 @@ fn ends_within(host: &Host, process: Process, limit: Duration) -> bool {
         if started.elapsed() >= limit {
             return false;
         }
-        thread::sleep(LOOK_AGAIN);
+        thread::sleep(POLL_INTERVAL);
     }
     true
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use vfioboot::audit::Outcome;
-use vfioboot::modules::alias::Wants;
+use vfioboot::modules::alias::MatchKind;
 use vfioboot::patch::{
     EditKind, HookKind, LoadedBy, ModulePlan, Outlook, Plan, PlannedDriver, Prospect,
 };
@@ -170,9 +170,9 @@ fn rival(driver: &PlannedDriver, by: Option<LoadedBy>) -> String {
     let class =
         driver.class.map_or("devices of its class".to_owned(), |name| format!("all {name}"));
     let wants = match driver.wants {
-        Wants::Id => "drives it".to_owned(),
-        Wants::Subsystem => "drives some with this id".to_owned(),
-        Wants::Class => format!("drives {class}, so it too if it is one"),
+        MatchKind::Id => "drives it".to_owned(),
+        MatchKind::Subsystem => "drives some with this id".to_owned(),
+        MatchKind::Class => format!("drives {class}, so it too if it is one"),
     };
     let place = match (driver.in_ramdisk, driver.loaded_at_boot) {
         (false, _) => "part of the kernel",

@@ -15,7 +15,7 @@ const DRIVERS_PROBE: &str = "sys/bus/pci/drivers_probe";
 
 /// A device that is on vfio-pci.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bound {
+pub struct BoundDevice {
     /// The device as it is now.
     pub device: PciDevice,
     /// Its driver before.
@@ -37,7 +37,7 @@ impl fmt::Display for Origin {
     /// What happened to it: `from nvme to vfio-pci`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::VfioPci => f.write_str("was on vfio-pci already"),
+            Self::VfioPci => f.write_str("was already on vfio-pci"),
             Self::Driver(driver) => write!(f, "from {driver} to vfio-pci"),
             Self::Nothing => f.write_str("from no driver to vfio-pci"),
         }
@@ -45,7 +45,7 @@ impl fmt::Display for Origin {
 }
 
 /// Why a device is not on vfio-pci. Wherever something was written it has been
-/// put back; [`Restored`] says with what success.
+/// put back; [`RestoredState`] says with what success.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The kernel has no vfio-pci (now); the device was not touched.
@@ -64,7 +64,7 @@ pub enum BindError {
         #[source]
         error: HostError,
         /// The state it was left in.
-        restored: Box<Restored>,
+        restored: Box<RestoredState>,
     },
     /// vfio-pci did not take it: the kernel log has the reason just above.
     #[error("vfio-pci did not take it{}; {restored}", probe_text(.probe))]
@@ -74,7 +74,7 @@ pub enum BindError {
         /// not passed on).
         probe: Option<HostError>,
         /// The state it was left in.
-        restored: Box<Restored>,
+        restored: Box<RestoredState>,
     },
 }
 
@@ -87,14 +87,14 @@ fn probe_text(probe: &Option<HostError>) -> String {
 
 /// How a device was left after a failed attempt.
 #[derive(Debug)]
-pub struct Restored {
+pub struct RestoredState {
     /// The driver it is on now.
     pub driver: Option<String>,
     /// The first of the restoring steps that failed.
     pub error: Option<HostError>,
 }
 
-impl fmt::Display for Restored {
+impl fmt::Display for RestoredState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.driver {
             Some(driver) => write!(f, "it is on {driver} now")?,
@@ -158,10 +158,10 @@ fn probe_write(address: PciAddress) -> Write {
 /// # Errors
 /// See [`BindError`]: either nothing was changed or it was undone as far as the
 /// kernel let us.
-pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<Bound, BindError> {
+pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<BoundDevice, BindError> {
     let before = PciDevice::read(host, address)?;
     if before.driver.as_deref() == Some(VFIO_PCI) {
-        return Ok(Bound { device: before, from: Origin::VfioPci });
+        return Ok(BoundDevice { device: before, from: Origin::VfioPci });
     }
     if !vfio_pci_registered(host) {
         return Err(BindError::NoVfioPci);
@@ -179,7 +179,7 @@ pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<Bound, BindError>
     }
     match PciDevice::read(host, address) {
         Ok(device) if device.driver.as_deref() == Some(VFIO_PCI) => {
-            Ok(Bound { device, from: before.driver.map_or(Origin::Nothing, Origin::Driver) })
+            Ok(BoundDevice { device, from: before.driver.map_or(Origin::Nothing, Origin::Driver) })
         }
         _ => Err(BindError::NotTaken { probe, restored: restore(host, &before) }),
     }
@@ -206,17 +206,17 @@ impl From<&PciDevice> for DriverState {
     }
 }
 
-/// Why a device is not in its former state.
+/// Why a device is not in its original state.
 #[derive(Debug, thiserror::Error)]
 pub enum PutBackError {
     /// It cannot be read.
     #[error(transparent)]
     Device(#[from] PciError),
     /// It is on another driver, or has another override, than before.
-    #[error("{}{}", mismatch(.now, .former), .error.as_ref().map(|e| format!(" (could not {e})")).unwrap_or_default())]
+    #[error("{}{}", mismatch(.now, .original), .error.as_ref().map(|e| format!(" (could not {e})")).unwrap_or_default())]
     Mismatch {
         /// Its state before.
-        former: Box<DriverState>,
+        original: Box<DriverState>,
         /// Its state now.
         now: Box<DriverState>,
         /// The first of the writes that failed.
@@ -225,61 +225,60 @@ pub enum PutBackError {
     },
 }
 
-fn mismatch(now: &DriverState, former: &DriverState) -> String {
+fn mismatch(now: &DriverState, original: &DriverState) -> String {
     let name = |driver: &Option<String>| driver.as_deref().unwrap_or("no driver").to_owned();
-    if now.driver != former.driver {
+    if now.driver != original.driver {
         return format!(
             "it is on {}, not on {} as before",
             name(&now.driver),
-            name(&former.driver)
+            name(&original.driver)
         );
     }
     let text = |value: &Option<String>| value.as_deref().unwrap_or("").to_owned();
-    let (is, was) = (text(&now.driver_override), text(&former.driver_override));
+    let (is, was) = (text(&now.driver_override), text(&original.driver_override));
     format!("its driver_override is \"{is}\", not \"{was}\" as before")
 }
 
-/// The writes that bring a device from its state now to its former one; none when they are equal.
-pub fn writes_back(now: &PciDevice, former: &DriverState) -> Vec<Write> {
+/// The writes that bring a device from its state now to its original one; none when they are equal.
+pub fn writes_back(now: &PciDevice, original: &DriverState) -> Vec<Write> {
     let address = now.address;
     // "\n" clears: an empty write(2) would not even reach the kernel's store
     // function, and "(null)" would be taken for a driver's name
     // (drivers/base/driver.c, driver_set_override).
-    let original = former.driver_override.as_deref().unwrap_or("\n");
-    let moves = now.driver != former.driver;
+    let value = original.driver_override.as_deref().unwrap_or("\n");
+    let moves = now.driver != original.driver;
     let mut writes = Vec::new();
-    // An override that names another driver would keep the device from its former one.
-    let interim = former
-        .driver
-        .as_deref()
-        .filter(|driver| moves && former.driver_override.as_deref().is_some_and(|o| o != *driver));
+    // An override that names another driver would keep the device from its original one.
+    let interim = original.driver.as_deref().filter(|driver| {
+        moves && original.driver_override.as_deref().is_some_and(|o| o != *driver)
+    });
     if let Some(driver) = interim {
         writes.push(override_write(address, driver));
-    } else if now.driver_override != former.driver_override {
-        writes.push(override_write(address, original));
+    } else if now.driver_override != original.driver_override {
+        writes.push(override_write(address, value));
     }
     if moves {
         writes.extend(now.driver.is_some().then(|| unbind_write(address)));
         // Its driver by name; a probe would take whichever matches first.
-        writes.extend(former.driver.as_ref().map(|driver| Write {
+        writes.extend(original.driver.as_ref().map(|driver| Write {
             path: format!("sys/bus/pci/drivers/{driver}/bind"),
             value: address.to_string(),
         }));
     }
-    writes.extend(interim.map(|_| override_write(address, original)));
+    writes.extend(interim.map(|_| override_write(address, value)));
     writes
 }
 
-/// Gives a device its former driver and override back, and reads both again. Says whether
+/// Gives a device its original driver and override back, and reads both again. Says whether
 /// anything had to be written.
 ///
 /// # Errors
 /// See [`PutBackError`]. A driver that is no longer there is replaced by the one that a probe
 /// finds: better than none, and still an error.
-pub fn put_back(host: &Host, former: &DriverState) -> Result<bool, PutBackError> {
-    let address = former.address;
+pub fn put_back(host: &Host, original: &DriverState) -> Result<bool, PutBackError> {
+    let address = original.address;
     let now = PciDevice::read(host, address)?;
-    let writes = writes_back(&now, former);
+    let writes = writes_back(&now, original);
     let mut error = None;
     for write in &writes {
         if let Err(failed) = host.carry_out(write) {
@@ -287,14 +286,14 @@ pub fn put_back(host: &Host, former: &DriverState) -> Result<bool, PutBackError>
         }
     }
     let mut now = PciDevice::read(host, address)?;
-    if now.driver.is_none() && former.driver.is_some() {
+    if now.driver.is_none() && original.driver.is_some() {
         _ = host.carry_out(&probe_write(address));
         now = PciDevice::read(host, address)?;
     }
     match DriverState::from(&now) {
-        found if found == *former => Ok(!writes.is_empty()),
+        found if found == *original => Ok(!writes.is_empty()),
         found => Err(PutBackError::Mismatch {
-            former: Box::new(former.clone()),
+            original: Box::new(original.clone()),
             now: Box::new(found),
             error,
         }),
@@ -338,7 +337,7 @@ pub enum ReleaseError {
 /// Carries out [`release_writes`] and says which driver has the device now.
 ///
 /// # Errors
-/// See [`ReleaseError`]. That no driver wants the device is none.
+/// See [`ReleaseError`]. A device that no driver wants is not an error.
 pub fn release(host: &Host, address: PciAddress) -> Result<Option<String>, ReleaseError> {
     let now = PciDevice::read(host, address)?;
     for (step, write) in release_steps(&now) {
@@ -384,11 +383,11 @@ pub fn withdraw_id(host: &Host, vendor: u16, device: u16) -> Result<(), HostErro
     host.carry_out(&id_write(vendor, device))
 }
 
-/// Gives a device its former override and driver back, as far as the kernel lets us.
-fn restore(host: &Host, before: &PciDevice) -> Box<Restored> {
+/// Gives a device its original override and driver back, as far as the kernel lets us.
+fn restore(host: &Host, before: &PciDevice) -> Box<RestoredState> {
     let error = match put_back(host, &before.into()) {
         Err(PutBackError::Mismatch { error, .. }) => error,
         _ => None,
     };
-    Box::new(Restored { driver: pci::driver(host, before.address).unwrap_or(None), error })
+    Box::new(RestoredState { driver: pci::driver(host, before.address).unwrap_or(None), error })
 }

@@ -20,7 +20,7 @@ pub struct Entry {
     pub reset_methods: Option<Vec<String>>,
     /// Why it cannot be passed through alone, as it is now. Nothing: it can.
     pub obstacles: Vec<Obstacle>,
-    /// What to bear in mind.
+    /// What to know before a guest uses it.
     pub warnings: Vec<Warning>,
 }
 
@@ -28,7 +28,7 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// It is a bridge.
-    #[error("a bridge belongs to the machine")]
+    #[error("a bridge cannot be passed through")]
     Bridge,
     /// The system has no IOMMU.
     #[error("no IOMMU on this system")]
@@ -44,11 +44,11 @@ pub enum Obstacle {
     Held(Hold),
 }
 
-/// What to bear in mind about a device.
+/// What to know about a device before a guest uses it.
 #[derive(Debug, thiserror::Error)]
 pub enum Warning {
     /// It joins a group when a driver probes it.
-    #[error("in no IOMMU group before its first driver")]
+    #[error("joins an IOMMU group when a driver first probes it")]
     NoGroupYet,
     /// The members of its group are not known.
     #[error("{0}")]
@@ -57,7 +57,7 @@ pub enum Warning {
     #[error("it cannot be reset")]
     NoReset,
     /// A reset of it resets its neighbours.
-    #[error("it can only be reset with all that is on its bus")]
+    #[error("it can only be reset together with everything on its bus")]
     BusReset,
 }
 

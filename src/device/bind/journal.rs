@@ -22,7 +22,7 @@ use crate::device::sys::state::StateDir;
 const FORMAT: u32 = 1;
 /// A value that changes with every boot.
 const BOOT_ID: &str = "proc/sys/kernel/random/boot_id";
-/// A journal has some dozens of records; a file beyond this is none.
+/// A journal has some dozens of records; a larger file is not a journal.
 const SIZE_LIMIT: u64 = 1 << 20;
 
 /// Whose journal it is.
@@ -67,7 +67,7 @@ pub enum JournalError {
     #[error("journal: /proc has no {0}: is it mounted?")]
     NoProc(&'static str),
     /// There is one of this name.
-    #[error("journal {}: it exists: {owner} is at \"{what}\" or did not finish it (vfiorun recover)", path.display())]
+    #[error("journal {}: already exists: {owner} is running \"{what}\" or did not finish it (vfiorun recover)", path.display())]
     Exists {
         /// The journal's file.
         path: PathBuf,
@@ -91,7 +91,7 @@ pub enum JournalError {
 
 /// A journal as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct JournalContents {
     /// Whose it is; `None` when not even that was written whole, and so nothing was done.
     pub header: Option<Header>,
     /// The steps, in the order in which they were made. The last may not have been made.
@@ -104,7 +104,7 @@ pub struct Recorded {
     pub size: u64,
 }
 
-impl Recorded {
+impl JournalContents {
     /// The steps that are not undone, the last first, with their numbers.
     pub fn open_steps(&self) -> impl Iterator<Item = (usize, &Undo)> {
         self.steps.iter().enumerate().rev().filter(|(number, _)| !self.undone.contains(number))
@@ -121,7 +121,7 @@ impl Recorded {
 ///
 /// # Errors
 /// When the file cannot be read, or is of a version that is not known.
-pub fn read(path: &Path) -> Result<Recorded, JournalError> {
+pub fn read(path: &Path) -> Result<JournalContents, JournalError> {
     let io = |error| JournalError::Io { path: path.to_owned(), action: "read", error };
     if fs::metadata(path).map_err(io)?.len() > SIZE_LIMIT {
         return Err(JournalError::TooLarge(path.to_owned()));
@@ -136,9 +136,14 @@ pub fn read(path: &Path) -> Result<Recorded, JournalError> {
 }
 
 /// The whole records of a journal's bytes.
-pub fn parse(bytes: &[u8]) -> Recorded {
-    let mut recorded =
-        Recorded { header: None, steps: Vec::new(), undone: Vec::new(), kept: false, size: 0 };
+pub fn parse(bytes: &[u8]) -> JournalContents {
+    let mut recorded = JournalContents {
+        header: None,
+        steps: Vec::new(),
+        undone: Vec::new(),
+        kept: false,
+        size: 0,
+    };
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         match record(line) {
             Some(Record::Header(header)) if recorded.header.is_none() => {
@@ -177,7 +182,7 @@ pub struct Journal {
     host: Host,
     path: PathBuf,
     file: File,
-    recorded: Recorded,
+    recorded: JournalContents,
 }
 
 impl Journal {
@@ -204,11 +209,11 @@ impl Journal {
         if path.exists() {
             let old = read(&path)?;
             match &old.header {
-                Some(former) if !old.is_stale(host) => {
+                Some(other) if !old.is_stale(host) => {
                     return Err(JournalError::Exists {
                         path,
-                        owner: former.owner,
-                        what: former.what.clone(),
+                        owner: other.owner,
+                        what: other.what.clone(),
                     });
                 }
                 _ => fs::remove_file(&path).map_err(io)?,
@@ -237,7 +242,7 @@ impl Journal {
     }
 
     /// What it says.
-    pub fn recorded(&self) -> &Recorded {
+    pub fn recorded(&self) -> &JournalContents {
         &self.recorded
     }
 
@@ -260,7 +265,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn undone(&mut self, number: usize) -> Result<(), JournalError> {
+    pub fn mark_undone(&mut self, number: usize) -> Result<(), JournalError> {
         self.append(&Record::Undone(number))?;
         self.recorded.undone.push(number);
         Ok(())

@@ -37,7 +37,7 @@ use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
 
 /// How long the end of a lease waits for another process that is changing devices.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Devices on vfio-pci, and the journal of how they came there.
 #[derive(Debug)]
@@ -135,10 +135,10 @@ pub enum StepFailure {
         error: Box<BindError>,
     },
     /// It is on vfio-pci and in no group, so nobody could open it.
-    #[error("{0}: on vfio-pci, but in no IOMMU group")]
+    #[error("{0}: on vfio-pci, but not in an IOMMU group")]
     NoGroup(PciDevice),
     /// Its group, known only now, has members that stay with the host.
-    #[error("{device}: IOMMU group {group} goes as a whole, and it has {}", plan::join(.mates))]
+    #[error("{device}: IOMMU group {group} can only be taken as a whole, and it also has {}", plan::join(.mates))]
     Mates {
         /// The device.
         device: PciDevice,
@@ -160,7 +160,7 @@ pub enum StepFailure {
 
 impl Lease {
     /// Carries out `plan` under the journal `name`; `what` says to others what for. Between two
-    /// devices `stop` is asked whether to give up, and `log` hears what was done.
+    /// devices `stop` is asked whether to give up, and `log` receives a line for each step.
     ///
     /// # Errors
     /// See [`TakeError`]: either nothing was changed, or it is undone as far as the kernel lets
@@ -221,7 +221,7 @@ impl Lease {
     pub fn keep(mut self) -> Result<(), JournalError> {
         self.over = true;
         let unchanged = |undo: &Undo| {
-            undo.device().is_some_and(|former| former.driver.as_deref() == Some(VFIO_PCI))
+            undo.device().is_some_and(|original| original.driver.as_deref() == Some(VFIO_PCI))
         };
         if self.journal.recorded().steps.iter().all(unchanged) {
             self.journal.remove()
@@ -232,7 +232,7 @@ impl Lease {
 
     fn end(&mut self) -> Result<Report, TakeError> {
         self.over = true;
-        let _lock = Lock::wait(&self.state, &format!("{}: the end", self.what), PATIENCE)?;
+        let _lock = Lock::wait(&self.state, &format!("{}: the end", self.what), TIMEOUT)?;
         Ok(undo(&self.host, &mut self.journal)?)
     }
 }
@@ -259,7 +259,7 @@ fn no_other_owner(
         let recorded = journal::read(&state.journal(&name))?;
         let Some(header) = &recorded.header else { continue };
         if recorded.is_stale(host) {
-            log(&format!("\"{}\" is of an earlier boot: discarded", header.what));
+            log(&format!("\"{}\" is from an earlier boot: discarded", header.what));
             Journal::open(host, state, &name)?.remove()?;
             continue;
         }
@@ -284,7 +284,7 @@ fn no_other_owner(
         if !outdated.is_empty() {
             let mut journal = Journal::open(host, state, &name)?;
             for number in outdated {
-                journal.undone(number)?;
+                journal.mark_undone(number)?;
             }
             if journal.recorded().open_steps().next().is_none() {
                 journal.remove()?;
@@ -355,7 +355,7 @@ pub(super) fn undo_some(
     for (number, step) in open {
         let ending = step.carry_out(host);
         if !matches!(ending, Ending::Failed(_)) {
-            journal.undone(number)?;
+            journal.mark_undone(number)?;
         }
         report.steps.push((step, ending));
     }

@@ -103,11 +103,11 @@ pub enum Refusal {
     Bridge(PciDevice),
     /// A driver has it, and still it is in no group: no IOMMU translates its DMA.
     #[error(
-        "{0}: in no IOMMU group: no IOMMU translates its DMA (is one there and enabled? vfiorun doctor)"
+        "{0}: not in an IOMMU group: no IOMMU translates its DMA (is one present and enabled? vfiorun doctor)"
     )]
     NoGroup(PciDevice),
     /// Others of its group stay with the host.
-    #[error("{device}: IOMMU group {group} goes as a whole, and {} not asked for: {}", if mates.len() == 1 { "this member is" } else { "these members are" }, join(.mates))]
+    #[error("{device}: IOMMU group {group} can only be taken as a whole, and {} not requested: {}", if mates.len() == 1 { "this member is" } else { "these members are" }, join(.mates))]
     Mates {
         /// The device.
         device: PciDevice,
@@ -188,7 +188,7 @@ impl Plan {
     }
 }
 
-/// What speaks against the moves, looked for device by device.
+/// The examination of a plan, device by device.
 struct Examination<'a> {
     host: &'a Host,
     force: &'a [DeviceSpec],

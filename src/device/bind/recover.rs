@@ -15,7 +15,7 @@ use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
 
 /// How long a recovery waits for another process that is changing devices.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A journal, and what is to be done with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub enum RecoverError {
         #[source]
         error: ReleaseError,
     },
-    /// A device does not have its former driver.
+    /// A device does not have its original driver.
     #[error("{address}: {error}")]
     Undo {
         /// The device.
@@ -116,7 +116,7 @@ pub fn survey(host: &Host, state: &StateDir) -> Result<Vec<Leftover>, JournalErr
     Ok(all)
 }
 
-/// Undoes the steps of owners that are gone, each journal with its report. With `force` also those of
+/// Undoes the steps of owners that are gone, and returns each journal with its report. With `force` also those of
 /// an owner at work, which is ended first.
 ///
 /// # Errors
@@ -141,7 +141,7 @@ pub fn recover(
             }
         }
     }
-    let _lock = Lock::wait(state, "recover", PATIENCE)?;
+    let _lock = Lock::wait(state, "recover", TIMEOUT)?;
     let mut all = Vec::new();
     for found in survey(host, state)? {
         let mut report = Report::default();
@@ -183,7 +183,7 @@ pub fn plan_release(
     address: PciAddress,
 ) -> Result<Release, RecoverError> {
     let device = PciDevice::read(host, address)?;
-    let mut former = None;
+    let mut original = None;
     for found in survey(host, state)? {
         let step =
             found.steps.iter().find_map(|undo| undo.device().filter(|f| f.address == address));
@@ -193,7 +193,7 @@ pub fn plan_release(
                 return Err(RecoverError::Leased { address, what: found.what, owner });
             }
             (Some(step), Verdict::Kept | Verdict::Undo) => {
-                former = Some((found.name, step.clone()));
+                original = Some((found.name, step.clone()));
             }
         }
     }
@@ -205,9 +205,9 @@ pub fn plan_release(
     if !users.is_empty() {
         return Err(RecoverError::InUse { address, users });
     }
-    Ok(match former {
-        Some((journal, former)) if former.driver.as_deref() != Some(VFIO_PCI) => Release {
-            writes: driver::writes_back(&device, &former),
+    Ok(match original {
+        Some((journal, original)) if original.driver.as_deref() != Some(VFIO_PCI) => Release {
+            writes: driver::writes_back(&device, &original),
             journal: Some(journal),
             device,
         },
@@ -224,7 +224,7 @@ pub fn release(
     state: &StateDir,
     address: PciAddress,
 ) -> Result<(Release, Option<String>), RecoverError> {
-    let _lock = Lock::wait(state, &format!("release {address}"), PATIENCE)?;
+    let _lock = Lock::wait(state, &format!("release {address}"), TIMEOUT)?;
     let plan = plan_release(host, state, address)?;
     if plan.writes.is_empty() {
         let driver = plan.device.driver.clone();
@@ -236,7 +236,7 @@ pub fn release(
         return Ok((plan, driver));
     };
     let report = lease::undo_some(host, &mut Journal::open(host, state, name)?, &|undo| {
-        undo.device().is_some_and(|former| former.address == address)
+        undo.device().is_some_and(|original| original.address == address)
     })?;
     if let Some((_, Ending::Failed(error))) = report.steps.into_iter().next() {
         return Err(RecoverError::Undo { address, error });

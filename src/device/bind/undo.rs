@@ -22,9 +22,9 @@ use crate::device::sys::process::Process;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Undo {
-    /// A device gets its former driver and override.
+    /// A device gets its original driver and override.
     Device(DriverState),
-    /// An attribute of sysfs or procfs gets its former value.
+    /// An attribute of sysfs or procfs gets its original value.
     Attribute {
         /// Where it is.
         path: String,
@@ -61,9 +61,9 @@ pub enum Undo {
 impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Device(former) => {
-                let driver = former.driver.as_deref().unwrap_or("no driver");
-                write!(f, "{}: back to {driver}", former.address)
+            Self::Device(original) => {
+                let driver = original.driver.as_deref().unwrap_or("no driver");
+                write!(f, "{}: back to {driver}", original.address)
             }
             Self::Attribute { path, value } => write!(f, "/{path}: back to \"{value}\""),
             Self::Node { path } | Self::Directory { path } => write!(f, "/{path}: removed"),
@@ -94,7 +94,7 @@ pub enum UndoError {
     /// The device cannot be read.
     #[error(transparent)]
     Device(#[from] PciError),
-    /// The device does not have its former driver and override.
+    /// The device does not have its original driver and override.
     #[error(transparent)]
     Driver(#[from] PutBackError),
     /// An attribute cannot be read or written.
@@ -138,7 +138,7 @@ impl Undo {
     /// Undoes the step.
     pub fn carry_out(&self, host: &Host) -> Ending {
         match self {
-            Self::Device(former) => device(host, former).unwrap_or_else(Ending::Failed),
+            Self::Device(original) => device(host, original).unwrap_or_else(Ending::Failed),
             Self::Attribute { path, value } => {
                 attribute(host, path, value).unwrap_or_else(Ending::Failed)
             }
@@ -160,25 +160,25 @@ impl Undo {
     /// The device that the step was about, if it was about the driver of one.
     pub fn device(&self) -> Option<&DriverState> {
         match self {
-            Self::Device(former) => Some(former),
+            Self::Device(original) => Some(original),
             _ => None,
         }
     }
 }
 
-fn device(host: &Host, former: &DriverState) -> Result<Ending, UndoError> {
-    let now = match PciDevice::read(host, former.address) {
+fn device(host: &Host, original: &DriverState) -> Result<Ending, UndoError> {
+    let now = match PciDevice::read(host, original.address) {
         Ok(now) => now,
-        Err(_) if !pci::exists(host, former.address) => return Ok(Ending::Gone),
+        Err(_) if !pci::exists(host, original.address) => return Ok(Ending::Gone),
         Err(error) => return Err(error.into()),
     };
-    if now.driver != former.driver && now.driver.as_deref() == Some(VFIO_PCI) {
+    if now.driver != original.driver && now.driver.as_deref() == Some(VFIO_PCI) {
         refuse_in_use(host, &now)?;
     }
-    match driver::put_back(host, former) {
+    match driver::put_back(host, original) {
         Ok(true) => Ok(Ending::Done),
         Ok(false) => Ok(Ending::Unchanged),
-        Err(_) if !pci::exists(host, former.address) => Ok(Ending::Gone),
+        Err(_) if !pci::exists(host, original.address) => Ok(Ending::Gone),
         Err(error) => Err(error.into()),
     }
 }
@@ -191,7 +191,7 @@ fn refuse_in_use(host: &Host, device: &PciDevice) -> Result<(), UndoError> {
 
 /// How often an attribute is written that does not take its value at once.
 const ATTEMPTS: u32 = 10;
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 fn attribute(host: &Host, path: &str, value: &str) -> Result<Ending, UndoError> {
     match host.setting(path) {
@@ -208,7 +208,7 @@ fn attribute(host: &Host, path: &str, value: &str) -> Result<Ending, UndoError> 
         match host.setting(path)? {
             now if now == value => return Ok(Ending::Done),
             // Huge pages of a process that has just ended are not free at once.
-            _ if attempt < ATTEMPTS => thread::sleep(BETWEEN_ATTEMPTS),
+            _ if attempt < ATTEMPTS => thread::sleep(RETRY_INTERVAL),
             now => return Err(UndoError::NotTaken(now)),
         }
         attempt += 1;

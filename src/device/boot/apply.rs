@@ -8,7 +8,7 @@ use crate::bootfile::{BootFile, BootModule, DeviceSpec, DeviceSpecError, ORIGINA
 use crate::device::bind::driver::{self, BindError};
 use crate::device::boot::late::Arrivals;
 use crate::device::boot::mode::{self, Facts, RECOVERY_PROGRAMS, Skip};
-use crate::device::boot::modules::{self, Loaded};
+use crate::device::boot::modules::{self, LoadResult};
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
 use crate::device::sys::host::{Host, errno_text};
 use crate::device::sys::kmsg::Level;
@@ -27,8 +27,8 @@ pub fn mode(host: &Host, ramdisk: &Path) -> Option<Skip> {
     })
 }
 
-/// Gives back what `vfio-pci.ids=` took before any program ran, in a boot in which nothing is to be
-/// done: the parameter is on the command line because `file` lists the same ids.
+/// Gives back what `vfio-pci.ids=` took before any program ran, in a boot in which PID 1 does
+/// nothing: the parameter is on the command line because `file` lists the same ids.
 pub fn give_back(file: &BootFile, host: &Host, log: &mut dyn FnMut(Level, &str)) {
     let specs = file.devices.iter().filter_map(|text| text.parse().ok());
     for spec in specs {
@@ -52,7 +52,7 @@ pub fn give_back(file: &BootFile, host: &Host, log: &mut dyn FnMut(Level, &str))
     }
 }
 
-/// Puts the originals of the files that `file` shadows back, in a boot in which nothing is to be done.
+/// Puts the originals of the files that `file` shadows back, in a boot in which PID 1 does nothing.
 /// `ramdisk` is where the ramdisk's files are.
 pub fn put_back(file: &BootFile, ramdisk: &Path, log: &mut dyn FnMut(Level, &str)) {
     let inside = |path: &str| ramdisk.join(path.trim_start_matches('/'));
@@ -95,7 +95,7 @@ pub fn carry_out(
     if !vfio {
         work.problem("no vfio-pci driver is registered: not in this kernel, or its module failed");
     }
-    // Without a driver to bind to there is nothing to wait for.
+    // Without vfio-pci there is nothing to wait for.
     let deadline = Duration::from_millis(file.deadline_ms.into()).saturating_sub(AFTER_WAIT);
     let wait =
         Duration::from_millis(file.wait_ms.into()).min(deadline.saturating_sub(started.elapsed()));
@@ -127,9 +127,9 @@ impl Work<'_> {
     fn load_modules(&mut self, modules: &[BootModule], ramdisk: &Path) {
         for BootModule { path, params } in modules {
             match modules::load(&ramdisk.join(path.trim_start_matches('/')), params) {
-                Ok(Loaded::Now) => (self.log)(Level::Info, &format!("{path}: loaded")),
-                Ok(Loaded::Before) => {
-                    (self.log)(Level::Info, &format!("{path}: was loaded already"));
+                Ok(LoadResult::Now) => (self.log)(Level::Info, &format!("{path}: loaded")),
+                Ok(LoadResult::Before) => {
+                    (self.log)(Level::Info, &format!("{path}: was already loaded"));
                 }
                 Err(error) => self.problem(&format!("{path}: not loaded: {error}")),
             }

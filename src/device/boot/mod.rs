@@ -1,4 +1,4 @@
-//! The boot file carried out, by a process that cannot fail.
+//! Carries out the boot file, in a process that cannot fail.
 //!
 //! | module | subject |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | [`mod@file`] | the boot file read and checked |
 //! | [`modules`] | kernel modules, in the order that the boot file gives |
 //! | [`late`] | devices that appear only after PID 1 has started |
-//! | [`apply`] | the boot file carried out: all of the above, in order |
+//! | [`apply`] | carries out the boot file: all of the above, in order |
 //! | [`original_init`] | the program that the runtime replaces, put back |
 //! | [`pid1`] | fork, deadline, cleanup, exec of the real init |
 

@@ -14,7 +14,7 @@ const COMPRESSED_FILE: libc::c_int = 4;
 
 /// The state of a module after loading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loaded {
+pub enum LoadResult {
     /// It is loaded now.
     Now,
     /// It was there already, loaded or built in (`EEXIST`).
@@ -52,7 +52,7 @@ fn hint(error: &io::Error) -> &'static str {
 ///
 /// # Errors
 /// See [`ModuleError`].
-pub fn load(path: &Path, params: &str) -> Result<Loaded, ModuleError> {
+pub fn load(path: &Path, params: &str) -> Result<LoadResult, ModuleError> {
     let file = File::open(path).map_err(ModuleError::Open)?;
     let params = CString::new(params).map_err(|_| ModuleError::Params)?;
     let compressed = path
@@ -60,8 +60,8 @@ pub fn load(path: &Path, params: &str) -> Result<Loaded, ModuleError> {
         .is_some_and(|extension| extension == "gz" || extension == "xz" || extension == "zst");
     let flags = if compressed { COMPRESSED_FILE } else { 0 };
     match rustix::system::finit_module(&file, &params, flags) {
-        Ok(()) => Ok(Loaded::Now),
-        Err(rustix::io::Errno::EXIST) => Ok(Loaded::Before),
+        Ok(()) => Ok(LoadResult::Now),
+        Err(rustix::io::Errno::EXIST) => Ok(LoadResult::Before),
         Err(error) => Err(ModuleError::Load(error.into())),
     }
 }

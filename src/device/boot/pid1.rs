@@ -224,7 +224,7 @@ fn supervise(started: Instant, next: &mut Next) {
                 Some(_) if !in_time => "deadline: the work was killed",
                 Some(status) if status.exited() => return,
                 Some(_) => return say(Level::Warning, "the work crashed"),
-                None => "the work hangs in the kernel and is left behind",
+                None => "the work hangs in the kernel and was abandoned",
             };
             let ms = started.elapsed().as_millis();
             say(Level::Warning, &format!("{end} ({ms} ms)"));
@@ -256,13 +256,13 @@ fn listen(started: Instant, reader: OwnedFd, next: &mut Next) -> bool {
         }
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
-            hear(String::from_utf8_lossy(&line).trim_end_matches('\n'), next);
+            handle(String::from_utf8_lossy(&line).trim_end_matches('\n'), next);
         }
     }
 }
 
 /// Takes one message of the child into account.
-fn hear(line: &str, next: &mut Next) {
+fn handle(line: &str, next: &mut Next) {
     let mut chars = line.chars();
     match (chars.next(), chars.as_str()) {
         (Some(message::DEADLINE), ms) => {

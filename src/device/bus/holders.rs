@@ -1,5 +1,5 @@
 //! Why a device must not be taken from the system: it, or something below it, holds a mounted
-//! filesystem or swap, is the only way out to the network, or shows the picture.
+//! filesystem or swap, is the only network uplink, or shows the picture.
 //!
 //! Read from sysfs and procfs: `block/*/slaves` leads from device mapper, RAID and their like to
 //! the disks below, `lower_*` from bridges, bonds and VLANs to the network cards. A loop device's
@@ -45,14 +45,17 @@ impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mount { place, block, more: 0 } => write!(f, "{block} is mounted at {place}"),
+            Self::Mount { place, block, more: 1 } => {
+                write!(f, "{block} is mounted at {place} and 1 other place")
+            }
             Self::Mount { place, block, more } => {
-                write!(f, "{block} is mounted at {place} and {more} more places")
+                write!(f, "{block} is mounted at {place} and {more} other places")
             }
             Self::Swap { block } => write!(f, "the system swaps to {block}"),
             Self::Uplink { interface } => {
-                write!(f, "{interface} is the only way out to the network")
+                write!(f, "{interface} is the only network uplink")
             }
-            Self::Display { evidence } => write!(f, "it shows the picture ({evidence})"),
+            Self::Display { evidence } => write!(f, "it drives the display ({evidence})"),
         }
     }
 }

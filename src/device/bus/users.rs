@@ -18,7 +18,7 @@ pub struct User {
 /// The processes that have the VFIO node of the device's group, or of the device itself, open.
 /// Without root only one's own processes are seen.
 ///
-/// Nodes are known by how their path ends, because a QEMU in a chroot sees them elsewhere.
+/// Nodes are recognised by the end of their path, because a QEMU in a chroot sees them elsewhere.
 pub fn of_device(host: &Host, device: &PciDevice) -> Vec<User> {
     let mut nodes: Vec<String> =
         device.iommu_group.iter().map(|group| format!("dev/vfio/{group}")).collect();

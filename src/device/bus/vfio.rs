@@ -10,7 +10,7 @@ use crate::device::sys::host::{Host, errno_text};
 /// The node that all groups share.
 pub const CONTAINER: &str = "dev/vfio/vfio";
 
-/// The parameter that lets VFIO do without isolated interrupts.
+/// The parameter that lets VFIO accept devices whose interrupts are not isolated.
 pub const UNSAFE_INTERRUPTS: &str =
     "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
 

@@ -27,11 +27,11 @@ pub(super) fn check(log: &Result<Vec<Message>, io::Error>) -> Check {
     let found = ours.iter().map(|(_, text)| *text).collect::<Vec<_>>().join("; ");
     if ours.is_empty() {
         let found =
-            "nothing from it in the kernel log: it did not run, or its lines are overwritten";
+            "nothing from it in the kernel log: it did not run, or its lines were overwritten";
         check(Check::ok, found.to_owned())
     } else if ours.iter().any(|(warns, _)| *warns) {
         check(Check::warning, found)
-            .fix("dmesg shows what the kernel itself said just above these lines")
+            .fix("dmesg shows the kernel's own messages just above these lines")
     } else {
         check(Check::ok, found)
     }

@@ -29,13 +29,13 @@ fn memory(host: &Host) -> Check {
         Err(error) => return Check::warning("memory", "memory", error.to_string()),
     };
     let found = format!(
-        "{} of {} MiB available; a guest's memory is pinned whole",
+        "{} of {} MiB available; all of a guest's memory is pinned",
         available / Size::MIB,
         total / Size::MIB
     );
     match available < LITTLE_MEMORY {
         true => Check::warning("memory", "memory", found)
-            .fix("stop what needs memory, or give the guest less"),
+            .fix("stop programs that use memory, or give the guest less"),
         false => Check::ok("memory", "memory", found),
     }
 }
@@ -54,7 +54,7 @@ fn hugepages(host: &Host) -> Check {
             "huge pages",
             format!("{reserved}, and no transparent ones: guest memory will be in small pages"),
         )
-        .fix("write madvise to /sys/kernel/mm/transparent_hugepage/enabled, where it is there"),
+        .fix("write madvise to /sys/kernel/mm/transparent_hugepage/enabled, where it exists"),
         (_, transparent) => {
             let transparent = transparent.unwrap_or("not in this kernel");
             Check::ok("hugepages", "huge pages", format!("{reserved}; transparent: {transparent}"))
@@ -146,7 +146,7 @@ fn qemu(host: &Host) -> Check {
                 "chroot into it and start QEMU by hand to see why; as another user than root that is not possible"
             }
         };
-        return check(Check::warning, format!("{shown} is there but does not run here")).fix(fix);
+        return check(Check::warning, format!("{shown} exists but does not run here")).fix(fix);
     };
     match has.missing(true) {
         None => check(Check::ok, format!("{shown}, with kvm and vfio-pci")),

@@ -32,7 +32,7 @@ fn driver(host: &Host) -> Check {
         [] => Check::problem(
             "iommu",
             "IOMMU",
-            "no IOMMU is driven by this kernel (/sys/class/iommu is empty)",
+            "this kernel drives no IOMMU (/sys/class/iommu is empty)",
         )
         .fix(no_iommu_fix()),
         [first, ..] => {
@@ -80,9 +80,9 @@ fn groups(host: &Host) -> Check {
         (0, _) => check(Check::problem, format!("none, for {} PCI devices", devices.len())).fix(no_iommu_fix()),
         (count, 0) => check(
             Check::warning,
-            format!("{count}, with none of the {} PCI devices in one{of_kinds}; on a devicetree system before Linux 6.16 a device gets its group when a driver first probes it", devices.len()),
+            format!("{count}, with none of the {} PCI devices in one{of_kinds}; on a devicetree system before Linux 6.16 a device joins its group when a driver first probes it", devices.len()),
         )
-        .fix("vfiorun bind DEVICE shows whether it gets one"),
+        .fix("vfiorun bind DEVICE shows whether it joins one"),
         (count, grouped) => check(Check::ok, format!("{count}, with {grouped} of {} PCI devices{of_kinds}", devices.len())),
     }
 }
@@ -107,7 +107,7 @@ fn interrupts(host: &Host, log: Option<&[Message]>) -> Check {
     if matches!(host.read(UNSAFE_INTERRUPTS).as_deref(), Ok("Y" | "1")) {
         return check(
             Check::warning,
-            "not asked for: allow_unsafe_interrupts is set, and a guest can raise any interrupt of the host",
+            "not required: allow_unsafe_interrupts is set, and a guest can raise any interrupt of the host",
         )
         .fix("write N to /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts where MSIs are isolated");
     }

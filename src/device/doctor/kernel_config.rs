@@ -108,8 +108,7 @@ pub(super) fn checks(
     }
     let summary = match error {
         Some(error) => {
-            let found =
-                format!("/proc/config.gz: {error}; what the kernel can do is tested instead");
+            let found = format!("/proc/config.gz: {error}; its features are tested instead");
             Check::warning("config", title, found)
                 .fix("CONFIG_IKCONFIG_PROC=y shows the config of a kernel")
         }

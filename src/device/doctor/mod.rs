@@ -1,4 +1,4 @@
-//! Every prerequisite of passthrough, examined on the running system: what is there, whether that
+//! Every prerequisite of passthrough, examined on the running system: what is present, whether that
 //! is enough, and what to do when it is not.
 //!
 //! | file | subject |

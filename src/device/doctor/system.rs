@@ -55,7 +55,7 @@ fn privileges(host: &Host) -> Check {
         (true, true) => check(Check::ok, "root with all capabilities that are needed".to_owned()),
         (false, true) => check(Check::ok, "all capabilities that are needed".to_owned()),
         (true, false) => check(Check::problem, format!("root, but without {}", missing.join(", ")))
-            .fix("run it outside of the container or the sandbox that took them away"),
+            .fix("run it outside the container or sandbox that removed them"),
         (false, false) => {
             check(Check::problem, "not root: nothing can be bound, and some checks see less".into())
                 .fix("run it as root: su -c, sudo, or adb root")
@@ -92,7 +92,7 @@ fn selinux(host: &Host) -> Check {
     let mode = match enforcing.as_deref() {
         Ok("1") => "enforcing",
         Ok("0") => return check(Check::ok, format!("permissive, domain {domain}")),
-        _ => "of unknown mode",
+        _ => "unknown mode",
     };
     // u:r:DOMAIN:s0
     match domain.split(':').nth(2) {

@@ -35,6 +35,6 @@ fn interface(host: &Host) -> Check {
         Err(error @ VfioError::Open { .. }) => check(Check::problem, format!("{error}{newer}"))
             .fix("the kernel needs CONFIG_VFIO (and CONFIG_VFIO_CONTAINER), built in or as a loaded module"),
         Err(error) => check(Check::problem, error.to_string())
-            .fix("another program made a file of this name: remove it and start again"),
+            .fix("another program made a file with this name: remove it and start again"),
     }
 }

@@ -44,7 +44,7 @@ fn absent(host: &Host, log: Option<&[Message]>, error: &KvmError) -> Check {
             "there is no /dev/kvm: EL2 belongs to {who}, the hypervisor of {vendor}'s firmware"
         ))
         .fix(
-            "KVM cannot run beside it; only a firmware that starts the kernel in EL2 changes that",
+            "KVM cannot run alongside it; only a firmware that starts the kernel in EL2 changes that",
         );
     }
     if host.exists(kvm::IN_SYSFS) {

@@ -2,9 +2,9 @@
 
 /// The keys of a guest file that have a value which libvirt cannot express.
 #[derive(Debug, Default)]
-pub struct Lost(Vec<&'static str>);
+pub struct Unsupported(Vec<&'static str>);
 
-impl Lost {
+impl Unsupported {
     /// Names `key` if `is` holds.
     pub fn when(&mut self, is: bool, key: &'static str) {
         if is && !self.0.contains(&key) {
@@ -16,7 +16,10 @@ impl Lost {
     pub fn comment(&self) -> String {
         match self.0.as_slice() {
             [] => String::new(),
-            keys => format!("<!-- keys of the guest file that are lost: {} -->\n", keys.join(", ")),
+            keys => format!(
+                "<!-- guest file keys that libvirt cannot express: {} -->\n",
+                keys.join(", ")
+            ),
         }
     }
 }

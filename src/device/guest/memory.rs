@@ -32,7 +32,7 @@ pub enum MemoryError {
     NoLine(&'static str),
     /// There is too little.
     #[error(
-        "memory.size: the guest wants {wanted} MiB, all of which its devices pin, but {available} MiB are available and {margin} MiB must stay for the host: make it smaller, or end what uses memory",
+        "memory.size: the guest wants {wanted} MiB, all of which its devices pin, but {available} MiB are available and {margin} MiB must stay for the host: make it smaller, or stop programs that use memory",
         margin = MARGIN / Size::MIB
     )]
     TooLittle {

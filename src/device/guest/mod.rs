@@ -6,7 +6,7 @@
 //! | [`cpu`], [`memory`], [`cgroup`] | where a guest runs and what its memory is made of |
 //! | [`qemu`] | QEMU's command line, its monitor, where it is |
 //! | [`libvirt`] | libvirt's domain XML |
-//! | [`run`] | look, take, start, stay, give back |
+//! | [`run`] | examine, take the devices, start, supervise, give back |
 
 pub mod cgroup;
 pub mod cpu;

@@ -22,7 +22,7 @@ const KVM_CHECK_EXTENSION: libc::c_int = 0xae03;
 /// `KVM_CAP_ARM_VM_IPA_SIZE`: how many bits a guest physical address may have.
 const KVM_CAP_ARM_VM_IPA_SIZE: libc::c_ulong = 165;
 
-/// Hypervisors that leave no room for KVM: the node of each, its name, and whose firmware has it.
+/// Hypervisors that exclude KVM: the node of each, its name, and whose firmware has it.
 pub const OTHERS: &[(&str, &str, &str)] =
     &[("dev/gunyah", "Gunyah", "Qualcomm"), ("dev/gzvm", "GenieZone", "MediaTek")];
 
@@ -68,7 +68,7 @@ impl KvmError {
                 _ => "the kernel log says why",
             },
             KvmError::NotKvm(_) | KvmError::Version(_) => {
-                "another program made a file of this name: remove it and start again"
+                "another program made a file with this name: remove it and start again"
             }
             KvmError::CreateVm(_) => {
                 "another hypervisor may own the processor's virtualisation: the kernel log says why"

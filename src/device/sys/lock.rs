@@ -13,7 +13,7 @@ use crate::device::sys::host::errno_text;
 use crate::device::sys::state::StateDir;
 
 /// How often a lock that another process holds is tried again.
-const AGAIN: Duration = Duration::from_millis(50);
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The right to change devices, until it is dropped. The kernel gives it back when the process
 /// ends, however that comes about (`flock(2)`).
@@ -26,7 +26,7 @@ pub struct Lock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has it.
-    #[error("another vfiorun is at work: {0}")]
+    #[error("another vfiorun is running: {0}")]
     Held(String),
     /// The file cannot be made or locked.
     #[error("lock {}: {}", path.display(), errno_text(error))]
@@ -80,7 +80,9 @@ impl Lock {
         let started = Instant::now();
         loop {
             match Self::acquire(state, what) {
-                Err(LockError::Held(_)) if started.elapsed() < limit => thread::sleep(AGAIN),
+                Err(LockError::Held(_)) if started.elapsed() < limit => {
+                    thread::sleep(RETRY_INTERVAL)
+                }
                 result => return result,
             }
         }

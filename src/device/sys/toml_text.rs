@@ -22,7 +22,7 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
         let span = error.span().unwrap_or(0..text.len());
         let (line, mut key) = position(text, span.start);
         // An error at the start that is neither about the first key nor about a table there is about
-        // the text as a whole, which lacks a key.
+        // the text as a whole, which does not have a required key.
         if span.start == 0 && !text.starts_with('[') && text.get(span) != Some(key.as_str()) {
             key.clear();
         }

@@ -9,8 +9,8 @@ use crate::patch::assignment::Assignment;
 use crate::patch::context::Context;
 use crate::patch::contribution::Contribution;
 use crate::patch::error::Error;
+use crate::patch::initramfs_files::InitramfsFiles;
 use crate::patch::parameters::parameter::PlannedParameter;
-use crate::patch::ramdisk_files::RamdiskFiles;
 use crate::patch::warning::Warning;
 
 /// Choose the hook: `rdinit=`, or the init program of the ramdisk `files` displaced.
@@ -22,7 +22,7 @@ pub fn contribute(
     choice: HookChoice,
     set: &Context<'_, '_>,
     assignment: &Assignment,
-    files: &RamdiskFiles<'_>,
+    files: &InitramfsFiles<'_, '_>,
 ) -> Result<(Hook, Contribution), Error> {
     let hook = Hook::choose(choice, set, assignment)?;
     let mut contribution = Contribution::default();
@@ -41,7 +41,7 @@ pub fn contribute(
 /// PID 1 must have something to execute when it is done.
 fn require_init(
     carrier: &Image<'_>,
-    files: &RamdiskFiles<'_>,
+    files: &InitramfsFiles<'_, '_>,
     init: &str,
 ) -> Result<Option<Warning>, Error> {
     if files.has(init.as_bytes())? {

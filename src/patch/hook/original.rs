@@ -2,7 +2,7 @@
 
 use crate::bootfile::{ORIGINAL_INIT, ORIGINAL_INIT_LINK};
 use crate::patch::error::Error;
-use crate::patch::ramdisk_files::RamdiskFiles;
+use crate::patch::initramfs_files::InitramfsFiles;
 use crate::ramdisk::cpio::{CpioWriter, FileType, Header};
 use crate::ramdisk::normalise;
 
@@ -28,7 +28,7 @@ impl Original {
     ///
     /// # Errors
     /// [`Error::InitNotInRamdisk`], [`Error::InitNotAFile`].
-    pub fn read(files: &RamdiskFiles<'_>, path: &str) -> Result<Self, Error> {
+    pub fn read(files: &InitramfsFiles<'_, '_>, path: &str) -> Result<Self, Error> {
         let missing = || Error::InitNotInRamdisk { path: path.to_owned() };
         let found = files.find(path.as_bytes(), false)?.ok_or_else(missing)?;
         if !matches!(found.file_type, FileType::Regular | FileType::Symlink) {

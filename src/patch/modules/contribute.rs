@@ -101,7 +101,7 @@ fn drivers(tree: &ModuleTree, devices: &[DeviceSpec]) -> Vec<PlannedDriver> {
                 loaded_at_boot: !in_ramdisk || loaded.contains(&driver.module),
                 module: driver.module,
                 in_ramdisk,
-                wants: driver.wants,
+                wants: driver.match_kind,
                 class: driver.class,
             });
         }

@@ -14,7 +14,7 @@ use crate::patch::context::Context;
 use crate::patch::contribution::Contribution;
 use crate::patch::edit::{Change, PlannedFile};
 use crate::patch::error::Error;
-use crate::patch::ramdisk_files::RamdiskFiles;
+use crate::patch::initramfs_files::InitramfsFiles;
 use crate::patch::segment_file::SegmentDirectory;
 use crate::patch::warning::Warning;
 use crate::ramdisk::cpio::{FileType, Header};
@@ -46,7 +46,7 @@ pub struct RcPlan {
 /// [`Error::RcFaulty`], [`Error::RcTaken`].
 pub fn contribute(
     set: &Context<'_, '_>,
-    files: &RamdiskFiles<'_>,
+    files: &InitramfsFiles<'_, '_>,
     options: &RcOptions,
 ) -> Result<(RcPlan, Contribution), Error> {
     if !options.autostart && options.files.is_empty() {
@@ -104,7 +104,7 @@ struct InitRc {
 
 impl InitRc {
     /// Read it, or tell what is unusual about it.
-    fn read(files: &RamdiskFiles<'_>) -> Result<Result<Self, Inert>, Error> {
+    fn read(files: &InitramfsFiles<'_, '_>) -> Result<Result<Self, Inert>, Error> {
         let Some(found) = files.find(b"init.rc", true)? else {
             return Ok(Err(Inert::DanglingInitRc));
         };
@@ -124,7 +124,7 @@ impl InitRc {
 
 /// `init.rc` of a legacy rootfs imports ours, and ours those of the user.
 fn legacy(
-    overlay: &mut Overlay<'_, '_>,
+    overlay: &mut Overlay<'_, '_, '_>,
     init_rc: InitRc,
     set: &Context<'_, '_>,
     options: &RcOptions,
@@ -155,7 +155,7 @@ fn legacy(
 }
 
 fn legacy_label(
-    overlay: &mut Overlay<'_, '_>,
+    overlay: &mut Overlay<'_, '_, '_>,
     set: &Context<'_, '_>,
     options: &RcOptions,
 ) -> Result<ChosenLabel, Error> {
@@ -175,7 +175,7 @@ fn legacy_label(
 
 /// The overlay of a root manager, whose rc files it appends to `init.rc`.
 fn manager_overlay(
-    overlay: &mut Overlay<'_, '_>,
+    overlay: &mut Overlay<'_, '_, '_>,
     own: &'static RcOverlay,
     set: &Context<'_, '_>,
     options: &RcOptions,
@@ -207,7 +207,7 @@ fn manager_overlay(
 }
 
 fn user_files(
-    overlay: &mut Overlay<'_, '_>,
+    overlay: &mut Overlay<'_, '_, '_>,
     place: RcPlace,
     header: Header,
     files: &[RcFile],

@@ -4,7 +4,7 @@ use crate::cmdline::Cmdline;
 use crate::image::Header;
 use crate::patch::context::Context;
 use crate::patch::error::Error;
-use crate::patch::ramdisk_files::RamdiskFiles;
+use crate::patch::initramfs_files::InitramfsFiles;
 use crate::root_manager::Manager;
 
 /// AOSP's `su.te`: a domain with rules in userdebug and eng builds only.
@@ -46,7 +46,7 @@ impl Label {
     ///
     /// # Errors
     /// [`Error::Ramdisk`].
-    pub fn of_rom(set: &Context<'_, '_>, files: &RamdiskFiles<'_>) -> Result<Self, Error> {
+    pub fn of_rom(set: &Context<'_, '_>, files: &InitramfsFiles<'_, '_>) -> Result<Self, Error> {
         let headers = set.active().filter_map(|(_, image)| image.header());
         let permissive = headers
             .map(Header::cmdline)
@@ -72,7 +72,7 @@ impl Label {
 }
 
 /// `ro.debuggable`, where the ramdisk has it (up to Android 8).
-fn debuggable(files: &RamdiskFiles<'_>) -> Result<Option<bool>, Error> {
+fn debuggable(files: &InitramfsFiles<'_, '_>) -> Result<Option<bool>, Error> {
     let Some(found) = files.find(b"default.prop", true)? else { return Ok(None) };
     if found.size > MAX_PROP {
         return Ok(None);

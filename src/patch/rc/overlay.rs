@@ -4,23 +4,23 @@ use crate::bootfile::ORIGINALS;
 use crate::patch::contribution::Contribution;
 use crate::patch::edit::PlannedFile;
 use crate::patch::error::Error;
-use crate::patch::ramdisk_files::RamdiskFiles;
+use crate::patch::initramfs_files::InitramfsFiles;
 use crate::patch::segment_file::SegmentFile;
 use crate::ramdisk::cpio::{FileType, Header};
 
 /// Files that are added to a ramdisk.
-pub struct Overlay<'o, 'a> {
+pub struct Overlay<'o, 's, 'a> {
     /// The ramdisk.
-    pub files: &'o RamdiskFiles<'a>,
+    pub files: &'o InitramfsFiles<'s, 'a>,
     /// For the patch.
     pub contribution: Contribution,
     /// For the plan.
     pub planned: Vec<PlannedFile>,
 }
 
-impl<'o, 'a> Overlay<'o, 'a> {
+impl<'o, 's, 'a> Overlay<'o, 's, 'a> {
     /// Nothing yet.
-    pub fn new(files: &'o RamdiskFiles<'a>) -> Self {
+    pub fn new(files: &'o InitramfsFiles<'s, 'a>) -> Self {
         Overlay { files, contribution: Contribution::default(), planned: Vec::new() }
     }
 

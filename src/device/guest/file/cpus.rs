@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::keys::{Conflict, Example::Set, Key, KeyConflict, Kind, row};
 use super::needs::Needs;
 use super::values::Cluster;
-use crate::device::guest::libvirt::{Lost, Xml};
+use crate::device::guest::libvirt::{Unsupported, Xml};
 use crate::device::guest::qemu::argv::Argv;
 use crate::device::sys::cpu_list;
 
@@ -51,7 +51,7 @@ impl Cpus {
         argv.pair("-smp", count.to_string());
     }
 
-    pub(super) fn domain(&self, xml: &mut Xml, lost: &mut Lost) {
+    pub(super) fn domain(&self, xml: &mut Xml, unsupported: &mut Unsupported) {
         let Self { count, cluster } = self;
         let count = count.to_string();
         match cluster {
@@ -60,7 +60,7 @@ impl Cpus {
             }
             Cluster::Any => xml.text("vcpu", &[], &count),
             Cluster::Big | Cluster::Little => {
-                lost.when(true, "cpus.cluster");
+                unsupported.when(true, "cpus.cluster");
                 xml.text("vcpu", &[], &count);
             }
         }

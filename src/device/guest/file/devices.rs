@@ -10,7 +10,7 @@ use super::keys::{Example::Inside, Key, Kind, row};
 use super::needs::Needs;
 use crate::bootfile::DeviceSpec;
 use crate::device::bus::pci::PciAddress;
-use crate::device::guest::libvirt::{Lost, Xml};
+use crate::device::guest::libvirt::{Unsupported, Xml};
 use crate::device::guest::qemu::argv::{Argv, value};
 
 /// A device of the host: its name alone, or a table with options.
@@ -20,7 +20,7 @@ pub struct Device {
     pub spec: DeviceSpec,
     /// A file with its option ROM, instead of its own.
     pub romfile: Option<String>,
-    /// Whether it is behind a root port of its own instead of on the root bus: for drivers
+    /// Whether it is below a root port of its own instead of on the root bus: for drivers
     /// that expect a link above their device.
     pub root_port: bool,
     /// More properties of QEMU's vfio-pci, each `NAME=VALUE`.
@@ -32,7 +32,7 @@ pub struct Device {
 pub(super) const KEYS: &[Key] = &[
     row("devices.device", Kind::Device, Inside, "which device"),
     row("devices.romfile", Kind::Path, Inside, "a file with an option ROM, instead of the device's own"),
-    row("devices.root_port", Kind::Flag, Inside, "whether it is behind a root port of its own, for drivers that expect a link above their device"),
+    row("devices.root_port", Kind::Flag, Inside, "whether it is below a root port of its own, for drivers that expect a link above their device"),
     row("devices.options", Kind::Texts, Inside, "more properties of QEMU's vfio-pci, each NAME=VALUE"),
 ];
 
@@ -67,10 +67,10 @@ impl Device {
     }
 
     /// libvirt detaches it and gives it back by itself (`managed`).
-    pub(super) fn domain(&self, address: PciAddress, xml: &mut Xml, lost: &mut Lost) {
+    pub(super) fn domain(&self, address: PciAddress, xml: &mut Xml, unsupported: &mut Unsupported) {
         let Self { spec: _, romfile, root_port, options } = self;
-        lost.when(*root_port, "devices.root_port");
-        lost.when(!options.is_empty(), "devices.options");
+        unsupported.when(*root_port, "devices.root_port");
+        unsupported.when(!options.is_empty(), "devices.options");
         let attributes = [("mode", "subsystem"), ("type", "pci"), ("managed", "yes")];
         xml.within("hostdev", &attributes, |xml| {
             xml.within("source", &[], |xml| {

@@ -7,7 +7,7 @@ use super::keys::{
     Key, Kind, row,
 };
 use super::needs::{NeededFile, Needs};
-use crate::device::guest::libvirt::{Lost, Xml};
+use crate::device::guest::libvirt::{Unsupported, Xml};
 use crate::device::guest::qemu::argv::{Argv, value};
 
 /// A disk that QEMU emulates.
@@ -92,9 +92,9 @@ impl Disk {
     }
 
     /// An NVMe disk becomes a virtio one: libvirt before 11.5 has no such bus.
-    pub(super) fn domain(&self, number: usize, xml: &mut Xml, lost: &mut Lost) {
+    pub(super) fn domain(&self, number: usize, xml: &mut Xml, unsupported: &mut Unsupported) {
         let Self { path, format, readonly, interface } = self;
-        lost.when(*interface == DiskInterface::Nvme, "disks.interface");
+        unsupported.when(*interface == DiskInterface::Nvme, "disks.interface");
         xml.within("disk", &[("type", "file"), ("device", "disk")], |xml| {
             xml.empty("driver", &[("name", "qemu"), ("type", format.name())]);
             xml.empty("source", &[("file", path)]);

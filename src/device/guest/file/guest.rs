@@ -17,7 +17,7 @@ use super::needs::Needs;
 use super::network::{self, Network};
 use super::values::{Arch, Name};
 use crate::device::bus::pci::PciAddress;
-use crate::device::guest::libvirt::{Lost, Xml};
+use crate::device::guest::libvirt::{Unsupported, Xml};
 use crate::device::guest::qemu::argv::{Argv, Resources};
 
 /// A guest file.
@@ -62,7 +62,7 @@ pub struct Guest {
     /// Its processors.
     #[serde(default)]
     pub cpus: Cpus,
-    /// Its disks, apart from those behind passed-through controllers.
+    /// Its disks, apart from those of controllers that are passed through.
     #[serde(default)]
     pub disks: Vec<Disk>,
     /// Its network.
@@ -295,30 +295,30 @@ impl Guest {
             display,
             shutdown,
         } = self;
-        let mut lost = Lost::default();
-        self.without_effect(arch).for_each(|key| lost.when(true, key));
+        let mut unsupported = Unsupported::default();
+        self.without_effect(arch).for_each(|key| unsupported.when(true, key));
         // `virsh autostart` does it.
-        lost.when(*autostart, "autostart");
-        lost.when(*on_exit == OnExit::Host, "on_exit");
-        lost.when(*allow_unsafe_interrupts, "allow_unsafe_interrupts");
-        lost.when(chroot.is_some(), "chroot");
-        lost.when(!qemu_arguments.is_empty(), "qemu_arguments");
-        shutdown.domain(&mut lost);
+        unsupported.when(*autostart, "autostart");
+        unsupported.when(*on_exit == OnExit::Host, "on_exit");
+        unsupported.when(*allow_unsafe_interrupts, "allow_unsafe_interrupts");
+        unsupported.when(chroot.is_some(), "chroot");
+        unsupported.when(!qemu_arguments.is_empty(), "qemu_arguments");
+        shutdown.domain(&mut unsupported);
         let mut xml = Xml::default();
         xml.within("domain", &[("type", "kvm")], |xml| {
             xml.text("name", &[], name.as_str());
-            memory.domain(xml, &mut lost);
-            cpus.domain(xml, &mut lost);
+            memory.domain(xml, &mut unsupported);
+            cpus.domain(xml, &mut unsupported);
             machine.domain(boot, arch, xml);
             xml.text("on_reboot", &[], on_reboot.libvirt_name());
             xml.within("devices", &[], |xml| {
                 xml.text("emulator", &[], qemu);
                 for (number, disk) in disks.iter().enumerate() {
-                    disk.domain(number, xml, &mut lost);
+                    disk.domain(number, xml, &mut unsupported);
                 }
                 network.domain(xml);
                 for (address, device) in devices {
-                    device.domain(*address, xml, &mut lost);
+                    device.domain(*address, xml, &mut unsupported);
                 }
                 xml.within("console", &[("type", "pty")], |xml| {
                     xml.empty("target", &[("type", "serial")]);
@@ -326,7 +326,7 @@ impl Guest {
                 display.domain(xml);
             });
         });
-        lost.comment() + &xml.into_text()
+        unsupported.comment() + &xml.into_text()
     }
 }
 
@@ -340,10 +340,10 @@ impl OnReboot {
 }
 
 impl Shutdown {
-    fn domain(&self, lost: &mut Lost) {
+    fn domain(&self, unsupported: &mut Unsupported) {
         let Self { timeout, quit_timeout } = self;
         let default = Self::default();
-        lost.when(*timeout != default.timeout, "shutdown.timeout");
-        lost.when(*quit_timeout != default.quit_timeout, "shutdown.quit_timeout");
+        unsupported.when(*timeout != default.timeout, "shutdown.timeout");
+        unsupported.when(*quit_timeout != default.quit_timeout, "shutdown.quit_timeout");
     }
 }

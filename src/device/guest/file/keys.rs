@@ -155,7 +155,7 @@ pub enum Conflict {
     #[error("only network.mode = \"user\" has forwards")]
     Forwards,
     /// A tap interface for another network, or none for this one.
-    #[error("goes with network.mode = \"tap\", and only with it")]
+    #[error("is for network.mode = \"tap\", which needs it")]
     Tap,
 }
 

@@ -8,7 +8,7 @@ use super::keys::{
 };
 use super::needs::Needs;
 use super::values::{Hugepages, Size};
-use crate::device::guest::libvirt::{Lost, Xml};
+use crate::device::guest::libvirt::{Unsupported, Xml};
 use crate::device::guest::qemu::argv::{Argv, Backing};
 
 /// The guest's memory.
@@ -68,7 +68,7 @@ impl Memory {
         }
     }
 
-    pub(super) fn domain(&self, xml: &mut Xml, lost: &mut Lost) {
+    pub(super) fn domain(&self, xml: &mut Xml, unsupported: &mut Unsupported) {
         let Self { size, hugepages, locked } = self;
         xml.text("memory", &[("unit", "MiB")], &size.mib().to_string());
         let hugetlb = match hugepages {
@@ -76,7 +76,7 @@ impl Memory {
             // What libvirt does by itself; for "auto" it lacks the first choice.
             Hugepages::Auto | Hugepages::None => false,
             Hugepages::Transparent => {
-                lost.when(true, "memory.hugepages");
+                unsupported.when(true, "memory.hugepages");
                 false
             }
         };

@@ -211,7 +211,7 @@ impl FromStr for Forward {
     }
 }
 
-/// Deserializes through [`FromStr`], so that the error gets the place of the value.
+/// Deserializes through [`FromStr`], so that the error has the position of the value.
 macro_rules! from_text {
     ($type:ty, $kind:expr) => {
         impl<'de> Deserialize<'de> for $type {
@@ -265,7 +265,7 @@ impl<'de> Deserialize<'de> for Cluster {
                 list.sort_unstable();
                 list.dedup();
                 if list.is_empty() {
-                    return Err(de::Error::custom("a list of CPUs with none in it"));
+                    return Err(de::Error::custom("an empty list of CPUs"));
                 }
                 Ok(Cluster::List(list))
             }

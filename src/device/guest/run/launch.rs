@@ -140,7 +140,7 @@ fn enter(root: &Path, directory: &Path) -> Result<(), LaunchError> {
     for source in ["/sys", "/proc"] {
         bind(Path::new(source), &root.join(&source[1..]))?;
     }
-    // A /dev of its own: a chroot seldom has the nodes, nor a directory for them.
+    // A /dev of its own: a chroot rarely has the nodes or a directory for them.
     let dev = root.join("dev");
     let none: Option<&CStr> = None;
     rustix::mount::mount("vfiorun", &dev, "tmpfs", MountFlags::NOSUID, none)

@@ -1,4 +1,4 @@
-//! Runs a guest from its file to its end: examine, take, start, stay, give back.
+//! Runs a guest from its file to its end: examine, take the devices, start, supervise, give back.
 //!
 //! | module | subject |
 //! |---|---|
@@ -38,7 +38,7 @@ use launch::{Launch, LaunchError};
 use preflight::Start;
 use record::Record;
 use signals::Signals;
-use supervise::{Ended, Notice};
+use supervise::{GuestExit, Notice};
 
 /// What is reported while a guest is started, runs and is given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +53,9 @@ pub enum Progress {
 
 /// A guest that has ended, and what was undone after it.
 #[derive(Debug)]
-pub struct Finished {
+pub struct RunReport {
     /// How it ended.
-    pub ended: Ended,
+    pub ended: GuestExit,
     /// What was undone.
     pub report: Report,
 }
@@ -161,18 +161,18 @@ pub fn run(
     guest: &Guest,
     file: &Path,
     start: &Start,
-    tell: &mut dyn FnMut(&Progress),
-) -> Result<Finished, RunError> {
+    notify: &mut dyn FnMut(&Progress),
+) -> Result<RunReport, RunError> {
     let Context { host, state, signals } = context;
     let name = guest.name.as_str();
     let what = format!("run {name}");
     let stop = || signals.stop_wanted();
     let mut lease = Lease::take(host, state, name, &what, &start.bind, &stop, &mut |line| {
-        tell(&Progress::Step(line.to_owned()));
+        notify(&Progress::Step(line.to_owned()));
     })
     .map_err(RunError::Take)?;
     let addresses: Vec<_> = lease.devices().iter().map(|device| device.address).collect();
-    let ended = with_devices(context, guest, file, start, &mut lease, tell);
+    let ended = with_devices(context, guest, file, start, &mut lease, notify);
     record::remove(&record::directory(state, &guest.name));
     let report = lease.release().map_err(RunError::Release)?;
     if guest.on_exit == OnExit::Host {
@@ -180,12 +180,12 @@ pub fn run(
             if pci::driver(host, address).is_ok_and(|driver| driver.as_deref() == Some("vfio-pci"))
                 && let Err(error) = recover::release(host, state, address)
             {
-                tell(&Progress::Warning(error.to_string()));
+                notify(&Progress::Warning(error.to_string()));
             }
         }
     }
     match ended {
-        Ok(ended) => Ok(Finished { ended, report }),
+        Ok(ended) => Ok(RunReport { ended, report }),
         Err(cause) => Err(RunError::Start { cause: Box::new(cause), report }),
     }
 }
@@ -197,18 +197,18 @@ fn with_devices(
     file: &Path,
     start: &Start,
     lease: &mut Lease,
-    tell: &mut dyn FnMut(&Progress),
-) -> Result<Ended, StartError> {
+    notify: &mut dyn FnMut(&Progress),
+) -> Result<GuestExit, StartError> {
     let Context { host, state, signals } = context;
     let devices = lease.devices().to_vec();
     prepare_devices(host, start, lease)?;
-    let backing = prepare_memory(host, guest, start, lease, tell)?;
-    let cgroups = make_cgroups(host, start, lease, tell)?;
+    let backing = prepare_memory(host, guest, start, lease, notify)?;
+    let cgroups = make_cgroups(host, start, lease, notify)?;
     let directory = record::make_directory(state, &guest.name).map_err(|error| {
         StartError::Directory { path: record::directory(state, &guest.name), error }
     })?;
     let monitor = directory.join(MONITOR);
-    // One that a former QEMU left would be connected to in vain.
+    // A socket that an earlier QEMU left must not be taken for the new one.
     _ = fs::remove_file(&monitor);
     let launch = Launch {
         program: start.qemu.clone(),
@@ -240,12 +240,12 @@ fn with_devices(
         };
         if let Err(error) = record::write(&launch.directory, &record) {
             let error = errno_text(&error);
-            tell(&Progress::Warning(format!("{error}: vfiorun status does not show this guest")));
+            notify(&Progress::Warning(format!("{error}: vfiorun status does not show this guest")));
         }
     }
-    tell(&Progress::Step(format!("{} started, pid {}", start.qemu, child.id())));
+    notify(&Progress::Step(format!("{} started, pid {}", start.qemu, child.id())));
     supervise::supervise(child, &monitor, &guest.shutdown, signals, &mut |notice| {
-        tell(&Progress::Notice(notice.clone()));
+        notify(&Progress::Notice(notice.clone()));
     })
     .map_err(StartError::Wait)
 }
@@ -306,7 +306,7 @@ fn prepare_memory(
     guest: &Guest,
     start: &Start,
     lease: &mut Lease,
-    tell: &mut dyn FnMut(&Progress),
+    notify: &mut dyn FnMut(&Progress),
 ) -> Result<Backing, StartError> {
     let Some(write) = &start.memory.write else { return Ok(start.memory.backing) };
     let error = match lease.journal().set_attribute(&write.path, &write.value) {
@@ -316,7 +316,7 @@ fn prepare_memory(
     if guest.memory.hugepages == Hugepages::Hugetlb {
         return Err(error.into());
     }
-    tell(&Progress::Warning(format!("{error}: the guest gets smaller pages")));
+    notify(&Progress::Warning(format!("{error}: the guest uses smaller pages")));
     if !matches!(start.memory.backing, Backing::Hugetlb(_)) {
         return Ok(start.memory.backing);
     }
@@ -333,18 +333,18 @@ fn prepare_memory(
     if let Some(write) = &plan.write
         && let Err(error) = lease.journal().set_attribute(&write.path, &write.value)
     {
-        tell(&Progress::Warning(error.to_string()));
+        notify(&Progress::Warning(error.to_string()));
     }
     Ok(plan.backing)
 }
 
-/// Makes the control groups, and says which files to join them by. One that cannot be made is
-/// done without.
+/// Makes the control groups, and says which files to join them by. A group
+/// that cannot be made is left out, with a warning.
 fn make_cgroups(
     host: &Host,
     start: &Start,
     lease: &mut Lease,
-    tell: &mut dyn FnMut(&Progress),
+    notify: &mut dyn FnMut(&Progress),
 ) -> Result<Vec<PathBuf>, StartError> {
     let mut join = Vec::new();
     for cgroup in &start.cgroups {
@@ -352,7 +352,7 @@ fn make_cgroups(
             Ok(_) => {}
             Err(StepError::Journal(error)) => return Err(error.into()),
             Err(error) => {
-                tell(&Progress::Warning(format!("{error}: QEMU stays in our control group")));
+                notify(&Progress::Warning(format!("{error}: QEMU stays in our control group")));
                 continue;
             }
         }
@@ -361,7 +361,7 @@ fn make_cgroups(
         match written {
             Ok(()) => join.push(host.path(&cgroup.join)),
             Err(error) => {
-                tell(&Progress::Warning(format!("{error}: QEMU stays in our control group")));
+                notify(&Progress::Warning(format!("{error}: QEMU stays in our control group")));
             }
         }
     }

@@ -248,7 +248,7 @@ pub(super) fn missing_nodes(host: &Host, groups: &[u32]) -> Vec<Node> {
     nodes
 }
 
-/// What has been found to speak against a start.
+/// The examination before a start, and what it found.
 struct Examination<'a> {
     host: &'a Host,
     options: &'a Options,

@@ -15,7 +15,7 @@ use crate::device::guest::qemu::qmp::{self, Message, Monitor, ShutdownCause};
 
 /// How often a monitor that does not listen yet is tried again, and how often a QEMU that closed
 /// it is looked at.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What happens while a guest runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum Notice {
 
 /// How a guest ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct GuestExit {
     /// QEMU's own result.
     pub status: ExitStatus,
     /// Whether QEMU got so far that the guest ran.
@@ -63,9 +63,9 @@ pub enum Escalation {
     Kill,
 }
 
-impl Ended {
+impl GuestExit {
     /// The result for a shell: QEMU's own, 128 and the signal when one ended it; 1 for a guest
-    /// that panicked and for one that had to be ended the hard way.
+    /// that panicked and for one that had to be ended by force.
     pub fn code(&self) -> i32 {
         let hard = self.escalation.is_some_and(|escalation| escalation > Escalation::PowerDown);
         if self.panicked || hard {
@@ -76,7 +76,7 @@ impl Ended {
     }
 }
 
-impl std::fmt::Display for Ended {
+impl std::fmt::Display for GuestExit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.escalation, &self.reason) {
             (Some(Escalation::Kill), _) => return f.write_str("QEMU had to be killed"),
@@ -85,7 +85,7 @@ impl std::fmt::Display for Ended {
             }
             _ if self.panicked => return f.write_str("the guest panicked"),
             (_, Some(ShutdownCause::GuestPanic)) => return f.write_str("the guest panicked"),
-            (_, Some(ShutdownCause::GuestReset)) => f.write_str("the guest wanted a reset")?,
+            (_, Some(ShutdownCause::GuestReset)) => f.write_str("the guest asked for a reset")?,
             (_, Some(ShutdownCause::GuestShutdown)) => f.write_str("the guest powered down")?,
             (_, Some(ShutdownCause::HostQuit)) => f.write_str("QEMU was asked to quit")?,
             (_, Some(ShutdownCause::HostSignal)) => f.write_str("a signal ended QEMU")?,
@@ -114,9 +114,9 @@ pub fn supervise(
     monitor: &Path,
     shutdown: &Shutdown,
     signals: &Signals,
-    tell: &mut dyn FnMut(&Notice),
-) -> io::Result<Ended> {
-    let mut guest = Supervised {
+    notify: &mut dyn FnMut(&Notice),
+) -> io::Result<GuestExit> {
+    let mut guest = Supervision {
         pid: Pid::from_child(&child),
         path: monitor,
         shutdown,
@@ -140,19 +140,19 @@ pub fn supervise(
         guest.wait(signals);
         while let Some(signal) = signals.next() {
             if signal == Signal::Stop {
-                guest.escalate(tell);
+                guest.escalate(notify);
             }
         }
         if guest.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            guest.escalate(tell);
+            guest.escalate(notify);
         }
-        guest.listen(tell);
+        guest.listen(notify);
     };
     // What it said last.
-    guest.listen(tell);
-    let Supervised { ran, panicked, reason, escalation, .. } = guest;
+    guest.listen(notify);
+    let Supervision { ran, panicked, reason, escalation, .. } = guest;
     let panicked = panicked || reason == Some(ShutdownCause::GuestPanic);
-    Ok(Ended { status, ran, panicked, reason, escalation })
+    Ok(GuestExit { status, ran, panicked, reason, escalation })
 }
 
 enum Connection {
@@ -162,7 +162,7 @@ enum Connection {
     Lost,
 }
 
-struct Supervised<'a> {
+struct Supervision<'a> {
     pid: Pid,
     path: &'a Path,
     shutdown: &'a Shutdown,
@@ -175,12 +175,12 @@ struct Supervised<'a> {
     deadline: Option<Instant>,
 }
 
-impl Supervised<'_> {
+impl Supervision<'_> {
     /// Waits for a signal, a message, or the time for something.
     fn wait(&self, signals: &Signals) {
         let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let look = !matches!(self.monitor, Connection::Open(_));
-        let limit = left.into_iter().chain(look.then_some(LOOK_AGAIN)).min();
+        let limit = left.into_iter().chain(look.then_some(POLL_INTERVAL)).min();
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
         if let Connection::Open(monitor) = &self.monitor {
@@ -190,7 +190,7 @@ impl Supervised<'_> {
         _ = poll(&mut fds, limit.as_ref());
     }
 
-    fn listen(&mut self, tell: &mut dyn FnMut(&Notice)) {
+    fn listen(&mut self, notify: &mut dyn FnMut(&Notice)) {
         if matches!(self.monitor, Connection::NotYet) {
             let connected = Monitor::connect(self.path).and_then(|mut monitor| {
                 monitor.send("qmp_capabilities")?;
@@ -202,7 +202,7 @@ impl Supervised<'_> {
         }
         let Connection::Open(monitor) = &mut self.monitor else { return };
         match monitor.receive() {
-            Ok(messages) => messages.into_iter().for_each(|message| self.hear(message, tell)),
+            Ok(messages) => messages.into_iter().for_each(|message| self.handle(message, notify)),
             Err(qmp::QmpError::Io(error))
                 if [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset]
                     .contains(&error.kind()) =>
@@ -212,16 +212,16 @@ impl Supervised<'_> {
             }
             Err(error) => {
                 self.monitor = Connection::Lost;
-                tell(&Notice::MonitorLost(error.to_string()));
+                notify(&Notice::MonitorLost(error.to_string()));
             }
         }
     }
 
-    fn hear(&mut self, message: Message, tell: &mut dyn FnMut(&Notice)) {
+    fn handle(&mut self, message: Message, notify: &mut dyn FnMut(&Notice)) {
         match message {
             Message::Greeting(version) => {
                 self.ran = true;
-                tell(&Notice::Running(version));
+                notify(&Notice::Running(version));
             }
             Message::Return(_) | Message::Refused(_) => {}
             Message::Event(event) => {
@@ -230,25 +230,25 @@ impl Supervised<'_> {
                     qmp::Event::Shutdown(reason) => self.reason = Some(reason.clone()),
                     qmp::Event::Reset | qmp::Event::Other(_) => {}
                 }
-                tell(&Notice::Event(event));
+                notify(&Notice::Event(event));
             }
         }
     }
 
-    fn escalate(&mut self, tell: &mut dyn FnMut(&Notice)) {
+    fn escalate(&mut self, notify: &mut dyn FnMut(&Notice)) {
         let (powerdown, quit) = (
             Duration::from_secs(self.shutdown.timeout.into()),
             Duration::from_secs(self.shutdown.quit_timeout.into()),
         );
         if self.escalation.is_none() && self.send("system_powerdown") {
-            tell(&Notice::PoweringDown(powerdown));
+            notify(&Notice::PoweringDown(powerdown));
             self.deadline = Some(Instant::now() + powerdown);
             self.escalation = Some(Escalation::PowerDown);
             return;
         }
         let next = match self.escalation {
             None | Some(Escalation::PowerDown) => {
-                tell(&Notice::Quitting(quit));
+                notify(&Notice::Quitting(quit));
                 if !self.send("quit") {
                     _ = rustix::process::kill_process(self.pid, KillSignal::TERM);
                 }
@@ -257,7 +257,7 @@ impl Supervised<'_> {
             }
             Some(Escalation::Quit | Escalation::Kill) => {
                 if self.escalation != Some(Escalation::Kill) {
-                    tell(&Notice::Killing);
+                    notify(&Notice::Killing);
                 }
                 _ = rustix::process::kill_process(self.pid, KillSignal::KILL);
                 // Its end is checked for again even when its signal is lost.
