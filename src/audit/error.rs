@@ -1,15 +1,15 @@
 //! Errors of checking an input, and problems that do not prevent a check.
 
-use std::error::Error;
 use std::io;
 
 use super::content::Foreign;
+use crate::bootset::sources::LineNote;
 use crate::bootset::{BootSet, Provenance, Role};
 use crate::compression;
 use crate::image;
 use crate::kernel::config_file::ConfigFileError;
 use crate::kernel::{self, Arch};
-use crate::modules::SurveyError;
+use crate::modules::{ModuleProblem, SurveyError};
 
 /// An input could not be checked.
 #[derive(Debug, thiserror::Error)]
@@ -143,37 +143,10 @@ pub enum Problem {
     /// A stream is damaged after the banner and config.
     #[error(transparent)]
     Damaged(#[from] compression::Error),
-    /// A given module could not be read.
-    #[error("{0}")]
-    GivenModule(String),
-    /// A module in a ramdisk of the images could not be read.
-    #[error("{file}: {reason}")]
-    Module {
-        /// The image and the path in its ramdisk.
-        file: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A damaged ramdisk: the rest of its contents is unknown.
-    #[error("{file}: the rest is damaged: {reason}")]
-    Ramdisk {
-        /// The image.
-        file: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A given module or one in a ramdisk of the images could not be read, or a ramdisk is damaged.
+    #[error(transparent)]
+    Module(#[from] ModuleProblem),
     /// A part of the command line in the images was ignored or assumed.
-    #[error("{0}")]
-    Cmdline(String),
-}
-
-/// An error with its causes, on one line.
-pub(super) fn explain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
+    #[error(transparent)]
+    Cmdline(#[from] LineNote),
 }

@@ -1,6 +1,8 @@
 //! Evaluates every rule of a profile for a kernel.
 
-use crate::bootset::{EffectiveCmdline, Facts, Known, Origin, Provenance};
+use super::note::Note;
+use crate::bootset::{CmdlineWord, EffectiveCmdline, Facts, Known, Origin, Provenance};
+use crate::cmdline::Parameter;
 use crate::modules::Misfit;
 use crate::rules::{
     self, Judgement, KernelInfo, Profile, RecommendedParameter, Rule, Setting, Verdict,
@@ -59,8 +61,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// The outcome of the deciding rules.
     pub verdict: Outcome,
-    /// Contradictions among the facts.
-    pub notes: Vec<String>,
+    /// Contradictions among the facts, and notes of the profile.
+    pub notes: Vec<Note>,
     /// Kernel parameters that the profile recommends and that are not set.
     pub parameters: Vec<RecommendedParameter>,
     /// The kernel command line with the origin of every parameter; None if unknown.
@@ -108,11 +110,11 @@ pub fn evaluate(profile: &Profile, facts: &Facts) -> Report {
 }
 
 /// The notes of the profile that apply to these facts.
-fn remarks(profile: &Profile, known: &Known<'_>) -> Vec<String> {
+fn remarks(profile: &Profile, known: &Known<'_>) -> Vec<Note> {
     let mut remarks = Vec::new();
     for note in profile.notes.iter().filter(|note| note.scope.includes(known)) {
         let Some(name) = &note.parameter else {
-            remarks.push(note.text.to_string());
+            remarks.push(Note::Profile { text: note.text.clone() });
             continue;
         };
         let values = match known.parameter(name) {
@@ -122,8 +124,12 @@ fn remarks(profile: &Profile, known: &Known<'_>) -> Vec<String> {
         };
         for (value, origin) in values {
             if note.is_about(&value) {
-                let equals = if value.is_empty() { "" } else { "=" };
-                remarks.push(format!("{name}{equals}{value} (from {origin}): {}", note.text));
+                remarks.push(Note::Parameter {
+                    name: name.clone(),
+                    value,
+                    origin,
+                    text: note.text.clone(),
+                });
             }
         }
     }
@@ -131,27 +137,27 @@ fn remarks(profile: &Profile, known: &Known<'_>) -> Vec<String> {
 }
 
 /// Contradictions among the facts, and problems with the config.
-fn notes(facts: &Facts) -> Vec<String> {
+fn notes(facts: &Facts) -> Vec<Note> {
     let mut notes = Vec::new();
     let Some((config, provenance)) = &facts.config else { return notes };
     if let (Some(kernel), Some(config)) = (facts.arch, config.arch())
         && kernel != config
     {
-        notes.push(format!("the config is for {config}, but the kernel is for {kernel}"));
+        notes.push(Note::OtherArchitecture { config, kernel });
     }
     if let (Some(kernel), Some(config)) = (facts.version(), config.version())
         // Distributions use 6.1.0 for every 6.1.x.
         && (kernel.major, kernel.minor) != (config.major, config.minor)
     {
-        notes.push(format!("the config is of Linux {config}, but the kernel is {kernel}"));
+        notes.push(Note::OtherVersion { config, kernel });
     }
     for duplicate in config.duplicates() {
-        let (symbol, line) = (&duplicate.symbol, duplicate.line);
-        notes.push(format!("{provenance}: {symbol} is set again in line {line}, which counts"));
+        let (duplicate, provenance) = (duplicate.clone(), provenance.clone());
+        notes.push(Note::Duplicate { provenance, duplicate });
     }
-    if let Some(first) = config.strange_lines().first() {
-        let count = config.strange_lines().len();
-        notes.push(format!("{provenance}: {count} line(s) are not settings, the first is {first}"));
+    if let [first, others @ ..] = config.strange_lines() {
+        let provenance = provenance.clone();
+        notes.push(Note::StrangeLines { provenance, first: *first, others: others.len() });
     }
     notes
 }
@@ -170,8 +176,9 @@ pub fn recommended_parameters(facts: &Facts) -> Vec<RecommendedParameter> {
 /// The parameters that this profile recommends for the kernel and that are not set.
 fn recommended(profile: &Profile, known: &Known<'_>) -> Vec<RecommendedParameter> {
     let given = |parameter: &str| {
-        let mut given = known.cmdline.iter().flat_map(EffectiveCmdline::parameters);
-        given.any(|given| given.word == parameter)
+        let Some(parameter) = Parameter::first_of(parameter.as_bytes()) else { return false };
+        let given = known.cmdline.iter().flat_map(EffectiveCmdline::parameters);
+        given.filter_map(CmdlineWord::parameter).any(|own| own.same_as(&parameter))
     };
     let recommended = profile.parameters.iter().filter(|own| own.scope.includes(known));
     recommended.filter(|own| !given(&own.parameter)).cloned().collect()

@@ -9,6 +9,7 @@
 //! | `evaluate` | evaluates every rule for a kernel |
 //! | `content` | config files, and inputs that cannot be checked |
 //! | `error` | errors and problems of an input |
+//! | `note` | notes beside the findings |
 //! | [`run`] | the audits of a run, the input of every report |
 //! | [`group`] | groups files that belong together |
 //! | `batch`, `workers` | a run over several groups, with a bounded number of threads |
@@ -24,6 +25,7 @@ mod error;
 mod evaluate;
 pub mod fragment;
 pub mod group;
+mod note;
 pub mod render;
 pub mod run;
 mod workers;
@@ -40,3 +42,4 @@ pub use batch::check_all;
 pub use check::{Options, check, check_files};
 pub use error::{CheckError, Problem};
 pub use evaluate::{Finding, Outcome, Reason, Report, evaluate, recommended_parameters};
+pub use note::Note;

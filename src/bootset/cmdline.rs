@@ -89,7 +89,8 @@ impl CmdlineWord {
         words.collect::<Vec<_>>().into_iter()
     }
 
-    fn parameter(&self) -> Option<Parameter<'_>> {
+    /// As the kernel reads it; None where it is nothing but spaces.
+    pub fn parameter(&self) -> Option<Parameter<'_>> {
         Parameter::first_of(&self.raw)
     }
 

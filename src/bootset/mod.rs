@@ -54,6 +54,7 @@ pub use kernel::{KernelState, SetKernel};
 pub(crate) use known::Known;
 pub use links::Links;
 pub use mark::PatchMark;
+pub(crate) use mark::UNDO_FORMAT;
 pub(crate) use members::parse;
 pub use origin::{CmdlinePart, Origin};
 pub use provenance::Provenance;

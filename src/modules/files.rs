@@ -46,9 +46,9 @@ pub struct ModuleFile {
     /// Its compression.
     pub compression: Option<Format>,
     /// Its `.modinfo`.
-    pub module: Result<Module, module::Error>,
+    pub module: Result<Module, Arc<module::Error>>,
     /// Its roles.
-    pub roles: Result<BTreeSet<Role>, module::Error>,
+    pub roles: Result<BTreeSet<Role>, Arc<module::Error>>,
     /// Its symbols, if requested and readable.
     pub symbols: Option<Symbols>,
     /// Its bytes in the ramdisk, if requested.
@@ -80,8 +80,8 @@ impl ModuleFile {
             path: path.to_owned(),
             entry: 0,
             compression: Format::detect(bytes),
-            module,
-            roles,
+            module: module.map_err(Arc::new),
+            roles: roles.map_err(Arc::new),
             symbols: request.symbols.then(|| elf().and_then(Symbols::of_elf).ok()).flatten(),
             bytes: None,
         }

@@ -8,6 +8,7 @@
 //! | [`survey`] | finds modules and lists in directories, images and archives |
 //! | [`depmod`] | the lists: `modules.dep`, `.alias`, `.softdep`, `.load`… |
 //! | [`files`] | collects those of a ramdisk in a pass over it |
+//! | `problem` | problems with a source |
 //! | `role` | the roles of drivers |
 //! | [`tree`] | the modules of one device, with their lists |
 //! | [`closure`] | the modules to load for a module, and their order |
@@ -19,6 +20,7 @@ pub mod closure;
 pub mod depmod;
 pub mod files;
 pub mod fit;
+mod problem;
 mod role;
 pub mod survey;
 pub mod tree;
@@ -27,5 +29,6 @@ pub use closure::{ClosureError, Dependencies, Step};
 pub use depmod::Lists;
 pub use files::{ListFile, ModuleFile, ModuleFiles, ModuleRequest};
 pub use fit::{Misfit, TargetKernel, misfits};
+pub use problem::{ModuleProblem, ProblemCause};
 pub use survey::{ModuleSource, Survey, SurveyError, gather};
 pub use tree::ModuleTree;

@@ -4,13 +4,15 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::depmod;
+use super::problem::{ModuleProblem, ProblemCause};
 use crate::compression::{self, Decoder, Format};
 use crate::image::{Image, SectionName};
 use crate::kernel::module::Module;
 use crate::ramdisk::cpio::FileType;
-use crate::ramdisk::{self, Entries, Limits};
+use crate::ramdisk::{Entries, Limits};
 
 /// Maximum size of a module in its container, in bytes.
 pub(super) const MAX_MODULE: u64 = 256 << 20;
@@ -64,7 +66,7 @@ pub struct Survey {
     /// The modules in the order of the source, each with the file that it comes from.
     pub modules: Vec<Module>,
     /// Files with the name of a module that are not modules, and damage in the source.
-    pub problems: Vec<String>,
+    pub problems: Vec<ModuleProblem>,
 }
 
 /// Errors of reading a source.
@@ -104,7 +106,10 @@ pub fn gather(source: &ModuleSource<'_>) -> Result<Survey, SurveyError> {
                 Ok(module) => {
                     gathered.modules.push(Module { file: found.file.to_owned(), ..module });
                 }
-                Err(error) => gathered.problems.push(format!("{}: {error}", found.file)),
+                Err(error) => {
+                    let cause = ProblemCause::Module(Arc::new(error));
+                    gathered.problems.push(ModuleProblem::new(found.file, cause));
+                }
             }
         }
     })?;
@@ -130,7 +135,7 @@ impl Survey {
 /// [`SurveyError`].
 pub fn visit(
     source: &ModuleSource<'_>,
-    problems: &mut Vec<String>,
+    problems: &mut Vec<ModuleProblem>,
     look: &mut dyn FnMut(&SourceFile<'_>),
 ) -> Result<(), SurveyError> {
     let mut survey = Visitor { problems, look, modules: 0 };
@@ -221,7 +226,7 @@ fn pax_path(bytes: &[u8]) -> Option<&[u8]> {
 
 /// The state of a search.
 struct Visitor<'s> {
-    problems: &'s mut Vec<String>,
+    problems: &'s mut Vec<ModuleProblem>,
     look: &'s mut dyn FnMut(&SourceFile<'_>),
     modules: usize,
 }
@@ -257,7 +262,10 @@ impl Visitor<'_> {
             let file = path.display().to_string();
             match fs::read(&path) {
                 Ok(bytes) => self.show(&inside, &file, &bytes)?,
-                Err(error) => self.problems.push(format!("{file}: {error}")),
+                Err(error) => {
+                    let cause = ProblemCause::Read(Arc::new(error));
+                    self.problems.push(ModuleProblem::new(file, cause));
+                }
             }
         }
         Ok(())
@@ -276,7 +284,8 @@ impl Visitor<'_> {
             Ok(Ok(()))
         })();
         done.unwrap_or_else(|error| {
-            self.problems.push(format!("{name}: the rest is damaged: {error}"));
+            let cause = ProblemCause::Archive(Arc::new(error));
+            self.problems.push(ModuleProblem::new(name, cause));
             Ok(())
         })
     }
@@ -310,7 +319,7 @@ impl Visitor<'_> {
 
     fn ramdisk(&mut self, ramdisk: &[u8], name: &str) -> Result<(), SurveyError> {
         let mut entries = Entries::new(ramdisk, Limits::default());
-        let damaged = |error: ramdisk::Error| format!("{name}: the rest is damaged: {error}");
+        let damaged = |error| ModuleProblem::new(name, ProblemCause::Ramdisk(Arc::new(error)));
         loop {
             let entry = match entries.next_entry() {
                 Ok(Some(entry)) => entry,

@@ -1,14 +1,16 @@
 //! The modules of one device with their lists.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::alias::{MatchKind, PciAlias};
 use super::closure::Dependencies;
 use super::depmod::{LISTS, Lists};
 use super::files::{ModuleFile, ModuleFiles, ModuleRequest};
+use super::problem::{ModuleProblem, ProblemCause};
 pub use super::role::Role;
 use super::survey::{ModuleSource, SurveyError, visit};
-use crate::kernel::module::Module;
+use crate::kernel::module::{self, Module};
 
 /// Compatible strings of host bridges that need only memory: no clock, PHY or reset, which would need
 /// other drivers (`drivers/pci/controller/pci-host-generic.c`).
@@ -39,7 +41,7 @@ pub struct ModuleTree {
     /// The unparsed lists by name.
     pub raw_lists: BTreeMap<String, Vec<u8>>,
     /// Files that could not be read.
-    pub problems: Vec<String>,
+    pub problems: Vec<ModuleProblem>,
 }
 
 impl ModuleTree {
@@ -86,14 +88,19 @@ impl ModuleTree {
     fn add(&mut self, file: &ModuleFile, name: &str) {
         let module = match &file.module {
             Ok(module) => module,
-            Err(error) => return self.problems.push(format!("{name}: {error}")),
+            Err(error) => return self.problem(name, error),
         };
         match &file.roles {
             Ok(roles) if roles.is_empty() => {}
             Ok(roles) => drop(self.roles.insert(module.name.clone(), roles.clone())),
-            Err(error) => self.problems.push(format!("{name}: {error}")),
+            Err(error) => self.problem(name, error),
         }
         self.modules.insert(file.path.clone(), Module { file: name.to_owned(), ..module.clone() });
+    }
+
+    fn problem(&mut self, name: &str, error: &Arc<module::Error>) {
+        let cause = ProblemCause::Module(Arc::clone(error));
+        self.problems.push(ModuleProblem::new(name, cause));
     }
 
     /// Select the lists of the directory with a `modules.dep` and, if there are several, with the

@@ -4,7 +4,7 @@
 # shellcheck disable=SC2154 # MODPATH and ARCH are the installer's
 case $ARCH in
     @ARCH@) ;;
-    *) abort "! This module is for @ARCH@, the device is $ARCH: vfioboot module --arch makes one for it" ;;
+    *) abort "! This module is for @ARCH@, the device is $ARCH: make one for it with vfioboot module" ;;
 esac
 
 vfiorun=$MODPATH/system/bin/vfiorun

@@ -1,13 +1,16 @@
 //! The modules of a kernel: those given by the user, and those in the ramdisks of the images.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::relevant::load_order;
-use crate::audit::error::{Problem, explain};
+use crate::audit::error::Problem;
 use crate::bootset::{BootSet, Facts, Ramdisk};
 use crate::image::FragmentType;
 use crate::kernel::{Module, Symbols};
-use crate::modules::{ModuleFile, ModuleSource, Survey, SurveyError, gather, survey};
+use crate::modules::{
+    ModuleFile, ModuleProblem, ModuleSource, ProblemCause, Survey, SurveyError, gather, survey,
+};
 use crate::rules::Profile;
 
 /// The modules given by the user, which are assumed to be complete.
@@ -28,7 +31,7 @@ pub enum ModulesError {
     #[error("there is no kernel module{}", .first_problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default())]
     None {
         /// The first file that could not be read, if any.
-        first_problem: Option<String>,
+        first_problem: Option<ModuleProblem>,
     },
 }
 
@@ -49,7 +52,7 @@ impl<'a> GivenModules<'a> {
 
     pub(super) fn add_to(&self, facts: &mut Facts, problems: &mut Vec<Problem>) {
         facts.modules = Some(self.gathered.modules.clone());
-        problems.extend(self.gathered.problems.iter().cloned().map(Problem::GivenModule));
+        problems.extend(self.gathered.problems.iter().cloned().map(Problem::Module));
     }
 
     /// The symbols of the modules in these files.
@@ -105,12 +108,16 @@ pub(super) fn add_from_images(facts: &mut Facts, problems: &mut Vec<Problem>, se
     for Carried { name, file } in carried(set) {
         match &file.module {
             Ok(module) => modules.push(Module { file: name, ..module.clone() }),
-            Err(error) => problems.push(Problem::Module { file: name, reason: explain(error) }),
+            Err(error) => {
+                let cause = ProblemCause::Module(Arc::clone(error));
+                problems.push(ModuleProblem::new(name, cause).into());
+            }
         }
     }
     for ramdisk in set.ramdisks().iter().filter(|ramdisk| counts(ramdisk)) {
         if let Err(error) = ramdisk.inventory() {
-            problems.push(Problem::Ramdisk { file: name(set, ramdisk), reason: explain(error) });
+            let cause = ProblemCause::Ramdisk(Arc::clone(error));
+            problems.push(ModuleProblem::new(name(set, ramdisk), cause).into());
         }
     }
 }

@@ -54,7 +54,7 @@ impl<'s> Known<'s> {
         let trees = lines.device_trees.iter();
         let configs = lines.bootconfigs.iter();
         let mut notes: Vec<String> = about_kernel(set).into_iter().collect();
-        notes.extend(lines.notes.iter().cloned());
+        notes.extend(lines.notes.iter().map(ToString::to_string));
         notes.extend(line.mode.explain().map(str::to_owned));
         Known {
             line,

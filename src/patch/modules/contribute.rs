@@ -52,7 +52,7 @@ pub fn contribute(
         tree.with_role(Role::HostBridge).into_iter().map(str::to_owned).collect();
     let decision = decide::decide(&tree, &bridges, &chosen, &set.kernel, options.by)?;
     let problems = tree.problems.iter().chain(&supply.problems).cloned();
-    let problems = problems.map(|problem| Warning::ModuleUnreadable { problem });
+    let problems = problems.map(Warning::ModuleUnreadable);
     let mut modules = Modules {
         plan: ModulePlan {
             by: Some(decision.by)
