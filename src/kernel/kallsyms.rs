@@ -35,6 +35,11 @@ const MAX_TABLES: usize = 4;
 const MAX_TEXT: usize = 256 << 20;
 /// The tokens of the digits in the table.
 const DIGITS: &[u8] = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0";
+/// Maximum distance from the digits to the end of the index, in bytes.
+const MAX_TOKENS: usize = 256 * MAX_NAME + MAX_GAP + 512;
+/// The size of names, markers and the tokens before the digits in nearly all kernels, in bytes: this
+/// much of a kernel is kept while it is decompressed.
+const USUAL_NAMES: usize = 4 << 20;
 /// Maximum gap due to alignment, in bytes.
 const MAX_GAP: usize = 256;
 
@@ -57,12 +62,9 @@ impl Kallsyms {
     ///
     /// The time is linear in the size of `kernel`, also for hostile input.
     pub fn find(kernel: &[u8]) -> Option<Self> {
-        let mut work = MAX_WORK;
-        memchr::memmem::find_iter(kernel, DIGITS)
-            .take(MAX_CANDIDATES)
-            .filter_map(|digits| Tokens::tokens_around(kernel, digits))
-            .take(MAX_TABLES)
-            .find_map(|tokens| names_before(kernel, &tokens, &mut work))
+        let mut search = Search::default();
+        search.feed(kernel, 0, true);
+        search.names
     }
 
     /// Whether there is a symbol of this name. Suffixes of compilers (`.llvm.123`, `.isra.0`,
@@ -74,6 +76,69 @@ impl Kallsyms {
     /// Every name once, in no particular order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().filter_map(|name| std::str::from_utf8(name).ok())
+    }
+}
+
+/// A search for the table in a window that slides over a kernel. Offsets are relative to the start of
+/// the decompressed kernel.
+pub(super) struct Search {
+    /// The names, once they are found.
+    pub names: Option<Kallsyms>,
+    /// There are tokens, and their names may be before the window.
+    pub missed: bool,
+    /// Everything before this offset is searched.
+    from: u64,
+    candidates: usize,
+    tables: usize,
+    work: usize,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        let work = MAX_WORK;
+        Search { names: None, missed: false, from: 0, candidates: 0, tables: 0, work }
+    }
+}
+
+impl Search {
+    /// Search `window`, which starts at `base`; `last` if nothing follows it.
+    pub fn feed(&mut self, window: &[u8], base: u64, last: bool) {
+        while self.is_searching() {
+            let from = (self.from.saturating_sub(base) as usize).min(window.len());
+            let Some(hit) = memchr::memmem::find(&window[from..], DIGITS) else {
+                self.from = base + window.len().saturating_sub(DIGITS.len() - 1).max(from) as u64;
+                return;
+            };
+            let digits = from + hit;
+            if window.len() - digits < MAX_TOKENS && !last {
+                self.from = base + digits as u64;
+                return;
+            }
+            self.from = base + digits as u64 + 1;
+            self.candidates += 1;
+            let Some(tokens) = Tokens::tokens_around(window, digits) else { continue };
+            self.tables += 1;
+            match names_before(window, &tokens, &mut self.work) {
+                Some(names) => {
+                    let offset = names.offset + base as usize;
+                    self.names = Some(Kallsyms { offset, ..names });
+                }
+                None => self.missed |= base > 0,
+            }
+        }
+    }
+
+    /// Number of bytes at the start of a window of `len` bytes at `base` that are no longer needed.
+    pub fn droppable(&self, base: u64, len: usize) -> usize {
+        if !self.is_searching() {
+            return len;
+        }
+        let looked = (self.from.saturating_sub(base) as usize).min(len);
+        looked.saturating_sub(USUAL_NAMES)
+    }
+
+    fn is_searching(&self) -> bool {
+        self.names.is_none() && self.candidates < MAX_CANDIDATES && self.tables < MAX_TABLES
     }
 }
 

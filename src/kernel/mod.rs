@@ -42,7 +42,6 @@ pub use crate::rules::config::{self, KernelConfig};
 pub use crate::rules::{Arch, KernelVersion};
 
 use layer::MAX_LAYERS;
-use scan::Unpacked;
 
 /// Number of bytes to decompress to identify the payload: enough for the setup header of a bzImage
 /// and any ELF or PE header.
@@ -259,25 +258,26 @@ impl<'a> Kernel<'a> {
     /// [`Error::UnsupportedCompression`]; [`Error::Compression`] if a stream inside a stream is
     /// damaged. Damage in the outer stream ends the search and is reported in [`Scan::damage`].
     pub fn scan(&self) -> Result<Scan, Error> {
-        let (mut scan, _) = self.scan_payload(0, false)?;
+        let (mut scan, _) = self.scan_payload(0, None)?;
         self.complete(&mut scan);
         Ok(scan)
     }
 
     /// Like [`Kernel::scan`] and, if the whole kernel was searched without finding a config,
-    /// [`Kernel::kallsyms`]. A compressed kernel is decompressed once for both, but the decompressed
-    /// data is kept in memory (at most 256 MiB).
+    /// [`Kernel::kallsyms`]. A compressed kernel is decompressed once for both, unless its symbol
+    /// table is too large for the window.
     ///
     /// # Errors
     /// Those of [`Kernel::scan`] and [`Kernel::kallsyms`].
     pub fn scan_or_kallsyms(&self) -> Result<(Scan, Option<Kallsyms>), Error> {
-        let (mut scan, unpacked) = self.scan_payload(0, true)?;
+        let (mut scan, search) = self.scan_payload(0, Some(kallsyms::Search::default()))?;
         self.complete(&mut scan);
-        let wanted = scan.complete && scan.ikconfig.is_none();
-        let names = match unpacked {
-            _ if !wanted => None,
-            Some(unpacked) => Kallsyms::find(&unpacked),
-            None => self.kallsyms()?,
+        if !scan.complete || scan.ikconfig.is_some() {
+            return Ok((scan, None));
+        }
+        let names = match search {
+            Some(search) if search.names.is_some() || !search.missed => search.names,
+            Some(_) | None => self.kallsyms()?,
         };
         Ok((scan, names))
     }
@@ -347,8 +347,12 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// With `keep`, also the decompressed data, if one stream contains the kernel itself.
-    fn scan_payload(&self, depth: usize, keep: bool) -> Result<(Scan, Option<Unpacked>), Error> {
+    /// With `names`, also search for the symbol names, if one stream contains the kernel itself.
+    fn scan_payload(
+        &self,
+        depth: usize,
+        names: Option<kallsyms::Search>,
+    ) -> Result<(Scan, Option<kallsyms::Search>), Error> {
         match self.payload {
             Innermost::Plain(bytes) => Ok((scan::scan_slice(bytes), None)),
             Innermost::Unsupported => {
@@ -368,14 +372,14 @@ impl<'a> Kernel<'a> {
                 let mut decoder = Decoder::new(format, bytes)?;
                 if !wrapped_again {
                     let failed = |error| Error::Memory(Arc::new(error));
-                    return scan::scan_stream(&mut decoder, keep).map_err(failed);
+                    return scan::scan_stream(&mut decoder, names).map_err(failed);
                 }
                 // Rare (a compressed zboot image): the inner container needs its bytes in memory.
                 if depth >= MAX_LAYERS {
                     return Err(Error::TooDeep);
                 }
                 let inner = decoder.read_all(scan::MAX_NESTED)?;
-                Kernel::parse(&inner)?.scan_payload(depth + 1, false)
+                Kernel::parse(&inner)?.scan_payload(depth + 1, None)
             }
         }
     }

@@ -8,11 +8,13 @@ use memmap2::{MmapMut, MmapOptions};
 use crate::compression::{self, Decoder, Format, decode_all};
 
 use super::config::KernelConfig;
+use super::kallsyms;
 
 /// Number of bytes that one read adds to the window.
 const CHUNK: usize = 256 * 1024;
-/// Upper limit of the window: an incomplete config and the chunks around it.
-const WINDOW: usize = 8 * MAX_PACKED_CONFIG;
+/// Upper limit of the window: an incomplete config or the part that is kept for the symbol names, and
+/// the chunks around it.
+const WINDOW: usize = 12 << 20;
 /// Maximum compressed size of an embedded config in bytes (real ones: 16 to 60 KiB).
 const MAX_PACKED_CONFIG: usize = 1 << 20;
 /// Maximum decompressed size of an embedded config in bytes (real ones: up to 350 KiB).
@@ -84,23 +86,21 @@ pub(super) fn scan_slice(bytes: &[u8]) -> Scan {
     search.finish(scanned as u64, scanned == bytes.len())
 }
 
-/// The decompressed kernel, in mapped memory.
-pub(super) struct Unpacked {
+/// The part of the decompressed kernel that is being searched, in memory mapped for it.
+struct Window {
     memory: MmapMut,
     len: usize,
 }
 
-impl Unpacked {
-    /// Reserve [`MAX_NESTED`] bytes if the data is kept, otherwise the window; memory is allocated
-    /// only when it is written. Huge pages are used if available: clearing and mapping small pages
-    /// takes a sixth of the time of decompression.
-    fn new(keep: bool) -> io::Result<Self> {
-        let room = if keep { MAX_NESTED as usize + CHUNK } else { WINDOW };
-        let memory = MmapOptions::new().len(room).no_reserve_swap().map_anon()?;
+impl Window {
+    /// Memory is allocated when it is first written. Huge pages are requested: clearing and mapping
+    /// small pages takes a sixth of the time of the decompression.
+    fn new() -> io::Result<Self> {
+        let memory = MmapOptions::new().len(WINDOW).no_reserve_swap().map_anon()?;
         #[cfg(target_os = "linux")]
         // Kernels without huge pages refuse the advice.
         let _ = memory.advise(memmap2::Advice::HugePage);
-        Ok(Unpacked { memory, len: 0 })
+        Ok(Window { memory, len: 0 })
     }
 
     /// Read until the next chunk is full or the stream ends. True at the end of the stream.
@@ -116,14 +116,19 @@ impl Unpacked {
         Ok(false)
     }
 
-    /// Forget the first `count` bytes.
+    /// Whether another chunk fits.
+    fn has_room(&self) -> bool {
+        self.memory.len() - self.len >= CHUNK
+    }
+
+    /// Remove the first `count` bytes.
     fn drop_front(&mut self, count: usize) {
         self.memory.copy_within(count..self.len, 0);
         self.len -= count;
     }
 }
 
-impl std::ops::Deref for Unpacked {
+impl std::ops::Deref for Window {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -131,14 +136,14 @@ impl std::ops::Deref for Unpacked {
     }
 }
 
-/// Search the output of a decoder through a window. With `keep`, the window keeps all decompressed
-/// data for further searches, unless it is larger than [`MAX_NESTED`].
+/// Search the output of a decoder through a window; with `names`, also for the symbol names of the
+/// kernel.
 pub(super) fn scan_stream(
     decoder: &mut Decoder<'_>,
-    mut keep: bool,
-) -> io::Result<(Scan, Option<Unpacked>)> {
+    mut names: Option<kallsyms::Search>,
+) -> io::Result<(Scan, Option<kallsyms::Search>)> {
     let mut search = Search::default();
-    let mut window = Unpacked::new(keep)?;
+    let mut window = Window::new()?;
     let mut base = 0u64;
     loop {
         let (last, damage) = match window.fill(decoder) {
@@ -146,19 +151,25 @@ pub(super) fn scan_stream(
             Err(damage) => (true, Some(damage)),
         };
         let done = search.feed(&window, base, last);
+        if let Some(names) = names.as_mut().filter(|_| !done) {
+            names.feed(&window, base, last);
+        }
         if done || last {
             let complete = last && damage.is_none();
             let scan = Scan {
                 damage: damage.filter(|_| !done),
                 ..search.finish(base + window.len() as u64, complete)
             };
-            return Ok((scan, keep.then_some(window)));
+            return Ok((scan, names));
         }
-        keep &= window.len() as u64 <= MAX_NESTED;
-        if !keep {
-            let drop = search.droppable(base, window.len());
-            window.drop_front(drop);
-            base += drop as u64;
+        let unused =
+            names.as_ref().map_or(window.len(), |names| names.droppable(base, window.len()));
+        // The rest is moved to the front: not for every chunk if it is large.
+        if window.len() - unused < CHUNK || !window.has_room() {
+            // The tables keep their alignment.
+            let count = search.droppable(base, window.len()).min(unused) & !7;
+            window.drop_front(count);
+            base += count as u64;
         }
     }
 }
