@@ -373,8 +373,8 @@ fn symbols_of_modules_are_compared_with_the_kernel() {
     let mut options = Options::new(Profile::builtin("passthrough").unwrap());
     options.modules = Some(given);
 
-    let audited = audit::check(&set, &options).unwrap();
-    let finding = audited.report.finding("VB-VFIO-003").unwrap();
+    let report = audit::check(&set, &options).unwrap();
+    let finding = report.evaluation.finding("VB-VFIO-003").unwrap();
     assert_eq!(finding.verdict, Verdict::Pass);
     let module = finding.reason.module().unwrap();
     assert!(matches!(module.fit, Fit::Matches { linked: true, .. }), "{:?}", module.fit);

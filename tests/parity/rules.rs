@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 
-use vfioboot::audit::{EffectiveCmdline, Facts, Profile, Provenance, Report, Verdict, evaluate};
+use vfioboot::audit::{
+    EffectiveCmdline, Evaluation, Facts, Profile, Provenance, Verdict, evaluate,
+};
 use vfioboot::device::doctor::findings;
 use vfioboot::kernel::{KernelConfig, Module};
 use vfioboot::rules::Cause;
@@ -55,7 +57,7 @@ impl Machine {
         findings.into_iter().map(|own| (own.rule.id.to_string(), own.verdict)).collect()
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> Evaluation {
         evaluate(&Profile::builtin("passthrough").unwrap(), &self.facts())
     }
 
