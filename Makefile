@@ -5,10 +5,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help judge fragment setup try test lint unit e2e bench evidence closure exports fuzz dist runtime lab clean prepare e2e-full
 
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install missing programs, or name them
+setup: ## install missing programs, or list them
 	@scripts/setup.sh all
 
 try: ## build both programs and show them on the sample image
@@ -16,7 +16,7 @@ try: ## build both programs and show them on the sample image
 	@$(MAKE) --no-print-directory dist
 	@scripts/try.sh
 
-test: ## everything that CI runs
+test: ## run everything that CI runs
 	@scripts/setup.sh all
 	@# build what the boots need while the compiler checks; both end before anything boots
 	@$(MAKE) --no-print-directory -j2 prepare lint
@@ -25,44 +25,44 @@ test: ## everything that CI runs
 	@$(MAKE) --no-print-directory e2e
 	@scripts/counts.sh
 
-lint: ## formatting, clippy, docs, layers, licences of dependencies, shellcheck, ruff, mypy
+lint: ## check formatting, clippy, docs, layers, licences of dependencies, shellcheck, ruff, mypy
 	@scripts/lint.sh
 
-unit: ## cargo's tests
+unit: ## run cargo's tests
 	@scripts/unit.sh
 
-e2e: dist ## boot on an emulated device what CI boots; E2E='--only PATTERN' for some, E2E=--list for names
+e2e: dist ## boot the cases of CI on an emulated device; E2E='--only PATTERN' for some, E2E=--list for names
 	@mkdir -p target
 	@set -o pipefail; python3 lab/e2e.py $(E2E) | tee target/e2e.log; \
 	    status=$$?; tail -n 1 target/e2e.log > target/e2e.count; exit $$status
 
-e2e-full: ## the same with every case there is, and the slower judges: the kernel's Kconfig, the schemas of reports
+e2e-full: ## boot all cases, and validate with the kernel's Kconfig and the schemas of reports
 	@$(MAKE) --no-print-directory e2e E2E='--all $(E2E)'
 	@$(MAKE) --no-print-directory fragment judge
 
-fragment: dist ## what `check --fragment` writes, merged by the kernel's own scripts into configs that fail
+fragment: dist ## merge the output of `check --fragment` into failing configs with the kernel's own scripts
 	@lab/fragment.sh
 
-bench: dist ## time and memory against the work that cannot be avoided; BENCH=--short is what CI runs
+bench: dist ## compare time and memory with the unavoidable work; BENCH=--short is what CI runs
 	@benches/run $(BENCH)
 
-judge: dist ## reports of the audit against the schemas of SARIF, JUnit and ours; guests for libvirt against its own
+judge: dist ## validate the audit's reports with the schemas of SARIF, JUnit and vfioboot, and guests with libvirt's
 	@scripts/judge-reports.sh
 	@scripts/judge-libvirt.sh
 
-evidence: ## how well symbol tables tell a kernel's config: precision and recall over known kernels
+evidence: ## measure the evidence in symbol tables: precision and recall over kernels with a known config
 	@scripts/evidence.sh
 
-closure: ## what is loaded for a module: vfioboot against kmod, for every module of Debian's arm64 kernel
+closure: ## compare module dependencies with kmod, for every module of Debian's arm64 kernel
 	@scripts/closure.sh
 
-exports: ## the exported symbols read from Debian's kernels against their Module.symvers
+exports: ## compare the exported symbols of Debian's kernels with their Module.symvers
 	@scripts/exports.sh
 
-fuzz: ## throw damaged input at the parsers
+fuzz: ## run the fuzzers of the parsers
 	@fuzz/run
 
-dist: runtime ## the programs: dist/vfioboot, dist/vfiorun-aarch64, dist/vfiorun-x86_64
+dist: runtime ## build the programs: dist/vfioboot, dist/vfiorun-aarch64, dist/vfiorun-x86_64
 	@VFIOBOOT_RUNTIME_DIR='$(CURDIR)/dist' env -u MAKEFLAGS cargo build --quiet --release --locked --bin vfioboot
 	@cmp -s target/release/vfioboot dist/vfioboot || install -m 755 target/release/vfioboot dist/vfioboot
 
@@ -76,5 +76,5 @@ lab:
 
 prepare: lab dist
 
-clean: ## remove what was built in the checkout; the cache stays
+clean: ## remove build output in the checkout; the cache is kept
 	@rm -rf target dist

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# action.sh: what action.yml runs. Its inputs come as environment variables, never as text of a
-# script: a pull request may choose names of files.
+# action.sh: run by action.yml. Its inputs are environment variables, never script text, because a
+# pull request may choose file names.
 set -euo pipefail
 
 program=${VFIOBOOT:-$RUNNER_TEMP/vfioboot/bin/vfioboot}
@@ -20,7 +20,7 @@ done <<< "${ARGUMENTS:-}"
 files=()
 while IFS= read -r pattern; do
     [ -n "$pattern" ] || continue
-    # the pattern alone is split and matched, with no word splitting
+    # only globbing, no word splitting
     mapfile -t found < <(IFS=; compgen -G "$pattern" || true)
     if [ ${#found[@]} -eq 0 ]; then found=("$pattern"); fi
     files+=("${found[@]}")

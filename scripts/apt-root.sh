@@ -6,7 +6,7 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
-command -v apt-get > /dev/null || die "the lab takes its packages from Debian: apt-get is missing"
+command -v apt-get > /dev/null || die "apt-get is missing: the lab needs packages from Debian"
 lock apt
 dir=$CACHE/apt
 conf=$dir/apt.conf
@@ -31,12 +31,12 @@ Acquire::Retries "3";
 // this root is only for downloads: an install through it would go to the real system
 Dir::Bin::dpkg "/bin/false";
 C
-    # a proxy that the machine needs is needed here too
+    # use the proxy of the system's apt
     apt-config dump | grep -iE '^Acquire::[a-z]+::Proxy' || true
 } > "$conf.new"
 mv "$conf.new" "$conf"
 
-# Package lists a day old are good enough, and offline any list will do.
+# Package lists may be a day old, and older when offline.
 fresh=$dir/updated
 if ! cmp -s "$dir/etc/sources.list.new" "$dir/etc/sources.list" \
     || [ -z "$(find "$fresh" -mtime -1 2> /dev/null)" ]; then
@@ -44,7 +44,7 @@ if ! cmp -s "$dir/etc/sources.list.new" "$dir/etc/sources.list" \
     if APT_CONFIG=$conf apt-get update -qq -o APT::Update::Error-Mode=any >&2; then
         touch "$fresh"
     elif [ -e "$fresh" ]; then
-        say "the package lists could not be refreshed: using the old ones"
+        say "the package lists could not be updated: using the old ones"
     else
         rm -f "$dir/etc/sources.list"
         die "the package lists could not be fetched"

@@ -2,9 +2,9 @@
 # build-runtime.sh: the on-device program, static, for both architectures:
 # dist/vfiorun-aarch64 and dist/vfiorun-x86_64.
 #
-# With rustup's musl targets installed they are used; on Debian without them a toolchain is put
-# together from Debian's packages (runtime-toolchain.sh). The bytes depend on the source and the
-# compiler, not on where the checkout or the cache is.
+# rustup's musl targets are used if installed; otherwise, on Debian, a toolchain is built from
+# Debian's packages (runtime-toolchain.sh). The bytes depend on the source and the compiler, not on
+# the paths of the checkout or the cache.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"

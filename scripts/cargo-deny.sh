@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# cargo-deny.sh [ARGUMENT...]: run cargo-deny, which is built into the cache if the machine has none.
+# cargo-deny.sh [ARGUMENT...]: run cargo-deny. If it is not installed, it is built in the cache.
 # Without arguments it is only built.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -16,7 +16,7 @@ else
     if [ ! -x "$program" ]; then
         say "cargo-deny: building $VERSION (about 2 minutes, kept in the cache)"
         scratch cargo-deny
-        # it runs for a second: optimising it would take longer
+        # it runs for a second: an optimised build would take longer
         env -u RUSTFLAGS CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
             CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
             cargo install cargo-deny --quiet --locked --version "$VERSION" --no-default-features \

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# closure.sh [DIR RELEASE]: what vfioboot loads for a module against what kmod's modprobe does, for
-# every module below DIR/lib/modules/RELEASE; by default of Debian's kernel for arm64.
+# closure.sh [DIR RELEASE]: compare the modules that vfioboot loads for a module with those of kmod's
+# modprobe, for every module below DIR/lib/modules/RELEASE; by default of Debian's kernel for arm64.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
-# modprobe and depmod live in /sbin, which is not in every user's PATH
+# modprobe and depmod are in /sbin, which is not in every user's PATH
 export PATH=$PATH:/usr/sbin:/sbin
 scratch closure
 
@@ -30,7 +30,7 @@ else
     release=$(ls "$dir/lib/modules")
 fi
 
-# only what is in the tree counts, not this machine's configuration
+# use only the tree, not this machine's configuration
 mkdir "$SCRATCH/config"
 cargo run --quiet --locked -p vfioboot-measure --bin closure -- "$dir/lib/modules/$release" > "$SCRATCH/ours"
 sed -n 's/^# //p' "$SCRATCH/ours" > "$SCRATCH/names"

@@ -1,23 +1,23 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # what is set here is used by the scripts that source it
-# Sourced by the other scripts: where the cache is, and how a result gets into it.
+# shellcheck disable=SC2034 # the variables are used by the scripts that source this file
+# Sourced by the other scripts: the cache, and how results are published in it.
 
-# Everything that is downloaded or built for this project and is not part of the checkout.
+# Everything that is downloaded or built for this project outside the checkout.
 CACHE=${VFIOBOOT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vfioboot}
 mkdir -p "$CACHE"
 CACHE=$(cd "$CACHE" && pwd)
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# make's job server does not reach through a script: the programs that are started here count their
-# own jobs.
+# make's job server does not work through a script: the programs started here choose their own number
+# of jobs.
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
-# Two makes, or two jobs of one make, must not build the same thing twice:
-# the second one waits and finds the result. Held until the script ends.
+# Two makes, or two jobs of one make, must not build the same thing twice: the second one waits for
+# the lock and uses the result. The lock is held until the script ends.
 lock() {
     mkdir -p "$CACHE/locks"
     local fd
@@ -26,7 +26,7 @@ lock() {
 }
 
 # A scratch directory inside the cache (same file system, so that publishing is a rename),
-# removed when the script ends, for whatever reason.
+# removed when the script ends for any reason.
 SCRATCH=
 scratch() {
     SCRATCH=$(mktemp -d "$CACHE/tmp.$1.XXXXXX")
@@ -34,7 +34,7 @@ scratch() {
     trap 'exit 130' INT TERM HUP
 }
 
-# publish NEW FINAL: move NEW to FINAL, which is the old directory or the whole new one at any time.
+# publish NEW FINAL: move NEW to FINAL atomically.
 publish() {
     mkdir -p "$(dirname "$2")"
     rm -rf "$2"
@@ -46,6 +46,6 @@ key() { sha256sum | cut -c1-16; }
 
 is_debian() { [ -e /etc/debian_version ] && command -v apt-get > /dev/null; }
 
-# debian COMMAND...: with the private apt root. The system's own apt must never see its configuration,
-# so it is set for one command at a time.
+# debian COMMAND...: run a command with the private apt root. The system's apt must never see its
+# configuration, so it is set only for this command.
 debian() { APT_CONFIG=$("$ROOT/scripts/apt-root.sh") "$@"; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# counts.sh: how many tests of each kind the last runs of `make unit` and `make e2e` had.
+# counts.sh: print the number of tests in the last runs of `make unit` and `make e2e`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 printf 'unit and integration tests: %s\n' "$(cat target/unit.count)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# evidence.sh: precision and recall of the evidence in symbol tables, over every kernel whose config
-# is known: the lab's, those beside the checkout, and Debian's for arm64 and x86_64.
+# evidence.sh: precision and recall of the evidence in symbol tables, for every kernel whose config is
+# known: the lab's, those next to the checkout, and Debian's for arm64 and x86_64.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"

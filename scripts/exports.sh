@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# exports.sh: the exported symbols that vfioboot reads from Debian's kernels against the
+# exports.sh: compare the exported symbols that vfioboot reads from Debian's kernels with the
 # Module.symvers of their build: name, CRC, GPL or not, namespace.
 set -euo pipefail
 # shellcheck source=scripts/common.sh

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# judge-libvirt.sh [VFIORUN]: the domain XML of `vfiorun run --libvirt` against libvirt's own schema, which
-# comes with Debian's libvirt0. Without a network, or on a system other than Debian, it
-# says so and checks nothing.
+# judge-libvirt.sh [VFIORUN]: validate the domain XML of `vfiorun run --libvirt` with libvirt's own
+# schema from Debian's libvirt0. Without a network, or on a system other than Debian, it prints a
+# message and checks nothing.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
 vfiorun=$(realpath "${1:-$ROOT/dist/vfiorun-$(uname -m)}")
-[ -x "$vfiorun" ] || die "$vfiorun is missing: make dist builds it, or name another"
+[ -x "$vfiorun" ] || die "$vfiorun is missing: build it with make dist, or give another path"
 is_debian || { say "judge-libvirt: skipped, libvirt's schema is taken from Debian"; exit 0; }
 final=$CACHE/libvirt-judge/1
 lock libvirt-judge
@@ -34,7 +34,7 @@ mkdir "$work"
 cd "$work"
 cp "$ROOT/docs/guest.toml" example.toml
 : > least.toml
-# every key that has a place in the XML
+# every key that the XML can express
 cat > arm64.toml << 'TOML'
 devices = ["1b36:0010", { device = "0000:01:00.0", root_port = true, romfile = "/r&<'>.rom" }]
 on_reboot = "exit"

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# judge-reports.sh [VFIOBOOT]: the reports of `check` against the schemas that others wrote: SARIF's
-# (it comes with the crate serde-sarif), the JUnit XSD of Jenkins (it comes with pytest's source), and
-# our own JSON schema by an independent validator. Without a network it says so and checks nothing.
+# judge-reports.sh [VFIOBOOT]: validate the reports of `check` with independent schemas: SARIF's (from
+# the crate serde-sarif), the JUnit XSD of Jenkins (from pytest's source), and our own JSON schema with
+# an independent validator. Without a network it prints a message and checks nothing.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
 vfioboot=$(realpath "${1:-$ROOT/dist/vfioboot}")
-[ -x "$vfioboot" ] || die "$vfioboot is missing: make dist builds it, or name another"
+[ -x "$vfioboot" ] || die "$vfioboot is missing: build it with make dist, or give another path"
 final=$CACHE/report-judges/1
 lock report-judges
 scratch report-judges
@@ -26,7 +26,7 @@ if [ ! -d "$final" ]; then
         cp "$SCRATCH/vendor/serde-sarif/src/schema.json" "$new/sarif-2.1.0.json"
     } > "$SCRATCH/log" 2>&1; then
         tail -n 3 "$SCRATCH/log" >&2
-        say "judge-reports: skipped, the judges could not be fetched"
+        say "judge-reports: skipped, the schemas could not be fetched"
         exit 0
     fi
     publish "$new" "$final"

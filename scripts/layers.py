@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prove the map of src/lib.rs from the paths that the source names.
+"""Verify the map of src/lib.rs from the paths in the source.
 
 Two rules:
   - no circle: files do not import each other, directly or through others;
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LIBRARY = "vfioboot"
-# re-exports of re-exports that are followed; two globs may import each other
+# maximum depth of re-exports; two globs may import each other
 MAX_DEPTH = 16
 TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*)
@@ -98,7 +98,7 @@ class Violation:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The words and signs of a Rust source, without comments; strings of attributes are kept."""
+    """The tokens of a Rust source, without comments; strings of attributes are kept."""
     position, line = 0, 1
     while position < len(text):
         found = TOKEN.match(text, position)
@@ -122,7 +122,7 @@ def block_comment(text: str, start: int) -> str:
 
 
 class Reader:
-    """Fills one file's module with what its text names."""
+    """Fills the module of one file from its text."""
 
     def __init__(self, module: Module, text: str) -> None:
         self.tokens = list(tokens(text))
@@ -137,7 +137,7 @@ class Reader:
         return self.tokens[place].text if 0 <= place < len(self.tokens) else ""
 
     def read(self) -> list[str]:
-        """Read all; returns the names of the children that have files of their own."""
+        """Read the file; returns the names of the children with their own files."""
         exported = False
         while self.at < len(self.tokens):
             token = self.tokens[self.at]
@@ -282,7 +282,7 @@ class Reader:
 
 
 def load(file: Path, parent: Module | None = None, name: str = "", *, root: bool = False) -> Module:
-    """The tree of modules that begins in `file`."""
+    """The tree of modules with its root in `file`."""
     module = Module(file, parent, name)
     declared = Reader(module, file.read_text()).read()
     folder = file.parent if root or file.name == "mod.rs" else file.with_suffix("")
@@ -307,7 +307,7 @@ class Crates:
         self.all = [self.library] + [load(file, root=True) for file in programs if file.exists()]
 
     def resolve(self, module: Module, path: list[str], depth: int = 0) -> Module | None:
-        """The module that defines what `path` names, seen from `module`; none for other crates."""
+        """The module that defines `path`, as seen from `module`; None for other crates."""
         if depth > MAX_DEPTH:
             return None
         current, rest = self.begin(module, path, depth)
@@ -340,7 +340,7 @@ class Crates:
         return None, rest
 
     def item(self, module: Module, name: str, depth: int) -> Module | None:
-        """The module that defines an item which `module` offers under `name`."""
+        """The module that defines the item `name` of `module`."""
         if name in module.items:
             return module
         for use in module.uses:
@@ -368,7 +368,7 @@ class Crates:
         )
 
     def imports(self) -> list[Import]:
-        """One for each pair of files: the first place that names the other."""
+        """One import for each pair of files: the first place that names the other."""
         first: dict[tuple[Path, Path], Import] = {}
         for root in self.all:
             for module in root.walk():
@@ -406,11 +406,11 @@ def is_below(module: Module, above: Module) -> bool:
     return module.parent is above or (module.parent is not None and is_below(module.parent, above))
 
 
-# --- judging ---------------------------------------------------------------------------------
+# --- checking ---------------------------------------------------------------------------------
 
 
 def circles(imports: list[Import]) -> list[list[Import]]:
-    """The imports inside each group of files that reach each other."""
+    """The imports inside each import cycle."""
     arrows: dict[Path, list[Import]] = {}
     for one in imports:
         arrows.setdefault(one.source, []).append(one)

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# lint.sh: check everything that can be checked without running the programs.
+# lint.sh: all checks that do not run the programs.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
 cargo fmt --all --check
-# everything together, for the tests; then each library and program with what it is built with
+# all features together, for the tests; then each library and program with its own features
 cargo clippy --quiet --locked --workspace --all-targets --all-features -- -D warnings
 for features in desktop cli vfiorun; do
     cargo clippy --quiet --locked --no-default-features --features "$features" --lib --bins -- -D warnings
 done
 RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --all-features --document-private-items
 scripts/cargo-deny.sh --log-level error check licenses bans sources >&2
-# the map of src/lib.rs: arrows point down, and no file imports one that imports it
+# the map of src/lib.rs: imports point down, and there are no import cycles
 scripts/layers.py
 mapfile -t shell < <(git grep -lE '^#!.*\b(ba)?sh$' -- . ':!lab/*guest/*')
 shellcheck "${shell[@]}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# python-tools.sh: print the directory of ruff and mypy, in the versions of python-tools.txt; they
-# are installed once, in the cache.
+# python-tools.sh: print the directory of ruff and mypy in the versions of python-tools.txt. They are
+# installed once, in the cache.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
@@ -10,7 +10,7 @@ final=$CACHE/python/$({ python3 --version; cat "$wanted"; } | key)
 lock python-tools
 if [ ! -e "$final/complete" ]; then
     say "python-tools: installing ruff and mypy into the cache"
-    # not published by a rename: a virtual environment knows its own path
+    # not published by a rename: a virtual environment contains its own path
     rm -rf "$final"
     python3 -m venv "$final"
     "$final/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$wanted" >&2

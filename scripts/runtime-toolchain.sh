@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # runtime-toolchain.sh: a compiler for static musl programs of both architectures, for a Debian
-# machine whose rustup has no musl targets. Prints its directory; builds it once, in the cache.
+# machine without rustup's musl targets. It is built once, in the cache; prints its directory.
 #
 # Debian's rustc-web and the sources of its standard library are unpacked, not installed; cargo then
-# builds std from source (-Zbuild-std) and rustup's own rust-lld links it with Debian's musl. In the
-# directory: `rustc`, to be used as RUSTC.
+# builds std from source (-Zbuild-std) and rustup's own rust-lld links it with Debian's musl. The
+# directory contains `rustc`, to be used as RUSTC.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
-# Increase it with every change of what is done below.
+# Increase this with every change of the steps below.
 RECIPE=2
 [ "$(uname -m)" = x86_64 ] || die "this toolchain is for x86_64 machines: on others, rustup target add"
 
@@ -32,8 +32,8 @@ dependency() {
 }
 std=$(dependency libstd-rust-web-dev 'libstd-rust-web-[0-9.]+')
 llvm=$(dependency "$std" 'libllvm[0-9]+')
-# and the libraries that LLVM is linked with, which a bare system lacks; libc and the C++ runtime
-# come with gcc, which is needed anyway
+# and the libraries that LLVM is linked with, which may not be installed; libc and the C++ runtime
+# come with gcc, which is required anyway
 mapfile -t libraries < <(debian apt-cache depends --recurse --no-recommends --no-suggests \
     --no-conflicts --no-breaks --no-replaces --no-enhances "$llvm:amd64" \
     | grep -E '^lib' | grep -vE '^(libc6|libgcc-s1|libstdc\+\+6|libllvm)' | sort -u)
@@ -52,7 +52,7 @@ for deb in "$SCRATCH"/debs/*.deb; do dpkg -x "$deb" "$root"; done
 dpkg --fsys-tarfile "$SCRATCH/src.deb" \
     | tar -x -C "$root" --wildcards './usr/lib/*' './usr/src/*/library' './usr/src/*/Cargo.*'
 
-# What rustup's musl targets call "self-contained": the start files, libc and the unwinder.
+# The "self-contained" files of rustup's musl targets: the start files, libc and the unwinder.
 for pair in arm64:aarch64 amd64:x86_64; do
     deb_arch=${pair%:*} arch=${pair#*:}
     tree=$SCRATCH/$arch

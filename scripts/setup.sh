@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# setup.sh build|all: install the programs that are missing. `build` is what makes the two programs,
-# `all` also what tests them. On Debian with root or sudo they are installed; elsewhere each missing
-# one is named, with the command that gets it.
+# setup.sh build|all: install missing programs. `build` installs those for building the two programs,
+# `all` also those for testing. This needs Debian with root or sudo; otherwise the missing programs
+# are listed with the command that installs them.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
-# program, header, file or Python module, and the Debian package that brings it
+# program, header, file or Python module, and its Debian package
 BUILD=(cc:gcc stdio.h:libc6-dev make:make git:git python3:python3 flock:util-linux xz:xz-utils)
 LAB=(
     qemu-system-aarch64:qemu-system-arm qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs readelf:binutils lz4:lz4 zstd:zstd cpio:cpio bzip2:bzip2 shellcheck:shellcheck openssl:openssl unzip:unzip
@@ -14,7 +14,7 @@ LAB=(
     # for the kernels
     aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu flex:flex bison:bison bc:bc perl:perl depmod:kmod dumpimage:u-boot-tools
     openssl/opensslv.h:libssl-dev libelf.h:libelf-dev
-    # a kernel contains its config, and that records whether a program can be linked
+    # the config in a kernel records whether a program can be linked
     /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross
 )
 
@@ -43,9 +43,9 @@ if [ ${#packages[@]} -gt 0 ]; then
     as_root=()
     [ "$(id -u)" = 0 ] || as_root=(sudo -n)
     if ! is_debian; then
-        say "missing programs; the package manager of this system has them under similar names:"
+        say "missing programs; the packages of this system have similar names:"
         say "    ${packages[*]}"
-        [[ ${1:-all} = build ]] || say "the lab builds its kernels from Debian's packages: it needs a Debian machine"
+        [[ ${1:-all} = build ]] || say "the lab builds its kernels from Debian's packages: it needs a Debian system"
         exit 1
     fi
     if ! "${as_root[@]}" true 2> /dev/null; then

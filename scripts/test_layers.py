@@ -1,4 +1,4 @@
-"""layers.py on scratch trees: what it must find, and what it must not."""
+"""Tests of layers.py on scratch trees: violations, and valid imports."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ class Scratch(unittest.TestCase):
         self.top = Path(folder.name)
 
     def write(self, **files: str) -> None:
-        """`a__b="…"` is src/a/b.rs; lib.rs and two empty modules are there unless given."""
+        """`a__b="…"` is src/a/b.rs; lib.rs and two empty modules are added unless given."""
         for name, text in ({"lib": MAP, "low": "", "high": ""} | files).items():
             file = self.top / "src" / (name.replace("__", "/") + ".rs")
             file.parent.mkdir(parents=True, exist_ok=True)

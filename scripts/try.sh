@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# try.sh: what vfioboot does, shown on the sample image; nothing is kept.
+# try.sh: demonstrate vfioboot with the sample image; nothing is kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ device=1b36:0010
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# show STATUS COMMAND...: print a command and what it says; STATUS lists the exit statuses that are fine
+# show STATUS COMMAND...: print a command and its output; STATUS lists the accepted exit statuses
 show() {
     local fine=$1 status=0
     shift
@@ -19,7 +19,7 @@ show() {
 
 PATH=$PWD/dist:$PATH
 show 0 vfioboot info "$sample"
-# 1: a required option is missing, 3: the image does not say
+# 1: a required option is missing, 3: inconclusive
 show '0 1 3' vfioboot check "$sample"
 show 0 vfioboot patch "$sample" --device "$device" --dry-run
 show 0 vfioboot patch "$sample" --device "$device" -o "$work/patched.img"

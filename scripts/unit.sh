@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# unit.sh [ARGUMENT...]: the tests of both programs, and how many there were.
+# unit.sh [ARGUMENT...]: run the tests of both programs and count them.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"

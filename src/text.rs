@@ -1,14 +1,14 @@
-//! Text from outside (images, file names, journals, the kernel) made fit to be shown: characters
-//! that act instead of being seen are written as escapes. Printable Unicode stays as it is.
+//! Makes untrusted text (from images, file names, journals, the kernel) safe to print: control
+//! characters and invisible characters are written as escapes. Printable Unicode is kept.
 //!
-//! Both programs write such text through this module, and through one writer each.
+//! Both programs print such text through this module, in one writer each.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Characters without a glyph: controls, line separators, and what Unicode has renderers ignore
-/// (`Default_Ignorable_Code_Point`), directional overrides and isolates included. The variation
-/// selectors U+FE00 to U+FE0F are not here: they belong to the character before them, as in emoji.
+/// Characters without a glyph: controls, line separators, and characters that renderers ignore
+/// (`Default_Ignorable_Code_Point`), including directional overrides and isolates. The variation
+/// selectors U+FE00 to U+FE0F are not listed: they modify the character before them, as in emoji.
 const HIDDEN: &[(char, char)] = &[
     ('\0', '\u{1f}'),
     ('\u{7f}', '\u{9f}'),
@@ -30,23 +30,23 @@ const HIDDEN: &[(char, char)] = &[
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// Whether a character is not seen where it is written.
+/// Whether a character is invisible.
 pub fn is_hidden(character: char) -> bool {
     HIDDEN.iter().any(|(first, last)| (*first..=*last).contains(&character))
 }
 
-/// `text` on one line: every hidden character, line breaks and tabs included, as an escape (`\n`,
+/// `text` on one line: every hidden character, including line breaks and tabs, as an escape (`\n`,
 /// `\x1b`, `\u{202e}`).
 pub fn visible(text: &str) -> Cow<'_, str> {
     replace(text, is_hidden, escape)
 }
 
-/// The same, with line breaks kept.
+/// Like [`visible`], but line breaks are kept.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     replace(text, |character| character != '\n' && is_hidden(character), escape)
 }
 
-/// The same for bytes: those that are not UTF-8 are written as `\xe9`.
+/// Like [`visible`], for bytes: those that are not UTF-8 are written as `\xe9`.
 pub fn visible_bytes(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -59,10 +59,10 @@ pub fn visible_bytes(bytes: &[u8]) -> String {
     out
 }
 
-/// JSON in which hidden characters are escapes as well: serialisers leave all but the controls of
-/// ASCII as they are. It stays the same JSON.
+/// Escape hidden characters in JSON, of which serialisers escape only the ASCII controls. The value
+/// of the JSON does not change.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
-    // Outside of strings JSON has no such character but white space.
+    // Outside strings, white space is the only such character in JSON.
     let hidden = |character: char| character >= '\u{7f}' && is_hidden(character);
     replace(json, hidden, |out, character| {
         for unit in character.encode_utf16(&mut [0; 2]) {
@@ -71,9 +71,8 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
     })
 }
 
-/// `line` such that it is no workflow command where the log of a CI job is read line by line:
-/// GitHub's runner takes `::name` at the start of a line, also after spaces, and `##[name]`
-/// anywhere.
+/// Escape `line` so that it is not a workflow command in the log of a CI job: GitHub's runner
+/// interprets `::name` at the start of a line, also after spaces, and `##[name]` anywhere.
 pub fn without_command(line: &str) -> Cow<'_, str> {
     let rest = line.trim_start();
     let begins = rest.starts_with("::");
@@ -85,7 +84,7 @@ pub fn without_command(line: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{blanks}{}", rest.replace("##[", "#\\x23[")))
 }
 
-/// Append the escape of a character, as [`visible`] writes it.
+/// Append the escape of a character, in the form of [`visible`].
 pub fn escape(out: &mut String, character: char) {
     // Writing to a String does not fail.
     let _ = match character {
@@ -102,7 +101,7 @@ fn replace(
     wanted: impl Fn(char) -> bool,
     with: impl Fn(&mut String, char),
 ) -> Cow<'_, str> {
-    // Almost all text: no character has to be looked up.
+    // Fast path for almost all text: no character needs a lookup.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(&wanted) {
         return Cow::Borrowed(text);
     }

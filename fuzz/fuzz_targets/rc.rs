@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use vfioboot::rc::import::add_import;
-use vfioboot::rc::{Script, Target, check};
+use vfioboot::rc::{Script, Platform, check};
 
 const PATH: &str = "/init.vfioboot.rc";
 
@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
     for magisk in [false, true] {
         let newest = (!magisk).then_some(9);
-        let findings = check(bytes, Target { magisk, oldest: None, newest });
+        let findings = check(bytes, Platform { magisk, oldest: None, newest });
         assert!(findings.is_sorted_by_key(|finding| finding.line));
         assert!(findings.iter().all(|finding| (1..=lines).contains(&finding.line)));
     }

@@ -1,9 +1,9 @@
-//! What a project already knows about, so that a check fails only on what is new.
+//! Baselines: known findings of a project, so that a check fails only on new ones.
 //!
-//! A baseline is JSON that can be kept in version control and edited by hand. An entry is a rule
-//! id with the key of an input (its path relative to where the check runs; `*` is every input)
-//! and the verdict it had. An entry that says `fail` also covers `unknown`; one that says
-//! `unknown` does not cover `fail`.
+//! A baseline is JSON that can be kept in version control and edited by hand. An entry has a rule
+//! ID, the key of an input (its path relative to the working directory of the check; `*` is every
+//! input) and the verdict. An entry with `fail` also covers `unknown`; one with `unknown` does not
+//! cover `fail`.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Verdict;
 use super::run::{Run, decides};
 
-/// The version of the file.
+/// The version of the file format.
 const FORMAT: u32 = 1;
 
 /// A baseline.
@@ -20,11 +20,11 @@ const FORMAT: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Baseline {
     format: u32,
-    /// What is known, in order.
+    /// The known findings, in order.
     pub known: BTreeSet<Entry>,
 }
 
-/// One finding that is known.
+/// A known finding.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
@@ -32,41 +32,41 @@ pub struct Entry {
     pub input: String,
     /// The rule.
     pub rule: String,
-    /// What it was.
-    pub verdict: Known,
+    /// Its verdict.
+    pub verdict: KnownVerdict,
 }
 
-/// What a finding in a baseline was.
+/// The verdict of a finding in a baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Known {
+pub enum KnownVerdict {
     /// It failed.
     Fail,
     /// It could not be decided.
     Unknown,
 }
 
-/// Why a baseline could not be used.
+/// Errors of reading a baseline.
 #[derive(Debug, thiserror::Error)]
 pub enum BaselineError {
-    /// Not JSON, or not the fields that a baseline has.
+    /// The file is not JSON, or does not have the fields of a baseline.
     #[error("is not a baseline: {0}")]
     Json(#[from] serde_json::Error),
-    /// Made by another version.
+    /// An unsupported format version.
     #[error("is a baseline of format {0}, expected {FORMAT}")]
     Format(u32),
 }
 
 impl Baseline {
-    /// Everything that decides the outcome of this run and is not a pass.
+    /// A baseline of all failed and unknown findings that affect the outcome of this run.
     pub fn of(run: &Run) -> Self {
         let mut known = BTreeSet::new();
         for input in &run.inputs {
-            let Ok(audited) = &input.result else { continue };
-            for finding in &audited.report.findings {
+            let Ok(report) = &input.result else { continue };
+            for finding in &report.evaluation.findings {
                 let verdict = match finding.verdict {
-                    Verdict::Fail => Known::Fail,
-                    Verdict::Unknown => Known::Unknown,
+                    Verdict::Fail => KnownVerdict::Fail,
+                    Verdict::Unknown => KnownVerdict::Unknown,
                     Verdict::Pass | Verdict::NotApplicable => continue,
                 };
                 if decides(run.fail_on, finding.rule.level) {
@@ -78,7 +78,7 @@ impl Baseline {
         Baseline { format: FORMAT, known }
     }
 
-    /// Read one.
+    /// Parse a baseline.
     ///
     /// # Errors
     /// [`BaselineError`].
@@ -90,7 +90,7 @@ impl Baseline {
         Ok(baseline)
     }
 
-    /// The file, one entry a line so that a change to it reads well.
+    /// The file, one entry per line, which gives readable diffs.
     pub fn render(&self) -> String {
         let line = |entry: &Entry| {
             serde_json::to_string(entry).map(|text| format!("    {text}")).unwrap_or_default()
@@ -102,14 +102,14 @@ impl Baseline {
         format!("{{\n  \"format\": {FORMAT},\n  \"known\": [\n{}\n  ]\n}}\n", lines.join(",\n"))
     }
 
-    /// Mark what is known in the run.
+    /// Mark the known findings in a run.
     pub fn apply(&self, run: &mut Run) {
         for input in &mut run.inputs {
-            let Ok(audited) = &mut input.result else { continue };
-            for finding in &audited.report.findings {
+            let Ok(report) = &mut input.result else { continue };
+            for finding in &report.evaluation.findings {
                 let covered = self.known.iter().any(|entry| {
                     let verdict = match finding.verdict {
-                        Verdict::Fail => entry.verdict == Known::Fail,
+                        Verdict::Fail => entry.verdict == KnownVerdict::Fail,
                         Verdict::Unknown => true,
                         Verdict::Pass | Verdict::NotApplicable => false,
                     };
@@ -117,18 +117,18 @@ impl Baseline {
                     verdict && input && entry.rule == finding.rule.id
                 });
                 if covered {
-                    audited.known.insert(finding.rule.id.to_string());
+                    report.known.insert(finding.rule.id.to_string());
                 }
             }
         }
     }
 
-    /// Entries that this run no longer needs: the finding is gone. Of inputs that were checked.
+    /// Entries for the checked inputs whose finding no longer occurs in this run.
     pub fn obsolete<'a>(&'a self, run: &'a Run) -> impl Iterator<Item = &'a Entry> {
         self.known.iter().filter(move |entry| {
             let input = run.inputs.iter().find(|input| input.key == entry.input);
-            let audited = input.and_then(|input| input.result.as_ref().ok());
-            audited.is_some_and(|audited| !audited.known.contains(&entry.rule))
+            let report = input.and_then(|input| input.result.as_ref().ok());
+            report.is_some_and(|report| !report.known.contains(&entry.rule))
         })
     }
 }

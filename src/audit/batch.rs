@@ -1,4 +1,4 @@
-//! Several sets in one run.
+//! Checks several sets in one run.
 
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
@@ -6,12 +6,12 @@ use std::path::{Component, Path, PathBuf};
 use super::check::{Options, check_files};
 use super::error::CheckError;
 use super::group::{Group, Open};
-use super::run::{Audited, Input, Run};
+use super::run::{Input, Report, Run};
 use super::workers;
 use crate::bootset::File;
 
-/// Check each group, `jobs` at a time (by default one for each processor). The files of a group
-/// are open only while it is checked.
+/// Check the groups, `jobs` at a time (by default one per processor). The files of a group are open
+/// only while it is checked.
 pub fn check_all(
     groups: &[Group],
     options: &Options<'_>,
@@ -35,7 +35,7 @@ fn check_group(
     group: &Group,
     options: &Options<'_>,
     files: &impl Open,
-) -> Result<Audited, CheckError> {
+) -> Result<Report, CheckError> {
     if group.main.is_dir() {
         return Err(CheckError::Directory);
     }
@@ -53,7 +53,7 @@ fn check_group(
     check_files(&set, options)
 }
 
-/// The path as it is named from the working directory, without `./` before it.
+/// The path relative to the working directory, without a leading `./`.
 fn key(path: &Path) -> String {
     let here = std::env::current_dir().ok();
     let path = here.and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path);

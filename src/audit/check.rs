@@ -1,15 +1,15 @@
-//! The audit of a set of images: what is known of its kernel, held against every rule.
+//! The audit of a set of images: evaluates every rule for its kernel.
 
-mod asked_for;
 mod kernel;
 mod modules;
+mod relevant;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::content;
 use super::error::{CheckError, Problem};
-use super::evaluate::{Finding, Report, evaluate};
-use super::run::{self, Audited, Subject};
+use super::evaluate::{Evaluation, Finding, evaluate};
+use super::run::{self, Report, Subject};
 use crate::bootset::{self, BootSet, CmdlinePart, Facts, File, Origin, Provenance};
 use crate::image::ImageKind;
 use crate::kernel::{KernelConfig, config_file};
@@ -18,63 +18,63 @@ use crate::rules::{Level, Profile, Verdict};
 
 pub use modules::{GivenModules, ModulesError};
 
-/// What is asked of a check, the same for every set of a run.
+/// Options of a check, the same for every set of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Options<'a> {
     /// The rules.
     pub profile: Profile,
-    /// Rules down to this level decide.
+    /// Rules of at least this level affect the outcome.
     pub fail_on: Level,
-    /// The config of the kernel, which counts instead of the one embedded in it.
+    /// The config of the kernel, used instead of the embedded one.
     pub config: Option<(KernelConfig, Provenance)>,
-    /// The kernel command line, instead of the one that the images give.
+    /// The kernel command line, used instead of the one in the images.
     pub cmdline: Option<String>,
-    /// All modules there are beside the kernel; None when only the images tell.
+    /// All modules of the kernel; None if only those in the images are known.
     pub modules: Option<GivenModules<'a>>,
 }
 
 impl Options<'_> {
-    /// Everything comes from the images, and what is required decides.
+    /// Options that use only the images, and in which required rules affect the outcome.
     pub fn new(profile: Profile) -> Self {
         Options { profile, fail_on: Level::Required, config: None, cmdline: None, modules: None }
     }
 }
 
-/// Hold a set of images against the rules.
+/// Check a set of images.
 ///
 /// # Errors
 /// [`CheckError`] when there is no kernel, or not enough of it can be read.
-pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Audited, CheckError> {
+pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Report, CheckError> {
     if let [image] = set.images()
         && image.kind() == ImageKind::Config
     {
         return check_config(image.file(), set, options);
     }
-    // One pass over a ramdisk gives all that may be asked of its modules.
+    // One pass over a ramdisk collects everything that may be needed of its modules.
     set.request_modules(ModuleRequest { symbols: true, ..ModuleRequest::default() });
-    let about = kernel::read(set, options.config.as_ref())?;
-    let mut audit = Audit { options, facts: about.facts, problems: about.problems };
+    let kernel = kernel::read(set, options.config.as_ref())?;
+    let mut audit = Audit { options, facts: kernel.facts, problems: kernel.problems };
     audit.require_rules()?;
     audit.take_options();
     if options.cmdline.is_none() {
         let notes = set.command_lines().notes.iter();
         audit.problems.extend(notes.cloned().map(Problem::Cmdline));
     }
-    let mut report = evaluate(&options.profile, &audit.facts);
-    // Ramdisks are unpacked only where their modules can decide something.
-    if report.with(Verdict::Unknown).next().is_some() {
+    let mut evaluation = evaluate(&options.profile, &audit.facts);
+    // Ramdisks are decompressed only if their modules can decide a rule.
+    if evaluation.with(Verdict::Unknown).next().is_some() {
         modules::add_from_images(&mut audit.facts, &mut audit.problems, set);
-        report = evaluate(&options.profile, &audit.facts);
+        evaluation = evaluate(&options.profile, &audit.facts);
     }
-    if report.findings.iter().any(Finding::by_module) {
+    if evaluation.findings.iter().any(Finding::by_module) {
         modules::link(&mut audit.facts, &options.profile, options.modules.as_ref(), set)?;
-        report = evaluate(&options.profile, &audit.facts);
+        evaluation = evaluate(&options.profile, &audit.facts);
     }
-    Ok(audit.finish(Subject::Kernel(about.summary), report, BTreeMap::new()))
+    Ok(audit.finish(Subject::Kernel(kernel.summary), evaluation, BTreeMap::new()))
 }
 
-/// Hold a config file alone against the rules.
+/// Check a config file by itself.
 ///
 /// # Errors
 /// [`CheckError::TwoConfigs`], [`CheckError::Architecture`].
@@ -82,27 +82,27 @@ fn check_config(
     file: &[u8],
     set: &BootSet<'_>,
     options: &Options<'_>,
-) -> Result<Audited, CheckError> {
+) -> Result<Report, CheckError> {
     if options.config.is_some() {
         return Err(CheckError::TwoConfigs);
     }
     let mut audit = Audit { options, facts: set.facts().clone(), problems: Vec::new() };
     audit.require_rules()?;
     audit.take_options();
-    let report = evaluate(&options.profile, &audit.facts);
-    // A compressed config has no lines to show.
+    let evaluation = evaluate(&options.profile, &audit.facts);
+    // Lines of a compressed config are not useful to the reader.
     let lines = match config_file::is_plain_config(file) {
-        true => run::lines(&report, file),
+        true => run::lines(&evaluation, file),
         false => BTreeMap::new(),
     };
-    Ok(audit.finish(Subject::Config, report, lines))
+    Ok(audit.finish(Subject::Config, evaluation, lines))
 }
 
-/// Check the files of one device, as the command does: images, or one config, plain or compressed.
+/// Check the files of one device like `vfioboot check`: images, or one config, plain or compressed.
 ///
 /// # Errors
 /// [`CheckError`].
-pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Audited, CheckError> {
+pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Report, CheckError> {
     let Some((main, _)) = files.split_first() else { return Err(CheckError::Empty) };
     let set = BootSet::new(files.iter().cloned()).map_err(|error| match error {
         bootset::Error::Image { file, source } if file != main.name => {
@@ -120,7 +120,7 @@ pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Audited,
     check(&set, options)
 }
 
-/// An audit under way.
+/// The state of an audit.
 struct Audit<'o> {
     options: &'o Options<'o>,
     facts: Facts,
@@ -140,7 +140,7 @@ impl Audit<'_> {
         }
     }
 
-    /// The command line and the modules that the caller gives.
+    /// Use the command line and the modules in the options.
     fn take_options(&mut self) {
         if let Some(line) = &self.options.cmdline {
             let given = CmdlinePart { origin: Origin::Given, text: line.clone() };
@@ -151,11 +151,16 @@ impl Audit<'_> {
         }
     }
 
-    fn finish(self, subject: Subject, report: Report, lines: BTreeMap<String, usize>) -> Audited {
-        Audited {
+    fn finish(
+        self,
+        subject: Subject,
+        evaluation: Evaluation,
+        lines: BTreeMap<String, usize>,
+    ) -> Report {
+        Report {
             subject,
             facts: self.facts.outline(),
-            report,
+            evaluation,
             problems: self.problems,
             fail_on: self.options.fail_on,
             known: BTreeSet::new(),

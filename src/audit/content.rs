@@ -1,14 +1,14 @@
-//! What an input is that is neither an image nor a kernel nor a config, in words that help.
+//! Identifies inputs that are neither an image nor a kernel nor a config, for helpful messages.
 
 use crate::kernel::config_file::is_text;
 
-/// How much of a file is looked at, in bytes.
+/// Number of bytes of a file to examine.
 const SAMPLE: usize = 64 << 10;
-/// Less says nothing about how bytes are distributed.
+/// Minimum number of bytes for a meaningful distribution.
 const MIN_SAMPLE: usize = 4096;
-/// Bits of entropy in a byte; machine code has some 6, compressed or encrypted data nearly 8.
+/// Bits of entropy per byte; machine code has about 6, compressed or encrypted data nearly 8.
 const ENCRYPTED: f64 = 7.9;
-/// Containers of encrypted files, by how they begin.
+/// Containers of encrypted files: magic and description.
 const CONTAINERS: &[(&[u8], &str)] = &[
     (b"Salted__", "by openssl enc"),
     (b"LUKS\xba\xbe", "with LUKS"),
@@ -19,17 +19,17 @@ const CONTAINERS: &[(&[u8], &str)] = &[
 /// Magics of Android images.
 const IMAGES: &[&[u8]] = &[b"ANDROID!", b"VNDRBOOT"];
 
-/// An input that is nothing to check.
+/// An input that cannot be checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Foreign {
-    /// No bytes.
+    /// An empty file.
     #[error("is empty, expected a boot image, a kernel or a kernel config")]
     Empty,
-    /// A container of something encrypted.
+    /// A container of encrypted data.
     #[error("is encrypted {0}: decrypt it first")]
     Container(&'static str),
-    /// Text that sets no symbol.
+    /// Text that does not set a symbol.
     #[error(
         "is text but not a kernel config: the first setting must be like CONFIG_KVM=y or \
          \"# CONFIG_KVM is not set\", line 1 is {first_line:?}"
@@ -38,7 +38,7 @@ pub enum Foreign {
         /// The start of its first line.
         first_line: String,
     },
-    /// Without any structure.
+    /// Data without any structure.
     #[error(
         "cannot be read: it is encrypted, or compressed in an unknown way; expected a boot image, \
          a kernel or a kernel config"
@@ -46,8 +46,7 @@ pub enum Foreign {
     Encrypted,
 }
 
-/// What `bytes` are; None for an image, whose own error says more, and where nothing better can
-/// be said than that they are not known.
+/// Identify `bytes`; None for an image, whose own error is more specific, and for unknown data.
 pub(super) fn identify(bytes: &[u8]) -> Option<Foreign> {
     if IMAGES.iter().any(|magic| bytes.starts_with(magic)) {
         return None;
@@ -66,7 +65,7 @@ pub(super) fn identify(bytes: &[u8]) -> Option<Foreign> {
     looks_encrypted(bytes).then_some(Foreign::Encrypted)
 }
 
-/// Every byte value occurs about as often as every other.
+/// Whether all byte values occur about equally often.
 pub(super) fn looks_encrypted(bytes: &[u8]) -> bool {
     let sample = &bytes[..bytes.len().min(SAMPLE)];
     let mut counts = [0usize; 256];

@@ -1,45 +1,45 @@
-//! Why an input could not be checked, and what is odd about one that could.
+//! Errors of checking an input, and problems that do not prevent a check.
 
-use std::error::Error;
 use std::io;
 
 use super::content::Foreign;
+use crate::bootset::sources::LineNote;
 use crate::bootset::{BootSet, Provenance, Role};
 use crate::compression;
 use crate::image;
 use crate::kernel::config_file::ConfigFileError;
 use crate::kernel::{self, Arch};
-use crate::modules::SurveyError;
+use crate::modules::{ModuleProblem, SurveyError};
 
-/// Why an input could not be checked.
+/// An input could not be checked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
     /// A file that could not be opened or read.
     #[error(transparent)]
     Open(#[from] io::Error),
-    /// A file of the set beside the main one that could not be opened or read.
+    /// Another file of the set could not be opened or read.
     #[error("{file}: {error}")]
     Beside {
         /// The file.
         file: String,
-        /// What the system says.
+        /// The system's error.
         #[source]
         error: io::Error,
     },
-    /// A directory with nothing in it that can be checked.
-    #[error("is a directory without any boot image, kernel or config that can be read")]
+    /// A directory without files that can be checked.
+    #[error("is a directory without a readable boot image, kernel or config")]
     Directory,
-    /// Nothing that is checked.
+    /// A file that cannot be checked.
     #[error(transparent)]
     Foreign(#[from] Foreign),
-    /// No file at all.
+    /// No file was given.
     #[error("there is no image to check")]
     Empty,
     /// An image that cannot be read.
     #[error(transparent)]
     Image(#[from] image::Error),
-    /// An image of the set beside the main one that cannot be read.
+    /// Another image of the set cannot be read.
     #[error("{file}: {error}")]
     ImageBeside {
         /// Its file.
@@ -60,22 +60,22 @@ pub enum CheckError {
     /// A kernel that cannot be read.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
-    /// A bare ramdisk where a kernel is needed.
+    /// A bare ramdisk instead of a kernel.
     #[error("is a ramdisk, expected a boot image or a kernel")]
     Ramdisk,
-    /// A config where a kernel is needed.
+    /// A config instead of a kernel.
     #[error("is a kernel config, expected a boot image or a kernel")]
     ConfigAlone,
-    /// An image that holds no kernel.
-    #[error("this {0} image holds no kernel; name the one that does")]
+    /// An image without a kernel.
+    #[error("this {0} image has no kernel; add the image with the kernel")]
     WithoutKernel(Role),
-    /// What the image calls its kernel has no structure.
-    #[error("holds no kernel that can be read: it is encrypted, or compressed in an unknown way")]
+    /// The kernel section of the image has no structure.
+    #[error("has no readable kernel: it is encrypted, or compressed in an unknown way")]
     EncryptedKernel,
-    /// Containers of a kernel with something else inside.
-    #[error("is not a Linux kernel: {0} that holds neither a Linux banner nor a config")]
+    /// The containers of a kernel with other contents.
+    #[error("is not a Linux kernel: {0} without a Linux banner or a config")]
     NotLinux(String),
-    /// A stream that is damaged before anything was found in it.
+    /// A stream is damaged before a banner or config was found.
     #[error(transparent)]
     Damaged(#[from] compression::Error),
     /// A config that cannot be used.
@@ -83,7 +83,7 @@ pub enum CheckError {
     Config(#[from] ConfigFileError),
     /// A config was given for a config.
     #[error(
-        "is a kernel config itself; another one can be given for a kernel or a boot image only"
+        "is a kernel config itself; another config can be given only for a kernel or a boot image"
     )]
     TwoConfigs,
     /// The config given is for another architecture.
@@ -98,15 +98,15 @@ pub enum CheckError {
     },
     /// The profile has no rules for the kernel.
     #[error(
-        "is for {arch}; the profile {profile} has rules for {} only",
+        "is for {arch}; the profile {profile} has rules only for {}",
         .covered.iter().map(|arch| arch.name()).collect::<Vec<_>>().join(" and ")
     )]
     Architecture {
         /// The kernel's architecture.
         arch: Arch,
-        /// What the profile is called.
+        /// The name of the profile.
         profile: String,
-        /// What it has rules for.
+        /// The architectures that it has rules for.
         covered: Vec<Arch>,
     },
     /// Modules that were given could not be read.
@@ -115,7 +115,7 @@ pub enum CheckError {
 }
 
 impl CheckError {
-    /// Why there is no kernel to look at in a set without one.
+    /// The error for a set without a kernel.
     pub fn without_kernel(set: &BootSet<'_>) -> Self {
         let mut roles = set.roles().iter();
         match roles.find(|role| **role != Role::Config) {
@@ -127,53 +127,26 @@ impl CheckError {
     }
 }
 
-/// What is odd about an input that could be checked.
+/// A problem with an input that does not prevent the check.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// A header of the kernel's containers.
+    /// A defect of a header of the kernel's containers.
     #[error(transparent)]
     Header(#[from] kernel::Problem),
-    /// A boot image's kernel that may be something else.
-    #[error("there is no Linux banner in it: it may not be a Linux kernel")]
+    /// The kernel of a boot image that may not be a kernel.
+    #[error("has no Linux banner: it may not be a Linux kernel")]
     NoBanner,
-    /// The kernel's own config does not count.
-    #[error("the kernel has a config embedded; the one given is used instead")]
+    /// The kernel's embedded config is not used.
+    #[error("the given config is used instead of the one embedded in the kernel")]
     EmbeddedConfig,
-    /// A stream that is damaged behind what was looked for.
+    /// A stream is damaged after the banner and config.
     #[error(transparent)]
     Damaged(#[from] compression::Error),
-    /// A file among the modules given that could not be read.
-    #[error("{0}")]
-    GivenModule(String),
-    /// A module in a ramdisk of the images that could not be read.
-    #[error("{file}: {reason}")]
-    Module {
-        /// The image and the path in its ramdisk.
-        file: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A ramdisk that is damaged: what comes after is not known.
-    #[error("{file}: the rest is damaged: {reason}")]
-    Ramdisk {
-        /// The image.
-        file: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// What the images say about the command line was left out, or taken for granted.
-    #[error("{0}")]
-    Cmdline(String),
-}
-
-/// An error with its causes, in one line.
-pub(super) fn explain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
+    /// A given module or one in a ramdisk of the images could not be read, or a ramdisk is damaged.
+    #[error(transparent)]
+    Module(#[from] ModuleProblem),
+    /// A part of the command line in the images was ignored or assumed.
+    #[error(transparent)]
+    Cmdline(#[from] LineNote),
 }

@@ -1,19 +1,21 @@
-//! What is known of a kernel, held against every rule of a profile.
+//! Evaluates every rule of a profile for a kernel.
 
-use crate::bootset::{EffectiveCmdline, Facts, Known, Origin, Provenance};
+use super::note::Note;
+use crate::bootset::{CmdlineParameter, EffectiveCmdline, Facts, Known, Origin, Provenance};
+use crate::cmdline::Parameter;
 use crate::modules::Misfit;
 use crate::rules::{
     self, Judgement, KernelInfo, Profile, RecommendedParameter, Rule, Setting, Verdict,
 };
 
-/// Why a finding's verdict is what it is; its `Display` is one line for people.
+/// The reason for the verdict of a finding; its `Display` is one line of text.
 pub type Reason = rules::Reason<Origin, Misfit>;
 
-/// The outcome of the rules that decide.
+/// The outcome of the deciding rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Every one passed or does not apply.
+    /// All passed or do not apply.
     Pass,
     /// At least one failed.
     Fail,
@@ -22,7 +24,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// As it is written in JSON.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Pass => "pass",
@@ -32,42 +34,42 @@ impl Outcome {
     }
 }
 
-/// A rule held against a kernel.
+/// The result of a rule for a kernel.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The rule.
     pub rule: Rule,
-    /// Whether it is satisfied.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Why: `VFIO_PCI is not set`.
+    /// The reason: `VFIO_PCI is not set`.
     pub reason: Reason,
-    /// Where the evidence comes from.
+    /// The source of the evidence.
     pub provenance: Provenance,
 }
 
 impl Finding {
-    /// A module decided it.
+    /// Whether a module decided it.
     pub fn by_module(&self) -> bool {
         self.reason.module().is_some()
     }
 }
 
-/// What an audit gives.
+/// The result of evaluating a profile.
 #[derive(Clone, Debug)]
-pub struct Report {
-    /// One for each rule of the profile, in its order.
+pub struct Evaluation {
+    /// One finding for each rule, in the order of the profile.
     pub findings: Vec<Finding>,
-    /// What the rules that decide come to.
+    /// The outcome of the deciding rules.
     pub verdict: Outcome,
-    /// What does not fit together among the facts.
-    pub notes: Vec<String>,
-    /// Kernel parameters that the profile recommends and that are not given.
+    /// Contradictions among the facts, and notes of the profile.
+    pub notes: Vec<Note>,
+    /// Kernel parameters that the profile recommends and that are not set.
     pub parameters: Vec<RecommendedParameter>,
-    /// The kernel's command line with the origin of every word; None when nothing is known.
+    /// The kernel command line with the origin of every parameter; None if unknown.
     pub cmdline: Option<EffectiveCmdline>,
 }
 
-impl Report {
+impl Evaluation {
     /// The findings with this verdict, the most important first.
     pub fn with(&self, verdict: Verdict) -> impl Iterator<Item = &Finding> {
         let mut found: Vec<&Finding> =
@@ -82,8 +84,8 @@ impl Report {
     }
 }
 
-/// Hold the facts against every rule of the profile.
-pub fn evaluate(profile: &Profile, facts: &Facts) -> Report {
+/// Evaluate every rule of the profile for the facts.
+pub fn evaluate(profile: &Profile, facts: &Facts) -> Evaluation {
     let known = Known::new(facts);
     let finding = |rule: &Rule| {
         let Judgement { verdict, reason, basis } = rules::judge(profile, rule, &known);
@@ -104,15 +106,15 @@ pub fn evaluate(profile: &Profile, facts: &Facts) -> Report {
     let mut notes = notes(facts);
     notes.extend(remarks(profile, &known));
     let parameters = recommended(profile, &known);
-    Report { findings, verdict, notes, parameters, cmdline: known.cmdline }
+    Evaluation { findings, verdict, notes, parameters, cmdline: known.cmdline }
 }
 
-/// The notes of the profile that go with these facts.
-fn remarks(profile: &Profile, known: &Known<'_>) -> Vec<String> {
+/// The notes of the profile that apply to these facts.
+fn remarks(profile: &Profile, known: &Known<'_>) -> Vec<Note> {
     let mut remarks = Vec::new();
     for note in profile.notes.iter().filter(|note| note.scope.includes(known)) {
         let Some(name) = &note.parameter else {
-            remarks.push(note.text.to_string());
+            remarks.push(Note::Profile { text: note.text.clone() });
             continue;
         };
         let values = match known.parameter(name) {
@@ -122,56 +124,61 @@ fn remarks(profile: &Profile, known: &Known<'_>) -> Vec<String> {
         };
         for (value, origin) in values {
             if note.is_about(&value) {
-                let equals = if value.is_empty() { "" } else { "=" };
-                remarks.push(format!("{name}{equals}{value} (from {origin}): {}", note.text));
+                remarks.push(Note::Parameter {
+                    name: name.clone(),
+                    value,
+                    origin,
+                    text: note.text.clone(),
+                });
             }
         }
     }
     remarks
 }
 
-/// What does not fit together among the facts, and what is odd about the config.
-fn notes(facts: &Facts) -> Vec<String> {
+/// Contradictions among the facts, and problems with the config.
+fn notes(facts: &Facts) -> Vec<Note> {
     let mut notes = Vec::new();
     let Some((config, provenance)) = &facts.config else { return notes };
     if let (Some(kernel), Some(config)) = (facts.arch, config.arch())
         && kernel != config
     {
-        notes.push(format!("the config is for {config}, the kernel for {kernel}"));
+        notes.push(Note::OtherArchitecture { config, kernel });
     }
     if let (Some(kernel), Some(config)) = (facts.version(), config.version())
-        // Distributions call every 6.1.x 6.1.0.
+        // Distributions use 6.1.0 for every 6.1.x.
         && (kernel.major, kernel.minor) != (config.major, config.minor)
     {
-        notes.push(format!("the config is of Linux {config}, the kernel is {kernel}"));
+        notes.push(Note::OtherVersion { config, kernel });
     }
     for duplicate in config.duplicates() {
-        let (symbol, line) = (&duplicate.symbol, duplicate.line);
-        notes.push(format!("{provenance}: {symbol} is set again in line {line}; that one counts"));
+        let (duplicate, provenance) = (duplicate.clone(), provenance.clone());
+        notes.push(Note::Duplicate { provenance, duplicate });
     }
-    if let Some(first) = config.strange_lines().first() {
-        let count = config.strange_lines().len();
-        notes.push(format!("{provenance}: {count} line(s) are not settings, the first is {first}"));
+    if let [first, others @ ..] = config.strange_lines() {
+        let provenance = provenance.clone();
+        notes.push(Note::StrangeLines { provenance, first: *first, others: others.len() });
     }
     notes
 }
 
-/// What the built-in profile recommends for such a kernel and is not given yet, in the profile's
-/// order. Nothing where it is not certain that a parameter helps: none on arm64, and none without
-/// a config.
+/// The parameters that the built-in profile recommends for this kernel and that are not set, in the
+/// order of the profile. Only parameters that are certain to help: none on arm64, and none without a
+/// config.
 pub fn recommended_parameters(facts: &Facts) -> Vec<RecommendedParameter> {
     match Profile::builtin("passthrough") {
         Ok(profile) => recommended(&profile, &Known::new(facts)),
-        // The build script has read every built-in profile.
+        // The build script has checked every built-in profile.
         Err(_) => Vec::new(),
     }
 }
 
-/// What this profile recommends for such a kernel and is not given yet.
+/// The parameters that this profile recommends for the kernel and that are not set.
 fn recommended(profile: &Profile, known: &Known<'_>) -> Vec<RecommendedParameter> {
     let given = |parameter: &str| {
-        let mut given = known.cmdline.iter().flat_map(EffectiveCmdline::parameters);
-        given.any(|given| given.word == parameter)
+        let Some(parameter) = Parameter::first_of(parameter.as_bytes()) else { return false };
+        let given = known.cmdline.iter().flat_map(EffectiveCmdline::parameters);
+        given.filter_map(CmdlineParameter::parameter).any(|own| own.same_as(&parameter))
     };
     let recommended = profile.parameters.iter().filter(|own| own.scope.includes(known));
     recommended.filter(|own| !given(&own.parameter)).cloned().collect()

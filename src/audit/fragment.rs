@@ -3,39 +3,39 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::run::{Audited, Run};
+use super::run::{Report, Run};
 use super::{Condition, Finding, Level, Rule, Verdict};
 
-/// The fragment for all kernels of a run, one section a rule. Rules that fail are in it, and so
-/// are those that are unknown only because a module was not seen: built in, they pass. What is
-/// optional is there as a comment.
+/// The fragment for all kernels of a run, one section per rule. It covers rules that fail, and rules
+/// that are unknown only because a module was not found: they pass if it is built in. Optional
+/// symbols are comments.
 pub fn render(run: &Run) -> String {
     let mut out = format!(
-        "# What `vfioboot check` (profile {}) found missing.\n\
+        "# Kconfig symbols that `vfioboot check` (profile {}) found missing.\n\
          # scripts/kconfig/merge_config.sh -m .config THIS_FILE && make olddefconfig\n",
         one_line(&run.profile)
     );
     let mut set: HashMap<Cow<'static, str>, String> = HashMap::new();
-    let audits: Vec<(&str, &Audited)> = run.audits().collect();
+    let reports: Vec<(&str, &Report)> = run.reports().collect();
     let mut done: Vec<&str> = Vec::new();
-    for finding in audits.iter().flat_map(|(_, audited)| &audited.report.findings) {
+    for finding in reports.iter().flat_map(|(_, report)| &report.evaluation.findings) {
         let rule = &finding.rule;
         if done.contains(&rule.id.as_ref()) {
             continue;
         }
         done.push(&rule.id);
-        let wanting: Vec<&(&str, &Audited)> = audits
+        let wanting: Vec<&(&str, &Report)> = reports
             .iter()
-            .filter(|(_, audited)| {
-                audited.report.finding(&rule.id).is_some_and(|own| mends(own, audited))
+            .filter(|(_, report)| {
+                report.evaluation.finding(&rule.id).is_some_and(|own| improves(own, report))
             })
             .collect();
         if !wanting.is_empty() {
-            section(&mut out, rule, &wanting, audits.len() > 1, &mut set);
+            section(&mut out, rule, &wanting, reports.len() > 1, &mut set);
         }
     }
     if set.is_empty() {
-        out.push_str("# Nothing: no rule fails that a Kconfig symbol could satisfy.\n");
+        out.push_str("# None: no failing rule can be satisfied by a Kconfig symbol.\n");
     }
     out
 }
@@ -43,7 +43,7 @@ pub fn render(run: &Run) -> String {
 fn section(
     out: &mut String,
     rule: &Rule,
-    wanting: &[&(&str, &Audited)],
+    wanting: &[&(&str, &Report)],
     several: bool,
     set: &mut HashMap<Cow<'static, str>, String>,
 ) {
@@ -53,25 +53,25 @@ fn section(
         let names: Vec<String> = wanting.iter().map(|(name, _)| one_line(name)).collect();
         out.push_str(&format!("# for {}\n", names.join(", ")));
     }
-    let overruled = |(_, audited): &&(&str, &Audited)| {
-        let own = audited.report.finding(&rule.id);
+    let overruled = |(_, report): &&(&str, &Report)| {
+        let own = report.evaluation.finding(&rule.id);
         own.is_some_and(|own| own.reason.overruled_by().is_some())
     };
-    // A kernel parameter overrules the symbols.
+    // A kernel parameter overrides the symbols.
     let lines = match wanting.iter().all(overruled) {
         true => Vec::new(),
         false => rule.settings(),
     };
     if lines.is_empty() {
-        out.push_str(&format!("# Not a matter of Kconfig: {}\n", one_line(&rule.fix)));
+        out.push_str(&format!("# Not fixed by Kconfig: {}\n", one_line(&rule.fix)));
     }
     for line in lines {
-        let has = |audited: &Audited| {
-            let Some(version) = audited.facts.version() else { return true };
+        let has = |report: &Report| {
+            let Some(version) = report.facts.version() else { return true };
             line.since.is_none_or(|since| version >= since)
                 && line.until.is_none_or(|until| version < until)
         };
-        if !wanting.iter().any(|(_, audited)| has(audited)) {
+        if !wanting.iter().any(|(_, report)| has(report)) {
             continue;
         }
         let text = line.to_string();
@@ -90,13 +90,13 @@ fn section(
     }
 }
 
-/// A setting makes this finding better.
-fn mends(finding: &Finding, audited: &Audited) -> bool {
-    let facts = &audited.facts;
+/// Whether a setting improves this finding.
+fn improves(finding: &Finding, report: &Report) -> bool {
+    let facts = &report.facts;
     match finding.verdict {
         Verdict::Fail => true,
-        // Where it is not even certain that the rule applies, or where a vendor module may do it,
-        // nothing is to be set.
+        // No symbol is set if it is not certain that the rule applies, or if a vendor module may
+        // satisfy it.
         Verdict::Unknown => {
             let known = facts.config.is_some() && facts.arch.is_some();
             let symbols = matches!(finding.rule.condition, Condition::Symbols(_));
@@ -107,7 +107,7 @@ fn mends(finding: &Finding, audited: &Audited) -> bool {
     }
 }
 
-/// Nothing in a comment may begin a line of its own.
+/// Join the lines of a text, which must not leave its comment.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! Which of many files belong together.
+//! Groups files that belong together.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use crate::bootset;
 use crate::image::{Image, ImageKind};
 use crate::kernel::{Kernel, LayerKind};
 
-/// How deep directories may lie in one another.
+/// Maximum depth of nested directories.
 const MAX_DEPTH: usize = 16;
 
 /// The files of one kernel.
@@ -22,15 +22,15 @@ pub struct Group {
     pub beside: Vec<PathBuf>,
 }
 
-/// Opens files, as a map into memory or otherwise.
+/// Opens files, as a memory map or otherwise.
 pub trait Open: Sync {
     /// The bytes of a file.
     type Bytes: AsRef<[u8]>;
 
-    /// Open it.
+    /// Open a file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn open(&self, path: &Path) -> io::Result<Self::Bytes>;
 }
 
@@ -46,9 +46,8 @@ where
     }
 }
 
-/// Replace each directory by the files in it and below it, in order of their names: those that
-/// hold a kernel or a config or belong to a kernel. A directory without any stays, and checking it
-/// says so.
+/// Replace each directory by the files in and below it, in order of their names, that are a config,
+/// contain a kernel or belong to one. A directory without such files is kept, and fails the check.
 pub fn expand(paths: &[PathBuf], files: &impl Open) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for path in paths {
@@ -71,7 +70,7 @@ fn files_below(directory: &Path, depth: usize, files: &impl Open, all: &mut Vec<
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {
-        // Links to directories may lead round in circles.
+        // Links to directories may form a cycle.
         let is_directory = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
         let is_file = || fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
         if is_directory && depth < MAX_DEPTH {
@@ -82,7 +81,8 @@ fn files_below(directory: &Path, depth: usize, files: &impl Open, all: &mut Vec<
     }
 }
 
-/// The file is one to check, by its headers; or it cannot be read, which checking it reports.
+/// Whether to check the file, according to its headers. Unreadable files are checked, which reports
+/// the error.
 fn is_wanted(path: &Path, files: &impl Open) -> bool {
     let Ok(input) = files.open(path) else { return true };
     let bytes = input.as_ref();
@@ -94,17 +94,15 @@ fn is_wanted(path: &Path, files: &impl Open) -> bool {
         return true;
     }
     let Ok(kernel) = Kernel::parse(bytes) else { return false };
-    // Of all ELF files, programs and modules, those that have the name that the kernel's build
-    // gives.
+    // Programs and modules are ELF files too: only the file name of a kernel build is accepted.
     let is_elf = kernel.layers().iter().all(|layer| layer.kind == LayerKind::Elf);
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     !kernel.is_raw() && (!is_elf || name.starts_with(b"vmlinux"))
 }
 
-/// Group files: an image without a kernel belongs to the last file with a kernel before it, or,
-/// when there is none before it, to the first one after it; and to one in its own directory rather
-/// than in another. Where there is no kernel at all, it is alone, and checking it says what is
-/// wrong.
+/// Group files: an image without a kernel belongs to the last file with a kernel before it or, if
+/// there is none, to the first one after it. A file in the same directory takes precedence. Without
+/// any kernel, the image is a group by itself, and fails the check.
 pub fn group(paths: &[PathBuf], files: &impl Open, jobs: Option<NonZeroUsize>) -> Vec<Group> {
     let parts = workers::map(paths, jobs, |path| part(path, files));
     let owner = |image: usize| {
@@ -128,7 +126,7 @@ pub fn group(paths: &[PathBuf], files: &impl Open, jobs: Option<NonZeroUsize>) -
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// Holds a kernel.
+    /// Contains a kernel.
     Kernel,
     /// Belongs to a kernel.
     Beside,
@@ -136,7 +134,7 @@ enum Part {
     Alone,
 }
 
-/// By the headers. Standard input can be read once only, and is taken for a kernel.
+/// Classify a file by its headers. Standard input, which can be read only once, counts as a kernel.
 fn part(path: &Path, files: &impl Open) -> Part {
     if path == Path::new("-") {
         return Part::Kernel;

@@ -1,18 +1,18 @@
-//! One run of the audit over several inputs: what every report is made from.
+//! One run of the audit over several inputs, the input of every report.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::error::{CheckError, Problem};
-use super::{EffectiveCmdline, Facts, Finding, Level, Outcome, Report, Verdict};
+use super::{EffectiveCmdline, Evaluation, Facts, Finding, Level, Outcome, Verdict};
 
-/// Several inputs with the result of each, in the order they were given.
+/// Several inputs with their results, in the given order.
 #[derive(Debug)]
 pub struct Run {
-    /// What the profile is called.
+    /// The name of the profile.
     pub profile: String,
-    /// What it checks for.
+    /// Its title.
     pub title: String,
-    /// Rules down to this level decide.
+    /// Rules of at least this level affect the outcome.
     pub fail_on: Level,
     /// The inputs.
     pub inputs: Vec<Input>,
@@ -21,19 +21,19 @@ pub struct Run {
 /// One input.
 #[derive(Debug)]
 pub struct Input {
-    /// As the user named it.
+    /// The name given by the user.
     pub name: String,
-    /// The name that stays the same from machine to machine: the path relative to where the run
-    /// takes place, with `/`. Baselines, fingerprints and locations use it.
+    /// A name that is the same on every machine: the path relative to the working directory, with
+    /// `/`. Used in baselines, fingerprints and locations.
     pub key: String,
     /// Its audit, or why it could not be checked.
-    pub result: Result<Audited, CheckError>,
+    pub result: Result<Report, CheckError>,
 }
 
-/// What was checked.
+/// The kind of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A kernel, with its containers in words: `gzip → arm64 Image`.
+    /// A kernel, with the names of its containers: `gzip → arm64 Image`.
     Kernel(String),
     /// A config file.
     Config,
@@ -50,53 +50,53 @@ impl std::fmt::Display for Subject {
 
 /// The audit of an input that could be read.
 #[derive(Debug)]
-pub struct Audited {
-    /// What it is.
+pub struct Report {
+    /// The kind of input.
     pub subject: Subject,
-    /// What is known about it, in outline ([`Facts::outline`]).
+    /// The outline of the facts ([`Facts::outline`]).
     pub facts: Facts,
     /// The findings.
-    pub report: Report,
-    /// What is odd about the input itself.
+    pub evaluation: Evaluation,
+    /// Problems with the input itself.
     pub problems: Vec<Problem>,
-    /// Rules down to this level decide.
+    /// Rules of at least this level affect the outcome.
     pub fail_on: Level,
-    /// Rules whose finding is in the baseline: they do not decide.
+    /// Rules whose finding is in the baseline: they do not affect the outcome.
     pub known: BTreeSet<String>,
-    /// Where in the input a rule's symbol stands, from 1; of plain config files only.
+    /// Line numbers of the rules' symbols, from 1; only for plain config files.
     pub lines: BTreeMap<String, usize>,
 }
 
-/// How many findings there are of each kind. Those that decide count as failed or unknown, the
-/// others as lesser.
+/// Number of findings of each kind. Findings that affect the outcome count as failed or unknown,
+/// the others as lesser.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Tally {
-    /// Fail, and decide.
+    /// Failed, and affect the outcome.
     pub failed: usize,
-    /// Unknown, and would decide.
+    /// Unknown, and affect the outcome.
     pub unknown: usize,
-    /// Fail or unknown, without a say.
+    /// Failed or unknown, but do not affect the outcome.
     pub lesser: usize,
-    /// Of these, how many would decide but are in the baseline.
+    /// Lesser findings that would affect the outcome, but are in the baseline.
     pub in_baseline: usize,
-    /// Pass.
+    /// Passed.
     pub passed: usize,
-    /// For other kernels.
+    /// Not applicable.
     pub not_applicable: usize,
 }
 
-impl Audited {
-    /// The rule of this finding has a say in the outcome.
+impl Report {
+    /// Whether the rule of this finding affects the outcome.
     pub fn decides(&self, finding: &Finding) -> bool {
         decides(self.fail_on, finding.rule.level) && !self.is_known(finding)
     }
 
-    /// It is in the baseline.
+    /// Whether the finding is in the baseline.
     pub fn is_known(&self, finding: &Finding) -> bool {
         self.known.contains(finding.rule.id.as_ref())
     }
 
-    /// What the rules that decide come to.
+    /// The outcome of the deciding rules.
     pub fn outcome(&self) -> Outcome {
         let tally = self.tally();
         match (tally.failed, tally.unknown) {
@@ -106,10 +106,10 @@ impl Audited {
         }
     }
 
-    /// How many findings there are of each kind.
+    /// The number of findings of each kind.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-        for finding in &self.report.findings {
+        for finding in &self.evaluation.findings {
             match (finding.verdict, self.decides(finding)) {
                 (Verdict::Pass, _) => tally.passed += 1,
                 (Verdict::NotApplicable, _) => tally.not_applicable += 1,
@@ -124,7 +124,7 @@ impl Audited {
         tally
     }
 
-    /// The line of the input that the finding is about, from 1.
+    /// The line of the input for the finding, from 1.
     pub fn line(&self, finding: &Finding) -> usize {
         self.lines.get(finding.rule.id.as_ref()).copied().unwrap_or(1)
     }
@@ -147,24 +147,24 @@ impl Audited {
         };
         if tally.in_baseline > 0 {
             if self.outcome() == Outcome::Pass {
-                line = "PASS: nothing new since the baseline".into();
+                line = "PASS: no new findings since the baseline".into();
             }
             line.push_str(&format!(", {} known from the baseline", tally.in_baseline));
         }
         line
     }
 
-    /// The findings with this verdict, those that decide first, then the most important.
+    /// The findings with this verdict: those that affect the outcome first, then by importance.
     pub fn with(&self, verdict: Verdict) -> Vec<&Finding> {
-        let mut found: Vec<&Finding> = self.report.with(verdict).collect();
+        let mut found: Vec<&Finding> = self.evaluation.with(verdict).collect();
         found.sort_by_key(|finding| !self.decides(finding));
         found
     }
 
-    /// All findings, what matters most first: what decides and fails, what decides and is unknown,
-    /// what fails without a say, what is unknown without one, what passes, what does not apply.
+    /// All findings by importance: deciding rules that fail, deciding rules that are unknown, other
+    /// rules that fail, other rules that are unknown, rules that pass, rules that do not apply.
     pub fn ranked(&self) -> Vec<&Finding> {
-        let mut found: Vec<&Finding> = self.report.findings.iter().collect();
+        let mut found: Vec<&Finding> = self.evaluation.findings.iter().collect();
         found.sort_by_key(|finding| {
             let rank = match (finding.verdict, self.decides(finding)) {
                 (Verdict::Fail, true) => 0,
@@ -179,25 +179,25 @@ impl Audited {
         found
     }
 
-    /// What is odd about the input, and what does not fit together.
+    /// Problems with the input, and contradictions among the facts.
     pub fn notes(&self) -> impl Iterator<Item = String> {
         let problems = self.problems.iter().map(ToString::to_string);
-        problems.chain(self.report.notes.iter().map(ToString::to_string))
+        problems.chain(self.evaluation.notes.iter().map(ToString::to_string))
     }
 
     /// `Linux 6.1.192, arm64`.
     pub fn kernel(&self) -> String {
         let release = match &self.facts.release {
             Some(release) => format!("Linux {release}"),
-            None => "version not known".to_owned(),
+            None => "unknown version".to_owned(),
         };
         match self.facts.arch {
             Some(arch) => format!("{release}, {arch}"),
-            None => format!("{release}, architecture not known"),
+            None => format!("{release}, unknown architecture"),
         }
     }
 
-    /// Where the config comes from, in words.
+    /// The source of the config, as text.
     pub fn config(&self) -> String {
         match &self.facts.config {
             Some((_, provenance)) => provenance.to_string(),
@@ -212,15 +212,15 @@ impl Audited {
         }
     }
 
-    /// The command line as far as it is known, when there are words on it.
+    /// The command line, if it is known and not empty.
     pub fn cmdline(&self) -> Option<&EffectiveCmdline> {
-        self.report.cmdline.as_ref().filter(|line| !line.words.is_empty())
+        self.evaluation.cmdline.as_ref().filter(|line| !line.entries.is_empty())
     }
 }
 
-/// For each rule, the line of `config` (a `.config` file as it is) that mentions the first of its
-/// symbols that is mentioned at all.
-pub fn lines(report: &Report, config: &[u8]) -> BTreeMap<String, usize> {
+/// For each rule, the line of `config` (the text of a `.config` file) with the first of its symbols
+/// that occurs.
+pub fn lines(evaluation: &Evaluation, config: &[u8]) -> BTreeMap<String, usize> {
     let mut at: HashMap<&[u8], usize> = HashMap::new();
     for (index, line) in config.split(|byte| *byte == b'\n').enumerate() {
         let rest = line.strip_prefix(b"# ").unwrap_or(line);
@@ -233,36 +233,36 @@ pub fn lines(report: &Report, config: &[u8]) -> BTreeMap<String, usize> {
         let line = symbols.find_map(|symbol| at.get(symbol.as_bytes()))?;
         Some((finding.rule.id.to_string(), *line))
     };
-    report.findings.iter().filter_map(line).collect()
+    evaluation.findings.iter().filter_map(line).collect()
 }
 
-/// Rules of this level decide when those down to `fail_on` do.
+/// Whether rules of this level affect the outcome, given the lowest level `fail_on` that does.
 pub fn decides(fail_on: Level, level: Level) -> bool {
     level.decides() || level <= fail_on
 }
 
 impl Run {
-    /// The inputs that could be read, with their names.
-    pub fn audits(&self) -> impl Iterator<Item = (&str, &Audited)> {
+    /// The inputs that could be checked, with their names.
+    pub fn reports(&self) -> impl Iterator<Item = (&str, &Report)> {
         self.inputs
             .iter()
             .filter_map(|input| Some((input.name.as_str(), input.result.as_ref().ok()?)))
     }
 
-    /// An input could not be checked.
+    /// Whether any input could not be checked.
     pub fn has_errors(&self) -> bool {
         self.inputs.iter().any(|input| input.result.is_err())
     }
 
-    /// What all inputs that could be read come to; None when there is none.
+    /// The outcome of all inputs that could be checked; None if there is none.
     pub fn outcome(&self) -> Option<Outcome> {
-        let outcomes: Vec<Outcome> = self.audits().map(|(_, audited)| audited.outcome()).collect();
+        let outcomes: Vec<Outcome> = self.reports().map(|(_, report)| report.outcome()).collect();
         [Outcome::Fail, Outcome::Inconclusive, Outcome::Pass]
             .into_iter()
             .find(|outcome| outcomes.contains(outcome))
     }
 
-    /// What all inputs come to; None when one could not be checked.
+    /// The outcome of all inputs; None if any could not be checked.
     pub fn verdict(&self) -> Option<Outcome> {
         self.outcome().filter(|_| !self.has_errors())
     }

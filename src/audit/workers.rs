@@ -1,10 +1,10 @@
-//! Work on several items at once, by a bounded number of threads.
+//! Processes several items in parallel, with a bounded number of threads.
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Do `work` for each item, `jobs` at a time; the results are in the order of the items.
+/// Call `work` for each item, `jobs` at a time. The results are in the order of the items.
 pub(super) fn map<T: Sync, R: Send>(
     items: &[T],
     jobs: Option<NonZeroUsize>,
@@ -24,7 +24,7 @@ pub(super) fn map<T: Sync, R: Send>(
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(item) = items.get(index) else { return };
                     let result = work(item);
-                    // A thread that panicked ends the program when the scope ends.
+                    // If a thread panicked, the scope panics.
                     let mut results = results.lock().unwrap_or_else(|held| held.into_inner());
                     results.push((index, result));
                 }

@@ -7,7 +7,7 @@ use super::provenance::Provenance;
 use crate::kernel::config::{KernelConfig, Value};
 use crate::kernel::module::Module;
 use crate::kernel::{Arch, Exports, KernelVersion, Scan, Symbols};
-use crate::modules::{Misfit, Target};
+use crate::modules::{Misfit, TargetKernel};
 use crate::rules::{EvidenceState, Fit, Symbol};
 
 /// How a feature is built.
@@ -70,7 +70,7 @@ impl Facts {
 
     /// Compare modules, each after those that it depends on, with what the kernel exports.
     pub fn link(&mut self, modules: &[(&Module, &Symbols)], exports: &Exports) {
-        let kernel = Target {
+        let kernel = TargetKernel {
             // The evaluator judges the vermagic.
             release: None,
             release_is_partial: false,

@@ -44,7 +44,7 @@ mod set;
 pub mod sources;
 
 pub use avb::Cover;
-pub use cmdline::{CmdlineMode, CmdlineWord, EffectiveCmdline, Setting};
+pub use cmdline::{CmdlineMode, CmdlineParameter, EffectiveCmdline, Setting};
 pub use evidence::Evidence;
 pub use facts::{Built, Facts};
 pub use file::{Error, File, Identity, Pages};
@@ -54,6 +54,7 @@ pub use kernel::{KernelState, SetKernel};
 pub(crate) use known::Known;
 pub use links::Links;
 pub use mark::PatchMark;
+pub(crate) use mark::UNDO_FORMAT;
 pub(crate) use members::parse;
 pub use origin::{CmdlinePart, Origin};
 pub use provenance::Provenance;

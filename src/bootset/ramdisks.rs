@@ -55,7 +55,7 @@ pub struct Ramdisk<'a> {
 /// What the pass over a ramdisk gives.
 #[derive(Debug)]
 struct Contents {
-    inventory: Result<Inventory, ramdisk::Error>,
+    inventory: Result<Inventory, Arc<ramdisk::Error>>,
     modules: Option<ModuleFiles>,
 }
 
@@ -67,10 +67,14 @@ impl Ramdisk<'_> {
     fn contents(&self) -> &Contents {
         self.contents.get_or_init(|| {
             Arc::new(match self.request.get() {
-                None => Contents { inventory: self.read(&mut NoCollector), modules: None },
+                None => {
+                    let inventory = self.read(&mut NoCollector).map_err(Arc::new);
+                    Contents { inventory, modules: None }
+                }
                 Some(request) => {
                     let mut modules = ModuleFiles::new(request.clone());
-                    Contents { inventory: self.read(&mut modules), modules: Some(modules) }
+                    let inventory = self.read(&mut modules).map_err(Arc::new);
+                    Contents { inventory, modules: Some(modules) }
                 }
             })
         })
@@ -84,7 +88,7 @@ impl Ramdisk<'_> {
     ///
     /// # Errors
     /// Damage, as [`ramdisk::Ramdisk::parse`] reports it.
-    pub fn inventory(&self) -> Result<&Inventory, &ramdisk::Error> {
+    pub fn inventory(&self) -> Result<&Inventory, &Arc<ramdisk::Error>> {
         self.contents().inventory.as_ref()
     }
 
@@ -92,7 +96,7 @@ impl Ramdisk<'_> {
     ///
     /// # Errors
     /// As [`Ramdisk::inventory`].
-    pub fn survey(&self) -> Result<&Survey, &ramdisk::Error> {
+    pub fn survey(&self) -> Result<&Survey, &Arc<ramdisk::Error>> {
         self.inventory().map(Inventory::survey)
     }
 

@@ -1,6 +1,6 @@
 //! The set itself: each answer is computed when somebody first asks, and kept.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::avb::{self, Cover};
 use super::cmdline::EffectiveCmdline;
@@ -18,7 +18,7 @@ use super::sources::CommandLines;
 use crate::image::avb::Vbmeta;
 use crate::image::{Image, ImageKind, SectionName};
 use crate::kernel::{self, Exports, Kernel, KernelConfig};
-use crate::modules::{ModuleRequest, ModuleTree};
+use crate::modules::{ModuleProblem, ModuleRequest, ModuleTree, ProblemCause};
 use crate::ramdisk::cpio::Header;
 use crate::ramdisk::tree::{Found, Tree};
 use crate::ramdisk::{self, Inventory, Reach};
@@ -189,7 +189,8 @@ impl<'a> BootSet<'a> {
         let mut tree = ModuleTree::of_files(ramdisks.iter().map(|own| (named(own), own.modules())));
         for ramdisk in ramdisks {
             if let Err(error) = ramdisk.inventory() {
-                tree.problems.push(format!("{}: the rest is damaged: {error}", named(ramdisk)));
+                let cause = ProblemCause::Ramdisk(Arc::clone(error));
+                tree.problems.push(ModuleProblem::new(named(ramdisk), cause));
             }
         }
         tree

@@ -9,7 +9,7 @@ pub struct DtTable {
     pub form: &'static str,
     /// Its version.
     pub version: u32,
-    /// The entries in table order, without those that point outside of the table.
+    /// The entries in table order, without those that point outside the table.
     pub entries: Vec<DtEntry>,
     /// Entries that the header counts.
     pub count: u32,
@@ -18,27 +18,28 @@ pub struct DtTable {
 /// One device tree.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct DtEntry {
-    /// Where it stands, in bytes from the start of the table.
+    /// Its offset in bytes from the start of the table.
     pub offset: usize,
     /// Its size in bytes.
     pub size: usize,
-    /// What the bootloader chooses it by: the fields of the entry by name.
+    /// The fields by which the bootloader selects the entry: name and value.
     pub ids: Vec<(&'static str, u32)>,
 }
 
-/// How a form lays its table out. Offsets are bytes.
+/// The layout of a table. Offsets are in bytes.
 struct Layout {
     form: &'static str,
     version: u32,
     entry_size: usize,
-    /// The fields of an entry in front of, or behind, offset and size.
+    /// The other fields of an entry: name and offset.
     ids: &'static [(&'static str, usize)],
     offset_at: usize,
     size_at: usize,
 }
 
 /// Qualcomm's `dtbTool` and `dt_entry` of lk (`platform/msm_shared/include/dev_tree.h`), versions
-/// 1 to 3; Samsung's `dtbtool` for Exynos ("DTBH"). Little-endian, behind magic, version and count.
+/// 1 to 3; Samsung's `dtbtool` for Exynos ("DTBH"). Little-endian; the entries follow magic, version
+/// and count.
 const LAYOUTS: [Layout; 4] = [
     Layout {
         form: "QCDT",
@@ -83,8 +84,8 @@ const LAYOUTS: [Layout; 4] = [
     },
 ];
 
-/// `struct dt_table_entry` of AOSP's libufdt (`utils/src/dt_table.h`), big-endian; versions 0 and 1
-/// have it in the same places.
+/// `struct dt_table_entry` of AOSP's libufdt (`utils/src/dt_table.h`), big-endian; the offsets of
+/// versions 0 and 1 are the same.
 const DTBO: Layout = Layout {
     form: "dtbo",
     version: 0,
@@ -122,15 +123,15 @@ impl DtTable {
         LAYOUTS.iter().find(known)?.read(bytes, bytes.get(12..)?, count, u32::from_le_bytes)
     }
 
-    /// Where the device trees of a dtbo image stand, from the first to the end of the last.
+    /// The range of the device trees in a dtbo image, from the first to the end of the last.
     pub(super) fn span(&self) -> Option<Range<usize>> {
         let start = self.entries.iter().map(|entry| entry.offset).min()?;
         let end = self.entries.iter().map(|entry| entry.offset + entry.size).max()?;
         (start >= DTBO_HEADER).then_some(start..end)
     }
 
-    /// The same without gap or overlap: each device tree once, with the index of its first entry,
-    /// and what stands between them with none. None where they overlap.
+    /// The same range in parts, without gap or overlap: each device tree once, with the index of
+    /// its first entry, and the bytes between them without an index. None if device trees overlap.
     pub(super) fn parts(&self) -> Option<Vec<(Option<usize>, Range<usize>)>> {
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         order.sort_by_key(|i| (self.entries[*i].offset, *i));

@@ -1,4 +1,4 @@
-//! What can be wrong with an image.
+//! Errors of reading and writing images.
 
 use super::avb::SignError;
 use super::problem::Problem;
@@ -7,14 +7,14 @@ use super::section::SectionName;
 /// An image that cannot be read, or cannot be written as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The file starts with nothing that a boot partition starts with.
+    /// The file does not start like any boot partition.
     #[error(
         "is not a boot image: expected \"ANDROID!\" or \"VNDRBOOT\" at offset 0, found {found}{hint}"
     )]
     UnknownMagic {
         /// The first bytes, printable.
         found: String,
-        /// What the file may be and what to do about it; empty when unknown.
+        /// What the file may be, and how to extract an image from it; empty when unknown.
         hint: &'static str,
     },
     /// The header is longer than the file.
@@ -34,12 +34,12 @@ pub enum Error {
         offset: usize,
         /// Its value.
         found: u32,
-        /// The versions there are.
+        /// The valid versions.
         expected: &'static str,
     },
-    /// The header says something that the file does not bear out, so it cannot be edited.
+    /// The header and the file disagree, so the image cannot be edited.
     #[error("{0}")]
-    Lies(Problem),
+    Inconsistent(Problem),
     /// A section that this kind of image does not have.
     #[error("the image has no {0} section")]
     NoSection(SectionName),
@@ -64,7 +64,7 @@ pub enum Error {
         needed: usize,
     },
     /// A NUL byte within a text field.
-    #[error("{field}: a NUL byte cannot stand inside it")]
+    #[error("{field}: must not contain a NUL byte")]
     NulInText {
         /// The field.
         field: &'static str,
@@ -91,14 +91,14 @@ pub enum Error {
     #[error("AVB: {0}")]
     Avb(#[from] SignError),
     /// A wrapper whose payload only its vendor can replace.
-    #[error("{form}: what is inside cannot be changed: {reason}")]
+    #[error("{form}: its payload cannot be changed: {reason}")]
     Sealed {
         /// The wrapper.
         form: &'static str,
         /// Why, and what to do.
         reason: &'static str,
     },
-    /// The size that a wrapper gives was wrong before, and its content changes size.
+    /// The size field of a wrapper was wrong already, and its payload changes size.
     #[error(
         "the {field} in its {form} header is wrong, so a loader would not read what an edit adds: \
          correct the size first"
@@ -117,7 +117,7 @@ pub enum Error {
         /// Size of the payload in bytes.
         size: u64,
     },
-    /// A fragment of the vendor ramdisk in a vendor's header.
+    /// A vendor ramdisk fragment with a vendor header.
     #[error(
         "the vendor ramdisk fragment \"{name}\" starts with an {form}, and no bootloader is known that takes one off a fragment: unpack the image, take it off, and repack"
     )]

@@ -60,8 +60,8 @@ pub struct Fragment<'a> {
 }
 
 impl Fragment<'_> {
-    /// That its ramdisk is not in a vendor's header, as that of v3 may be: no bootloader is known
-    /// to take one off a fragment.
+    /// Require that the fragment has no vendor header, as the ramdisk of v3 may have: no bootloader
+    /// is known to strip one from a fragment.
     ///
     /// # Errors
     /// [`Error::WrappedFragment`].
@@ -78,7 +78,7 @@ impl Fragment<'_> {
 
 impl<'a> Image<'a> {
     /// The vendor ramdisk fragments in table order; for v3 the one vendor ramdisk. Entries that
-    /// point outside of the section are left out (and stand in [`Image::problems`]).
+    /// point outside the section are left out (and reported by [`Image::problems`]).
     pub fn fragments(&self) -> Vec<Fragment<'a>> {
         let section = self.section(SectionName::VendorRamdisk).unwrap_or_default();
         let Some(entries) = self.table_entries() else {
@@ -151,7 +151,7 @@ impl<'a> Image<'a> {
             problems.push(Problem { field: "vendor_ramdisk_table", offset: 2112, message });
         }
         if fragments.len() < readable {
-            let message = "an entry's ramdisk_offset and ramdisk_size lie outside of the vendor \
+            let message = "an entry's ramdisk_offset and ramdisk_size lie outside the vendor \
                            ramdisk section"
                 .to_owned();
             problems.push(Problem { field: "vendor_ramdisk_table", offset: 2112, message });
@@ -160,8 +160,8 @@ impl<'a> Image<'a> {
     }
 }
 
-/// The table's bytes after the fragment `index` got `new_size` bytes: its own size and the
-/// offsets of all that lie behind it. Unknown bytes of wider entries are kept.
+/// The table's bytes after fragment `index` has changed to `new_size` bytes: its size and the
+/// offsets of all fragments after it are updated. Unknown bytes of wider entries are kept.
 ///
 /// `entry_size` is what the header says. None when the entry does not exist or an offset would
 /// leave its 32 bits.

@@ -18,7 +18,7 @@ fn names(header: &Header) -> Vec<SectionName> {
 }
 
 impl Image<'_> {
-    /// Whether the `id` of a v0–v2 header is the one AOSP's mkbootimg computes. None where the
+    /// Whether the `id` of a v0–v2 header is the one that AOSP's mkbootimg computes. None when the
     /// header has no id.
     pub fn id_is_right(&self) -> Option<bool> {
         let stated = self.header()?.id()?;
@@ -26,7 +26,7 @@ impl Image<'_> {
     }
 }
 
-/// The id of an image as it is.
+/// The id computed over the image.
 fn of(image: &Image<'_>) -> [u8; 32] {
     let mut hasher = Sha1::new();
     for name in image.header().map(names).unwrap_or_default() {
@@ -37,8 +37,8 @@ fn of(image: &Image<'_>) -> [u8; 32] {
     finish(hasher)
 }
 
-/// The ids of an image before and after sections were replaced, in one pass over what both have
-/// in common: that is nearly everything, and hashing it is what costs.
+/// The ids of an image before and after sections were replaced. The common part, which is nearly
+/// everything, is hashed once, because hashing dominates the cost.
 pub(super) fn before_and_after<'a>(
     image: &Image<'a>,
     replaced: &[(SectionName, Vec<Chunk<'a>>)],

@@ -5,8 +5,8 @@ use std::io::Read;
 use super::{Header, ImageKind, SectionName};
 use crate::compression::{Decoder, Format};
 
-/// A payload without a header around it, told by its own first bytes or, when compressed, by
-/// the first bytes it unpacks to.
+/// Identify a payload without a header by its first bytes or, when compressed, by its first
+/// decompressed bytes.
 pub(super) fn bare(bytes: &[u8]) -> Option<(ImageKind, SectionName)> {
     if Header::starts(bytes) {
         return None;
@@ -17,12 +17,12 @@ pub(super) fn bare(bytes: &[u8]) -> Option<(ImageKind, SectionName)> {
     let format = Format::detect(bytes)?;
     let mut start = Vec::new();
     let mut decoder = Decoder::new(format, bytes).ok()?.take(PEEK);
-    // A damaged stream still shows what it was meant to be.
+    // The start of a damaged stream still identifies it.
     let _ = decoder.read_to_end(&mut start);
     payload(&start)
 }
 
-/// Enough of a payload to see every magic below.
+/// Enough of a payload for every magic below.
 const PEEK: u64 = 0x210;
 
 fn payload(bytes: &[u8]) -> Option<(ImageKind, SectionName)> {

@@ -1,8 +1,8 @@
-//! Where a header says its sections are.
+//! The sections of a file as its header describes them.
 
 use super::{AvbFooter, Header, Problem, SectionName};
 
-/// A section's place in the file, clipped to what the file has.
+/// The position of a section in the file, clipped to the end of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placed {
     pub section: SectionName,
@@ -13,12 +13,13 @@ pub(crate) struct Placed {
     pub padding: usize,
 }
 
-/// Page sizes outside of this make no image that any bootloader reads.
+/// No bootloader reads an image whose page size is outside this range.
 const PAGE_SIZES: std::ops::RangeInclusive<u32> = 512..=1 << 20;
 
 /// Place the sections that are not empty, one after the other, each starting on a page.
 ///
-/// Says what the file of `file_size` bytes does not bear out; everything placed lies inside it.
+/// Also returns where the header and the file of `file_size` bytes disagree; every section returned
+/// is inside the file.
 pub(crate) fn place(header: &Header, file_size: usize) -> (Vec<Placed>, Vec<Problem>) {
     let page = header.page_size();
     if let Some(offset) = header.page_size_offset().filter(|_| !PAGE_SIZES.contains(&page)) {
@@ -45,7 +46,7 @@ pub(crate) fn place(header: &Header, file_size: usize) -> (Vec<Placed>, Vec<Prob
         let size = next.min(end) - offset;
         let padded = next.next_multiple_of(page);
         let padding = padded.min(end).saturating_sub(next);
-        // All below the file's size, which is a usize.
+        // All are below the file's size, which is a usize.
         placed.push(Placed {
             section: field.section,
             offset: offset as usize,
@@ -57,7 +58,7 @@ pub(crate) fn place(header: &Header, file_size: usize) -> (Vec<Placed>, Vec<Prob
     (placed, problems)
 }
 
-/// A vbmeta blob that starts before the last section's page ends: no growth would leave it room.
+/// A vbmeta blob that starts before the last section's page ends: sections could not grow.
 pub(crate) fn covers_blob(
     header: &Header,
     placed: &[Placed],
@@ -70,13 +71,13 @@ pub(crate) fn covers_blob(
         field: "avb_footer.vbmeta_offset",
         offset: 0,
         message: format!(
-            "is {}, inside of the sections and their padding, which end at {end}",
+            "is {}, inside the sections and their padding, which end at {end}",
             footer.vbmeta_offset
         ),
     })
 }
 
-/// The offset that the header gives a section, whether or not the file reaches that far.
+/// The offset of a section according to the header, even if the file is shorter.
 pub(crate) fn offset_of(header: &Header, section: SectionName) -> Option<u64> {
     let page = u64::from(header.page_size());
     if page == 0 {

@@ -1,13 +1,13 @@
-//! Files that people take for boot images.
+//! Files that are often mistaken for boot images.
 
 use super::dt_table::DTBO_MAGIC;
 use super::error::Error;
 
-/// Files that people take for boot images, and what to do with each: magic, offset, hint.
+/// Files that are often mistaken for boot images: magic, its offset, and what to do with the file.
 const LOOKALIKES: &[(&[u8], usize, &str)] = &[
     (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img IN OUT first)"),
-    (b"CrAU", 0, " (an OTA payload.bin: vfioboot extract FILE -d DIR takes the images out of it)"),
-    (b"CHROMEOS", 0, " (a ChromeOS kernel partition, cut off or damaged)"),
+    (b"CrAU", 0, " (an OTA payload.bin: vfioboot extract FILE -d DIR extracts its images)"),
+    (b"CHROMEOS", 0, " (a ChromeOS kernel partition, truncated or damaged)"),
     (b"DHTB", 0, " (a DHTB header of an unknown version)"),
     (
         b"-SIGNED-BY-SIGNBLOB-",
@@ -18,14 +18,14 @@ const LOOKALIKES: &[(&[u8], usize, &str)] = &[
     (
         &[0x27, 0x05, 0x19, 0x56],
         0,
-        " (a U-Boot image of neither a kernel nor a ramdisk: unpack it with dumpimage first)",
+        " (a U-Boot image that is neither a kernel nor a ramdisk: unpack it with dumpimage first)",
     ),
     (&[0xd0, 0x0d, 0xfe, 0xed], 0, " (a device tree or a U-Boot FIT: dumpimage unpacks a FIT)"),
     (&DTBO_MAGIC, 0, " (a dtbo image without a readable device tree)"),
-    (b"PARM", 0, " (Rockchip's parameter file; it holds no kernel and no ramdisk)"),
+    (b"PARM", 0, " (Rockchip's parameter file, which has no kernel and no ramdisk)"),
     (b"$OS$", 0, " (an Intel OSIP image: unpack it with mboot first)"),
     (b"\x03SIN", 0, " (Sony's SIN file: unpack it with UnSIN first)"),
-    (b"LOKI", 0x400, " (an image that loki patched: undo that with loki_tool unlok first)"),
+    (b"LOKI", 0x400, " (an image patched by loki: undo that with loki_tool unlok first)"),
 ];
 
 pub(super) fn unknown_magic(bytes: &[u8]) -> Error {
@@ -42,13 +42,13 @@ pub(super) fn unknown_magic(bytes: &[u8]) -> Error {
     Error::UnknownMagic { found, hint }
 }
 
-/// Names in a zip file that tell what it is, and how to get at the image.
+/// Names in a zip file that identify it, and how to extract the image.
 const ZIP_ENTRIES: &[(&[u8], &str)] = &[
-    (b"payload.bin", " (an OTA zip: vfioboot extract FILE -d DIR takes the images out of it)"),
-    (b"/image-", " (a factory zip: vfioboot extract FILE -d DIR takes the images out of it)"),
-    (b"boot.img", " (a zip file with images: vfioboot extract FILE -d DIR takes them out of it)"),
+    (b"payload.bin", " (an OTA zip: vfioboot extract FILE -d DIR extracts its images)"),
+    (b"/image-", " (a factory zip: vfioboot extract FILE -d DIR extracts its images)"),
+    (b"boot.img", " (a zip file with images: vfioboot extract FILE -d DIR extracts them)"),
 ];
-/// The central directory of a zip file, with the names, is at its end.
+/// Bytes at the end of a zip file to search for names: the central directory is there.
 const ZIP_DIRECTORY: usize = 1 << 20;
 
 fn zip_hint(bytes: &[u8]) -> Option<&'static str> {

@@ -6,15 +6,15 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `wire` | structs that know where their fields are |
+//! | `wire` | wire structs with the offsets of their fields |
 //! | `header/` | the headers of all versions as one model |
-//! | `layout` | where the header says the sections are |
-//! | `region` | the tiling |
+//! | `layout` | the sections as the header describes them |
+//! | `region` | the regions that tile the file |
 //! | `fragment` | the vendor ramdisk table |
 //! | `dt_table` | QCDT, DTBH and dtbo tables |
-//! | `wrapper/` | vendors' headers around an image or a section |
+//! | `wrapper/` | vendor headers around an image or a section |
 //! | `avb/` | AVB: footer, vbmeta image, keys, signatures |
-//! | [`bootconfig`] | the bootconfig of vendor_boot v4: read, judged, edited |
+//! | [`bootconfig`] | reads, validates and edits the bootconfig of vendor_boot v4 |
 //! | `id` | the SHA-1 `id` of v0–v2 |
 //! | `rebuild`, `output` | an edited image as chunks to write |
 //! | `unpacked` | a directory of sections and `image.toml` |

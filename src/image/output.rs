@@ -1,4 +1,4 @@
-//! An image about to be written: borrowed and new bytes in order.
+//! The bytes of an image to write: borrowed and new chunks in order.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -20,12 +20,12 @@ impl<'a> Chunk<'a> {
         Chunk::Bytes(Cow::Borrowed(bytes))
     }
 
-    /// Bytes made anew.
+    /// New bytes.
     pub fn owned(bytes: Vec<u8>) -> Self {
         Chunk::Bytes(Cow::Owned(bytes))
     }
 
-    /// How many bytes it stands for.
+    /// Its size in bytes.
     pub fn len(&self) -> u64 {
         match self {
             Chunk::Bytes(bytes) => bytes.len() as u64,
@@ -33,12 +33,12 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    /// Whether it stands for no bytes at all.
+    /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Give the bytes to `sink`, in pieces.
+    /// Pass the bytes to `sink`, in pieces.
     pub(super) fn each<E>(&self, mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         match self {
@@ -70,7 +70,7 @@ impl<'a> Output<'a> {
         output
     }
 
-    /// The chunks in order, taken out.
+    /// The chunks in order, by value.
     pub fn into_chunks(self) -> Vec<Chunk<'a>> {
         self.chunks
     }
@@ -92,10 +92,10 @@ impl<'a> Output<'a> {
         self.chunks.iter().map(Chunk::len).sum()
     }
 
-    /// Write it all.
+    /// Write all bytes.
     ///
     /// # Errors
-    /// What the writer says.
+    /// An error of the writer.
     pub fn write_to(&self, writer: &mut (impl Write + ?Sized)) -> io::Result<()> {
         self.chunks.iter().try_for_each(|chunk| chunk.each(|bytes| writer.write_all(bytes)))
     }
@@ -109,7 +109,7 @@ impl<'a> Output<'a> {
         bytes
     }
 
-    /// The `size` bytes at `offset`, or as many of them as there are.
+    /// The `size` bytes at `offset`, fewer at the end of the file.
     pub(crate) fn slice(&self, offset: u64, size: u64) -> Vec<u8> {
         let (mut skip, mut bytes) = (offset, Vec::new());
         self.each_of_first(offset.saturating_add(size), &mut |piece| {
@@ -120,7 +120,7 @@ impl<'a> Output<'a> {
         bytes
     }
 
-    /// Give the first `size` bytes to `sink`, in pieces.
+    /// Pass the first `size` bytes to `sink`, in pieces.
     pub(super) fn each_of_first(&self, size: u64, sink: &mut dyn FnMut(&[u8])) {
         let mut left = size;
         for chunk in &self.chunks {
@@ -137,7 +137,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Give all the bytes to `sink`, in pieces.
+    /// Pass all bytes to `sink`, in pieces.
     pub(super) fn each(&self, mut sink: impl FnMut(&[u8])) {
         for chunk in &self.chunks {
             let taken: Result<(), std::convert::Infallible> = chunk.each(|bytes| {
@@ -148,8 +148,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Whether these are the bytes.
-    pub(super) fn is(&self, bytes: &[u8]) -> bool {
+    /// Whether the file has these bytes.
+    pub(super) fn equals(&self, bytes: &[u8]) -> bool {
         let mut left = Some(bytes);
         self.each(|piece| left = left.and_then(|left| left.strip_prefix(piece)));
         left.is_some_and(<[u8]>::is_empty)

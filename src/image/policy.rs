@@ -1,47 +1,47 @@
-//! What an edit does with values that follow from other bytes.
+//! How an edit treats values that depend on other bytes.
 
 use super::avb::{Algorithm, SigningKey};
 
-/// What an edit does with an AVB footer and its vbmeta blob. Never half: descriptors are only
-/// changed where the image is signed again or is not signed.
+/// How an edit treats an AVB footer and its vbmeta blob. Descriptors are changed only when the image
+/// is signed again or is not signed.
 #[derive(Clone, Copy, Debug)]
 pub enum AvbPolicy<'k> {
-    /// A signed blob stays byte-identical and the footer moves with it; its digest is wrong then.
-    /// One that is not signed (algorithm NONE) gets the right digest.
+    /// A signed blob stays byte-identical, so its digest no longer matches; the footer is updated to
+    /// its new offset. The digest of an unsigned blob (algorithm NONE) is recomputed.
     Preserve,
-    /// The blob gets the right digest and is signed with this key.
+    /// The digest is recomputed and the blob is signed with this key.
     Resign(&'k SigningKey),
     /// Blob and footer are overwritten with zeros. The file keeps its size, so that flashing it
     /// also overwrites the footer that is on the device (`avbtool erase_footer` cuts the file).
     Strip,
 }
 
-/// What an edit did with an AVB footer and its vbmeta blob.
+/// How an edit changed an AVB footer and its vbmeta blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AvbChange {
     /// The blob is byte-identical.
     Preserved,
-    /// The blob was not signed and got the right digest.
+    /// The blob is not signed; its digest was recomputed.
     Rehashed,
-    /// The blob got the right digest and was signed.
+    /// The digest was recomputed and the blob was signed.
     Resigned {
-        /// What it was signed with.
+        /// The algorithm before.
         before: Algorithm,
-        /// What it is signed with now.
+        /// The algorithm now.
         after: Algorithm,
     },
-    /// Both are gone.
+    /// Both were overwritten with zeros.
     Stripped,
 }
 
-/// What an edit does with a value that follows from other bytes: the `id` of v0–v2, or a size or
-/// checksum in a vendor's wrapper.
+/// How an edit treats a value that depends on other bytes: the `id` of v0–v2, or a size or checksum
+/// in a vendor wrapper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DerivedPolicy {
-    /// Recomputed when it was right before, otherwise left as it is.
+    /// Recompute the value if it was correct before, otherwise keep it.
     KeepRight,
-    /// Recomputed.
+    /// Recompute the value.
     Recompute,
-    /// Left as it is.
+    /// Keep the value.
     Keep,
 }

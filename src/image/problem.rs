@@ -1,6 +1,6 @@
-//! What the header of an image says and the file does not bear out.
+//! Disagreements between the header of an image and the file.
 
-/// A header field that the file does not bear out. Parsing goes on; editing is refused.
+/// A header field that disagrees with the file. Parsing continues; editing is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} at offset {offset}: {message}")]
 pub struct Problem {

@@ -34,10 +34,10 @@ pub struct Image<'a> {
 impl<'a> Image<'a> {
     /// Read an image. Nothing is copied but the header.
     ///
-    /// A vendor's [`Wrapper`] around the image is taken off first.
+    /// A vendor [`Wrapper`] around the image is stripped first.
     ///
-    /// A header whose sizes the file does not bear out is read as far as it can be; what is
-    /// wrong stands in [`Image::problems`] and [`Image::rebuild`] refuses it.
+    /// When the sizes in the header disagree with the file, the image is read as far as possible;
+    /// [`Image::problems`] reports the disagreements and [`Image::rebuild`] refuses the image.
     ///
     /// # Errors
     /// [`Error::UnknownMagic`], [`Error::TruncatedHeader`], [`Error::UnknownVersion`].
@@ -59,7 +59,7 @@ impl<'a> Image<'a> {
         Ok(image)
     }
 
-    /// A kernel without an image around it, whatever its first bytes are.
+    /// A kernel without an image around it. Its first bytes are not checked.
     pub fn bare_kernel(bytes: &'a [u8]) -> Self {
         Self::bare(bytes, ImageKind::Kernel, SectionName::Kernel)
     }
@@ -83,7 +83,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// `kind` is what a wrapper says the bytes are.
+    /// `kind` is the kind of the bytes according to a wrapper.
     fn parse_inner(bytes: &'a [u8], kind: Option<(ImageKind, SectionName)>) -> Result<Self, Error> {
         let sha256 = OnceLock::new();
         if let Some(span) = DtTable::parse(bytes)
@@ -149,7 +149,7 @@ impl<'a> Image<'a> {
         Ok(image)
     }
 
-    /// The whole file, the vendor's wrapper included.
+    /// The whole file, including the vendor wrapper.
     pub fn file(&self) -> &'a [u8] {
         self.file
     }
@@ -159,48 +159,48 @@ impl<'a> Image<'a> {
         *self.sha256.get_or_init(|| Sha256::digest(self.file).into())
     }
 
-    /// Say what [`Image::sha256`] is, where somebody has computed it already.
-    pub(crate) fn know_sha256(&self, digest: [u8; 32]) {
+    /// Set the result of [`Image::sha256`] when it is known already.
+    pub(crate) fn set_sha256(&self, digest: [u8; 32]) {
         self.sha256.get_or_init(|| digest);
     }
 
-    /// The image proper: the file, or what the vendor's wrapper is around. Offsets of regions
-    /// count from its start.
+    /// The image itself: the file, or the payload of the vendor wrapper. Offsets of regions are
+    /// relative to its start.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The vendor's wrapper around the image.
+    /// The vendor wrapper around the image.
     pub fn wrapper(&self) -> Option<&Wrapper<'a>> {
         self.wrapper.as_ref()
     }
 
-    /// The regions of the whole file, the wrapper's in front and behind, without gap or overlap.
+    /// The regions of the whole file, including those of the wrapper, without gap or overlap.
     pub fn file_regions(&self) -> Vec<Region> {
         let Some(wrapper) = &self.wrapper else { return self.regions.clone() };
-        region::around(self.file, &wrapper.payload_range(), &self.regions)
+        region::tile_wrapped(self.file, &wrapper.payload_range(), &self.regions)
     }
 
-    /// Where in the file the image proper starts, in bytes.
+    /// The offset of the image itself in the file, in bytes.
     pub fn start(&self) -> usize {
         self.wrapper.as_ref().map_or(0, |wrapper| wrapper.payload_range().start)
     }
 
-    /// A changed image in the wrapper that this one has.
+    /// Put the wrapper of this image around `output`, a changed image.
     ///
     /// # Errors
-    /// [`Error::Sealed`], [`Error::WrapperTooLarge`]; [`Error::Lies`] where an AVB footer stands
-    /// behind the wrapper.
+    /// [`Error::Sealed`], [`Error::WrapperTooLarge`]; [`Error::Inconsistent`] if an AVB footer
+    /// follows the wrapped image.
     pub fn wrap(&self, output: Output<'a>, policy: DerivedPolicy) -> Result<Output<'a>, Error> {
         let Some(wrapper) = &self.wrapper else { return Ok(output) };
         let footer = self.problems.iter().find(|problem| **problem == footer_around(wrapper));
-        match footer.filter(|_| !output.is(wrapper.payload())) {
-            Some(problem) => Err(Error::Lies(problem.clone())),
+        match footer.filter(|_| !output.equals(wrapper.payload())) {
+            Some(problem) => Err(Error::Inconsistent(problem.clone())),
             None => wrapper.wrap_file(output, policy),
         }
     }
 
-    /// That the wrapper around this image lets it be changed.
+    /// Require that the wrappers of this image allow changes.
     ///
     /// # Errors
     /// [`Error::Sealed`].
@@ -211,7 +211,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// What kind of image it is.
+    /// The kind of the image.
     pub fn kind(&self) -> ImageKind {
         self.kind
     }
@@ -226,12 +226,12 @@ impl<'a> Image<'a> {
         &self.regions
     }
 
-    /// Where the header and the file disagree.
+    /// The disagreements between the header and the file.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// The AVB footer, when the file ends with one.
+    /// The AVB footer, if the file ends with one.
     pub fn avb(&self) -> Option<&AvbFooter> {
         self.avb.as_ref()
     }
@@ -241,43 +241,43 @@ impl<'a> Image<'a> {
         &self.bytes[region.offset..region.offset + region.size]
     }
 
-    /// The payload of a section, without the vendor's wrapper around it; None when the image has no
-    /// such section or it is empty.
+    /// The payload of a section, without the vendor wrapper around it; None if the image has no such
+    /// section or the section is empty.
     pub fn section(&self, name: SectionName) -> Option<&'a [u8]> {
         let raw = self.raw_section(name)?;
         Some(self.section_wrapper(name).map_or(raw, |wrapper| wrapper.payload()))
     }
 
-    /// The vendor's wrapper around a kernel or ramdisk section.
+    /// The vendor wrapper around a kernel or ramdisk section.
     pub fn section_wrapper(&self, name: SectionName) -> Option<Wrapper<'a>> {
         let wrapped = match name {
             SectionName::Kernel | SectionName::Ramdisk => true,
-            // Of several fragments none is the whole section.
+            // With several fragments, no fragment is the whole section.
             SectionName::VendorRamdisk => {
                 self.raw_section(SectionName::VendorRamdiskTable).is_none()
             }
             _ => false,
         };
-        // A bare payload has its wrapper, if any, around the image.
+        // The wrapper of a bare payload, if any, is around the image.
         let raw = self.raw_section(name).filter(|_| wrapped && self.header.is_some())?;
         Wrapper::around_section(raw)
     }
 
-    /// The section with the vendor's wrapper: what the header's size field counts.
+    /// The section including the vendor wrapper: the header's size field covers both.
     pub(crate) fn raw_section(&self, name: SectionName) -> Option<&'a [u8]> {
         let region = self.regions.iter().find(|region| region.kind == RegionKind::Section(name))?;
         Some(self.region_bytes(region))
     }
 }
 
-/// AVB's metadata around a wrapper: an edit inside would leave it behind.
+/// An AVB footer outside a wrapper: it would not be updated by an edit inside.
 fn footer_around(wrapper: &Wrapper<'_>) -> Problem {
     Problem {
         field: "avb_footer",
         offset: wrapper.whole().len() - AvbFooter::SIZE,
         message: format!(
-            "stands behind what the {} is around, and would not follow an edit: edit the image \
-             without its wrapper",
+            "is after the payload of the {}, and an edit would not update it: edit the image without \
+             its wrapper",
             wrapper.name()
         ),
     }

@@ -13,16 +13,15 @@ use super::{
 /// What to change.
 #[derive(Clone, Debug)]
 pub struct Edit<'a> {
-    /// The header to write. Section sizes, `id` and `recovery_dtbo_offset` are seen to.
+    /// The header to write. Section sizes, `id` and `recovery_dtbo_offset` are updated.
     pub header: Header,
-    /// Sections that get another payload; all others are copied. A vendor's wrapper around one
-    /// stays around it.
+    /// Sections with a new payload; all others are copied. The vendor wrapper of a section is kept.
     pub sections: Vec<(SectionName, Vec<Chunk<'a>>)>,
-    /// What becomes of the `id` of v0–v2.
+    /// How to treat the `id` of v0–v2.
     pub id: DerivedPolicy,
-    /// What becomes of an AVB footer and its vbmeta blob.
+    /// How to treat an AVB footer and its vbmeta blob.
     pub avb: AvbPolicy<'a>,
-    /// What becomes of sizes and checksums in vendors' wrappers.
+    /// How to treat sizes and checksums in vendor wrappers.
     pub wrapper: DerivedPolicy,
 }
 
@@ -35,9 +34,9 @@ pub struct Rebuilt<'a> {
     pub header: Header,
     /// The AVB footer as written.
     pub avb: Option<AvbFooter>,
-    /// What became of the AVB footer and its blob; None where there was none.
+    /// How the AVB footer and its blob were changed; None if there was no footer.
     pub avb_change: Option<AvbChange>,
-    /// Bytes up to where padding to the partition's size, or AVB's blob, begins.
+    /// Bytes before the padding to the partition's size or the vbmeta blob.
     pub content_size: u64,
 }
 
@@ -49,24 +48,24 @@ impl<'a> Image<'a> {
         Some(Edit { header, sections: Vec::new(), id, avb: AvbPolicy::Preserve, wrapper })
     }
 
-    /// The image with `edit` applied.
+    /// Apply `edit` to the image.
     ///
-    /// Padding of sections whose size stays is copied, that of others is zeros up to the page.
-    /// What follows the sections moves with them; zeros at the end of the file give way, so
-    /// that the size of a partition dump stays. With an AVB footer the vbmeta blob is moved to
-    /// the next 4096 bytes behind the image, the footer names its place, and the file's size
-    /// stays; what is in the blob is up to the [`AvbPolicy`].
+    /// The padding of a section whose size does not change is copied; other sections are padded
+    /// with zeros to the page. Bytes after the sections move with them; zeros at the end of the
+    /// file are dropped as needed, so that a partition dump keeps its size. With an AVB footer, the
+    /// vbmeta blob moves to the next multiple of 4096 bytes after the image, the footer is updated,
+    /// and the file keeps its size; the [`AvbPolicy`] decides on the contents of the blob.
     ///
     /// # Errors
-    /// [`Error::Lies`] when the image has problems, [`Error::NoSection`],
+    /// [`Error::Inconsistent`] when the image has problems, [`Error::NoSection`],
     /// [`Error::SectionTooLarge`], [`Error::Avb`], [`Error::PartitionTooSmall`],
     /// [`Error::Sealed`], [`Error::WrapperTooLarge`].
     pub fn rebuild(&self, edit: Edit<'a>) -> Result<Rebuilt<'a>, Error> {
         let Edit { mut header, sections: replaced, id: policy, avb, wrapper } = edit;
-        // An unterminated command line may be edited: writing it anew mends it.
+        // An unterminated command line may be edited: writing it terminates it.
         let lie = self.problems().iter().find(|problem| !problem.field.ends_with("cmdline"));
         if let Some(problem) = lie {
-            return Err(Error::Lies(problem.clone()));
+            return Err(Error::Inconsistent(problem.clone()));
         }
         let old_header = self.header().ok_or(Error::NoSection(SectionName::Kernel))?;
         let mut replaced = self.wrap_sections(replaced, wrapper)?;
@@ -106,7 +105,7 @@ impl<'a> Image<'a> {
                     let start = old.offset + old.size;
                     output.push(Chunk::borrowed(&self.bytes()[start..start + old.padding]));
                 }
-                // An image cut off right behind its last section stays that way.
+                // An image that ends right after its last section, without padding, stays that way.
                 _ if i + 1 == count && !last_padded => {}
                 _ => pad_to_page(&mut output, page),
             }
@@ -120,7 +119,7 @@ impl<'a> Image<'a> {
         Ok(rebuilt)
     }
 
-    /// Put the wrappers of sections around their new payloads.
+    /// Wrap the new payloads in the wrappers of their sections.
     fn wrap_sections(
         &self,
         replaced: Vec<(SectionName, Vec<Chunk<'a>>)>,
@@ -148,7 +147,7 @@ impl<'a> Image<'a> {
             let size = fits.map_err(|_| Error::SectionTooLarge { section: *section, size })?;
             header.set_section_size(*section, size);
         }
-        // Kept when it was right, like the id; an image without a DTBO has 0 there.
+        // Recomputed if it was correct, like the id; it is 0 in an image without a DTBO.
         let stated = self.header().and_then(Header::recovery_dtbo_offset);
         let true_offset = self.header().and_then(|old| offset_of(old, SectionName::RecoveryDtbo));
         if stated.is_some_and(|offset| offset != 0 && Some(offset) == true_offset)
@@ -176,7 +175,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// What follows the last section, `old_end` being where it began before.
+    /// Append the bytes that follow the last section, which started at `old_end` before.
     fn finish(
         &self,
         mut output: Output<'a>,
@@ -234,7 +233,7 @@ impl<'a> Image<'a> {
         }
     }
 
-    /// Where unknown bytes in front of the vbmeta blob end.
+    /// The end of unknown bytes before the vbmeta blob.
     fn trailing_end(&self) -> usize {
         let before_blob = self.regions().iter().take_while(|r| r.kind != RegionKind::Vbmeta);
         let trailing = before_blob.filter(|region| region.kind == RegionKind::Trailing);

@@ -12,21 +12,20 @@ pub enum RegionKind {
     Header,
     /// A section's payload.
     Section(SectionName),
-    /// Padding: zeros, in an image that nobody has tampered with.
+    /// Padding: zeros, unless the image was tampered with.
     Padding,
-    /// Bytes behind the last section that no header describes (vendor trailers, GKI
-    /// certificates).
+    /// Bytes after the last section that no header describes (vendor trailers, GKI certificates).
     Trailing,
     /// A vbmeta image: the blob that the AVB footer points to, or the file itself.
     Vbmeta,
     /// The 64-byte AVB footer.
     AvbFooter,
-    /// A vendor's header or trailer around the image.
+    /// A vendor header or trailer around the image.
     Wrapper,
 }
 
 impl RegionKind {
-    /// The name for people and for `image.toml`.
+    /// The name in messages and in `image.toml`.
     pub fn as_str(self) -> &'static str {
         match self {
             RegionKind::Header => "header",
@@ -57,7 +56,7 @@ impl Region {
     }
 }
 
-/// Tile the file. Sections come first; AVB's regions lie in what is left behind them.
+/// Tile the file. Sections take precedence; AVB regions are in the bytes after them.
 pub(super) fn tile(
     bytes: &[u8],
     header: &Header,
@@ -87,12 +86,12 @@ pub(super) fn tile_dtbo(bytes: &[u8], span: &Range<usize>, avb: Option<&AvbFoote
 }
 
 /// Tile a file with a wrapper around the image at `payload`, whose own tiles are `inner`.
-pub(super) fn around(file: &[u8], payload: &Range<usize>, inner: &[Region]) -> Vec<Region> {
+pub(super) fn tile_wrapped(file: &[u8], payload: &Range<usize>, inner: &[Region]) -> Vec<Region> {
     let mut tiles = Tiles { bytes: file, regions: Vec::new(), end: 0 };
     tiles.push(RegionKind::Wrapper, payload.start);
     inner.iter().for_each(|region| tiles.push(region.kind, region.size));
-    let behind = &file[payload.end..];
-    tiles.push(RegionKind::Wrapper, behind.len() - trailing_zeros(behind));
+    let rest = &file[payload.end..];
+    tiles.push(RegionKind::Wrapper, rest.len() - trailing_zeros(rest));
     tiles.pad_to(file.len());
     tiles.regions
 }
@@ -124,7 +123,7 @@ impl Tiles<'_> {
         self.push(RegionKind::Padding, offset.saturating_sub(self.end));
     }
 
-    /// What is behind the sections.
+    /// Tile the bytes after the sections.
     fn finish(&mut self, avb: Option<&AvbFooter>) {
         let end = self.bytes.len();
         if let Some(footer) = avb {
@@ -139,7 +138,7 @@ impl Tiles<'_> {
         self.unknown_to(end);
     }
 
-    /// Unknown bytes up to `offset`: the zeros at their end are padding.
+    /// Tile unknown bytes up to `offset`: the zeros at their end are padding.
     fn unknown_to(&mut self, offset: usize) {
         let Some(unknown) = self.bytes.get(self.end..offset) else { return };
         let used = unknown.len() - trailing_zeros(unknown);

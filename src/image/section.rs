@@ -6,7 +6,7 @@
 )]
 #[serde(rename_all = "snake_case")]
 pub enum SectionName {
-    /// The kernel, in whatever container.
+    /// The kernel, in any container.
     Kernel,
     /// The (generic) ramdisk.
     Ramdisk,
@@ -30,7 +30,7 @@ pub enum SectionName {
     Bootconfig,
     /// The device trees of a dtbo image, end to end.
     DtEntries,
-    /// The command line, where it is a segment of a Sony ELF.
+    /// The command line, as a segment of a Sony ELF.
     Cmdline,
     /// Firmware of the resource power manager, a segment of a Sony ELF.
     Rpm,
@@ -41,7 +41,7 @@ pub enum SectionName {
 }
 
 impl SectionName {
-    /// The name as files and messages have it.
+    /// The name in file names and messages.
     pub fn as_str(self) -> &'static str {
         match self {
             SectionName::Kernel => "kernel",

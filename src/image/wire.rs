@@ -1,8 +1,8 @@
-//! Structs of bytes in a file that know where their fields are.
+//! Wire structs with the offsets of their fields.
 
 /// Define a struct for binrw to read and write, and `AT`, the offset of each field in bytes. `from`
-/// is where the first field is: after the magic. Fields after a semicolon are there in some versions
-/// only: `AT.end` is where they start.
+/// is the offset of the first field, after the magic. Fields after a semicolon exist only in some
+/// versions: `AT.end` is their offset.
 macro_rules! wire {
     (
         $(#[$outer:meta])*
@@ -17,9 +17,9 @@ macro_rules! wire {
             $( $( $(#[$optional_inner])* $optional_vis $optional: $optional_type, )* )?
         }
 
-        /// Where the fields are, in bytes.
+        /// The offsets of the fields, in bytes.
         #[derive(Clone, Copy)]
-        // It has all fields, and nobody asks for every one.
+        // All fields are listed, but not all offsets are used.
         #[allow(dead_code)]
         pub(crate) struct $offsets {
             $( pub $field: usize, )*

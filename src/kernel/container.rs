@@ -1,4 +1,4 @@
-//! One container at a time: what it is, what is in it, where it ends.
+//! Recognises one container: its kind, its payload, its end.
 
 use std::ops::Range;
 
@@ -6,37 +6,37 @@ use crate::compression::{Decoder, Format};
 
 use super::{Arch, Error, LayerKind, Problem};
 
-/// One recognised container.
-pub(super) struct Found {
+/// A recognised container.
+pub(super) struct Container {
     pub kind: LayerKind,
     pub arch: Option<Arch>,
-    /// In bytes, when the header or the slice gives it.
+    /// Size in bytes, if known from the header or the slice.
     pub size: Option<usize>,
     pub inner: Inner,
-    /// Where the container's own bytes end, when appended DTBs may follow there.
+    /// The end of the container, if appended DTBs may follow.
     pub ends_at: Option<usize>,
     pub problems: Vec<Problem>,
 }
 
-/// What a container holds.
+/// The payload of a container.
 pub(super) enum Inner {
-    /// Itself: it is the kernel.
+    /// None: the container is the kernel itself.
     None,
-    /// Another container at this place in it; never empty of range and never out of it.
+    /// Another container in this range, which is not empty and within the container.
     At(Range<usize>),
-    /// A payload that cannot be unpacked.
+    /// A payload in an unsupported compression.
     Unsupported,
 }
 
-impl Found {
+impl Container {
     fn plain(kind: LayerKind, arch: Option<Arch>, size: Option<usize>) -> Self {
-        Found { kind, arch, size, inner: Inner::None, ends_at: None, problems: Vec::new() }
+        Container { kind, arch, size, inner: Inner::None, ends_at: None, problems: Vec::new() }
     }
 }
 
-/// What `bytes` start with. `len` is how many there are in all, None when `bytes` are only the
-/// head of something longer: ranges are not checked then and nothing inside is followed.
-pub(super) fn recognise(bytes: &[u8], len: Option<usize>) -> Result<Option<Found>, Error> {
+/// Recognise the container at the start of `bytes`. `len` is the total size; None if `bytes` are only
+/// the start of a longer stream: then ranges are not checked and the payload is not followed.
+pub(super) fn recognise(bytes: &[u8], len: Option<usize>) -> Result<Option<Container>, Error> {
     if u32_at(bytes, 0) == Some(MTK_MAGIC) {
         return mtk(bytes, len).map(Some);
     }
@@ -50,7 +50,7 @@ pub(super) fn recognise(bytes: &[u8], len: Option<usize>) -> Result<Option<Found
     if let Some(format) = format
         && format != Format::Lzma
     {
-        return Ok(Some(Found::plain(LayerKind::Compressed(format), None, len)));
+        return Ok(Some(Container::plain(LayerKind::Compressed(format), None, len)));
     }
     if bytes.get(56..60) == Some(b"ARM\x64") {
         return Ok(arm64_image(bytes, len));
@@ -64,13 +64,13 @@ pub(super) fn recognise(bytes: &[u8], len: Option<usize>) -> Result<Option<Found
     if bytes.starts_with(LZOP_MAGIC) {
         return Ok(Some(unsupported("lzo".into(), len)));
     }
-    // It has no magic, so it is last.
-    Ok(format.map(|format| Found::plain(LayerKind::Compressed(format), None, len)))
+    // LZMA has no magic, so it is last.
+    Ok(format.map(|format| Container::plain(LayerKind::Compressed(format), None, len)))
 }
 
-fn unsupported(name: String, len: Option<usize>) -> Found {
+fn unsupported(name: String, len: Option<usize>) -> Container {
     let kind = LayerKind::UnsupportedCompression(name);
-    Found { inner: Inner::Unsupported, ..Found::plain(kind, None, len) }
+    Container { inner: Inner::Unsupported, ..Container::plain(kind, None, len) }
 }
 
 const LZOP_MAGIC: &[u8] = b"\x89LZO\0\r\n\x1a\n";
@@ -79,12 +79,12 @@ const MTK_MAGIC: u32 = 0x5888_1688;
 const MTK_HEADER: usize = 512;
 
 /// magic, size (u32), name (32 bytes), padding to 512 bytes.
-fn mtk(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
+fn mtk(bytes: &[u8], len: Option<usize>) -> Result<Container, Error> {
     const LAYER: &str = "MTK header";
     let name = bytes.get(8..40).unwrap_or_default();
     let name: Vec<u8> = name.iter().copied().take_while(|byte| *byte != 0).collect();
     let name = String::from_utf8_lossy(&name).into_owned();
-    let mut found = Found::plain(LayerKind::MtkHeader { name }, None, Some(MTK_HEADER));
+    let mut found = Container::plain(LayerKind::MtkHeader { name }, None, Some(MTK_HEADER));
     let Some(len) = len else { return Ok(found) };
     if len <= MTK_HEADER {
         return Err(Error::Truncated { layer: LAYER, have: len, need: MTK_HEADER + 1 });
@@ -92,7 +92,7 @@ fn mtk(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
     let size = u32_at(bytes, 4).unwrap_or(0) as usize;
     let room = len - MTK_HEADER;
     if size == 0 || size > room {
-        let what = format!("is {size:#x}, but {room:#x} bytes follow the header; reading those");
+        let what = format!("is {size:#x}, but {room:#x} bytes follow the header: they are read");
         found.problems.push(Problem { layer: LAYER, field: "size", offset: 4, what });
     }
     let size = if size == 0 { room } else { size.min(room) };
@@ -103,7 +103,7 @@ fn mtk(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
 /// `struct` in `drivers/firmware/efi/libstub/zboot-header.S`: "MZ\0\0", "zimg", payload offset
 /// and size (u32 each), 8 bytes, the compression's name (to 6.x 4-byte aligned, NUL padded), then
 /// at 56 LINUX_PE_MAGIC or, in older kernels, 0; at 60 the offset of the PE header.
-fn zboot(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
+fn zboot(bytes: &[u8], len: Option<usize>) -> Result<Container, Error> {
     const LAYER: &str = "EFI zboot";
     if bytes.len() < 64 {
         return Err(Error::Truncated { layer: LAYER, have: bytes.len(), need: 64 });
@@ -113,7 +113,7 @@ fn zboot(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
     let kind = LayerKind::EfiZboot { compression: name.clone() };
     let pe = u32_at(bytes, 60).unwrap_or(0) as usize;
     let arch = u16_at(bytes, pe.saturating_add(4)).and_then(pe_arch);
-    let mut found = Found::plain(kind, arch, len);
+    let mut found = Container::plain(kind, arch, len);
     let Some(len) = len else { return Ok(found) };
 
     let range = range_in(LAYER, bytes, len, ("payload_offset", 8), ("payload_size", 12))?;
@@ -126,7 +126,7 @@ fn zboot(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
     }
     found.inner = match detected {
         Some(_) => Inner::At(range),
-        // The payload of an unknown compression, or of none.
+        // The payload is uncompressed, or its compression is unknown.
         None => Inner::Unsupported,
     };
     if detected.is_none() {
@@ -166,7 +166,7 @@ fn pe_arch(machine: u16) -> Option<Arch> {
 }
 
 /// Any ELF file; `e_machine` is the architecture.
-fn elf(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
+fn elf(bytes: &[u8], len: Option<usize>) -> Result<Container, Error> {
     use goblin::elf::header::{
         EM_386, EM_AARCH64, EM_ARM, EM_LOONGARCH, EM_RISCV, EM_X86_64, SIZEOF_IDENT,
     };
@@ -184,35 +184,35 @@ fn elf(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
         EM_LOONGARCH => Some(Arch::Loongarch64),
         _ => None,
     };
-    Ok(Found::plain(LayerKind::Elf, arch, len))
+    Ok(Container::plain(LayerKind::Elf, arch, len))
 }
 
 /// `Documentation/arch/arm64/booting.rst`: code0, code1, text_offset, image_size, flags (u64
 /// each from 8 on), "ARM\x64" at 56, PE header offset at 60.
-fn arm64_image(bytes: &[u8], len: Option<usize>) -> Option<Found> {
+fn arm64_image(bytes: &[u8], len: Option<usize>) -> Option<Container> {
     let text_offset = u64_at(bytes, 8)?;
     let image_size = u64_at(bytes, 16)?;
     let efi_stub = bytes.starts_with(b"MZ");
     let kind = LayerKind::Arm64Image { text_offset, image_size, efi_stub };
-    let mut found = Found::plain(kind, Some(Arch::Arm64), len);
-    // Past `image_size` only: the size in memory includes the BSS, and what the file has
-    // before that may be kernel.
+    let mut found = Container::plain(kind, Some(Arch::Arm64), len);
+    // Only after `image_size`: the size in memory includes the BSS, and all bytes of the file before
+    // it may belong to the kernel.
     found.ends_at = len.filter(|len| image_size != 0 && image_size < *len as u64).map(|_| {
-        // Smaller than a length that fits.
+        // It is smaller than `len`, which fits in usize.
         image_size as usize
     });
     Some(found)
 }
 
 const ZIMAGE_MAGIC: u32 = 0x016f_2818;
-/// False hits to try before giving up on a zImage.
+/// Maximum number of candidates in a zImage.
 const MAX_CANDIDATES: usize = 64;
 
-/// Magic at 0x24, then `start` and `end`: where it was linked. The compressed kernel
-/// follows the unpacking code; no field says where.
-fn zimage(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
+/// Magic at 0x24, then `start` and `end`, the link addresses. The compressed kernel follows the
+/// decompressor; no field has its offset.
+fn zimage(bytes: &[u8], len: Option<usize>) -> Result<Container, Error> {
     const LAYER: &str = "ARM zImage";
-    let mut found = Found::plain(LayerKind::ArmZimage, Some(Arch::Arm), len);
+    let mut found = Container::plain(LayerKind::ArmZimage, Some(Arch::Arm), len);
     let Some(len) = len else { return Ok(found) };
     let (Some(start), Some(end)) = (u32_at(bytes, 0x28), u32_at(bytes, 0x2c)) else {
         return Err(Error::Truncated { layer: LAYER, have: len, need: 0x30 });
@@ -224,8 +224,7 @@ fn zimage(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
             size
         }
         None => {
-            let what =
-                format!("{start:#x} to {end:#x} does not fit {len:#x} bytes; reading them all");
+            let what = format!("{start:#x} to {end:#x} does not fit {len:#x} bytes: all are read");
             found.problems.push(Problem { layer: LAYER, field: "end", offset: 0x2c, what });
             len
         }
@@ -236,7 +235,7 @@ fn zimage(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
     Ok(found)
 }
 
-/// The first place in `bytes` where a stream begins that unpacks.
+/// The first offset in `bytes` of a stream that can be decompressed.
 fn compressed_piece(bytes: &[u8]) -> Option<usize> {
     let magics: [&[u8]; 5] =
         [b"\x1f\x8b\x08\0", b"\xfd7zXZ\0", b"\x02\x21\x4c\x18", b"\x28\xb5\x2f\xfd", b"\x5d\0"];
@@ -259,7 +258,7 @@ fn unpacks(bytes: &[u8]) -> bool {
 }
 
 /// `Documentation/arch/x86/boot.rst`.
-fn bzimage(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
+fn bzimage(bytes: &[u8], len: Option<usize>) -> Result<Container, Error> {
     const LAYER: &str = "x86 bzImage";
     if bytes.len() < 0x250 {
         return Err(Error::Truncated { layer: LAYER, have: bytes.len(), need: 0x250 });
@@ -269,10 +268,10 @@ fn bzimage(bytes: &[u8], len: Option<usize>) -> Result<Found, Error> {
     let wide = protocol >= 0x020c && bytes[0x236] & 1 != 0;
     let arch = if wide { Arch::X86_64 } else { Arch::X86 };
     let version = kernel_version(bytes);
-    let mut found = Found::plain(LayerKind::BzImage { protocol, version }, Some(arch), len);
+    let mut found = Container::plain(LayerKind::BzImage { protocol, version }, Some(arch), len);
     let Some(len) = len else { return Ok(found) };
     if protocol < 0x0208 {
-        let what = format!("is {protocol:#06x}: too old to say where its payload is");
+        let what = format!("is {protocol:#06x}: too old to have the offset of its payload");
         found.problems.push(Problem { layer: LAYER, field: "version", offset: 0x206, what });
         return Ok(found);
     }
@@ -320,7 +319,7 @@ fn kernel_version(bytes: &[u8]) -> Option<String> {
     text.starts_with(|c: char| c.is_ascii_digit()).then(|| text.to_owned())
 }
 
-/// The range that two 32-bit fields give, each with its name and its offset.
+/// The range in two 32-bit fields, each with its name and its offset.
 fn range_in(
     layer: &'static str,
     bytes: &[u8],

@@ -1,5 +1,5 @@
-//! Flattened device trees: after a kernel (`cat Image.gz a.dtb b.dtb > Image.gz-dtb`) or in a
-//! section of their own, as the Devicetree Specification describes them.
+//! Flattened device trees (see the Devicetree Specification): after a kernel
+//! (`cat Image.gz a.dtb b.dtb > Image.gz-dtb`) or in a separate section.
 
 /// `FDT_MAGIC`, big-endian in the file.
 const MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
@@ -9,13 +9,13 @@ const HEADER: usize = 40;
 /// One device tree blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dtb {
-    /// Where it starts in the input, in bytes.
+    /// Offset in the input in bytes.
     pub offset: usize,
     /// `totalsize` of its header, in bytes.
     pub size: usize,
 }
 
-/// The DTBs in `bytes` from `start` on, each a whole one by its header.
+/// The DTBs in `bytes` from `start` on that are complete according to their headers.
 pub fn find(bytes: &[u8], start: usize) -> Vec<Dtb> {
     let mut dtbs = Vec::new();
     let mut position = start;
@@ -33,8 +33,8 @@ pub fn find(bytes: &[u8], start: usize) -> Vec<Dtb> {
     dtbs
 }
 
-/// `bootargs` of the node `/chosen` of the DTB that `bytes` start with. None when it has none, or
-/// is damaged before it.
+/// `bootargs` in the node `/chosen` of the DTB at the start of `bytes`. None if there is no such
+/// property, or if the DTB is damaged before it.
 pub fn bootargs(bytes: &[u8]) -> Option<String> {
     const BEGIN_NODE: u32 = 1;
     const END_NODE: u32 = 2;
@@ -56,7 +56,7 @@ pub fn bootargs(bytes: &[u8]) -> Option<String> {
             BEGIN_NODE => {
                 let node = name(at)?;
                 depth += 1;
-                // The root is the first level.
+                // The root node is the first level.
                 chosen = depth == 2 && node == b"chosen";
                 at += (node.len() + 1).next_multiple_of(4);
             }
@@ -80,8 +80,8 @@ pub fn bootargs(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// `totalsize` of the DTB that `bytes` start with, when every block its header names lies
-/// within it (`fdt_check_header` in `scripts/dtc/libfdt/fdt.c`) and it lies within `bytes`.
+/// `totalsize` of the DTB at the start of `bytes`, if every block in its header is within the DTB
+/// (`fdt_check_header` in `scripts/dtc/libfdt/fdt.c`) and the DTB is within `bytes`.
 fn size(bytes: &[u8]) -> Option<usize> {
     let header = bytes.first_chunk::<HEADER>()?;
     let field = |index: usize| -> usize {

@@ -11,21 +11,21 @@ use crate::compression;
 pub struct Problem {
     /// The container.
     pub layer: &'static str,
-    /// The header field, by the name its documentation gives it.
+    /// The header field, by its documented name.
     pub field: &'static str,
-    /// Offset of the field, in bytes, in the coordinates of the layer.
+    /// Offset of the field, in bytes from the start of the layer.
     pub offset: usize,
     /// The defect.
     pub what: String,
 }
 
-/// Why a kernel could not be read.
+/// Errors of reading a kernel.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// No bytes at all.
+    /// An empty file.
     #[error("is empty, expected a kernel")]
     Empty,
-    /// No known magic.
+    /// The file starts with no known magic.
     #[error(
         "is not a kernel: it starts with {start}, expected an arm64 Image, a compressed stream, EFI zboot, zImage, bzImage, ELF or an MTK header"
     )]
@@ -33,9 +33,9 @@ pub enum Error {
         /// The first bytes in hex.
         start: String,
     },
-    /// A header field that leads out of the file, and without which nothing can be read.
+    /// A required header field points outside the file.
     #[error(
-        "{layer}: {field} at offset {offset:#x} is {value:#x}, but there are only {limit:#x} bytes"
+        "{layer}: {field} at offset {offset:#x} is {value:#x}, but the input has only {limit:#x} bytes"
     )]
     OutOfRange {
         /// The container.
@@ -44,37 +44,37 @@ pub enum Error {
         field: &'static str,
         /// Offset of the field, in bytes.
         offset: usize,
-        /// What it says.
+        /// Its value.
         value: u64,
-        /// What there is, in bytes.
+        /// Size of the input in bytes.
         limit: u64,
     },
     /// The file ends inside a header.
-    #[error("{layer}: the header is cut short: {have} bytes, expected {need}")]
+    #[error("{layer}: the header is truncated: {have} bytes, expected {need}")]
     Truncated {
         /// The container.
         layer: &'static str,
-        /// Bytes there are.
+        /// Available bytes.
         have: usize,
-        /// Bytes there must be.
+        /// Required bytes.
         need: usize,
     },
-    /// Nothing inside can be unpacked.
-    #[error("{layer}: no compressed kernel that can be unpacked inside")]
+    /// No compressed kernel was found inside.
+    #[error("{layer}: contains no compressed kernel that can be decompressed")]
     NoPayload {
         /// The container.
         layer: &'static str,
     },
-    /// A compression that vfioboot cannot unpack.
-    #[error("the kernel is compressed with {0}, which vfioboot cannot unpack")]
+    /// An unsupported compression.
+    #[error("the kernel is compressed with {0}, which vfioboot cannot decompress")]
     UnsupportedCompression(String),
-    /// Containers in containers without end.
-    #[error("more than {MAX_LAYERS} containers inside one another")]
+    /// Too many nested containers.
+    #[error("more than {MAX_LAYERS} nested containers")]
     TooDeep,
-    /// The system does not give memory to unpack into.
-    #[error("cannot reserve memory for an unpacked kernel of up to 256 MiB: {0}")]
+    /// Memory for the decompressed kernel could not be allocated.
+    #[error("cannot reserve memory for a decompressed kernel of up to 256 MiB: {0}")]
     Memory(#[source] Arc<std::io::Error>),
-    /// A stream that could not be unpacked.
+    /// A stream could not be decompressed.
     #[error(transparent)]
     Compression(#[from] compression::Error),
 }

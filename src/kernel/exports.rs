@@ -1,6 +1,6 @@
-//! The symbols that a kernel exports to modules, decoded from an unpacked image.
+//! The symbols that a kernel exports to modules, decoded from a decompressed image.
 //!
-//! `RO_DATA` in `include/asm-generic/vmlinux.lds.h` puts these one after the other:
+//! `RO_DATA` in `include/asm-generic/vmlinux.lds.h` has these parts in this order:
 //!
 //! | Part | What it is |
 //! |---|---|
@@ -9,41 +9,42 @@
 //! | `__ksymtab_strings` | names and namespaces |
 //!
 //! With `HAVE_ARCH_PREL32_RELOCATIONS` (arm64 and x86 from 4.19 on) a `kernel_symbol` is two
-//! 32-bit distances from the place that holds them, to value and name; from 5.4 on a third, to the
-//! namespace. Distances need no addresses, so the tables can be found and read in the bare image:
-//! a name that every kernel exports leads to its entry, and entries to their neighbours. Older
-//! kernels have absolute addresses there, and are not read.
+//! 32-bit offsets, relative to their own position, to value and name; from 5.4 on a third, to the
+//! namespace. Relative offsets need no addresses, so the tables can be found and read in the bare
+//! image: a name that every kernel exports leads to its entry, and the entry to its neighbours.
+//! Older kernels use absolute addresses and are not supported.
 //!
-//! A CRC is a number; from 4.11 to 5.18 with `MODULE_REL_CRCS` (arm64) it is the distance to one.
+//! A CRC is a number; from 4.11 to 5.18 with `MODULE_REL_CRCS` (arm64) it is the relative offset of
+//! the number.
 
 use std::collections::HashMap;
 
 use super::symbols::Export;
 
-/// Names that modules cannot do without, so that every kernel with modules exports one of them.
+/// Common names: every kernel with modules exports at least one of them.
 const ANCHORS: [&[u8]; 4] = [b"kfree\0", b"__kmalloc\0", b"memcpy\0", b"param_ops_int\0"];
-/// Places of an anchor's name that are tried.
+/// Maximum number of occurrences of an anchor's name to try.
 const MAX_PLACES: usize = 256;
-/// References to an anchor's name that are tried.
+/// Maximum number of references to an anchor's name to try.
 const MAX_HITS: usize = 64;
-/// Fewer entries make no table.
+/// Minimum number of entries in a table.
 const MIN_ENTRIES: usize = 64;
-/// Longer names are not believed (`KSYM_NAME_LEN` is 512 from 6.1 on).
+/// Maximum length of a name (`KSYM_NAME_LEN` is 512 from 6.1 on).
 const MAX_NAME: usize = 512;
 
 /// The symbols that a kernel exports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exports {
     symbols: HashMap<String, Export>,
-    /// Offset of the first entry in the unpacked kernel, in bytes.
+    /// Offset of the first entry in the decompressed kernel, in bytes.
     pub offset: usize,
-    /// Each symbol has the CRC of its type (`MODVERSIONS`).
+    /// Whether each symbol has the CRC of its type (`MODVERSIONS`).
     pub has_crcs: bool,
 }
 
 impl Exports {
-    /// Find the tables in an unpacked kernel. None when there are none that make sense as a
-    /// whole. Takes time linear in the size of `kernel`.
+    /// Find the tables in a decompressed kernel. None if no consistent tables are found. The time is
+    /// linear in the size of `kernel`.
     pub fn find(kernel: &[u8]) -> Option<Self> {
         ANCHORS.iter().find_map(|anchor| {
             let mut places: Vec<usize> =
@@ -56,12 +57,12 @@ impl Exports {
                     (first..=last).contains(&target) && places.binary_search(&target).is_ok()
                 })
             });
-            fields.take(MAX_HITS).find_map(|field| Self::around(kernel, field))
+            fields.take(MAX_HITS).find_map(|field| Self::tables_around(kernel, field))
         })
     }
 
-    /// The tables around an entry whose distance to a name is at `field`.
-    fn around(kernel: &[u8], field: usize) -> Option<Self> {
+    /// Read the tables around an entry whose name offset is at `field`.
+    fn tables_around(kernel: &[u8], field: usize) -> Option<Self> {
         [12, 8].into_iter().find_map(|stride| {
             let mut first = field;
             while let Some(before) = first.checked_sub(stride)
@@ -71,7 +72,7 @@ impl Exports {
             }
             let fields = (first..).step_by(stride);
             let names: Vec<&str> = fields.map_while(|field| name_at(kernel, field)).collect();
-            // The entries of a table are sorted; a table starts where the order breaks.
+            // The entries of a table are sorted, so a new table starts where the order breaks.
             let breaks: Vec<usize> =
                 (1..names.len()).filter(|i| names[*i] <= names[i - 1]).collect();
             if names.len() < MIN_ENTRIES || breaks.len() > 4 {
@@ -98,24 +99,24 @@ impl Exports {
         self.symbols.get(name)
     }
 
-    /// How many there are.
+    /// The number of symbols.
     pub fn len(&self) -> usize {
         self.symbols.len()
     }
 
-    /// There are none; [`Exports::find`] gives no such.
+    /// Whether there are no symbols; never true for the result of [`Exports::find`].
     pub fn is_empty(&self) -> bool {
         self.symbols.is_empty()
     }
 
-    /// All of them, in no order.
+    /// All symbols, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Export)> {
         self.symbols.iter().map(|(name, export)| (name.as_str(), export))
     }
 }
 
 impl FromIterator<(String, Export)> for Exports {
-    /// For a kernel whose exports are known from elsewhere (`Module.symvers`).
+    /// Exports that are known from another source (`Module.symvers`).
     fn from_iter<I: IntoIterator<Item = (String, Export)>>(symbols: I) -> Self {
         let symbols: HashMap<String, Export> = symbols.into_iter().collect();
         let has_crcs = symbols.values().any(|export| export.crc.is_some());
@@ -127,13 +128,13 @@ fn number(kernel: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*kernel.get(at..)?.first_chunk()?))
 }
 
-/// Where the distance at `at` leads.
+/// The target of the relative offset at `at`.
 fn follow(kernel: &[u8], at: usize) -> Option<usize> {
     let distance = number(kernel, at)?.cast_signed() as isize;
     at.checked_add_signed(distance).filter(|target| *target < kernel.len())
 }
 
-/// The name of the entry whose distance to it is at `field`.
+/// The name of the entry whose name offset is at `field`.
 fn name_at(kernel: &[u8], field: usize) -> Option<&str> {
     let name = text_at(kernel, follow(kernel, field)?)?;
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'.';
@@ -156,16 +157,16 @@ fn text_at(kernel: &[u8], at: usize) -> Option<&str> {
     str::from_utf8(&reach[..end]).ok()
 }
 
-/// The CRCs of `count` symbols from `start` on; None when something else is there.
+/// The CRCs of `count` symbols from `start` on; None if there are no CRCs.
 fn crcs(kernel: &[u8], start: usize, count: usize) -> Option<Vec<u32>> {
     let bytes = kernel.get(start..start + count * 4)?;
-    // Without CRCs the names follow at once.
+    // Without CRCs the names follow immediately.
     let text = bytes.iter().filter(|byte| **byte == 0 || byte.is_ascii_graphic()).count();
     if text * 10 > bytes.len() * 9 {
         return None;
     }
     let places = || (start..).step_by(4).take(count);
-    // A random number is hardly ever a distance to somewhere inside.
+    // A random number is hardly ever a relative offset into the kernel.
     let inside = places().filter(|at| follow(kernel, *at).is_some()).count();
     if inside * 10 > count * 9 {
         return places().map(|at| number(kernel, follow(kernel, at)?)).collect();

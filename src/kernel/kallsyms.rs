@@ -1,98 +1,162 @@
-//! The symbol names in a kernel's own table (`kallsyms`), decoded from an unpacked image.
+//! The symbol names in a kernel's own table (`kallsyms`), decoded from a decompressed image.
 //!
-//! `scripts/kallsyms.c` writes it; nothing points at it from outside, so it is found by what it
-//! must look like. Of its parts, in all layouts from 4.6 to 6.12 and beyond, these are in this
-//! order:
+//! `scripts/kallsyms.c` writes the table. Nothing points to it, so it is found by its structure. In
+//! all layouts from 4.6 to 6.12 and later, these parts are in this order:
 //!
 //! | Part | What it is |
 //! |---|---|
 //! | `kallsyms_num_syms` | a number of 4 bytes (before 4.20 of 8) |
-//! | `kallsyms_names` | for each symbol a length (1 byte; from 6.1 on 2 where bit 7 is set) and that many token numbers, the first character being the type |
-//! | `kallsyms_markers` | where each 256th name starts, from the first: 4 bytes each (before 4.20: 8) |
-//! | `kallsyms_seqs_of_names` | 6.2 and 6.3 only (elsewhere from 6.4 on) |
-//! | `kallsyms_token_table` | 256 strings, each ended by NUL; a digit is its own token |
-//! | `kallsyms_token_index` | where each of them starts: 256 numbers of 2 bytes |
+//! | `kallsyms_names` | for each symbol a length (1 byte; from 6.1 on 2 bytes if bit 7 is set) and that many token numbers; the first character is the type |
+//! | `kallsyms_markers` | the offset of every 256th name, from the first: 4 bytes each (before 4.20: 8) |
+//! | `kallsyms_seqs_of_names` | only in 6.2 and 6.3 (elsewhere from 6.4 on) |
+//! | `kallsyms_token_table` | 256 NUL-terminated strings; a digit is its own token |
+//! | `kallsyms_token_index` | the offset of each string: 256 numbers of 2 bytes |
 //!
 //! Addresses (absolute, or offsets from a base, before `num_syms` or, from 6.4 on, after the
-//! index) are not needed here and not read. Parts are aligned to 4, 8 or (arm64 before 4.20)
+//! index) are not needed and not read. Parts are aligned to 4, 8 or (arm64 before 4.20)
 //! 256 bytes.
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
-/// The least and the most symbols that a table is believed to have.
+/// Plausible numbers of symbols in a table.
 const COUNT: std::ops::RangeInclusive<usize> = 200..=4_000_000;
-/// How far before the tokens the names may start, in bytes.
+/// Maximum distance from the start of the names to the tokens, in bytes.
 const MAX_NAMES: usize = 64 << 20;
-/// Longer names are not believed (`KSYM_NAME_LEN` is 512 from 6.1 on).
+/// Maximum length of a name (`KSYM_NAME_LEN` is 512 from 6.1 on).
 const MAX_NAME: usize = 1024;
-/// Names that are read over all places where the table might start.
+/// Maximum number of names to read, over all possible starts of the table.
 const MAX_WORK: usize = 64 << 20;
-/// Digit strings that are tried as tokens.
+/// Maximum number of digit strings to try as tokens.
 const MAX_CANDIDATES: usize = 256;
-/// Token tables that agree with their index and are tried; a kernel has one.
+/// Maximum number of token tables with a matching index to try; a kernel has one.
 const MAX_TABLES: usize = 4;
-/// The most bytes of names that are kept.
+/// Maximum size of all names in bytes.
 const MAX_TEXT: usize = 256 << 20;
-/// The tokens of the digits, as the table has them.
+/// The tokens of the digits in the table.
 const DIGITS: &[u8] = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0";
-/// The biggest gap that alignment makes, in bytes.
+/// Maximum distance from the digits to the end of the index, in bytes.
+const MAX_TOKENS: usize = 256 * MAX_NAME + MAX_GAP + 512;
+/// The size of names, markers and the tokens before the digits in nearly all kernels, in bytes: this
+/// much of a kernel is kept while it is decompressed.
+const USUAL_NAMES: usize = 4 << 20;
+/// Maximum gap due to alignment, in bytes.
 const MAX_GAP: usize = 256;
 
 /// The names in a kernel's symbol table.
 #[derive(Clone, Debug, Default)]
 pub struct Kallsyms {
     names: Names,
-    /// How many symbols there are; names can occur more than once.
+    /// The number of symbols; names can occur more than once.
     pub count: usize,
-    /// Where the names start in the unpacked kernel, in bytes.
+    /// Offset of the names in the decompressed kernel, in bytes.
     pub offset: usize,
-    /// Variables are in it too (`KALLSYMS_ALL`), not only functions.
+    /// Whether the table also has variables (`KALLSYMS_ALL`).
     pub has_data: bool,
 }
 
 impl Kallsyms {
-    /// Find and decode the table in an unpacked kernel. None when there is none that makes sense
-    /// as a whole: the tokens must agree with their index, every name must be one, and the
-    /// markers after the names must agree with them.
+    /// Find and decode the table in a decompressed kernel. None if no consistent table is found: the
+    /// tokens must match their index, every name must be valid, and the markers after the names must
+    /// match the names.
     ///
-    /// Takes time linear in the size of `kernel`, also for hostile input.
+    /// The time is linear in the size of `kernel`, also for hostile input.
     pub fn find(kernel: &[u8]) -> Option<Self> {
-        let mut work = MAX_WORK;
-        memchr::memmem::find_iter(kernel, DIGITS)
-            .take(MAX_CANDIDATES)
-            .filter_map(|digits| Tokens::around(kernel, digits))
-            .take(MAX_TABLES)
-            .find_map(|tokens| names_before(kernel, &tokens, &mut work))
+        let mut search = Search::default();
+        search.feed(kernel, 0, true);
+        search.names
     }
 
-    /// There is a symbol of this name. What compilers append (`.llvm.123`, `.isra.0`,
-    /// `.cfi_jt`, `$hash`) does not count.
+    /// Whether there is a symbol of this name. Suffixes of compilers (`.llvm.123`, `.isra.0`,
+    /// `.cfi_jt`, `$hash`) are ignored.
     pub fn has(&self, name: &str) -> bool {
         self.names.contains(name.as_bytes())
     }
 
-    /// Every name once, in no order.
+    /// Every name once, in no particular order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().filter_map(|name| std::str::from_utf8(name).ok())
     }
 }
 
-/// The 256 strings that names are made of.
+/// A search for the table in a window that slides over a kernel. Offsets are relative to the start of
+/// the decompressed kernel.
+pub(super) struct Search {
+    /// The names, once they are found.
+    pub names: Option<Kallsyms>,
+    /// There are tokens, and their names may be before the window.
+    pub missed: bool,
+    /// Everything before this offset is searched.
+    from: u64,
+    candidates: usize,
+    tables: usize,
+    work: usize,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        let work = MAX_WORK;
+        Search { names: None, missed: false, from: 0, candidates: 0, tables: 0, work }
+    }
+}
+
+impl Search {
+    /// Search `window`, which starts at `base`; `last` if nothing follows it.
+    pub fn feed(&mut self, window: &[u8], base: u64, last: bool) {
+        while self.is_searching() {
+            let from = (self.from.saturating_sub(base) as usize).min(window.len());
+            let Some(hit) = memchr::memmem::find(&window[from..], DIGITS) else {
+                self.from = base + window.len().saturating_sub(DIGITS.len() - 1).max(from) as u64;
+                return;
+            };
+            let digits = from + hit;
+            if window.len() - digits < MAX_TOKENS && !last {
+                self.from = base + digits as u64;
+                return;
+            }
+            self.from = base + digits as u64 + 1;
+            self.candidates += 1;
+            let Some(tokens) = Tokens::tokens_around(window, digits) else { continue };
+            self.tables += 1;
+            match names_before(window, &tokens, &mut self.work) {
+                Some(names) => {
+                    let offset = names.offset + base as usize;
+                    self.names = Some(Kallsyms { offset, ..names });
+                }
+                None => self.missed |= base > 0,
+            }
+        }
+    }
+
+    /// Number of bytes at the start of a window of `len` bytes at `base` that are no longer needed.
+    pub fn droppable(&self, base: u64, len: usize) -> usize {
+        if !self.is_searching() {
+            return len;
+        }
+        let looked = (self.from.saturating_sub(base) as usize).min(len);
+        looked.saturating_sub(USUAL_NAMES)
+    }
+
+    fn is_searching(&self) -> bool {
+        self.names.is_none() && self.candidates < MAX_CANDIDATES && self.tables < MAX_TABLES
+    }
+}
+
+/// The 256 tokens of the names.
 struct Tokens<'a> {
     start: usize,
     text: Vec<&'a [u8]>,
-    /// How long each is, in bytes; [`UNPRINTABLE`] where one has other than printable characters.
+    /// The length of each in bytes; [`UNPRINTABLE`] for a token with unprintable characters.
     lengths: [u16; 256],
 }
 
-/// More than any name may take.
+/// Longer than any name.
 const UNPRINTABLE: u16 = u16::MAX;
 
 impl<'a> Tokens<'a> {
-    /// The tokens whose digits are at `digits`, when the index after them agrees.
-    fn around(kernel: &'a [u8], digits: usize) -> Option<Self> {
-        // 47 strings between the first and '0', each ended by NUL; none of them is long.
+    /// Read the tokens whose digits are at `digits`, if the index after them matches.
+    fn tokens_around(kernel: &'a [u8], digits: usize) -> Option<Self> {
+        // 47 short NUL-terminated strings between the first and '0'.
         let mut second = digits;
         for _ in 1..b'0' {
             second = string_before(kernel, second)?;
@@ -105,7 +169,7 @@ impl<'a> Tokens<'a> {
             at += rest.iter().position(|byte| *byte == 0)? + 1;
             ends.push(at);
         }
-        // The byte before the first one need not be NUL: the index gives its length.
+        // The byte before the first string may not be NUL: its length follows from the index.
         let gap = kernel.get(at..)?.iter().take(MAX_GAP + 2).take_while(|byte| **byte == 0).count();
         (0..gap).find_map(|gap| {
             let index = kernel.get(at + gap..)?.first_chunk::<512>()?;
@@ -139,14 +203,14 @@ fn string_before(kernel: &[u8], at: usize) -> Option<usize> {
     (*nul == 0).then_some(before.len() - found)
 }
 
-/// Try every offset before the tokens where the count can be, the nearest first.
+/// Try every possible offset of the count before the tokens, the nearest first.
 fn names_before(kernel: &[u8], tokens: &Tokens<'_>, work: &mut usize) -> Option<Kallsyms> {
     let lowest = tokens.start.saturating_sub(MAX_NAMES);
     let mut at = tokens.start & !3;
     while at >= lowest + 4 {
         at -= 4;
         let count = u32_at(kernel, at)? as usize;
-        // Each name takes at least a length and a token.
+        // Each name has at least a length and a token.
         if !COUNT.contains(&count) || count * 2 > tokens.start - at {
             continue;
         }
@@ -175,7 +239,7 @@ fn decode(
     tokens: &Tokens<'_>,
     work: &mut usize,
 ) -> Option<Kallsyms> {
-    // First without expanding names: nearly all offsets are wrong, and most fail at once.
+    // First without expanding names: nearly all offsets are wrong, and most fail immediately.
     let mut markers = Vec::new();
     let mut at = start;
     let (mut types, mut total) = ([0usize; 256], 0);
@@ -206,18 +270,18 @@ fn decode(
     Some(Kallsyms { names, count, offset: start, has_data: data * 20 > count })
 }
 
-/// A set of names in two pieces of memory: a kernel has some 150,000, and a string each would
-/// cost more time than reading the table.
+/// A set of names in two allocations: a kernel has about 150,000 names, and allocating a string for
+/// each would take longer than reading the table.
 #[derive(Clone, Debug, Default)]
 struct Names {
     text: Vec<u8>,
-    /// Where each name is in the text.
+    /// The range of each name in the text.
     places: HashTable<(u32, u32)>,
     hasher: DefaultHashBuilder,
 }
 
 impl Names {
-    /// Room for `count` names of `total` bytes, at most [`MAX_TEXT`].
+    /// A set with room for `count` names of `total` bytes, at most [`MAX_TEXT`].
     fn with_capacity(count: usize, total: usize) -> Self {
         Names {
             text: Vec::with_capacity(total),
@@ -226,8 +290,7 @@ impl Names {
         }
     }
 
-    /// Add the name that `pieces` make, without the type before it and without what the
-    /// compiler appended.
+    /// Add the name in `pieces`, without its type and without the suffix of a compiler.
     fn insert<'t>(&mut self, pieces: impl Iterator<Item = &'t [u8]>) {
         let start = self.text.len();
         pieces.for_each(|piece| self.text.extend_from_slice(piece));
@@ -237,7 +300,7 @@ impl Names {
         self.text.truncate(place.1);
         let text = &self.text;
         let of = |(from, to): (u32, u32)| &text[from as usize..to as usize];
-        // MAX_TEXT is below 4 GiB.
+        // MAX_TEXT is less than 4 GiB.
         let place = (place.0 as u32, place.1 as u32);
         let hash = |place: &(u32, u32)| self.hasher.hash_one(of(*place));
         self.places.entry(hash(&place), |other| of(*other) == of(place), hash).or_insert(place);
@@ -257,14 +320,14 @@ impl Names {
     }
 }
 
-/// A name in the table, which makes sense as one.
+/// A valid name in the table.
 struct Name<'a> {
     tokens: &'a [u8],
-    /// Where the next one starts.
+    /// Offset of the next name.
     end: usize,
     /// Its first character, the type.
     kind: u8,
-    /// Its length with the type, in bytes.
+    /// Its length including the type, in bytes.
     length: usize,
 }
 
@@ -294,7 +357,7 @@ impl<'a> Name<'a> {
     }
 }
 
-/// The markers follow the names, with 4 or 8 bytes each.
+/// Whether the markers follow the names, with 4 or 8 bytes each.
 fn markers_follow(kernel: &[u8], end: usize, markers: &[usize]) -> bool {
     let bytes = |width: usize| -> Vec<u8> {
         let wide = |marker: &usize| (*marker as u64).to_le_bytes();
@@ -304,7 +367,7 @@ fn markers_follow(kernel: &[u8], end: usize, markers: &[usize]) -> bool {
         let wanted = bytes(width);
         let rest = kernel.get(end..).unwrap_or_default();
         let gap = rest.iter().take(MAX_GAP).take_while(|byte| **byte == 0).count();
-        // The first marker is 0 itself.
+        // The first marker is 0.
         (0..=gap).any(|gap| (end + gap).is_multiple_of(4) && rest[gap..].starts_with(&wanted))
     })
 }

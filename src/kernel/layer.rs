@@ -2,19 +2,19 @@
 
 use crate::compression::Format;
 
-/// How many containers may be wrapped in one another.
+/// Maximum number of nested containers.
 pub(super) const MAX_LAYERS: usize = 8;
 
 /// One container, outermost first in [`super::Kernel::layers`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// What it is.
+    /// The kind of container.
     pub kind: LayerKind,
-    /// Where it starts, in bytes: in the input, or, after a [`LayerKind::Compressed`] layer,
-    /// in what that one unpacks to.
+    /// Offset in bytes: in the input or, after a [`LayerKind::Compressed`] layer, in its decompressed
+    /// data.
     pub offset: usize,
-    /// Its size in bytes as far as it is known without unpacking; a compressed stream's is the
-    /// room it has, its own end comes before that.
+    /// Size in bytes, if known without decompressing. For a compressed stream it is the available
+    /// space; the stream may end before that.
     pub size: Option<usize>,
 }
 
@@ -26,22 +26,22 @@ pub enum LayerKind {
         /// The section's name, `KERNEL`.
         name: String,
     },
-    /// An EFI executable that unpacks its payload itself (`drivers/firmware/efi/libstub/zboot.c`).
+    /// An EFI executable that decompresses its payload (`drivers/firmware/efi/libstub/zboot.c`).
     EfiZboot {
-        /// The compression's name in the header: `gzip`, `zstd22`, `xzkern`…
+        /// The name of the compression in the header: `gzip`, `zstd22`, `xzkern`…
         compression: String,
     },
     /// A compressed stream.
     Compressed(Format),
-    /// A compression that vfioboot cannot unpack (`lzo`).
+    /// An unsupported compression (`lzo`).
     UnsupportedCompression(String),
     /// `Image` of arm64 (`Documentation/arch/arm64/booting.rst`).
     Arm64Image {
         /// Load offset from the 2 MiB aligned base, in bytes.
         text_offset: u64,
-        /// Size in memory in bytes, BSS included; 0 before Linux 3.17.
+        /// Size in memory in bytes, including the BSS; 0 before Linux 3.17.
         image_size: u64,
-        /// It is also an EFI executable.
+        /// Whether it is also an EFI executable.
         efi_stub: bool,
     },
     /// `zImage` of 32-bit ARM (`arch/arm/boot/compressed/head.S`).
@@ -55,7 +55,7 @@ pub enum LayerKind {
     },
     /// An ELF file: `vmlinux`.
     Elf,
-    /// Machine code without a header that says what it is.
+    /// Machine code without a known header.
     Raw,
 }
 

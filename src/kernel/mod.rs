@@ -1,5 +1,4 @@
-//! Kernel payloads: what containers they are wrapped in, the version and the config inside,
-//! modules beside them.
+//! Kernels: their containers, version, config and symbols, and their modules.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,7 +11,7 @@
 //! ```
 //!
 //! Parsing reads headers and at most the first few KiB of a compressed stream. Only
-//! [`Kernel::appended_dtbs`] (when there may be one) and [`Kernel::scan`] unpack more.
+//! [`Kernel::appended_dtbs`] (if there may be one) and [`Kernel::scan`] decompress more.
 
 pub mod config_file;
 mod container;
@@ -43,54 +42,53 @@ pub use crate::rules::config::{self, KernelConfig};
 pub use crate::rules::{Arch, KernelVersion};
 
 use layer::MAX_LAYERS;
-use scan::Unpacked;
 
-/// How much of a compressed stream is unpacked to see what is inside: enough for a bzImage's
-/// setup header and any ELF or PE header.
+/// Number of bytes to decompress to identify the payload: enough for the setup header of a bzImage
+/// and any ELF or PE header.
 const PEEK: usize = 4096;
 
-/// What the innermost container that borrowed bytes can reach holds.
+/// The payload of the innermost container that needs no decompression.
 #[derive(Clone, Copy, Debug)]
-enum Payload<'a> {
-    /// Machine code as it is.
+enum Innermost<'a> {
+    /// Uncompressed machine code.
     Plain(&'a [u8]),
-    /// A stream that starts these bytes.
+    /// A compressed stream at the start of these bytes.
     Packed(Format, &'a [u8]),
-    /// Nothing that can be unpacked.
+    /// An unsupported compression.
     Unsupported,
 }
 
-/// A parsed kernel payload over borrowed bytes.
+/// A parsed kernel over borrowed bytes.
 #[derive(Clone, Debug)]
 pub struct Kernel<'a> {
     bytes: &'a [u8],
     layers: Vec<Layer>,
     problems: Vec<Problem>,
-    payload: Payload<'a>,
+    payload: Innermost<'a>,
     arch: Option<Arch>,
-    /// Where to look for appended DTBs.
+    /// The end of the kernel, where appended DTBs may start.
     tail: Tail,
 }
 
-/// Where a kernel ends and appended DTBs may begin.
+/// The end of a kernel, where appended DTBs may start.
 #[derive(Clone, Copy, Debug)]
 enum Tail {
-    /// This container cannot say where it ends.
+    /// The end of this container is unknown.
     Unknown,
     /// At this offset in the input.
     At(usize),
-    /// Where the compressed stream that starts at this offset ends.
+    /// The end of the compressed stream that starts at this offset.
     PastStream(Format, usize),
 }
 
 impl<'a> Kernel<'a> {
-    /// Recognise the containers of a kernel. Reads headers only, and unpacks the first KiB of a
-    /// compressed stream to see what is in it.
+    /// Recognise the containers of a kernel. Only headers are read, and the first KiB of a compressed
+    /// stream are decompressed to identify its payload.
     ///
     /// # Errors
-    /// [`Error::Unrecognised`] without any known magic, [`Error::OutOfRange`] and
-    /// [`Error::Truncated`] when a header leads nowhere, [`Error::Compression`] when not even
-    /// the start of the stream can be unpacked.
+    /// [`Error::Unrecognised`] without a known magic, [`Error::OutOfRange`] and [`Error::Truncated`]
+    /// for an invalid header, [`Error::Compression`] if the start of the stream cannot be
+    /// decompressed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         if bytes.is_empty() {
             return Err(Error::Empty);
@@ -102,20 +100,20 @@ impl<'a> Kernel<'a> {
         Ok(kernel)
     }
 
-    /// Take `bytes` for machine code without a known header, such as 32-bit ARM's `Image` or
-    /// anything else that a boot image may carry; [`Kernel::scan`] searches them as they are.
+    /// Treat `bytes` as machine code without a known header, such as 32-bit ARM's `Image`.
+    /// [`Kernel::scan`] searches them directly.
     pub fn raw(bytes: &'a [u8]) -> Self {
         Kernel {
             bytes,
             layers: vec![Layer { kind: LayerKind::Raw, offset: 0, size: Some(bytes.len()) }],
             problems: Vec::new(),
-            payload: Payload::Plain(bytes),
+            payload: Innermost::Plain(bytes),
             arch: None,
             tail: Tail::Unknown,
         }
     }
 
-    /// Follow the containers that borrowed bytes can reach, from `start` to `end` of the input.
+    /// Follow the containers that need no decompression, from `start` to `end` of the input.
     fn walk(&mut self, mut start: usize, mut end: usize) -> Result<(), Error> {
         while self.layers.len() < MAX_LAYERS {
             let bytes = &self.bytes[start..end];
@@ -134,7 +132,7 @@ impl<'a> Kernel<'a> {
             };
             self.layers.push(Layer { kind: found.kind, offset: start, size: found.size });
             if let Some(format) = compressed {
-                self.payload = Payload::Packed(format, bytes);
+                self.payload = Innermost::Packed(format, bytes);
                 let plain = |layer: &Layer| {
                     matches!(layer.kind, LayerKind::MtkHeader { .. } | LayerKind::Compressed(_))
                 };
@@ -144,8 +142,8 @@ impl<'a> Kernel<'a> {
                 return Ok(());
             }
             match found.inner {
-                container::Inner::None => self.payload = Payload::Plain(bytes),
-                container::Inner::Unsupported => self.payload = Payload::Unsupported,
+                container::Inner::None => self.payload = Innermost::Plain(bytes),
+                container::Inner::Unsupported => self.payload = Innermost::Unsupported,
                 container::Inner::At(range) => {
                     end = start + range.end;
                     start += range.start;
@@ -157,9 +155,9 @@ impl<'a> Kernel<'a> {
         Err(Error::TooDeep)
     }
 
-    /// See what the compressed stream holds, by its first bytes.
+    /// Identify the payload of the compressed stream by its first bytes.
     fn peek(&mut self) -> Result<(), Error> {
-        let Payload::Packed(format, bytes) = self.payload else { return Ok(()) };
+        let Innermost::Packed(format, bytes) = self.payload else { return Ok(()) };
         let mut decoder = Decoder::new(format, bytes)?;
         let mut head = Vec::with_capacity(PEEK);
         let read = decoder.by_ref().take(PEEK as u64).read_to_end(&mut head);
@@ -183,22 +181,22 @@ impl<'a> Kernel<'a> {
         &self.layers
     }
 
-    /// The innermost container is code without a header that says what it is.
+    /// Whether the innermost container is code without a known header.
     pub fn is_raw(&self) -> bool {
         self.layers.last().is_none_or(|layer| layer.kind == LayerKind::Raw)
     }
 
-    /// Defects of the headers that could be worked around.
+    /// Defects of headers that were worked around.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// The architecture, as far as the headers give it.
+    /// The architecture, if the headers have it.
     pub fn arch(&self) -> Option<Arch> {
         self.arch
     }
 
-    /// The names of the containers, without what is appended: `gzip → arm64 Image`.
+    /// The names of the containers, without appended DTBs: `gzip → arm64 Image`.
     pub fn summary(&self) -> String {
         let names: Vec<String> = self.layers.iter().map(|layer| self.name(layer)).collect();
         names.join(" → ")
@@ -213,10 +211,11 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// The names of the containers and what is appended: `gzip → arm64 Image + 1 appended DTB`.
+    /// The names of the containers and the number of appended DTBs:
+    /// `gzip → arm64 Image + 1 appended DTB`.
     ///
-    /// Unpacks the whole stream when the bytes `d0 0d fe ed` of a plausible DTB are anywhere
-    /// in the input, because only then can there be an appended one.
+    /// The whole stream is decompressed only if the input contains the bytes `d0 0d fe ed` of a
+    /// plausible DTB.
     pub fn describe(&self) -> String {
         let summary = self.summary();
         match self.appended_dtbs().as_deref() {
@@ -227,21 +226,20 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// The DTBs appended to the kernel, with their places in the input.
+    /// The DTBs appended to the kernel, with their offsets in the input.
     ///
-    /// They are looked for only after the end of the compressed stream, of the zboot or zImage
-    /// file, or of a raw Image's `image_size`, never inside the kernel: real
-    /// kernels contain the magic by chance.
+    /// The search starts after the compressed stream, the zboot or zImage file, or the `image_size`
+    /// of a raw Image, never inside the kernel: real kernels contain the magic by chance.
     ///
     /// # Errors
-    /// [`Error::Compression`] when the end of the stream cannot be found because it is damaged.
+    /// [`Error::Compression`] if the end of the stream cannot be found because it is damaged.
     pub fn appended_dtbs(&self) -> Result<Vec<Dtb>, Error> {
         let end = match self.tail {
             Tail::Unknown => return Ok(Vec::new()),
             Tail::At(offset) => offset,
             Tail::PastStream(format, offset) => {
-                // Finding the end costs unpacking everything; without a DTB anywhere there is
-                // nothing to find.
+                // Finding the end requires decompressing everything, which is not needed if there
+                // is no DTB.
                 if dtb::find(self.bytes, offset).is_empty() {
                     return Ok(Vec::new());
                 }
@@ -251,39 +249,40 @@ impl<'a> Kernel<'a> {
         Ok(dtb::find(self.bytes, end))
     }
 
-    /// Search the unpacked kernel for its version and its embedded config; see [`Scan`].
+    /// Search the decompressed kernel for its version and its embedded config; see [`Scan`].
     ///
-    /// A compressed kernel is unpacked once, through a window of a few 100 KiB, and only as far
-    /// as is needed; a raw one is searched in place.
+    /// A compressed kernel is decompressed once, through a window of a few 100 KiB, and only as far
+    /// as needed; a raw kernel is searched in place.
     ///
     /// # Errors
-    /// [`Error::UnsupportedCompression`]; [`Error::Compression`] when a stream inside a stream
-    /// is damaged. Damage in the outer stream ends the search and is in [`Scan::damage`].
+    /// [`Error::UnsupportedCompression`]; [`Error::Compression`] if a stream inside a stream is
+    /// damaged. Damage in the outer stream ends the search and is reported in [`Scan::damage`].
     pub fn scan(&self) -> Result<Scan, Error> {
-        let (mut scan, _) = self.scan_payload(0, false)?;
+        let (mut scan, _) = self.scan_payload(0, None)?;
         self.complete(&mut scan);
         Ok(scan)
     }
 
-    /// The same, and the names of [`Kernel::kallsyms`] where everything was looked at without
-    /// finding a config. Unpacks a compressed kernel once for both, but keeps in memory what it
-    /// has unpacked (at most 256 MiB).
+    /// Like [`Kernel::scan`] and, if the whole kernel was searched without finding a config,
+    /// [`Kernel::kallsyms`]. A compressed kernel is decompressed once for both, unless its symbol
+    /// table is too large for the window.
     ///
     /// # Errors
-    /// As [`Kernel::scan`] and [`Kernel::kallsyms`].
+    /// Those of [`Kernel::scan`] and [`Kernel::kallsyms`].
     pub fn scan_or_kallsyms(&self) -> Result<(Scan, Option<Kallsyms>), Error> {
-        let (mut scan, unpacked) = self.scan_payload(0, true)?;
+        let (mut scan, search) = self.scan_payload(0, Some(kallsyms::Search::default()))?;
         self.complete(&mut scan);
-        let wanted = scan.complete && scan.ikconfig.is_none();
-        let names = match unpacked {
-            _ if !wanted => None,
-            Some(unpacked) => Kallsyms::find(&unpacked),
-            None => self.kallsyms()?,
+        if !scan.complete || scan.ikconfig.is_some() {
+            return Ok((scan, None));
+        }
+        let names = match search {
+            Some(search) if search.names.is_some() || !search.missed => search.names,
+            Some(_) | None => self.kallsyms()?,
         };
         Ok((scan, names))
     }
 
-    /// Fill in from a header what the kernel itself does not give.
+    /// Complete the result with the version in a header.
     fn complete(&self, scan: &mut Scan) {
         if scan.version.is_none() {
             let header = self.layers.iter().find_map(|layer| match &layer.kind {
@@ -294,31 +293,31 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// The names in the kernel's own symbol table; None when it has none that can be read.
+    /// The names in the kernel's own symbol table; None if it has no readable table.
     ///
-    /// Unlike [`Kernel::scan`] this needs a compressed kernel unpacked in memory as a whole (at
-    /// most 256 MiB), so it is for kernels without an embedded config.
+    /// Unlike [`Kernel::scan`] this decompresses the whole kernel into memory (at most 256 MiB), so
+    /// it is meant for kernels without an embedded config.
     ///
     /// # Errors
-    /// [`Error::Compression`] when a stream cannot be unpacked or is larger than that.
+    /// [`Error::Compression`] if a stream cannot be decompressed or is larger than that.
     pub fn kallsyms(&self) -> Result<Option<Kallsyms>, Error> {
         self.in_unpacked(&Kallsyms::find, 0)
     }
 
-    /// The symbols that the kernel exports to modules; None when they cannot be read. Needs
-    /// memory as [`Kernel::kallsyms`] does.
+    /// The symbols that the kernel exports to modules; None if they cannot be read. Needs as much
+    /// memory as [`Kernel::kallsyms`].
     ///
     /// # Errors
-    /// [`Error::Compression`] when a stream cannot be unpacked or is larger than that.
+    /// [`Error::Compression`] if a stream cannot be decompressed or is larger than that.
     pub fn exports(&self) -> Result<Option<Exports>, Error> {
         self.in_unpacked(&Exports::find, 0)
     }
 
-    /// Which of these byte strings occur in the unpacked kernel. Needs memory as
-    /// [`Kernel::kallsyms`] does. None of them where it is packed in a way that is not read.
+    /// Which of these byte strings occur in the decompressed kernel; all false for an unsupported
+    /// compression. Needs as much memory as [`Kernel::kallsyms`].
     ///
     /// # Errors
-    /// [`Error::Compression`] when a stream cannot be unpacked or is larger than that.
+    /// [`Error::Compression`] if a stream cannot be decompressed or is larger than that.
     pub fn contains(&self, needles: &[Vec<u8>]) -> Result<Vec<bool>, Error> {
         let look = |bytes: &[u8]| {
             let found = |needle: &Vec<u8>| memchr::memmem::find(bytes, needle).is_some();
@@ -327,16 +326,16 @@ impl<'a> Kernel<'a> {
         Ok(self.in_unpacked(&look, 0)?.unwrap_or_else(|| vec![false; needles.len()]))
     }
 
-    /// Examine the unpacked kernel, in any nesting of containers.
+    /// Examine the decompressed kernel, at any nesting of containers.
     fn in_unpacked<T>(
         &self,
         look: &dyn Fn(&[u8]) -> Option<T>,
         depth: usize,
     ) -> Result<Option<T>, Error> {
         match self.payload {
-            Payload::Plain(bytes) => Ok(look(bytes)),
-            Payload::Unsupported => Ok(None),
-            Payload::Packed(format, bytes) => {
+            Innermost::Plain(bytes) => Ok(look(bytes)),
+            Innermost::Unsupported => Ok(None),
+            Innermost::Packed(format, bytes) => {
                 let inner = Decoder::new(format, bytes)?.read_all(scan::MAX_NESTED)?;
                 match Kernel::parse(&inner) {
                     Ok(kernel) if !kernel.is_raw() && depth < MAX_LAYERS => {
@@ -348,18 +347,22 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// With `keep`, also what was unpacked, where one stream holds the kernel itself.
-    fn scan_payload(&self, depth: usize, keep: bool) -> Result<(Scan, Option<Unpacked>), Error> {
+    /// With `names`, also search for the symbol names, if one stream contains the kernel itself.
+    fn scan_payload(
+        &self,
+        depth: usize,
+        names: Option<kallsyms::Search>,
+    ) -> Result<(Scan, Option<kallsyms::Search>), Error> {
         match self.payload {
-            Payload::Plain(bytes) => Ok((scan::scan_slice(bytes), None)),
-            Payload::Unsupported => {
+            Innermost::Plain(bytes) => Ok((scan::scan_slice(bytes), None)),
+            Innermost::Unsupported => {
                 let name = self.layers.iter().find_map(|layer| match &layer.kind {
                     LayerKind::UnsupportedCompression(name) => Some(name.clone()),
                     _ => None,
                 });
                 Err(Error::UnsupportedCompression(name.unwrap_or_default()))
             }
-            Payload::Packed(format, bytes) => {
+            Innermost::Packed(format, bytes) => {
                 let wrapped_again = self.layers.last().is_some_and(|layer| {
                     !matches!(
                         layer.kind,
@@ -369,20 +372,20 @@ impl<'a> Kernel<'a> {
                 let mut decoder = Decoder::new(format, bytes)?;
                 if !wrapped_again {
                     let failed = |error| Error::Memory(Arc::new(error));
-                    return scan::scan_stream(&mut decoder, keep).map_err(failed);
+                    return scan::scan_stream(&mut decoder, names).map_err(failed);
                 }
-                // Rare (a compressed zboot image): the inner container needs its bytes at hand.
+                // Rare (a compressed zboot image): the inner container needs its bytes in memory.
                 if depth >= MAX_LAYERS {
                     return Err(Error::TooDeep);
                 }
                 let inner = decoder.read_all(scan::MAX_NESTED)?;
-                Kernel::parse(&inner)?.scan_payload(depth + 1, false)
+                Kernel::parse(&inner)?.scan_payload(depth + 1, None)
             }
         }
     }
 }
 
-/// How long the stream of `format` that `bytes` start with is, in bytes.
+/// The size of the stream of `format` at the start of `bytes`, in bytes.
 fn end_of_stream(format: Format, bytes: &[u8]) -> Result<usize, Error> {
     let mut decoder = Decoder::new(format, bytes)?;
     let mut buffer = vec![0; 64 * 1024];

@@ -1,4 +1,4 @@
-//! A kernel module: what its `.modinfo` says.
+//! The `.modinfo` of a kernel module.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use goblin::elf::{Elf, SectionHeader};
 
 use crate::compression::{self, Format, decode_all};
 
-/// The most a compressed module may unpack to, in bytes.
+/// Maximum decompressed size of a module in bytes.
 const MAX_MODULE: u64 = 512 << 20;
 
 /// A parameter of a module: `parm=` and `parmtype=` of `.modinfo`.
@@ -15,43 +15,43 @@ const MAX_MODULE: u64 = 512 << 20;
 pub struct Parameter {
     /// Its name.
     pub name: String,
-    /// Its type (`bool`, `uint`, `string`, `array of int`…); empty when the module does not give it.
+    /// Its type (`bool`, `uint`, `string`, `array of int`…); empty if unknown.
     pub kind: String,
-    /// What it does; empty when the module does not give it.
+    /// Its description; empty if unknown.
     pub description: String,
 }
 
-/// A `.ko` file's description of itself.
+/// The `.modinfo` of a `.ko` file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Module {
-    /// Its name as the kernel knows it, with `_` for `-`.
+    /// Its name in the kernel, with `_` for `-`.
     pub name: String,
-    /// What must be the same in module and kernel: release, then build options.
+    /// The version magic, which must match the kernel: release, then build options.
     pub vermagic: Option<String>,
-    /// Names of modules it needs, with `_` for `-`, in the file's order.
+    /// Names of its dependencies, with `_` for `-`, in file order.
     pub depends: Vec<String>,
     /// Aliases (`pci:v*d*…`).
     pub aliases: Vec<String>,
     /// Soft dependencies as written: `post: vfio_iommu_type1`.
     pub softdeps: Vec<String>,
-    /// Its parameters, by first mention.
+    /// Its parameters, in order of first occurrence.
     pub parameters: Vec<Parameter>,
-    /// `GPL`, `GPL v2`, `Proprietary`…; empty when the module does not give it.
+    /// `GPL`, `GPL v2`, `Proprietary`…; empty if unknown.
     pub license: String,
     /// Symbol namespaces that it imports (`MODULE_IMPORT_NS`).
     pub namespaces: Vec<String>,
-    /// A signature is appended (`include/linux/module_signature.h`).
+    /// Whether a signature is appended (`include/linux/module_signature.h`).
     pub signed: bool,
-    /// Its path in what it was read from; empty when nobody said.
+    /// Its path in its source; empty if unknown.
     pub path: String,
-    /// The file it was read from, as messages call it; empty when nobody said.
+    /// The name of its file in messages; empty if unknown.
     pub file: String,
 }
 
-/// The end of a signed module.
+/// The last bytes of a signed module.
 const SIGNATURE: &[u8] = b"~Module signature appended~\n";
 
-/// Why a module could not be read.
+/// Errors of reading a module.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not an ELF file, or a damaged one.
@@ -60,10 +60,10 @@ pub enum Error {
     /// An ELF file without `.modinfo`.
     #[error("is not a kernel module: an ELF file without a .modinfo section")]
     NoModinfo,
-    /// Neither `.modinfo` nor the file name give its name.
+    /// Neither `.modinfo` nor the file name contains its name.
     #[error("is a kernel module without a name")]
     NoName,
-    /// A compressed module that could not be unpacked.
+    /// A compressed module could not be decompressed.
     #[error(transparent)]
     Compression(#[from] compression::Error),
 }
@@ -71,8 +71,8 @@ pub enum Error {
 pub use crate::rules::module_name as normalise;
 
 impl Module {
-    /// Read a `.ko`, plain or compressed with any of [`Format`]. `file_name` gives the name
-    /// when the module itself does not (before Linux 4.13): `vfio-pci.ko.xz`.
+    /// Read a `.ko`, plain or compressed in any [`Format`]. `file_name`, such as `vfio-pci.ko.xz`,
+    /// determines the name if the module does not contain it (before Linux 4.13).
     ///
     /// # Errors
     /// [`Error::Elf`], [`Error::NoModinfo`], [`Error::NoName`], [`Error::Compression`].
@@ -132,17 +132,17 @@ impl Module {
         &mut self.parameters[index]
     }
 
-    /// It was built for exactly the kernel of this release (`6.1.192-android14-11`), by the
-    /// first part of its vermagic. False without a vermagic.
+    /// Whether it was built for exactly this kernel release (`6.1.192-android14-11`), according to
+    /// the first part of its vermagic. False without a vermagic.
     ///
-    /// A kernel with `MODVERSIONS` does not compare that part but the CRC of each symbol
+    /// A kernel with `MODVERSIONS` compares the CRC of each symbol instead of that part
     /// (`same_magic` in `kernel/module/version.c`); see [`Module::has_modversions`].
     pub fn vermagic_matches(&self, release: &str) -> bool {
         let vermagic = self.vermagic.as_deref().unwrap_or_default();
         vermagic.split(' ').next() == Some(release) && !release.is_empty()
     }
 
-    /// Its licence lets it use symbols that are exported to GPL modules only
+    /// Whether its licence allows it to use symbols that are exported only to GPL modules
     /// (`license_is_gpl_compatible` in `include/linux/license.h`).
     pub fn is_gpl(&self) -> bool {
         const COMPATIBLE: [&str; 6] = [
@@ -156,14 +156,14 @@ impl Module {
         COMPATIBLE.contains(&self.license.as_str())
     }
 
-    /// It was built with `MODVERSIONS`: not the release decides whether it loads.
+    /// Whether it was built with `MODVERSIONS`: then the kernel does not compare the release.
     pub fn has_modversions(&self) -> bool {
         let vermagic = self.vermagic.as_deref().unwrap_or_default();
         vermagic.split(' ').any(|part| part == "modversions")
     }
 }
 
-/// A `.ko` as the kernel reads it, unpacked from any of [`Format`].
+/// Decompress a `.ko` in any [`Format`].
 ///
 /// # Errors
 /// [`compression::Error`].
@@ -174,7 +174,7 @@ pub fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, compression::Error> {
     }
 }
 
-/// The bytes of the `.modinfo` section: `key=value` strings that end in NUL.
+/// The bytes of the `.modinfo` section: NUL-terminated `key=value` strings.
 fn modinfo(bytes: &[u8]) -> Result<&[u8], Error> {
     let header = Elf::parse_header(bytes)?;
     let context = Ctx::new(header.container()?, header.endianness()?);

@@ -1,4 +1,4 @@
-//! The version and the config inside an unpacked kernel, found in one pass.
+//! Finds the version and the config of a decompressed kernel in one pass.
 
 use std::io::{self, Read};
 
@@ -8,68 +8,70 @@ use memmap2::{MmapMut, MmapOptions};
 use crate::compression::{self, Decoder, Format, decode_all};
 
 use super::config::KernelConfig;
+use super::kallsyms;
 
-/// What one read of a stream adds to the window, in bytes.
+/// Number of bytes that one read adds to the window.
 const CHUNK: usize = 256 * 1024;
-/// More than a window ever holds: a config that has not ended yet, and the chunks around it.
-const WINDOW: usize = 8 * MAX_PACKED_CONFIG;
-/// The most an embedded config takes, compressed, in bytes (real ones: 16 to 60 KiB).
+/// Upper limit of the window: an incomplete config or the part that is kept for the symbol names, and
+/// the chunks around it.
+const WINDOW: usize = 12 << 20;
+/// Maximum compressed size of an embedded config in bytes (real ones: 16 to 60 KiB).
 const MAX_PACKED_CONFIG: usize = 1 << 20;
-/// And unpacked (real ones: up to 350 KiB).
+/// Maximum decompressed size of an embedded config in bytes (real ones: up to 350 KiB).
 const MAX_CONFIG: u64 = 8 << 20;
-/// Strings that only look like an embedded config, before the search gives up.
+/// Maximum number of candidates for an embedded config.
 const MAX_CANDIDATES: usize = 64;
-/// The most that a compressed container inside a compressed container may unpack to.
+/// Maximum decompressed size of a compressed container inside a compressed container.
 pub(super) const MAX_NESTED: u64 = 256 << 20;
 
-/// `linux_proc_banner` and `linux_banner` begin with this (`init/version-timestamp.c`).
+/// The start of `linux_proc_banner` and `linux_banner` (`init/version-timestamp.c`).
 const BANNER: &[u8] = b"Linux version ";
-/// The longest banner looked at, in bytes.
+/// Maximum length of a banner in bytes.
 const MAX_BANNER: usize = 512;
-/// `__NEW_UTS_LEN`: the longest release.
+/// Maximum length of a release (`__NEW_UTS_LEN`).
 const MAX_RELEASE: usize = 64;
-/// `kernel/configs.c` puts these around the gzip of the config.
+/// The markers around the gzip stream of the config (`kernel/configs.c`).
 const START: &[u8] = b"IKCFG_ST";
 const END: &[u8] = b"IKCFG_ED";
 
-/// What a search of the unpacked kernel found.
+/// The result of a search of the decompressed kernel.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// The release: `6.1.192-android14-11-g0a1b2c3` from the banner. A config found before any
-    /// banner ends the search in a compressed kernel, and the version is then the one in its
-    /// header comment, without the local part (`6.1.192`); see [`Scan::banner`].
+    /// The release: `6.1.192-android14-11-g0a1b2c3` from the banner. In a compressed kernel, a
+    /// config before any banner ends the search; the version is then that in the config's header
+    /// comment, without the local version (`6.1.192`); see [`Scan::banner`].
     pub version: Option<String>,
-    /// The whole banner, `Linux version …`, when it was seen.
+    /// The whole banner, `Linux version …`, if it was found.
     pub banner: Option<String>,
     /// The embedded config.
     pub ikconfig: Option<Ikconfig>,
-    /// How many bytes of the unpacked kernel were looked at.
+    /// Number of searched bytes of the decompressed kernel.
     pub scanned: u64,
-    /// All there is was looked at. False when everything was found before the end, and when the
-    /// stream is damaged.
+    /// Whether the whole kernel was searched. False if everything was found before the end, or if
+    /// the stream is damaged.
     pub complete: bool,
-    /// The damage in the stream that ended the search.
+    /// The damage in the stream that ended the search, if any.
     pub damage: Option<compression::Error>,
 }
 
 impl Scan {
-    /// Something of Linux was found.
+    /// Whether a version or a config of Linux was found.
     pub fn is_linux(&self) -> bool {
         self.version.is_some() || self.ikconfig.is_some()
     }
 }
 
-/// The config that `CONFIG_IKCONFIG=y` puts into the kernel.
+/// The config that `CONFIG_IKCONFIG=y` embeds in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ikconfig {
-    /// Offset of `IKCFG_ST` in the unpacked kernel, in bytes.
+    /// Offset of `IKCFG_ST` in the decompressed kernel, in bytes.
     pub offset: u64,
     /// The `.config` of the build, byte for byte.
     pub text: Vec<u8>,
 }
 
-/// Search a kernel that is not compressed, in place. Looks on for the banner when the config
-/// comes first, because searching costs next to nothing here.
+/// Search an uncompressed kernel in place. The search continues for the banner after the config,
+/// because it is cheap here.
 pub(super) fn scan_slice(bytes: &[u8]) -> Scan {
     let mut search = Search::default();
     search.feed(bytes, 0, true);
@@ -84,26 +86,24 @@ pub(super) fn scan_slice(bytes: &[u8]) -> Scan {
     search.finish(scanned as u64, scanned == bytes.len())
 }
 
-/// The unpacked kernel, in memory that is mapped for it.
-pub(super) struct Unpacked {
+/// The part of the decompressed kernel that is being searched, in memory mapped for it.
+struct Window {
     memory: MmapMut,
     len: usize,
 }
 
-impl Unpacked {
-    /// Room for [`MAX_NESTED`] bytes to keep, otherwise for the window; memory is taken only as it
-    /// is written to. In huge pages where the system gives them: clearing and mapping single ones
-    /// is a sixth of the time that unpacking takes.
-    fn new(keep: bool) -> io::Result<Self> {
-        let room = if keep { MAX_NESTED as usize + CHUNK } else { WINDOW };
-        let memory = MmapOptions::new().len(room).no_reserve_swap().map_anon()?;
+impl Window {
+    /// Memory is allocated when it is first written. Huge pages are requested: clearing and mapping
+    /// small pages takes a sixth of the time of the decompression.
+    fn new() -> io::Result<Self> {
+        let memory = MmapOptions::new().len(WINDOW).no_reserve_swap().map_anon()?;
         #[cfg(target_os = "linux")]
-        // No more than advice: kernels without huge pages refuse it.
+        // Kernels without huge pages refuse the advice.
         let _ = memory.advise(memmap2::Advice::HugePage);
-        Ok(Unpacked { memory, len: 0 })
+        Ok(Window { memory, len: 0 })
     }
 
-    /// Read until the next chunk is full or nothing is left. True when nothing is.
+    /// Read until the next chunk is full or the stream ends. True at the end of the stream.
     fn fill(&mut self, decoder: &mut Decoder<'_>) -> Result<bool, compression::Error> {
         let end = self.memory.len().min(self.len + CHUNK);
         while self.len < end {
@@ -116,14 +116,19 @@ impl Unpacked {
         Ok(false)
     }
 
-    /// Forget the first `count` bytes.
+    /// Whether another chunk fits.
+    fn has_room(&self) -> bool {
+        self.memory.len() - self.len >= CHUNK
+    }
+
+    /// Remove the first `count` bytes.
     fn drop_front(&mut self, count: usize) {
         self.memory.copy_within(count..self.len, 0);
         self.len -= count;
     }
 }
 
-impl std::ops::Deref for Unpacked {
+impl std::ops::Deref for Window {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -131,14 +136,14 @@ impl std::ops::Deref for Unpacked {
     }
 }
 
-/// Search what a decoder gives, through a window. With `keep` the window becomes everything that
-/// was unpacked, for who needs it when nothing is found; unless that is more than [`MAX_NESTED`].
+/// Search the output of a decoder through a window; with `names`, also for the symbol names of the
+/// kernel.
 pub(super) fn scan_stream(
     decoder: &mut Decoder<'_>,
-    mut keep: bool,
-) -> io::Result<(Scan, Option<Unpacked>)> {
+    mut names: Option<kallsyms::Search>,
+) -> io::Result<(Scan, Option<kallsyms::Search>)> {
     let mut search = Search::default();
-    let mut window = Unpacked::new(keep)?;
+    let mut window = Window::new()?;
     let mut base = 0u64;
     loop {
         let (last, damage) = match window.fill(decoder) {
@@ -146,47 +151,53 @@ pub(super) fn scan_stream(
             Err(damage) => (true, Some(damage)),
         };
         let done = search.feed(&window, base, last);
+        if let Some(names) = names.as_mut().filter(|_| !done) {
+            names.feed(&window, base, last);
+        }
         if done || last {
             let complete = last && damage.is_none();
             let scan = Scan {
                 damage: damage.filter(|_| !done),
                 ..search.finish(base + window.len() as u64, complete)
             };
-            return Ok((scan, keep.then_some(window)));
+            return Ok((scan, names));
         }
-        keep &= window.len() as u64 <= MAX_NESTED;
-        if !keep {
-            let drop = search.droppable(base, window.len());
-            window.drop_front(drop);
-            base += drop as u64;
+        let unused =
+            names.as_ref().map_or(window.len(), |names| names.droppable(base, window.len()));
+        // The rest is moved to the front: not for every chunk if it is large.
+        if window.len() - unused < CHUNK || !window.has_room() {
+            // The tables keep their alignment.
+            let count = search.droppable(base, window.len()).min(unused) & !7;
+            window.drop_front(count);
+            base += count as u64;
         }
     }
 }
 
-/// The state of a search over a window that slides over the kernel. Positions are from the
-/// start of the unpacked kernel.
+/// The state of a search through a sliding window. Positions are relative to the start of the
+/// decompressed kernel.
 #[derive(Default)]
 struct Search {
     banner: Option<String>,
     ikconfig: Option<Ikconfig>,
-    /// Nothing before this needs another look for a banner, or for a config.
+    /// Positions before these have been searched for a banner, and for a config.
     banner_from: u64,
     config_from: u64,
-    /// The next `IKCFG_ED` at or after `config_from`, when known; otherwise where to look from.
+    /// The next `IKCFG_ED` at or after `config_from`, if known; otherwise where to search from.
     end: Option<u64>,
     end_from: u64,
     candidates: usize,
-    /// How far the search had to look to find everything.
+    /// The position at which everything was found.
     looked_at: u64,
 }
 
 impl Search {
-    /// Look at `window`, which starts at `base`; `last` when nothing follows it. True when there
-    /// is nothing left to look for.
+    /// Search `window`, which starts at `base`; `last` if it is the last one. True if the search is
+    /// finished.
     fn feed(&mut self, window: &[u8], base: u64, last: bool) -> bool {
         self.find_config(window, base, last);
         if self.banner.is_none() {
-            // Not after the config: it ends the search.
+            // Not after the config, which ends the search.
             let until = match &self.ikconfig {
                 Some(_) => (self.looked_at - base) as usize,
                 None => window.len(),
@@ -196,7 +207,7 @@ impl Search {
         self.ikconfig.is_some()
     }
 
-    /// How much of a window of `len` bytes at `base` is not needed any more.
+    /// Number of bytes at the start of a window of `len` bytes at `base` that are no longer needed.
     fn droppable(&self, base: u64, len: usize) -> usize {
         let banner = if self.banner.is_some() { u64::MAX } else { self.banner_from };
         let keep = banner.min(self.config_from);
@@ -237,7 +248,7 @@ impl Search {
             };
             let offset = from + hit;
             let packed = &window[offset + START.len()..];
-            // Enough to recognise gzip; a lone string of the same letters ends here.
+            // Enough to recognise gzip; this rejects a plain string with the same letters.
             if packed.len() < 3 && !last {
                 self.config_from = base + offset as u64;
                 return;
@@ -263,8 +274,8 @@ impl Search {
         self.config_from = base + window.len() as u64;
     }
 
-    /// The first `IKCFG_ED` from `at` on. Every byte is looked at once, however many starts
-    /// there are.
+    /// The first `IKCFG_ED` from `at` on. Every byte is searched once, for any number of start
+    /// markers.
     fn find_end(&mut self, window: &[u8], base: u64, at: u64) -> Option<u64> {
         if self.end.is_some_and(|end| end >= at) {
             return self.end;
@@ -294,7 +305,7 @@ impl Search {
     }
 }
 
-/// Unpack the gzip that fills the first `size` bytes of `packed`, when it is a config.
+/// Decompress the gzip stream in the first `size` bytes of `packed`, if it is a config.
 fn unpack_config(packed: &[u8], size: usize) -> Option<Vec<u8>> {
     if size > MAX_PACKED_CONFIG {
         return None;
@@ -303,8 +314,8 @@ fn unpack_config(packed: &[u8], size: usize) -> Option<Vec<u8>> {
     memmem::find(&text, b"CONFIG_").is_some().then_some(text)
 }
 
-/// The line that `text` starts with, when it is a banner and not the format string
-/// (`Linux version %s (…)`) or a sentence: a release, then ` (` and who built it.
+/// The first line of `text`, if it is a banner (a release, then ` (` and the builder) and not the
+/// format string (`Linux version %s (…)`) or a sentence.
 fn real_banner(text: &[u8]) -> Option<String> {
     let end = text.iter().position(|byte| !(b' '..=b'~').contains(byte));
     let line = std::str::from_utf8(&text[..end.unwrap_or(text.len())]).ok()?;

@@ -1,4 +1,4 @@
-//! The symbols of a module: what it needs of kernel and other modules, what it gives to them.
+//! The symbols that a module imports and exports.
 
 use std::collections::HashMap;
 
@@ -8,34 +8,34 @@ use goblin::elf::{Elf, SectionHeader};
 
 use super::module::{Error, unpack};
 
-/// A symbol that a module needs.
+/// An imported symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
     /// Its name.
     pub name: String,
-    /// The module loads without it.
+    /// Whether the module loads without it.
     pub weak: bool,
-    /// The CRC of its type that the module was built with (`MODVERSIONS`).
+    /// The CRC of its type in the module (`MODVERSIONS`).
     pub crc: Option<u32>,
 }
 
-/// A symbol that kernel or module export.
+/// An exported symbol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Export {
-    /// For modules with a GPL-compatible licence only.
+    /// Whether it is exported only to modules with a GPL-compatible licence.
     pub gpl: bool,
-    /// For modules that import this namespace; empty for everybody.
+    /// Only modules that import this namespace may use it; empty for any module.
     pub namespace: String,
     /// The CRC of its type (`MODVERSIONS`).
     pub crc: Option<u32>,
 }
 
-/// What a `.ko` needs and gives.
+/// The imported and exported symbols of a `.ko`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Symbols {
-    /// In the file's order.
+    /// Imported symbols in file order.
     pub imports: Vec<Import>,
-    /// By name.
+    /// Exported symbols by name.
     pub exports: HashMap<String, Export>,
 }
 
@@ -68,12 +68,12 @@ impl Symbols {
                 symbols.imports.push(import);
             } else if let Some(name) = name.strip_prefix("__ksymtab_") {
                 let export = symbols.exports.entry(name.to_owned()).or_default();
-                // Before 5.13 there were more kinds, all for GPL modules but the first.
+                // Before 5.13 there were more kinds; all except the first are for GPL modules.
                 export.gpl = file.section_name(symbol.st_shndx) != "__ksymtab";
             } else if let Some(name) = name.strip_prefix("__crc_") {
                 let export = symbols.exports.entry(name.to_owned()).or_default();
                 export.crc = match symbol.st_shndx {
-                    // Before 5.19 the linker knew it as a number.
+                    // Before 5.19 it was the value of an absolute symbol.
                     index if index == SHN_ABS as usize => Some(symbol.st_value as u32),
                     index => file.u32_at(index, symbol.st_value),
                 };
@@ -86,7 +86,7 @@ impl Symbols {
         Ok(symbols)
     }
 
-    /// It needs the symbol of this name.
+    /// Whether it imports the symbol of this name.
     pub fn needs(&self, name: &str) -> bool {
         self.imports.iter().any(|import| import.name == name)
     }
@@ -138,8 +138,8 @@ impl<'f> File<'f> {
         Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
     }
 
-    /// `struct modversion_info`: 64 bytes each, the CRC as an unsigned long, then the name;
-    /// from 6.14 on also numbers and names apart, for names that are longer.
+    /// `struct modversion_info`: 64 bytes each, the CRC as an unsigned long, then the name. From 6.14
+    /// on, numbers and names are also in separate sections, for longer names.
     fn versions(&self) -> HashMap<String, u32> {
         let mut crcs = HashMap::new();
         let long = if self.elf.is_64 { 8 } else { 4 };

@@ -1,8 +1,8 @@
-//! Device aliases: patterns, written by `file2alias.c` of the kernel's modpost, of the devices that
-//! a driver takes.
+//! Device aliases: patterns of the devices that a driver supports, written by `file2alias.c` of the
+//! kernel's modpost.
 
-/// `pattern` matches all of `text`, as fnmatch(3) without flags has it: `*`, `?` and `[…]`. `-` and
-/// `_` are the same outside of brackets, as for kmod.
+/// Whether `pattern` matches all of `text`, as in fnmatch(3) without flags: `*`, `?` and `[…]`.
+/// Outside brackets `-` equals `_`, as in kmod.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
@@ -37,7 +37,7 @@ fn same(a: u8, b: u8) -> bool {
     plain(a) == plain(b)
 }
 
-/// The length of the bracket expression that `pattern` starts with, when `byte` is in it.
+/// The length of the bracket expression at the start of `pattern`, if it matches `byte`.
 fn bracket(pattern: &[u8], byte: u8) -> Option<usize> {
     let close = 2 + pattern.get(2..)?.iter().position(|byte| *byte == b']')?;
     let negated = matches!(pattern.get(1), Some(b'!' | b'^'));
@@ -58,27 +58,26 @@ fn bracket(pattern: &[u8], byte: u8) -> Option<usize> {
     (inside != negated).then_some(close + 1)
 }
 
-/// How sure it is that a driver takes a device when only its vendor and device id are known.
+/// How an alias matches a device of which only vendor and device ID are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wants {
-    /// It takes every device with this id.
+pub enum MatchKind {
+    /// The driver supports every device with this ID.
     Id,
-    /// It takes some with this id, by the subsystem's id.
+    /// The driver supports some devices with this ID, depending on the subsystem ID.
     Subsystem,
-    /// It takes every device of a class, with any id.
+    /// The driver supports every device of a class, with any ID.
     Class,
 }
 
-/// A parsed `pci:` alias (`do_pci_entry` in `scripts/mod/file2alias.c`). What is None
-/// matches everything.
+/// A parsed `pci:` alias (`do_pci_entry` in `scripts/mod/file2alias.c`). None matches any value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PciAlias {
-    /// Vendor id.
+    /// Vendor ID.
     pub vendor: Option<u32>,
-    /// Device id.
+    /// Device ID.
     pub device: Option<u32>,
-    /// It names the subsystem's ids too.
+    /// Whether it also restricts the subsystem IDs.
     pub subsystem: bool,
     /// Base class, subclass and programming interface.
     pub class: [Option<u8>; 3],
@@ -89,7 +88,7 @@ impl PciAlias {
     pub fn parse(alias: &str) -> Option<Self> {
         let mut rest = alias.strip_prefix("pci:")?;
         let mut fields = [None; 7];
-        // Each with its number of digits, because the key `d`, which follows the vendor, is a digit too.
+        // The number of digits is needed because the key `d`, which follows the vendor, is a hex digit.
         let keys = [("v", 8), ("d", 8), ("sv", 8), ("sd", 8), ("bc", 2), ("sc", 2), ("i", 2)];
         for ((key, width), field) in keys.into_iter().zip(&mut fields) {
             rest = rest.strip_prefix(key)?;
@@ -110,8 +109,8 @@ impl PciAlias {
         })
     }
 
-    /// How sure it is that the driver takes the device `vendor:device`; None when it does not.
-    pub fn wants(&self, vendor: u16, device: u16) -> Option<Wants> {
+    /// How the alias matches the device `vendor:device`; None if it does not.
+    pub fn match_kind(&self, vendor: u16, device: u16) -> Option<MatchKind> {
         let fits =
             |wanted: Option<u32>, id: u16| wanted.is_none_or(|wanted| wanted == u32::from(id));
         if !fits(self.vendor, vendor) || !fits(self.device, device) {
@@ -119,19 +118,19 @@ impl PciAlias {
         }
         let by_class = self.class.iter().any(Option::is_some);
         Some(match self.subsystem {
-            true => Wants::Subsystem,
-            false if by_class => Wants::Class,
-            false => Wants::Id,
+            true => MatchKind::Subsystem,
+            false if by_class => MatchKind::Class,
+            false => MatchKind::Id,
         })
     }
 
-    /// The name of the devices of its class, for the classes that are commonly passed through.
+    /// The name of its device class, for classes that are commonly passed through.
     pub fn class_name(&self) -> Option<&'static str> {
         CLASSES.iter().find(|(class, _)| *class == self.class).map(|(_, name)| *name)
     }
 }
 
-/// Classes that drivers take as a whole (`include/linux/pci_ids.h`).
+/// Device classes that drivers support with any ID (`include/linux/pci_ids.h`).
 const CLASSES: &[([Option<u8>; 3], &str)] = &[
     ([Some(0x01), Some(0x06), Some(0x01)], "AHCI SATA controllers"),
     ([Some(0x01), Some(0x08), Some(0x02)], "NVM Express controllers"),

@@ -1,10 +1,9 @@
-//! What must be loaded for a module, and in which order.
+//! The modules to load for a module, and their order.
 //!
-//! [`Dependencies::probe`] lists what kmod's `modprobe` loads, with the detours that it makes
+//! [`Dependencies::probe`] lists the steps of kmod's `modprobe`, including repetitions
 //! (`__kmod_module_get_probe_list` in `libkmod/libkmod-module.c`): dependencies from the end of the
-//! line in `modules.dep`, each with its soft dependencies around it, and a module again where
-//! another one's soft dependency needs it too. [`Dependencies::load_order`] leaves out what is
-//! there already.
+//! line in `modules.dep`, each surrounded by its soft dependencies, and a module again if a soft
+//! dependency of another module needs it too. [`Dependencies::load_order`] lists each module once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,7 +11,7 @@ use super::alias::matches;
 use super::depmod::{Lists, Softdep, name_of};
 use crate::kernel::module::{Module, normalise};
 
-/// Soft dependencies of soft dependencies that are followed.
+/// Maximum depth of nested soft dependencies.
 const MAX_DEPTH: usize = 128;
 
 /// One step of loading.
@@ -22,16 +21,16 @@ pub enum Step {
     Load {
         /// With `_`.
         name: String,
-        /// As `modules.dep` has it, or the module's file.
+        /// The path in `modules.dep`, or of the module's file.
         path: String,
     },
     /// It is part of the kernel.
     Builtin(String),
-    /// A command replaces it.
+    /// A command is run instead.
     Install {
         /// With `_`.
         name: String,
-        /// What a shell would be given.
+        /// The shell command.
         command: String,
     },
 }
@@ -42,27 +41,27 @@ pub enum ClosureError {
     /// The module itself is missing.
     #[error("there is no module {0}")]
     Unknown(String),
-    /// A module that is needed is missing.
+    /// A dependency is missing.
     #[error("module {module} needs {needs}, which is missing")]
     Missing {
-        /// Who needs it.
+        /// The module that depends on it.
         module: String,
-        /// What is needed.
+        /// The missing module.
         needs: String,
     },
-    /// Modules that need each other.
-    #[error("modules that need each other: {}", .0.join(" → "))]
+    /// A dependency cycle.
+    #[error("dependency cycle: {}", .0.join(" → "))]
     Cycle(Vec<String>),
-    /// Soft dependencies that are too deep.
-    #[error("the soft dependencies of {0} are more than {MAX_DEPTH} deep")]
+    /// Soft dependencies are nested too deeply.
+    #[error("the soft dependencies of {0} are nested more than {MAX_DEPTH} deep")]
     TooDeep(String),
 }
 
-/// A module with everything that it needs.
+/// A module with its dependencies.
 #[derive(Clone, Debug)]
 struct Node {
     path: String,
-    /// Names in the order of loading, indirect ones too.
+    /// Names in load order, including indirect dependencies.
     needs: Vec<String>,
 }
 
@@ -70,7 +69,7 @@ struct Node {
 #[derive(Clone, Debug, Default)]
 pub struct Dependencies {
     nodes: BTreeMap<String, Node>,
-    /// Names that cannot be loaded, and why.
+    /// Modules that cannot be loaded, and why.
     broken: BTreeMap<String, ClosureError>,
     softdeps: HashMap<String, Softdep>,
     aliases: Vec<(String, String)>,
@@ -80,8 +79,8 @@ pub struct Dependencies {
 }
 
 impl Dependencies {
-    /// From the lists where there is a `modules.dep`, otherwise from the modules themselves.
-    /// `is_builtin` says whether a module is part of the kernel.
+    /// Read the dependencies from `modules.dep` or, without one, from the modules. `is_builtin`
+    /// returns whether a module is part of the kernel.
     pub fn new(lists: &Lists, modules: &[Module], is_builtin: impl Fn(&str) -> bool) -> Self {
         let mut all = Dependencies {
             aliases: lists.aliases.clone(),
@@ -115,7 +114,7 @@ impl Dependencies {
         all
     }
 
-    /// kmod takes the first line of a module.
+    /// Add soft dependencies. As in kmod, the first line of a module counts.
     fn softdeps(&mut self, softdeps: impl Iterator<Item = Softdep>) {
         for softdep in softdeps {
             self.softdeps.entry(softdep.module.clone()).or_insert(softdep);
@@ -145,7 +144,7 @@ impl Dependencies {
         }
     }
 
-    /// There is a module of this name (with `_`).
+    /// Whether there is a module of this name (with `_`).
     pub fn has(&self, name: &str) -> bool {
         self.nodes.contains_key(name) || self.broken.contains_key(name)
     }
@@ -155,10 +154,10 @@ impl Dependencies {
         self.nodes.keys().map(String::as_str)
     }
 
-    /// Names of what a module needs, indirectly too, without soft dependencies.
+    /// Names of the dependencies of a module, including indirect ones, without soft dependencies.
     ///
     /// # Errors
-    /// [`ClosureError`], but for [`ClosureError::TooDeep`].
+    /// [`ClosureError`], except [`ClosureError::TooDeep`].
     pub fn needs(&self, name: &str) -> Result<&[String], ClosureError> {
         let name = normalise(name);
         if let Some(error) = self.broken.get(&name) {
@@ -171,7 +170,7 @@ impl Dependencies {
         }
     }
 
-    /// What `modprobe --show-depends` prints for the module, in its order and as often.
+    /// The steps that `modprobe --show-depends` prints for the module, in the same order.
     ///
     /// # Errors
     /// [`ClosureError`].
@@ -193,8 +192,7 @@ impl Dependencies {
         Ok(steps)
     }
 
-    /// The modules to load for these, each once, in order. What is part of the kernel is left
-    /// out.
+    /// The modules to load for these names, each once, in order, without parts of the kernel.
     ///
     /// # Errors
     /// [`ClosureError`].
@@ -212,7 +210,7 @@ impl Dependencies {
         Ok(order)
     }
 
-    /// What kmod takes a name for (`kmod_module_new_from_lookup`).
+    /// Look up a name or alias like kmod (`kmod_module_new_from_lookup`).
     fn look_up(&self, name: &str) -> Vec<Handle> {
         let name = normalise(name);
         if self.nodes.contains_key(&name) {
@@ -238,7 +236,7 @@ impl Dependencies {
     }
 }
 
-/// Whom a name means; kmod keeps a module that it found by an alias apart from itself.
+/// The module of a name or alias. kmod treats a module found by an alias as a separate one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Handle {
     name: String,
@@ -267,13 +265,13 @@ impl Probe<'_> {
             false => &[],
         };
         for needed in needs {
-            self.around(&Handle { name: needed.clone(), alias: None }, depth)?;
+            self.with_softdeps(&Handle { name: needed.clone(), alias: None }, depth)?;
         }
-        self.around(handle, depth)
+        self.with_softdeps(handle, depth)
     }
 
-    /// The module itself with the soft dependencies before and after it.
-    fn around(&mut self, handle: &Handle, depth: usize) -> Result<(), ClosureError> {
+    /// Add the module and the soft dependencies before and after it.
+    fn with_softdeps(&mut self, handle: &Handle, depth: usize) -> Result<(), ClosureError> {
         let softdep = self.all.softdeps.get(&handle.name);
         for name in softdep.iter().flat_map(|softdep| &softdep.pre) {
             self.soft(name, depth)?;
@@ -305,11 +303,11 @@ impl Probe<'_> {
     }
 }
 
-/// A walk through what modules say they need.
+/// A walk through the dependencies in the modules themselves.
 struct Walk<'w, F> {
     by_name: &'w BTreeMap<&'w str, &'w Module>,
     is_builtin: &'w F,
-    /// From the first module to the one at hand.
+    /// The path from the first module to the current one.
     path: Vec<String>,
     done: Vec<String>,
 }

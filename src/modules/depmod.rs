@@ -1,6 +1,6 @@
 //! The lists that accompany modules: those of `depmod(8)` and those that Android's build adds for
-//! first-stage init (`libmodprobe/module_config.cpp` of AOSP). `modprobe.d(5)` has the grammar of
-//! `softdep`, `options`, `alias`, `blacklist` and `install`.
+//! first-stage init (`libmodprobe/module_config.cpp` of AOSP). `modprobe.d(5)` describes `softdep`,
+//! `options`, `alias`, `blacklist` and `install`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ pub const LISTS: [&str; 11] = [
 pub struct Dep {
     /// The module's path, below the directory of the list or absolute.
     pub path: String,
-    /// Paths of all it needs, directly or not. They are loaded from the last to the first.
+    /// Paths of all its dependencies, including indirect ones. They are loaded from last to first.
     pub needs: Vec<String>,
 }
 
@@ -35,14 +35,14 @@ pub struct Dep {
 pub struct Softdep {
     /// The module, with `_`.
     pub module: String,
-    /// Loaded before it where they are there: names or aliases, as written.
+    /// Loaded before it, if available: names or aliases, as written.
     pub pre: Vec<String>,
-    /// Loaded after it.
+    /// Loaded after it, if available.
     pub post: Vec<String>,
 }
 
 impl Softdep {
-    /// What follows the module's name: `pre: a b post: c`.
+    /// Parse the text after the module's name: `pre: a b post: c`.
     pub fn parse(module: &str, text: &str) -> Self {
         let mut softdep = Softdep { module: normalise(module), ..Softdep::default() };
         let mut list = None;
@@ -59,30 +59,30 @@ impl Softdep {
     }
 }
 
-/// The lists of one directory of modules, read.
+/// The parsed lists of one directory of modules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lists {
-    /// `modules.dep` by the module's name; None where there is none.
+    /// `modules.dep` by module name; None if there is no such list.
     pub dep: Option<BTreeMap<String, Dep>>,
-    /// Patterns and the module of each, in order: `modules.alias`, and `alias` lines.
+    /// Patterns with their modules, in order: `modules.alias` and `alias` lines.
     pub aliases: Vec<(String, String)>,
-    /// In order.
+    /// `modules.softdep`, in order.
     pub softdeps: Vec<Softdep>,
-    /// Parameters by module, several lines joined.
+    /// Parameters by module; several lines are joined.
     pub options: BTreeMap<String, String>,
-    /// `modules.load`: names in the order of loading; None where there is none.
+    /// `modules.load`: names in load order; None if there is no such list.
     pub load: Option<Vec<String>>,
-    /// `modules.load.recovery`, likewise.
+    /// `modules.load.recovery`, in the same form.
     pub load_recovery: Option<Vec<String>>,
-    /// Names that are not loaded by an alias, nor by first-stage init at all.
+    /// Names that are not loaded by alias, and not at all by first-stage init.
     pub blocklist: BTreeSet<String>,
-    /// Names of what is part of the kernel.
+    /// Names of built-in modules.
     pub builtin: BTreeSet<String>,
-    /// Patterns and the part of the kernel of each.
+    /// Patterns with their built-in modules.
     pub builtin_aliases: Vec<(String, String)>,
-    /// Commands that replace loading a module, by its name.
+    /// Commands that are run instead of loading a module, by module name.
     pub install: BTreeMap<String, String>,
-    /// The lists that were there, by name.
+    /// Names of the lists that were read.
     pub seen: BTreeSet<String>,
 }
 
@@ -93,8 +93,7 @@ pub fn name_of(path: &str) -> String {
 }
 
 impl Lists {
-    /// Take the list of this name in. Lines that are none are passed over, as both kmod and
-    /// libmodprobe do.
+    /// Add the list of this name. Invalid lines are skipped, as in kmod and libmodprobe.
     pub fn read(&mut self, name: &str, bytes: &[u8]) {
         if self.seen.contains(name) {
             self.forget(name);
@@ -115,7 +114,7 @@ impl Lists {
         }
     }
 
-    /// A later file of the same path replaces what an earlier one said.
+    /// Forget a list, because a later file of the same path replaces it.
     fn forget(&mut self, name: &str) {
         match name {
             "modules.alias" => self.aliases.clear(),
@@ -128,7 +127,7 @@ impl Lists {
         }
     }
 
-    /// A line of a configuration file (`modprobe.d(5)`).
+    /// Parse a line of a configuration file (`modprobe.d(5)`).
     fn line(&mut self, line: &str) {
         let mut fields = line.split_ascii_whitespace();
         let (Some(command), Some(module)) = (fields.next(), fields.next()) else { return };
@@ -153,7 +152,7 @@ impl Lists {
         }
     }
 
-    /// `name.key=value`, each ended by NUL (`kernel/Makefile`, `modules.builtin.modinfo`).
+    /// Parse `modules.builtin.modinfo`: NUL-terminated `name.key=value` strings (`kernel/Makefile`).
     fn builtin_modinfo(&mut self, bytes: &[u8]) {
         for entry in bytes.split(|byte| *byte == 0) {
             let entry = String::from_utf8_lossy(entry);

@@ -1,4 +1,4 @@
-//! The modules and lists of one ramdisk, taken out of the pass over it.
+//! Collects the modules and lists of one ramdisk in a pass over it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,49 +10,48 @@ use crate::kernel::module::{self, Module};
 use crate::kernel::symbols::Symbols;
 use crate::ramdisk::Collector;
 
-/// Compressed modules whose bytes are kept, those in [`ModuleRequest::keep`] apart, take at most so
-/// many bytes together.
+/// Maximum total size of kept compressed modules in bytes, without those in [`ModuleRequest::keep`].
 const KEPT_MAX: usize = 8 << 20;
 
-/// What is taken of modules besides what they say of themselves.
+/// The data to collect from modules, besides `.modinfo`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModuleRequest {
-    /// The symbols that each needs and gives.
+    /// Collect the symbols that each module imports and exports.
     pub symbols: bool,
     /// The bytes of compressed modules, up to a limit.
     pub packed: bool,
-    /// Names of modules (with `_`) whose bytes are kept whatever the limit.
+    /// Names of modules (with `_`) whose bytes are always kept.
     pub keep: &'static [&'static str],
 }
 
-/// The modules and lists of a ramdisk, in its order.
+/// The modules and lists of a ramdisk, in file order.
 #[derive(Debug, Default)]
 pub struct ModuleFiles {
     request: ModuleRequest,
-    /// Files that are called modules.
+    /// Files with the name of a module.
     pub modules: Vec<Arc<ModuleFile>>,
-    /// Lists that depmod and Android's build put beside them.
+    /// The lists of depmod and Android's build.
     pub lists: Vec<Arc<ListFile>>,
     /// Bytes of modules that are kept.
     kept: usize,
 }
 
-/// A file that is called a module.
+/// A file with the name of a module.
 #[derive(Debug)]
 pub struct ModuleFile {
-    /// Its path in the ramdisk, without `/` at its start.
+    /// Its path in the ramdisk, without a leading `/`.
     pub path: String,
     /// The number of its entry in the ramdisk.
     entry: usize,
-    /// How it is compressed.
+    /// Its compression.
     pub compression: Option<Format>,
-    /// What it says of itself.
-    pub module: Result<Module, module::Error>,
-    /// What it is for.
-    pub roles: Result<BTreeSet<Role>, module::Error>,
-    /// Where asked for and readable, its symbols.
+    /// Its `.modinfo`.
+    pub module: Result<Module, Arc<module::Error>>,
+    /// Its roles.
+    pub roles: Result<BTreeSet<Role>, Arc<module::Error>>,
+    /// Its symbols, if requested and readable.
     pub symbols: Option<Symbols>,
-    /// Where asked for, its bytes as they are in the ramdisk.
+    /// Its bytes in the ramdisk, if requested.
     pub bytes: Option<Vec<u8>>,
 }
 
@@ -81,8 +80,8 @@ impl ModuleFile {
             path: path.to_owned(),
             entry: 0,
             compression: Format::detect(bytes),
-            module,
-            roles,
+            module: module.map_err(Arc::new),
+            roles: roles.map_err(Arc::new),
             symbols: request.symbols.then(|| elf().and_then(Symbols::of_elf).ok()).flatten(),
             bytes: None,
         }
@@ -90,12 +89,12 @@ impl ModuleFile {
 }
 
 impl ModuleFiles {
-    /// None yet; `request` says what is taken of each.
+    /// An empty collection; `request` selects the data to collect.
     pub fn new(request: ModuleRequest) -> Self {
         ModuleFiles { request, ..ModuleFiles::default() }
     }
 
-    /// What was asked for.
+    /// The requested data.
     pub fn request(&self) -> &ModuleRequest {
         &self.request
     }

@@ -1,5 +1,5 @@
-//! Whether a kernel will take a module: what `load_module` in `kernel/module/main.c` checks, before
-//! the device does.
+//! Checks in advance whether a kernel will load a module, like `load_module` in
+//! `kernel/module/main.c`.
 
 use std::collections::HashMap;
 
@@ -7,14 +7,14 @@ use crate::kernel::exports::Exports;
 use crate::kernel::module::Module;
 use crate::kernel::symbols::{Export, Symbols};
 
-/// The kernel that modules are for, as far as it is known.
+/// What is known about the kernel that is to load the modules.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Target<'k> {
-    /// Its release, `6.1.192-android14`.
+pub struct TargetKernel<'k> {
+    /// Its release, such as `6.1.192-android14`.
     pub release: Option<&'k str>,
-    /// `release` may be without its local part: it comes from a config's header.
+    /// `release` may lack the local version, because it comes from the header of a config.
     pub release_is_partial: bool,
-    /// What it exports; None when that could not be read.
+    /// Its exported symbols; None if they could not be read.
     pub exports: Option<&'k Exports>,
     /// `CONFIG_TRIM_UNUSED_KSYMS=y`.
     pub trims_exports: bool,
@@ -22,7 +22,7 @@ pub struct Target<'k> {
     pub requires_signature: bool,
 }
 
-/// Why a module will not load.
+/// A reason why a module will not load.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
     /// Built for another kernel.
@@ -30,12 +30,12 @@ pub enum Misfit {
     Release {
         /// Its name.
         module: String,
-        /// By its vermagic.
+        /// Its vermagic.
         built_for: String,
-        /// The kernel's.
+        /// The kernel's release.
         release: String,
     },
-    /// A symbol that nobody exports.
+    /// A symbol that is not exported.
     #[error(
         "{module} needs the symbol {symbol}, which neither the kernel nor another module exports{}",
         if *.trimmed { " (TRIM_UNUSED_KSYMS: the kernel exports only what its own modules use)" } else { "" }
@@ -45,25 +45,25 @@ pub enum Misfit {
         module: String,
         /// The symbol.
         symbol: String,
-        /// The kernel was built so that it leaves out what it thinks unused.
+        /// The kernel was built with `TRIM_UNUSED_KSYMS`.
         trimmed: bool,
     },
     /// A symbol whose type differs from the one that the module was built with.
     #[error(
-        "{module} was built with another {symbol} (CRC {wanted:#010x}) than is exported (CRC {got:#010x}): it is not of this kernel's build"
+        "{module} was built with another version of {symbol} (CRC {wanted:#010x}) than the exported one (CRC {got:#010x}): it belongs to another build of the kernel"
     )]
     Crc {
         /// The module's name.
         module: String,
         /// The symbol.
         symbol: String,
-        /// What the module was built with.
+        /// The CRC in the module.
         wanted: u32,
-        /// What is exported.
+        /// The exported CRC.
         got: u32,
     },
-    /// A symbol that is for GPL modules only.
-    #[error("{module} has the licence \"{license}\", and {symbol} is exported to GPL modules only")]
+    /// A symbol that is exported only to GPL modules.
+    #[error("{module} has the licence \"{license}\", but {symbol} is exported only to GPL modules")]
     Gpl {
         /// The module's name.
         module: String,
@@ -82,8 +82,8 @@ pub enum Misfit {
         /// Its namespace.
         namespace: String,
     },
-    /// No signature, and the kernel asks for one.
-    #[error("{module} is not signed, and the kernel loads signed modules only (MODULE_SIG_FORCE)")]
+    /// No signature, but the kernel requires one.
+    #[error("{module} is not signed, but the kernel loads only signed modules (MODULE_SIG_FORCE)")]
     Unsigned {
         /// Its name.
         module: String,
@@ -104,9 +104,9 @@ impl Misfit {
     }
 }
 
-/// Whether a module's CRCs were compared with the kernel's and are the same: then it is of this
-/// kernel's build, or of one with the same interface, even with another vermagic.
-fn same_interface(module: &Module, symbols: &Symbols, target: &Target<'_>) -> bool {
+/// Whether the module's CRCs could be compared with the kernel's and are equal. Then the module
+/// belongs to this build of the kernel, or to one with the same interface, whatever its vermagic.
+fn same_interface(module: &Module, symbols: &Symbols, target: &TargetKernel<'_>) -> bool {
     let Some(exports) = target.exports.filter(|exports| exports.has_crcs) else { return false };
     let mut compared = 0;
     for import in &symbols.imports {
@@ -120,9 +120,9 @@ fn same_interface(module: &Module, symbols: &Symbols, target: &Target<'_>) -> bo
     compared > 0 && module.has_modversions()
 }
 
-/// Why the kernel of `target` refuses any of `modules`, which are loaded in this order.
-/// Nothing is said of what cannot be known.
-pub fn misfits(modules: &[(&Module, &Symbols)], target: &Target<'_>) -> Vec<Misfit> {
+/// Why the kernel `target` will not load any of `modules`, which are loaded in this order. Checks
+/// that need unknown data are skipped.
+pub fn misfits(modules: &[(&Module, &Symbols)], target: &TargetKernel<'_>) -> Vec<Misfit> {
     let mut found = Vec::new();
     let mut given: HashMap<&str, &Export> = HashMap::new();
     for (module, symbols) in modules {
@@ -138,9 +138,9 @@ pub fn misfits(modules: &[(&Module, &Symbols)], target: &Target<'_>) -> Vec<Misf
     found
 }
 
-/// The part of the vermagic that must be the kernel's, unless CRCs replace it (`same_magic` in
-/// `kernel/module/version.c`).
-fn release(module: &Module, symbols: &Symbols, target: &Target<'_>) -> Option<Misfit> {
+/// Compare the release in the vermagic, which must be the kernel's unless CRCs are compared instead
+/// (`same_magic` in `kernel/module/version.c`).
+fn release(module: &Module, symbols: &Symbols, target: &TargetKernel<'_>) -> Option<Misfit> {
     let release = target.release?;
     let built_for = module.vermagic.as_deref().unwrap_or_default();
     let matches = match target.release_is_partial {
@@ -149,19 +149,19 @@ fn release(module: &Module, symbols: &Symbols, target: &Target<'_>) -> Option<Mi
     };
     let misfit = || Misfit::Release {
         module: module.name.clone(),
-        built_for: module.vermagic.clone().unwrap_or_else(|| "nothing it says".to_owned()),
+        built_for: module.vermagic.clone().unwrap_or_else(|| "an unknown kernel".to_owned()),
         release: release.to_owned(),
     };
     (!matches && !same_interface(module, symbols, target)).then(misfit)
 }
 
-/// What `resolve_symbol` would say to each symbol that the module needs.
+/// Check each imported symbol like `resolve_symbol`.
 fn links(
     module: &Module,
     symbols: &Symbols,
     exports: &Exports,
     given: &HashMap<&str, &Export>,
-    target: &Target<'_>,
+    target: &TargetKernel<'_>,
 ) -> Vec<Misfit> {
     let mut found = Vec::new();
     for import in &symbols.imports {

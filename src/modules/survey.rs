@@ -1,78 +1,80 @@
-//! Files of module trees out of whatever holds them: directories, ramdisks, images with ramdisks,
-//! tar archives, single `.ko` files.
+//! Finds modules and their lists in directories, ramdisks, images with ramdisks, tar archives and
+//! single `.ko` files.
 
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::depmod;
+use super::problem::{ModuleProblem, ProblemCause};
 use crate::compression::{self, Decoder, Format};
 use crate::image::{Image, SectionName};
 use crate::kernel::module::Module;
 use crate::ramdisk::cpio::FileType;
-use crate::ramdisk::{self, Entries, Limits};
+use crate::ramdisk::{Entries, Limits};
 
-/// The largest module that is read, in bytes, as it stands in its container.
+/// Maximum size of a module in its container, in bytes.
 pub(super) const MAX_MODULE: u64 = 256 << 20;
-/// The most that a tar archive may unpack to, in bytes.
+/// Maximum decompressed size of a tar archive in bytes.
 const MAX_TAR: u64 = 8 << 30;
-/// The longest path in a tar archive that is looked at, in bytes.
+/// Maximum length of a path in a tar archive in bytes.
 const MAX_PATH: u64 = 64 << 10;
-/// The most modules that are kept.
+/// Maximum number of modules.
 pub(super) const MAX_MODULES: usize = 1 << 16;
-/// Directories inside one another that are walked.
+/// Maximum depth of nested directories.
 const MAX_DEPTH: usize = 32;
-/// A tar archive's block, in bytes.
+/// Size of a block of a tar archive in bytes.
 const TAR_BLOCK: usize = 512;
 
-/// What is looked through.
+/// A source of modules.
 #[derive(Clone, Debug)]
-pub enum Source<'a> {
-    /// A directory and those below it.
+pub enum ModuleSource<'a> {
+    /// A directory and its subdirectories.
     Directory(PathBuf),
     /// A ramdisk, a boot, vendor_boot or init_boot image, a tar archive (also compressed) or a
-    /// `.ko`, with what messages call it.
+    /// `.ko`.
     Bytes {
-        /// Its name in messages, and the path of a lone `.ko`.
+        /// Its name in messages, or the path of a single `.ko`.
         name: String,
-        /// All of it.
+        /// The whole file.
         bytes: &'a [u8],
     },
 }
 
-/// A module, or one of the lists that depmod and Android's build put beside modules.
+/// A module, or a list of depmod or Android's build.
 #[derive(Clone, Debug)]
-pub struct Found<'f> {
-    /// Its path in the source, without `/` in front.
+pub struct SourceFile<'f> {
+    /// Its path in the source, without a leading `/`.
     pub path: &'f str,
-    /// What messages call it: the source and the path.
+    /// Its name in messages: the source and the path.
     pub file: &'f str,
     /// Its contents.
     pub bytes: &'f [u8],
 }
 
-impl Found<'_> {
-    /// It is called a module; otherwise it is a list.
+impl SourceFile<'_> {
+    /// Whether it has the name of a module; otherwise it is a list.
     pub fn is_module(&self) -> bool {
         is_module_name(self.path)
     }
 }
 
-/// The modules in one source, and what could not be read there.
+/// The modules in one source, and the problems with it.
 #[derive(Debug, Default)]
-pub struct Gathered {
-    /// In the source's order, each with the file it came from.
+pub struct Survey {
+    /// The modules in the order of the source, each with the file that it comes from.
     pub modules: Vec<Module>,
-    /// Files that are called modules and are none, damaged rest.
-    pub problems: Vec<String>,
+    /// Files with the name of a module that are not modules, and damage in the source.
+    pub problems: Vec<ModuleProblem>,
 }
 
-/// Why nothing could be gathered.
+/// Errors of reading a source.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
-    /// Nothing that can hold modules.
+    /// The file cannot contain modules.
     #[error(
-        "holds no modules: expected a directory, a ramdisk, a boot or vendor_boot image, a tar archive or a .ko file"
+        "cannot contain modules: expected a directory, a ramdisk, a boot or vendor_boot image, a tar archive or a .ko file"
     )]
     Unrecognised,
     /// A compressed stream that could not be unpacked.
@@ -81,22 +83,22 @@ pub enum SurveyError {
     /// A directory that could not be listed.
     #[error("{}: {error}", path.display())]
     Directory {
-        /// Which.
+        /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// More modules than anyone has.
-    #[error("holds more than {MAX_MODULES} modules")]
+    /// Too many modules.
+    #[error("contains more than {MAX_MODULES} modules")]
     TooMany,
 }
 
 /// Find the modules in a source; see [`visit`].
 ///
 /// # Errors
-/// [`SurveyError`]. Damage behind the first file is told by [`Gathered::problems`] instead.
-pub fn gather(source: &Source<'_>) -> Result<Gathered, SurveyError> {
-    let mut gathered = Gathered::default();
+/// [`SurveyError`]. Damage after the first file is reported in [`Survey::problems`] instead.
+pub fn gather(source: &ModuleSource<'_>) -> Result<Survey, SurveyError> {
+    let mut gathered = Survey::default();
     let mut problems = Vec::new();
     visit(source, &mut problems, &mut |found| {
         if found.is_module() {
@@ -104,7 +106,10 @@ pub fn gather(source: &Source<'_>) -> Result<Gathered, SurveyError> {
                 Ok(module) => {
                     gathered.modules.push(Module { file: found.file.to_owned(), ..module });
                 }
-                Err(error) => gathered.problems.push(format!("{}: {error}", found.file)),
+                Err(error) => {
+                    let cause = ProblemCause::Module(Arc::new(error));
+                    gathered.problems.push(ModuleProblem::new(found.file, cause));
+                }
             }
         }
     })?;
@@ -112,31 +117,31 @@ pub fn gather(source: &Source<'_>) -> Result<Gathered, SurveyError> {
     Ok(gathered)
 }
 
-impl Gathered {
-    /// Add everything that another source gave.
-    pub fn extend(&mut self, other: Gathered) {
+impl Survey {
+    /// Add the modules and problems of another source.
+    pub fn extend(&mut self, other: Survey) {
         self.modules.extend(other.modules);
         self.problems.extend(other.problems);
     }
 }
 
-/// Show each module and each list (see [`depmod::LISTS`]) of a source to `look`, in the source's
-/// order. In a ramdisk a later file of a path replaces an earlier one, and both are shown. Damage
-/// behind the first file ends the search and becomes one of `problems`.
+/// Call `look` for each module and each list (see [`depmod::LISTS`]) of a source, in the order of the
+/// source. In a ramdisk a later file of a path replaces an earlier one; `look` is called for both.
+/// Damage after the first file ends the search and is added to `problems`.
 ///
-/// Reads through compressed containers as a stream; one file is held at a time.
+/// Compressed containers are read as a stream, with one file in memory at a time.
 ///
 /// # Errors
 /// [`SurveyError`].
 pub fn visit(
-    source: &Source<'_>,
-    problems: &mut Vec<String>,
-    look: &mut dyn FnMut(&Found<'_>),
+    source: &ModuleSource<'_>,
+    problems: &mut Vec<ModuleProblem>,
+    look: &mut dyn FnMut(&SourceFile<'_>),
 ) -> Result<(), SurveyError> {
-    let mut survey = Survey { problems, look, modules: 0 };
+    let mut survey = Visitor { problems, look, modules: 0 };
     let (name, bytes) = match source {
-        Source::Directory(path) => return survey.directory(path, path, 0),
-        Source::Bytes { name, bytes } => (name.as_str(), *bytes),
+        ModuleSource::Directory(path) => return survey.directory(path, path, 0),
+        ModuleSource::Bytes { name, bytes } => (name.as_str(), *bytes),
     };
     if bytes.starts_with(b"\x7fELF") {
         return survey.show(name, name, bytes);
@@ -165,7 +170,7 @@ pub fn visit(
     Ok(())
 }
 
-/// The ramdisks of an image with what each is called.
+/// The ramdisks of an image, each with its name in messages.
 fn ramdisks<'a>(image: &Image<'a>) -> Vec<(String, &'a [u8])> {
     let mut found = Vec::new();
     if let Some(bytes) = image.section(SectionName::Ramdisk) {
@@ -181,7 +186,7 @@ fn join(name: &str, part: &str) -> String {
     if part.is_empty() { name.to_owned() } else { format!("{name}, fragment {part}") }
 }
 
-/// Read until `buffer` is full; damage just ends it.
+/// Read until `buffer` is full; damage ends the read.
 fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> usize {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -193,12 +198,12 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> usize {
     filled
 }
 
-/// A POSIX or GNU tar header.
+/// Whether `bytes` start with a POSIX or GNU tar header.
 fn is_tar(bytes: &[u8]) -> bool {
     bytes.get(257..262) == Some(b"ustar")
 }
 
-/// `vfio.ko`, `vfio.ko.xz`.
+/// Whether this is the name of a module: `vfio.ko`, `vfio.ko.xz`.
 pub fn is_module_name(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or_default();
     let packed =
@@ -206,7 +211,7 @@ pub fn is_module_name(name: &str) -> bool {
     packed.unwrap_or(file).strip_suffix(".ko").is_some_and(|stem| !stem.is_empty())
 }
 
-/// A module or a list.
+/// Whether this is the path of a module or a list.
 pub(super) fn is_wanted(path: &str) -> bool {
     is_module_name(path) || depmod::LISTS.contains(&path.rsplit('/').next().unwrap_or_default())
 }
@@ -219,20 +224,20 @@ fn pax_path(bytes: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// A search under way.
-struct Survey<'s> {
-    problems: &'s mut Vec<String>,
-    look: &'s mut dyn FnMut(&Found<'_>),
+/// The state of a search.
+struct Visitor<'s> {
+    problems: &'s mut Vec<ModuleProblem>,
+    look: &'s mut dyn FnMut(&SourceFile<'_>),
     modules: usize,
 }
 
-impl Survey<'_> {
+impl Visitor<'_> {
     fn show(&mut self, path: &str, file: &str, bytes: &[u8]) -> Result<(), SurveyError> {
         self.modules += 1;
         if self.modules > MAX_MODULES {
             return Err(SurveyError::TooMany);
         }
-        (self.look)(&Found { path: path.trim_start_matches('/'), file, bytes });
+        (self.look)(&SourceFile { path: path.trim_start_matches('/'), file, bytes });
         Ok(())
     }
 
@@ -257,7 +262,10 @@ impl Survey<'_> {
             let file = path.display().to_string();
             match fs::read(&path) {
                 Ok(bytes) => self.show(&inside, &file, &bytes)?,
-                Err(error) => self.problems.push(format!("{file}: {error}")),
+                Err(error) => {
+                    let cause = ProblemCause::Read(Arc::new(error));
+                    self.problems.push(ModuleProblem::new(file, cause));
+                }
             }
         }
         Ok(())
@@ -267,7 +275,7 @@ impl Survey<'_> {
         let mut archive = tar::Archive::new(reader.take(MAX_TAR));
         let mut long_path = None;
         let done: io::Result<Result<(), SurveyError>> = (|| {
-            // Raw entries, so that a lie about the length of a name costs no memory.
+            // Raw entries, so that a false length of a name costs no memory.
             for entry in archive.entries()?.raw(true) {
                 if let Err(error) = self.tar_entry(entry?, name, &mut long_path)? {
                     return Ok(Err(error));
@@ -276,12 +284,13 @@ impl Survey<'_> {
             Ok(Ok(()))
         })();
         done.unwrap_or_else(|error| {
-            self.problems.push(format!("{name}: the rest is damaged: {error}"));
+            let cause = ProblemCause::Archive(Arc::new(error));
+            self.problems.push(ModuleProblem::new(name, cause));
             Ok(())
         })
     }
 
-    /// `long_path` is what an entry before said of the next one's name.
+    /// `long_path` is the name of this entry if a previous entry contains it.
     fn tar_entry(
         &mut self,
         mut entry: tar::Entry<'_, impl Read>,
@@ -310,7 +319,7 @@ impl Survey<'_> {
 
     fn ramdisk(&mut self, ramdisk: &[u8], name: &str) -> Result<(), SurveyError> {
         let mut entries = Entries::new(ramdisk, Limits::default());
-        let damaged = |error: ramdisk::Error| format!("{name}: the rest is damaged: {error}");
+        let damaged = |error| ModuleProblem::new(name, ProblemCause::Ramdisk(Arc::new(error)));
         loop {
             let entry = match entries.next_entry() {
                 Ok(Some(entry)) => entry,

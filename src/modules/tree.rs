@@ -1,54 +1,55 @@
-//! The modules of one device, with what their lists say.
+//! The modules of one device with their lists.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::alias::{PciAlias, Wants};
+use super::alias::{MatchKind, PciAlias};
 use super::closure::Dependencies;
 use super::depmod::{LISTS, Lists};
 use super::files::{ModuleFile, ModuleFiles, ModuleRequest};
+use super::problem::{ModuleProblem, ProblemCause};
 pub use super::role::Role;
-use super::survey::{Source, SurveyError, visit};
-use crate::kernel::module::Module;
+use super::survey::{ModuleSource, SurveyError, visit};
+use crate::kernel::module::{self, Module};
 
-/// Compatible strings of host bridges that need nothing but memory: neither clock nor PHY nor
-/// reset, which other modules would have to bring (`drivers/pci/controller/pci-host-generic.c`).
+/// Compatible strings of host bridges that need only memory: no clock, PHY or reset, which would need
+/// other drivers (`drivers/pci/controller/pci-host-generic.c`).
 const SELF_CONTAINED: [&str; 2] = ["pci-host-ecam-generic", "pci-host-cam-generic"];
 
-/// A driver that wants a device.
+/// A driver that matches a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Driver {
     /// The module's name.
     pub module: String,
-    /// How sure that is.
-    pub wants: Wants,
-    /// The class of devices, in words, where that is why.
+    /// How its aliases match.
+    pub match_kind: MatchKind,
+    /// The name of the device class, if it matches by class.
     pub class: Option<&'static str>,
 }
 
-/// The modules in one or more sources, the last of a path counting, and the lists beside them.
+/// The modules in one or more sources and their lists. The last file of a path counts.
 #[derive(Clone, Debug, Default)]
 pub struct ModuleTree {
-    /// By path.
+    /// The modules by path.
     pub modules: BTreeMap<String, Module>,
-    /// Roles by name of the module.
+    /// Roles by module name.
     pub roles: BTreeMap<String, BTreeSet<Role>>,
-    /// The directory that the lists stand in, without `/` in front nor behind; empty when there
-    /// are none.
+    /// The directory of the lists, without a leading or trailing `/`; empty if there are no lists.
     pub directory: String,
-    /// The lists, read.
+    /// The parsed lists.
     pub lists: Lists,
-    /// The lists as they stand, by name.
+    /// The unparsed lists by name.
     pub raw_lists: BTreeMap<String, Vec<u8>>,
-    /// What could not be read.
-    pub problems: Vec<String>,
+    /// Files that could not be read.
+    pub problems: Vec<ModuleProblem>,
 }
 
 impl ModuleTree {
-    /// Read the modules and lists of several sources, as they come to lie on top of each other.
+    /// Read the modules and lists of several sources. Later sources overlay earlier ones.
     ///
     /// # Errors
     /// [`SurveyError`].
-    pub fn read(sources: &[Source<'_>]) -> Result<Self, SurveyError> {
+    pub fn read(sources: &[ModuleSource<'_>]) -> Result<Self, SurveyError> {
         let mut tree = ModuleTree::default();
         let mut lists: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut problems = Vec::new();
@@ -68,8 +69,8 @@ impl ModuleTree {
         Ok(tree)
     }
 
-    /// The modules and lists of ramdisks, each with what messages call it, as they come to lie on
-    /// top of each other.
+    /// The modules and lists of ramdisks, each with its name in messages. Later ramdisks overlay
+    /// earlier ones.
     pub fn of_files<'f>(ramdisks: impl IntoIterator<Item = (String, &'f ModuleFiles)>) -> Self {
         let mut tree = ModuleTree::default();
         let mut lists: BTreeMap<String, Vec<u8>> = BTreeMap::new();
@@ -83,22 +84,27 @@ impl ModuleTree {
         tree
     }
 
-    /// A module that messages call `name`.
+    /// Add a module whose name in messages is `name`.
     fn add(&mut self, file: &ModuleFile, name: &str) {
         let module = match &file.module {
             Ok(module) => module,
-            Err(error) => return self.problems.push(format!("{name}: {error}")),
+            Err(error) => return self.problem(name, error),
         };
         match &file.roles {
             Ok(roles) if roles.is_empty() => {}
             Ok(roles) => drop(self.roles.insert(module.name.clone(), roles.clone())),
-            Err(error) => self.problems.push(format!("{name}: {error}")),
+            Err(error) => self.problem(name, error),
         }
         self.modules.insert(file.path.clone(), Module { file: name.to_owned(), ..module.clone() });
     }
 
-    /// The directory with a `modules.dep` is the one that counts; of several the one with the most
-    /// modules below it.
+    fn problem(&mut self, name: &str, error: &Arc<module::Error>) {
+        let cause = ProblemCause::Module(Arc::clone(error));
+        self.problems.push(ModuleProblem::new(name, cause));
+    }
+
+    /// Select the lists of the directory with a `modules.dep` and, if there are several, with the
+    /// most modules.
     fn take_lists(&mut self, lists: BTreeMap<String, Vec<u8>>) {
         let directories: BTreeSet<&str> = lists.keys().map(|path| split(path).0).collect();
         let below = |directory: &str| {
@@ -130,7 +136,7 @@ impl ModuleTree {
         of_role.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// The module is a host bridge that needs no other hardware to work.
+    /// Whether the module is a host bridge that needs no other hardware.
     pub fn is_self_contained(&self, name: &str) -> bool {
         let Some(module) = self.named(name) else { return false };
         let mut compatibles = module.aliases.iter().filter_map(|alias| {
@@ -141,8 +147,7 @@ impl ModuleTree {
         compatibles.any(known)
     }
 
-    /// The first word of the vermagics, the most frequent first: the releases of the kernels that
-    /// the modules are for.
+    /// The releases in the vermagics, the most frequent first: the kernels that the modules are for.
     pub fn releases(&self) -> Vec<&str> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for vermagic in self.modules.values().filter_map(|module| module.vermagic.as_deref()) {
@@ -153,24 +158,24 @@ impl ModuleTree {
         releases.into_iter().map(|(release, _)| release).collect()
     }
 
-    /// The dependencies among them. `is_builtin` tells what is part of the kernel where no list
-    /// does.
+    /// Their dependencies. Without a list, `is_builtin` returns whether a module is part of the
+    /// kernel.
     pub fn dependencies(&self, is_builtin: impl Fn(&str) -> bool) -> Dependencies {
         let modules: Vec<Module> = self.modules.values().cloned().collect();
         Dependencies::new(&self.lists, &modules, is_builtin)
     }
 
-    /// Aliases with the module that each is for.
+    /// Aliases, each with its module.
     fn aliases(&self) -> impl Iterator<Item = (&str, &str)> {
         let own = self.modules.values().flat_map(|module| {
             module.aliases.iter().map(|alias| (alias.as_str(), module.name.as_str()))
         });
-        // What a list alone says is of modules on another partition.
+        // An alias that occurs only in a list belongs to a module on another partition.
         let listed = self.lists.aliases.iter().map(|(alias, name)| (alias.as_str(), name.as_str()));
         own.chain(listed)
     }
 
-    /// The modules that drive PCI devices, vfio-pci's own excepted.
+    /// The modules that drive PCI devices, except vfio-pci and its variants.
     pub fn pci_drivers(&self) -> BTreeSet<&str> {
         self.aliases()
             .filter(|(alias, _)| alias.starts_with("pci:"))
@@ -178,12 +183,12 @@ impl ModuleTree {
             .collect()
     }
 
-    /// The drivers that want the device, the surest first.
+    /// The drivers that match the device, the best match first.
     pub fn drivers(&self, vendor: u16, device: u16) -> Vec<Driver> {
         driver_of(self.aliases(), vendor, device)
     }
 
-    /// The drivers inside the kernel that want the device, where a list tells.
+    /// The built-in drivers that match the device, according to the lists.
     pub fn builtin_drivers(&self, vendor: u16, device: u16) -> Vec<Driver> {
         let listed = self.lists.builtin_aliases.iter();
         driver_of(listed.map(|(alias, name)| (alias.as_str(), name.as_str())), vendor, device)
@@ -195,23 +200,23 @@ fn driver_of<'a>(
     vendor: u16,
     device: u16,
 ) -> Vec<Driver> {
-    let mut found: BTreeMap<&str, (Wants, Option<&'static str>)> = BTreeMap::new();
+    let mut found: BTreeMap<&str, (MatchKind, Option<&'static str>)> = BTreeMap::new();
     for (alias, name) in aliases {
         let Some(alias) = PciAlias::parse(alias) else { continue };
-        let Some(wants) = alias.wants(vendor, device) else { continue };
-        let class = (wants == Wants::Class).then(|| alias.class_name()).flatten();
-        let entry = found.entry(name).or_insert((wants, class));
-        if wants < entry.0 {
-            *entry = (wants, class);
+        let Some(kind) = alias.match_kind(vendor, device) else { continue };
+        let class = (kind == MatchKind::Class).then(|| alias.class_name()).flatten();
+        let entry = found.entry(name).or_insert((kind, class));
+        if kind < entry.0 {
+            *entry = (kind, class);
         }
     }
-    let drivers = found.into_iter().map(|(module, (wants, class))| Driver {
+    let drivers = found.into_iter().map(|(module, (kind, class))| Driver {
         module: module.to_owned(),
-        wants,
+        match_kind: kind,
         class,
     });
     let mut drivers: Vec<Driver> = drivers.collect();
-    drivers.sort_by_key(|driver| driver.wants);
+    drivers.sort_by_key(|driver| driver.match_kind);
     drivers
 }
 

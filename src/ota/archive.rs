@@ -1,5 +1,5 @@
-//! Zip files: an OTA, which holds payload.bin; a factory zip, which holds image-DEVICE-BUILD.zip
-//! with the images; or a zip of images.
+//! Zip files: an OTA with payload.bin, a factory zip with image-DEVICE-BUILD.zip, which contains the
+//! images, or a zip of images.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -20,12 +20,12 @@ pub struct Archive<'a> {
 pub struct Member {
     /// Its name, with directories.
     pub name: String,
-    /// Its bytes, unpacked.
+    /// Its decompressed size in bytes.
     pub size: u64,
     index: usize,
 }
 
-/// What a zip file holds that is of use.
+/// The contents of a zip file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contents {
     /// A payload.
@@ -58,7 +58,7 @@ impl<'a> Archive<'a> {
         Ok(Archive { bytes, zip, members })
     }
 
-    /// What the zip file holds that is of use.
+    /// Classify the contents of the zip file.
     ///
     /// # Errors
     /// [`Error::NothingInside`].
@@ -94,8 +94,8 @@ impl<'a> Archive<'a> {
         found.map(|(_, member)| member).ok_or_else(no_image)
     }
 
-    /// The bytes of a file that is stored without compression, as payload.bin is; None for a
-    /// compressed one.
+    /// The bytes of a file that is stored without compression, such as payload.bin; None for a
+    /// compressed file.
     ///
     /// # Errors
     /// [`Error::Zip`], [`Error::Truncated`].
@@ -116,13 +116,13 @@ impl<'a> Archive<'a> {
         })
     }
 
-    /// Unpack a file and verify its size and its CRC.
+    /// Extract a file and verify its size and CRC.
     ///
     /// # Errors
     /// [`Error::Zip`], [`Error::Io`], [`Error::EntrySize`].
     pub fn copy(&mut self, member: &Member, out: &mut dyn Write) -> Result<(), Error> {
         let file = self.zip.by_index(member.index)?;
-        // At most one byte more than the directory says: enough to see that the stream is longer.
+        // At most one byte more than the size in the directory, to detect a longer stream.
         let mut bounded = file.take(member.size.saturating_add(1));
         let copied = io::copy(&mut bounded, out)?;
         match copied == member.size {

@@ -1,8 +1,8 @@
-//! What can be wrong with an update file.
+//! Errors of reading an update file.
 
 use super::manifest::MAX_MANIFEST;
 
-/// An update file that cannot be read, or that does not give a partition.
+/// An update file cannot be read, or a partition cannot be extracted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Neither a payload nor a zip file.
@@ -13,19 +13,19 @@ pub enum Error {
     },
     /// A payload of another major version.
     #[error(
-        "file_format_version at offset 4 is {0}, expected 2 (version 1 is that of ChromeOS before 2018)"
+        "file_format_version at offset 4 is {0}, expected 2 (ChromeOS used version 1 before 2018)"
     )]
     Version(u64),
     /// Something extends past the end of the file.
     #[error("{what} takes {size} bytes from offset {offset}, but the file ends at {end}")]
     Truncated {
-        /// What.
+        /// The data.
         what: String,
-        /// Where it starts.
+        /// Its offset in bytes.
         offset: u64,
-        /// Its bytes.
+        /// Its size in bytes.
         size: u64,
-        /// Bytes of the file.
+        /// The size of the file in bytes.
         end: u64,
     },
     /// A manifest that is too large.
@@ -50,20 +50,20 @@ pub enum Error {
     MissingField {
         /// Its name, or its number.
         partition: String,
-        /// What is missing.
+        /// The missing field.
         what: &'static str,
     },
     /// A partition that is not in the file.
     #[error("there is no partition {wanted}; the file has {known}")]
     NoPartition {
-        /// The one asked for.
+        /// The requested partition.
         wanted: String,
-        /// Those that the file has.
+        /// The partitions in the file.
         known: String,
     },
-    /// An operation that needs the data on the device.
+    /// An operation that needs the partition on the device.
     #[error(
-        "operation {index} of {partition} is {operation}, which starts from the partition on the device: this is an incremental OTA; take the full one"
+        "operation {index} of {partition} is {operation}, which needs the partition on the device: this is an incremental OTA; use the full OTA"
     )]
     Incremental {
         /// The partition.
@@ -95,32 +95,32 @@ pub enum Error {
         /// The block after the last.
         to: u64,
     },
-    /// The result is not what the manifest says.
+    /// The result does not match the manifest.
     #[error(
-        "{partition} has the SHA-256 {found}, the manifest says {expected}: the file is damaged"
+        "{partition} has the SHA-256 {found}, but the manifest has {expected}: the file is damaged"
     )]
     Hash {
         /// The partition.
         partition: String,
-        /// Of the result.
+        /// The hash of the result.
         found: String,
-        /// In the manifest.
+        /// The hash in the manifest.
         expected: String,
     },
     /// A zip file that cannot be read.
     #[error("the zip file: {0}")]
     Zip(#[from] zip::result::ZipError),
     /// A zip file without a payload and without images.
-    #[error("the zip file holds neither a payload.bin nor an image such as boot.img")]
+    #[error("the zip file contains neither a payload.bin nor an image such as boot.img")]
     NothingInside,
     /// A file in a zip file whose size differs from the one in the directory.
-    #[error("{name} in the zip file has {found} bytes, but the directory says {expected}")]
+    #[error("{name} in the zip file has {found} bytes, but the zip directory has {expected}")]
     EntrySize {
         /// Its name.
         name: String,
-        /// Bytes unpacked, at most one more than expected.
+        /// Extracted bytes, at most one more than expected.
         found: u64,
-        /// Bytes expected.
+        /// Expected bytes.
         expected: u64,
     },
     /// The result cannot be written.

@@ -1,12 +1,12 @@
-//! The messages of a payload that matter here: `DeltaArchiveManifest` and its parts, with the
-//! field numbers of update_engine's `update_metadata.proto`. Partitions and operations are decoded
-//! on demand, so that memory is bounded by the size of the file.
+//! The required messages of a payload: `DeltaArchiveManifest` and its parts, with the field numbers
+//! of update_engine's `update_metadata.proto`. Partitions and operations are decoded on demand, so
+//! memory is bounded by the size of the file.
 
 use prost::Message;
 
 use crate::compression::Format;
 
-/// The largest manifest that is read, in bytes. The manifest of a full update takes less than 1 MiB.
+/// Maximum size of a manifest in bytes. The manifest of a full update is smaller than 1 MiB.
 pub(super) const MAX_MANIFEST: u64 = 32 << 20;
 
 #[derive(Clone, PartialEq, Message)]
@@ -66,7 +66,7 @@ const TYPES: &[(i32, &str, Kind)] = &[
     (4, "SOURCE_COPY", Kind::FromSource),
     (5, "SOURCE_BSDIFF", Kind::FromSource),
     (6, "ZERO", Kind::Zeros),
-    // Reading it back is undefined; every tool writes zeros.
+    // Reading the blocks back is undefined; all tools write zeros.
     (7, "DISCARD", Kind::Zeros),
     (8, "REPLACE_XZ", Kind::Unpack(Format::Xz)),
     (9, "PUFFDIFF", Kind::FromSource),
@@ -77,21 +77,21 @@ const TYPES: &[(i32, &str, Kind)] = &[
     (14, "REPLACE_ZSTD", Kind::Unpack(Format::Zstd)),
 ];
 
-/// What an operation does.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The attached data.
+    /// Write the attached data.
     Replace,
-    /// The attached data, unpacked.
+    /// Decompress the attached data.
     Unpack(Format),
-    /// Zeros.
+    /// Write zeros.
     Zeros,
-    /// Data from the partition on the device.
+    /// Use data of the partition on the device.
     FromSource,
 }
 
 impl InstallOperation {
-    /// The name of its type and what it does; None for an unknown type.
+    /// The name of its type and its kind; None for an unknown type.
     pub fn kind(&self) -> Option<(&'static str, Kind)> {
         let number = self.number.unwrap_or(0);
         TYPES.iter().find(|(known, ..)| *known == number).map(|(_, name, kind)| (*name, *kind))

@@ -1,11 +1,11 @@
-//! Android's update files: an OTA `payload.bin`, the zip around it, and factory zips. Their
-//! partitions are located, verified and written one at a time.
+//! Android's update files: an OTA `payload.bin`, the zip file that contains it, and factory zips.
+//! Partitions are located, verified and written one at a time.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `payload` | `payload.bin`: its header, its partitions |
+//! | `payload` | `payload.bin`: its header and partitions |
 //! | `manifest` | the messages of `update_metadata.proto` |
-//! | `operation` | one partition from its operations |
+//! | `operation` | writes a partition from its operations |
 //! | `archive` | zip files with a payload.bin or images |
 
 mod archive;

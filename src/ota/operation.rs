@@ -1,7 +1,7 @@
-//! One partition from the operations that make it.
+//! Writes a partition from its operations.
 //!
-//! Each operation of a full update fills consecutive blocks, and together they fill all of them;
-//! so the partition can be written from its start to its end, whatever their order.
+//! Each operation of a full update fills consecutive blocks, and together they fill all blocks. So
+//! the partition can be written sequentially, for any order of the operations.
 
 use std::io::{self, Read, Write};
 
@@ -13,7 +13,7 @@ use super::manifest::{Extent, InstallOperation, Kind};
 use super::payload::{Data, Partition, Payload};
 use crate::compression::Decoder;
 
-/// An operation, and the blocks it fills.
+/// An operation and the blocks that it fills.
 struct Step {
     index: usize,
     start: u64,
@@ -22,7 +22,7 @@ struct Step {
 }
 
 impl Payload<'_> {
-    /// Write a partition of this payload. Needs memory for the window of a decoder only.
+    /// Write a partition of this payload. Only the window of a decoder is kept in memory.
     ///
     /// # Errors
     /// [`Error::Incremental`], [`Error::Operation`], [`Error::Gap`], [`Error::Hash`],
@@ -51,7 +51,7 @@ fn write(data: &Data<'_>, partition: &Partition, out: &mut dyn Write) -> Result<
             return Err(gap(partition, at, step.start));
         }
         if step.start < at {
-            let message = format!("fills block {}, which another operation fills too", step.start);
+            let message = format!("fills block {}, which another operation also fills", step.start);
             return Err(invalid(message));
         }
         at = step.end;
@@ -154,7 +154,7 @@ impl Step {
         Ok(sink.zeros(room - written)?)
     }
 
-    /// Write what the decoder gives, at most `room` bytes.
+    /// Write the output of the decoder, at most `room` bytes.
     fn unpack(
         &self,
         decoder: &mut dyn Read,
@@ -173,20 +173,22 @@ impl Step {
             };
             written += count as u64;
             if written > room {
-                return Err(damaged(format!("unpacks to more than its {room} bytes of blocks")));
+                return Err(damaged(format!(
+                    "decompresses to more than its {room} bytes of blocks"
+                )));
             }
             sink.put(&buffer[..count])?;
         }
     }
 
-    /// The data attached to the operation, after its hash was verified.
+    /// The data attached to the operation. Its hash is verified.
     fn attached<'a>(&self, data: &Data<'a>, partition: &Partition) -> Result<&'a [u8], Error> {
         let offset = self.operation.data_offset.unwrap_or(0);
         let size = self.operation.data_length.unwrap_or(0);
         let end = data.file.len() as u64;
         let start = (data.start as u64).saturating_add(offset);
         let range = start.checked_add(size).filter(|last| *last <= end);
-        // Within the file, so both fit.
+        // Both are within the file, so they fit in usize.
         let bytes = range.map(|last| &data.file[start as usize..last as usize]);
         let bytes = bytes.ok_or_else(|| {
             let what = format!("the data of operation {} of {}", self.index, partition.name);
@@ -205,7 +207,7 @@ impl Step {
     }
 }
 
-/// The output, cut off at the size of the partition, which may end within a block.
+/// The output, truncated to the size of the partition, which may end within a block.
 struct Sink<'o> {
     out: &'o mut dyn Write,
     hasher: Sha256,

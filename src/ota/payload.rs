@@ -1,8 +1,8 @@
 //! `payload.bin`: "CrAU", version 2, the manifest, its signature, and the data of the operations
 //! (the head of update_engine's `update_metadata.proto`). Numbers in the header are big-endian.
 //!
-//! Signatures are not verified, which is the device's task; the SHA-256 of each operation's data and
-//! of each partition is.
+//! The SHA-256 of each operation's data and of each partition is verified. Signatures are not: that
+//! is the device's task.
 
 use prost::Message;
 
@@ -12,7 +12,7 @@ use super::manifest::{MAX_MANIFEST, Manifest, PartitionUpdate};
 /// Magic, version, size of the manifest, size of its signature.
 const HEADER: usize = 24;
 const MAGIC: &[u8] = b"CrAU";
-/// The largest partition that is written, in bytes: larger than that of any device.
+/// Maximum size of a partition in bytes, larger than on any device.
 const MAX_PARTITION: u64 = 16 << 30;
 /// The default of `block_size`.
 const BLOCK_SIZE: u32 = 4096;
@@ -24,14 +24,14 @@ pub struct Payload<'a> {
     partitions: Vec<Partition>,
 }
 
-/// What operations refer to.
+/// The data that operations refer to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Data<'a> {
     /// The whole file.
     pub file: &'a [u8],
-    /// Where the operations' data starts in it.
+    /// Offset of the operations' data in the file.
     pub start: usize,
-    /// Bytes of a block.
+    /// Size of a block in bytes.
     pub block_size: u64,
 }
 
@@ -42,9 +42,9 @@ pub struct Partition {
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
-    /// SHA-256 of it.
+    /// Its SHA-256.
     pub(super) sha256: Vec<u8>,
-    /// Messages.
+    /// Its operations, as encoded messages.
     pub(super) operations: Vec<Vec<u8>>,
 }
 

@@ -8,7 +8,7 @@ use crate::bootset::{BootSet, Cover, Flow, Initramfs, Ramdisk, Role, Spot};
 use crate::image::avb::Vbmeta;
 use crate::image::{Image, ImageKind};
 use crate::kernel::Exports;
-use crate::modules::{ModuleFile, ModuleTree, Source};
+use crate::modules::{ModuleFile, ModuleSource, ModuleTree};
 use crate::ramdisk::cpio::Header;
 use crate::ramdisk::tree::{Found, Tree};
 use crate::ramdisk::{self, Inventory};
@@ -114,8 +114,8 @@ impl<'s, 'a> Context<'s, 'a> {
     }
 
     /// The ramdisks of a normal boot, in the order of unpacking.
-    pub fn ramdisks(&self) -> Vec<Source<'a>> {
-        let named = |ramdisk: &Ramdisk<'a>| Source::Bytes {
+    pub fn ramdisks(&self) -> Vec<ModuleSource<'a>> {
+        let named = |ramdisk: &Ramdisk<'a>| ModuleSource::Bytes {
             name: self.images[ramdisk.spot.image].kind().to_string(),
             bytes: ramdisk.bytes,
         };

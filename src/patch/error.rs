@@ -2,6 +2,7 @@
 
 use super::rc::inert::Inert;
 use crate::bootset;
+use crate::bootset::UNDO_FORMAT;
 use crate::compression;
 use crate::image::{self, ImageKind};
 use crate::kernel;
@@ -148,7 +149,7 @@ pub enum Error {
     },
     /// The undo record is damaged, or another version's.
     #[error("undo record: {0}")]
-    UndoRecord(String),
+    UndoRecord(#[from] UndoRecordError),
     /// The images hold no undo record.
     #[error("not patched by vfioboot: no image of the set carries an undo record")]
     NotPatched,
@@ -306,4 +307,19 @@ fn misfits_text(misfits: &[Misfit]) -> String {
         text += &format!("; and {} more", misfits.len() - SHOWN);
     }
     text
+}
+
+/// Why an undo record cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UndoRecordError {
+    /// It is not JSON of the expected shape.
+    #[error(transparent)]
+    Json(serde_json::Error),
+    /// Another version wrote it.
+    #[error("its format is {format}, this vfioboot reads {UNDO_FORMAT}")]
+    Format {
+        /// The format.
+        format: u32,
+    },
 }

@@ -5,7 +5,7 @@ use crate::audit::{Built, Condition, Facts, Profile};
 use crate::bootset::{KernelState, SetKernel};
 use crate::cmdline::Cmdline;
 use crate::kernel::{Arch, Exports};
-use crate::modules::Target;
+use crate::modules::TargetKernel;
 use crate::rules::Text;
 
 /// The rule whose symbols are the drivers of PCI host bridges.
@@ -124,12 +124,12 @@ impl<'s> KernelFacts<'s> {
     }
 
     /// What a module must fit.
-    pub fn target<'k>(&'k self, exports: Option<&'k Exports>) -> Target<'k> {
+    pub fn target<'k>(&'k self, exports: Option<&'k Exports>) -> TargetKernel<'k> {
         let line = Cmdline::new(self.facts().cmdline.as_deref().unwrap_or_default());
         // Once on it stays on (`bool_enable_only`).
         let enforced =
             line.parameters().any(|p| p.is("module.sig_enforce") && p.truth() == Some(true));
-        Target {
+        TargetKernel {
             release: self.version(),
             release_is_partial: !self.0.release_is_whole,
             exports,

@@ -63,7 +63,7 @@ pub use assignment::Decision;
 pub use avb::options::{AvbMode, AvbOptions};
 pub use avb::outlook::{Outlook, Prospect, Reason};
 pub use edit::{AvbEdit, Change, EditKind, ListEdit, PlannedEdit, PlannedFile, SegmentChange};
-pub use error::{Error, ModuleError, RcFinding, RefusedParameter, RuntimeError};
+pub use error::{Error, ModuleError, RcFinding, RefusedParameter, RuntimeError, UndoRecordError};
 pub use hook::choose::{Hook, HookReason, Obstacle};
 pub use hook::kind::{HookChoice, HookKind, HookRow};
 pub use modules::plan::{LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};

@@ -30,7 +30,7 @@ pub fn of<'s>(set: &'s BootSet<'_>) -> Result<Option<BootSet<'s>>, Error> {
         for (image, _) in undone.filter(|(_, original)| original.is_some()) {
             // Restoring has compared it.
             let undo = record.image(image.kind());
-            undo.into_iter().for_each(|undo| image.know_sha256(undo.original_sha256()));
+            undo.into_iter().for_each(|undo| image.set_sha256(undo.original_sha256()));
         }
         take_over(&restored, set, originals, &record);
     }

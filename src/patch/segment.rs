@@ -126,5 +126,5 @@ fn make_room<W: std::io::Write>(cpio: &mut CpioWriter<W>, path: &[u8]) -> std::i
 
 /// Names in an archive have no leading slash.
 fn in_archive(path: &str) -> Vec<u8> {
-    normalise(path.as_bytes())
+    normalise(path.as_bytes()).into_owned()
 }

@@ -5,14 +5,12 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::Error;
+use super::error::{Error, UndoRecordError};
+use crate::bootset::UNDO_FORMAT;
 use crate::image::layout::{Placed, place};
 use crate::image::{
     Chunk, Edit, Header, Image, ImageKind, Output, RegionKind, SectionName, Wrapper,
 };
-
-/// Format of the record; readers refuse any other.
-const FORMAT: u32 = 1;
 
 /// What the patched set of images was made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,13 +123,12 @@ impl UndoRecord {
     /// A record for `images`.
     pub fn new(images: Vec<ImageUndo>) -> Self {
         let tool = format!("vfioboot {}", env!("CARGO_PKG_VERSION"));
-        UndoRecord { format: FORMAT, tool, images }
+        UndoRecord { format: UNDO_FORMAT, tool, images }
     }
 
     /// The record's bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let mut bytes =
-            serde_json::to_vec(self).map_err(|error| Error::UndoRecord(error.to_string()))?;
+        let mut bytes = serde_json::to_vec(self).map_err(UndoRecordError::Json)?;
         bytes.push(b'\n');
         Ok(bytes)
     }
@@ -145,13 +142,11 @@ impl UndoRecord {
         struct Format {
             format: u32,
         }
-        let wrong = |error: serde_json::Error| Error::UndoRecord(error.to_string());
-        let Format { format } = serde_json::from_slice(bytes).map_err(wrong)?;
-        if format != FORMAT {
-            let message = format!("its format is {format}, this vfioboot reads {FORMAT}");
-            return Err(Error::UndoRecord(message));
+        let Format { format } = serde_json::from_slice(bytes).map_err(UndoRecordError::Json)?;
+        if format != UNDO_FORMAT {
+            return Err(UndoRecordError::Format { format }.into());
         }
-        serde_json::from_slice(bytes).map_err(wrong)
+        Ok(serde_json::from_slice(bytes).map_err(UndoRecordError::Json)?)
     }
 
     /// The part for an image of this kind.

@@ -6,6 +6,7 @@ use super::report::FailedRule;
 use crate::bootfile::DeviceSpec;
 use crate::bootset::Stop;
 use crate::image::ImageKind;
+use crate::modules::ModuleProblem;
 use crate::rc::Finding;
 
 /// What may go wrong with a patch that is possible. Serialised as its text.
@@ -49,11 +50,8 @@ pub enum Warning {
         module: &'static str,
     },
     /// A module, or the rest of a container, could not be read.
-    #[error("{problem}")]
-    ModuleUnreadable {
-        /// The file, and what is wrong with it.
-        problem: String,
-    },
+    #[error(transparent)]
+    ModuleUnreadable(ModuleProblem),
     /// A device given by address appears only after PID 1 has finished.
     #[error(
         "{device} appears only when the host bridge's module is loaded, which PID 1 does not wait \

@@ -112,7 +112,7 @@ pub fn remove<'a>(
     recursive: bool,
     limits: Limits,
 ) -> Result<Pieces<'a>, Error> {
-    let doomed = Doomed { path: normalise(path), recursive };
+    let doomed = Doomed { path: normalise(path).into_owned(), recursive };
     let (touched, parsed) = doomed.find(ramdisk, limits)?;
     if let Some(trailing) = parsed.trailing {
         let reason = trailing.reason;

@@ -23,6 +23,8 @@
 //! never depends on how large the ramdisk says it is. What must be kept for all entries (the
 //! tree) and what is unpacked in all is bounded by [`Limits`].
 
+use std::borrow::Cow;
+
 pub mod append;
 pub mod cpio;
 pub mod edit;
@@ -58,7 +60,11 @@ fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// `path` with no leading `/` or `./`, no empty parts and no trailing `/`: `./sbin//init` and
 /// `/sbin/init` name the same file. `..` is kept.
-pub fn normalise(path: &[u8]) -> Vec<u8> {
+pub fn normalise(path: &[u8]) -> Cow<'_, [u8]> {
+    let mut parts = path.split(|byte| *byte == b'/');
+    if parts.all(|part| !part.is_empty() && part != b".") {
+        return Cow::Borrowed(path);
+    }
     let parts: Vec<&[u8]> = components(path).collect();
-    parts.join(&b'/')
+    Cow::Owned(parts.join(&b'/'))
 }

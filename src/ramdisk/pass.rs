@@ -159,13 +159,9 @@ impl Pass {
         if self.truncated {
             return;
         }
-        self.records.push(Record {
-            path: entry.path().to_vec(),
-            trailer: entry.is_trailer(),
-            header: entry.header,
-            offset: entry.offset,
-            segment,
-            data,
-        });
+        let (trailer, length) = (entry.is_trailer(), entry.path().len());
+        let Entry { offset, header, name: mut path, .. } = entry;
+        path.truncate(length);
+        self.records.push(Record { path, header, trailer, offset, segment, data });
     }
 }

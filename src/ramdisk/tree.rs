@@ -2,6 +2,7 @@
 //! ones, hard links share their data, symbolic links among the parents are followed
 //! (`do_name`, `maybe_link`, `clean_path` and `do_symlink` in `init/initramfs.c`).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
@@ -16,8 +17,11 @@ const NODE_COST: usize = 160;
 /// Paths without leading `/`, and what is there in the end.
 #[derive(Debug, Default)]
 pub struct Tree {
-    nodes: BTreeMap<Vec<u8>, Name>,
+    /// The number of the inode at each path.
+    nodes: BTreeMap<Vec<u8>, usize>,
     inodes: Vec<Inode>,
+    /// The targets of the symbolic links, which are few.
+    targets: BTreeMap<Vec<u8>, Vec<u8>>,
     links: HashMap<LinkKey, Vec<u8>>,
     cost: usize,
     reach: Option<Reach>,
@@ -32,12 +36,6 @@ pub(super) struct Node<'e> {
     pub trailer: bool,
     /// The target of a symbolic link.
     pub target: &'e [u8],
-}
-
-#[derive(Debug)]
-struct Name {
-    inode: usize,
-    target: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -116,7 +114,11 @@ impl Tree {
         let file_type = header.file_type();
         let Some(path) = self.resolve(path, false) else { return };
         self.cost += NODE_COST + path.len() + target.len();
-        if path.is_empty() || file_type == FileType::Unknown || !self.clean(&path, file_type) {
+        if path.is_empty() || file_type == FileType::Unknown {
+            return;
+        }
+        let old = self.nodes.get(&path).copied();
+        if old.is_some_and(|old| !self.clean(&path, old, file_type)) {
             return;
         }
         let size = u64::from(header.filesize);
@@ -128,39 +130,42 @@ impl Tree {
             }
             self.links.insert(key, path.clone());
         }
-        match self.nodes.get(&path) {
+        match old.filter(|old| self.inodes[*old].file_type == file_type) {
             // Opened with O_TRUNC: the other names of the file see it too.
-            Some(node) if file_type != FileType::Symlink => {
-                let inode = &mut self.inodes[node.inode];
+            Some(inode) if file_type != FileType::Symlink => {
+                let inode = &mut self.inodes[inode];
                 (inode.size, inode.source) = (size, number);
             }
             _ => {
-                self.unlink(&path);
+                if file_type == FileType::Symlink {
+                    self.unlink(&path);
+                    if !target.is_empty() {
+                        self.targets.insert(path.clone(), target.to_vec());
+                    }
+                }
+                self.nodes.insert(path, self.inodes.len());
                 self.inodes.push(Inode { file_type, nlink: 1, size, source: number });
-                let target = target.to_vec();
-                self.nodes.insert(path, Name { inode: self.inodes.len() - 1, target });
             }
         }
     }
 
     /// Another name for the file at `first`, with data of its own unless empty.
     fn link(&mut self, first: &[u8], path: Vec<u8>, size: u64, number: u64) {
-        let Some(inode) = self.nodes.get(first).map(|node| node.inode) else { return };
+        let Some(inode) = self.nodes.get(first).copied() else { return };
         if first != path {
             self.unlink(&path);
             self.inodes[inode].nlink += 1;
-            self.nodes.insert(path, Name { inode, target: Vec::new() });
+            self.nodes.insert(path, inode);
         }
         if size > 0 {
             (self.inodes[inode].size, self.inodes[inode].source) = (size, number);
         }
     }
 
-    /// Remove what is in the way of a file of another type. False when it cannot be removed: a
-    /// directory that is not empty.
-    fn clean(&mut self, path: &[u8], file_type: FileType) -> bool {
-        let Some(node) = self.nodes.get(path) else { return true };
-        let old = self.inodes[node.inode].file_type;
+    /// Remove the inode `old` at `path` if it is of another type than `file_type`. False when it
+    /// cannot be removed: a directory that is not empty.
+    fn clean(&mut self, path: &[u8], old: usize, file_type: FileType) -> bool {
+        let old = self.inodes[old].file_type;
         if old == file_type {
             return true;
         }
@@ -172,8 +177,9 @@ impl Tree {
     }
 
     fn unlink(&mut self, path: &[u8]) {
-        if let Some(node) = self.nodes.remove(path) {
-            self.inodes[node.inode].nlink -= 1;
+        if let Some(inode) = self.nodes.remove(path) {
+            self.inodes[inode].nlink -= 1;
+            self.targets.remove(path);
         }
     }
 
@@ -187,14 +193,13 @@ impl Tree {
     /// What is at `path`; `follow` resolves it once more when it is itself a symbolic link.
     pub fn find(&self, path: &[u8], follow: bool) -> Option<Found> {
         let path = self.resolve(path, follow)?;
-        let node = self.nodes.get(&path)?;
-        let inode = &self.inodes[node.inode];
+        let inode = &self.inodes[*self.nodes.get(&path)?];
         Some(Found {
             file_type: inode.file_type,
             source: inode.source,
             size: inode.size,
             nlink: inode.nlink,
-            target: node.target.clone(),
+            target: self.targets.get(&path).cloned().unwrap_or_default(),
             path,
         })
     }
@@ -202,44 +207,56 @@ impl Tree {
     /// Another name of the file at `path`, which has its links resolved: the first of them in
     /// order. None when it has no other (or is a symbolic link or directory).
     pub fn other_name(&self, path: &[u8]) -> Option<Vec<u8>> {
-        let inode = self.nodes.get(path)?.inode;
-        let mut others =
-            self.nodes.iter().filter(|(name, node)| node.inode == inode && *name != path);
+        let inode = self.nodes.get(path)?;
+        let mut others = self.nodes.iter().filter(|(name, own)| *own == inode && *name != path);
         others.next().map(|(name, _)| name.clone())
     }
 
     /// `path` without symbolic links on the way (nor at its end, with `follow`); none in a loop.
     pub fn resolve(&self, path: &[u8], follow: bool) -> Option<Vec<u8>> {
-        let mut todo: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
-        todo.reverse();
-        let mut done: Vec<Vec<u8>> = Vec::new();
-        let mut links = 0;
-        while let Some(part) = todo.pop() {
+        let mut todo = Cow::Borrowed(path);
+        let mut done: Vec<u8> = Vec::with_capacity(path.len());
+        let (mut at, mut links) = (0, 0);
+        while let Some(part) = next_component(&todo, &mut at) {
+            let parent = done.len();
             if part == b".." {
-                done.pop();
+                done.truncate(done.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
                 continue;
             }
-            done.push(part);
-            if todo.is_empty() && !follow {
+            if parent > 0 {
+                done.push(b'/');
+            }
+            done.extend_from_slice(part);
+            let Some(target) = self.targets.get(&done) else { continue };
+            let rest = &todo[at..];
+            if !follow && components(rest).next().is_none() {
                 break;
             }
-            let here = self.nodes.get(&done.join(&b'/'));
-            let Some(node) = here.filter(|node| !node.target.is_empty()) else { continue };
             links += 1;
             // Targets that multiply: no path in a kernel is longer.
-            if links > MAX_LINKS || todo.len() > NAME_MAX as usize {
+            if links > MAX_LINKS || components(rest).count() > NAME_MAX as usize {
                 return None;
             }
-            done.pop();
-            if node.target.starts_with(b"/") {
-                done.clear();
-            }
-            todo.extend(
-                components(&node.target).map(<[u8]>::to_vec).collect::<Vec<_>>().into_iter().rev(),
-            );
+            let from = if target.starts_with(b"/") { 0 } else { parent };
+            done.truncate(from);
+            todo = Cow::Owned([target, &b"/"[..], rest].concat());
+            at = 0;
         }
-        Some(done.join(&b'/'))
+        Some(done)
     }
+}
+
+/// The part of `path` that comes next; `at` moves to what comes after it.
+fn next_component<'p>(path: &'p [u8], at: &mut usize) -> Option<&'p [u8]> {
+    while *at < path.len() {
+        let rest = &path[*at..];
+        let end = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+        *at = path.len().min(*at + end + 1);
+        if components(&rest[..end]).next().is_some() {
+            return Some(&rest[..end]);
+        }
+    }
+    None
 }
 
 /// Write the contents of the file at `path` to `out`: symbolic links are followed, the last of

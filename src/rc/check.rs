@@ -1,36 +1,36 @@
-//! A checker of rc files: what init would ignore, refuse, or be forbidden to do.
+//! A checker of rc files: it reports what init ignores, refuses, or may not do.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::language::{Language, Level, Word};
+use super::language::{Keyword, Language, Level};
 use super::lexer::{End, Script, Statement};
 use crate::root_manager::RcOverlay;
 
 /// Service names up to Android 6 (`valid_name` in `init_parser.c`).
 const OLD_NAME_MAX: usize = 16;
 
-/// Where the file is to be read.
+/// The init that reads the file.
 #[derive(Clone, Copy, Debug)]
-pub struct Target {
-    /// The overlay of the root manager that reads it; None for init itself.
+pub struct Platform {
+    /// The overlay of the root manager that reads the file; None for init itself.
     pub overlay: Option<&'static RcOverlay>,
-    /// The oldest Android version that it may be; None when nothing tells.
+    /// The oldest possible Android version; None when unknown.
     pub oldest: Option<u32>,
-    /// The newest one; None when it may be any.
+    /// The newest possible Android version; None when unknown.
     pub newest: Option<u32>,
 }
 
-/// One thing that is wrong.
+/// A fault in an rc file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Number of the line, from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// How bad it is.
+    /// Severity.
     pub level: Level,
     /// What is wrong.
     pub what: String,
-    /// Why it is, or what follows.
+    /// Why it is wrong, or the consequence.
     pub why: String,
     /// What to do.
     pub fix: String,
@@ -47,17 +47,17 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything that is wrong with `text`, by line.
-pub fn check(text: &[u8], target: Target) -> Vec<Finding> {
+/// The faults of `text`, sorted by line.
+pub fn check(text: &[u8], platform: Platform) -> Vec<Finding> {
     let Some(language) = Language::built_in() else { return Vec::new() };
     let script = Script::read(text);
     let mut checker = Checker {
         language,
-        target,
+        platform,
         section: Section::None,
         findings: Vec::new(),
         services: BTreeMap::new(),
-        triggers: triggered(&script),
+        triggers: triggers(&script),
     };
     for statement in &script.statements {
         checker.statement(statement);
@@ -70,7 +70,7 @@ pub fn check(text: &[u8], target: Target) -> Vec<Finding> {
 }
 
 /// The events that the file itself triggers.
-fn triggered(script: &Script) -> Vec<&str> {
+fn triggers(script: &Script) -> Vec<&str> {
     let events = script.statements.iter().filter_map(|statement| match &statement.words[..] {
         [command, event] if command == "trigger" => Some(event.as_str()),
         _ => None,
@@ -79,9 +79,9 @@ fn triggered(script: &Script) -> Vec<&str> {
 }
 
 enum Section {
-    /// None yet, or one that is broken.
+    /// No section has begun.
     None,
-    /// What stands in it is of no interest: its first line is wrong.
+    /// The first line of the section is wrong, so its other lines are not checked.
     Broken,
     Import,
     Action,
@@ -97,7 +97,7 @@ struct Service {
 
 struct Checker<'s> {
     language: &'static Language,
-    target: Target,
+    platform: Platform,
     section: Section,
     findings: Vec<Finding>,
     /// The line of each service's definition.
@@ -106,22 +106,22 @@ struct Checker<'s> {
 }
 
 impl Checker<'_> {
-    fn find(&mut self, line: usize, level: Level, what: &str, why: &str, fix: &str) {
+    fn report(&mut self, line: usize, level: Level, what: &str, why: &str, fix: &str) {
         let [what, why, fix] = [what, why, fix].map(str::to_owned);
         self.findings.push(Finding { line, level, what, why, fix });
     }
 
     fn error(&mut self, line: usize, what: &str, why: &str, fix: &str) {
-        self.find(line, Level::Error, what, why, fix);
+        self.report(line, Level::Error, what, why, fix);
     }
 
     fn warning(&mut self, line: usize, what: &str, why: &str, fix: &str) {
-        self.find(line, Level::Warning, what, why, fix);
+        self.report(line, Level::Warning, what, why, fix);
     }
 
     /// The overlays of root managers that do not read the file.
     fn other_overlays(&self) -> impl Iterator<Item = &'static RcOverlay> + use<> {
-        let own = self.target.overlay;
+        let own = self.platform.overlay;
         RcOverlay::all().filter(move |overlay| own != Some(*overlay))
     }
 
@@ -134,7 +134,8 @@ impl Checker<'_> {
                     "only {} replaces it, and this ramdisk is not patched by {manager}",
                     other.init()
                 );
-                self.error(line, variable, &why, "write the path out: vfiorun is /sbin/vfiorun");
+                let fix = "write the full path: vfiorun is /sbin/vfiorun";
+                self.error(line, variable, &why, fix);
             }
         }
         match statement.words[0].as_str() {
@@ -160,7 +161,7 @@ impl Checker<'_> {
                 statement.line,
                 &format!("import {}: the path is not absolute", statement.words[1]),
                 "init looks for it in its own working directory, the root",
-                "begin it with /",
+                "start the path with /",
             );
         }
     }
@@ -174,7 +175,7 @@ impl Checker<'_> {
             self.section = Section::Broken;
             return self.error(
                 line,
-                "on without a trigger",
+                "\"on\" without a trigger",
                 "init ignores the section",
                 "name one: on boot, on property:sys.boot_completed=1",
             );
@@ -186,8 +187,8 @@ impl Checker<'_> {
                     self.section = Section::Broken;
                     return self.error(
                         line,
-                        &format!("\"{word}\" where && belongs"),
-                        "triggers are joined by &&, and init ignores the section",
+                        &format!("\"{word}\" instead of &&"),
+                        "triggers are joined by &&: init ignores the section",
                         "write on TRIGGER && TRIGGER",
                     );
                 }
@@ -205,33 +206,33 @@ impl Checker<'_> {
             self.error(
                 line,
                 "&& at the end",
-                "a trigger must follow, and init ignores the section",
-                "add the trigger or take && away",
+                "a trigger must follow: init ignores the section",
+                "add the trigger or remove &&",
             );
         }
         if events > 1 {
             self.error(
                 line,
                 "two events in one section",
-                "an action may have several property: triggers but one event only, and init ignores \
-                 the section",
-                "make it two sections",
+                "an action may have several property: triggers but only one event: init ignores the \
+                 section",
+                "write two sections",
             );
         }
     }
 
     fn property(&mut self, line: usize, property: &str) {
         let usual = |c: char| c.is_ascii_alphanumeric() || "._-:@".contains(c);
-        let known = property.split_once('=').is_some_and(|(name, _)| {
+        let valid = property.split_once('=').is_some_and(|(name, _)| {
             !name.is_empty() && name.chars().all(usual) && !name.starts_with('.')
         });
-        if !known {
+        if !valid {
             self.error(
                 line,
                 &format!("property:{property}"),
-                "a property trigger is property:NAME=VALUE, or property:NAME=* for any change, and \
-                 init ignores the section",
-                "write the value that the property is to have",
+                "a property trigger is property:NAME=VALUE, or property:NAME=* for any change: init \
+                 ignores the section",
+                "add the value of the property",
             );
         }
     }
@@ -246,13 +247,18 @@ impl Checker<'_> {
                 &format!("write on {meant}"),
             );
         } else if name == "&&" {
-            self.error(line, "&& where a trigger belongs", "init ignores the section", "name one");
+            self.error(
+                line,
+                "&& instead of a trigger",
+                "init ignores the section",
+                "name a trigger",
+            );
         } else if !language.triggers.has(name) && !self.triggers.contains(&name) {
             self.warning(
                 line,
                 &format!("event {name}"),
                 "neither init nor AOSP's init.rc nor this file triggers it",
-                "make sure that another rc file of the device has a line: trigger with this name",
+                "check that another rc file of the device triggers it (trigger NAME)",
             );
         }
     }
@@ -274,16 +280,17 @@ impl Checker<'_> {
             self.error(
                 line,
                 &format!("service name \"{name}\""),
-                "it becomes part of the property init.svc.NAME, so it has letters, digits, _ - . @ \
-                 and :, and init ignores the section",
+                "it is part of the property init.svc.NAME, so only letters, digits, _ - . @ and : \
+                 are valid: init ignores the section",
                 "choose another name",
             );
-        } else if name.len() > OLD_NAME_MAX && self.target.newest.is_some_and(|newest| newest < 10)
+        } else if name.len() > OLD_NAME_MAX
+            && self.platform.newest.is_some_and(|newest| newest < 10)
         {
             self.warning(
                 line,
                 &format!("service name \"{name}\" of {} characters", name.len()),
-                "init of Android 6 and earlier takes 16 at most",
+                "init of Android 6 and earlier takes at most 16",
                 "choose a shorter name",
             );
         }
@@ -291,8 +298,8 @@ impl Checker<'_> {
             self.error(
                 line,
                 &format!("service {name}: the path {program} is not absolute"),
-                "init looks a program up nowhere, it executes the path as it stands",
-                "write the whole path",
+                "init does not search for programs, it executes the path as given",
+                "write the absolute path",
             );
         }
         self.section = Section::Service(Service {
@@ -313,28 +320,28 @@ impl Checker<'_> {
             Section::None | Section::Import => self.error(
                 line,
                 &format!("\"{name}\" outside of a section"),
-                "init ignores what stands before the first on or service, and behind an import",
-                "begin a section: on TRIGGER, or service NAME /PATH",
+                "init ignores lines before the first on or service, and after an import",
+                "start a section first: on TRIGGER, or service NAME /PATH",
             ),
             Section::Action => match (command, option) {
-                (Some(word), _) => self.command(line, &statement.words, *word),
+                (Some(keyword), _) => self.command(line, &statement.words, *keyword),
                 (None, Some(_)) => self.error(
                     line,
                     &format!("\"{name}\" in an action"),
-                    "it is an option of services, and init ignores the line",
-                    "put it below the service's line, before the next on",
+                    "it is an option of services: init ignores the line",
+                    "move it to the section of the service",
                 ),
                 (None, None) => self.unknown(line, name, "command"),
             },
             Section::Service(service) => {
                 service.options.push(name.to_owned());
                 match (option, command) {
-                    (Some(word), _) => self.option(line, &statement.words, *word),
+                    (Some(keyword), _) => self.option(line, &statement.words, *keyword),
                     (None, Some(_)) => self.error(
                         line,
                         &format!("\"{name}\" in a service"),
                         "it is a command, and a service has options: init ignores the line",
-                        "put it into an action (on TRIGGER), or behind onrestart",
+                        "move it to an action (on TRIGGER), or write it after onrestart",
                     ),
                     (None, None) => self.unknown(line, name, "option"),
                 }
@@ -350,17 +357,17 @@ impl Checker<'_> {
         let alike = known.keys().find(|known| is_alike(known, name));
         let fix = match alike {
             Some(alike) => format!("did you mean {alike}?"),
-            None => "see system/core/init/README.md of AOSP for those that there are".to_owned(),
+            None => "see system/core/init/README.md of AOSP for the valid ones".to_owned(),
         };
-        let why = "init of no version from Android 5 on has it, and ignores the line";
+        let why = "no init since Android 5 knows it: init ignores the line";
         self.error(line, &format!("unknown {what} \"{name}\""), why, &fix);
     }
 
-    /// The number of arguments, and the versions.
-    fn word(&mut self, line: usize, words: &[String], word: Word) {
+    /// Check the number of arguments and the Android versions of a command or an option.
+    fn keyword(&mut self, line: usize, words: &[String], keyword: Keyword) {
         let (name, count) = (&words[0], words.len() - 1);
-        if count < word.min || word.max.is_some_and(|max| count > max) {
-            let takes = match (word.min, word.max) {
+        if count < keyword.min || keyword.max.is_some_and(|max| count > max) {
+            let takes = match (keyword.min, keyword.max) {
                 (0, Some(0)) => "none".to_owned(),
                 (min, Some(max)) if min == max => format!("{min}"),
                 (min, Some(max)) => format!("{min} to {max}"),
@@ -369,33 +376,33 @@ impl Checker<'_> {
             self.error(
                 line,
                 &format!("{name} with {count} arguments"),
-                &format!("it takes {takes}, and init ignores the line"),
-                "words with spaces need quotes",
+                &format!("it takes {takes}: init ignores the line"),
+                "quote arguments that contain spaces",
             );
         }
-        let newest = self.target.newest;
-        if let (Some(since), Some(newest)) = (word.since, newest)
+        let newest = self.platform.newest;
+        if let (Some(since), Some(newest)) = (keyword.since, newest)
             && newest < since
         {
             self.warning(
                 line,
-                &format!("{name} came with Android {since}"),
-                &format!("this device has Android {newest} at most, whose init ignores the line"),
-                "do without it",
+                &format!("{name} needs Android {since} or later"),
+                &format!("this device has at most Android {newest}, whose init ignores the line"),
+                "remove the line",
             );
         }
-        if let (Some(until), None) = (word.until, newest) {
+        if let (Some(until), None) = (keyword.until, newest) {
             self.warning(
                 line,
-                &format!("{name} went after Android {until}"),
+                &format!("{name} was removed after Android {until}"),
                 "init of later versions ignores the line",
-                "do without it on those",
+                "do not use it on later versions",
             );
         }
     }
 
-    fn command(&mut self, line: usize, words: &[String], word: Word) {
-        self.word(line, words, word);
+    fn command(&mut self, line: usize, words: &[String], keyword: Keyword) {
+        self.keyword(line, words, keyword);
         match (words[0].as_str(), &words[1..]) {
             ("write", [path, ..]) | ("copy" | "copy_per_line", [_, path, ..]) => {
                 self.write(line, &words[0], path);
@@ -408,12 +415,12 @@ impl Checker<'_> {
     fn write(&mut self, line: usize, command: &str, path: &str) {
         let Some(rule) = self.language.write_rule(path) else { return };
         // The policy of an older version may allow it.
-        let Target { oldest, newest, .. } = self.target;
+        let Platform { oldest, newest, .. } = self.platform;
         let may = rule.since.is_some_and(|since| {
             newest.is_some_and(|newest| newest < since || oldest.is_none_or(|o| o < since))
         });
         let level = if may { Level::Warning } else { rule.level };
-        self.find(line, level, &format!("{command} {path}"), &rule.why, &rule.fix);
+        self.report(line, level, &format!("{command} {path}"), &rule.why, &rule.fix);
     }
 
     /// `exec [SECLABEL [USER [GROUP…]]] -- COMMAND [ARGUMENT…]`, or the command alone.
@@ -427,7 +434,7 @@ impl Checker<'_> {
             return self.error(
                 line,
                 &format!("{name} without a program"),
-                "what is to run stands behind --",
+                "the program follows --",
                 "write exec SECLABEL USER GROUP -- /PATH ARGUMENTS",
             );
         };
@@ -435,8 +442,8 @@ impl Checker<'_> {
             self.error(
                 line,
                 &format!("{name}: the path {command} is not absolute"),
-                "init looks a program up nowhere, it executes the path as it stands",
-                "write the whole path",
+                "init does not search for programs, it executes the path as given",
+                "write the absolute path",
             );
         }
         match before.first().filter(|label| *label != "-") {
@@ -445,12 +452,12 @@ impl Checker<'_> {
         }
     }
 
-    fn option(&mut self, line: usize, words: &[String], word: Word) {
-        self.word(line, words, word);
+    fn option(&mut self, line: usize, words: &[String], keyword: Keyword) {
+        self.keyword(line, words, keyword);
         match (words[0].as_str(), &words[1..]) {
             ("seclabel", [label]) => self.label(line, label),
             ("onrestart", [name, ..]) => match self.language.commands.get(name) {
-                Some(word) => self.command(line, &words[1..], *word),
+                Some(keyword) => self.command(line, &words[1..], *keyword),
                 None => self.unknown(line, name, "command"),
             },
             _ => {}
@@ -462,7 +469,7 @@ impl Checker<'_> {
             self.error(
                 line,
                 &format!("seclabel \"{label}\""),
-                "a context is USER:ROLE:TYPE:LEVEL, and init does not start the program",
+                "a context is USER:ROLE:TYPE:LEVEL: init does not start the program",
                 "write it as u:r:su:s0",
             );
         } else if let Some(other) = self.other_overlays().find(|own| own.has_type_of(label)) {
@@ -470,7 +477,7 @@ impl Checker<'_> {
             let why = format!(
                 "{manager}'s policy adds this domain, and this ramdisk is not patched by {manager}"
             );
-            let fix = format!("patch it with {manager} first, or name a domain of the ROM");
+            let fix = format!("patch it with {manager} first, or use a domain of the ROM");
             self.warning(line, label, &why, &fix);
         } else if let Some(rule) = self.language.domain_rule(label) {
             self.warning(line, label, &rule.why, &rule.fix);
@@ -481,16 +488,16 @@ impl Checker<'_> {
         let own = RcOverlay::all().find(|own| {
             program.strip_prefix(own.variable).is_some_and(|rest| rest.starts_with('/'))
         });
-        let why = match (own, self.language.no_domain(program)) {
+        let why = match (own, self.language.missing_transition(program)) {
             (Some(own), _) => format!(
-                "a file in {}'s tmpfs has no domain of its own, and init may run nothing in its \
-                 own: neverallow init … execute_no_trans (init.te)",
+                "the policy has no domain transition for a file in {}'s tmpfs, and init may not run a \
+                 program in its own domain: neverallow init … execute_no_trans (init.te)",
                 own.manager
             ),
             (None, Some(why)) => why.to_owned(),
             (None, None) => return,
         };
-        let fix = match self.target.overlay {
+        let fix = match self.platform.overlay {
             Some(overlay) => format!("add seclabel {}", overlay.context),
             None => "add a seclabel whose domain may run it".to_owned(),
         };
@@ -511,15 +518,15 @@ impl Checker<'_> {
                 line,
                 &format!("service {name} is critical and oneshot"),
                 "from Android 11 on init ignores the section",
-                "take one of them away",
+                "remove one of the two options",
             );
         }
-        if !has("user") && self.target.newest.is_none() {
+        if !has("user") && self.platform.newest.is_none() {
             self.warning(
                 line,
                 &format!("service {name} has no user"),
-                "it is root then, which init of devices launched with Android 16 refuses",
-                "write user root, if that is meant",
+                "it then runs as root, which init of devices launched with Android 16 refuses",
+                "add user root if that is intended",
             );
         }
         match self.services.get(&name) {
@@ -540,26 +547,26 @@ impl Checker<'_> {
             End::Nul { line, offset } => self.error(
                 line,
                 &format!("a NUL byte at offset {offset}"),
-                "init reads nothing of the line and nothing behind it",
+                "init ignores the line and everything after it",
                 "save the file as plain text",
             ),
             End::OpenQuote { line } => self.error(
                 line,
                 "a quote that is not closed",
-                "init drops the line and everything behind it",
+                "init drops the line and everything after it",
                 "add the second \"",
             ),
             End::Backslash { line } => self.error(
                 line,
                 "a backslash at the end of the file",
-                "it joins the line with the next one, and without one init drops it",
-                "take it away",
+                "it joins the line with the next one: without a next line, init drops this one",
+                "remove the backslash",
             ),
         }
     }
 }
 
-/// Whether two words differ in one letter, or in two that changed places.
+/// Whether two words differ in one letter, or in two swapped letters.
 fn is_alike(known: &str, word: &str) -> bool {
     let (a, b): (Vec<char>, Vec<char>) = (known.chars().collect(), word.chars().collect());
     let same = std::iter::zip(&a, &b).take_while(|(a, b)| a == b).count();

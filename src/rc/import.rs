@@ -1,12 +1,12 @@
-//! An `import` line put where init honours it.
+//! Add an `import` line where init honours it.
 
 use super::lexer::Script;
 
-/// `text`, an `init.rc`, with one line more that imports `path`; None when it has that line.
+/// Add a line that imports `path` to `text`, an `init.rc`. None when the line is already there.
 ///
-/// The line goes behind the last `import`, else in front of the first section: at neither place
-/// is a section open whose commands or options it would cut off. Init reads imported files after
-/// the importing one, in order. All other bytes stay as they are.
+/// The line goes after the last `import`, or else before the first section: neither place is
+/// inside a section, which the line would end. Init reads imported files after the importing one,
+/// in order. All other bytes are kept.
 pub fn add_import(text: &[u8], path: &str) -> Option<Vec<u8>> {
     let script = Script::read(text);
     let imports = || script.statements.iter().filter(|statement| statement.words[0] == "import");

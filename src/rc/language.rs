@@ -1,24 +1,24 @@
-//! What init understands, as `language.toml` has it.
+//! The init language, read from `language.toml`.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-/// The file beside this one.
+/// The table.
 const TEXT: &str = include_str!("language.toml");
 
-/// A command or an option.
+/// The arguments and versions of a command or an option.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Word {
-    /// The fewest arguments.
+pub struct Keyword {
+    /// Minimum number of arguments.
     pub min: usize,
-    /// The most.
+    /// Maximum number of arguments; None for any number.
     pub max: Option<usize>,
-    /// The first Android version that has it.
+    /// First Android version that has it.
     pub since: Option<u32>,
-    /// The last one.
+    /// Last Android version that has it.
     pub until: Option<u32>,
 }
 
@@ -27,12 +27,12 @@ pub struct Word {
 #[serde(deny_unknown_fields)]
 pub struct Triggers {
     names: Vec<String>,
-    /// What people write, and what they mean.
+    /// Common mistakes, each with the correct trigger.
     pub mistakes: BTreeMap<String, String>,
 }
 
 impl Triggers {
-    /// Whether AOSP has it.
+    /// Whether init or AOSP's init.rc triggers the event.
     pub fn has(&self, name: &str) -> bool {
         self.names.iter().any(|known| match known.strip_suffix('*') {
             Some(start) => name.starts_with(start),
@@ -41,11 +41,11 @@ impl Triggers {
     }
 }
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// It may not do what it should.
+    /// It may not do what was intended.
     Warning,
     /// It cannot work.
     Error,
@@ -56,7 +56,7 @@ pub enum Level {
 #[serde(deny_unknown_fields)]
 pub struct WriteRule {
     path: String,
-    /// How bad it is.
+    /// Severity.
     pub level: Level,
     /// The Android version whose policy forbids it.
     pub since: Option<u32>,
@@ -66,7 +66,7 @@ pub struct WriteRule {
     pub fix: String,
 }
 
-/// Programs by what domain init runs them in.
+/// Programs for which the policy has no domain transition from init.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProgramRule {
@@ -75,12 +75,12 @@ struct ProgramRule {
     why: Option<String>,
 }
 
-/// A domain that exists only somewhere.
+/// A domain that exists only on some systems.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DomainRule {
     label: String,
-    /// Why elsewhere it may not be there.
+    /// Why the domain may be missing elsewhere.
     pub why: String,
     /// What to do.
     pub fix: String,
@@ -91,9 +91,9 @@ pub struct DomainRule {
 #[serde(deny_unknown_fields)]
 pub struct Language {
     /// By name.
-    pub commands: BTreeMap<String, Word>,
+    pub commands: BTreeMap<String, Keyword>,
     /// Options of services by name.
-    pub options: BTreeMap<String, Word>,
+    pub options: BTreeMap<String, Keyword>,
     /// Events.
     pub triggers: Triggers,
     writes: Vec<WriteRule>,
@@ -102,27 +102,27 @@ pub struct Language {
 }
 
 impl Language {
-    /// The one that is built in; None if its file were broken, which a test rules out.
+    /// The built-in table; None if `language.toml` were broken, which a test rules out.
     pub fn built_in() -> Option<&'static Self> {
         static LANGUAGE: OnceLock<Option<Language>> = OnceLock::new();
         LANGUAGE.get_or_init(|| toml::from_str(TEXT).ok()).as_ref()
     }
 
-    /// The rule against writing `path`.
+    /// The rule that forbids writing `path`.
     pub fn write_rule(&self, path: &str) -> Option<&WriteRule> {
         self.writes.iter().find(|rule| path.starts_with(&rule.path))
     }
 
     /// Why init cannot run the program at `path` without a seclabel.
-    pub fn no_domain(&self, path: &str) -> Option<&str> {
+    pub fn missing_transition(&self, path: &str) -> Option<&str> {
         let rule = self.untransitioned.iter().find(|rule| {
-            // A program's name or the start of a directory.
+            // The name of a program, or the start of a directory.
             path.strip_prefix(&rule.path).is_some_and(|r| r.is_empty() || rule.path.ends_with('/'))
         })?;
         rule.why.as_deref()
     }
 
-    /// What is to be known about a label.
+    /// The rule for the domain of a label.
     pub fn domain_rule(&self, label: &str) -> Option<&DomainRule> {
         self.domains.iter().find(|rule| label.starts_with(&rule.label))
     }

@@ -1,25 +1,25 @@
-//! Lines as words, as the tokenizer of AOSP's init takes them apart
-//! (`next_token` in `system/core/init/tokenizer.cpp`; `init_parser.c` before Android 7 does the
-//! same).
+//! Splits lines into words, as the tokenizer of AOSP's init does (`next_token` in
+//! `system/core/init/tokenizer.cpp`; `init_parser.c` before Android 7 does the same).
 //!
 //! - Words are separated by spaces, tabs and carriage returns.
-//! - `#` at the start of a word begins a comment, which ends with its line whatever stands last.
+//! - `#` at the start of a word begins a comment, which ends with its line; a final `\` does not
+//!   continue it.
 //! - `"` keeps everything up to the next `"`, line ends included; there is no escape inside.
-//! - `\` outside of quotes: `\n`, `\r`, `\t` and `\\` are what they are in C, at the end of a line
-//!   it joins the next one, before anything else it vanishes.
-//! - The file ends at a NUL byte, too. The line that ends there, in an open quote or with the last
-//!   backslash of the file is lost; one that only lacks its line end is not.
+//! - `\` outside of quotes: `\n`, `\r`, `\t` and `\\` are as in C; at the end of a line it joins
+//!   the next line; before any other byte it is dropped.
+//! - A NUL byte ends the file, too. A line is lost when it ends at a NUL byte, inside an open quote
+//!   or with a backslash as the last byte of the file. A last line without a line end is not lost.
 
 use std::ops::Range;
 
 /// One logical line that is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// Number of the line it starts on, from 1.
+    /// Number of its first line, from 1.
     pub line: usize,
-    /// Its bytes: from the start of that line to behind its line end.
+    /// Its bytes, from the start of that line up to and including its line end.
     pub range: Range<usize>,
-    /// Whether it has a line end; the last one of a text may lack it.
+    /// Whether it has a line end; the last line of a text may have none.
     pub closed: bool,
     /// Its words, quotes and escapes resolved; never empty. Bytes that are not UTF-8 are
     /// replaced.
@@ -31,20 +31,20 @@ pub struct Statement {
 pub enum End {
     /// With its last byte.
     Whole,
-    /// At a NUL byte; init reads nothing behind it.
+    /// At a NUL byte; init reads nothing after it.
     Nul {
         /// Line of the byte.
         line: usize,
         /// Its offset in bytes.
         offset: usize,
     },
-    /// In quotes; init drops the line and everything behind it.
+    /// In quotes; init drops the line and everything after it.
     OpenQuote {
         /// Line of the opening quote.
         line: usize,
     },
-    /// With a backslash. Init puts a line end behind the text, which the backslash takes away:
-    /// the line is dropped.
+    /// With a backslash. Init appends a line end to the text, which the backslash consumes: the
+    /// line is dropped.
     Backslash {
         /// Line of the backslash.
         line: usize,
@@ -61,7 +61,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// Take `text` apart. Any bytes are a script.
+    /// Parse `text`. Any bytes are a script.
     pub fn read(text: &[u8]) -> Self {
         let mut lexer = Lexer { text, at: 0, line: 1 };
         let mut script = Script { statements: Vec::new(), end: End::Whole };
@@ -81,7 +81,7 @@ struct Lexer<'t> {
     line: usize,
 }
 
-/// What a word ended with.
+/// What ended a word.
 enum Stop {
     Space,
     Line,
@@ -93,7 +93,7 @@ impl Lexer<'_> {
         self.text.get(self.at).copied()
     }
 
-    /// The text's end, if this is it.
+    /// How the text ends, when the lexer is at its end.
     fn end(&self) -> Option<End> {
         match self.peek() {
             None => Some(End::Whole),
@@ -102,7 +102,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// Read one logical line. `Some(Whole)` also when the text goes on behind it.
+    /// Read one logical line. `Some(Whole)` also when more text follows.
     fn statement(&mut self, statements: &mut Vec<Statement>) -> Option<End> {
         let (start, line) = (self.at, self.line);
         let mut words = Vec::new();
@@ -175,7 +175,7 @@ impl Lexer<'_> {
         stop
     }
 
-    /// Quotes, from the opening to behind the closing one.
+    /// Read a quoted part, up to and including the closing quote.
     fn quoted(&mut self, word: &mut Vec<u8>) -> Option<End> {
         let line = self.line;
         self.at += 1;
@@ -200,7 +200,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// A backslash and what it changes.
+    /// Read a backslash and the byte that it escapes.
     fn escaped(&mut self, word: &mut Vec<u8>) -> Option<End> {
         let line = self.line;
         self.at += 1;
@@ -213,7 +213,7 @@ impl Lexer<'_> {
             Some(b'n') => word.push(b'\n'),
             Some(b'r') => word.push(b'\r'),
             Some(b't') => word.push(b'\t'),
-            // Alone, without a line end behind it.
+            // A carriage return without a line feed after it.
             Some(b'\r') => {}
             Some(b'\n') => {
                 self.newline();

@@ -2,16 +2,16 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `lexer` | lines as words, as init's tokenizer takes them apart |
-//! | `language` | commands, options, events and what policy forbids: `language.toml` |
-//! | `check` | what of a file init would ignore, refuse, or be forbidden to do |
-//! | `import` | an `import` line put where init honours it |
+//! | `lexer` | splits lines into words, as init's tokenizer does |
+//! | `language` | commands, options, events and the writes that the policy forbids: `language.toml` |
+//! | `check` | reports what init ignores, refuses, or may not do |
+//! | `import` | adds an `import` line where init honours it |
 
 pub mod check;
 pub mod import;
 pub mod language;
 pub mod lexer;
 
-pub use check::{Finding, Target, check};
+pub use check::{Finding, Platform, check};
 pub use language::Level;
 pub use lexer::{End, Script, Statement};

@@ -44,9 +44,9 @@ fn each_bad_input_has_its_own_line_and_the_good_one_its_verdict() {
         "openssl: is encrypted by openssl enc: decrypt it first",
         "luks: is encrypted with LUKS: decrypt it first",
         "letter.txt: is text but not a kernel config: the first setting must be like CONFIG_KVM=y",
-        "riscv.config: is for riscv64; the profile passthrough has rules for arm64 and x86_64 only",
-        "program: is not a Linux kernel: arm64 ELF that holds neither a Linux banner nor a config",
-        "uefi: is not a Linux kernel: arm64 Image that holds neither a Linux banner nor a config",
+        "riscv.config: is for riscv64; the profile passthrough has rules only for arm64 and x86_64",
+        "program: is not a Linux kernel: arm64 ELF without a Linux banner or a config",
+        "uefi: is not a Linux kernel: arm64 Image without a Linux banner or a config",
         "missing: No such file or directory",
     ];
     assert_eq!(lines.len(), expected.len(), "{said}");
@@ -56,7 +56,7 @@ fn each_bad_input_has_its_own_line_and_the_good_one_its_verdict() {
 }
 
 #[test]
-fn an_encrypted_kernel_in_a_boot_image_is_told_from_a_bare_one() {
+fn encrypted_kernels_in_boot_images_and_bare_ones_have_different_errors() {
     let dir = Scratch::new();
     let boot = dir.image("boot.img", "boot-v2-raw");
     let encrypted = common::with_section(&boot, SectionName::Kernel, noise(8192, 2));
@@ -64,7 +64,7 @@ fn an_encrypted_kernel_in_a_boot_image_is_told_from_a_bare_one() {
     let said = refused(&dir, "encrypted.img");
     assert_eq!(
         said,
-        "vfioboot: encrypted.img: holds no kernel that can be read: it is encrypted, or compressed \
+        "vfioboot: encrypted.img: has no readable kernel: it is encrypted, or compressed \
          in an unknown way\n"
     );
 }
@@ -95,7 +95,7 @@ fn line_ends_of_windows_change_nothing() {
 }
 
 #[test]
-fn a_directory_stands_for_the_kernels_and_configs_in_it() {
+fn a_directory_is_replaced_by_its_kernels_and_configs() {
     let dir = Scratch::new();
     dir.file("out/a.config", CONFIG.as_bytes());
     dir.file("out/arm64/Image.gz", &pack(Format::Gzip, &image()));
@@ -111,7 +111,7 @@ fn a_directory_stands_for_the_kernels_and_configs_in_it() {
     dir.file("none/README", b"hello\n");
     assert_eq!(
         refused(&dir, "none"),
-        "vfioboot: none: is a directory without any boot image, kernel or config that can be read\n"
+        "vfioboot: none: is a directory without a readable boot image, kernel or config\n"
     );
     // What is damaged is reported.
     dir.file("out/cut.gz", &pack(Format::Gzip, &image())[..2000]);

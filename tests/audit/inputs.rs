@@ -18,7 +18,7 @@ use vfioboot::audit::{self, Options, Profile, Verdict};
 use vfioboot::bootset::{BootSet, File};
 use vfioboot::compression::Format;
 use vfioboot::image::{Chunk, Edit, Image, SectionName};
-use vfioboot::modules::Source;
+use vfioboot::modules::ModuleSource;
 use vfioboot::ramdisk::cpio::CpioWriter;
 use vfioboot::rules::Fit;
 
@@ -163,7 +163,7 @@ fn images_without_a_kernel_belong_to_the_one_before() {
         assert_eq!(finding(&report, "VB-KVM-004")["verdict"], "unknown");
         assert_eq!(finding(&report, "VB-IOMMU-007")["verdict"], "pass");
         let notes = report["inputs"][0]["notes"].to_string();
-        assert!(notes.contains("iommu.passthrough=1 (from") && notes.contains("enables nothing"));
+        assert!(notes.contains("iommu.passthrough=1 (from") && notes.contains("is not needed"));
     }
     // Alone it is an error of its own.
     check([&vendor]).code(2);
@@ -215,7 +215,7 @@ fn words_decide_rules() {
         json(&check([text(&path), "--cmdline", "vfio-pci.ids=1234:5678"]))["inputs"][0]["notes"]
             .to_string()
     };
-    assert!(notes("y").contains("takes these devices"));
+    assert!(notes("y").contains("binds these devices"));
     assert!(notes("m").contains("insmod does not"));
     assert!(notes("n").contains("no effect"));
 }
@@ -369,12 +369,12 @@ fn symbols_of_modules_are_compared_with_the_kernel() {
     let (image, modules) = (fs::read(kernel).unwrap(), fs::read(modules).unwrap());
     let set = BootSet::new([File::new("bad-Image.gz", &image)]).unwrap();
     let mut given = GivenModules::default();
-    given.add(Source::Bytes { name: "modules.tar.xz".into(), bytes: &modules }).unwrap();
+    given.add(ModuleSource::Bytes { name: "modules.tar.xz".into(), bytes: &modules }).unwrap();
     let mut options = Options::new(Profile::builtin("passthrough").unwrap());
     options.modules = Some(given);
 
-    let audited = audit::check(&set, &options).unwrap();
-    let finding = audited.report.finding("VB-VFIO-003").unwrap();
+    let report = audit::check(&set, &options).unwrap();
+    let finding = report.evaluation.finding("VB-VFIO-003").unwrap();
     assert_eq!(finding.verdict, Verdict::Pass);
     let module = finding.reason.module().unwrap();
     assert!(matches!(module.fit, Fit::Matches { linked: true, .. }), "{:?}", module.fit);

@@ -302,7 +302,7 @@ fn a_baseline_lets_pass_what_is_known_and_nothing_new() {
     let entry = "{\"input\":\"bad.config\",\"rule\":\"VB-KVM-001\",\"verdict\":\"fail\"}";
     assert!(baseline.contains(entry), "{baseline}");
     let text = check(dir, 0, &["./bad.config", "--baseline", "known.json"]);
-    assert!(text.contains("KNOWN FROM THE BASELINE"), "{text}");
+    assert!(text.contains("IN THE BASELINE"), "{text}");
     let sarif = check(dir, 0, &["bad.config", "--baseline", "known.json", "--format", "sarif"]);
     assert!(sarif.contains("\"baselineState\": \"unchanged\""));
     // Known as unknown, it may not fail; and another input is another matter.
@@ -379,7 +379,7 @@ fn every_report_says_where_it_knows_from() {
 
 /// What a word on the command line breaks, no symbol mends.
 #[test]
-fn the_fragment_sets_nothing_against_a_word() {
+fn the_fragment_does_not_override_a_parameter() {
     let (dir, _) = inputs();
     let config = CONFIG.replace("6.1.99", "6.6.1")
         + "CONFIG_VFIO_GROUP=y\nCONFIG_IOMMU_DEFAULT_DMA_STRICT=y\n";
@@ -389,5 +389,5 @@ fn the_fragment_sets_nothing_against_a_word() {
     let fragment = fs::read_to_string(dir.path().join("fix")).unwrap();
     let section = fragment.split("\n# VB-IOMMU-007").nth(1).unwrap();
     let section = section.split("\n\n").next().unwrap();
-    assert!(section.contains("# Not a matter of Kconfig") && !section.contains("\nCONFIG_"));
+    assert!(section.contains("# Not fixed by Kconfig") && !section.contains("\nCONFIG_"));
 }

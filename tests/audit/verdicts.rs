@@ -4,7 +4,8 @@ use crate::common::synthetic;
 
 use synthetic::CONFIG;
 use vfioboot::audit::{
-    Built, Facts, Outcome, Profile, Provenance, Report, Verdict, evaluate, recommended_parameters,
+    Built, Evaluation, Facts, Note, Outcome, Profile, Provenance, Verdict, evaluate,
+    recommended_parameters,
 };
 use vfioboot::kernel::module::Module;
 use vfioboot::kernel::symbols::{Export, Import};
@@ -19,7 +20,7 @@ fn facts(config: &str) -> Facts {
     facts
 }
 
-fn builtin(facts: &Facts) -> Report {
+fn builtin(facts: &Facts) -> Evaluation {
     evaluate(&Profile::builtin("passthrough").unwrap(), facts)
 }
 
@@ -111,7 +112,8 @@ fn rules_are_for_versions_and_architectures() {
     facts.release = Some("5.15.1".into());
     assert_eq!(verdict("symbol = \"B\"\nsince = \"6.6\"", &facts), Verdict::NotApplicable);
     let notes = builtin(&facts).notes;
-    assert!(notes.iter().any(|n| n.contains("Linux 6.6, the kernel is 5.15.1")), "{notes:?}");
+    let [Note::OtherVersion { config, kernel }] = &notes[..] else { panic!("{notes:?}") };
+    assert_eq!([config.to_string(), kernel.to_string()], ["6.6", "5.15.1"]);
     // Not known: such a rule may pass but not fail.
     (facts.release, facts.arch) = (None, None);
     assert_eq!(verdict("symbol = \"B\"\nsince = \"6.6\"", &facts), Verdict::Unknown);

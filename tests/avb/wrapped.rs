@@ -156,15 +156,15 @@ fn avb_inside_of_a_wrapper_and_the_wrapper_both_stay_right() {
 }
 
 #[test]
-fn avb_around_a_wrapper_is_told_and_edits_are_refused() {
+fn avb_around_a_wrapper_is_reported_and_edits_are_refused() {
     let image = fixture("images/boot-v2-raw.img");
     let ramdisk = dhtb(&common::cpio(&[("init", b"#!")]));
     for (name, wrapped) in [("boot.img", dhtb(&image)), ("ramdisk.img", ramdisk)] {
         let original = with_avb(&wrapped);
         let scratch = scratch(name, &original);
         let expected = format!(
-            "avb_footer at offset {}: stands behind what the DHTB header is around, and would not \
-             follow an edit: edit the image without its wrapper",
+            "avb_footer at offset {}: is after the payload of the DHTB header, and an edit would not \
+             update it: edit the image without its wrapper",
             PARTITION - 64
         );
         for edit in [

@@ -140,8 +140,8 @@ fn an_incremental_ota_is_refused_with_the_reason() {
         let error = scratch.error(&format!("extract {name} boot -d out"));
         assert!(
             error.contains(
-                "operation 0 of boot is SOURCE_COPY, which starts from the partition on the device: \
-                 this is an incremental OTA; take the full one"
+                "operation 0 of boot is SOURCE_COPY, which needs the partition on the device: this is \
+                 an incremental OTA; use the full OTA"
             ),
             "{error}"
         );
@@ -203,7 +203,7 @@ fn a_damaged_payload_writes_nothing_and_says_what_is_wrong() {
 }
 
 #[test]
-fn what_is_no_ota_is_refused() {
+fn files_that_are_not_an_ota_are_refused() {
     let scratch = Scratch::new();
     scratch.image("boot.img", "boot-v4");
     scratch.file("empty", b"");
@@ -217,7 +217,7 @@ fn what_is_no_ota_is_refused() {
             "is not an OTA: expected \"CrAU\" (a payload.bin) or a zip file, found \"ANDROID!\"",
         ),
         ("empty", "found an empty file"),
-        ("text.zip", "the zip file holds neither a payload.bin nor an image"),
+        ("text.zip", "the zip file contains neither a payload.bin nor an image"),
         ("cut.zip", "the zip file: "),
     ];
     for (name, expected) in cases {
@@ -246,7 +246,7 @@ fn a_name_does_not_leave_the_directory() {
 }
 
 #[test]
-fn the_update_file_is_no_output() {
+fn the_update_file_is_not_an_output() {
     let scratch = Scratch::new();
     let image = fixture("images/boot-v4.img");
     scratch.file("boot.img", &zip(&[("boot.img", &image)], zip::CompressionMethod::Stored));

@@ -73,7 +73,7 @@ fn operations_that_do_not_fill_the_partition_once_are_refused() {
         (vec![zero(0, 3)], "operation 0 of p: fills blocks up to 3, the partition has 2"),
         (
             vec![zero(0, 2), zero(1, 1)],
-            "operation 1 of p: fills block 1, which another operation fills",
+            "operation 1 of p: fills block 1, which another operation also fills",
         ),
         (vec![zero(u64::MAX, 1)], "operation 0 of p: an extent from block"),
         (vec![number(1, ZERO)], "operation 0 of p: names no blocks to write"),
@@ -99,7 +99,10 @@ fn data_that_does_not_fit_its_blocks_is_refused() {
     assert_eq!(text, "operation 0 of p: REPLACE has 5000 bytes of data for 4096 bytes of blocks");
     let packed = common::pipe("xz", &["-zc"], &data);
     let text = error(4096, &[operation(8, packed.len() as u64)], &packed);
-    assert_eq!(text, "operation 0 of p: REPLACE_XZ: unpacks to more than its 4096 bytes of blocks");
+    assert_eq!(
+        text,
+        "operation 0 of p: REPLACE_XZ: decompresses to more than its 4096 bytes of blocks"
+    );
     let cut = [number(1, 8), number(3, packed.len() as u64 - 30), extent(0, 2)].concat();
     let text = error(8192, &[cut], &packed);
     assert_eq!(text, "operation 0 of p: REPLACE_XZ: unexpected end of XZ stream");
@@ -127,15 +130,12 @@ fn every_operation_that_needs_the_device_is_named() {
     ];
     for (kind, name) in names {
         let text = error(4096, &[[number(1, kind), extent(0, 1)].concat()], &[]);
-        assert!(
-            text.starts_with(&format!("operation 0 of p is {name}, which starts from")),
-            "{text}"
-        );
+        assert!(text.starts_with(&format!("operation 0 of p is {name}, which needs")), "{text}");
     }
 }
 
 #[test]
-fn what_a_manifest_lacks_is_named() {
+fn missing_fields_of_a_manifest_are_reported() {
     let of = |partition: &[u8]| {
         let manifest = bytes(13, partition);
         let size = (manifest.len() as u64).to_be_bytes();

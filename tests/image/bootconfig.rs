@@ -69,7 +69,7 @@ fn commas_make_an_array_over_several_lines() {
 }
 
 #[test]
-fn braces_put_words_in_front_of_keys() {
+fn braces_prefix_their_keys() {
     assert_eq!(
         entries("a.b { c = 1; d { e\n f = 2 } }\ng = 3\n"),
         ["a.b.c = \"1\"", "a.b.d.e = ", "a.b.d.f = \"2\"", "g = \"3\""]
@@ -77,7 +77,7 @@ fn braces_put_words_in_front_of_keys() {
 }
 
 #[test]
-fn an_override_takes_the_place_of_a_value_and_an_append_stands_behind_it() {
+fn an_override_replaces_a_value_and_an_append_follows_it() {
     assert_eq!(entries("a = 1\na := 2, 3\na += 4\n"), ["a = \"2\", \"3\", \"4\""]);
 }
 
@@ -92,7 +92,7 @@ fn comments_and_empty_lines_say_nothing() {
 }
 
 #[test]
-fn zeros_behind_the_text_are_padding() {
+fn zeros_after_the_text_are_padding() {
     assert_eq!(parse("a = 1\n\0\0\0").as_bytes(), b"a = 1\n");
 }
 
@@ -121,11 +121,11 @@ fn syntax_errors_name_line_offset_and_what_was_expected() {
         ("a + 1\n", "line 1 (offset 2): expected += and not + alone"),
         ("a : 1\n", "line 1 (offset 2): expected := and not : alone"),
         ("a = \"b\n", "line 1 (offset 4): the quote \" is not closed"),
-        ("a = 'b' c\n", "line 1 (offset 8): expected , ; # } or a line break behind the closing"),
+        ("a = 'b' c\n", "line 1 (offset 8): expected , ; # } or a line break after the closing"),
         ("a = \u{7}\n", "line 1 (offset 4): a value has a byte that cannot be printed"),
         ("a {\n b = 1\n", "line 1 (offset 2): the brace of a is not closed"),
         ("a = 1 }\n", "line 1 (offset 6): a closing brace without an opening one"),
-        ("a = 1\nword", "line 2 (offset 6): expected =, {, ; or a line break behind the key"),
+        ("a = 1\nword", "line 2 (offset 6): expected =, {, ; or a line break after the key"),
         (" = 1\n", "line 1 (offset 1): expected a key"),
     ] {
         let found = error(text);
@@ -136,16 +136,16 @@ fn syntax_errors_name_line_offset_and_what_was_expected() {
 #[test]
 fn limits_are_the_kernels() {
     let long = "a".repeat(256);
-    assert!(error(&format!("{long} = 1\n")).contains("has 256 bytes, at most 255 are read"));
+    assert!(error(&format!("{long} = 1\n")).contains("has 256 bytes, the limit is 255"));
     let deep = vec!["a"; 17].join(".");
-    assert!(error(&format!("{deep} = 1\n")).contains("has 17 words, at most 16 are read"));
+    assert!(error(&format!("{deep} = 1\n")).contains("has 17 words, the limit is 16"));
     let braces = "a{".repeat(16) + &"}".repeat(16);
     assert!(error(&braces).contains("too many braces"), "{}", error(&braces));
     let full = format!("a = \"{}\"\n", "x".repeat(32 * 1024 - 2 - 7));
     parse(&full).validate(Limits::KERNEL).unwrap();
     let text = error(&format!("{full}#"));
     assert!(
-        text.contains("has 32767 bytes, the kernel takes 32766 at most (1 too many)"),
+        text.contains("has 32767 bytes, the kernel accepts at most 32766 (1 too many)"),
         "{text}"
     );
     let nodes: String = (0..4097).map(|i| format!("k{i}=1\n")).collect();
@@ -176,13 +176,13 @@ fn setting_a_key_without_a_value_gives_it_one() {
 }
 
 #[test]
-fn a_new_key_gets_a_line_of_its_own() {
+fn a_new_key_is_added_as_a_separate_line() {
     assert_eq!(set("", "a.b", "1"), "a.b = 1\n");
     assert_eq!(set("a = 1", "b", "2, 3"), "a = 1\nb = 2, 3\n");
 }
 
 #[test]
-fn a_new_key_is_no_value_of_the_one_before_it() {
+fn a_new_key_is_not_a_value_of_the_previous_key() {
     for text in ["a =", "a =\n", "a := # b", "a = b,\n", "a = b, # c"] {
         let edited = set(text, "k", "'new;'");
         let mut expected = entries(text);
@@ -199,7 +199,7 @@ fn setting_a_key_leaves_it_one_statement() {
 }
 
 #[test]
-fn setting_a_key_mends_a_text_that_gives_it_two_values() {
+fn setting_a_key_repairs_a_text_that_assigns_two_values_to_it() {
     let text = set("a = 1\na = 2\n", "a", "3");
     assert_eq!(text, "a = 3\n");
     parse(&text).validate(Limits::KERNEL).unwrap();
@@ -209,7 +209,7 @@ fn setting_a_key_mends_a_text_that_gives_it_two_values() {
 fn values_that_bootconfig_would_cut_are_refused() {
     for value in ["a;b", "a#b", "a}b", "a\nb", "#a", "\"a\" b", "\"a", "\u{1}"] {
         let text = set_error("", "k", value);
-        assert!(text.contains("is no bootconfig value"), "{value:?}: {text}");
+        assert!(text.contains("is not a bootconfig value"), "{value:?}: {text}");
     }
     assert_eq!(set("", "k", "\"a;b\""), "k = \"a;b\"\n");
     assert_eq!(set("", "k", ""), "k = \"\"\n");
@@ -218,7 +218,7 @@ fn values_that_bootconfig_would_cut_are_refused() {
 #[test]
 fn keys_that_bootconfig_does_not_know_are_refused() {
     for key in ["", "a b", "a..b", ".a", "a=b", "ä"] {
-        assert!(set_error("", key, "1").contains("is no bootconfig key"), "{key:?}");
+        assert!(set_error("", key, "1").contains("is not a bootconfig key"), "{key:?}");
     }
 }
 
@@ -229,7 +229,7 @@ fn removing_a_key_takes_its_line() {
 }
 
 #[test]
-fn removing_a_key_leaves_what_stands_beside_it() {
+fn removing_a_key_keeps_the_rest_of_its_line() {
     assert_eq!(removed("a = 1; b = 2 # c\n", "a"), "b = 2 # c\n");
     assert_eq!(removed("a = 1; b = 2 # c\n", "b"), "a = 1; # c\n");
     assert_eq!(removed("a { b = 1 } c = 2\n", "a.b"), "a { } c = 2\n");
@@ -241,7 +241,7 @@ fn removing_a_key_takes_all_its_statements() {
 }
 
 #[test]
-fn removing_what_is_not_there_says_what_is() {
+fn removing_a_missing_key_names_the_keys_below_it() {
     let mut config = parse("a.b = 1\na.c = 2\n");
     let error = config.remove("a").unwrap_err();
     assert_eq!(error.to_string(), "the bootconfig has no key a itself, only a.b, a.c");

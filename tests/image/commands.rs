@@ -84,7 +84,7 @@ fn unpack_does_not_write_onto_its_input() {
 }
 
 #[test]
-fn unpack_says_where_the_header_lies() {
+fn unpack_reports_a_wrong_header_field() {
     let scratch = scratch();
     let mut bytes = scratch.read("boot.img");
     bytes[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -97,7 +97,7 @@ fn unpack_says_where_the_header_lies() {
 }
 
 #[test]
-fn unpack_names_what_is_no_image() {
+fn unpack_reports_files_that_are_not_images() {
     let scratch = Scratch::new();
     scratch.file("x.img", b"hello, world");
     let error = scratch.error("unpack x.img -d dir");
@@ -168,7 +168,7 @@ fn repack_keeps_avb_true_or_says_why_not() {
 }
 
 #[test]
-fn a_broken_manifest_is_told_with_line_and_key() {
+fn a_broken_manifest_is_reported_with_line_and_key() {
     let error = repack_error("format = 1", "format = ");
     assert!(error.contains("image.toml: TOML parse error at line 2"), "{error}");
     let error = repack_error("format = 1", "format = 7");
@@ -182,7 +182,7 @@ fn a_broken_manifest_is_told_with_line_and_key() {
 #[test]
 fn header_fields_are_checked() {
     for (from, to, expected) in [
-        ("kernel_addr = 0x", "kernel_adr = 0x", "header field kernel_adr: is no number"),
+        ("kernel_addr = 0x", "kernel_adr = 0x", "header field kernel_adr: is not a number"),
         (
             "kernel_addr = 0x10008000",
             "kernel_addr = \"x\"",
@@ -196,7 +196,7 @@ fn header_fields_are_checked() {
         ),
         ("cmdline = \"", "cmdline = 5 # \"", "header.cmdline: expected a string"),
         ("cmdline = \"", "cmdline_hex = \"0g", "header.cmdline_hex: expected bytes in hex"),
-        ("cmdline = \"", "cmdline = \"\\u0000", "cmdline: a NUL byte cannot stand inside it"),
+        ("cmdline = \"", "cmdline = \"\\u0000", "cmdline: must not contain a NUL byte"),
         ("name = \"", "name = \"seventeen letters", "name holds at most 16 bytes"),
     ] {
         let error = repack_error(from, to);
@@ -213,20 +213,20 @@ fn a_command_line_that_is_too_long_says_by_how_much() {
 #[test]
 fn a_region_cannot_name_a_file_elsewhere() {
     let error = repack_error("file = \"kernel\"", "file = \"../boot.img\"");
-    assert!(error.contains("file \"../boot.img\" is no plain file name"), "{error}");
+    assert!(error.contains("file \"../boot.img\" is not a plain file name"), "{error}");
 }
 
 #[test]
-fn sizes_in_the_manifest_are_not_believed() {
+fn wrong_sizes_in_the_manifest_are_refused() {
     for size in ["9223372036854775807", "5000000000"] {
         let error = repack_error(
             "kind = \"ramdisk\"\nsize = ",
             &format!("kind = \"ramdisk\"\nsize = {size}#"),
         );
-        assert!(error.contains("larger than 4294967296 bytes, the limit"), "{error}");
+        assert!(error.contains("exceeds the limit of 4294967296 bytes"), "{error}");
     }
     let error = repack_error("kind = \"ramdisk\"\nsize = ", "kind = \"ramdisk\"\nsize = 1");
-    assert!(error.contains("the regions do not fit the header"), "{error}");
+    assert!(error.contains("the regions do not match the header"), "{error}");
     let error = repack_error("size = ", "size = -");
     assert!(error.contains("image.toml: TOML parse error"), "{error}");
 }
@@ -234,9 +234,9 @@ fn sizes_in_the_manifest_are_not_believed() {
 #[test]
 fn a_region_twice_or_of_no_known_kind_is_refused() {
     let error = repack_error("kind = \"dtb\"", "kind = \"recovery_dtbo\"");
-    assert!(error.contains("the regions do not fit the header"), "{error}");
+    assert!(error.contains("the regions do not match the header"), "{error}");
     let error = repack_error("kind = \"dtb\"", "kind = \"dtbx\"");
-    assert!(error.contains("the regions do not fit the header"), "{error}");
+    assert!(error.contains("the regions do not match the header"), "{error}");
 }
 
 // --- cmdline ----------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ fn cmdline_edits_change_the_line_only() {
 }
 
 #[test]
-fn cmdline_shows_where_each_word_comes_from() {
+fn cmdline_shows_the_origin_of_each_parameter() {
     let scratch = scratch();
     scratch.image("vendor_boot.img", "vendor_boot-v4");
     scratch.file("boot.img", &with_cmdline(&scratch.read("boot.img"), "quiet"));

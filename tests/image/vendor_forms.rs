@@ -8,7 +8,7 @@ use common::{AARCH64, elf, vendor_images};
 
 /// What `info` must say of each fixture, in text.
 const SAID: [(&str, &[&str]); 19] = [
-    ("amonet", &["Amonet microloader in front of the header"]),
+    ("amonet", &["Amonet microloader before the header"]),
     ("bump", &["trailing", "16 bytes at 12288: bump (LG)"]),
     ("chromeos", &["ChromeOS kernel partition around the image"]),
     (
@@ -108,7 +108,7 @@ fn unpack_repack_patch_and_unpatch_give_every_form_back() {
 }
 
 #[test]
-fn a_chromeos_partition_is_refused_with_what_to_do() {
+fn a_chromeos_partition_is_refused_with_a_remedy() {
     let scratch = Scratch::new();
     let (_, bytes) = vendor_images().into_iter().find(|(name, _)| name == "chromeos").unwrap();
     scratch.file("k.img", &bytes);

@@ -117,7 +117,7 @@ fn every_form_is_recognised_and_right() {
 fn vendors_headers_have_a_name() {
     let form = |name: &str| Image::parse(&vendor(name)).unwrap().header().unwrap().form();
     assert_eq!(form("pxa"), Some("PXA header"));
-    assert_eq!(form("amonet"), Some("Amonet microloader in front of the header"));
+    assert_eq!(form("amonet"), Some("Amonet microloader before the header"));
     assert_eq!(form("sony"), Some("Sony ELF"));
     assert_eq!(form("qcdt"), None);
 }
@@ -185,7 +185,7 @@ fn a_trailer_follows_the_end_of_the_image() {
 }
 
 #[test]
-fn a_partition_behind_a_dhtb_image_keeps_its_size() {
+fn a_partition_with_a_dhtb_image_keeps_its_size() {
     let bytes = vendor("dhtb-partition");
     let grown = with_ramdisk(&bytes, ramdisk(9000));
     assert_eq!(grown.len(), bytes.len());
@@ -201,7 +201,7 @@ fn the_checksum_of_dhtb_is_the_payloads_sha256() {
 }
 
 #[test]
-fn u_boot_takes_a_changed_image() {
+fn u_boot_accepts_a_changed_image() {
     if Command::new("dumpimage").arg("-V").output().is_err() {
         eprintln!("dumpimage (Debian: u-boot-tools) is not installed: not asked");
         return;
@@ -277,14 +277,14 @@ fn a_patch_goes_into_the_inner_ramdisk_and_is_undone_exactly() {
 }
 
 #[test]
-fn what_must_be_signed_is_refused_with_what_to_do() {
+fn signed_wrappers_are_refused_with_a_remedy() {
     let runtime = elf(AARCH64);
     let bytes = vendor("chromeos");
     let image = Image::parse(&bytes).unwrap();
     assert_eq!(image.kind(), ImageKind::Boot);
     let error =
         patch::plan(&BootSet::from_images(&[image]), &options(&runtime)).unwrap_err().to_string();
-    assert!(error.starts_with("ChromeOS kernel partition: what is inside cannot be"), "{error}");
+    assert!(error.starts_with("ChromeOS kernel partition: its payload cannot be"), "{error}");
     assert!(error.contains("futility vbutil_kernel --repack"), "{error}");
 
     let mut bytes = vendor("tegra");
@@ -293,7 +293,7 @@ fn what_must_be_signed_is_refused_with_what_to_do() {
     let error =
         patch::plan(&BootSet::from_images(&[Image::parse(&bytes).unwrap()]), &options(&runtime))
             .unwrap_err();
-    assert!(error.to_string().contains("the blob is signed"), "{error}");
+    assert!(error.to_string().contains("only the vendor can sign the blob"), "{error}");
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn a_dtbo_image_is_unpacked_tree_by_tree() {
         Ok(if name.ends_with("dtb") { vec![9; 80] } else { bytes.to_vec() })
     });
     let error = error.unwrap_err().to_string();
-    assert!(error.contains("make the image anew with mkdtboimg"), "{error}");
+    assert!(error.contains("build the image with mkdtboimg"), "{error}");
 }
 
 /// A loader reads as much as the header says: what is appended after that would not be there.

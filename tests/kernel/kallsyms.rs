@@ -6,6 +6,7 @@ use std::path::Path;
 
 use synthetic::{LAYOUTS, noise, real, symbol_table};
 use vfioboot::audit::{Evidence, EvidenceState};
+use vfioboot::compression::{Format, encode};
 use vfioboot::kernel::{Arch, Kallsyms, Kernel, KernelVersion};
 
 fn names() -> Vec<String> {
@@ -35,7 +36,29 @@ fn every_layout_from_4_9_to_6_12() {
 }
 
 #[test]
-fn lies_are_no_table() {
+fn a_table_is_found_while_the_kernel_is_unpacked() {
+    let mut header = vec![0; 64];
+    header[56..60].copy_from_slice(b"ARM\x64");
+    let few = names();
+    // More than is held of a kernel that is being unpacked.
+    let many: Vec<String> = (0..300_000).map(|i| format!("tname_with_number_{i}")).collect();
+    for (names, before) in [(&few, 0), (&few, 13 << 20), (&few, (13 << 20) + 4), (&many, 13 << 20)]
+    {
+        let table = symbol_table(LAYOUTS[2], names);
+        let parts = [&header[..], &vec![b'x'; before], &table, &vec![b'x'; 9 << 20]];
+        let image = parts.concat();
+        let expected = Kernel::parse(&image).unwrap().kallsyms().unwrap().unwrap();
+        let packed = encode(Format::Lz4Legacy, &image, None).unwrap();
+        let (scan, found) = Kernel::parse(&packed).unwrap().scan_or_kallsyms().unwrap();
+        let found = found.unwrap();
+        assert_eq!((scan.scanned, scan.complete), (image.len() as u64, true));
+        assert_eq!((found.count, found.offset), (names.len(), expected.offset));
+        assert_eq!(found.names().count(), expected.names().count());
+    }
+}
+
+#[test]
+fn inconsistent_tables_are_rejected() {
     let good = symbol_table(LAYOUTS[1], &names());
     let found = Kallsyms::find(&good).unwrap();
     assert!(Kallsyms::find(&noise(1 << 20, 5)).is_none());

@@ -1,10 +1,10 @@
-//! Which symbols a kernel exports, and whether it will take a module.
+//! Exported symbols of a kernel, and whether it will load a module.
 
 use crate::common::ko;
 
 use ko::{Form, Ko, crc_of, kernel_with_exports, usual_exports};
 use vfioboot::kernel::{Exports, Module, Symbols};
-use vfioboot::modules::{Target, misfits};
+use vfioboot::modules::{Misfit, TargetKernel, misfits};
 
 const RELEASE: &str = "6.1.99-test";
 const NEW: Form = Form { namespaces: true, crcs: true, relative: false };
@@ -53,8 +53,8 @@ fn noise_exports_nothing() {
     }
 }
 
-/// What the kernel would say to these modules, loaded in this order.
-fn said(modules: &[Ko], target: &Target<'_>) -> Vec<String> {
+/// Why the kernel would not load these modules, in this order.
+fn reasons(modules: &[Ko], target: &TargetKernel<'_>) -> Vec<Misfit> {
     let read: Vec<(Module, Symbols)> = modules
         .iter()
         .map(|ko| {
@@ -62,50 +62,60 @@ fn said(modules: &[Ko], target: &Target<'_>) -> Vec<String> {
         })
         .collect();
     let modules: Vec<_> = read.iter().map(|(module, symbols)| (module, symbols)).collect();
-    misfits(&modules, target).iter().map(ToString::to_string).collect()
+    misfits(&modules, target)
 }
 
-fn target(exports: &Exports) -> Target<'_> {
-    Target { release: Some(RELEASE), exports: Some(exports), ..Target::default() }
+fn target(exports: &Exports) -> TargetKernel<'_> {
+    TargetKernel { release: Some(RELEASE), exports: Some(exports), ..TargetKernel::default() }
 }
 
 #[test]
-fn a_module_whose_symbols_are_all_there_fits() {
+fn a_module_with_all_symbols_fits() {
     let exports = exports_with(&[], NEW);
     let core =
         Ko::new("core", RELEASE).import("kfree", Some(crc_of("kfree"))).export("core_init", true);
     let user = Ko::new("user", RELEASE).import("core_init", None).import("some_function_001", None);
-    assert_eq!(said(&[core, user], &target(&exports)), [""; 0]);
+    assert_eq!(reasons(&[core, user], &target(&exports)), []);
 }
 
 #[test]
-fn a_symbol_that_nobody_exports_is_named_with_what_trimmed_it() {
+fn an_unresolved_symbol_is_reported_with_trimming() {
     let exports = exports_with(&[], NEW);
     let ko = [Ko::new("vfio_pci", RELEASE).import("pci_reset_bus", None)];
-    let text = "vfio_pci needs the symbol pci_reset_bus, which neither the kernel nor another module exports";
-    assert_eq!(said(&ko, &target(&exports)), [text]);
-    let trimmed = said(&ko, &Target { trims_exports: true, ..target(&exports) });
-    assert!(trimmed[0].contains("TRIM_UNUSED_KSYMS"), "{trimmed:?}");
+    let unresolved = |trimmed| Misfit::Unresolved {
+        module: "vfio_pci".to_owned(),
+        symbol: "pci_reset_bus".to_owned(),
+        trimmed,
+    };
+    assert_eq!(reasons(&ko, &target(&exports)), [unresolved(false)]);
+    let trimming = TargetKernel { trims_exports: true, ..target(&exports) };
+    assert_eq!(reasons(&ko, &trimming), [unresolved(true)]);
 }
 
 #[test]
-fn a_module_that_comes_later_gives_nothing() {
+fn symbols_of_a_later_module_do_not_count() {
     let exports = exports_with(&[], NEW);
     let core = Ko::new("core", RELEASE).export("core_init", true);
     let user = Ko::new("user", RELEASE).import("core_init", None);
-    let text = said(&[user, core], &target(&exports));
-    assert!(text[0].starts_with("user needs the symbol core_init"), "{text:?}");
+    let unresolved = Misfit::Unresolved {
+        module: "user".to_owned(),
+        symbol: "core_init".to_owned(),
+        trimmed: false,
+    };
+    assert_eq!(reasons(&[user, core], &target(&exports)), [unresolved]);
 }
 
 #[test]
-fn another_crc_is_told_with_both() {
+fn a_crc_mismatch_is_reported_with_both_values() {
     let exports = exports_with(&[], NEW);
-    let text = said(&[Ko::new("a", RELEASE).import("kfree", Some(0x1234))], &target(&exports));
-    let got = format!("{:#010x}", crc_of("kfree"));
-    assert!(
-        text[0].contains("another kfree (CRC 0x00001234)") && text[0].contains(&got),
-        "{text:?}"
-    );
+    let found = reasons(&[Ko::new("a", RELEASE).import("kfree", Some(0x1234))], &target(&exports));
+    let mismatch = Misfit::Crc {
+        module: "a".to_owned(),
+        symbol: "kfree".to_owned(),
+        wanted: 0x1234,
+        got: crc_of("kfree"),
+    };
+    assert_eq!(found, [mismatch]);
 }
 
 #[test]
@@ -114,9 +124,12 @@ fn with_the_same_crcs_another_release_does_not_matter() {
     let ko = |crc| {
         [Ko::new("a", "6.1.1").info("vermagic=6.1.1 SMP modversions aarch64").import("kfree", crc)]
     };
-    assert_eq!(said(&ko(Some(crc_of("kfree"))), &target(&exports)), [""; 0]);
-    let text = said(&ko(None), &target(&exports));
-    assert!(text[0].starts_with("a was built for 6.1.1"), "{text:?}");
+    assert_eq!(reasons(&ko(Some(crc_of("kfree"))), &target(&exports)), []);
+    let found = reasons(&ko(None), &target(&exports));
+    assert!(
+        matches!(&found[..], [Misfit::Release { built_for, .. }] if built_for.starts_with("6.1.1 ")),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -127,26 +140,30 @@ fn gpl_symbols_are_not_for_other_licences() {
             .info(&format!("license={license}"))
             .import("some_function_001", None)]
     };
-    let text = said(&ko("Proprietary"), &target(&exports));
-    assert!(text[0].contains("exported to GPL modules only"), "{text:?}");
-    assert_eq!(said(&ko("Dual MIT/GPL"), &target(&exports)), [""; 0]);
+    let found = reasons(&ko("Proprietary"), &target(&exports));
+    assert!(matches!(found[..], [Misfit::Gpl { .. }]), "{found:?}");
+    assert_eq!(reasons(&ko("Dual MIT/GPL"), &target(&exports)), []);
 }
 
 #[test]
 fn a_namespace_must_be_imported() {
     let exports = exports_with(&[("hidden@NVME", false)], NEW);
     let ko = Ko::new("a", RELEASE).import("hidden", None);
-    let text = said(std::slice::from_ref(&ko), &target(&exports));
-    assert_eq!(text, ["a uses hidden without importing its namespace NVME"]);
-    assert_eq!(said(&[ko.info("import_ns=NVME")], &target(&exports)), [""; 0]);
+    let found = reasons(std::slice::from_ref(&ko), &target(&exports));
+    assert!(
+        matches!(&found[..], [Misfit::Namespace { namespace, .. }] if namespace == "NVME"),
+        "{found:?}"
+    );
+    assert_eq!(reasons(&[ko.info("import_ns=NVME")], &target(&exports)), []);
 }
 
 #[test]
-fn a_kernel_that_asks_for_signatures_gets_one() {
+fn a_kernel_that_requires_signatures_loads_only_signed_modules() {
     let exports = exports_with(&[], NEW);
-    let enforced = Target { requires_signature: true, ..target(&exports) };
+    let enforced = TargetKernel { requires_signature: true, ..target(&exports) };
     let ko = Ko::new("a", RELEASE);
-    assert!(said(std::slice::from_ref(&ko), &enforced)[0].contains("is not signed"));
+    let unsigned = Misfit::Unsigned { module: "a".to_owned() };
+    assert_eq!(reasons(std::slice::from_ref(&ko), &enforced), [unsigned]);
     let signed = [ko.bytes(), b"~Module signature appended~\n".to_vec()].concat();
     let (module, symbols) =
         (Module::parse(&signed, "a.ko").unwrap(), Symbols::parse(&signed).unwrap());

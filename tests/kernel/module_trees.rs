@@ -10,10 +10,10 @@ use std::process::Command;
 use common::{cpio, real_images};
 use ko::Ko;
 use proptest::prelude::*;
-use vfioboot::modules::alias::{PciAlias, Wants, matches};
+use vfioboot::modules::alias::{MatchKind, PciAlias, matches};
 use vfioboot::modules::depmod::{LISTS, Softdep};
 use vfioboot::modules::tree::Role;
-use vfioboot::modules::{Dependencies, Lists, ModuleTree, Source, Step};
+use vfioboot::modules::{Dependencies, Lists, ModuleSource, ModuleTree, Step};
 
 fn lists(files: &[(&str, &str)]) -> Lists {
     let mut lists = Lists::default();
@@ -42,7 +42,7 @@ fn dependencies_are_loaded_from_the_end_of_their_line() {
 }
 
 #[test]
-fn soft_dependencies_stand_around_their_module() {
+fn soft_dependencies_are_before_and_after_their_module() {
     let dep = "a.ko: b.ko\nb.ko:\nbefore.ko:\nbehind.ko:\n";
     let soft = "softdep b pre: before nowhere post: behind\n";
     let all =
@@ -53,7 +53,7 @@ fn soft_dependencies_stand_around_their_module() {
 }
 
 #[test]
-fn soft_dependencies_that_go_round_end() {
+fn cycles_of_soft_dependencies_end() {
     let soft = "softdep a pre: b\nsoftdep b pre: a\n";
     let all = Dependencies::new(
         &lists(&[("modules.dep", "a.ko:\nb.ko:\n"), ("modules.softdep", soft)]),
@@ -64,20 +64,20 @@ fn soft_dependencies_that_go_round_end() {
 }
 
 #[test]
-fn what_is_missing_is_named_with_who_needs_it() {
+fn a_missing_module_is_reported_with_its_dependent() {
     let all = Dependencies::new(&lists(&[("modules.dep", "a.ko: b.ko\n")]), &[], |_| false);
     assert_eq!(order(&all, "a"), "module a needs b, which is missing");
     assert_eq!(order(&all, "c"), "there is no module c");
 }
 
 #[test]
-fn a_cycle_is_told_by_its_names() {
+fn a_dependency_cycle_is_reported_with_its_modules() {
     let read = |name: &str, depends: &str| {
         let ko = Ko::new(name, "6.1").info(&format!("depends={depends}"));
         vfioboot::kernel::Module::parse(&ko.bytes(), name).unwrap()
     };
     let all = Dependencies::new(&Lists::default(), &[read("a", "b"), read("b", "a")], |_| false);
-    assert_eq!(order(&all, "a"), "modules that need each other: a → b → a");
+    assert_eq!(order(&all, "a"), "dependency cycle: a → b → a");
 }
 
 /// kmod is the judge: the same tree, every module.
@@ -164,11 +164,12 @@ fn lists_are_read_as_android_and_depmod_write_them() {
 }
 
 #[test]
-fn pci_aliases_tell_what_a_driver_wants() {
-    let wants = |alias: &str| PciAlias::parse(alias).and_then(|alias| alias.wants(0x1b36, 0x0010));
-    assert_eq!(wants("pci:v00001B36d00000010sv*sd*bc*sc*i*"), Some(Wants::Id));
-    assert_eq!(wants("pci:v00001B36d00000010sv00001AF4sd*bc*sc*i*"), Some(Wants::Subsystem));
-    assert_eq!(wants("pci:v*d*sv*sd*bc01sc08i02*"), Some(Wants::Class));
+fn pci_aliases_match_devices() {
+    let wants =
+        |alias: &str| PciAlias::parse(alias).and_then(|alias| alias.match_kind(0x1b36, 0x0010));
+    assert_eq!(wants("pci:v00001B36d00000010sv*sd*bc*sc*i*"), Some(MatchKind::Id));
+    assert_eq!(wants("pci:v00001B36d00000010sv00001AF4sd*bc*sc*i*"), Some(MatchKind::Subsystem));
+    assert_eq!(wants("pci:v*d*sv*sd*bc01sc08i02*"), Some(MatchKind::Class));
     assert_eq!(wants("pci:v00001B36d00000011sv*sd*bc*sc*i*"), None);
     assert_eq!(wants("usb:v1B36p0010d*"), None);
     let nvme = PciAlias::parse("pci:v*d*sv*sd*bc01sc08i02*").unwrap();
@@ -194,14 +195,14 @@ fn patterns_match_as_fnmatch_does() {
 
 proptest! {
     #[test]
-    fn a_star_stands_for_anything(head in "[a-z]{0,5}", middle in ".{0,20}", tail in "[a-z]{0,5}") {
+    fn a_star_matches_anything(head in "[a-z]{0,5}", middle in ".{0,20}", tail in "[a-z]{0,5}") {
         let (pattern, text) = (format!("{head}*{tail}"), format!("{head}{middle}{tail}"));
         prop_assert!(matches(&pattern, &text));
     }
 }
 
 #[test]
-fn a_tree_tells_host_bridges_iommus_and_drivers() {
+fn a_tree_identifies_host_bridges_iommus_and_drivers() {
     let of = |compatible: &str| format!("alias=of:N*T*C{compatible}");
     let bridge =
         Ko::new("pcie_qcom", "6.1").info(&of("qcom,pcie-sm8450")).import("dw_pcie_host_init", None);
@@ -218,7 +219,8 @@ fn a_tree_tells_host_bridges_iommus_and_drivers() {
         ("lib/modules/nvme.ko", &nvme.bytes()),
         ("lib/modules/modules.load", b"nvme.ko\n"),
     ]);
-    let tree = ModuleTree::read(&[Source::Bytes { name: "r".into(), bytes: &ramdisk }]).unwrap();
+    let tree =
+        ModuleTree::read(&[ModuleSource::Bytes { name: "r".into(), bytes: &ramdisk }]).unwrap();
     assert_eq!(tree.with_role(Role::HostBridge), ["pci_host_generic", "pcie_qcom"]);
     assert_eq!(tree.with_role(Role::Iommu), ["arm_smmu"]);
     assert!(tree.is_self_contained("pci_host_generic") && !tree.is_self_contained("pcie_qcom"));
@@ -233,7 +235,7 @@ fn a_real_vendor_ramdisk_names_its_kernel_and_drivers() {
     let Some((_, bytes)) = images.iter().find(|(name, _)| name.starts_with("gki-virtdev")) else {
         return;
     };
-    let tree = ModuleTree::read(&[Source::Bytes { name: "r".into(), bytes }]).unwrap();
+    let tree = ModuleTree::read(&[ModuleSource::Bytes { name: "r".into(), bytes }]).unwrap();
     assert_eq!(tree.modules.len(), 48);
     assert_eq!(tree.releases(), ["5.4.125-android12-8-00278-g18f5581af79d-ab7557496"]);
     assert!(tree.pci_drivers().contains("virtio_pci"));

@@ -10,7 +10,7 @@ use vfioboot::audit::{self, Profile};
 use vfioboot::bootset::{BootSet, avb};
 use vfioboot::compression::{Format, encode, unpacked_in_thread};
 use vfioboot::image::{Image, SectionName};
-use vfioboot::modules::{ModuleRequest, Source};
+use vfioboot::modules::{ModuleRequest, ModuleSource};
 use vfioboot::patch::{self, ModuleOptions, Options, Plan, Runtimes};
 use vfioboot::ramdisk::cpio::CpioWriter;
 
@@ -93,7 +93,7 @@ fn added_modules_cost_no_other_pass() {
         let other = boot(Format::Gzip, &modules);
         let raw = common::cpio(&[("a.ko", &modules[1].1), ("b.ko", &modules[2].1)]);
         let source = |bytes| ModuleOptions {
-            sources: vec![Source::Bytes { name: "other".to_owned(), bytes }],
+            sources: vec![ModuleSource::Bytes { name: "other".to_owned(), bytes }],
             ..ModuleOptions::default()
         };
         let (first, new) = passes(|| patched(&image, files()));
@@ -126,7 +126,7 @@ fn compressed_modules_are_unpacked_with_the_ramdisk() {
 }
 
 #[test]
-fn undoing_unpacks_the_ramdisk_only_where_nothing_else_tells_where_ours_is() {
+fn undoing_decompresses_the_ramdisk_only_if_the_segment_is_not_found_otherwise() {
     for format in formats() {
         let image = boot(format, &[]);
         let new = patched(&image, ModuleOptions::default());

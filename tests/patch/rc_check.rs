@@ -1,37 +1,38 @@
-//! The checker of rc files: what it finds, where, and that it takes what AOSP itself writes.
+//! The checker of rc files: what it reports, where, and that it accepts AOSP's own style.
 
 use proptest::prelude::*;
 use vfioboot::rc::language::Language;
-use vfioboot::rc::{Level, Target, check};
+use vfioboot::rc::{Level, Platform, check};
 use vfioboot::root_manager::{Autostart, Manager};
 
 /// Any Android, no Magisk.
-const ANY: Target = Target { overlay: None, oldest: None, newest: None };
-/// A legacy rootfs that does not say its version.
-const LEGACY: Target = Target { newest: Some(9), ..ANY };
+const ANY: Platform = Platform { overlay: None, oldest: None, newest: None };
+/// A legacy rootfs of unknown version.
+const LEGACY: Platform = Platform { newest: Some(9), ..ANY };
 
-fn magisk() -> Target {
+fn magisk() -> Platform {
     let Autostart::Overlay(overlay) = Manager::Magisk.autostart() else { panic!("no overlay") };
-    Target { overlay: Some(overlay), ..ANY }
+    Platform { overlay: Some(overlay), ..ANY }
 }
 
-fn found(text: &str, target: Target) -> Vec<String> {
-    check(text.as_bytes(), target).iter().map(ToString::to_string).collect()
+fn findings(text: &str, platform: Platform) -> Vec<String> {
+    check(text.as_bytes(), platform).iter().map(ToString::to_string).collect()
 }
 
-/// The one finding, which starts so.
-fn finds(text: &str, target: Target, start: &str) {
-    let found = found(text, target);
+/// Assert that there is one finding and that it starts with `start`.
+fn expect_finding(text: &str, platform: Platform, start: &str) {
+    let found = findings(text, platform);
     assert!(found.len() == 1 && found[0].starts_with(start), "{text:?}: {found:#?}, not {start:?}");
 }
 
 #[test]
 fn the_language_is_readable() {
     let language = Language::built_in().unwrap();
-    let words = || language.commands.iter().chain(&language.options);
-    for (name, word) in words() {
-        assert!(word.max.is_none_or(|max| max >= word.min), "{name}");
-        assert!(word.since.is_none_or(|since| word.until.is_none_or(|u| u >= since)), "{name}");
+    let keywords = language.commands.iter().chain(&language.options);
+    for (name, keyword) in keywords {
+        assert!(keyword.max.is_none_or(|max| max >= keyword.min), "{name}");
+        let until = keyword.until;
+        assert!(keyword.since.is_none_or(|since| until.is_none_or(|u| u >= since)), "{name}");
     }
     for (name, meant) in &language.triggers.mistakes {
         assert!(!language.triggers.has(name), "{name}");
@@ -39,9 +40,9 @@ fn the_language_is_readable() {
     }
 }
 
-/// In the style of AOSP's own files: every section, option and command is right.
+/// In the style of AOSP's own files: every section, option and command is valid.
 #[test]
-fn what_is_right_has_no_findings() {
+fn valid_files_have_no_findings() {
     let text = r#"
 import /init.environ.rc
 import /init.${ro.hardware}.rc
@@ -73,8 +74,8 @@ service zygote /system/bin/app_process64 -Xzygote /system/bin --zygote
     onrestart restart audioserver
     critical window=${zygote.critical_window.minute:-off} target=zygote-fatal
 "#;
-    // Writing below /sys/power is for init to do; that it is noted is all.
-    let found = found(text, ANY);
+    // init may write below /sys/power: that is only a warning.
+    let found = findings(text, ANY);
     assert!(
         found.len() == 1 && found[0].starts_with("28: warning: write /sys/power/state"),
         "{found:#?}"
@@ -83,11 +84,11 @@ service zygote /system/bin/app_process64 -Xzygote /system/bin --zygote
 
 #[test]
 fn each_finding_names_line_and_reason_and_what_to_do() {
-    finds(
+    expect_finding(
         "on boot\n    strat foo\n",
         ANY,
-        "2: error: unknown command \"strat\": init of no version from Android 5 on has it, and ignores \
-         the line; did you mean start?",
+        "2: error: unknown command \"strat\": no init since Android 5 knows it: init ignores the line; \
+         did you mean start?",
     );
     for (text, start) in [
         ("on boot\n    setenforce 0\n", "2: error: unknown command \"setenforce\""),
@@ -95,14 +96,14 @@ fn each_finding_names_line_and_reason_and_what_to_do() {
             "on boot\n    oneshot\n",
             "2: error: \"oneshot\" in an action: it is an option of services",
         ),
-        ("on boot\n    setprop a\n", "2: error: setprop with 1 arguments: it takes 2,"),
+        ("on boot\n    setprop a\n", "2: error: setprop with 1 arguments: it takes 2:"),
         ("on boot\n    bootchart\n", "2: error: bootchart with 0 arguments"),
         ("start foo\n", "1: error: \"start\" outside of a section"),
         ("import /a.rc\nstart foo\n", "2: error: \"start\" outside of a section"),
         ("import\n", "1: error: import takes one path"),
         ("import a.rc\n", "1: error: import a.rc: the path is not absolute"),
-        ("on\n    start foo\n", "1: error: on without a trigger"),
-        ("on boot fs\n", "1: error: \"fs\" where && belongs"),
+        ("on\n    start foo\n", "1: error: \"on\" without a trigger"),
+        ("on boot fs\n", "1: error: \"fs\" instead of &&"),
         ("on boot &&\n", "1: error: && at the end"),
         ("on boot && fs\n", "1: error: two events in one section"),
         ("on property:a\n", "1: error: property:a: a property trigger is property:NAME=VALUE"),
@@ -136,10 +137,13 @@ fn each_finding_names_line_and_reason_and_what_to_do() {
         ),
         (
             "service a /sbin/a\n  user root\n",
-            "1: error: service a: no seclabel: a file outside of the system's partitions has no \
-             domain",
+            "1: error: service a: no seclabel: the policy has no domain transition for a file outside \
+             of the system's partitions",
         ),
-        ("service a /system/bin/sh\n  user root\n", "1: error: service a: no seclabel: a shell"),
+        (
+            "service a /system/bin/sh\n  user root\n",
+            "1: error: service a: no seclabel: the policy has no domain transition from init for a shell",
+        ),
         ("service a /sbin/a\n  user root\n  seclabel su\n", "3: error: seclabel \"su\""),
         (
             "on boot\n  exec -- /system/bin/sh -c true\n",
@@ -147,80 +151,88 @@ fn each_finding_names_line_and_reason_and_what_to_do() {
         ),
         ("on boot\n  exec u:r:x:s0 --\n", "2: error: exec without a program"),
         ("on boot\n  exec u:r:x:s0 -- ls\n", "2: error: exec: the path ls is not absolute"),
-        ("on boot\n  load_all_props\n", "2: warning: load_all_props went after Android 6"),
+        ("on boot\n  load_all_props\n", "2: warning: load_all_props was removed after Android 6"),
         ("on boot\n  start \"a\n", "2: error: a quote that is not closed"),
         ("on boot\n\0", "2: error: a NUL byte at offset 8"),
         ("on boot\n  start a \\", "2: error: a backslash at the end of the file"),
     ] {
-        finds(text, ANY, start);
+        expect_finding(text, ANY, start);
     }
 }
 
 #[test]
-fn an_override_is_no_duplicate() {
+fn an_override_is_not_a_duplicate() {
     let text =
         "service a /system/bin/a\n  user root\nservice a /system/bin/b\n  user root\n  override\n";
-    assert_eq!(found(text, ANY), [""; 0]);
+    assert_eq!(findings(text, ANY), [""; 0]);
 }
 
 #[test]
-fn writes_that_the_policy_forbids_are_errors_from_the_version_on_that_forbids_them() {
+fn a_forbidden_write_is_an_error_from_the_android_version_that_forbids_it() {
     let text = "on boot\n    write /sys/bus/pci/drivers_probe 0000:01:00.0\n";
-    let error = "2: error: write /sys/bus/pci/drivers_probe: the policy forbids init to open files of \
-                 sysfs that have no label of their own: neverallow init sysfs:file";
-    finds(text, ANY, error);
-    finds(text, magisk(), error);
-    finds(text, Target { oldest: Some(9), newest: Some(9), ..ANY }, error);
+    let error = "2: error: write /sys/bus/pci/drivers_probe: the policy forbids init to open sysfs \
+                 files without a specific label: neverallow init sysfs:file";
+    expect_finding(text, ANY, error);
+    expect_finding(text, magisk(), error);
+    expect_finding(text, Platform { oldest: Some(9), newest: Some(9), ..ANY }, error);
     // Android 8 allows it, and this rootfs may be one.
-    for target in [LEGACY, Target { oldest: Some(8), newest: Some(8), ..ANY }] {
-        finds(text, target, "2: warning: write /sys/bus/pci/drivers_probe");
+    for platform in [LEGACY, Platform { oldest: Some(8), newest: Some(8), ..ANY }] {
+        expect_finding(text, platform, "2: warning: write /sys/bus/pci/drivers_probe");
     }
-    finds("on boot\n    copy /a /sys/module/kvm/x\n", ANY, "2: error: copy /sys/module/kvm/x");
-    finds(
+    expect_finding(
+        "on boot\n    copy /a /sys/module/kvm/x\n",
+        ANY,
+        "2: error: copy /sys/module/kvm/x",
+    );
+    expect_finding(
         "on boot\n    write /sys/fs/selinux/enforce 0\n",
         LEGACY,
         "2: error: write /sys/fs/selinux",
     );
-    assert_eq!(found("on boot\n    write /proc/sys/kernel/panic 5\n", ANY), [""; 0]);
+    assert_eq!(findings("on boot\n    write /proc/sys/kernel/panic 5\n", ANY), [""; 0]);
 }
 
 #[test]
-fn words_that_are_newer_than_the_device_are_named() {
+fn keywords_that_are_newer_than_the_device_are_reported() {
     let text = "service a /system/bin/a\n    user root\n    task_profiles X\n";
-    finds(
+    expect_finding(
         text,
         LEGACY,
-        "3: warning: task_profiles came with Android 11: this device has Android 9 at most",
+        "3: warning: task_profiles needs Android 11 or later: this device has at most Android 9",
     );
-    assert_eq!(found(text, ANY), [""; 0]);
+    assert_eq!(findings(text, ANY), [""; 0]);
     let name = "service longer_than_sixteen /system/bin/a\n    user root\n";
-    finds(name, LEGACY, "1: warning: service name \"longer_than_sixteen\" of 19 characters");
-    assert_eq!(found(name, ANY), [""; 0]);
+    expect_finding(
+        name,
+        LEGACY,
+        "1: warning: service name \"longer_than_sixteen\" of 19 characters",
+    );
+    assert_eq!(findings(name, ANY), [""; 0]);
 }
 
 #[test]
-fn labels_and_paths_of_magisk_are_right_under_magisk_only() {
+fn labels_and_paths_of_magisk_are_valid_only_with_magisk() {
     let text = |path: &str, label: &str| {
         format!("service a {path}\n    user root\n    seclabel {label}\n")
     };
     let own = text("${MAGISKTMP}/a", "u:r:magisk:s0");
-    assert_eq!(found(&own, magisk()), [""; 0]);
-    let elsewhere = found(&own, ANY);
+    assert_eq!(findings(&own, magisk()), [""; 0]);
+    let elsewhere = findings(&own, ANY);
     assert!(elsewhere[0].starts_with("1: error: ${MAGISKTMP}: only magiskinit"), "{elsewhere:#?}");
     assert!(
         elsewhere[1].starts_with("3: warning: u:r:magisk:s0: Magisk's policy"),
         "{elsewhere:#?}"
     );
-    finds(&text("/sbin/a", "u:r:su:s0"), ANY, "3: warning: u:r:su:s0: the domain su has rules in");
-    finds(
+    expect_finding(&text("/sbin/a", "u:r:su:s0"), ANY, "3: warning: u:r:su:s0: only userdebug");
+    expect_finding(
         "service a ${MAGISKTMP}/a\n    user root\n",
         magisk(),
-        "1: error: service a: no seclabel: a file in Magisk's tmpfs has no domain",
+        "1: error: service a: no seclabel: the policy has no domain transition for a file in Magisk's tmpfs",
     );
 }
 
 proptest! {
-    /// Whatever is there, findings are in order and within the file.
+    /// For any input, findings are in order and within the file.
     #[test]
     fn findings_are_in_order_and_within_the_file(
         words in prop::collection::vec(
@@ -247,12 +259,13 @@ proptest! {
     }
 
     #[test]
-    fn a_known_command_with_as_many_arguments_as_it_takes_is_no_error(
+    fn a_known_command_with_the_right_number_of_arguments_is_not_an_error(
         index in any::<prop::sample::Index>(),
     ) {
         let language = Language::built_in().unwrap();
-        let (name, word) = language.commands.iter().nth(index.index(language.commands.len())).unwrap();
-        let arguments = "/x ".repeat(word.min);
+        let (name, keyword) =
+            language.commands.iter().nth(index.index(language.commands.len())).unwrap();
+        let arguments = "/x ".repeat(keyword.min);
         let text = match name.as_str() {
             "exec" | "exec_background" => format!("on boot\n    {name} u:r:x:s0 -- /x\n"),
             _ => format!("on boot\n    {name} {arguments}\n"),

@@ -1,25 +1,25 @@
-//! What the kernel of a set says about itself.
+//! Reads the kernel of a set.
 
 use crate::audit::content;
 use crate::audit::error::{CheckError, Problem};
 use crate::bootset::{BootSet, Facts, KernelState, Provenance, SetKernel};
 use crate::kernel::{self, Arch, Kernel, KernelConfig};
 
-/// What a kernel says about itself.
-pub(super) struct About {
-    /// Its containers in words.
+/// The result of reading a kernel.
+pub(super) struct KernelReport {
+    /// The names of its containers.
     pub summary: String,
     pub facts: Facts,
     pub problems: Vec<Problem>,
 }
 
-/// The kernel of a set. A config that is given counts instead of the one embedded.
+/// Read the kernel of a set. A given config is used instead of the embedded one.
 pub(super) fn read(
     set: &BootSet<'_>,
     config: Option<&(KernelConfig, Provenance)>,
-) -> Result<About, CheckError> {
-    // The symbol table stands in for a config, and only then is a compressed kernel held in memory
-    // as a whole.
+) -> Result<KernelReport, CheckError> {
+    // The symbol table is needed only without a config; only then is a decompressed kernel kept in
+    // memory as a whole.
     let evidence = match config {
         Some(_) => None,
         None => set.evidence().map_err(kernel::Error::clone)?,
@@ -44,10 +44,11 @@ pub(super) fn read(
         }
         problems.push(Problem::Damaged(damage));
     }
-    Ok(About { summary: kernel.summary.clone(), facts, problems })
+    Ok(KernelReport { summary: kernel.summary.clone(), facts, problems })
 }
 
-/// Refuse what is not a kernel. What a boot image calls its kernel can be one without a banner.
+/// Refuse data that is not a kernel. The kernel section of a boot image may be a kernel without a
+/// banner.
 fn require_linux(set: &BootSet<'_>, kernel: &SetKernel) -> Result<Option<Problem>, CheckError> {
     let Some((image, bytes)) = set.kernel_bytes() else {
         return Err(CheckError::without_kernel(set));

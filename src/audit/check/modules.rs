@@ -1,44 +1,46 @@
-//! The modules that are there beside a kernel: those that the user names, and those in the
-//! ramdisks of the images.
+//! The modules of a kernel: those given by the user, and those in the ramdisks of the images.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::asked_for::load_order;
-use crate::audit::error::{Problem, explain};
+use super::relevant::load_order;
+use crate::audit::error::Problem;
 use crate::bootset::{BootSet, Facts, Ramdisk};
 use crate::image::FragmentType;
 use crate::kernel::{Module, Symbols};
-use crate::modules::{Gathered, ModuleFile, Source, SurveyError, gather, survey};
+use crate::modules::{
+    ModuleFile, ModuleProblem, ModuleSource, ProblemCause, Survey, SurveyError, gather, survey,
+};
 use crate::rules::Profile;
 
-/// All modules that there are, as far as the user knows.
+/// The modules given by the user, which are assumed to be complete.
 #[derive(Debug, Default)]
 pub struct GivenModules<'a> {
-    sources: Vec<Source<'a>>,
-    gathered: Gathered,
+    sources: Vec<ModuleSource<'a>>,
+    gathered: Survey,
 }
 
-/// Why a source of modules could not be used.
+/// Errors of reading a source of modules.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModulesError {
-    /// It could not be read.
+    /// The source could not be read.
     #[error(transparent)]
     Survey(#[from] SurveyError),
-    /// There is none in it.
+    /// The source has no modules.
     #[error("there is no kernel module{}", .first_problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default())]
     None {
-        /// What could not be read in it.
-        first_problem: Option<String>,
+        /// The first file that could not be read, if any.
+        first_problem: Option<ModuleProblem>,
     },
 }
 
 impl<'a> GivenModules<'a> {
-    /// Read the modules of one more source.
+    /// Add the modules of a source.
     ///
     /// # Errors
     /// [`ModulesError`].
-    pub fn add(&mut self, source: Source<'a>) -> Result<(), ModulesError> {
+    pub fn add(&mut self, source: ModuleSource<'a>) -> Result<(), ModulesError> {
         let found = gather(&source)?;
         if found.modules.is_empty() {
             return Err(ModulesError::None { first_problem: found.problems.into_iter().next() });
@@ -50,10 +52,10 @@ impl<'a> GivenModules<'a> {
 
     pub(super) fn add_to(&self, facts: &mut Facts, problems: &mut Vec<Problem>) {
         facts.modules = Some(self.gathered.modules.clone());
-        problems.extend(self.gathered.problems.iter().cloned().map(Problem::GivenModule));
+        problems.extend(self.gathered.problems.iter().cloned().map(Problem::Module));
     }
 
-    /// The symbols of the modules of these files.
+    /// The symbols of the modules in these files.
     fn symbols(&self, files: &[&str]) -> Result<BTreeMap<String, Symbols>, SurveyError> {
         let mut found = BTreeMap::new();
         for source in &self.sources {
@@ -69,13 +71,13 @@ impl<'a> GivenModules<'a> {
     }
 }
 
-/// A module in a ramdisk, with its file as messages call it.
+/// A module in a ramdisk, with the name of its file in messages.
 struct Carried<'s> {
     name: String,
     file: &'s ModuleFile,
 }
 
-/// The modules in the ramdisks of the images; in those that only recovery uses they do not count.
+/// The modules in the ramdisks of the images, except ramdisks that only recovery uses.
 fn carried<'s>(set: &'s BootSet<'_>) -> impl Iterator<Item = Carried<'s>> {
     set.ramdisks().iter().filter(|ramdisk| counts(ramdisk)).flat_map(|ramdisk| {
         let name = name(set, ramdisk);
@@ -106,25 +108,29 @@ pub(super) fn add_from_images(facts: &mut Facts, problems: &mut Vec<Problem>, se
     for Carried { name, file } in carried(set) {
         match &file.module {
             Ok(module) => modules.push(Module { file: name, ..module.clone() }),
-            Err(error) => problems.push(Problem::Module { file: name, reason: explain(error) }),
+            Err(error) => {
+                let cause = ProblemCause::Module(Arc::clone(error));
+                problems.push(ModuleProblem::new(name, cause).into());
+            }
         }
     }
     for ramdisk in set.ramdisks().iter().filter(|ramdisk| counts(ramdisk)) {
         if let Err(error) = ramdisk.inventory() {
-            problems.push(Problem::Ramdisk { file: name(set, ramdisk), reason: explain(error) });
+            let cause = ProblemCause::Ramdisk(Arc::clone(error));
+            problems.push(ModuleProblem::new(name(set, ramdisk), cause).into());
         }
     }
 }
 
-/// Compare the symbols of the modules that decide something with what the kernel exports, where
-/// that can be read.
+/// Compare the symbols of the relevant modules with the symbols that the kernel exports, if they can
+/// be read.
 pub(super) fn link(
     facts: &mut Facts,
     profile: &Profile,
     given: Option<&GivenModules<'_>>,
     set: &BootSet<'_>,
 ) -> Result<(), SurveyError> {
-    // The search of the kernel has reported its damage.
+    // The search of the kernel has already reported the damage.
     let Some(exports) = set.exports() else { return Ok(()) };
     let modules = facts.modules.take().unwrap_or_default();
     let order = load_order(profile, &modules);

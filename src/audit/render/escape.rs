@@ -1,11 +1,11 @@
-//! Foreign text (names of files, strings out of images) in the syntax of each report.
+//! Escapes untrusted text (file names, strings from images) for each report format.
 
 use std::fmt::Write;
 
 use crate::text::{escape, is_hidden, visible_lines};
 
-/// For XML and HTML, in text and in quoted attributes, with hidden characters as escapes. What XML
-/// 1.0 cannot hold at all becomes U+FFFD.
+/// Escape for XML and HTML, in text and in quoted attributes. Hidden characters are written as
+/// escapes; characters that are not valid in XML 1.0 become U+FFFD.
 pub fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -26,8 +26,8 @@ pub fn xml(text: &str) -> String {
     out
 }
 
-/// For running text in GitHub's Markdown, also in a table: no character does anything, no line
-/// ends.
+/// Escape for inline text in GitHub's Markdown, also in a table: no character has a special meaning,
+/// and there are no line breaks.
 pub fn markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -35,7 +35,7 @@ pub fn markdown(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            // A name behind it would be told.
+            // A name after it would be notified.
             '@' => out.push_str("@\u{2060}"),
             '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '#' | '|' | '~' | '!' | '$' => {
                 out.push('\\');
@@ -43,28 +43,28 @@ pub fn markdown(text: &str) -> String {
             }
             '\n' => out.push(' '),
             hidden if is_hidden(hidden) => {
-                // Its backslash is one of Markdown's too.
+                // The backslash of the escape is special in Markdown too.
                 out.push('\\');
                 escape(&mut out, hidden);
             }
             other => out.push(other),
         }
     }
-    // A bare address would be linked.
+    // A bare URL would become a link.
     out.replace("://", "&#58;//")
 }
 
-/// The message of a workflow command.
+/// Escape for the message of a workflow command.
 pub fn github_message(text: &str) -> String {
     visible_lines(text).replace('%', "%25").replace('\n', "%0A")
 }
 
-/// A property of a workflow command.
+/// Escape for a property of a workflow command.
 pub fn github_property(text: &str) -> String {
     github_message(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// A path as a URI: relative to where the run takes place, or `file:` when it is absolute.
+/// A path as a URI: relative to the working directory, or `file:` for an absolute path.
 pub fn uri(key: &str) -> String {
     let mut out = String::with_capacity(key.len());
     if key.starts_with('/') {

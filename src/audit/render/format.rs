@@ -1,41 +1,41 @@
-//! What a format of reports is.
+//! The definition of a report format.
 
 use crate::audit::run::Run;
 
-/// A kind of report.
+/// A report format.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Format {
-    /// What options call it: `sarif`.
+    /// The name in options: `sarif`.
     pub name: &'static str,
-    /// What it is, in a few words.
+    /// A short description.
     pub about: &'static str,
-    /// Who reads it.
+    /// The intended reader.
     pub audience: Audience,
     pub(super) render: fn(&Run, Medium) -> String,
 }
 
-/// Who reads a report.
+/// The intended reader of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// People: on a terminal it may have colours.
+    /// Humans: on a terminal it may have colours.
     People,
-    /// Programs: every byte is as their format has it.
+    /// Programs: the output follows the format exactly.
     Programs,
 }
 
-/// Where a report is shown.
+/// The destination of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Medium {
-    /// A terminal: reports for people have escape sequences for their colours, and leave out the
-    /// inputs that could not be checked, which the caller reports separately.
+    /// A terminal: reports for humans have escape sequences for colours, and omit the inputs that
+    /// could not be checked, which the caller reports separately.
     Terminal,
     /// A file: without escape sequences, and complete.
     File,
 }
 
 impl Format {
-    /// The report; it ends in a newline.
+    /// Render the report, which ends with a newline.
     pub fn render(&self, run: &Run, medium: Medium) -> String {
         (self.render)(run, medium)
     }

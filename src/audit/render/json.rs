@@ -1,10 +1,10 @@
-//! JSON, described by `docs/schema/check.schema.json`. `format` goes up when a field changes its
-//! meaning or goes away.
+//! JSON, described by `docs/schema/check.schema.json`. `format` is incremented when the meaning of a
+//! field changes or a field is removed.
 
 use serde::Serialize;
 
 use super::{Audience, Format};
-use crate::audit::run::{Audited, Input, Run, Tally};
+use crate::audit::run::{Input, Report, Run, Tally};
 use crate::audit::{EffectiveCmdline, Facts, Finding, Outcome, Provenance, RecommendedParameter};
 use crate::text::visible_json;
 
@@ -20,7 +20,7 @@ pub(super) const DOCUMENT: Format = Format {
 
 pub(super) const LINES: Format = Format {
     name: "jsonl",
-    about: "For programs: one line an input",
+    about: "For programs: one line per input",
     audience: Audience::Programs,
     render: |run, _| lines(run),
 };
@@ -34,12 +34,12 @@ fn document(run: &Run) -> String {
         verdict: run.verdict().map_or("error", Outcome::name),
         inputs: run.inputs.iter().map(input).collect(),
     };
-    // Strings and numbers only: it does not fail.
+    // Only strings and numbers: serialisation does not fail.
     let json = serde_json::to_string_pretty(&document).unwrap_or_default();
     visible_json(&json).into_owned() + "\n"
 }
 
-/// One line an input, each a document of its own.
+/// One line per input, each a separate document.
 fn lines(run: &Run) -> String {
     let line = |entry| JsonLine {
         format: FORMAT,
@@ -65,11 +65,11 @@ struct JsonLine<'a> {
 #[derive(Serialize)]
 struct Document<'a> {
     format: u32,
-    /// Of vfioboot.
+    /// The version of vfioboot.
     version: &'static str,
     profile: &'a str,
     fail_on: &'static str,
-    /// The worst of all inputs.
+    /// The worst outcome of all inputs.
     verdict: &'static str,
     inputs: Vec<InputEntry<'a>>,
 }
@@ -91,54 +91,53 @@ struct Details<'a> {
     description: String,
     release: Option<&'a str>,
     arch: Option<&'static str>,
-    config: Source<'a>,
+    config: ProvenanceEntry<'a>,
     cmdline: Option<&'a str>,
     evidence: Option<Names<'a>>,
     effective_cmdline: Option<Line<'a>>,
     summary: Tally,
     findings: Vec<FindingEntry<'a>>,
     notes: Vec<String>,
-    words: Vec<WordEntry<'a>>,
+    words: Vec<ParameterEntry<'a>>,
 }
 
-/// The kernel's own symbol table, which is looked at where there is no config.
+/// The kernel's symbol table, which is used without a config.
 #[derive(Serialize)]
 struct Names<'a> {
     source: &'static str,
     /// The input.
     of: &'a str,
-    /// How many there are.
+    /// The number of names.
     names: usize,
 }
 
-/// The command line that the kernel acts on.
+/// The effective command line.
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
-    /// What becomes of `CONFIG_CMDLINE`: `none`, `unknown`, `from_bootloader`, `extend`, `front`,
-    /// `force`.
+    /// How `CONFIG_CMDLINE` is used: `none`, `unknown`, `from_bootloader`, `extend`, `front`, `force`.
     mode: &'static str,
-    words: Vec<LineWord<'a>>,
+    words: Vec<LineParameter<'a>>,
 }
 
 #[derive(Serialize)]
-struct LineWord<'a> {
+struct LineParameter<'a> {
     word: &'a str,
     /// `boot`, `vendor_boot`, `given`, `config`.
     origin: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
-    /// The kernel sees it.
+    /// Whether the kernel sees it.
     counts: bool,
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Serialize)]
 #[serde(tag = "source", rename_all = "snake_case")]
-pub(super) enum Source<'a> {
+pub(super) enum ProvenanceEntry<'a> {
     Ikconfig {
         /// The input.
         of: &'a str,
-        /// Of `IKCFG_ST` in the unpacked kernel, in bytes.
+        /// Offset of `IKCFG_ST` in the decompressed kernel, in bytes.
         offset: u64,
     },
     File {
@@ -149,7 +148,7 @@ pub(super) enum Source<'a> {
     Kallsyms {
         /// The input.
         of: &'a str,
-        /// How many names there are.
+        /// The number of names.
         names: usize,
         /// `certain` or `likely`.
         confidence: &'static str,
@@ -163,18 +162,18 @@ struct FindingEntry<'a> {
     title: &'a str,
     level: &'static str,
     verdict: &'static str,
-    /// It has a say in the verdict of the input.
+    /// Whether it affects the verdict of the input.
     decides: bool,
     in_baseline: bool,
     reason: String,
-    provenance: Source<'a>,
+    provenance: ProvenanceEntry<'a>,
     why: &'a str,
     effect: &'a str,
     fix: &'a str,
 }
 
 #[derive(Serialize)]
-struct WordEntry<'a> {
+struct ParameterEntry<'a> {
     word: &'a str,
     level: &'static str,
     why: &'a str,
@@ -182,14 +181,14 @@ struct WordEntry<'a> {
 
 fn input(input: &Input) -> InputEntry<'_> {
     let (verdict, error, details) = match &input.result {
-        Ok(audited) => (audited.outcome().name(), None, Some(details(audited))),
+        Ok(report) => (report.outcome().name(), None, Some(details(report))),
         Err(error) => ("error", Some(error.to_string()), None),
     };
     InputEntry { input: &input.name, key: &input.key, verdict, error, details }
 }
 
-fn details(audited: &Audited) -> Details<'_> {
-    let Audited { subject, facts, report, .. } = audited;
+fn details(report: &Report) -> Details<'_> {
+    let Report { subject, facts, evaluation, .. } = report;
     Details {
         description: subject.to_string(),
         release: facts.release.as_deref(),
@@ -197,16 +196,16 @@ fn details(audited: &Audited) -> Details<'_> {
         config: config(facts),
         cmdline: facts.cmdline.as_deref(),
         evidence: names(facts),
-        effective_cmdline: report.cmdline.as_ref().map(line),
-        summary: audited.tally(),
-        findings: report.findings.iter().map(|own| finding(audited, own)).collect(),
-        notes: audited.notes().collect(),
-        words: report.parameters.iter().map(word).collect(),
+        effective_cmdline: evaluation.cmdline.as_ref().map(line),
+        summary: report.tally(),
+        findings: evaluation.findings.iter().map(|own| finding(report, own)).collect(),
+        notes: report.notes().collect(),
+        words: evaluation.parameters.iter().map(parameter).collect(),
     }
 }
 
-fn config(facts: &Facts) -> Source<'_> {
-    facts.config.as_ref().map_or(Source::NotKnown, |(_, provenance)| source(provenance))
+fn config(facts: &Facts) -> ProvenanceEntry<'_> {
+    facts.config.as_ref().map_or(ProvenanceEntry::NotKnown, |(_, provenance)| source(provenance))
 }
 
 fn names(facts: &Facts) -> Option<Names<'_>> {
@@ -215,36 +214,38 @@ fn names(facts: &Facts) -> Option<Names<'_>> {
 }
 
 pub(super) fn line(line: &EffectiveCmdline) -> Line<'_> {
-    let words = line.words.iter().map(|word| LineWord {
-        word: &word.word,
-        origin: word.origin.name(),
-        file: word.origin.file(),
-        counts: word.counts,
+    let words = line.entries.iter().map(|own| LineParameter {
+        word: &own.text,
+        origin: own.origin.name(),
+        file: own.origin.file(),
+        counts: own.counts,
     });
     Line { mode: line.mode.name(), words: words.collect() }
 }
 
-pub(super) fn source(provenance: &Provenance) -> Source<'_> {
+pub(super) fn source(provenance: &Provenance) -> ProvenanceEntry<'_> {
     match provenance {
-        Provenance::Ikconfig { what, offset } => Source::Ikconfig { of: what, offset: *offset },
-        Provenance::File(path) => Source::File { path },
-        Provenance::Cmdline => Source::Cmdline,
-        Provenance::Kallsyms { what, count, confidence } => {
-            Source::Kallsyms { of: what, names: *count, confidence: confidence.name() }
+        Provenance::Ikconfig { what, offset } => {
+            ProvenanceEntry::Ikconfig { of: what, offset: *offset }
         }
-        Provenance::NotKnown => Source::NotKnown,
+        Provenance::File(path) => ProvenanceEntry::File { path },
+        Provenance::Cmdline => ProvenanceEntry::Cmdline,
+        Provenance::Kallsyms { what, count, confidence } => {
+            ProvenanceEntry::Kallsyms { of: what, names: *count, confidence: confidence.name() }
+        }
+        Provenance::NotKnown => ProvenanceEntry::NotKnown,
     }
 }
 
-fn finding<'a>(audited: &Audited, finding: &'a Finding) -> FindingEntry<'a> {
+fn finding<'a>(report: &Report, finding: &'a Finding) -> FindingEntry<'a> {
     let rule = &finding.rule;
     FindingEntry {
         id: &rule.id,
         title: &rule.title,
         level: rule.level.name(),
         verdict: finding.verdict.name(),
-        decides: audited.decides(finding),
-        in_baseline: audited.is_known(finding),
+        decides: report.decides(finding),
+        in_baseline: report.is_known(finding),
         reason: finding.reason.to_string(),
         provenance: source(&finding.provenance),
         why: &rule.why,
@@ -253,6 +254,6 @@ fn finding<'a>(audited: &Audited, finding: &'a Finding) -> FindingEntry<'a> {
     }
 }
 
-fn word(own: &RecommendedParameter) -> WordEntry<'_> {
-    WordEntry { word: &own.parameter, level: own.level.name(), why: &own.why }
+fn parameter(own: &RecommendedParameter) -> ParameterEntry<'_> {
+    ParameterEntry { word: &own.parameter, level: own.level.name(), why: &own.why }
 }

@@ -1,7 +1,7 @@
-//! Reports: each is a string made from one [`Run`](super::run::Run).
+//! Reports: each is a string rendered from a [`Run`](super::run::Run).
 //!
-//! A format is a file of this folder that ends in a [`Format`], and a line of [`FORMATS`]. The
-//! options of the program, its help, and the tests take it from there.
+//! A format is a file in this folder that defines a [`Format`], and a line in [`FORMATS`], which the
+//! options of the program, its help and the tests use.
 
 mod escape;
 mod format;
@@ -17,7 +17,7 @@ mod text;
 pub use format::{Audience, Format, Medium};
 pub use style::Palette;
 
-/// Every report that there is.
+/// All report formats.
 pub const FORMATS: &[Format] = &[
     text::FORMAT,
     json::DOCUMENT,

@@ -1,4 +1,4 @@
-//! The few styles of text for people.
+//! The styles of text reports.
 
 use anstyle::{AnsiColor, Style};
 
@@ -7,18 +7,18 @@ use anstyle::{AnsiColor, Style};
 pub struct Palette {
     /// Titles and names.
     pub head: Style,
-    /// What is good, or comes in.
+    /// Good results, and additions.
     pub good: Style,
-    /// What is bad, or goes away.
+    /// Bad results, and removals.
     pub bad: Style,
-    /// What deserves a look.
+    /// Notes and warnings.
     pub note: Style,
-    /// What can be skipped.
+    /// Less important text.
     pub dim: Style,
 }
 
 impl Palette {
-    /// Escape sequences that terminals understand.
+    /// Escape sequences for terminals.
     pub const TERMINAL: Palette = Palette {
         head: Style::new().bold(),
         good: AnsiColor::Green.on_default(),

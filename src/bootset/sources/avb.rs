@@ -2,6 +2,7 @@
 //! libavb's `avb_slot_verify.c` collects them.
 
 use super::named::Named;
+use super::note::{Hashtrees, LineNote};
 use crate::bootset::avb::leads_to;
 use crate::bootset::origin::{CmdlinePart, Origin};
 use crate::image::ImageKind;
@@ -26,7 +27,7 @@ pub struct AvbLine {
     /// The descriptors that apply, in libavb's order.
     pub parts: Vec<CmdlinePart>,
     /// Those that do not, what is filled in later, and what was taken for granted.
-    pub notes: Vec<String>,
+    pub notes: Vec<LineNote>,
 }
 
 /// The kernel command line descriptors of a set of images.
@@ -49,13 +50,9 @@ pub fn of_avb(images: &[Named<'_, '_>]) -> AvbLine {
             }
         }
         1 => tops().for_each(|top| line.top(top, images)),
-        count => {
-            let names: Vec<&str> = tops().map(|named| named.file).collect();
-            line.notes.push(format!(
-                "{count} vbmeta images ({}): give the top-level one alone; no kernel command line \
-                 descriptor counts here",
-                names.join(", ")
-            ));
+        _ => {
+            let files = tops().map(|named| named.file.to_owned()).collect();
+            line.notes.push(LineNote::SeveralVbmetas { files });
         }
     }
     line.name_filled_in();
@@ -91,11 +88,8 @@ impl AvbLine {
         for named in others.filter(|named| !chained(named)) {
             let Some(Ok(own)) = named.image.vbmeta() else { continue };
             if own.kernel_cmdlines().next().is_some() {
-                self.notes.push(format!(
-                    "{}: the kernel command line in its vbmeta blob does not count: {} does not \
-                     chain to it",
-                    named.file, top.file
-                ));
+                let (file, top) = (named.file.to_owned(), top.file.to_owned());
+                self.notes.push(LineNote::NotChained { file, top });
             }
         }
     }
@@ -107,16 +101,14 @@ impl AvbLine {
             None => return,
             Some(Ok(vbmeta)) => vbmeta,
             Some(Err(problem)) => {
-                return self.notes.push(format!("{}: {problem}", named.file));
+                let file = named.file.to_owned();
+                return self.notes.push(LineNote::Vbmeta { file, problem });
             }
         };
         if flags.is_some_and(Flags::verification_disabled) {
             if vbmeta.kernel_cmdlines().next().is_some() {
-                self.notes.push(format!(
-                    "{}: its flags disable verification, so that no kernel command line \
-                     descriptor counts",
-                    named.file
-                ));
+                let file = named.file.to_owned();
+                self.notes.push(LineNote::VerificationDisabled { file });
             }
             return;
         }
@@ -146,30 +138,18 @@ impl AvbLine {
         when: u32,
         flags: Option<Flags>,
     ) {
-        let disabled = flags.is_some_and(Flags::hashtree_disabled);
-        let unfit = match disabled {
-            true => when & ONLY_WITH_HASHTREES != 0,
-            false => when & ONLY_WITHOUT_HASHTREES != 0,
+        let (state, unfit) = match flags.is_some_and(Flags::hashtree_disabled) {
+            true => (Hashtrees::Disabled, when & ONLY_WITH_HASHTREES != 0),
+            false => (Hashtrees::Enabled, when & ONLY_WITHOUT_HASHTREES != 0),
         };
-        let state = if disabled { "disabled" } else { "not disabled" };
         let conditional = when & (ONLY_WITH_HASHTREES | ONLY_WITHOUT_HASHTREES) != 0;
         if unfit {
-            let wanted = if disabled { "not disabled" } else { "disabled" };
-            let why = match flags {
-                Some(_) => format!("and they are {state}"),
-                None => format!("and without vbmeta.img they are taken to be {state}"),
-            };
-            self.notes.push(format!(
-                "{file}: AVB descriptor {index} ({text}) counts only where hash trees are \
-                 {wanted}, {why}"
-            ));
+            let (file, known) = (file.to_owned(), flags.is_some());
+            self.notes.push(LineNote::OtherHashtrees { file, index, text, state, known });
             return;
         }
         if conditional && flags.is_none() {
-            self.notes.push(format!(
-                "{file}: AVB descriptor {index} counts only where hash trees are {state}, which \
-                 vbmeta.img decides: give it, too"
-            ));
+            self.notes.push(LineNote::HashtreesUnknown { file: file.to_owned(), index, state });
         }
         self.parts.push(CmdlinePart { origin: Origin::Avb(file.to_owned()), text });
     }
@@ -177,7 +157,7 @@ impl AvbLine {
     fn name_filled_in(&mut self) {
         for variable in FILLED_IN {
             if self.parts.iter().any(|part| part.text.contains(variable)) {
-                self.notes.push(format!("{variable} is filled in by the bootloader"));
+                self.notes.push(LineNote::FilledIn(variable));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::avb::of_avb;
 use super::named::Named;
+use super::note::LineNote;
 use crate::bootset::members::Members;
 use crate::bootset::origin::{CmdlinePart, Origin};
 use crate::image::bootconfig::{self, Bootconfig, Entry, Limits};
@@ -19,7 +20,7 @@ pub struct CommandLines {
     /// The lines in device trees, with the index of their image.
     pub device_trees: Vec<(usize, DeviceTreeLine)>,
     /// What was left out or taken for granted.
-    pub notes: Vec<String>,
+    pub notes: Vec<LineNote>,
 }
 
 impl CommandLines {
@@ -38,9 +39,9 @@ impl CommandLines {
                     lines.parts.extend(of_bootconfig(file, &config));
                     lines.bootconfigs.push((index, config));
                 }
-                Some(Err(error)) => lines
-                    .notes
-                    .push(format!("{file}: {error}: the kernel ignores the whole bootconfig")),
+                Some(Err(error)) => {
+                    lines.notes.push(LineNote::Bootconfig { file: file.to_owned(), error });
+                }
             }
             let trees = of_device_trees(image);
             lines.device_trees.extend(trees.into_iter().map(|line| (index, line)));

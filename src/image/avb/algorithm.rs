@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256, Sha512};
 
 use super::super::Output;
 
-/// A hash by the name that descriptors give it.
+/// A hash algorithm of AVB descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashAlgorithm {
     /// `sha1`: avbtool writes it on request, libavb refuses it in a hash descriptor.
@@ -26,7 +26,7 @@ impl HashAlgorithm {
         Self::ALL.iter().copied().find(|hash| hash.name().as_bytes() == name)
     }
 
-    /// The name as descriptors have it.
+    /// The name in descriptors.
     pub fn name(self) -> &'static str {
         match self {
             HashAlgorithm::Sha1 => "sha1",
@@ -35,7 +35,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// Bytes of a digest.
+    /// Size of a digest in bytes.
     pub fn size(self) -> usize {
         match self {
             HashAlgorithm::Sha1 => 20,
@@ -44,7 +44,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// The digest of `parts`, one after the other.
+    /// The digest of the concatenated `parts`.
     pub fn digest(self, parts: &[&[u8]]) -> Vec<u8> {
         self.digest_of(|update| parts.iter().for_each(|part| update(part)))
     }
@@ -81,7 +81,7 @@ pub struct RsaAlgorithm {
     pub name: &'static str,
     /// The hash over header and auxiliary block.
     pub hash: HashAlgorithm,
-    /// Size of the key in bits; a signature has as many.
+    /// Size of the key, and of a signature, in bits.
     pub key_bits: usize,
 }
 
@@ -107,11 +107,11 @@ const fn rsa(
 /// What a vbmeta image is signed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// Not at all.
+    /// Unsigned.
     None,
-    /// With RSA.
+    /// RSA.
     Rsa(RsaAlgorithm),
-    /// With an algorithm that is not checked here: the number in the header.
+    /// An algorithm that is not supported here: the number in the header.
     Other(u32),
 }
 

@@ -1,4 +1,4 @@
-//! Two older or other signatures that images carry: AVB 1.0's, and GKI's boot signature.
+//! Other signatures of boot images: AVB 1.0 and the GKI boot signature.
 
 use super::super::{Image, RegionKind, SectionName};
 use super::descriptor::printable;
@@ -6,16 +6,16 @@ use super::{Algorithm, PublicKey, Vbmeta};
 
 /// The signature that `boot_signer` appends to an image (AVB 1.0), DER:
 /// `SEQUENCE { formatVersion, certificate, algorithm, SEQUENCE { target, length }, signature }`
-/// (AOSP `external/verity/BootSignature.java`). Recognised, not checked.
+/// (AOSP `external/verity/BootSignature.java`). It is recognised but not verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Avb1Signature {
-    /// Where it starts in the file.
+    /// Offset in the file, in bytes.
     pub offset: usize,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: usize,
-    /// The partition it was made for, such as `/boot`.
+    /// The partition that it is for, such as `/boot`.
     pub target: String,
-    /// How many bytes of the file it signs.
+    /// Number of signed bytes from the start of the file.
     pub length: u64,
 }
 
@@ -23,7 +23,7 @@ const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 
-/// The contents of the DER value that `bytes` start with, and what follows it. None if it has
+/// The contents of the DER value at the start of `bytes`, and the bytes after it. None if it has
 /// another tag, or is longer than `bytes`.
 fn der(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (contents, found, rest) = der_any(bytes)?;
@@ -66,10 +66,10 @@ impl Avb1Signature {
 }
 
 /// A certificate of a GKI boot signature: a vbmeta image for the whole boot image (`boot`) or for
-/// its kernel (`generic_kernel`). Android's test suite looks at it, bootloaders do not.
+/// its kernel (`generic_kernel`). Android's test suite verifies it, bootloaders do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GkiCertificate<'a> {
-    /// Where it starts in the file.
+    /// Offset in the file, in bytes.
     pub offset: usize,
     /// The vbmeta image.
     pub vbmeta: Vbmeta<'a>,
@@ -79,8 +79,7 @@ pub struct GkiCertificate<'a> {
 const GKI_SIGNATURE_SIZE: usize = 16 << 10;
 
 impl<'a> Image<'a> {
-    /// Unknown bytes from `offset` on, with the zeros that they may end with: those count as
-    /// padding in the tiling.
+    /// Unknown bytes from `offset` on, including trailing zeros, which are a padding region.
     fn rest_from(&self, offset: usize) -> &'a [u8] {
         let vbmeta = self.regions().iter().find(|region| region.kind == RegionKind::Vbmeta);
         let end = vbmeta.map_or(self.bytes().len(), |region| region.offset);
@@ -95,8 +94,8 @@ impl<'a> Image<'a> {
         found.next()
     }
 
-    /// The certificates of a GKI boot signature: in the section that v4 has for it, or in the
-    /// last 16 KiB of the image.
+    /// The certificates of a GKI boot signature: in its section (v4), or in the last 16 KiB of the
+    /// image.
     pub fn gki_certificates(&self) -> Vec<GkiCertificate<'a>> {
         let mut certificates = Vec::new();
         for region in self.regions() {
@@ -119,7 +118,7 @@ impl<'a> Image<'a> {
 }
 
 impl GkiCertificate<'_> {
-    /// What it is for, and whether its signature is valid.
+    /// Describe its purpose and whether its signature is valid.
     pub fn describe(&self) -> String {
         let vbmeta = &self.vbmeta;
         let partitions: Vec<String> =

@@ -1,4 +1,4 @@
-//! Descriptors: what a vbmeta image says about partitions.
+//! The descriptors of a vbmeta image.
 
 use std::io::Cursor;
 
@@ -10,18 +10,18 @@ use super::super::{Problem, text_of};
 /// Tag and size before each descriptor (`AvbDescriptor`).
 const HEAD: usize = 16;
 
-/// A descriptor, its offset and its bytes.
+/// A descriptor with its offset and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// Offset in the vbmeta image, in bytes.
     pub offset: usize,
-    /// All its bytes, tag and size included.
+    /// All its bytes, including tag and size.
     pub bytes: &'a [u8],
-    /// What it says.
+    /// The parsed descriptor.
     pub descriptor: Descriptor<'a>,
 }
 
-/// What a descriptor says.
+/// A parsed descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Descriptor<'a> {
     /// A key and a value for the operating system.
@@ -37,14 +37,14 @@ pub enum Descriptor<'a> {
     Hash(Hash<'a>),
     /// Parameters for the kernel command line.
     KernelCmdline {
-        /// When they apply: bit 0, hash trees not disabled; bit 1, hash trees disabled.
+        /// When they apply: bit 0, if hash trees are not disabled; bit 1, if they are disabled.
         flags: u32,
         /// The parameters.
         cmdline: &'a [u8],
     },
-    /// A partition with a vbmeta image of its own, and whose key that must carry.
+    /// A partition with its own vbmeta image, and the key of that image.
     ChainPartition(ChainPartition<'a>),
-    /// Any other.
+    /// Any other descriptor.
     Unknown {
         /// Its tag.
         tag: u64,
@@ -54,15 +54,15 @@ pub enum Descriptor<'a> {
 /// A hash descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hash<'a> {
-    /// Bytes of the partition that are hashed, from its start.
+    /// Number of hashed bytes from the start of the partition.
     pub image_size: u64,
     /// Name of the hash: `sha256`, `sha512`.
     pub hash_algorithm: &'a [u8],
     /// The partition, without A/B suffix.
     pub partition_name: &'a [u8],
-    /// Hashed before the image.
+    /// The salt, which is hashed before the image.
     pub salt: &'a [u8],
-    /// The digest; empty for one that the device stores itself (a persistent digest).
+    /// The digest; empty for a persistent digest, which the device stores itself.
     pub digest: &'a [u8],
     /// Bit 0: the partition has no A/B suffix.
     pub flags: u32,
@@ -73,19 +73,19 @@ pub struct Hash<'a> {
 pub struct Hashtree<'a> {
     /// Version of dm-verity's format.
     pub dm_verity_version: u32,
-    /// Bytes that the tree covers.
+    /// Number of bytes that the tree covers.
     pub image_size: u64,
-    /// Where the tree starts, in bytes.
+    /// Offset of the tree in bytes.
     pub tree_offset: u64,
-    /// Bytes of the tree.
+    /// Size of the tree in bytes.
     pub tree_size: u64,
     /// Name of the hash.
     pub hash_algorithm: &'a [u8],
     /// The partition, without A/B suffix.
     pub partition_name: &'a [u8],
-    /// Hashed before each block.
+    /// The salt, which is hashed before each block.
     pub salt: &'a [u8],
-    /// The tree's root.
+    /// The root digest of the tree.
     pub root_digest: &'a [u8],
     /// Bit 0: the partition has no A/B suffix.
     pub flags: u32,
@@ -170,11 +170,11 @@ struct PropertyWire {
     value_len: u64,
 }
 
-/// The descriptors in `bytes`, which are at `at` in the vbmeta image.
+/// Parse the descriptors in `bytes`, which are at `at` in the vbmeta image.
 ///
 /// # Errors
-/// One whose size is not a multiple of 8, or that extends past the end, or whose parts extend
-/// past its own end.
+/// A descriptor whose size is not a multiple of 8, that extends past the end of `bytes`, or whose
+/// parts extend past its own end.
 pub(super) fn parse_all(bytes: &[u8], at: usize) -> Result<Vec<Entry<'_>>, Problem> {
     let mut entries = Vec::new();
     let mut start = 0;
@@ -232,7 +232,7 @@ fn kind_name(tag: u64) -> &'static str {
     }
 }
 
-/// Cuts a descriptor's variable part into pieces.
+/// Splits the variable part of a descriptor.
 struct Pieces<'a> {
     rest: &'a [u8],
 }
@@ -245,7 +245,7 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// The fixed fields and what follows them.
+/// Split a descriptor into its fixed fields and its variable part.
 fn split<W>(bytes: &[u8]) -> Option<(W, Pieces<'_>)>
 where
     W: BinRead + binrw::meta::ReadEndian,
@@ -340,7 +340,7 @@ impl Descriptor<'_> {
         })
     }
 
-    /// The partition it is about.
+    /// The partition that it describes.
     pub fn partition(&self) -> Option<&[u8]> {
         match self {
             Descriptor::Hashtree(hashtree) => Some(hashtree.partition_name),
@@ -353,7 +353,7 @@ impl Descriptor<'_> {
 
 impl Entry<'_> {
     /// The bytes of this hash descriptor with another image size and a digest of the same length;
-    /// a persistent digest stays empty. None if it is not a hash descriptor.
+    /// a persistent digest stays empty. None if this is not a hash descriptor.
     pub(super) fn with_digest(&self, image_size: u64, digest: &[u8]) -> Option<Vec<u8>> {
         let Descriptor::Hash(hash) = &self.descriptor else { return None };
         let mut bytes = self.bytes.to_vec();
@@ -368,7 +368,8 @@ impl Entry<'_> {
         Some(bytes)
     }
 
-    /// The bytes of this chain partition descriptor with another key. None if it is another descriptor.
+    /// The bytes of this chain partition descriptor with another key. None if this is another
+    /// descriptor.
     pub(super) fn with_key(&self, key: &[u8]) -> Option<Vec<u8>> {
         let Descriptor::ChainPartition(chain) = &self.descriptor else { return None };
         let mut bytes = self.bytes[..ChainWire::AT.end + chain.partition_name.len()].to_vec();

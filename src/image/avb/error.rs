@@ -1,4 +1,4 @@
-//! Why a vbmeta image cannot be written.
+//! Errors of writing a vbmeta image.
 
 use super::KeyError;
 use crate::image::problem::Problem;
@@ -6,20 +6,20 @@ use crate::image::problem::Problem;
 /// The largest vbmeta image that libavb loads, in bytes (`VBMETA_MAX_SIZE`).
 pub const MAX_VBMETA_SIZE: usize = 64 << 10;
 
-/// Why a vbmeta image cannot be made.
+/// A vbmeta image cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// libavb would refuse the old one.
+    /// libavb would reject the existing vbmeta image.
     #[error(transparent)]
     Structure(#[from] Problem),
     /// No hash descriptor describes the image.
     #[error(
-        "the vbmeta image has no hash descriptor that describes this image: its digest cannot be updated (preserve and strip do without)"
+        "the vbmeta image has no hash descriptor for this image, so its digest cannot be updated (preserve and strip do not need one)"
     )]
     NoHashDescriptor,
-    /// A hash descriptor with an unknown hash.
+    /// A hash descriptor with an unknown hash algorithm.
     #[error(
-        "the hash descriptor of {partition} has the hash \"{algorithm}\", expected sha1, sha256 or sha512"
+        "the hash descriptor of {partition} has the hash algorithm \"{algorithm}\", expected sha1, sha256 or sha512"
     )]
     UnknownHash {
         /// The partition.
@@ -27,7 +27,7 @@ pub enum SignError {
         /// The hash's name.
         algorithm: String,
     },
-    /// A digest of another size than that of its hash.
+    /// A digest whose size is not that of its hash algorithm.
     #[error(
         "the hash descriptor of {partition} has a digest of {found} bytes, {algorithm} has {expected}"
     )]
@@ -36,12 +36,12 @@ pub enum SignError {
         partition: String,
         /// The hash's name.
         algorithm: &'static str,
-        /// Bytes there.
+        /// Its size in bytes.
         found: usize,
-        /// Bytes expected.
+        /// Expected size in bytes.
         expected: usize,
     },
-    /// More than libavb loads.
+    /// The vbmeta image is larger than libavb loads.
     #[error("the vbmeta image would take {0} bytes, libavb loads at most {MAX_VBMETA_SIZE}")]
     TooLarge(usize),
     /// The key cannot be used.

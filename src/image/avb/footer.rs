@@ -24,7 +24,7 @@ wire! {
         pub version_minor: u32,
         /// Size of the image without padding, vbmeta and footer, in bytes.
         pub original_image_size: u64,
-        /// Where the vbmeta blob starts, in bytes from the start of the partition.
+        /// Offset of the vbmeta blob, in bytes from the start of the partition.
         pub vbmeta_offset: u64,
         /// Size of the vbmeta blob in bytes.
         pub vbmeta_size: u64,
@@ -33,13 +33,13 @@ wire! {
 }
 
 impl AvbFooter {
-    /// Bytes of the footer.
+    /// Size of the footer in bytes.
     pub const SIZE: usize = Self::AT.end;
-    /// What avbtool aligns the vbmeta blob to.
+    /// Alignment of the vbmeta blob in avbtool, in bytes.
     pub(crate) const BLOB_ALIGNMENT: u64 = 4096;
 
-    /// The footer at the end of `file`, and what is wrong with it. A footer that points
-    /// outside the file is a problem and None: AVB would refuse it too.
+    /// Find the footer at the end of `file`, and its problems. A footer that points outside the file
+    /// is a problem and None, because libavb rejects it too.
     pub(in crate::image) fn find(file: &[u8]) -> (Option<Self>, Vec<Problem>) {
         let Some(start) = file.len().checked_sub(Self::SIZE) else { return (None, Vec::new()) };
         let Ok(footer) = Self::read(&mut Cursor::new(&file[start..])) else {
@@ -67,13 +67,14 @@ impl AvbFooter {
             );
         }
         if !file[footer.vbmeta_range()].starts_with(VbmetaHeader::MAGIC) {
-            let message = format!("there is no \"AVB0\" at {}", footer.vbmeta_offset);
+            let message = format!("expected \"AVB0\" at {}", footer.vbmeta_offset);
             return problem("avb_footer.vbmeta_offset", Self::AT.vbmeta_offset, message);
         }
         (Some(footer), Vec::new())
     }
 
-    /// Where the vbmeta blob is; inside the file for a footer that [`Image`](crate::image::Image) gives out.
+    /// The range of the vbmeta blob; inside the file for the footer of an
+    /// [`Image`](crate::image::Image).
     pub fn vbmeta_range(&self) -> Range<usize> {
         let start = self.vbmeta_offset as usize;
         start..start + self.vbmeta_size as usize

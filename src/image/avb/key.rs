@@ -1,5 +1,5 @@
-//! Keys: AVB's own public key format (`AvbRSAPublicKeyHeader` of `avb_crypto.h`), PEM files, and
-//! signatures made and checked with them.
+//! Keys and signatures: AVB's public key format (`AvbRSAPublicKeyHeader` of `avb_crypto.h`), PEM
+//! files, signing and verifying.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256, Sha512};
 
 use super::{Algorithm, HashAlgorithm, RsaAlgorithm};
 
-/// The exponent that libavb computes with.
+/// The only public exponent that libavb supports.
 const EXPONENT: u64 = 65537;
 
 /// A key that cannot be used.
@@ -29,26 +29,26 @@ pub enum KeyError {
     /// An encrypted key without a passphrase.
     #[error("is encrypted")]
     PassphraseNeeded,
-    /// An encrypted key that the passphrase does not open.
+    /// An encrypted key that the passphrase does not decrypt.
     #[error("cannot be decrypted: the passphrase is wrong, or the encryption is not PBES2")]
     Passphrase(#[source] pkcs8::Error),
-    /// OpenSSL's own encryption, which is not a standard.
+    /// A key in OpenSSL's own, non-standard encryption.
     #[error(
-        "is encrypted in OpenSSL's old format (Proc-Type: 4,ENCRYPTED), which is not read: convert it with openssl pkcs8 -topk8 -in OLD -out NEW"
+        "is encrypted in OpenSSL's old format (Proc-Type: 4,ENCRYPTED), which is not supported: convert it with openssl pkcs8 -topk8 -in OLD -out NEW"
     )]
     LegacyEncryption,
-    /// Damaged, or of another kind than RSA.
+    /// A damaged key, or a key that is not an RSA key.
     #[error("cannot be read as an RSA key")]
     Malformed(#[source] Malformed),
-    /// A key size that AVB has no algorithm for.
+    /// A key size that AVB does not support.
     #[error("has {0} bits, AVB uses RSA keys of 2048, 4096 or 8192")]
     Size(usize),
-    /// A public exponent that libavb does not compute with.
+    /// A public exponent that libavb does not support.
     #[error("has a public exponent other than 65537, the only one that AVB uses")]
     Exponent,
 }
 
-/// What a decoder says about a key.
+/// The error of a key decoder.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// A private key in PKCS#8.
@@ -73,7 +73,7 @@ pub enum Malformed {
 pub struct PublicKey(rsa::PublicKey);
 
 impl PublicKey {
-    /// The key in a file: PEM (public, or private and not encrypted), or AVB's format.
+    /// Read the key in a file: PEM (public, or private and not encrypted), or AVB's format.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -88,7 +88,7 @@ impl PublicKey {
         Ok(SigningKey::from_pem(bytes, None)?.public())
     }
 
-    /// The key in AVB's format: `key_num_bits` and `n0inv` (32 bits each), modulus, `rr`.
+    /// Read a key in AVB's format: `key_num_bits` and `n0inv` (32 bits each), modulus, `rr`.
     ///
     /// # Errors
     /// [`KeyError::Format`], [`KeyError::Size`], [`KeyError::Malformed`].
@@ -104,7 +104,7 @@ impl PublicKey {
         checked(rsa::PublicKey::new(modulus, BoxedUint::from(EXPONENT)).map_err(malformed)?)
     }
 
-    /// Bits of the modulus.
+    /// Size of the modulus in bits.
     pub fn bits(&self) -> usize {
         self.0.size() * 8
     }
@@ -127,7 +127,7 @@ impl PublicKey {
         base16ct::lower::encode_string(&Sha1::digest(self.to_avb()))
     }
 
-    /// Whether `signature` is this key's over `digest`.
+    /// Whether `signature` is a valid signature of `digest` by this key.
     pub(crate) fn verifies(&self, hash: HashAlgorithm, digest: &[u8], signature: &[u8]) -> bool {
         let verified = match hash {
             HashAlgorithm::Sha256 => self.0.pkcs1v15_verify_prehash::<Sha256>(digest, signature),
@@ -138,7 +138,7 @@ impl PublicKey {
     }
 }
 
-/// An RSA private key. What it is made of is never shown and is cleared from memory when dropped.
+/// An RSA private key. Its numbers are never printed, and are cleared from memory when dropped.
 #[derive(Clone)]
 pub struct SigningKey(rsa::PrivateKey);
 
@@ -149,7 +149,7 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// The key in a PEM file: PKCS#1, PKCS#8, or PKCS#8 encrypted with PBES2.
+    /// Read the key in a PEM file: PKCS#1, PKCS#8, or PKCS#8 encrypted with PBES2.
     ///
     /// # Errors
     /// [`KeyError`]; [`KeyError::PassphraseNeeded`] for an encrypted key without a passphrase.
@@ -181,7 +181,7 @@ impl SigningKey {
         PublicKey(self.0.to_public_key())
     }
 
-    /// The RSA algorithm for this key with the hash of `before`, SHA-256 if that has none.
+    /// The RSA algorithm for this key with the hash of `before`, or SHA-256 if `before` has none.
     ///
     /// # Errors
     /// [`KeyError::Size`].
@@ -194,7 +194,7 @@ impl SigningKey {
         Algorithm::rsa(hash, bits).ok_or(KeyError::Size(bits))
     }
 
-    /// The PKCS#1 v1.5 signature over `digest`; the same each time.
+    /// Sign `digest` with PKCS#1 v1.5, which is deterministic.
     pub(super) fn sign(&self, hash: HashAlgorithm, digest: &[u8]) -> Result<Vec<u8>, KeyError> {
         let signature = match hash {
             HashAlgorithm::Sha1 => self.0.pkcs1v15_sign_prehash::<Sha1>(digest),
@@ -209,8 +209,8 @@ fn malformed(error: impl Into<Malformed>) -> KeyError {
     KeyError::Malformed(error.into())
 }
 
-/// The PEM block in `bytes`, without the text that openssl may write before it; None if there is
-/// none.
+/// The PEM block in `bytes`, without any text before it, which openssl may write; None if there is
+/// no block.
 fn pem_text(bytes: &[u8]) -> Result<Option<&str>, KeyError> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     let start = bytes.windows(BEGIN.len()).position(|window| window == BEGIN);
@@ -234,8 +234,8 @@ fn checked(key: rsa::PublicKey) -> Result<PublicKey, KeyError> {
     Ok(PublicKey(key))
 }
 
-/// The inverse of an odd number modulo 2^32, by Newton's iteration: each step doubles the bits
-/// that are right, and three are right at the start.
+/// The inverse of an odd number modulo 2^32, by Newton's iteration: each step doubles the number of
+/// correct bits, starting with three.
 fn inverse(odd: u32) -> u32 {
     (0..4)
         .fold(odd, |inverse, _| inverse.wrapping_mul(2u32.wrapping_sub(odd.wrapping_mul(inverse))))

@@ -1,19 +1,19 @@
 //! Android Verified Boot 2: the footer, the vbmeta image, its descriptors, keys and signatures.
 //!
 //! The formats are those of AOSP's `external/avb` (`libavb/avb_footer.h`,
-//! `avb_vbmeta_image.h`, `avb_*_descriptor.h`, `avb_crypto.h`), all numbers big-endian; what is
-//! accepted is what `libavb` accepts, because that is what a bootloader runs.
+//! `avb_vbmeta_image.h`, `avb_*_descriptor.h`, `avb_crypto.h`), all numbers big-endian. Parsing
+//! accepts exactly what `libavb` accepts, because bootloaders use it.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `footer` | the last 64 bytes of a partition |
 //! | `vbmeta` | header, authentication block, auxiliary block |
-//! | `descriptor` | what the auxiliary block describes |
+//! | `descriptor` | the descriptors of the auxiliary block |
 //! | `algorithm` | hashes and signature algorithms |
 //! | `key` | AVB's public key format, PEM keys, signatures |
-//! | `partition` | the vbmeta image of a partition, and whose it is |
-//! | `sign` | a vbmeta image with other digests, keys and flags |
-//! | `certificate` | the boot signature of GKI, and AVB 1.0's |
+//! | `partition` | the vbmeta image of a partition, and the partition's name |
+//! | `sign` | edits and signs a vbmeta image |
+//! | `certificate` | the boot signatures of GKI and AVB 1.0 |
 
 mod algorithm;
 mod certificate;

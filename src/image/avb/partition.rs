@@ -4,11 +4,11 @@ use super::super::{Image, ImageKind, Problem};
 use super::Vbmeta;
 
 impl<'a> Image<'a> {
-    /// The vbmeta image: the file if it is one, otherwise what the AVB footer points to. None if
-    /// there is neither.
+    /// The vbmeta image: the file itself, or the blob that the AVB footer points to. None if there
+    /// is neither.
     ///
     /// # Errors
-    /// What libavb would refuse.
+    /// A vbmeta image that libavb would reject.
     pub fn vbmeta(&self) -> Option<Result<Vbmeta<'a>, Problem>> {
         if self.kind() == ImageKind::Vbmeta {
             return Some(Vbmeta::parse(self.bytes(), 0));
@@ -18,7 +18,7 @@ impl<'a> Image<'a> {
         Some(Vbmeta::parse(self.bytes().get(range)?, start))
     }
 
-    /// The partition that the image's own hash descriptor names.
+    /// The partition in the image's own hash descriptor.
     pub fn partition_name(&self) -> Option<&'a [u8]> {
         let size = self.avb()?.original_image_size;
         let vbmeta = self.vbmeta()?.ok()?;
@@ -26,8 +26,8 @@ impl<'a> Image<'a> {
         Some(hash.partition_name)
     }
 
-    /// Whether the image belongs to `partition`: its own hash descriptor names it, or, without one,
-    /// its kind does.
+    /// Whether the image belongs to `partition`, according to its own hash descriptor or, without
+    /// one, its kind.
     pub(crate) fn is_for(&self, partition: &[u8]) -> bool {
         match self.partition_name() {
             Some(name) => name == partition,

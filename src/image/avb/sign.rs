@@ -1,5 +1,4 @@
-//! A vbmeta image with other digests, keys and flags, signed, and the end of the partition that
-//! holds it.
+//! Edits and signs a vbmeta image, and updates the vbmeta blob of a partition.
 
 use std::borrow::Cow;
 
@@ -7,7 +6,7 @@ use super::super::{AvbChange, AvbPolicy, Image, Output};
 use super::vbmeta::BLOCK_ALIGNMENT;
 use super::{Algorithm, Descriptor, MAX_VBMETA_SIZE, SignError, SigningKey, Vbmeta, VbmetaHeader};
 
-/// A vbmeta image about to be changed.
+/// An edit of a vbmeta image.
 #[derive(Clone, Debug)]
 pub struct VbmetaEdit<'a> {
     vbmeta: Vbmeta<'a>,
@@ -24,8 +23,8 @@ impl<'a> VbmetaEdit<'a> {
         VbmetaEdit { vbmeta, header, descriptors }
     }
 
-    /// Give hash descriptor `index` the digest of the first `size` bytes of `output`, with the
-    /// salt and the hash it has. A persistent digest stays empty.
+    /// Set hash descriptor `index` to the digest of the first `size` bytes of `output`, with its
+    /// existing salt and hash algorithm. A persistent digest stays empty.
     ///
     /// # Errors
     /// [`SignError::NoHashDescriptor`], [`SignError::UnknownHash`], [`SignError::DigestSize`].
@@ -59,8 +58,8 @@ impl<'a> VbmetaEdit<'a> {
         Ok(())
     }
 
-    /// Give chain partition descriptor `index` another key, in AVB's format. False if it is
-    /// another descriptor.
+    /// Set the key of chain partition descriptor `index`, in AVB's format. False if it is another
+    /// descriptor.
     pub fn set_chain_key(&mut self, index: usize, key: &[u8]) -> bool {
         let bytes = self.vbmeta.descriptors.get(index).and_then(|entry| entry.with_key(key));
         match bytes {
@@ -77,8 +76,8 @@ impl<'a> VbmetaEdit<'a> {
         self.header.flags = flags;
     }
 
-    /// The bytes, signed with `key` and the hash of the old signature, SHA-256 if it was not signed.
-    /// The blocks are laid out as avbtool does; everything that was not set is kept.
+    /// Sign the image with `key` and the hash algorithm of the old signature, or SHA-256 if it was
+    /// not signed. The layout of the blocks is avbtool's; everything that was not set is kept.
     ///
     /// # Errors
     /// [`SignError::Key`], [`SignError::TooLarge`].
@@ -121,8 +120,8 @@ impl<'a> VbmetaEdit<'a> {
         }
     }
 
-    /// The bytes of an unsigned vbmeta image (algorithm NONE): digests and flags are written in
-    /// place, everything else is kept. None for a signed one, or if a descriptor has another size.
+    /// The bytes of an unsigned vbmeta image (algorithm NONE): digests and flags are updated,
+    /// everything else is kept. None if the image is signed or the size of a descriptor changed.
     pub fn write_unsigned(self) -> Option<Vec<u8>> {
         let unsigned = self.vbmeta.algorithm() == Algorithm::None;
         let mut bytes = unsigned.then(|| self.vbmeta.bytes().to_vec())?;
@@ -142,9 +141,10 @@ fn pad(bytes: &mut Vec<u8>) {
 }
 
 impl Image<'_> {
-    /// Whether the digest in an unsigned vbmeta blob (algorithm NONE) is that of the image, which
-    /// [`AvbPolicy::Preserve`] then maintains. None if the blob is signed or has no such descriptor.
-    /// An empty digest is right: the device stores it elsewhere (libavb's persistent digests).
+    /// Whether the digest in an unsigned vbmeta blob (algorithm NONE) matches the image;
+    /// [`AvbPolicy::Preserve`] then keeps it up to date. None if the blob is signed or has no such
+    /// descriptor. An empty digest matches: the device stores it elsewhere (libavb's persistent
+    /// digests).
     pub fn unsigned_digest_is_right(&self) -> Option<bool> {
         let size = self.avb()?.original_image_size;
         let vbmeta = self.vbmeta()?.ok().filter(|v| v.algorithm() == Algorithm::None)?;
@@ -160,11 +160,11 @@ impl Image<'_> {
     }
 }
 
-/// A vbmeta blob, and how it changed.
+/// A vbmeta blob and how it changed.
 type Blob<'a> = (Cow<'a, [u8]>, AvbChange);
 
-/// The vbmeta blob for the first `size` bytes of `output`, the edited form of `image`, and how it
-/// changed; None if there is to be none.
+/// The vbmeta blob for the first `size` bytes of `output`, the edited `image`, and how it changed;
+/// None if the image is to have no blob.
 pub(in crate::image) fn rewrite<'a>(
     image: &Image<'a>,
     policy: &AvbPolicy<'_>,

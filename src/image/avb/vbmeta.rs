@@ -10,18 +10,18 @@ use super::super::{Problem, text_of};
 use super::descriptor::{self, Descriptor, Entry, Hash};
 use super::{Algorithm, HashAlgorithm};
 
-/// Both blocks are padded to this many bytes.
+/// Both blocks are padded to a multiple of this many bytes.
 pub(super) const BLOCK_ALIGNMENT: usize = 64;
 
 wire! {
-    /// The header's fields. Offsets are within the block they point into.
+    /// The header's fields. Offsets are relative to the block that they point into.
     #[binrw]
     #[brw(big, magic = b"AVB0")]
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct VbmetaHeader, VbmetaHeaderAt from VbmetaHeader::MAGIC.len() => {
         /// Major version of libavb that can read this, 1.
         pub required_libavb_version_major: u32,
-        /// Minor version that it needs at least.
+        /// Minimum minor version of libavb.
         pub required_libavb_version_minor: u32,
         /// Bytes of the authentication block, a multiple of 64.
         pub authentication_data_block_size: u64,
@@ -29,33 +29,33 @@ wire! {
         pub auxiliary_data_block_size: u64,
         /// See [`Algorithm::from_number`].
         pub algorithm_type: u32,
-        /// Where the hash is in the authentication block.
+        /// Offset of the hash in the authentication block.
         pub hash_offset: u64,
-        /// Its bytes.
+        /// Size of the hash in bytes.
         pub hash_size: u64,
-        /// Where the signature is in the authentication block.
+        /// Offset of the signature in the authentication block.
         pub signature_offset: u64,
-        /// Its bytes.
+        /// Size of the signature in bytes.
         pub signature_size: u64,
-        /// Where the public key is in the auxiliary block.
+        /// Offset of the public key in the auxiliary block.
         pub public_key_offset: u64,
-        /// Its bytes.
+        /// Size of the public key in bytes.
         pub public_key_size: u64,
-        /// Where the metadata of the key is in the auxiliary block.
+        /// Offset of the public key's metadata in the auxiliary block.
         pub public_key_metadata_offset: u64,
-        /// Its bytes.
+        /// Size of the metadata in bytes.
         pub public_key_metadata_size: u64,
-        /// Where the descriptors are in the auxiliary block.
+        /// Offset of the descriptors in the auxiliary block.
         pub descriptors_offset: u64,
-        /// Their bytes.
+        /// Size of the descriptors in bytes.
         pub descriptors_size: u64,
-        /// A device refuses an image whose index is below the one that it has stored.
+        /// A device rejects an image whose index is below the index that it has stored.
         pub rollback_index: u64,
         /// See [`Flags`].
         pub flags: u32,
         /// Where the device stores the rollback index; 0 in a chained vbmeta image.
         pub rollback_index_location: u32,
-        /// Who made it, NUL-terminated.
+        /// The tool that made it, NUL-terminated.
         pub release_string: [u8; 48],
         pub(super) reserved: [u8; 80],
     }
@@ -66,12 +66,12 @@ wire! {
 pub struct Flags(pub u32);
 
 impl Flags {
-    /// dm-verity is off (`AVB_VBMETA_IMAGE_FLAGS_HASHTREE_DISABLED`).
+    /// dm-verity is disabled (`AVB_VBMETA_IMAGE_FLAGS_HASHTREE_DISABLED`).
     pub fn hashtree_disabled(self) -> bool {
         self.0 & 1 != 0
     }
 
-    /// No descriptor is looked at (`AVB_VBMETA_IMAGE_FLAGS_VERIFICATION_DISABLED`).
+    /// Descriptors are ignored (`AVB_VBMETA_IMAGE_FLAGS_VERIFICATION_DISABLED`).
     pub fn verification_disabled(self) -> bool {
         self.0 & 2 != 0
     }
@@ -94,7 +94,7 @@ impl std::fmt::Display for Flags {
 const AT: VbmetaHeaderAt = VbmetaHeader::AT;
 
 impl VbmetaHeader {
-    /// Bytes of the header.
+    /// Size of the header in bytes.
     pub const SIZE: usize = Self::AT.end;
     pub(super) const MAGIC: &[u8; 4] = b"AVB0";
 
@@ -119,14 +119,14 @@ pub struct Vbmeta<'a> {
 }
 
 impl<'a> Vbmeta<'a> {
-    /// Read the vbmeta image that `bytes` start with; it is at `at` in its file.
+    /// Read the vbmeta image at the start of `bytes`, which is at `at` in its file.
     ///
     /// # Errors
-    /// What libavb would refuse, with the field and its offset in the file.
+    /// A vbmeta image that libavb would reject, with the field and its offset in the file.
     pub fn parse(bytes: &'a [u8], at: usize) -> Result<Self, Problem> {
         let problem = |field, offset, message| Problem { field, offset: at + offset, message };
         if bytes.len() < VbmetaHeader::SIZE {
-            let message = format!("takes {} bytes, {} are there", VbmetaHeader::SIZE, bytes.len());
+            let message = format!("takes {} bytes, {} are left", VbmetaHeader::SIZE, bytes.len());
             return Err(problem("vbmeta.header", 0, message));
         }
         let header = VbmetaHeader::read(&mut Cursor::new(bytes)).map_err(|_| {
@@ -135,7 +135,7 @@ impl<'a> Vbmeta<'a> {
         })?;
         if header.required_libavb_version_major != 1 {
             let message = format!(
-                "is {}, expected 1: no libavb reads it",
+                "is {}, expected 1, the only version that libavb reads",
                 header.required_libavb_version_major
             );
             return Err(problem(
@@ -223,7 +223,7 @@ impl<'a> Vbmeta<'a> {
         Ok(vbmeta)
     }
 
-    /// Hash and signature have the sizes of the algorithm.
+    /// Check that hash and signature have the sizes of the algorithm.
     fn check_sizes(&self) -> Result<(), (&'static str, usize, String)> {
         let Algorithm::Rsa(rsa) = self.algorithm() else { return Ok(()) };
         let name = rsa.name;
@@ -250,7 +250,7 @@ impl<'a> Vbmeta<'a> {
         self.bytes
     }
 
-    /// What it is signed with.
+    /// The algorithm of the signature.
     pub fn algorithm(&self) -> Algorithm {
         Algorithm::from_number(self.header.algorithm_type)
     }
@@ -260,17 +260,17 @@ impl<'a> Vbmeta<'a> {
         Flags(self.header.flags)
     }
 
-    /// Who made it.
+    /// The tool that made it.
     pub fn release_string(&self) -> &[u8] {
         text_of(&self.header.release_string)
     }
 
-    /// The bytes that hash and signature are over: the header and the auxiliary block.
+    /// The signed bytes: the header and the auxiliary block.
     pub fn signed_parts(&self) -> [&'a [u8]; 2] {
         [&self.bytes[..VbmetaHeader::SIZE], &self.bytes[self.auxiliary_offset()..]]
     }
 
-    /// Where the auxiliary block starts, in bytes.
+    /// Offset of the auxiliary block in bytes.
     pub fn auxiliary_offset(&self) -> usize {
         VbmetaHeader::SIZE + self.header.authentication_data_block_size as usize
     }
@@ -285,7 +285,7 @@ impl<'a> Vbmeta<'a> {
         self.part(VbmetaHeader::SIZE, self.header.signature_offset, self.header.signature_size)
     }
 
-    /// The embedded public key in AVB's format; empty when there is none.
+    /// The embedded public key in AVB's format; empty if there is none.
     pub fn public_key(&self) -> &'a [u8] {
         let header = &self.header;
         self.part(self.auxiliary_offset(), header.public_key_offset, header.public_key_size)
@@ -298,7 +298,7 @@ impl<'a> Vbmeta<'a> {
         self.part(self.auxiliary_offset(), offset, size)
     }
 
-    /// The hash descriptors and their index among all descriptors.
+    /// The hash descriptors, each with its index among all descriptors.
     pub fn hashes(&self) -> impl Iterator<Item = (usize, &Hash<'a>)> {
         self.descriptors.iter().enumerate().filter_map(|(i, entry)| match &entry.descriptor {
             Descriptor::Hash(hash) => Some((i, hash)),
@@ -306,8 +306,8 @@ impl<'a> Vbmeta<'a> {
         })
     }
 
-    /// The hash descriptor of the partition that holds this image, whose content has
-    /// `image_size` bytes: the one of that size, or the only one.
+    /// The hash descriptor of the partition that contains this vbmeta image and whose content has
+    /// `image_size` bytes: the one with that size, or the only one.
     pub fn own_hash(&self, image_size: u64) -> Option<(usize, &Hash<'a>)> {
         let of_size = self.hashes().find(|(_, hash)| hash.image_size == image_size);
         of_size.or_else(|| {
@@ -324,7 +324,7 @@ impl<'a> Vbmeta<'a> {
 }
 
 impl Hash<'_> {
-    /// Its hash; None for one that is not known.
+    /// Its hash algorithm; None if unknown.
     pub fn algorithm(&self) -> Option<HashAlgorithm> {
         HashAlgorithm::from_name(self.hash_algorithm)
     }

@@ -1,21 +1,21 @@
-//! What can be wrong with a bootconfig or an edit of one.
+//! Errors of a bootconfig or an edit of one.
 
-/// A bootconfig that the kernel would refuse, or an edit that cannot be made.
+/// A bootconfig that the kernel would reject, or an edit that cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The text does not follow the grammar.
     #[error("bootconfig line {line} (offset {offset}): {reason}")]
     Syntax {
-        /// Counted from 1.
+        /// Line number, from 1.
         line: usize,
-        /// Bytes from the beginning of the text.
+        /// Offset in the text, in bytes.
         offset: usize,
         /// What is wrong, and what was expected.
         reason: String,
     },
-    /// A key is given a second value by `=`.
+    /// A second value is assigned to a key with `=`.
     #[error(
-        "bootconfig line {line}: {key} has a value already, from line {first}: the kernel would ignore the whole bootconfig; \"{key} := …\" replaces a value, \"{key} += …\" adds one"
+        "bootconfig line {line}: {key} has a value already, from line {first}: the kernel would ignore the whole bootconfig; \"{key} := …\" replaces the value, \"{key} += …\" adds one"
     )]
     Redefined {
         /// The key.
@@ -25,35 +25,35 @@ pub enum Error {
         /// The line of its first value.
         first: usize,
     },
-    /// More than the kernel takes.
-    #[error("the bootconfig has {found} {what}, the kernel takes {limit} at most ({} too many)", found - limit)]
+    /// More than the kernel accepts.
+    #[error("the bootconfig has {found} {what}, the kernel accepts at most {limit} ({} too many)", found - limit)]
     TooLarge {
         /// `bytes` or `nodes`.
         what: &'static str,
-        /// How many there are.
+        /// The actual number.
         found: usize,
-        /// How many there may be.
+        /// The maximum.
         limit: usize,
     },
-    /// A key to remove that is not there.
+    /// A key to remove that does not exist.
     #[error("the bootconfig has no key {key}{}", hint(.similar))]
     NoKey {
         /// The key.
         key: String,
-        /// Keys below it.
+        /// Existing keys below it.
         similar: Vec<String>,
     },
-    /// Something to set that is no key.
+    /// A key to set that is not valid.
     #[error(
-        "\"{0}\" is no bootconfig key: expected words of letters, digits, - and _ with dots between them"
+        "\"{0}\" is not a bootconfig key: expected words of letters, digits, - and _, separated by dots"
     )]
     Key(String),
-    /// Something to set that is not one value, or several with commas between them.
-    #[error("\"{value}\" is no bootconfig value: {reason}")]
+    /// A value to set that is not one value or a comma-separated list.
+    #[error("\"{value}\" is not a bootconfig value: {reason}")]
     Value {
-        /// As it was given.
+        /// The given value.
         value: String,
-        /// Why not, and what to do.
+        /// What is wrong, and what to do.
         reason: String,
     },
 }

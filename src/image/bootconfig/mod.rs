@@ -1,12 +1,12 @@
-//! The bootconfig of vendor_boot v4: keys with values in the kernel's own grammar, edited without
-//! touching what stays.
+//! The bootconfig of vendor_boot v4: keys and values in the kernel's grammar. An edit keeps all
+//! other bytes.
 //!
 //! Grammar and limits are those of the kernel's `lib/bootconfig.c` and `include/linux/bootconfig.h`;
-//! `Documentation/admin-guide/bootconfig.rst` explains them. The bootloader appends keys of its own
-//! and the trailer (size, checksum, `#BOOTCONFIG\n`); the section itself has neither.
+//! `Documentation/admin-guide/bootconfig.rst` explains them. The bootloader appends its own keys and
+//! the trailer (size, checksum, `#BOOTCONFIG\n`); the section itself has neither.
 //!
-//! The kernel takes all of it or nothing: a key that gets a second value by `=` voids the whole
-//! block, what the bootloader appends included.
+//! The kernel accepts the bootconfig as a whole or not at all: assigning a second value to a key
+//! with `=` voids everything, including the keys that the bootloader appends.
 
 mod error;
 mod limits;
@@ -18,8 +18,8 @@ pub use error::Error;
 pub use limits::Limits;
 pub use parse::{Operator, Statement};
 
-/// A bootconfig text that follows the grammar. [`Bootconfig::validate`] says whether the kernel
-/// takes it.
+/// A bootconfig text that follows the grammar. [`Bootconfig::validate`] checks whether the kernel
+/// accepts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bootconfig {
     text: Vec<u8>,
@@ -27,17 +27,17 @@ pub struct Bootconfig {
     nodes: usize,
 }
 
-/// A key as the kernel has it after reading the whole text.
+/// A key and its values after the kernel has read the whole text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// All its words: `androidboot.hardware`.
+    /// The whole key, such as `androidboot.hardware`.
     pub key: String,
     /// Its values, several for an array; none for a key without a value.
     pub values: Vec<String>,
 }
 
 impl Bootconfig {
-    /// Read a text. As for the kernel it ends at a NUL byte: zeros behind it are padding.
+    /// Parse a text. As in the kernel, a NUL byte ends it; zeros after it are padding.
     ///
     /// # Errors
     /// [`Error::Syntax`].
@@ -53,17 +53,17 @@ impl Bootconfig {
         &self.text
     }
 
-    /// What the text says, in its order.
+    /// The statements in the order of the text.
     pub fn statements(&self) -> &[Statement] {
         &self.statements
     }
 
-    /// How many nodes the kernel needs for it.
+    /// The number of nodes that the kernel needs for it.
     pub fn nodes(&self) -> usize {
         self.nodes
     }
 
-    /// Whether the kernel takes the text.
+    /// Check whether the kernel accepts the text.
     ///
     /// # Errors
     /// [`Error::Redefined`], [`Error::TooLarge`].
@@ -91,7 +91,7 @@ impl Bootconfig {
         }
     }
 
-    /// Every key and its values, in the order of their first mention.
+    /// Every key with its values, in the order of the first statements.
     pub fn entries(&self) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();
         for statement in &self.statements {
@@ -112,9 +112,9 @@ impl Bootconfig {
         entries
     }
 
-    /// Give `key` the value that `value` spells in a bootconfig: the text of its first statement
-    /// is replaced, later ones for the same key go; a key that is not there gets a line of its own
-    /// at the end. Comments and everything else keep their bytes.
+    /// Set `key` to `value`, which is bootconfig text. The value in the first statement for the key
+    /// is replaced and later statements for it are removed; a new key is appended as a new line.
+    /// Comments and all other bytes are kept.
     ///
     /// # Errors
     /// [`Error::Key`], [`Error::Value`].
@@ -138,14 +138,13 @@ impl Bootconfig {
         for statement in later.iter().rev() {
             self.cut(statement);
         }
-        // The first operator may stay, whichever it is: all three add a value where there is none.
+        // The first operator can stay: without a previous value, all three assign.
         let assign = if first.operator.is_none() { " = " } else { "" };
         self.text.splice(first.values_span, format!("{assign}{value}").bytes());
         self.read_again()
     }
 
-    /// Take `key` out: every statement that names exactly it. A line that is left with nothing
-    /// goes as well.
+    /// Remove every statement with exactly this key. A line that becomes empty is removed as well.
     ///
     /// # Errors
     /// [`Error::NoKey`].
@@ -165,7 +164,7 @@ impl Bootconfig {
         self.read_again()
     }
 
-    /// Cut a statement out, with the semicolon or the line that was its own.
+    /// Cut out a statement and its semicolon or its line.
     fn cut(&mut self, statement: &Statement) {
         let Range { mut start, mut end } = statement.span;
         let blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r');

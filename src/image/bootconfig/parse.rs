@@ -1,4 +1,4 @@
-//! The grammar, as `xbc_parse_tree` of the kernel's `lib/bootconfig.c` has it.
+//! The parser, after `xbc_parse_tree` in the kernel's `lib/bootconfig.c`.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -6,33 +6,33 @@ use std::ops::Range;
 use super::{Error, Limits};
 use crate::cmdline::ctype::{is_alnum, is_print, is_space};
 
-/// How a key gets its value.
+/// How a value is assigned to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
-    /// `=`: the key must have no value yet.
+    /// `=`: assigns a value; an error if the key has one.
     Set,
-    /// `:=`: in place of the value it has.
+    /// `:=`: replaces the values.
     Override,
-    /// `+=`: behind the values it has.
+    /// `+=`: appends to the values.
     Append,
 }
 
-/// A key, with or without a value, where it stands.
+/// A key, with or without a value, and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// The whole key, those of the braces around it included.
+    /// The whole key, including those of the enclosing braces.
     pub key: String,
     /// None for a key without a value.
     pub operator: Option<Operator>,
     /// Its values without quotes; more than one for an array.
     pub values: Vec<String>,
-    /// Where it stands in the text: from its key to its last value, without what ends it.
+    /// Its range in the text: from its key to its last value, without the delimiter.
     pub span: Range<usize>,
-    /// Its line, counted from 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// Where its values stand, with their quotes; empty where there are none.
+    /// The range of its values, including their quotes; empty if there are none.
     pub(super) values_span: Range<usize>,
-    /// The text ends where its last value is expected: what is put behind would become that value.
+    /// The text ends where its last value is expected: appended text would become that value.
     pub(super) open: bool,
 }
 
@@ -54,65 +54,62 @@ pub(super) fn parse(text: &[u8]) -> Result<Parsed, Error> {
     Ok(Parsed { statements: parser.statements, nodes: parser.nodes })
 }
 
-/// Whether all words of `key` are such as the kernel takes.
+/// Whether the kernel accepts all words of `key`.
 pub(super) fn is_key(key: &str) -> bool {
     let count = key.split('.').count();
     all_words(key.as_bytes()) && count <= Limits::DEPTH && key.len() <= Limits::KEY_BYTES
 }
 
-/// Whether a key is made of words as `xbc_valid_keyword` takes them, with dots between them.
+/// Whether a key consists of words that `xbc_valid_keyword` accepts, separated by dots.
 fn all_words(key: &[u8]) -> bool {
-    let known = |byte: &u8| is_alnum(*byte) || *byte == b'-' || *byte == b'_';
-    key.split(|byte| *byte == b'.').all(|word| !word.is_empty() && word.iter().all(known))
+    let valid = |byte: &u8| is_alnum(*byte) || *byte == b'-' || *byte == b'_';
+    key.split(|byte| *byte == b'.').all(|word| !word.is_empty() && word.iter().all(valid))
 }
 
-/// `text` without the spaces around it, when it is a value, or several with commas between them,
-/// to its end.
+/// `text` without the spaces around it, if all of it is one value or a comma-separated list.
 pub(super) fn whole_value(text: &str) -> Result<&str, Error> {
     let trimmed = text.trim();
-    let wrong = |reason: &str| Error::Value { value: text.to_owned(), reason: reason.to_owned() };
+    let refuse = |reason: &str| Error::Value { value: text.to_owned(), reason: reason.to_owned() };
     if trimmed.starts_with('#') {
-        return Err(wrong("# begins a comment: put quotes around it"));
+        return Err(refuse("# begins a comment: quote the value"));
     }
     let parsed = parse(format!("k={trimmed}\n").as_bytes()).map_err(|error| match error {
-        Error::Syntax { reason, .. } => wrong(&reason),
+        Error::Syntax { reason, .. } => refuse(&reason),
         other => other,
     })?;
     let whole = match parsed.statements.as_slice() {
         [one] => one.span == (0.."k=".len() + trimmed.len()),
         _ => false,
     };
-    // Nothing at all is a value too: an empty one.
+    // An empty text is an empty value.
     if whole || trimmed.is_empty() {
         Ok(if trimmed.is_empty() { "\"\"" } else { trimmed })
     } else {
-        Err(wrong(
-            "it ends before its last character (at one of ; # } or a line break): put quotes around it",
-        ))
+        Err(refuse("it contains ; # } or a line break, which ends a value: quote the value"))
     }
 }
 
 struct Parser<'t> {
     text: &'t [u8],
     at: usize,
-    /// Keys of the braces that are open, and where each was opened.
+    /// Keys of the open braces, each with the position of the brace.
     braces: Vec<(String, usize)>,
     nodes: usize,
-    /// Whole keys that have a node, and whether they have a value.
+    /// Whole keys that have a node, each with whether it has a value.
     keys: HashMap<String, bool>,
     statements: Vec<Statement>,
 }
 
 struct Value {
-    /// Without quotes.
+    /// The value without quotes.
     text: String,
-    /// With its quotes.
+    /// Its range, including quotes.
     span: Range<usize>,
-    /// What ends it; None at the end of the text.
+    /// The delimiter after it; None at the end of the text.
     delimiter: Option<u8>,
 }
 
-/// What ends a value.
+/// The bytes that end a value.
 const ENDS_VALUE: &[u8] = b",;\n#}";
 
 impl Parser<'_> {
@@ -124,7 +121,7 @@ impl Parser<'_> {
                 let rest = trim(self.text, start..self.text.len());
                 if !rest.is_empty() {
                     return Err(
-                        self.error(rest.start, "expected =, {, ; or a line break behind the key")
+                        self.error(rest.start, "expected =, {, ; or a line break after the key")
                     );
                 }
                 break;
@@ -171,7 +168,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A key without a value, or nothing.
+    /// Add a key without a value, or nothing.
     fn bare_key(&mut self, name: Range<usize>) -> Result<(), Error> {
         if name.is_empty() {
             return Ok(());
@@ -202,7 +199,7 @@ impl Parser<'_> {
         }
         values.push(last.text);
         let end = last.span.end;
-        // An override takes over the first node of the value that was there.
+        // An override reuses the node of the first existing value.
         let had_value = self.keys.insert(key.clone(), true) == Some(true);
         let reused = usize::from(had_value && operator == Operator::Override);
         self.nodes += values.len() - reused;
@@ -221,7 +218,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// The next value and the delimiter behind it, which is passed, a comment as well.
+    /// Read the next value and the delimiter after it, and skip comments.
     fn value(&mut self) -> Result<Value, Error> {
         self.skip_spaces();
         while self.text.get(self.at) == Some(&b'#') {
@@ -256,7 +253,7 @@ impl Parser<'_> {
             at += self.text[at..].iter().take_while(|b| is_space(**b) && **b != b'\n').count();
             if self.text.get(at).is_some_and(|byte| !ENDS_VALUE.contains(byte)) {
                 return Err(
-                    self.error(at, "expected , ; # } or a line break behind the closing quote")
+                    self.error(at, "expected , ; # } or a line break after the closing quote")
                 );
             }
         }
@@ -284,12 +281,12 @@ impl Parser<'_> {
         }
         if !all_words(bytes) {
             let reason = format!(
-                "\"{}\" is not a key: expected words of letters, digits, - and _ with dots between them",
+                "\"{}\" is not a key: expected words of letters, digits, - and _, separated by dots",
                 String::from_utf8_lossy(bytes).escape_debug()
             );
             return Err(self.error(name.start, &reason));
         }
-        // Its letters are those of Latin-1, for the kernel.
+        // The kernel's isalnum() accepts the letters of Latin-1.
         let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
         Ok(match self.braces.last() {
             Some((parent, _)) => format!("{parent}.{text}"),
@@ -297,17 +294,17 @@ impl Parser<'_> {
         })
     }
 
-    /// A node for each word of the key that has none yet.
+    /// Add a node for each word of the key that has none.
     fn add_key(&mut self, key: &str, at: usize) -> Result<(), Error> {
         let words = key.split('.').count();
         if words > Limits::DEPTH {
-            let reason = format!("{key} has {words} words, at most {} are read", Limits::DEPTH);
+            let reason = format!("{key} has {words} words, the limit is {}", Limits::DEPTH);
             return Err(self.error(at, &reason));
         }
-        // A character was a byte.
+        // Each character is one byte of the text.
         let bytes = key.chars().count();
         if bytes > Limits::KEY_BYTES {
-            let reason = format!("{key} has {bytes} bytes, at most {} are read", Limits::KEY_BYTES);
+            let reason = format!("{key} has {bytes} bytes, the limit is {}", Limits::KEY_BYTES);
             return Err(self.error(at, &reason));
         }
         let ends = key.match_indices('.').map(|(dot, _)| dot).chain([key.len()]);
@@ -324,7 +321,7 @@ impl Parser<'_> {
         self.at += self.text[self.at..].iter().take_while(|byte| is_space(**byte)).count();
     }
 
-    /// Behind the line break that ends the comment.
+    /// Skip the comment including its line break.
     fn skip_comment(&mut self) {
         let rest = &self.text[self.at..];
         self.at += rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
@@ -339,7 +336,8 @@ impl Parser<'_> {
     }
 }
 
-/// `range` without the spaces at both ends; an empty one stands where the text would begin.
+/// `range` without the spaces at both ends; if it is empty, its position is where the text would
+/// begin.
 fn trim(text: &[u8], range: Range<usize>) -> Range<usize> {
     let inside = &text[range.clone()];
     let start = inside.iter().take_while(|byte| is_space(**byte)).count();

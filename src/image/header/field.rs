@@ -1,8 +1,8 @@
-//! The fields of a header, as other code sees them.
+//! The fields of a header.
 
 use crate::image::section::SectionName;
 
-/// A size field of the header and the section it measures.
+/// A size field of the header and its section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeField {
     /// The section.

@@ -1,4 +1,4 @@
-//! The six fields that every header of v0 to v2 starts with, whosever it is.
+//! The six fields at the start of every header of v0 to v2, including vendor variants.
 
 use binrw::binrw;
 

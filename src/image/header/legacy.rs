@@ -15,7 +15,7 @@ wire! {
         pub head: Head,
         pub tags_addr: u32,
         pub page_size: u32,
-        /// `header_version`, or `dt_size` in the vendors' v0 with a QCDT.
+        /// `header_version`, or `dt_size` in a vendor's v0 with a QCDT.
         pub header_version: u32,
         pub os_version: u32,
         pub name: [u8; 16],
@@ -51,7 +51,7 @@ wire! {
     }
 }
 
-/// Offsets in the header that messages name.
+/// Offsets in the header, for messages.
 pub(crate) const PAGE_SIZE_AT: usize = Wire::AT.page_size;
 pub(crate) const VERSION_AT: usize = Wire::AT.header_version;
 pub(crate) const EXTRA_CMDLINE_AT: usize = Wire::AT.extra_cmdline;
@@ -61,7 +61,7 @@ impl Wire {
         if self.v2.is_some() { 2 } else { u32::from(self.v1.is_some()) }
     }
 
-    /// Bytes of a QCDT behind the second stage; vendors put the size where v1 has its version.
+    /// Size of a QCDT after the second stage; vendors put it where v1 has its version.
     pub fn dt_size(&self) -> u32 {
         if self.v1.is_none() { self.header_version } else { 0 }
     }

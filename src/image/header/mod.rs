@@ -25,7 +25,7 @@ pub use text::{OsVersion, text_of};
 /// header, known and unknown, so that [`Header::to_bytes`] gives back what was parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What stands in front of the header within its page.
+    /// The bytes before the header within its page.
     prelude: Vec<u8>,
     kind: Kind,
 }
@@ -39,7 +39,7 @@ enum Kind {
     Sony(Box<sony::Wire>),
 }
 
-/// Call a method that all wire structs have.
+/// Call a method of the wire struct.
 macro_rules! each {
     ($header:expr, $wire:ident => $call:expr) => {
         match $header {
@@ -80,7 +80,7 @@ impl Header {
             return Err(lookalike::unknown_magic(bytes));
         }
         if let Some(rest) = amonet::behind_microloader(bytes) {
-            // What the page has no room for counts as zeros.
+            // Bytes beyond the page are taken as zeros.
             let page = number_at(rest, legacy::PAGE_SIZE_AT).unwrap_or(0) as usize;
             let room = page
                 .saturating_sub(amonet::MICROLOADER_SIZE)
@@ -115,12 +115,12 @@ impl Header {
             || sony::Wire::parse(bytes).is_some()
     }
 
-    /// The header's bytes, of [`Header::size`] length.
+    /// The bytes of the header, [`Header::size`] of them.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Cursor::new(self.prelude.clone());
         bytes.set_position(self.prelude.len() as u64);
         let written = each!(&self.kind, wire => wire.write(&mut bytes));
-        // Fixed-size fields into memory: there is nothing that could fail.
+        // Writing fixed-size fields into memory does not fail.
         debug_assert!(written.is_ok());
         let mut bytes = bytes.into_inner();
         bytes.truncate(self.size());
@@ -142,28 +142,28 @@ impl Header {
         }
     }
 
-    /// What the header is, besides its version, where it is a vendor's.
+    /// The name of a vendor variant; None for AOSP's headers.
     pub fn form(&self) -> Option<&'static str> {
         match &self.kind {
             Kind::Pxa(_) => Some("PXA header"),
             Kind::Sony(_) => Some("Sony ELF"),
-            _ if !self.prelude.is_empty() => Some("Amonet microloader in front of the header"),
+            _ if !self.prelude.is_empty() => Some("Amonet microloader before the header"),
             _ => None,
         }
     }
 
-    /// Bytes of the header proper; padding to the page follows.
+    /// Size of the header without the padding to the page, in bytes.
     pub fn size(&self) -> usize {
         let size = each!(&self.kind, wire => wire.size());
         if self.prelude.is_empty() {
             return size;
         }
-        // The microloader leaves the header only the rest of the first page.
+        // After a microloader, the header has only the rest of the first page.
         let least = self.prelude.len() + amonet::LEAST_HEADER;
         (self.prelude.len() + size).min((self.page_size() as usize).max(least))
     }
 
-    /// The unit in bytes that sections are aligned to, as the header says it.
+    /// Alignment of sections in bytes, according to the header.
     pub fn page_size(&self) -> u32 {
         match &self.kind {
             Kind::Legacy(wire) => wire.page_size,
@@ -174,7 +174,7 @@ impl Header {
         }
     }
 
-    /// Where the first section starts, in bytes.
+    /// Offset of the first section in bytes.
     pub(crate) fn sections_start(&self) -> usize {
         match &self.kind {
             Kind::Sony(wire) => wire.start(),
@@ -192,34 +192,34 @@ impl Header {
         }
     }
 
-    /// The size fields, in the order the sections have in the file. Empty sections included.
+    /// The size fields in file order of their sections, including empty sections.
     pub fn sections(&self) -> Vec<SizeField> {
         let mut sections = each!(&self.kind, wire => wire.sections());
         sections.iter_mut().for_each(|field| field.offset += self.prelude.len());
         sections
     }
 
-    /// Set the size of a section in bytes; nothing happens for one that the header lacks.
+    /// Set the size of a section in bytes; ignored if the header has no such section.
     pub(crate) fn set_section_size(&mut self, name: SectionName, size: u32) {
         each!(&mut self.kind, wire => wire.set_section_size(name, size));
     }
 
-    /// All fields in file order, but for reserved ones.
+    /// All fields in file order, without reserved ones.
     pub fn fields(&self) -> Vec<Field<'_>> {
         let mut fields = each!(&self.kind, wire => wire.fields());
         fields.iter_mut().for_each(|field| field.offset += self.prelude.len());
         fields
     }
 
-    /// Set a number that no layout hangs on (addresses, `os_version`, `header_size`).
+    /// Set a number that does not affect the layout (addresses, `os_version`, `header_size`).
     ///
     /// # Errors
-    /// [`Error::Field`] for a field that does not exist, that follows from the sections, or
-    /// that the value does not fit.
+    /// [`Error::Field`] if the field does not exist, depends on the sections, or is too small for
+    /// the value.
     pub fn set_number(&mut self, name: &str, value: u64) -> Result<(), Error> {
         let fail = |reason| Error::Field { field: name.to_owned(), reason };
         let place = each!(&mut self.kind, wire => wire.number_mut(name));
-        match place.ok_or_else(|| fail("is no number that can be set"))? {
+        match place.ok_or_else(|| fail("is not a number that can be set"))? {
             NumberMut::U32(place) => {
                 *place = u32::try_from(value).map_err(|_| fail("does not fit in 32 bits"))?;
             }
@@ -231,18 +231,18 @@ impl Header {
     /// Set the product name of v0–v2 and vendor headers: at most 16 bytes, no NUL.
     ///
     /// # Errors
-    /// [`Error::TextTooLong`], [`Error::NulInText`], [`Error::Field`] where there is no name.
+    /// [`Error::TextTooLong`], [`Error::NulInText`], [`Error::Field`] if there is no name field.
     pub fn set_name(&mut self, name: &[u8]) -> Result<(), Error> {
         let place: &mut [u8] = match &mut self.kind {
             Kind::Legacy(wire) => &mut wire.name,
             Kind::Pxa(wire) => &mut wire.name,
             Kind::Vendor(wire) => &mut wire.name,
             Kind::Boot(_) => {
-                let reason = "headers v3 and v4 of boot images have none";
+                let reason = "boot image headers v3 and v4 have no such field";
                 return Err(Error::Field { field: "name".to_owned(), reason });
             }
             Kind::Sony(_) => {
-                let reason = "a Sony ELF has none";
+                let reason = "a Sony ELF has no such field";
                 return Err(Error::Field { field: "name".to_owned(), reason });
             }
         };
@@ -251,7 +251,7 @@ impl Header {
     }
 
     /// The kernel command line: the field up to its NUL, for v0–v2 followed by
-    /// `extra_cmdline`. Bytes, because nothing promises UTF-8.
+    /// `extra_cmdline`. It may not be UTF-8.
     pub fn cmdline(&self) -> Vec<u8> {
         match &self.kind {
             Kind::Legacy(wire) => [text_of(&wire.cmdline), text_of(&wire.extra_cmdline)].concat(),
@@ -262,8 +262,8 @@ impl Header {
         }
     }
 
-    /// The segment of a Sony ELF that holds the command line, when it differs from that of
-    /// `old`: it is a section, and written as one.
+    /// The command line segment of a Sony ELF, if it differs from that of `old`. It is a section and
+    /// is written as one.
     pub(crate) fn new_cmdline_segment(&self, old: &Header) -> Option<Vec<u8>> {
         match (&self.kind, &old.kind) {
             (Kind::Sony(new), Kind::Sony(old))
@@ -275,14 +275,13 @@ impl Header {
         }
     }
 
-    /// Whether the command line is a section, and no field of the header.
+    /// Whether the command line is a section instead of a header field.
     pub(crate) fn cmdline_is_section(&self) -> bool {
         matches!(self.kind, Kind::Sony(_))
     }
 
-    /// Set the kernel command line. In v0–v2 the first field gets at most 511 bytes and the
-    /// split stands at a space, because some bootloaders read the first field alone. Always
-    /// NUL-terminated.
+    /// Set the kernel command line, always NUL-terminated. In v0–v2 the first field has at most 511
+    /// bytes and the line is split at a space, because some bootloaders read only the first field.
     ///
     /// # Errors
     /// [`Error::CmdlineTooLong`], [`Error::NulInText`].
@@ -300,8 +299,8 @@ impl Header {
         }
     }
 
-    /// Bytes of command line that fit, NUL not counted. Less may fit in v0–v2, where the line
-    /// is split at a space.
+    /// Maximum size of the command line in bytes, without the NUL. In v0–v2, where the line is split
+    /// at a space, the maximum may be lower.
     pub fn cmdline_capacity(&self) -> usize {
         match &self.kind {
             Kind::Legacy(_) | Kind::Pxa(_) => 511 + self.extra_cmdline_room().saturating_sub(1),
@@ -311,7 +310,7 @@ impl Header {
         }
     }
 
-    /// Bytes of `extra_cmdline`: all of it, but where a microloader takes part of the page.
+    /// Usable bytes of `extra_cmdline`: all, unless a microloader takes a part of the page.
     fn extra_cmdline_room(&self) -> usize {
         let header = self.size() - self.prelude.len();
         header.saturating_sub(legacy::EXTRA_CMDLINE_AT).min(1024)
@@ -334,7 +333,7 @@ impl Header {
         }
     }
 
-    /// The Android version and patch level; v0–v2 and v3/v4 boot headers have them.
+    /// The Android version and patch level; only boot headers have them.
     pub fn os_version(&self) -> Option<OsVersion> {
         match &self.kind {
             Kind::Legacy(wire) => Some(OsVersion(wire.os_version)),
@@ -343,7 +342,7 @@ impl Header {
         }
     }
 
-    /// `recovery_dtbo_offset` of v1 and v2: where the recovery DTBO stands in the file.
+    /// `recovery_dtbo_offset` of v1 and v2: the offset of the recovery DTBO in the file.
     pub fn recovery_dtbo_offset(&self) -> Option<u64> {
         match &self.kind {
             Kind::Legacy(wire) => wire.v1.as_ref().map(|v1| v1.recovery_dtbo_offset),
@@ -359,7 +358,7 @@ impl Header {
         }
     }
 
-    /// Entries and bytes per entry of the vendor ramdisk table, vendor_boot v4.
+    /// Number of entries in the vendor ramdisk table and size of an entry in bytes, vendor_boot v4.
     pub fn ramdisk_table(&self) -> Option<(u32, u32)> {
         let Kind::Vendor(wire) = &self.kind else { return None };
         let v4 = wire.v4.as_ref()?;
@@ -389,7 +388,6 @@ where
     T: BinRead + binrw::meta::ReadEndian,
     for<'a> T::Args<'a>: Default,
 {
-    // Largest header there is; the magic and the version are known to be right, so all that
-    // can be missing is bytes.
+    // Pad to the largest header. Magic and version were checked, so only missing bytes can fail.
     T::read(&mut Cursor::new(bytes)).map(Box::new).map_err(|_| truncated(header, 2128, bytes))
 }

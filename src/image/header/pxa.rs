@@ -1,6 +1,6 @@
-//! The header of Marvell PXA devices (Samsung's among them): v0 with an extra section and other
-//! places from there on. `boot_img_hdr_pxa` of magiskboot's bootimg, after Samsung's
-//! `mkbootimg`. All integers little-endian.
+//! The header of Marvell PXA devices (including Samsung's): v0 with an extra section, which shifts
+//! the following fields. `boot_img_hdr_pxa` of magiskboot's bootimg, after Samsung's `mkbootimg`.
+//! All integers little-endian.
 
 use binrw::binrw;
 
@@ -26,7 +26,7 @@ wire! {
 }
 
 pub(crate) const PAGE_SIZE_AT: usize = Wire::AT.page_size;
-/// `unknown` is at least this; the page size that v0 has in its place never is.
+/// Minimum of `unknown`; the page size, which v0 has at this offset, is always smaller.
 const LEAST_UNKNOWN: u32 = 0x0200_0000;
 
 impl Wire {

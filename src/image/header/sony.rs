@@ -1,6 +1,6 @@
-//! Sony's boot image of 2011 to 2013: an ELF file for 32-bit ARM whose program headers are kernel,
-//! ramdisk, command line and firmware, told apart by flags. `mkelf.py` of sonyxperiadev's
-//! device-sony-lt26 writes it; osm0sis' unpackelf reads it. All integers little-endian.
+//! Sony's boot image of 2011 to 2013: an ELF file for 32-bit ARM whose segments are kernel, ramdisk,
+//! command line and firmware, identified by flags. `mkelf.py` of sonyxperiadev's device-sony-lt26
+//! writes it; osm0sis' unpackelf reads it. All integers little-endian.
 
 use binrw::{BinRead, BinWrite, binrw};
 
@@ -11,13 +11,13 @@ use super::{Field, NumberMut, SectionName, SizeField, Value};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wire {
     elf: Elf,
-    /// What each segment is.
+    /// The section of each segment.
     names: Vec<SectionName>,
-    /// The bytes of the command line's segment; None where there is none.
+    /// The bytes of the command line segment; None if there is none.
     line: Option<Vec<u8>>,
-    /// What segments are aligned to, in bytes: 1 where one follows the other.
+    /// Alignment of segments in bytes: 1 if they are contiguous.
     alignment: u32,
-    /// Where the first one starts.
+    /// Offset of the first segment.
     start: usize,
 }
 
@@ -78,12 +78,12 @@ const FLAGS: [(u32, SectionName, &str, &str); 5] = [
     (0x0100_0000, SectionName::Rpm, "rpm_size", "rpm_addr"),
 ];
 
-/// `COMMAND_LINE_SIZE` of 32-bit ARM, without the NUL.
+/// `COMMAND_LINE_SIZE` of 32-bit ARM without the NUL.
 pub(super) const CMDLINE_CAPACITY: usize = 1023;
 
 impl Wire {
-    /// The header that `bytes` start with; None for any other ELF file. Of the segments only the
-    /// command line is read, so that the header alone can be parsed too.
+    /// Parse the header at the start of `bytes`; None for any other ELF file. Only the command line
+    /// segment is read, so `bytes` may be the header alone.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let elf = Elf::read(&mut std::io::Cursor::new(bytes)).ok()?;
         let plain = elf.e_machine == EM_ARM
@@ -120,7 +120,7 @@ impl Wire {
         ELF_HEADER + PROGRAM_HEADER * self.elf.segments.len()
     }
 
-    /// Where the first segment starts, in bytes.
+    /// Offset of the first segment in bytes.
     pub fn start(&self) -> usize {
         self.start
     }
@@ -132,21 +132,21 @@ impl Wire {
     pub fn sections(&self) -> Vec<SizeField> {
         let section = |(index, name): (usize, &SectionName)| {
             let offset = ELF_HEADER + PROGRAM_HEADER * index + Segment::AT.p_filesz;
-            SizeField::new(*name, words(*name).0, offset, self.elf.segments[index].p_filesz)
+            SizeField::new(*name, field_names(*name).0, offset, self.elf.segments[index].p_filesz)
         };
         self.names.iter().enumerate().map(section).collect()
     }
 
-    /// Set a size; what stands behind moves.
+    /// Set the size of a segment and move the segments after it.
     pub fn set_section_size(&mut self, name: SectionName, size: u32) {
         let Some(index) = self.names.iter().position(|other| *other == name) else { return };
         let segment = &mut self.elf.segments[index];
-        // More memory than file is what a .bss would be; it grows along.
+        // A segment may have more memory than file bytes, like a .bss: the difference is kept.
         segment.p_memsz = size.saturating_add(segment.p_memsz.saturating_sub(segment.p_filesz));
         segment.p_filesz = size;
         let mut offset = self.start as u64;
         for segment in &mut self.elf.segments {
-            // An image beyond 4 GiB is refused for its sections' sizes.
+            // An image larger than 4 GiB is refused because of the sizes of its sections.
             segment.p_offset = u32::try_from(offset).unwrap_or(u32::MAX);
             let end = offset + u64::from(segment.p_filesz);
             offset = end.next_multiple_of(u64::from(self.alignment));
@@ -157,7 +157,7 @@ impl Wire {
         let mut fields = vec![Field::new("e_entry", Elf::AT.e_entry, Value::U32(self.elf.e_entry))];
         for (index, (segment, name)) in self.elf.segments.iter().zip(&self.names).enumerate() {
             let at = ELF_HEADER + PROGRAM_HEADER * index;
-            let (size, addr) = words(*name);
+            let (size, addr) = field_names(*name);
             fields.push(Field::new(addr, at + Segment::AT.p_paddr, Value::U32(segment.p_paddr)));
             fields.push(Field::new(size, at + Segment::AT.p_filesz, Value::U32(segment.p_filesz)));
         }
@@ -165,17 +165,17 @@ impl Wire {
     }
 
     pub fn number_mut(&mut self, name: &str) -> Option<NumberMut<'_>> {
-        let index = self.names.iter().position(|section| words(*section).1 == name)?;
+        let index = self.names.iter().position(|section| field_names(*section).1 == name)?;
         Some(NumberMut::U32(&mut self.elf.segments[index].p_paddr))
     }
 
-    /// The command line, without what ends its segment.
+    /// The command line, without the end of its segment.
     pub fn cmdline(&self) -> &[u8] {
         self.line.as_deref().map(text_of).unwrap_or_default()
     }
 
     /// # Errors
-    /// [`Error::CmdlineTooLong`], [`Error::NulInText`], [`Error::Field`] where there is no segment.
+    /// [`Error::CmdlineTooLong`], [`Error::NulInText`], [`Error::Field`] if there is no segment.
     pub fn set_cmdline(&mut self, text: &[u8]) -> Result<(), Error> {
         if text == self.cmdline() {
             return Ok(());
@@ -197,25 +197,25 @@ impl Wire {
         Ok(())
     }
 
-    /// The segment of the command line as it is to be written.
+    /// The command line segment to write.
     pub fn cmdline_segment(&self) -> Option<&[u8]> {
         self.line.as_deref()
     }
 }
 
-/// The names of a segment's size and address.
-fn words(name: SectionName) -> (&'static str, &'static str) {
+/// The field names of a segment's size and address.
+fn field_names(name: SectionName) -> (&'static str, &'static str) {
     let found = FLAGS.iter().find(|(_, other, ..)| *other == name);
     found.map_or(("p_filesz", "p_paddr"), |(_, _, size, addr)| (*size, *addr))
 }
 
-/// The line ends at a NUL or a line feed.
+/// The command line in its segment: it ends at a NUL or a line feed.
 fn text_of(segment: &[u8]) -> &[u8] {
     let end = segment.iter().position(|byte| matches!(byte, 0 | b'\n')).unwrap_or(segment.len());
     &segment[..end]
 }
 
-/// What the segments are aligned to; None when they do not follow one another.
+/// The alignment of the segments; None if they are not consecutive.
 fn alignment(segments: &[Segment]) -> Option<u32> {
     [1, 4, 16, 512, 2048, 4096].into_iter().find(|alignment: &u32| {
         segments.is_sorted_by(|a, b| {

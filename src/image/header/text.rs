@@ -1,14 +1,14 @@
-//! Text fields of headers: NUL-terminated bytes in a fixed place.
+//! Text fields of headers: NUL-terminated bytes of a fixed size.
 
 use super::Error;
 
-/// The text in a field: its bytes up to the first NUL, or all of them.
+/// The text in a field: its bytes up to the first NUL, or all bytes.
 pub fn text_of(field: &[u8]) -> &[u8] {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     &field[..end]
 }
 
-/// Write `text` into `place`, zeros behind it, when it takes at most `capacity` bytes.
+/// Write `text` of at most `capacity` bytes to `place`, followed by zeros.
 pub(super) fn fill(
     place: &mut [u8],
     text: &[u8],
@@ -22,7 +22,7 @@ pub(super) fn fill(
         let value = String::from_utf8_lossy(text).into_owned();
         return Err(Error::TextTooLong { field: field.to_owned(), capacity, value });
     }
-    // An unchanged text leaves what stands behind its NUL alone.
+    // If the text is unchanged, the bytes after its NUL are kept.
     if text_of(place) != text {
         place.fill(0);
         place[..text.len()].copy_from_slice(text);
@@ -30,7 +30,7 @@ pub(super) fn fill(
     Ok(())
 }
 
-/// One command line field, always terminated.
+/// Write one command line field, always NUL-terminated.
 pub(super) fn fill_cmdline(place: &mut [u8], line: &[u8]) -> Result<(), Error> {
     let capacity = place.len() - 1;
     if line.len() > capacity {
@@ -39,7 +39,7 @@ pub(super) fn fill_cmdline(place: &mut [u8], line: &[u8]) -> Result<(), Error> {
     fill(place, line, "cmdline", capacity)
 }
 
-/// `cmdline` and `extra_cmdline` of v0–v2, which bootloaders join with nothing in between.
+/// Write `cmdline` and `extra_cmdline` of v0–v2, which bootloaders concatenate.
 pub(super) fn fill_split(first: &mut [u8], extra: &mut [u8], line: &[u8]) -> Result<(), Error> {
     if [text_of(first), text_of(extra)].concat() == line {
         return Ok(());
@@ -57,8 +57,8 @@ pub(super) fn fill_split(first: &mut [u8], extra: &mut [u8], line: &[u8]) -> Res
     fill(extra, tail, "extra_cmdline", extra_room)
 }
 
-/// Where to split so that the first part holds whole words; the space stays with it. Where the
-/// rest would not fit then, a word is cut, as AOSP's mkbootimg does it.
+/// Where to split the line: after a space, so that the first part has whole parameters. If the rest
+/// would not fit then, a parameter is split, as in AOSP's mkbootimg.
 fn split_point(line: &[u8], room: usize, extra_room: usize) -> usize {
     if line.len() <= room {
         return line.len();
@@ -74,25 +74,25 @@ fn split_point(line: &[u8], room: usize, extra_room: usize) -> usize {
 pub struct OsVersion(pub u32);
 
 impl OsVersion {
-    /// `A.B.C`, or None when the field says nothing.
+    /// `A.B.C`, or None when the field is empty.
     pub fn version(self) -> Option<String> {
         let bits = self.0 >> 11;
         (bits != 0).then(|| format!("{}.{}.{}", bits >> 14, bits >> 7 & 0x7f, bits & 0x7f))
     }
 
-    /// The first number of the version, or None when the field says nothing.
+    /// The first number of the version, or None when the field is empty.
     pub fn major(self) -> Option<u32> {
         let bits = self.0 >> 11;
         (bits != 0).then_some(bits >> 14)
     }
 
-    /// `YYYY-MM`, or None when the field says nothing.
+    /// `YYYY-MM`, or None when the field is empty.
     pub fn patch_level(self) -> Option<String> {
         let bits = self.0 & 0x7ff;
         (bits != 0).then(|| format!("{:04}-{:02}", 2000 + (bits >> 4), bits & 0xf))
     }
 
-    /// Make the field from `A[.B[.C]]` and `YYYY-MM`, either of which may be empty.
+    /// Build the field from `A[.B[.C]]` and `YYYY-MM`; both may be empty.
     pub fn from_parts(version: &str, patch_level: &str) -> Option<Self> {
         let mut bits = 0;
         if !version.is_empty() {

@@ -56,7 +56,7 @@ wire! {
     }
 }
 
-/// Bytes of one table entry as version 4 defines it.
+/// Size of a table entry in version 4, in bytes.
 pub(crate) const TABLE_ENTRY_SIZE: usize = TableEntry::AT.end;
 pub(crate) const VERSION_AT: usize = Wire::AT.header_version;
 pub(crate) const PAGE_SIZE_AT: usize = Wire::AT.page_size;

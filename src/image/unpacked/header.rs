@@ -8,7 +8,7 @@ use crate::image::{Header, OsVersion, Value, text_of};
 /// The table.
 pub(super) fn header_table(header: &Header) -> String {
     let mut table = format!("\n[header] # version {}\n", header.version());
-    // Where it is a section it has a file.
+    // If the command line is a section, it has its own file.
     if !header.cmdline_is_section() {
         table += &text_entry("cmdline", &header.cmdline());
     }
@@ -29,7 +29,7 @@ pub(super) fn header_table(header: &Header) -> String {
             Value::U32(number) if field.name.ends_with("_addr") => {
                 let _ = writeln!(table, "{} = {number:#010x}", field.name);
             }
-            // TOML's integers end at 2^63.
+            // TOML integers are below 2^63.
             Value::U64(number)
                 if field.name.ends_with("_addr") && i64::try_from(number).is_ok() =>
             {
@@ -41,7 +41,7 @@ pub(super) fn header_table(header: &Header) -> String {
     table
 }
 
-/// A text as TOML, or in hex under another key where it is no UTF-8.
+/// A text as TOML, or in hex under another key if it is not UTF-8.
 fn text_entry(key: &str, text: &[u8]) -> String {
     match std::str::from_utf8(text) {
         Ok(text) => format!("{key} = {}\n", toml::Value::from(text)),
@@ -49,14 +49,14 @@ fn text_entry(key: &str, text: &[u8]) -> String {
     }
 }
 
-/// Give a header what the table says.
+/// Set the fields of a header to the values of the table.
 pub(super) fn apply_header(header: &mut Header, table: &toml::Table) -> Result<(), RepackError> {
-    let wrong = |key: &str, expected: &str| {
+    let expected_error = |key: &str, expected: &str| {
         RepackError::Manifest(format!("header.{key}: expected {expected}"))
     };
     let text = |key: &str| match table.get(key) {
         None => Ok(None),
-        Some(value) => value.as_str().map(Some).ok_or_else(|| wrong(key, "a string")),
+        Some(value) => value.as_str().map(Some).ok_or_else(|| expected_error(key, "a string")),
     };
     for (key, value) in table {
         match key.as_str() {
@@ -64,7 +64,7 @@ pub(super) fn apply_header(header: &mut Header, table: &toml::Table) -> Result<(
             "name" => header.set_name(text(key)?.unwrap_or_default().as_bytes())?,
             "cmdline_hex" | "name_hex" => {
                 let bytes = text(key)?.and_then(|text| base16ct::mixed::decode_vec(text).ok());
-                let bytes = bytes.ok_or_else(|| wrong(key, "bytes in hex"))?;
+                let bytes = bytes.ok_or_else(|| expected_error(key, "bytes in hex"))?;
                 if key == "name_hex" {
                     header.set_name(&bytes)?;
                 } else {
@@ -74,7 +74,7 @@ pub(super) fn apply_header(header: &mut Header, table: &toml::Table) -> Result<(
             "os_version" | "os_patch_level" => {}
             _ => {
                 let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
-                header.set_number(key, number.ok_or_else(|| wrong(key, "a number"))?)?;
+                header.set_number(key, number.ok_or_else(|| expected_error(key, "a number"))?)?;
             }
         }
     }
@@ -83,11 +83,11 @@ pub(super) fn apply_header(header: &mut Header, table: &toml::Table) -> Result<(
         (old.version().unwrap_or_default(), old.patch_level().unwrap_or_default());
     let version = text("os_version")?.unwrap_or(&old_version);
     let level = text("os_patch_level")?.unwrap_or(&old_level);
-    // What is odd but unedited stays.
+    // Unusual values are kept if they were not edited.
     if (version, level) != (old_version.as_str(), old_level.as_str()) {
         let expected = "os_version as \"A.B.C\", each below 128, and os_patch_level as \"YYYY-MM\"";
-        let bits =
-            OsVersion::from_parts(version, level).ok_or_else(|| wrong("os_version", expected))?;
+        let bits = OsVersion::from_parts(version, level)
+            .ok_or_else(|| expected_error("os_version", expected))?;
         header.set_number("os_version", u64::from(bits.0))?;
     }
     Ok(())

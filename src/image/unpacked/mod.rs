@@ -1,11 +1,11 @@
-//! An image taken apart: a directory of sections and `image.toml`, editable, from which the
-//! image is built again. Without an edit the same bytes come out.
+//! An unpacked image: a directory of sections and `image.toml` that can be edited and repacked.
+//! Without an edit, repacking gives the same bytes.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `unpack` | an image as files and a manifest |
-//! | `header` | the header's fields in the manifest |
-//! | `repack` | the image that they describe |
+//! | `unpack` | splits an image into files and a manifest |
+//! | `header` | the header fields in the manifest |
+//! | `repack` | builds the image from them |
 
 mod header;
 mod repack;
@@ -27,14 +27,14 @@ const FORMAT: u32 = 1;
 pub struct Unpacked<'a> {
     /// The text of `image.toml`.
     pub manifest: String,
-    /// All other files: plain names and bytes.
+    /// All other files: names without a directory, and bytes.
     pub files: Vec<(String, &'a [u8])>,
 }
 
-/// A directory from which no image can be built.
+/// Errors of building an image from a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum RepackError {
-    /// `image.toml` is no TOML, lacks a key or has one too many.
+    /// `image.toml` is not valid TOML, or has a missing, unknown or wrong key.
     #[error("image.toml: {0}")]
     Manifest(String),
     /// A file that `image.toml` names cannot be read.
@@ -42,10 +42,10 @@ pub enum RepackError {
     File {
         /// Its name.
         file: String,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// A file whose size cannot change has another one.
+    /// The size of a file changed that must not change.
     #[error("{file} has {found} bytes, expected {expected}: this region cannot change its size")]
     FixedSize {
         /// Its name.

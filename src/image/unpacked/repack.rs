@@ -1,4 +1,4 @@
-//! The image that a manifest and its files describe.
+//! Builds an image from a manifest and its files.
 
 use std::io;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use crate::image::{
 #[serde(deny_unknown_fields)]
 struct Manifest {
     format: u32,
-    #[allow(dead_code, reason = "for people; what the image is stands in its header")]
+    #[allow(dead_code, reason = "informational; the header determines the kind")]
     kind: String,
     compute_id: Option<bool>,
     avb_rehash: Option<bool>,
@@ -36,7 +36,7 @@ struct ManifestRegion {
     file: Option<String>,
 }
 
-/// Build the image from the text of `image.toml` and its files, which `read` gives by name.
+/// Build the image from the text of `image.toml` and its files, which `read` returns by name.
 ///
 /// # Errors
 /// [`RepackError`]; every message names the file.
@@ -50,20 +50,20 @@ pub fn repack<B: AsRef<[u8]>>(
         let message = format!("format is {}, expected {FORMAT}", manifest.format);
         return Err(RepackError::Manifest(message));
     }
-    // The image as it would be had no section changed its size: what rebuild starts from.
+    // The base for rebuild: the image as if no section had changed its size.
     let mut base = Vec::new();
     let size = manifest.region.iter().fold(0, |sum: usize, region| sum.saturating_add(region.size));
-    // Only a hint: growing it as it goes would copy it again and again.
+    // Only an optimization: it avoids repeated copies while the buffer grows.
     let _ = base.try_reserve_exact(size);
     let mut sections: Vec<(String, Vec<Part>)> = Vec::new();
-    // An AVB footer names places in the file: nothing in front of it may move by itself.
+    // An AVB footer contains offsets in the file, so regions before it cannot change their size.
     let has_footer = manifest.region.iter().any(|region| region.kind == "avb_footer");
     let mut total = 0u64;
     for region in &manifest.region {
         total = total.saturating_add(region.size as u64);
         if total > MAX_SIZE {
             let message = format!(
-                "region {}: size {} makes the image larger than {MAX_SIZE} bytes, the limit",
+                "region {}: with its size of {} the image exceeds the limit of {MAX_SIZE} bytes",
                 region.kind, region.size
             );
             return Err(RepackError::Manifest(message));
@@ -73,7 +73,7 @@ pub fn repack<B: AsRef<[u8]>>(
             continue;
         };
         if name.contains('/') || name == ".." {
-            let message = format!("file \"{name}\" is no plain file name");
+            let message = format!("file \"{name}\" is not a plain file name");
             return Err(RepackError::Manifest(message));
         }
         let bytes = read(name).map_err(|error| RepackError::File { file: name.clone(), error })?;
@@ -100,12 +100,11 @@ pub fn repack<B: AsRef<[u8]>>(
     rebuild(&manifest, base, sections)
 }
 
-/// No partition that a bootloader reads is as large; what `image.toml` says is not believed
-/// beyond it.
+/// Limit for the sizes in `image.toml`: no partition that a bootloader reads is larger.
 const MAX_SIZE: u64 = 4 << 30;
 
-/// The sizes of `image.toml` must be those that the header has: they tell where things were
-/// before the edit. What is to change its size is the file.
+/// Check that the sizes in `image.toml` are those in the header: they describe the layout before the
+/// edit. To change the size of a region, edit its file.
 fn check_sizes(manifest: &Manifest, image: &Image<'_>) -> Result<(), RepackError> {
     let mut stated: Vec<(&str, usize)> = Vec::new();
     for region in manifest.region.iter().filter(|region| is_section(&region.kind)) {
@@ -116,7 +115,7 @@ fn check_sizes(manifest: &Manifest, image: &Image<'_>) -> Result<(), RepackError
     }
     if image.header().is_none() && image.bytes().len() >= stated.iter().map(|(_, size)| size).sum()
     {
-        // What a payload without a header is may be told by the bytes that were edited.
+        // Without a header, the kind depends on the payload, which may have been edited.
         return Ok(());
     }
     let sections = image.regions().iter().filter_map(|region| match region.kind {
@@ -132,8 +131,8 @@ fn check_sizes(manifest: &Manifest, image: &Image<'_>) -> Result<(), RepackError
         if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
     };
     let message = format!(
-        "the regions do not fit the header: they are {} (bytes), it says {}; sizes here are those \
-         before the edit, only the files change theirs",
+        "the regions do not match the header: they are {} (bytes), it has {}; keep the sizes here, \
+         which describe the image before the edit, and change only the files",
         list(&stated),
         list(&sections)
     );
@@ -142,9 +141,9 @@ fn check_sizes(manifest: &Manifest, image: &Image<'_>) -> Result<(), RepackError
 
 /// The file of a section or of a vendor ramdisk fragment.
 struct Part {
-    /// Where it stands in the base.
+    /// Its range in the base.
     old: Range<usize>,
-    /// Its bytes, when they are more or fewer than that.
+    /// Its bytes, if their number differs from the range.
     resized: Option<Vec<u8>>,
 }
 
@@ -181,8 +180,8 @@ fn rebuild(
         return match sections.iter().any(|(_, parts)| resized(parts)) {
             false => Ok(base),
             true => Err(RepackError::Manifest(
-                "a device tree of a dtbo image has another size: keep the size, or make the \
-                 image anew with mkdtboimg"
+                "a device tree of a dtbo image has another size: keep the size, or build the \
+                 image with mkdtboimg"
                     .to_owned(),
             )),
         };
@@ -195,7 +194,7 @@ fn rebuild(
         if image.kind() == ImageKind::Vbmeta {
             return Ok(base);
         }
-        // A bare payload is its section.
+        // The only section of a bare payload is the whole file.
         let parts = sections.into_iter().flat_map(|(_, parts)| parts);
         let output = Output::from_chunks(parts.map(|part| part.into_chunk(&base)).collect());
         return Ok(image.wrap(output, wrapper)?.to_vec());
@@ -217,7 +216,7 @@ fn rebuild(
             let fixed =
                 parts.iter().filter(|part| part.old != payload_place(&wrapper, parts[0].old.start));
             if fixed.into_iter().any(|part| part.resized.is_some()) {
-                let message = format!("{kind}: the files of its wrapper cannot change their sizes");
+                let message = format!("{kind}: the files of its wrapper must keep their sizes");
                 return Err(RepackError::Manifest(message));
             }
             let place = payload_place(&wrapper, parts[0].old.start);
@@ -238,8 +237,8 @@ fn rebuild(
         edit.sections.push((name, chunks));
     }
     if edit.sections.is_empty() && image.wrapper().is_none() {
-        // Nothing moves: only the header, whose size is that of its version, may differ, and
-        // the digest of what may have been edited without changing its size.
+        // No size changed, so nothing moves: only the header, whose size depends on its version,
+        // and the digest may differ.
         let rebuilt = image.rebuild(edit)?;
         if manifest.avb_rehash == Some(true) {
             return Ok(rebuilt.output.to_vec());
@@ -250,18 +249,20 @@ fn rebuild(
     }
     let bytes = image.rebuild(edit)?.output.to_vec();
     match Image::parse(&bytes)?.problems() {
-        [problem, ..] if image.problems().is_empty() => Err(Error::Lies(problem.clone()).into()),
+        [problem, ..] if image.problems().is_empty() => {
+            Err(Error::Inconsistent(problem.clone()).into())
+        }
         _ => Ok(bytes),
     }
 }
 
-/// Where in the base the payload of a wrapper stands that starts at `start`.
+/// The range in the base of the payload of a wrapper that starts at `start`.
 fn payload_place(wrapper: &Wrapper<'_>, start: usize) -> Range<usize> {
     let payload = wrapper.payload_range();
     start + payload.start..start + payload.end
 }
 
-/// Give the vendor ramdisk table the sizes of edited fragments.
+/// Update the vendor ramdisk table with the sizes of edited fragments.
 fn resize_table<'a>(
     image: &Image<'a>,
     edit: &mut Edit<'a>,
@@ -280,7 +281,7 @@ fn resize_table<'a>(
         let size = u32::try_from(part.len()).ok();
         table = size.and_then(|size| resize_fragment(&table, entry_size, i, size)).ok_or_else(
             || {
-                let message = "the vendor ramdisk fragments do not fit their table".to_owned();
+                let message = "the vendor ramdisk fragments do not match their table".to_owned();
                 RepackError::Manifest(message)
             },
         )?;

@@ -1,4 +1,4 @@
-//! An image as files and the manifest that tells how they belong together.
+//! Splits an image into files and a manifest that describes how to put them together.
 
 use std::fmt::Write;
 use std::ops::Range;
@@ -7,27 +7,27 @@ use super::header::header_table;
 use super::{FORMAT, Unpacked};
 use crate::image::{DtTable, Image, Region, RegionKind, SectionName, Wrapper};
 
-/// Take an image apart.
+/// Unpack an image.
 pub fn unpack<'a>(image: &Image<'a>) -> Unpacked<'a> {
     let mut manifest = format!(
-        "# Edit [header] or the files beside this one, then: vfioboot repack DIR -o IMAGE\n\
+        "# Edit [header] or the files in this directory, then: vfioboot repack DIR -o IMAGE\n\
          format = {FORMAT}\nkind = \"{}\"\n",
         image.kind()
     );
     if let Some(right) = image.id_is_right() {
-        manifest += "# true: id is computed anew, as AOSP's mkbootimg does. false: it is kept.\n";
+        manifest += "# true: id is recomputed as in AOSP's mkbootimg. false: it is kept.\n";
         let _ = writeln!(manifest, "compute_id = {right}");
     }
     if let Some(right) = image.unsigned_digest_is_right() {
-        manifest += "# true: the digest in the unsigned vbmeta image is computed anew. false: it is\n\
-                     # not that of the image, and is kept while no section changes its size.\n";
+        manifest += "# true: the digest in the unsigned vbmeta image is recomputed. false: it does not\n\
+                     # match the image, and is kept unless a section changes its size.\n";
         let _ = writeln!(manifest, "avb_rehash = {right}");
     }
     let wrappers = wrappers(image);
     if !wrappers.is_empty() {
         let right = wrappers.iter().flat_map(Wrapper::fields).all(|field| field.right);
         manifest +=
-            "# true: sizes and checksums in vendors' headers follow the files. false: kept.\n";
+            "# true: sizes and checksums in vendor headers are recomputed. false: they are kept.\n";
         let _ = writeln!(manifest, "compute_wrappers = {right}");
     }
     if let Some(header) = image.header() {
@@ -60,8 +60,8 @@ pub fn unpack<'a>(image: &Image<'a>) -> Unpacked<'a> {
     Unpacked { manifest, files }
 }
 
-/// The vendor ramdisk as one part a fragment (`vendor_ramdisk00` and so on, as AOSP's
-/// unpack_bootimg names them), when the table describes it so.
+/// The fragments of the vendor ramdisk (`vendor_ramdisk00` and so on, as in AOSP's unpack_bootimg),
+/// if the table describes all of it.
 fn fragment_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String, &'a [u8])>> {
     let wanted = region.kind == RegionKind::Section(SectionName::VendorRamdisk);
     let fragments = wanted.then(|| tiling_fragments(image))??;
@@ -69,7 +69,7 @@ fn fragment_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String,
     Some(fragments.into_iter().enumerate().map(part).collect())
 }
 
-/// A section in a vendor's wrapper as that in front, the payload and that behind.
+/// The parts of a section with a vendor wrapper: header, payload and trailer.
 fn wrapped_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String, &'a [u8])>> {
     let RegionKind::Section(name) = region.kind else { return None };
     let wrapper = image.section_wrapper(name)?;
@@ -98,14 +98,14 @@ fn dt_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String, &'a [
     DtTable::parse(image.bytes())?.parts()?.into_iter().map(part).collect()
 }
 
-/// Every vendor's wrapper there is.
+/// All vendor wrappers of the image.
 fn wrappers<'a>(image: &Image<'a>) -> Vec<Wrapper<'a>> {
     let sections = [SectionName::Kernel, SectionName::Ramdisk, SectionName::VendorRamdisk];
     let sections = sections.into_iter().filter_map(|name| image.section_wrapper(name));
     image.wrapper().cloned().into_iter().chain(sections).collect()
 }
 
-/// The fragments of the vendor ramdisk, when its table describes it without gap or overlap.
+/// The fragments of the vendor ramdisk, if its table describes it without gap or overlap.
 pub(super) fn tiling_fragments<'a>(image: &Image<'a>) -> Option<Vec<&'a [u8]>> {
     image.section(SectionName::VendorRamdiskTable)?;
     let section = image.section(SectionName::VendorRamdisk)?;

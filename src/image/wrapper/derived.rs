@@ -1,4 +1,4 @@
-//! Values of a wrapper that follow from the payload.
+//! Values of a wrapper that are computed from the payload.
 
 use std::ops::Range;
 
@@ -6,24 +6,24 @@ use flate2::Crc;
 
 use crate::image::Output;
 
-/// One value: where it stands and what it is.
+/// A computed value and its position.
 #[derive(Debug)]
 pub(super) struct Derived {
     pub name: &'static str,
-    pub place: Place,
+    pub position: Position,
     pub value: Value,
 }
 
-/// Offset in bytes.
+/// The position of a value, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
+pub(super) enum Position {
     /// From the start of the header.
     Header(usize),
     /// From the end of the payload.
     Trailer(usize),
 }
 
-/// What stands there.
+/// The kind of a value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value {
     /// The payload's size, 32 bits, little-endian.
@@ -34,21 +34,21 @@ pub(super) enum Value {
     Sha256,
     /// CRC-32 (IEEE 802.3) of the payload, big-endian.
     CrcBe,
-    /// CRC-32 of the header's first bytes, this value taken as zero, big-endian.
+    /// CRC-32 of the first bytes of the header, with this value as zero, big-endian.
     HeaderCrcBe(usize),
     /// Rockchip's CRC-32 of the payload, little-endian.
     RockchipCrcLe,
 }
 
 impl Derived {
-    /// Where it stands within the header or the trailer.
+    /// Its range within the header or the trailer.
     pub fn range(&self) -> Range<usize> {
-        let (Place::Header(at) | Place::Trailer(at)) = self.place;
+        let (Position::Header(at) | Position::Trailer(at)) = self.position;
         let size = if matches!(self.value, Value::Sha256) { 32 } else { 4 };
         at..at + size
     }
 
-    /// It says how much of the payload a loader reads.
+    /// Whether it determines how many bytes of the payload a loader reads.
     pub fn is_size(&self) -> bool {
         match self.value {
             Value::SizeLe | Value::SizeBe => true,
@@ -60,7 +60,7 @@ impl Derived {
         self.range().end
     }
 
-    /// Its bytes for a payload; None for one that is too large for a 32-bit size.
+    /// Its bytes for a payload; None if the payload is too large for a 32-bit size.
     pub fn expected(&self, header: &[u8], payload: &Output<'_>) -> Option<Vec<u8>> {
         let size = u32::try_from(payload.size()).ok();
         Some(match self.value {
@@ -88,8 +88,8 @@ impl Derived {
     }
 }
 
-/// One bit away from the polynomial of everybody else, and neither reflected nor inverted
-/// (`Crc32` of Rockchip's rkdeveloptool and rkcrc).
+/// It differs in one bit from the usual polynomial, and is neither reflected nor inverted (`Crc32`
+/// of Rockchip's rkdeveloptool and rkcrc).
 const ROCKCHIP_POLYNOMIAL: u32 = 0x04c1_0db7;
 
 const fn rockchip_table() -> [u32; 256] {

@@ -1,31 +1,31 @@
-//! The table of forms. Offsets are bytes from the start of the wrapper.
+//! The table of wrapper forms. Offsets are in bytes from the start of the wrapper.
 
 use std::ops::Range;
 
-use super::derived::{Derived, Place, Value};
+use super::derived::{Derived, Position, Value};
 use crate::image::{ImageKind, SectionName};
 
-/// One form.
+/// A wrapper form.
 #[derive(Debug)]
 pub(super) struct Spec {
     pub name: &'static str,
-    /// Any of these, at these offsets, makes it this form.
+    /// The form is recognised by any of these magics at these offsets.
     magics: &'static [(usize, &'static [u8])],
-    /// Where the payload starts; None when the header makes no sense as this form.
+    /// Offset of the payload; None if the header is not valid in this form.
     pub start: fn(&[u8]) -> Option<usize>,
-    /// The payload's size as the header states it.
+    /// The size of the payload according to the header.
     size: Option<Size>,
-    /// Bytes of the form's own trailer.
+    /// Size of the form's trailer in bytes.
     pub trailer: usize,
-    /// What follows from the payload, in the order in which it is computed.
+    /// The values that are computed from the payload, in this order.
     pub derived: &'static [Derived],
-    /// A text that says what the payload is.
+    /// A text that names the payload.
     pub label: Option<Range<usize>>,
-    /// Whether it is also put around a kernel or ramdisk within an image.
+    /// Whether it also occurs around a kernel or ramdisk within an image.
     pub in_sections: bool,
     /// Why its payload cannot be changed.
     pub refusal: fn(&[u8]) -> Option<&'static str>,
-    /// What the payload is when its own bytes do not tell.
+    /// The kind of the payload, for payloads that cannot be identified by their bytes.
     pub payload_kind: fn(&[u8]) -> Option<(ImageKind, SectionName)>,
 }
 
@@ -57,8 +57,8 @@ impl Spec {
 const KERNEL: (ImageKind, SectionName) = (ImageKind::Kernel, SectionName::Kernel);
 const RAMDISK: (ImageKind, SectionName) = (ImageKind::Ramdisk, SectionName::Ramdisk);
 
-const fn derived(name: &'static str, place: Place, value: Value) -> Derived {
-    Derived { name, place, value }
+const fn derived(name: &'static str, position: Position, value: Value) -> Derived {
+    Derived { name, position, value }
 }
 
 pub(super) static FORMS: [Spec; 8] = [
@@ -70,7 +70,7 @@ pub(super) static FORMS: [Spec; 8] = [
         start: |_| Some(512),
         size: Some(Size::Le(4)),
         trailer: 0,
-        derived: &[derived("size", Place::Header(4), Value::SizeLe)],
+        derived: &[derived("size", Position::Header(4), Value::SizeLe)],
         label: Some(8..40),
         in_sections: true,
         refusal: |_| None,
@@ -88,8 +88,8 @@ pub(super) static FORMS: [Spec; 8] = [
         size: Some(Size::Le(48)),
         trailer: 0,
         derived: &[
-            derived("size", Place::Header(48), Value::SizeLe),
-            derived("sha256", Place::Header(8), Value::Sha256),
+            derived("size", Position::Header(48), Value::SizeLe),
+            derived("sha256", Position::Header(8), Value::Sha256),
         ],
         label: None,
         in_sections: false,
@@ -101,16 +101,16 @@ pub(super) static FORMS: [Spec; 8] = [
         name: "U-Boot legacy image",
         magics: &[(0, &[0x27, 0x05, 0x19, 0x56])],
         start: |bytes| match bytes.get(30)? {
-            // More than one payload behind a table of sizes; scripts and the like.
+            // Several payloads after a table of sizes, scripts and other types.
             &UBOOT_KERNEL | &UBOOT_RAMDISK => Some(64),
             _ => None,
         },
         size: Some(Size::Be(12)),
         trailer: 0,
         derived: &[
-            derived("ih_size", Place::Header(12), Value::SizeBe),
-            derived("ih_dcrc", Place::Header(24), Value::CrcBe),
-            derived("ih_hcrc", Place::Header(4), Value::HeaderCrcBe(64)),
+            derived("ih_size", Position::Header(12), Value::SizeBe),
+            derived("ih_dcrc", Position::Header(24), Value::CrcBe),
+            derived("ih_hcrc", Position::Header(4), Value::HeaderCrcBe(64)),
         ],
         label: Some(32..64),
         in_sections: true,
@@ -128,8 +128,8 @@ pub(super) static FORMS: [Spec; 8] = [
         size: Some(Size::Le(4)),
         trailer: 4,
         derived: &[
-            derived("size", Place::Header(4), Value::SizeLe),
-            derived("crc", Place::Trailer(0), Value::RockchipCrcLe),
+            derived("size", Position::Header(4), Value::SizeLe),
+            derived("crc", Position::Trailer(0), Value::RockchipCrcLe),
         ],
         label: None,
         in_sections: true,
@@ -145,24 +145,24 @@ pub(super) static FORMS: [Spec; 8] = [
             let blob = bytes.get(TEGRA_BLOB..)?;
             let table = le(blob, 24)?;
             let one = blob.starts_with(b"MSM-RADIO-UPDATE") && le(blob, 28)? == 1;
-            // The table where every known blob has it: the offsets of the fields hang on it.
+            // The offsets of the fields below assume the table position of all known blobs.
             let start = TEGRA_BLOB.checked_add(le(blob, 64)?)?;
             (one && table == 60 && start >= TEGRA_BLOB + 76).then_some(start)
         },
         size: Some(Size::Le(TEGRA_BLOB + 68)),
         trailer: 0,
-        derived: &[derived("size", Place::Header(TEGRA_BLOB + 68), Value::SizeLe)],
+        derived: &[derived("size", Position::Header(TEGRA_BLOB + 68), Value::SizeLe)],
         label: Some(TEGRA_BLOB + 60..TEGRA_BLOB + 64),
         in_sections: false,
         refusal: |bytes| {
             (le(bytes, 24) != Some(0)).then_some(
-                "the blob is signed, and only the vendor can sign it: flash the image without its \
-                 blob on an unlocked device",
+                "only the vendor can sign the blob: on an unlocked device, flash the image without \
+                 its blob",
             )
         },
         payload_kind: |_| None,
     },
-    // A bootloader in the guise of a boot image, 1 MiB, then the real one (Barnes & Noble Nook
+    // A bootloader of 1 MiB in the form of a boot image, then the real image (Barnes & Noble Nook
     // HD; `NOOKHD_*` of magiskboot's bootimg).
     Spec {
         name: "Nook HD loader",
@@ -182,7 +182,7 @@ pub(super) static FORMS: [Spec; 8] = [
         refusal: |_| None,
         payload_kind: |_| None,
     },
-    // The same with 256 KiB (Nook Tablet, "acclaim"; the name field of its header tells).
+    // The same with 256 KiB (Nook Tablet, "acclaim"; identified by the name field of the header).
     Spec {
         name: "Acclaim loader",
         magics: &[(48, b"BauwksBoot")],
@@ -212,9 +212,9 @@ pub(super) static FORMS: [Spec; 8] = [
         in_sections: false,
         refusal: |_| {
             Some(
-                "verified boot starts a kernel partition only when it is signed, and vfioboot has \
-                 no keys: unpack it, patch what is inside, and sign that with futility \
-                 vbutil_kernel --repack (or --pack) and --keyblock, --signprivate",
+                "verified boot starts a kernel partition only if it is signed, and vfioboot has no \
+                 keys: unpack it, patch the image inside, and sign that with futility vbutil_kernel \
+                 --repack (or --pack) and --keyblock, --signprivate",
             )
         },
         payload_kind: |_| Some(KERNEL),
@@ -224,10 +224,10 @@ pub(super) static FORMS: [Spec; 8] = [
 const UBOOT_KERNEL: u8 = 2;
 const UBOOT_RAMDISK: u8 = 3;
 
-/// Bytes of `NvSignedUpdateHeader`.
+/// Size of `NvSignedUpdateHeader` in bytes.
 const TEGRA_BLOB: usize = 28;
 
-/// The size of a loader in front of a boot image.
+/// The size of a loader before a boot image.
 fn prelude(bytes: &[u8], size: usize) -> Option<usize> {
     let both = bytes.starts_with(b"ANDROID!") && bytes.get(size..)?.starts_with(b"ANDROID!");
     both.then_some(size)

@@ -1,14 +1,14 @@
-//! Vendors' headers and trailers around a whole image or around one section.
+//! Vendor headers and trailers around a whole image or around one section.
 //!
-//! A form is data: magics, where the payload starts, and which values follow from the payload
-//! (`forms`). Such values are recomputed after an edit, and only where they were right before;
-//! all other bytes stay.
+//! A form is data: magics, the offset of the payload, and the values that are computed from the
+//! payload (`forms`). Such values are recomputed after an edit, but only if they were correct
+//! before; all other bytes are kept.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `forms` | the table of forms |
-//! | `derived` | sizes and checksums that follow from the payload |
-//! | `trailer` | marks behind the image |
+//! | `derived` | sizes and checksums of the payload |
+//! | `trailer` | markers after the image |
 
 mod derived;
 mod forms;
@@ -18,12 +18,12 @@ use std::ops::Range;
 
 use super::region::trailing_zeros;
 use super::{Chunk, DerivedPolicy, Error, ImageKind, Output, SectionName};
-use derived::{Derived, Place};
+use derived::{Derived, Position};
 use forms::Spec;
 
 pub use trailer::trailer_name;
 
-/// A vendor's header (and trailer) with what it is put around.
+/// A vendor header (and trailer) with its payload.
 #[derive(Clone, Debug)]
 pub struct Wrapper<'a> {
     spec: &'static Spec,
@@ -31,19 +31,19 @@ pub struct Wrapper<'a> {
     payload: Range<usize>,
 }
 
-/// A value of a wrapper that follows from the payload.
+/// A value of a wrapper that is computed from the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrapperField {
     /// Its name.
     pub name: &'static str,
     /// Its offset in bytes from the start of the wrapper.
     pub offset: usize,
-    /// Whether it is what the vendor's tool would have written.
+    /// Whether it is the value that the vendor's tool would write.
     pub right: bool,
 }
 
 impl<'a> Wrapper<'a> {
-    /// The wrapper around the image that is the file `bytes`.
+    /// The wrapper around the image in the file `bytes`.
     pub fn around_image(bytes: &'a [u8]) -> Option<Self> {
         forms::FORMS.iter().find_map(|spec| Self::of(spec, bytes))
     }
@@ -60,53 +60,53 @@ impl<'a> Wrapper<'a> {
         let start = (spec.start)(bytes).filter(|start| *start < bytes.len())?;
         let room = bytes.len() - start;
         let stated = spec.stated_size(bytes);
-        // A size that is no size leaves everything to the payload.
+        // If the size is not valid, the payload is everything after the header.
         let size = stated.filter(|size| (1..=room.saturating_sub(spec.trailer)).contains(size));
         let size = size.unwrap_or_else(|| room.saturating_sub(spec.trailer));
         Some(Wrapper { spec, bytes, payload: start..start + size })
     }
 
-    /// What it is called.
+    /// Its name.
     pub fn name(&self) -> &'static str {
         self.spec.name
     }
 
-    /// What it says its payload is, where it has a text for that.
+    /// The name of the payload in the wrapper, if the form has one.
     pub fn label(&self) -> Option<String> {
         let text = self.bytes.get(self.spec.label.clone()?)?;
         let text: Vec<u8> = text.iter().copied().take_while(|byte| *byte != 0).collect();
         (!text.is_empty()).then(|| text.escape_ascii().to_string())
     }
 
-    /// What it is put around.
+    /// The payload.
     pub fn payload(&self) -> &'a [u8] {
         &self.bytes[self.payload.clone()]
     }
 
-    /// Where the payload stands, in bytes from the start of the wrapper.
+    /// The range of the payload, in bytes from the start of the wrapper.
     pub fn payload_range(&self) -> Range<usize> {
         self.payload.clone()
     }
 
-    /// The values that follow from the payload. Reads all of it.
+    /// The values that are computed from the payload. Reads the whole payload.
     pub fn fields(&self) -> Vec<WrapperField> {
         let field = |derived: &Derived| WrapperField {
             name: derived.name,
-            offset: match derived.place {
-                Place::Header(at) => at,
-                Place::Trailer(at) => self.payload.end + at,
+            offset: match derived.position {
+                Position::Header(at) => at,
+                Position::Trailer(at) => self.payload.end + at,
             },
             right: self.is_right(derived),
         };
         self.spec.derived.iter().map(field).collect()
     }
 
-    /// Why what is inside cannot be changed; None where it can.
+    /// Why the payload cannot be changed; None if it can.
     pub fn refusal(&self) -> Option<&'static str> {
         (self.spec.refusal)(self.bytes)
     }
 
-    /// What the payload is when its own bytes do not tell.
+    /// The kind of the payload, if the wrapper determines it.
     pub(super) fn payload_kind(&self) -> Option<(ImageKind, SectionName)> {
         (self.spec.payload_kind)(self.bytes)
     }
@@ -121,33 +121,33 @@ impl<'a> Wrapper<'a> {
     }
 
     fn trailer(&self) -> &'a [u8] {
-        &self.bytes[self.payload.end..][..self.spec.trailer.min(self.behind().len())]
+        &self.bytes[self.payload.end..][..self.spec.trailer.min(self.rest().len())]
     }
 
-    /// Everything behind the payload: the trailer, and what nobody knows.
-    fn behind(&self) -> &'a [u8] {
+    /// Everything after the payload: the trailer and unknown bytes.
+    fn rest(&self) -> &'a [u8] {
         &self.bytes[self.payload.end..]
     }
 
-    /// The parts that an edit may change: of the header as much as holds derived values, and
-    /// all that is behind the payload.
+    /// The parts that an edit may change: the header up to the last computed value, and everything
+    /// after the payload.
     pub(crate) fn volatile(&self) -> (&'a [u8], &'a [u8]) {
-        let header = self.spec.derived.iter().filter(|d| matches!(d.place, Place::Header(_)));
+        let header = self.spec.derived.iter().filter(|d| matches!(d.position, Position::Header(_)));
         let end = header.map(Derived::end).max().unwrap_or(0);
-        (&self.header()[..end.min(self.payload.start)], self.behind())
+        (&self.header()[..end.min(self.payload.start)], self.rest())
     }
 
     fn is_right(&self, derived: &Derived) -> bool {
         let output = Output::from_chunks(vec![Chunk::borrowed(self.payload())]);
-        let part = match derived.place {
-            Place::Header(_) => self.header(),
-            Place::Trailer(_) => self.trailer(),
+        let part = match derived.position {
+            Position::Header(_) => self.header(),
+            Position::Trailer(_) => self.trailer(),
         };
         let expected = derived.expected(self.header(), &output);
         expected.is_some_and(|expected| part.get(derived.range()) == Some(&expected[..]))
     }
 
-    /// The wrapper around another payload, as one section.
+    /// Wrap another payload, for a section.
     ///
     /// # Errors
     /// [`Error::Sealed`], [`Error::WrapperTooLarge`], [`Error::WrapperSize`].
@@ -157,7 +157,7 @@ impl<'a> Wrapper<'a> {
         policy: DerivedPolicy,
     ) -> Result<Vec<Chunk<'a>>, Error> {
         let payload = Output::from_chunks(payload);
-        let same = payload.is(self.payload());
+        let same = payload.equals(self.payload());
         if same && policy != DerivedPolicy::Recompute {
             return Ok(vec![Chunk::borrowed(self.bytes)]);
         }
@@ -175,7 +175,7 @@ impl<'a> Wrapper<'a> {
                 DerivedPolicy::KeepRight => self.is_right(derived),
             };
             if !write {
-                // A loader would read as much as the wrong size says, and not what is new.
+                // A loader reads as many bytes as the wrong size says, without the new ones.
                 if policy == DerivedPolicy::KeepRight
                     && derived.is_size()
                     && payload.size() != self.payload().len() as u64
@@ -188,15 +188,15 @@ impl<'a> Wrapper<'a> {
             let too_large =
                 || Error::WrapperTooLarge { form: self.spec.name, size: payload.size() };
             let value = value.ok_or_else(too_large)?;
-            let part = match derived.place {
-                Place::Header(_) => &mut header,
-                Place::Trailer(_) => &mut trailer,
+            let part = match derived.position {
+                Position::Header(_) => &mut header,
+                Position::Trailer(_) => &mut trailer,
             };
             if let Some(place) = part.get_mut(derived.range()) {
                 place.copy_from_slice(&value);
             }
         }
-        let rest = &self.behind()[trailer.len()..];
+        let rest = &self.rest()[trailer.len()..];
         let mut chunks = vec![if header == self.header() {
             Chunk::borrowed(self.header())
         } else {
@@ -208,7 +208,7 @@ impl<'a> Wrapper<'a> {
         Ok(chunks)
     }
 
-    /// The same as a file: zeros at its end give way to a payload that grew.
+    /// Wrap another payload, for a file: trailing zeros are dropped as the payload grows.
     ///
     /// # Errors
     /// As [`Self::wrap`].
@@ -218,7 +218,7 @@ impl<'a> Wrapper<'a> {
         policy: DerivedPolicy,
     ) -> Result<Output<'a>, Error> {
         let mut chunks = self.wrap(payload.into_chunks(), policy)?;
-        let rest = self.behind();
+        let rest = self.rest();
         let zeros = trailing_zeros(rest).min(rest.len() - self.trailer().len());
         if let [_, .., Chunk::Bytes(last)] = &mut chunks[..]
             && zeros > 0

@@ -1,5 +1,5 @@
-//! Marks that vendors' bootloaders look for right behind the image. They move with its end, as
-//! everything behind the last section does.
+//! Markers that vendor bootloaders look for right after the image. They move with its end, like all
+//! bytes after the last section.
 
 const TRAILERS: [(&[u8], &str); 3] = [
     (b"SEANDROIDENFORCE", "SEANDROIDENFORCE (Samsung)"),
@@ -13,7 +13,7 @@ const TRAILERS: [(&[u8], &str); 3] = [
     (b"SignerVer02", "SignerVer02 (Samsung)"),
 ];
 
-/// What the bytes behind an image are, when they start with a known mark.
+/// The name of the bytes after an image, if they start with a known marker.
 pub fn trailer_name(bytes: &[u8]) -> Option<&'static str> {
     TRAILERS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, name)| *name)
 }

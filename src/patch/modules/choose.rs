@@ -8,7 +8,7 @@ use crate::kernel::Module;
 use crate::kernel::symbols::Symbols;
 use crate::modules::depmod::Softdep;
 use crate::modules::survey::visit;
-use crate::modules::{Dependencies, Misfit, ModuleFile, ModuleTree, Source, misfits};
+use crate::modules::{Dependencies, Misfit, ModuleFile, ModuleSource, ModuleTree, misfits};
 use crate::patch::context::Context;
 use crate::patch::error::{Error, ModuleError};
 use crate::patch::kernel_facts::KernelFacts;
@@ -158,7 +158,7 @@ fn read_files<'f>(
 
 /// The bytes of the modules at these paths, as they are in the sources. Costs a pass over each.
 pub fn contents(
-    sources: &[Source<'_>],
+    sources: &[ModuleSource<'_>],
     paths: &BTreeSet<&str>,
 ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
     let mut found = BTreeMap::new();
@@ -222,10 +222,10 @@ fn symbols(set: &Context<'_, '_>, chosen: &ChosenModule) -> Result<(Module, Symb
     Ok((module, Symbols::parse(bytes).map_err(fail)?))
 }
 
-fn names_of(sources: &[Source<'_>]) -> String {
+fn names_of(sources: &[ModuleSource<'_>]) -> String {
     let names = sources.iter().map(|source| match source {
-        Source::Directory(path) => path.display().to_string(),
-        Source::Bytes { name, .. } => name.clone(),
+        ModuleSource::Directory(path) => path.display().to_string(),
+        ModuleSource::Bytes { name, .. } => name.clone(),
     });
     names.collect::<Vec<_>>().join(", ")
 }

@@ -52,7 +52,7 @@ pub fn contribute(
         tree.with_role(Role::HostBridge).into_iter().map(str::to_owned).collect();
     let decision = decide::decide(&tree, &bridges, &chosen, &set.kernel, options.by)?;
     let problems = tree.problems.iter().chain(&supply.problems).cloned();
-    let problems = problems.map(|problem| Warning::ModuleUnreadable { problem });
+    let problems = problems.map(Warning::ModuleUnreadable);
     let mut modules = Modules {
         plan: ModulePlan {
             by: Some(decision.by)
@@ -101,7 +101,7 @@ fn drivers(tree: &ModuleTree, devices: &[DeviceSpec]) -> Vec<PlannedDriver> {
                 loaded_at_boot: !in_ramdisk || loaded.contains(&driver.module),
                 module: driver.module,
                 in_ramdisk,
-                wants: driver.wants,
+                wants: driver.match_kind,
                 class: driver.class,
             });
         }

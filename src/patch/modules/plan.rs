@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::modules::alias::Wants;
-use crate::modules::{ModuleRequest, Source};
+use crate::modules::alias::MatchKind;
+use crate::modules::{ModuleRequest, ModuleSource};
 use crate::patch::edit::ListEdit;
 
 /// Who loads modules at boot.
@@ -24,7 +24,7 @@ pub struct ModuleOptions<'a> {
     /// Modules to load whatever is needed: file name and bytes of each `.ko`.
     pub files: Vec<(String, Cow<'a, [u8]>)>,
     /// Where to take needed modules from that are not in the ramdisk.
-    pub sources: Vec<Source<'a>>,
+    pub sources: Vec<ModuleSource<'a>>,
     /// Who is to load them; chosen by the contents of the ramdisk when None.
     pub by: Option<LoadedBy>,
 }
@@ -88,7 +88,7 @@ pub struct PlannedDriver {
     /// First-stage init loads it in every boot.
     pub loaded_at_boot: bool,
     /// How it matches the device.
-    pub wants: Wants,
+    pub wants: MatchKind,
     /// The class that it matches as a whole.
     pub class: Option<&'static str>,
 }

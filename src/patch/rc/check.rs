@@ -1,4 +1,4 @@
-//! What is wrong with the rc files of the user.
+//! Checks the user's rc files.
 
 use super::options::RcFile;
 use super::reason::RcPlace;
@@ -8,10 +8,10 @@ use crate::patch::error::{Error, RcFinding};
 use crate::patch::warning::Warning;
 use crate::rc::{self, Level};
 
-/// The last Android that can have a legacy rootfs: 10 requires system-as-root.
+/// The last Android version with a legacy rootfs: 10 requires system-as-root.
 const LAST_LEGACY: u32 = 9;
 
-/// Refuse what init could not make sense of. The warnings are about the rest.
+/// Refuse files with errors. The warnings are returned.
 ///
 /// # Errors
 /// [`Error::RcFaulty`].
@@ -20,9 +20,9 @@ pub fn check(
     place: RcPlace,
     set: &Context<'_, '_>,
 ) -> Result<Vec<Warning>, Error> {
-    let target = target(place, set);
+    let platform = platform(place, set);
     let findings = files.iter().flat_map(|file| {
-        let findings = rc::check(&file.bytes, target).into_iter();
+        let findings = rc::check(&file.bytes, platform).into_iter();
         findings.map(|finding| RcFinding { file: file.name.clone(), finding })
     });
     let findings: Vec<RcFinding> = findings.collect();
@@ -33,12 +33,12 @@ pub fn check(
     Ok(findings.into_iter().map(warning).collect())
 }
 
-/// What is known of the Android that reads the files.
-fn target(place: RcPlace, set: &Context<'_, '_>) -> rc::Target {
+/// What is known about the Android that reads the files.
+fn platform(place: RcPlace, set: &Context<'_, '_>) -> rc::Platform {
     let headers = set.active().filter_map(|(_, image)| Image::header(image));
     let version = headers.filter_map(Header::os_version).filter_map(OsVersion::major).max();
     let legacy = place == RcPlace::InitRc;
-    rc::Target {
+    rc::Platform {
         overlay: match place {
             RcPlace::InitRc => None,
             RcPlace::Overlay(overlay) => Some(overlay),
@@ -48,7 +48,7 @@ fn target(place: RcPlace, set: &Context<'_, '_>) -> rc::Target {
     }
 }
 
-/// Each name becomes part of another one in the ramdisk.
+/// Check the names, which become part of file names in the ramdisk.
 ///
 /// # Errors
 /// [`Error::RcName`].

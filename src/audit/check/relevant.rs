@@ -1,11 +1,11 @@
-//! Which modules decide something.
+//! The modules that can decide a rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::kernel::Module;
 use crate::rules::Profile;
 
-/// The modules that may satisfy a rule, and what they depend on, each after its dependencies.
+/// The modules that may satisfy a rule, and their dependencies, each after its dependencies.
 pub(super) fn load_order<'m>(profile: &Profile, modules: &'m [Module]) -> Vec<&'m Module> {
     let mut walk = Walk {
         by_name: modules.iter().map(|module| (module.name.as_str(), module)).collect(),
