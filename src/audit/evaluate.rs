@@ -1,7 +1,7 @@
 //! Evaluates every rule of a profile for a kernel.
 
 use super::note::Note;
-use crate::bootset::{CmdlineWord, EffectiveCmdline, Facts, Known, Origin, Provenance};
+use crate::bootset::{CmdlineParameter, EffectiveCmdline, Facts, Known, Origin, Provenance};
 use crate::cmdline::Parameter;
 use crate::modules::Misfit;
 use crate::rules::{
@@ -178,7 +178,7 @@ fn recommended(profile: &Profile, known: &Known<'_>) -> Vec<RecommendedParameter
     let given = |parameter: &str| {
         let Some(parameter) = Parameter::first_of(parameter.as_bytes()) else { return false };
         let given = known.cmdline.iter().flat_map(EffectiveCmdline::parameters);
-        given.filter_map(CmdlineWord::parameter).any(|own| own.same_as(&parameter))
+        given.filter_map(CmdlineParameter::parameter).any(|own| own.same_as(&parameter))
     };
     let recommended = profile.parameters.iter().filter(|own| own.scope.includes(known));
     recommended.filter(|own| !given(&own.parameter)).cloned().collect()

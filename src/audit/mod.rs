@@ -31,8 +31,8 @@ pub mod run;
 mod workers;
 
 pub use crate::bootset::{
-    Built, CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Evidence, Facts, Links, Origin,
-    Provenance, Setting, sources,
+    Built, CmdlineMode, CmdlineParameter, CmdlinePart, EffectiveCmdline, Evidence, Facts, Links,
+    Origin, Provenance, Setting, sources,
 };
 pub use crate::rules::{
     BUILTIN, Condition, Confidence, EvidenceState, Level, Profile, ProfileError,

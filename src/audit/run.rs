@@ -214,7 +214,7 @@ impl Report {
 
     /// The command line, if it is known and not empty.
     pub fn cmdline(&self) -> Option<&EffectiveCmdline> {
-        self.evaluation.cmdline.as_ref().filter(|line| !line.words.is_empty())
+        self.evaluation.cmdline.as_ref().filter(|line| !line.entries.is_empty())
     }
 }
 

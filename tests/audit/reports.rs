@@ -379,7 +379,7 @@ fn every_report_says_where_it_knows_from() {
 
 /// What a word on the command line breaks, no symbol mends.
 #[test]
-fn the_fragment_sets_nothing_against_a_word() {
+fn the_fragment_does_not_override_a_parameter() {
     let (dir, _) = inputs();
     let config = CONFIG.replace("6.1.99", "6.6.1")
         + "CONFIG_VFIO_GROUP=y\nCONFIG_IOMMU_DEFAULT_DMA_STRICT=y\n";

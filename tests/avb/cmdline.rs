@@ -37,7 +37,7 @@ fn expected(words: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn descriptors_come_in_libavbs_order_behind_the_headers() {
+fn descriptors_follow_the_headers_in_the_order_of_libavb() {
     let text = effective("vbmeta-cmdline", ALL);
     let all = [
         ("iommu.strict=1", "vbmeta.img"),
@@ -110,7 +110,7 @@ fn a_blob_that_vbmeta_img_does_not_chain_to_does_not_count() {
 }
 
 #[test]
-fn two_vbmeta_images_are_told_and_add_nothing() {
+fn two_vbmeta_images_are_reported_and_ignored() {
     let scratch = scratch("vbmeta-cmdline");
     scratch.file("other.img", &avb::image("vbmeta-hash"));
     let text = scratch.ok(&format!("cmdline --effective {ALL} other.img"));
@@ -119,7 +119,7 @@ fn two_vbmeta_images_are_told_and_add_nothing() {
 }
 
 #[test]
-fn a_damaged_vbmeta_image_is_told() {
+fn a_damaged_vbmeta_image_is_reported() {
     let scratch = scratch("vbmeta-cmdline");
     let mut bytes = avb::image("vbmeta-cmdline");
     bytes[7] = 9;

@@ -174,7 +174,7 @@ proptest! {
     /// Every bit of the image's content, of header, hash, signature and auxiliary block counts;
     /// only padding after the signature, which nothing covers, does not.
     #[test]
-    fn no_changed_bit_goes_unseen(at in 0usize..8192 + 256 + 32 + 256, bit in 0u32..8) {
+    fn every_changed_bit_is_detected(at in 0usize..8192 + 256 + 32 + 256, bit in 0u32..8) {
         let mut image = avb::image("init_boot-SHA256_RSA2048");
         image[at] ^= 1 << bit;
         if let Ok(parsed) = vfioboot::image::Image::parse(&image) {

@@ -156,7 +156,7 @@ fn avb_inside_of_a_wrapper_and_the_wrapper_both_stay_right() {
 }
 
 #[test]
-fn avb_around_a_wrapper_is_told_and_edits_are_refused() {
+fn avb_around_a_wrapper_is_reported_and_edits_are_refused() {
     let image = fixture("images/boot-v2-raw.img");
     let ramdisk = dhtb(&common::cpio(&[("init", b"#!")]));
     for (name, wrapped) in [("boot.img", dhtb(&image)), ("ramdisk.img", ramdisk)] {

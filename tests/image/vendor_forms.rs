@@ -108,7 +108,7 @@ fn unpack_repack_patch_and_unpatch_give_every_form_back() {
 }
 
 #[test]
-fn a_chromeos_partition_is_refused_with_what_to_do() {
+fn a_chromeos_partition_is_refused_with_a_remedy() {
     let scratch = Scratch::new();
     let (_, bytes) = vendor_images().into_iter().find(|(name, _)| name == "chromeos").unwrap();
     scratch.file("k.img", &bytes);

@@ -152,7 +152,7 @@ fn a_bare_kernel_beside_a_bare_ramdisk() {
 }
 
 #[test]
-fn check_takes_the_kernel_of_the_boot_image_whatever_is_beside_it() {
+fn check_uses_the_kernel_of_the_boot_image_in_any_set() {
     let boot = flows::two_stage();
     let boot = crate::common::with_config(&boot, "CONFIG_KVM=y\n");
     let scratch = scratch(&[

@@ -74,10 +74,10 @@ impl Machine {
         }
         // A running kernel shows the line that it acts on.
         let line = EffectiveCmdline::new(&facts);
-        let seen = line.iter().flat_map(|line| &line.words).filter(|word| word.counts);
-        let quoted = seen.map(|own| match own.word.contains(' ') {
-            true => format!("\"{}\"", own.word),
-            false => own.word.clone(),
+        let seen = line.iter().flat_map(|line| &line.entries).filter(|own| own.counts);
+        let quoted = seen.map(|own| match own.text.contains(' ') {
+            true => format!("\"{}\"", own.text),
+            false => own.text.clone(),
         });
         let line: Vec<String> = quoted.collect();
         tree.file("proc/cmdline", line.join(" ") + "\n");

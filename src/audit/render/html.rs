@@ -193,9 +193,9 @@ fn section(
     )?;
     if let Some(line) = report.cmdline() {
         out.write_str("<dt>Command line</dt><dd><ul class=\"cmdline\">\n")?;
-        for word in &line.words {
-            let class = if word.counts { "" } else { " class=\"ignored\"" };
-            let (text, label) = (xml(&word.word), xml(&word.label()));
+        for own in &line.entries {
+            let class = if own.counts { "" } else { " class=\"ignored\"" };
+            let (text, label) = (xml(&own.text), xml(&own.label()));
             writeln!(out, "<li{class}><code>{text}</code> <small>{label}</small></li>")?;
         }
         let explained = line.mode.explain().map(xml).unwrap_or_default();

@@ -214,11 +214,11 @@ fn names(facts: &Facts) -> Option<Names<'_>> {
 }
 
 pub(super) fn line(line: &EffectiveCmdline) -> Line<'_> {
-    let words = line.words.iter().map(|word| LineParameter {
-        word: &word.word,
-        origin: word.origin.name(),
-        file: word.origin.file(),
-        counts: word.counts,
+    let words = line.entries.iter().map(|own| LineParameter {
+        word: &own.text,
+        origin: own.origin.name(),
+        file: own.origin.file(),
+        counts: own.counts,
     });
     Line { mode: line.mode.name(), words: words.collect() }
 }

@@ -146,8 +146,8 @@ fn details(report: &Report) -> String {
         out.push_str(
             "\n<details><summary>The command line</summary>\n\n| Parameter | From |\n|---|---|\n",
         );
-        for word in &line.words {
-            out.push_str(&format!("| {} | {} |\n", md(&word.word), md(&word.label())));
+        for own in &line.entries {
+            out.push_str(&format!("| {} | {} |\n", md(&own.text), md(&own.label())));
         }
         if let Some(explained) = line.mode.explain() {
             out.push_str(&format!("\n{}.\n", md(explained)));

@@ -168,13 +168,8 @@ impl Text {
         let Palette { head, dim, .. } = self.palette;
         let Some(line) = report.cmdline() else { return Ok(()) };
         writeln!(self.out, "\n{head}EFFECTIVE COMMAND LINE{head:#}")?;
-        for word in &line.words {
-            writeln!(
-                self.out,
-                "  {}  {dim}{}{dim:#}",
-                visible(&word.word),
-                visible(&word.label())
-            )?;
+        for own in &line.entries {
+            writeln!(self.out, "  {}  {dim}{}{dim:#}", visible(&own.text), visible(&own.label()))?;
         }
         match line.mode.explain() {
             Some(explained) => writeln!(self.out, "      {explained}"),
