@@ -57,9 +57,9 @@ impl CmdlineMode {
                  5.10 first",
             ),
             CmdlineMode::Front => Some("CONFIG_CMDLINE comes first"),
-            CmdlineMode::Force => {
-                Some("CONFIG_CMDLINE_FORCE: the kernel ignores what image and bootloader say")
-            }
+            CmdlineMode::Force => Some(
+                "CONFIG_CMDLINE_FORCE: the kernel ignores the parameters of image and bootloader",
+            ),
         }
     }
 }

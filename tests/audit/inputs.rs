@@ -167,7 +167,7 @@ fn images_without_a_kernel_belong_to_the_one_before() {
     }
     // Alone it is an error of its own.
     check([&vendor]).code(2);
-    // Of several kernels it belongs to the one in its own directory, whatever their names are.
+    // With several kernels it belongs to the one in its own directory, whatever their names are.
     let two = tempfile::tempdir().unwrap();
     for (from, to) in [(&boot, "a/boot.img"), (&vendor, "b/a.img"), (&boot, "b/z.img")] {
         let to = two.path().join(to);

@@ -6,7 +6,7 @@ use crate::common::cli;
 
 use cli::Scratch;
 
-/// boot.img, init_boot.img with a line of its own, and vbmeta.img, which chains to init_boot.
+/// boot.img, init_boot.img with its own command line, and vbmeta.img, which chains to init_boot.
 fn scratch(vbmeta: &str) -> Scratch {
     let scratch = Scratch::new();
     scratch.image("plain.img", "boot-v4");
@@ -22,7 +22,7 @@ fn effective(vbmeta: &str, images: &str) -> String {
     scratch(vbmeta).ok(&format!("cmdline --effective {images}"))
 }
 
-/// The words that AVB adds, each with its file.
+/// The parameters that AVB adds, each with its file.
 fn words(text: &str) -> Vec<(String, String)> {
     let of_avb = |line: &str| {
         let (word, label) = line.split_once("  ")?;

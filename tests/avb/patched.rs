@@ -1,5 +1,5 @@
-//! What happens to AVB's metadata when images are changed: preserve, resign, strip, and unsigned
-//! blobs. Judges are openssl and offsets written down a second time.
+//! AVB metadata after an edit: preserve, resign, strip, and unsigned blobs. The results are checked
+//! with openssl and with independent offsets.
 
 use crate::common;
 use crate::common::avb;

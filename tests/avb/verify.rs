@@ -27,13 +27,13 @@ fn scratch(names: &[&str]) -> Scratch {
     scratch
 }
 
-/// What `verify` prints when it is not content: status 1.
+/// The output of `verify` with a negative result: status 1.
 fn negative(scratch: &Scratch, arguments: &str) -> String {
     let output = scratch.run(&format!("verify {arguments}")).code(1).get_output().clone();
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A signed init_boot with one bit of another byte, as `verify` sees it.
+/// The output of `verify` for a signed init_boot with one changed bit.
 fn damaged(at: impl FnOnce(&[u8]) -> usize) -> String {
     let mut image = avb::image("init_boot-SHA256_RSA2048");
     let at = at(&image);

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 const PARTITION: usize = 128 << 10;
 
-/// A vbmeta blob that nobody signed, with the digest of `content`.
+/// An unsigned vbmeta blob with the digest of `content`.
 fn blob(partition: &[u8], content: &[u8]) -> Vec<u8> {
     let salt = [7; 32];
     let digest = Sha256::new().chain_update(salt).chain_update(content).finalize();

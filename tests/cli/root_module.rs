@@ -267,7 +267,7 @@ fn customize_keeps_a_guest_file_that_is_there() {
         let device = Device::new(shell, "adb/modules_update/vfiorun", "");
         device.scratch.file("adb/vfioboot/guests/example.toml", b"# mine\n");
         let (said, done) = device.customize("arm64");
-        assert!(done && said.contains("is kept as it is"), "{said}");
+        assert!(done && said.contains("is kept; the file"), "{said}");
         assert_eq!(device.scratch.read("adb/vfioboot/guests/example.toml"), b"# mine\n");
         assert!(device.scratch.exists("adb/vfioboot/guests/example.toml.new"));
     }

@@ -268,7 +268,7 @@ fn probed(tree: &Tree) -> thread::JoinHandle<()> {
         while tree.get_override(DISK) != "vfio-pci" {
             thread::sleep(Duration::from_millis(5));
         }
-        // It waits for somebody to read what it probes for.
+        // It waits for a reader of its probe.
         tree.link_driver(DISK, "vfio-pci");
         assert_eq!(std::fs::read_to_string(probe).unwrap(), DISK);
     })

@@ -49,7 +49,7 @@ fn config(tree: &Tree, text: &str) {
     tree.file("proc/config.gz", gzip.finish().unwrap());
 }
 
-/// The config of the fixtures that passes on arm64, for whatever machine runs the test.
+/// The config of the fixtures that passes on arm64, for any machine that runs the test.
 fn good_config() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/configs/lab-6.1-arm64.config");
     let text = std::fs::read_to_string(path).unwrap();

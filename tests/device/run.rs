@@ -291,7 +291,7 @@ fn guest(text: &str) -> Guest {
     parse(&format!("{text}\n{common}"), "guest.toml").unwrap()
 }
 
-/// Runs a guest as far as it gets on a machine without KVM.
+/// Runs a guest as far as possible on a machine without KVM.
 fn ran(
     tree: &Tree,
     host: &Host,

@@ -1,5 +1,5 @@
-//! Sony's boot image, an ELF file of program headers. Judge of what comes out is goblin, which
-//! knows nothing of Sony.
+//! Sony's boot image, an ELF file with program headers. The results are checked with goblin, an
+//! independent ELF parser.
 
 use crate::common;
 use crate::common::cli;

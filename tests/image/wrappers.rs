@@ -1,4 +1,4 @@
-//! Vendors' forms around images and sections: read, kept byte-exact, and right after an edit.
+//! Vendor forms around images and sections: read, kept byte-exact, and correct after an edit.
 //! `fixtures/make-vendor-images.py` made them and computed their checksums; `dumpimage` of U-Boot
 //! checks them where it is installed.
 

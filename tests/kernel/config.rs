@@ -50,7 +50,7 @@ fn other_files_are_not_configs() {
     let script = b"#!/bin/sh\nset -e\nCONFIG_A=y\nmake\n";
     let error = KernelConfig::parse(script).unwrap_err();
     assert_eq!(error, ConfigError::Foreign { line: 2, others: 1 });
-    // One bad line among good ones is the kernel's to ignore, and ours to tell.
+    // The kernel ignores one bad line among good ones; it is reported.
     let config = KernelConfig::parse(b"CONFIG_A=y\nCONFIG_B=maybe\nCONFIG_C=\"open\n").unwrap_err();
     assert_eq!(config, ConfigError::Foreign { line: 2, others: 1 });
     let config = KernelConfig::parse(b"CONFIG_A=y\nCONFIG_B=maybe\nCONFIG_C=y\n").unwrap();

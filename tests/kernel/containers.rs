@@ -1,4 +1,4 @@
-//! What a kernel is wrapped in, where it ends, and what lying headers lead to.
+//! The containers of a kernel, its end, and inconsistent headers.
 
 use crate::common::synthetic;
 
@@ -106,7 +106,7 @@ fn dtbs_after_a_raw_image_are_searched_after_image_size() {
     // A kernel before 3.17 does not say where it ends.
     let old = [arm64_image(&body(None), 0), dtb(100)].concat();
     assert_eq!(Kernel::parse(&old).unwrap().describe(), "arm64 Image");
-    // The magic alone is no DTB, nor is one that is longer than the file.
+    // The magic alone is not a DTB, nor is a DTB that is longer than the file.
     let cut = [image, dtb(100)[..60].to_vec()].concat();
     assert_eq!(Kernel::parse(&cut).unwrap().describe(), "arm64 Image");
 }

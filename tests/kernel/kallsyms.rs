@@ -1,4 +1,4 @@
-//! The symbol table of a kernel: every layout, real kernels, lies.
+//! The symbol table of a kernel: every layout, real kernels, inconsistent tables.
 
 use crate::common::synthetic;
 

@@ -1,4 +1,4 @@
-//! Kernel modules: what they say of themselves.
+//! The `.modinfo` of kernel modules.
 
 use crate::common::synthetic;
 

@@ -1,4 +1,4 @@
-//! Trees of modules: lists, closure, who drives a device.
+//! Trees of modules: lists, dependencies, drivers of a device.
 
 use crate::common;
 use crate::common::ko;
@@ -80,7 +80,7 @@ fn a_dependency_cycle_is_reported_with_its_modules() {
     assert_eq!(order(&all, "a"), "dependency cycle: a → b → a");
 }
 
-/// kmod is the judge: the same tree, every module.
+/// Compared with kmod: the same tree, every module.
 #[test]
 fn the_closure_is_what_modprobe_shows() {
     if Command::new("/sbin/depmod").arg("--version").output().is_err() {

@@ -18,7 +18,7 @@ fn scratch(files: &[(&str, Vec<u8>)]) -> Scratch {
     scratch
 }
 
-/// What the command prints, whatever its exit status says of the images.
+/// The output of the command, for any exit status.
 fn json(scratch: &Scratch, arguments: &str) -> Value {
     let output = scratch.run(arguments).get_output().clone();
     let error = String::from_utf8_lossy(&output.stderr);

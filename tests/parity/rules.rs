@@ -145,7 +145,7 @@ fn every_config_of_the_fixtures() {
     assert!(count > 3, "{count} configs");
 }
 
-/// What the rules say of the command line decides whatever the symbols are, in both programs.
+/// Kernel parameters in rules override the symbols, in both programs.
 #[test]
 fn parameters_overrule_symbols() {
     let strict = "\nCONFIG_IOMMU_DEFAULT_DMA_STRICT=y\nCONFIG_ARM_SMMU=y\n\

@@ -59,8 +59,8 @@ fn risks(set: &[Vec<u8>]) -> String {
     })
 }
 
-/// The words that go onto the line for an x86_64 kernel of this config.
-fn x86_words(config: Option<&str>, line: &str, add: &[&str]) -> (Vec<String>, Vec<Warning>) {
+/// The parameters that are added for an x86_64 kernel with this config.
+fn x86_parameters(config: Option<&str>, line: &str, add: &[&str]) -> (Vec<String>, Vec<Warning>) {
     let vmlinux = synthetic::elf(62, ".text", &synthetic::body(config));
     let kernel = synthetic::bzimage(&synthetic::pack(Format::Gzip, &vmlinux), "6.5.4-pc");
     let image = with_section(&with_cmdline(&flows::two_stage(), line), SectionName::Kernel, kernel);
@@ -202,28 +202,28 @@ fn a_rdinit_in_a_device_tree_is_shadowed_and_the_other_case_reported() {
 #[test]
 fn an_x86_kernel_has_the_parameters_of_both_vendors() {
     let all = ["intel_iommu=on", "amd_iommu=on", "iommu=pt"];
-    assert_eq!(x86_words(Some(X86_CONFIG), "quiet", &[]).0, all);
-    assert_eq!(x86_words(None, "quiet", &[]).0, all);
+    assert_eq!(x86_parameters(Some(X86_CONFIG), "quiet", &[]).0, all);
+    assert_eq!(x86_parameters(None, "quiet", &[]).0, all);
 }
 
 #[test]
 fn an_x86_kernel_has_no_parameter_that_its_config_makes_unnecessary() {
     let config = X86_CONFIG.replace("CONFIG_AMD_IOMMU=y\n", "")
         + "CONFIG_INTEL_IOMMU_DEFAULT_ON=y\nCONFIG_IOMMU_DEFAULT_PASSTHROUGH=y\n";
-    assert_eq!(x86_words(Some(&config), "quiet", &[]).0, [""; 0]);
+    assert_eq!(x86_parameters(Some(&config), "quiet", &[]).0, [""; 0]);
 }
 
 #[test]
 fn existing_and_requested_x86_parameters_are_kept() {
-    let (words, _) = x86_words(Some(X86_CONFIG), "intel_iommu=on,sm_on iommu=nopt", &[]);
+    let (words, _) = x86_parameters(Some(X86_CONFIG), "intel_iommu=on,sm_on iommu=nopt", &[]);
     assert_eq!(words, ["amd_iommu=on"]);
-    let (words, _) = x86_words(Some(X86_CONFIG), "", &["iommu=strict"]);
+    let (words, _) = x86_parameters(Some(X86_CONFIG), "", &["iommu=strict"]);
     assert_eq!(words, ["intel_iommu=on", "amd_iommu=on", "iommu=strict"]);
 }
 
 #[test]
 fn a_disabled_iommu_is_enabled_with_a_warning() {
-    let (words, warnings) = x86_words(Some(X86_CONFIG), "intel_iommu=off", &[]);
+    let (words, warnings) = x86_parameters(Some(X86_CONFIG), "intel_iommu=off", &[]);
     assert!(words.contains(&"intel_iommu=on".to_owned()));
     let (present, added) = ("intel_iommu=off".to_owned(), "intel_iommu=on".to_owned());
     assert!(warnings.contains(&Warning::Overridden { present, added }));

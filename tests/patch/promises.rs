@@ -653,14 +653,14 @@ fn modules_go_in_and_are_listed_in_load_order() {
 
 // --- the command line -------------------------------------------------------------------------
 
-/// The words on the line of boot-v2-raw after it had `line`, was patched.
-fn patched_words(line: &str) -> Vec<String> {
+/// The parameters of boot-v2-raw with the command line `line` after a patch.
+fn patched_parameters(line: &str) -> Vec<String> {
     words(&patched_one(&with_cmdline(&image("boot-v2-raw"), line)))
 }
 
 #[test]
 fn rdinit_is_first_and_the_other_parameters_stay_in_order() {
-    let words = patched_words("console=ttyS0 root=/dev/sda init=/sbin/foo quiet");
+    let words = patched_parameters("console=ttyS0 root=/dev/sda init=/sbin/foo quiet");
     let expected =
         ["rdinit=/vfioboot/init", "console=ttyS0", "root=/dev/sda", "init=/sbin/foo", "quiet"];
     assert_eq!(words[..5], expected);
@@ -668,7 +668,7 @@ fn rdinit_is_first_and_the_other_parameters_stay_in_order() {
 
 #[test]
 fn an_empty_line_has_only_the_new_parameters() {
-    assert_eq!(patched_words("")[0], "rdinit=/vfioboot/init");
+    assert_eq!(patched_parameters("")[0], "rdinit=/vfioboot/init");
 }
 
 #[test]
