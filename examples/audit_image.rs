@@ -21,11 +21,11 @@ pub fn audit_image(paths: &[PathBuf], out: &mut dyn Write) -> Result<(), Box<dyn
     let set = BootSet::new(named.map(|(path, bytes)| File::new(path.to_string_lossy(), bytes)))?;
 
     let profile = Profile::builtin("passthrough")?;
-    let audited = audit::check(&set, &audit::Options::new(profile))?;
-    writeln!(out, "{}", audited.kernel())?;
-    for finding in audited.report.with(Verdict::Fail) {
+    let report = audit::check(&set, &audit::Options::new(profile))?;
+    writeln!(out, "{}", report.kernel())?;
+    for finding in report.evaluation.with(Verdict::Fail) {
         writeln!(out, "{}: {}", finding.rule.id, finding.rule.fix)?;
     }
-    writeln!(out, "{}", audited.outcome().name())?;
+    writeln!(out, "{}", report.outcome().name())?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-"""A kernel reads the bootconfig that vfioboot wrote, and finds in it what vfioboot says is in it.
+"""A kernel reads the bootconfig that vfioboot wrote, with the contents that vfioboot predicts.
 
 The kernel is the judge of the grammar: whatever stands in `text`, its /proc/bootconfig and
 /proc/cmdline are compared with what `vfioboot cmdline --effective` foretells.
@@ -25,13 +25,13 @@ class Case(family.Case):
     text: str
     """The bootconfig in the original vendor_boot."""
     edits: tuple[str, ...] = ()
-    """What `vfioboot cmdline` is given."""
+    """The arguments of `vfioboot cmdline`."""
     loader: str = ""
-    """What the bootloader appends."""
+    """The text that the bootloader appends."""
     wanted: tuple[str, ...] = ()
     """Lines that have to be in /proc/bootconfig."""
     void: bool = False
-    """The kernel takes none of it."""
+    """The kernel rejects the whole bootconfig."""
 
 
 _EVERYTHING = """\
@@ -72,36 +72,36 @@ CASES = (
 
 
 def _proc_lines(entries: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The lines of /proc/bootconfig for what vfioboot foretells."""
+    """The lines of /proc/bootconfig that vfioboot predicts."""
     for entry in entries:
         values = [f"'{value}'" if '"' in value else f'"{value}"' for value in entry["values"]]
         yield f"{entry['key']} = {', '.join(values)}" if values else f'{entry["key"]} = ""'
 
 
-def _judge(case: Case, foretold: dict[str, Any], run: machine.Run) -> Iterator[str]:
+def _judge(case: Case, predicted: dict[str, Any], run: machine.Run) -> Iterator[str]:
     if not run.reached_init:
         yield f"/init did not run: {run.why_not()}"
         return
     lines = run.facts.get("bootconfig", [])
     if case.void:
         if lines:
-            yield f"the kernel took {lines}"
-        if not any("has a value already" in note for note in foretold["notes"]):
-            yield f"vfioboot did not foretell it: {foretold['notes']}"
+            yield f"the kernel accepted {lines}"
+        if not any("has a value already" in note for note in predicted["notes"]):
+            yield f"vfioboot did not predict it: {predicted['notes']}"
         return
     for line in case.wanted:
         if line not in lines:
             yield f"/proc/bootconfig has no {line}: {lines}"
-    for line in _proc_lines(foretold["bootconfig"]):
+    for line in _proc_lines(predicted["bootconfig"]):
         if line not in lines:
-            yield f"vfioboot foretells {line}, /proc/bootconfig has {lines}"
+            yield f"vfioboot predicts {line}, /proc/bootconfig has {lines}"
     others = [line for line in lines if not line.startswith(("kernel.", "init.", "androidboot.slot_suffix"))]
-    if len(others) != len(foretold["bootconfig"]):
-        yield f"vfioboot foretells {len(foretold['bootconfig'])} keys, /proc/bootconfig has {others}"
+    if len(others) != len(predicted["bootconfig"]):
+        yield f"vfioboot predicts {len(predicted['bootconfig'])} keys, /proc/bootconfig has {others}"
     words = [word.replace('"', "") for word in run.facts.get("cmdline", [])]
-    mine = [word["word"] for word in foretold["words"] if word["counts"]]
+    mine = [word["word"] for word in predicted["words"] if word["counts"]]
     if [word for word in words if word in mine] != mine:
-        yield f"vfioboot foretells the words {mine}, /proc/cmdline has {words}"
+        yield f"vfioboot predicts the parameters {mine}, /proc/cmdline has {words}"
 
 
 def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
@@ -124,13 +124,13 @@ def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
         edited.mkdir()
         lab.call("cmdline", image, *case.edits, "-o", edited / VENDOR_BOOT)
         image = edited / VENDOR_BOOT
-    foretold = json.loads(lab.call("cmdline", "--effective", "--json", image))
+    predicted = json.loads(lab.call("cmdline", "--effective", "--json", image))
     contents = aosp.take_apart({VENDOR_BOOT: image}, work / "after")
     initrd = work / "initrd"
     initrd.write_bytes(initramfs(contents, case.loader))
     kernel = lab.kernels[case.kernel] / "Image.gz"
     run = machine.boot(machine.Machine(), kernel, initrd, contents.cmdline, scratch=work, timeout=lab.timeout)
-    return {case.name: list(_judge(case, foretold, run))}
+    return {case.name: list(_judge(case, predicted, run))}
 
 
 FAMILY = Family("bootconfig", CASES, _run)

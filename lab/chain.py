@@ -1,4 +1,4 @@
-"""The way that the images of most families go: patched, taken back, and what came of the patch booted."""
+"""The steps of most families: patch images, undo the patch, and boot the patched images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +12,8 @@ from images import Aosp, Contents, initramfs
 def patch(
     lab: Lab, images: Mapping[str, Path], options: Sequence[str | Path], into: Path
 ) -> tuple[str, dict[str, Path]]:
-    """Patch; the value is the plan that was printed, and the images with those that were written in their
-    place. Raises `Failed` when unpatch does not give the originals back."""
+    """Patch; returns the printed plan, and the images, replaced by those that were written. Raises
+    `Failed` if unpatch does not restore the originals."""
     out, back = into / "patched", into / "unpatched"
     plan = lab.call("patch", *images.values(), *options, "-d", out)
     written = {name: out / name for name in images if (out / name).exists()}
@@ -22,14 +22,14 @@ def patch(
     lab.call("unpatch", *written.values(), "-d", back)
     wrong = [name for name in written if (back / name).read_bytes() != images[name].read_bytes()]
     if wrong:
-        raise Failed(f"unpatch does not give back the original {', '.join(wrong)}")
+        raise Failed(f"unpatch does not restore the original {', '.join(wrong)}")
     return plan, dict(images) | written
 
 
 def boot(
     lab: Lab, board: machine.Board, images: Mapping[str, Path], loader_cmdline: str, work: Path, **options: Any
 ) -> machine.Run:
-    """Take the images apart by AOSP's tools and boot them as a bootloader does. `options` are those of
+    """Unpack the images with AOSP's tools and boot them like a bootloader. `options` are those of
     `machine.boot`."""
     contents: Contents = Aosp(lab.tools).take_apart(dict(images), work / "apart")
     kernel, initrd = work / "kernel", work / "initrd"

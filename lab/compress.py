@@ -1,9 +1,10 @@
-"""Ramdisk compressions, by the tools that people use for them."""
+"""Ramdisk compressions, with the usual tools."""
 
 import gzip
 import subprocess
 
-# As Android and Linux build systems call them; xz needs CRC32, because the kernel knows no other check.
+# With the options of Android and Linux build systems; xz needs CRC32, the only check that the kernel
+# supports.
 _COMMANDS: dict[str, list[str]] = {
     "lz4_legacy": ["lz4", "-q", "-l", "-9", "-c"],
     "xz": ["xz", "-q", "--check=crc32", "-c"],
@@ -14,7 +15,7 @@ _COMMANDS: dict[str, list[str]] = {
 def compress(data: bytes, form: str) -> bytes:
     """`data` as one segment of an initramfs."""
     if form == "raw":
-        # a raw archive must start at a multiple of four: keep its neighbour's place right
+        # a raw archive must start at a multiple of four: keep the next segment aligned
         return data + bytes(-len(data) % 4)
     if form == "gzip":
         return gzip.compress(data, compresslevel=6, mtime=0)

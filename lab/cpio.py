@@ -1,10 +1,10 @@
-"""Deterministic newc archives, as the kernel unpacks them, made without being root."""
+"""Deterministic newc archives for the kernel, made without root."""
 
 import stat
 
 
 class Archive:
-    """A cpio archive under construction; every entry belongs to root and has no time."""
+    """A cpio archive; every entry is owned by root and has the time 0."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""End to end: boot images and programs of the project on the emulated device and read the verdict.
+"""End-to-end tests: boot images and programs of the project on the emulated device and check the result.
 
 Needs the programs of `make setup`; takes kernels and tools from the cache. Without --all and --only
 it runs what CI runs.
@@ -37,13 +37,13 @@ class Boot:
 
     @property
     def work(self) -> Path:
-        """Where its images and logs are."""
+        """The directory of its images and logs."""
         return WORK / self.family.name / self.cases[0].boot.replace("/", "-")
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came out of one boot."""
+    """The result of one boot."""
 
     boot: Boot
     wrong: dict[str, Sequence[str]]
@@ -51,12 +51,12 @@ class Outcome:
 
 
 def full_name(family: Family[Any], case: Case) -> str:
-    """The name that is printed and that --only looks at."""
+    """The name that is printed and matched by --only."""
     return f"{family.name}/{case.name}"
 
 
 def choose(everything: bool, pattern: str | None) -> list[tuple[Family[Any], Case]]:
-    """The cases to run: those that match, or else all, or else those of CI."""
+    """The cases to run: those that match --only, all cases, or those of CI."""
     chosen = []
     for family in FAMILIES:
         for case in family.cases:
@@ -68,7 +68,7 @@ def choose(everything: bool, pattern: str | None) -> list[tuple[Family[Any], Cas
 
 
 def boots(chosen: list[tuple[Family[Any], Case]]) -> Iterator[Boot]:
-    """The same cases by the boot that they share."""
+    """The cases grouped by the boot that they share."""
     by_boot: dict[tuple[str, str], list[Case]] = {}
     for family, case in chosen:
         by_boot.setdefault((family.name, case.boot), []).append(case)
@@ -78,7 +78,7 @@ def boots(chosen: list[tuple[Family[Any], Case]]) -> Iterator[Boot]:
 
 
 def attempt(lab: Lab, boot: Boot) -> Outcome:
-    """Run in a directory of its own. What is big goes when all passed; the logs stay."""
+    """Run a boot in its own directory. Large files are removed if all cases passed; logs are kept."""
     work = boot.work
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -104,7 +104,7 @@ def attempt(lab: Lab, boot: Boot) -> Outcome:
 
 
 def report(outcome: Outcome) -> int:
-    """One line a case, with its reasons, and the end of the log once; the value is how many failed."""
+    """Print one line per case, with its failures, and the end of the log once; returns the number of failures."""
     failures = 0
     for case in outcome.boot.cases:
         wrong = outcome.wrong[case.name]
@@ -144,15 +144,15 @@ def main() -> int:
         print("\n".join(full_name(family, case) for family, case in chosen))
         return 0
     if not chosen:
-        print(f"error: no case is called {options.only}: see --all --list", file=sys.stderr)
+        print(f"error: no case matches {options.only}: see --all --list", file=sys.stderr)
         return 2
     for program in (options.vfioboot, options.vfiorun):
         if not os.access(program, os.X_OK):
-            print(f"error: {program} is not there: make dist", file=sys.stderr)
+            print(f"error: {program} is missing: build it with make dist", file=sys.stderr)
             return 2
     variants = sorted({case.kernel for _, case in chosen if case.kernel})
     try:
-        # without a name it makes all of them
+        # without a name it builds all of them
         built = from_script(LAB / "kernel" / "build.sh", *variants) if variants else []
         kernels = dict(zip(variants, built, strict=True))
         (tools,) = from_script(LAB / "tools.sh")

@@ -1,4 +1,4 @@
-"""What the frame of the end-to-end tests and the families of cases agree on.
+"""The interface between the runner of the end-to-end tests and the families of cases.
 
 A family is a module of its own that has its cases as data and one way to run them. It knows the
 machine and this file; the frame (e2e.py) knows only this file and the list in families.py.
@@ -15,28 +15,28 @@ ROOT = LAB.parent
 
 
 class Failed(Exception):
-    """What was run did not come out as it should; each argument is one thing that is wrong."""
+    """A case failed; each argument is one failure."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """One thing that has to be true, and one line of the result. Families add to it what they need."""
+    """One test, and one line of the result. Families add further fields."""
 
     name: str
     ci: bool = True
-    """Part of `make e2e`; the others run in `make e2e-full` only."""
+    """Whether it is part of `make e2e`; the others run only in `make e2e-full`."""
     kernel: str = "good"
-    """Variant of the lab's kernel; empty where the case brings another one."""
+    """Variant of the lab's kernel; empty if the case uses another one."""
 
     @property
     def boot(self) -> str:
-        """Cases of one family that name the same boot share one run of the machine."""
+        """Cases of one family with the same boot share one run of the machine."""
         return self.name
 
 
 @dataclasses.dataclass(frozen=True)
 class Lab:
-    """What all cases share."""
+    """The resources shared by all cases."""
 
     vfioboot: Path
     vfiorun: Path
@@ -49,7 +49,7 @@ class Lab:
     """Seconds that one boot may take."""
 
     def call(self, *arguments: str | Path) -> str:
-        """Run vfioboot; the value is what it prints, and when it fails that is the reason."""
+        """Run vfioboot and return its output. Raises `Failed` with the output if it fails."""
         command = [str(self.vfioboot), *map(str, arguments)]
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -61,7 +61,7 @@ class Lab:
 
 
 Verdict = Mapping[str, Sequence[str]]
-"""By the name of a case, what is wrong: nothing for a case that passed."""
+"""The failures by case name; empty for a case that passed."""
 
 
 C = TypeVar("C", bound=Case)
@@ -72,13 +72,13 @@ class Family(Generic[C]):
     """Cases that are run in the same way."""
 
     name: str
-    """Stands before the names of its cases."""
+    """The prefix of the names of its cases."""
     cases: Sequence[C]
     run: Callable[[Lab, Sequence[C], Path], Verdict]
-    """Run cases of one boot in an empty directory. Raises `Failed` where that speaks for all of them."""
+    """Run the cases of one boot in an empty directory. Raises `Failed` if all of them failed."""
 
 
 def from_script(script: Path, *arguments: str) -> list[Path]:
-    """The directories that one of the lab's own scripts prints."""
+    """The directories printed by a script of the lab."""
     done = subprocess.run([str(script), *arguments], stdout=subprocess.PIPE, text=True, check=True)
     return [Path(line) for line in done.stdout.splitlines()]

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # fragment.sh [VFIOBOOT]: the fragment that `check --fragment` writes for a failing config, merged by
-# the kernel's own merge_config.sh and olddefconfig, makes it pass. The judge of what Kconfig takes is
-# the kernel's source; nothing is compiled but its configuration program.
+# the kernel's own merge_config.sh and olddefconfig, makes it pass. Kconfig of the kernel's source
+# validates the result; only its configuration program is compiled.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/common.sh
 . "$here/../scripts/common.sh"
 
 vfioboot=${1:-$ROOT/dist/vfioboot}
-[ -x "$vfioboot" ] || die "no $vfioboot: make dist builds it, or name another"
+[ -x "$vfioboot" ] || die "$vfioboot is missing: build it with make dist, or give another path"
 PACKAGE=linux-source-6.1
 RECIPE=1
 export ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- LC_ALL=C
@@ -33,7 +33,7 @@ base=$here/kernel/base.config
 passed=0
 failed=0
 
-# merge OUT FRAGMENT...: as a person would
+# merge OUT FRAGMENT...: merge fragments like a user
 merge() {
     local out=$1
     shift
@@ -54,10 +54,10 @@ try() {
     "$vfioboot" check "$work/before/.config" "${options[@]}" --fragment "$work/fragment" > "$work/before.txt" || status=$?
     case $status in
         1 | 3) ;;
-        *) say "FAIL $name: the config to mend ends with $status"; failed=$((failed + 1)); return ;;
+        *) say "FAIL $name: the check of the original config ends with $status"; failed=$((failed + 1)); return ;;
     esac
     cp "$work/before/.config" "$work/base"
-    # -m merges only; then the kernel decides what stays
+    # -m only merges; then Kconfig resolves the dependencies
     mkdir -p "$work/after"
     (cd "$final" && scripts/kconfig/merge_config.sh -m -O "$work/after" "$work/base" "$work/fragment" \
         && make -s O="$work/after" olddefconfig) > "$work/after/merge.log" 2>&1 \
@@ -70,11 +70,11 @@ try() {
         failed=$((failed + 1))
         return
     fi
-    # every line of the fragment was taken
+    # Kconfig must have accepted every line of the fragment
     local line
     while IFS= read -r line; do
         grep -qxF "$line" "$work/after/.config" && continue
-        say "FAIL $name: Kconfig did not take $line"
+        say "FAIL $name: Kconfig did not accept $line"
         failed=$((failed + 1))
         return
     done < <(grep -E '^CONFIG_' "$work/fragment")
@@ -89,7 +89,7 @@ try no-iommu '' '# CONFIG_IOMMU_SUPPORT is not set'
 try no-pci '' '# CONFIG_PCI is not set'
 # BOOT_CONFIG selects it
 try no-initrd '' '# CONFIG_BOOT_CONFIG is not set' '# CONFIG_BLK_DEV_INITRD is not set'
-# the lab's kernel itself lacks some of what is only recommended
+# the lab's kernel does not have all recommended symbols
 try recommended '--fail-on recommended' '# CONFIG_HUGETLBFS is not set' '# CONFIG_CPUSETS is not set' \
     '# CONFIG_TRANSPARENT_HUGEPAGE is not set' '# CONFIG_TUN is not set'
 try bare '--fail-on recommended' '# CONFIG_VIRTUALIZATION is not set' '# CONFIG_IOMMU_SUPPORT is not set' \

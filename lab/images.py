@@ -1,4 +1,4 @@
-"""Boot images by AOSP's own tools: made, taken apart, and put together as a bootloader does it.
+"""Boot images with AOSP's own tools: created, unpacked, and assembled like in a bootloader.
 
 AOSP's tools are the judge here: nothing in this file comes from the project under test.
 """
@@ -13,19 +13,19 @@ BOOT, VENDOR_BOOT, INIT_BOOT = "boot.img", "vendor_boot.img", "init_boot.img"
 
 
 class Unreadable(Exception):
-    """AOSP's tools do not take an image."""
+    """AOSP's tools do not accept an image."""
 
 
 @dataclasses.dataclass
 class Contents:
-    """What is in a set of images, in the order in which a kernel gets it."""
+    """The contents of a set of images, in the order in which they are passed to the kernel."""
 
     kernel: bytes = b""
     ramdisks: list[tuple[str, bytes]] = dataclasses.field(default_factory=list)
     cmdline: str = ""
     bootconfig: bytes = b""
     others: dict[str, bytes] = dataclasses.field(default_factory=dict)
-    """Everything else that stands in the images: dtb, second stage, recovery_dtbo."""
+    """Everything else in the images: dtb, second stage, recovery_dtbo."""
 
 
 class Aosp:
@@ -35,7 +35,7 @@ class Aosp:
         self._tools = tools
 
     def _run(self, tool: str, arguments: list[str]) -> str:
-        # the script, and not its #! line: any python3 will do
+        # run the script with any python3, not with its #! line
         command = [sys.executable, str(self._tools / tool), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -43,17 +43,17 @@ class Aosp:
         return done.stdout
 
     def make(self, output: Path, arguments: list[str]) -> None:
-        """Make an image; a vendor_boot image by its name."""
+        """Create an image; a vendor_boot image if that is its name."""
         option = "--vendor_boot" if output.name.startswith("vendor") else "--output"
         self._run("mkbootimg", [*arguments, option, str(output)])
 
     def arguments_of(self, image: Path, into: Path) -> list[str]:
-        """Unpack `image`; the value is what mkbootimg needs to make it again."""
+        """Unpack `image`; returns the arguments of mkbootimg to recreate it."""
         text = self._run("unpack_bootimg", ["--boot_img", str(image), "--out", str(into), "--format=mkbootimg", "-0"])
         return text.split("\0")[:-1]
 
     def rebuilds(self, image: Path, scratch: Path) -> bool:
-        """Whether mkbootimg makes the same bytes from the contents: padding, sizes and id are right."""
+        """Whether mkbootimg creates the same bytes from the contents: padding, sizes and id are correct."""
         again = scratch / ("vendor_again.img" if image.name.startswith("vendor") else "again.img")
         self.make(again, self.arguments_of(image, scratch / "again"))
         return again.read_bytes() == image.read_bytes()
@@ -84,7 +84,7 @@ class Aosp:
 
 
 def initramfs(contents: Contents, more_bootconfig: str = "") -> bytes:
-    """The memory a bootloader hands to the kernel: all ramdisks, then the bootconfig and its trailer."""
+    """The initramfs that a bootloader passes to the kernel: all ramdisks, then the bootconfig and its trailer."""
     memory = b"".join(data for _, data in contents.ramdisks)
     config = contents.bootconfig + more_bootconfig.encode()
     if config:

@@ -1,4 +1,4 @@
-"""Devices that are not there yet when PID 1 starts, and are plugged in while it waits: family "late"."""
+"""Devices that are missing when PID 1 starts, and are plugged in while it waits: family "late"."""
 
 import dataclasses
 import re
@@ -19,8 +19,8 @@ _BOARD = Machine(
     devices=(PORT,),
     extra=("-blockdev", "driver=null-co,node-name=disk,size=1048576,read-zeroes=on"),
 )
-# PID 1 has begun, and the slot was empty. That it begins is no warning: `quiet` would keep it off the
-# console.
+# PID 1 has started, and the slot was empty. Its first message is not a warning, so `quiet` would
+# suppress it on the console.
 _PLUG = Plug("] vfioboot: ", {"driver": "nvme", "serial": "LATE", "drive": "disk", "bus": "behind"})
 _LOUD = "loglevel=7"
 
@@ -30,23 +30,23 @@ class LateCase(Case):
     """One boot with an empty slot."""
 
     device: str = LATE.address
-    """What `vfioboot patch` is given as --device."""
+    """The --device option of `vfioboot patch`."""
     wait: int
     """Milliseconds, as --wait."""
     deadline: int
     """Milliseconds, as --deadline."""
     comes: bool = True
-    """The device is plugged in as soon as PID 1 has begun."""
+    """Whether the device is plugged in as soon as PID 1 has started."""
     waited: int = 0
-    """Milliseconds that PID 1 says it has waited for nothing."""
+    """Milliseconds that PID 1 reports to have waited in vain."""
 
 
 CASES = (
     LateCase(name="comes/by-address", wait=15000, deadline=30000),
-    # vfio-pci is part of the kernel and has the id as well: whoever is first
+    # vfio-pci is built in and has the ID as well: either may bind first
     LateCase(name="comes/by-id", ci=False, device=LATE.id, wait=15000, deadline=30000),
     LateCase(name="stays-away", wait=1200, deadline=20000, comes=False, waited=1200),
-    # some of the deadline is kept for what has to be done afterwards
+    # a part of the deadline is reserved for the work after the wait
     LateCase(name="stays-away/deadline", ci=False, wait=60000, deadline=2000, comes=False, waited=1500),
 )
 
@@ -72,15 +72,15 @@ def _wrong(case: LateCase, run: machine.Run) -> Iterator[str]:
         yield f"{LATE.address}: {got}, not {wanted}"
     said = "\n".join(run.facts.get("dmesg", []))
     if case.comes and not re.search(r"0000:01:00\.0.*: appeared late, .*, IOMMU group \d", said):
-        yield "the runtime does not say that the device came late and what its group is"
+        yield "the runtime does not report that the device appeared late and its group"
     if not case.comes:
         waited = re.search(rf"{case.device}: no such device \(waited (\d+) ms\)", said)
-        # the time before it can begin to wait counts
+        # the time before the wait counts as well
         if not waited or not case.waited - 300 <= int(waited.group(1)) <= case.waited:
-            yield f"the runtime does not say that it waited {case.waited} ms for {case.device}"
+            yield f"the runtime does not report that it waited {case.waited} ms for {case.device}"
     took = re.search(r"done in (\d+) ms", said)
     if not took:
-        yield "the runtime does not say that it is done"
+        yield "the runtime does not report that it is done"
     elif int(took.group(1)) >= case.deadline:
         yield f"the runtime took {took.group(1)} ms"
 

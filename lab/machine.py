@@ -1,4 +1,4 @@
-"""The emulated device: an arm64 board, by default with an SMMUv3, EL2 and a few PCI devices behind it.
+"""The emulated device: an arm64 board, by default with an SMMUv3, EL2 and a few PCI devices.
 
 It boots a kernel, an initramfs and a command line, plugs in what is to come later, and reads the
 verdict from the serial log. It knows nothing of the cases that use it. Another board is in pc.py.
@@ -22,10 +22,10 @@ _ALWAYS = [
     "-no-reboot",
 ]  # fmt: skip
 
-# What the board's own loader says to every kernel: a panic ends the run at once.
+# Parameters of the board's loader for every kernel: a panic ends the run immediately.
 _CMDLINE = "quiet panic=-1"
 
-# Seconds between two looks at the serial log.
+# Seconds between two reads of the serial log.
 _LOOK_EVERY = 0.05
 
 _FACT = re.compile(r"^LAB (\S+) ?(.*)$")
@@ -38,15 +38,15 @@ class Device:
     address: str
     id: str
     driver: str
-    """The driver that a kernel binds it to when nobody interferes."""
+    """The driver that a kernel binds it to by default."""
     model: str
-    """What QEMU calls it, with its options."""
+    """Its name in QEMU, with its options."""
     drive: str = ""
-    """The raw image behind a disk, from the directory of the run; made (1 MiB of zeros) where there is none."""
+    """The raw image of a disk in the directory of the run; created with 1 MiB of zeros if missing."""
     readonly: bool = False
 
     def arguments(self, scratch: Path) -> list[str]:
-        """QEMU's words for it."""
+        """QEMU's arguments for it."""
         slot, function = self.address[8:].split(".")
         name = f"{int(slot, 16):x}.{function}"
         device = f"{self.model},addr={name}"
@@ -71,33 +71,33 @@ DEVICES = (DISK, EDU, SECOND_DISK)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Board:
-    """What all boards have, and what is plugged into one."""
+    """The properties of all boards, and the devices of one."""
 
     qemu: ClassVar[str]
     """The program that emulates it."""
     with_console: ClassVar[str]
-    """Words for a kernel whose console is the serial line."""
+    """Parameters for a kernel whose console is the serial line."""
     without_console: ClassVar[str]
-    """Words for a kernel that has none. Opening /dev/console fails then, and PID 1 starts with no open
+    """Parameters for a kernel without a console. Opening /dev/console fails then, and PID 1 starts with no open
     files, as on most phones. (The node alone says nothing: every kernel has one in its built-in
-    initramfs.) An early console, which is no tty, still shows a panic."""
+    initramfs.) An early console, which is not a tty, still shows a panic."""
 
     devices: tuple[Device, ...] = DEVICES
     memory: str = "512M"
     processors: int = 1
     console: bool = True
     measured: bool = False
-    """Its clock counts instructions, 500 million a second, so that a busy host does not make what is
-    measured in it slower."""
+    """Its clock counts instructions, 500 million per second, so that a busy host does not affect
+    measurements."""
     extra: tuple[str, ...] = ()
-    """More words for QEMU."""
+    """More arguments of QEMU."""
 
     def board(self) -> list[str]:
-        """QEMU's words for the board without its devices."""
+        """QEMU's arguments for the board without its devices."""
         raise NotImplementedError
 
     def arguments(self, scratch: Path) -> list[str]:
-        """QEMU's words for all of it; `scratch` holds the disks."""
+        """All arguments of QEMU; `scratch` contains the disks."""
         clock = ["-accel", "tcg,thread=multi"]
         if self.measured:
             clock = ["-accel", "tcg,thread=single", "-icount", "shift=1"]
@@ -115,9 +115,9 @@ class Machine(Board):
     without_console: ClassVar[str] = "console=none earlycon=pl011,0x9000000 keep_bootcon"
 
     virtualization: bool = True
-    """The CPU has EL2, which KVM needs."""
+    """Whether the CPU has EL2, which KVM needs."""
     gic_version: int = 3
-    """3 comes with an ITS, which isolates the interrupts of devices; 2 has none."""
+    """Version 3 has an ITS, which isolates the interrupts of devices; version 2 has not."""
     smmu: bool = True
 
     def board(self) -> list[str]:
@@ -126,23 +126,23 @@ class Machine(Board):
             board.append("its=on")
         if self.smmu:
             board.append("iommu=smmuv3")
-        # cortex-a76 and not max: QEMU 7.2 emulates the latter five times slower
+        # cortex-a76 instead of max, which QEMU 7.2 emulates five times slower
         return ["-machine", ",".join(board), "-cpu", "cortex-a76"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Plug:
-    """A device that comes while the machine runs."""
+    """A device that is plugged in while the machine runs."""
 
     when: str
-    """What the serial log says when it comes."""
+    """The text in the serial log after which it is plugged in."""
     device: Mapping[str, str]
-    """Its properties, as QMP's device_add takes them."""
+    """Its properties for QMP's device_add."""
 
 
 @dataclasses.dataclass
 class Run:
-    """What came out of one boot."""
+    """The result of one boot."""
 
     log: str
     seconds: float
@@ -151,16 +151,16 @@ class Run:
 
     @property
     def reached_init(self) -> bool:
-        """The stand-in /init ran to its end."""
+        """Whether the stand-in /init completed."""
         return "end" in self.facts
 
     def one(self, key: str) -> str:
-        """The only fact of that name, or nothing."""
+        """The only fact of that name, or None."""
         values = self.facts.get(key, [])
         return values[0] if len(values) == 1 else ""
 
     def driver(self, device: Device) -> str:
-        """The driver that had `device` when /init looked first; "absent" when it was not there."""
+        """The driver of `device` when /init started; "absent" if there was no such device."""
         for line in self.facts.get("pci", []):
             fields = line.split()
             if fields[0] == device.address:
@@ -168,7 +168,7 @@ class Run:
         return "absent"
 
     def why_not(self) -> str:
-        """In a word, why /init did not run to its end."""
+        """The reason why /init did not complete, in short."""
         if panic := re.search(r"Kernel panic - .*", self.log):
             return panic.group(0).strip()
         return "no answer before the time limit" if self.timed_out else "the machine stopped early"
@@ -192,7 +192,7 @@ def boot(
     log: str = "serial.log",
     plugs: Sequence[Plug] = (),
 ) -> Run:
-    """Boot and wait for the end; `scratch` holds the disks, keeps the serial log and is QEMU's working directory."""
+    """Boot and wait for the end; `scratch` contains the disks and the serial log, and is QEMU's working directory."""
     program = shutil.which(machine.qemu)
     if program is None:
         raise FileNotFoundError(f"{machine.qemu} is not installed: make setup")
@@ -225,7 +225,7 @@ def boot(
 
 
 def _plug_in(process: subprocess.Popen[bytes], channel: qmp.Channel, log_file: Path, plugs: Sequence[Plug]) -> None:
-    """Each device at its time, one after the other; those whose time does not come stay out."""
+    """Plug in each device when its text appears, one after the other."""
     for plug in plugs:
         while plug.when.encode() not in log_file.read_bytes():
             if process.poll() is not None:

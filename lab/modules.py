@@ -20,7 +20,7 @@ from images import BOOT, INIT_BOOT, VENDOR_BOOT, Aosp
 from machine import DISK, EDU, SECOND_DISK, Device
 
 VFIO = "vfio-pci"
-# What the vendor loads, where it is a module: the first is of no consequence.
+# The modules that the vendor loads, if they are modules: the first has no effect.
 IN_ORDER = ("vfio_virqfd.ko", "nvme.ko", "pci-host-generic.ko")
 PID1, FIRST_STAGE = "loaded by PID 1", "loaded by first-stage init"
 
@@ -33,16 +33,16 @@ class ModuleCase(Case):
     """A variant of the lab's kernel, or `DEBIAN`."""
     devices: tuple[Device, ...] = (DISK, SECOND_DISK)
     vfio_in_ramdisk: bool = True
-    """VFIO is among the vendor's modules; otherwise it comes from the kernel's by --add-module."""
+    """Whether VFIO is among the vendor's modules; otherwise it is added from the kernel's with --add-module."""
     patched: bool = True
     options: tuple[str, ...] = ()
-    """More words for `vfioboot patch`."""
+    """More arguments of `vfioboot patch`."""
     loader_cmdline: str = ""
-    """Words that the bootloader adds."""
+    """Kernel parameters that the bootloader adds."""
     who: str = ""
-    """What the plan says of who loads."""
+    """The text in the plan about the loader of the modules."""
     driver: str = VFIO
-    """Who has the devices in the end."""
+    """The driver of the devices at the end."""
 
 
 BRIDGE_TOO, DEBIAN = "drivers-m", ""
@@ -52,7 +52,7 @@ DISABLED, CHARGER = "vfioboot.disable", "androidboot.mode=charger"
 
 
 def _vfio() -> Iterator[ModuleCase]:
-    """A device without a driver, for VFIO as modules: nobody but vfio-pci's ids= binds it."""
+    """A device without a driver, for VFIO as modules: only vfio-pci's ids= binds it."""
     edu = ModuleCase(name="", kernel="vfio-m", devices=(EDU,))
     changes: tuple[tuple[str, dict[str, Any]], ...] = (
         ("pid1", {"who": PID1}),
@@ -72,7 +72,7 @@ def _race() -> Iterator[ModuleCase]:
     """The disks, whose driver the vendor loads in every boot."""
     disks = ModuleCase(name="", ci=False, kernel=DEBIAN)
     changes: tuple[tuple[str, dict[str, Any]], ...] = (
-        # without it the others would prove nothing
+        # the control case for the others
         ("nvme-wins-unpatched", {"patched": False, "driver": "nvme"}),
         ("pid1", {"who": PID1, "ci": True}),
         ("pid1/added", {"who": PID1, "vfio_in_ramdisk": False}),
@@ -99,7 +99,7 @@ def _kernel(lab: Lab, case: ModuleCase) -> Path:
 
 
 def _vendor_lists(tree: Path, modules: Sequence[Path]) -> Mapping[str, str]:
-    """The lists as Android's build makes them: absolute paths, all in one directory."""
+    """The lists in the form of Android's build: absolute paths, all in one directory."""
     names = {module.name for module in modules}
     lines = []
     for line in (tree / "modules.dep").read_text().splitlines():
@@ -164,7 +164,7 @@ def _wrong(case: ModuleCase, run: machine.Run) -> Iterator[str]:
     for device in case.devices:
         if run.driver(device) != case.driver:
             yield f"{device.address}: driver {run.driver(device)}, not {case.driver}"
-    # what the vendor loads is there all the same
+    # the vendor's modules are loaded in any case
     wanted = {"vfio-m": {"vfio_virqfd"}, BRIDGE_TOO: {"nvme", "pci_host_generic"}, DEBIAN: {"nvme"}}[case.kernel]
     if missing := wanted - {line.split()[0] for line in run.facts.get("module", [])}:
         yield f"not loaded: {' '.join(sorted(missing))}"
@@ -182,7 +182,7 @@ def _run_case(lab: Lab, case: ModuleCase, work: Path) -> list[str]:
         options += [] if case.vfio_in_ramdisk else ["--add-module", str(tree)]
         plan, images = chain.patch(lab, images, options, work)
         if case.who not in plan:
-            wrong.append(f'the plan does not say "{case.who}"')
+            wrong.append(f'the plan does not contain "{case.who}"')
     run = chain.boot(lab, machine.Machine(), images, case.loader_cmdline, work)
     return [*wrong, *_wrong(case, run)]
 

@@ -1,4 +1,4 @@
-"""QEMU's machine protocol (docs/interop/qmp-spec.txt), as much of it as plugging in a device takes."""
+"""QEMU's machine protocol (docs/interop/qmp-spec.txt), as far as needed to plug in a device."""
 
 import contextlib
 import json
@@ -10,11 +10,11 @@ _TIMEOUT = 30
 
 
 class Refused(OSError):
-    """QEMU does not do what it was told."""
+    """QEMU refuses a command."""
 
 
 class Channel:
-    """A connection to a QEMU that is not started yet."""
+    """A connection to a QEMU that is started later."""
 
     def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
         self._lines = ours.makefile("rwb", buffering=0)
@@ -25,13 +25,13 @@ class Channel:
         self.pass_fds = (theirs.fileno(),)
 
     def handed_over(self) -> None:
-        """QEMU has its end now: without ours of it, its death shows."""
+        """Close our copy of QEMU's end, so that its exit is detected."""
         self._theirs.close()
 
     def _call(self, command: str, arguments: Mapping[str, Any]) -> None:
         message = {"execute": command, "arguments": dict(arguments)}
         self._lines.write(json.dumps(message).encode() + b"\n")
-        # in between there may be the greeting and events
+        # the greeting and events may come before the answer
         for line in self._lines:
             answer = json.loads(line)
             if "error" in answer:
@@ -41,7 +41,7 @@ class Channel:
         raise Refused(f"QEMU: {command}: it ended before it answered")
 
     def execute(self, command: str, arguments: Mapping[str, Any]) -> None:
-        """Carry out a command. Raises `Refused`."""
+        """Execute a command. Raises `Refused`."""
         if not self._greeted:
             self._call("qmp_capabilities", {})
             self._greeted = True
@@ -50,7 +50,7 @@ class Channel:
 
 @contextlib.contextmanager
 def channel() -> Iterator[Channel]:
-    """For one run of QEMU."""
+    """A channel for one run of QEMU."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(_TIMEOUT)

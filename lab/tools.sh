@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# tools.sh: what the lab needs besides programs of the system; prints its directory:
+# tools.sh: the tools of the lab besides those of the system; prints their directory:
 #   busybox                      static, for arm64: the stand-in system of every case
-#   mkbootimg, unpack_bootimg    AOSP's own: the independent judge of every image
-# Debian 12's own mkbootimg 29 corrupts vendor ramdisks behind a header of two pages and knows no
-# header v4, so the one of its backports is used.
+#   mkbootimg, unpack_bootimg    AOSP's own: the independent check of every image
+# Debian 12's mkbootimg 29 corrupts vendor ramdisks after a header of two pages and does not support
+# header v4, so the version in backports is used.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/../scripts/common.sh"

@@ -117,7 +117,7 @@ fn mutate(bytes: &mut Vec<u8>, fields: &[usize], other: &[u8], random: &mut Rand
                 let at = random.below(length);
                 bytes[at] ^= 1 << random.below(8);
             }
-            // Where headers of the ramdisk and the kernel stand, and the image's own.
+            // The headers of the ramdisk, of the kernel and of the image itself.
             2 => {
                 let at = random.below(length.min(16 << 10));
                 bytes[at] = random.next() as u8;

@@ -1,4 +1,4 @@
-//! Any bytes as an rc file: the statements stand in order within it, every finding is within it,
+//! Any bytes as an rc file: the statements are in order within it, every finding is within it,
 //! and an import that is added is read where it was put and changes nothing else.
 #![no_main]
 

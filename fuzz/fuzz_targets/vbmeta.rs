@@ -1,5 +1,5 @@
-//! Any bytes as a vbmeta image, bare and behind a boot image: what is read stays inside of it, a
-//! verdict is found, and an unsigned one gets the right digest.
+//! Any bytes as a vbmeta image, bare and after a boot image: nothing outside is read, a verdict is
+//! found, and the digest of an unsigned one is updated.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -62,7 +62,7 @@ def _plan(cases: Sequence[Case], after_reset: bool) -> str:
 
 
 def _make_data(lab: Lab, cases: Sequence[Case], work: Path) -> None:
-    """The disk that is /data: the programs under test and the steps of the cases."""
+    """The disk for /data: the programs under test and the steps of the cases."""
     tree = work / "data"
     parts = tree / "lab"
     shutil.copytree(_GUEST / "steps", parts / "steps")
@@ -76,13 +76,13 @@ def _make_data(lab: Lab, cases: Sequence[Case], work: Path) -> None:
     (parts / "nested.cpio").write_bytes(_nested_ramdisk(lab.tools / "busybox", work))
     (parts / "plan").write_text(_plan(cases, after_reset=False))
     (parts / "plan-after-reset").write_text(_plan(cases, after_reset=True))
-    # neither root nor a mount: mke2fs takes the tree as it is
+    # without root and without a mount: mke2fs copies the tree
     command = ["mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", str(tree), str(work / DATA.drive), "32M"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
 
 
 def _image(lab: Lab, setup: Setup, work: Path) -> tuple[Path, Path, str]:
-    """Kernel, initramfs and command line: as they are, or out of an image made by AOSP's tools and patched."""
+    """Kernel, initramfs and command line: unpatched, or from a patched image made by AOSP's tools."""
     kernel, initrd = lab.kernels["good"] / "Image", work / "initrd"
     ramdisk = _ramdisk(lab.tools / "busybox")
     if not setup.patched:

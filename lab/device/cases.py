@@ -1,4 +1,4 @@
-"""What is done on the device, on which machine, and what has to come out of it: data only."""
+"""The cases of the device: steps, machine and expected result. Only data."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ FUNCTION_0 = Device("0000:00:06.0", NVME, "nvme", "nvme,serial=LAB60,multifuncti
 FUNCTION_1 = Device("0000:00:06.1", NVME, "nvme", "nvme,serial=LAB61", "disk61.img")
 SYSTEM = Device("0000:00:07.0", NVME, "nvme", "nvme,serial=SYSTEM", "system.img", readonly=True)
 DATA = Device("0000:00:08.0", "1af4:1001", "virtio-pci", "virtio-blk-pci", "data.img")
-# Its DMA engine reaches 28 bits by default, and the board's memory begins at 30.
+# Its DMA engine has a 28-bit mask by default, and the board's memory starts at 2^30.
 WIDE_EDU = dataclasses.replace(EDU, model="edu,dma_mask=0xffffffffff")
 
 DISKS = (DISK, SECOND_DISK, FUNCTION_0, FUNCTION_1)
 _DEVICES = (*DISKS, WIDE_EDU, SYSTEM, DATA)
 
-# The machine's memory is a file, so that the judge can read it from outside. The kernel is told of
-# less than there is: what lies above belongs to nobody, and nobody may write to it.
+# The machine's memory is a file, so that the test can read it from outside. The kernel is given less
+# memory than there is: the memory above is unused, and must not be written to.
 RAM = "ram.img"
 RAM_START = 0x4000_0000
 RAM_SIZE = 1024 << 20
@@ -31,13 +31,13 @@ _RAM = (
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """A machine and what it boots."""
+    """A machine and the system that it boots."""
 
     name: str
     machine: Machine
     cmdline: str = ""
     patched: tuple[str, ...] = ()
-    """What `vfioboot patch` is given as --device; without, the image is booted as it is."""
+    """The --device options of `vfioboot patch`; without any, the image is booted unpatched."""
 
 
 def _setup(name: str, cmdline: str = "", patched: tuple[str, ...] = (), **board: Any) -> Setup:
@@ -62,28 +62,28 @@ KVM_PROTECTED = _setup("kvm-protected", "kvm-arm.mode=protected")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case(family.Case):
-    """One thing that is done on the device."""
+    """One test on the device."""
 
     setup: Setup = STANDARD
     steps: str
-    """The script in guest/steps that does it, and its arguments."""
+    """The script in guest/steps, and its arguments."""
     after_reset: str = ""
-    """The steps after the machine was reset in the middle of `steps`."""
+    """The steps after a reset of the machine during `steps`."""
     facts: tuple[tuple[str, str], ...] = ()
-    """What has to be found, all values of a key in order: ("status", "0")."""
+    """The expected facts, with all values of a key in order: ("status", "0")."""
     says: tuple[str, ...] = ()
-    """Regular expressions that lines of what vfiorun and the guest print have to match."""
+    """Regular expressions that must match lines of the output of vfiorun and the guest."""
     at_most: tuple[tuple[str, int], ...] = ()
-    """The largest value of a number that is found."""
+    """Maximum values of numeric facts."""
     answered: tuple[Device, ...] = ()
-    """Disks on which the guest's answer has to be, read by the host's driver and from outside."""
+    """Disks that must contain the guest's answer, read by the host's driver and from outside."""
     crashes: bool = False
-    """The runtime is killed after each record of its journal, and recover has to give everything back."""
+    """The runtime is killed after each record of its journal, and recover must restore everything."""
     strays: bool = False
-    """The device is made to write to memory that is not its guest's."""
+    """The device tries to write to memory that does not belong to its guest."""
     gives: tuple[Device, ...] = ()
-    """Devices that are on vfio-pci before, and with the host's driver afterwards. All others, and
-    everything else that is counted, have to be as they were."""
+    """Devices that are on vfio-pci before, and on the host's driver afterwards. All others, and all
+    other recorded state, must be unchanged."""
 
     @property
     def boot(self) -> str:
@@ -91,7 +91,7 @@ class Case(family.Case):
 
 
 def _main() -> Iterator[Case]:
-    """From an image that was patched to a guest that used the device, and back."""
+    """From a patched image to a guest that uses the device, and back."""
     yield Case(
         name="main",
         setup=PATCHED,
@@ -104,7 +104,7 @@ def _main() -> Iterator[Case]:
 
 
 def _guests() -> Iterator[Case]:
-    """Guests that come up, and how they end."""
+    """Guests that start, and how they end."""
     passed = (("status", "0"),)
     for name, devices in (("two-devices", (DISK, SECOND_DISK)), ("group/both-functions", (FUNCTION_0, FUNCTION_1))):
         addresses = ",".join(device.address for device in devices)
@@ -116,7 +116,7 @@ def _guests() -> Iterator[Case]:
         steps="stop serve",
         facts=passed,
         says=("nested button",),
-        # hundredths of a CPU second until the guest is up, with nothing in the caches; and KiB
+        # CPU time in hundredths of a second until the guest is up, with cold caches; and KiB
         at_most=(("cpu", 300), ("rss", 4096)),
     )
     # the guest has 3 seconds, and QEMU 2
@@ -143,7 +143,7 @@ def _guests() -> Iterator[Case]:
 
 
 def _commands() -> Iterator[Case]:
-    """What is done with guests from outside of them, and what it costs."""
+    """Commands for guests, and their cost."""
     yield Case(
         name="autostart",
         ci=False,
@@ -167,7 +167,7 @@ def _commands() -> Iterator[Case]:
         steps="stop-timeout",
         facts=(("unknown", "2"), ("stop", "0"), ("status", "1")),
         says=("^unknown: .*guest nobody is not running; running: lab", "asked QEMU to quit"),
-        # of the minute that the guest file gives it
+        # less than the minute in the guest file
         at_most=(("seconds", 10),),
     )
     yield Case(
@@ -183,14 +183,14 @@ def _commands() -> Iterator[Case]:
         ),
         answered=(DISK,),
     )
-    # QEMU is executed after three tenths of a CPU second; the supervisor has 4 MiB
+    # QEMU is executed after 0.3 CPU seconds; the supervisor uses 4 MiB
     yield Case(
         name="cost", setup=MEASURED, steps="cost", facts=(("status", "0"),), at_most=(("cpu", 30), ("rss", 4096))
     )
 
 
 def _places() -> Iterator[Case]:
-    """Where a guest runs, and what it has besides its devices."""
+    """The environment of a guest, and its resources besides devices."""
     made = "/dev/kvm /dev/vfio /dev/vfio/N /dev/vfio/vfio"
     common = (
         ("doctor", "0"),
@@ -235,7 +235,7 @@ def _places() -> Iterator[Case]:
 
 
 def _crashes() -> Iterator[Case]:
-    """What is left behind when nobody could tidy up, and recover."""
+    """What remains after a crash, and recover."""
     yield Case(name="kill/supervisor", ci=False, setup=LONG, steps="kill-supervisor", facts=(("recover", "0"),))
     yield Case(
         name="kill/every-step-of-bind", steps="crash bind", crashes=True, facts=(("status", "0"), ("release", "0"))
@@ -271,7 +271,7 @@ def _by_hand() -> Iterator[Case]:
 
 
 def _refused() -> Iterator[Case]:
-    """No guest comes of it; why is said, and nothing is left bound."""
+    """A guest is refused with the reason, and no device stays bound."""
     for name, steps, status, says in (
         ("group-in-use", f"refuse {FUNCTION_0.address}", "2", FUNCTION_1.address),
         ("root-filesystem", f"refuse {SYSTEM.address}", "2", "mounted"),
@@ -294,7 +294,7 @@ def _refused() -> Iterator[Case]:
 
 
 def _unfit() -> Iterator[Case]:
-    """Machines that cannot do it: doctor and run say what is missing."""
+    """Machines without support for passthrough: doctor and run report what is missing."""
     for setup, doctor, run in (
         (NO_SMMU, "IOMMU: this kernel drives no IOMMU", "no IOMMU: /sys/class/iommu"),
         (GIC_2, "interrupt isolation: GICv2: MSIs are not", "no interrupt remapping: .*; everything is as it was"),

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# system.sh: the system of the emulated device, prints its directory. In it is system.img, ext4, to be
-# mounted read only: busybox, and Debian's arm64 QEMU with the libraries it is linked with and what
-# it needs for a screen.
-# The parts that change with the project are on a disk of their own (see __init__.py).
+# system.sh: the system of the emulated device; prints its directory. It has system.img, ext4, to be
+# mounted read-only: busybox, and Debian's arm64 QEMU with its libraries and the files for a display.
+# The parts that change with the project are on a separate disk (see __init__.py).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/common.sh
 . "$here/../../scripts/common.sh"
 
-# A change of what is done below needs a new number.
+# Increase this with every change of the steps below.
 RECIPE=2
 LIBRARIES=lib/aarch64-linux-gnu
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
@@ -30,7 +29,8 @@ say "lab: fetching Debian's arm64 QEMU $qemu (28 MB)"
 scratch lab-system
 mkdir -p "$SCRATCH"/{debs,root,new,tree}
 
-# Of what it depends on, libraries alone, and from QEMU's own other packages what a screen takes. Without an architecture apt means the machine's own.
+# Only the libraries that it depends on, and the files for a display from QEMU's other packages. Without
+# an architecture apt uses the machine's own.
 mapfile -t direct < <(debian apt-cache depends --no-recommends --no-suggests --no-conflicts \
     --no-breaks --no-replaces --no-enhances qemu-system-arm:arm64 \
     | sed -nE 's/^ *\|?Depends: (lib[^<>:]*|zlib1g)(:arm64)?$/\1:arm64/p' | sort -u)
@@ -42,7 +42,7 @@ mapfile -t packages < <(debian apt-cache depends --recurse --no-recommends --no-
     "${packages[@]}" >&2)
 for deb in "$SCRATCH"/debs/*.deb; do dpkg -x "$deb" "$SCRATCH/root"; done
 
-# What the linker would load, and nothing else of these packages.
+# Only the files of these packages that the linker loads.
 closure() {
     local file needed found
     local -A seen=()
@@ -54,7 +54,7 @@ closure() {
             [ -z "${seen[$needed]:-}" ] || continue
             seen[$needed]=1
             found=$(find "$SCRATCH/root"/{lib,usr/lib}/aarch64-linux-gnu -name "$needed" | head -n 1)
-            [ -n "$found" ] || die "no package brings $needed"
+            [ -n "$found" ] || die "no package has $needed"
             printf '%s\n' "$found"
             queue+=("$found")
         done
@@ -65,7 +65,7 @@ mkdir -p "$tree"/{bin,usr/bin,usr/lib/aarch64-linux-gnu/qemu,usr/share/qemu/keym
 cp "$SCRATCH/root/bin/busybox" "$tree/bin/"
 ln -s busybox "$tree/bin/sh"
 cp "$SCRATCH/root/usr/bin/qemu-system-aarch64" "$tree/usr/bin/"
-# modules that it opens, linked with nothing that it is not linked with itself
+# modules that it opens; they need only libraries that it needs itself
 cp "$SCRATCH"/root/usr/lib/aarch64-linux-gnu/qemu/hw-display-virtio-gpu{,-pci}.so \
     "$tree/usr/lib/aarch64-linux-gnu/qemu/"
 cp "$SCRATCH/root/usr/share/qemu/keymaps/en-us" "$tree/usr/share/qemu/keymaps/"

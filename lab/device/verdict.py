@@ -1,4 +1,4 @@
-"""Whether a case came out as it should, from the serial log and from the disks; lists what is wrong."""
+"""Checks the result of a case from the serial log and the disks; yields every failure."""
 
 import dataclasses
 import re
@@ -16,31 +16,31 @@ _REPLY_SECTOR = 8
 
 @dataclasses.dataclass(frozen=True)
 class Disks:
-    """The disks of one machine, each with a magic that nobody can guess."""
+    """The disks of one machine, each with a random magic."""
 
     work: Path
     token: str
 
     def magic(self, device: machine.Device) -> str:
-        """What stands at the beginning of a disk."""
+        """The magic at the start of a disk."""
         return f"MAGIC-{self.token}-{device.address.replace(':', '-')}"
 
     def make(self) -> None:
-        """Make all of them."""
+        """Create all disks."""
         for device in DISKS:
             with (self.work / device.drive).open("wb") as disk:
                 disk.write(self.magic(device).encode())
                 disk.truncate(1 << 20)
 
     def reply(self, device: machine.Device) -> str:
-        """What a guest wrote to it."""
+        """The answer that a guest wrote to the disk."""
         with (self.work / device.drive).open("rb") as disk:
             disk.seek(_REPLY_SECTOR * _SECTOR)
             return disk.read(_SECTOR).rstrip(b"\0").decode(errors="replace")
 
 
 def of_case(case: Case, runs: Sequence[machine.Run], disks: Disks) -> Iterator[str]:
-    """What was found on the machine, and in what is left of it; a run more for each reset."""
+    """The failures of a case; there is one more run for each reset."""
     if case.after_reset and not sections(runs[0]).get(case.name, {}).get("reset"):
         yield f"the machine was not reset: {runs[0].why_not()}"
         return
@@ -55,7 +55,7 @@ def of_case(case: Case, runs: Sequence[machine.Run], disks: Disks) -> Iterator[s
     said = facts.get("says", [])
     for pattern in case.says:
         if not any(re.search(pattern, line) for line in said):
-            yield f"nothing that was said matches {pattern}"
+            yield f"no output matches {pattern}"
     for key, limit in case.at_most:
         values = facts.get(key, [])
         if len(values) != 1 or int(values[0]) > limit:
@@ -70,10 +70,10 @@ def of_case(case: Case, runs: Sequence[machine.Run], disks: Disks) -> Iterator[s
 
 
 def _afterwards(case: Case, facts: Facts) -> Iterator[str]:
-    """The machine is as it was."""
+    """The state of the machine must be unchanged."""
     wanted = set(facts.get("before", []))
     if case.after_reset:
-        # of the boot before, and discarded by now
+        # of the previous boot, and discarded by now
         wanted -= {line for line in wanted if line.startswith("journal ")}
     for device in case.gives:
         wanted.discard(f"{device.address} vfio-pci vfio-pci")
@@ -86,39 +86,39 @@ def _afterwards(case: Case, facts: Facts) -> Iterator[str]:
 
 
 def _answers(case: Case, facts: Facts, disks: Disks) -> Iterator[str]:
-    """The guest has read the magic and written its answer: as the host's driver reads it, and from outside."""
+    """The guest must have read the magic and written its answer, read by the host's driver and from outside."""
     replies = facts.get("reply", [])
     for number, device in enumerate(case.answered):
         wanted = f"REPLY {disks.magic(device)} {case.name}"
         # a later case of the same boot may have written to the disk, never with another magic
         if not disks.reply(device).startswith(f"REPLY {disks.magic(device)} "):
-            yield f"{device.drive} has no answer of a guest, but {disks.reply(device)!r}"
+            yield f"{device.drive} has {disks.reply(device)!r} instead of the answer of a guest"
         if replies[number : number + 1] != [wanted]:
             yield f"{device.address}: the host reads {replies[number : number + 1]}, not {wanted}"
 
 
 def _crashes(facts: Facts) -> Iterator[str]:
-    """Wherever the runtime was killed, recover gave everything back."""
+    """recover must restore everything, wherever the runtime was killed."""
     crashes = facts.get("crash", [])
     if len(crashes) < 2:
-        yield f"it was killed {len(crashes)} times only"
+        yield f"it was killed only {len(crashes)} times"
     for number, line in enumerate(crashes, 1):
         if line != "nvme - -":
             yield f"killed after record {number} and recovered: driver, override and QEMU are {line}"
 
 
 def _isolation(facts: Facts, work: Path) -> Iterator[str]:
-    """A device that writes where its guest has no memory is stopped by the SMMU, and that is logged."""
+    """The SMMU must stop and log a write of the device outside its guest's memory."""
     if not any("event 0x10" in line for line in facts.get("smmu", [])):
         yield f"no translation fault of the SMMU: {facts.get('smmu', [])}"
     with (work / RAM).open("rb") as memory:
         memory.seek(CANARY - RAM_START)
         if any(memory.read(1 << 20)):
-            yield "the device wrote to memory that is not the guest's"
+            yield "the device wrote to memory outside the guest"
 
 
 def sections(run: machine.Run) -> dict[str, Facts]:
-    """The facts of each case, by its name."""
+    """The facts of each case, by case name."""
     found: dict[str, Facts] = {}
     facts: Facts = {}
     for key, value in machine.read_facts(run.log):

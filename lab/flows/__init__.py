@@ -1,4 +1,4 @@
-"""Ramdisks that do not begin with first-stage init: family "flow".
+"""Ramdisks without first-stage init: family "flow".
 
 Magisk's, whose /init is its own program, and those of devices whose init reads /init.rc in the
 ramdisk. The programs are stand-ins in guest/; each says there what it does as the real one does.
@@ -21,9 +21,9 @@ GUEST = LAB / "flows" / "guest"
 STAND_IN = LAB / "guest" / "init"
 RC_FILES = ("init.rc", "init.lab.rc", "init.usb.rc", "default.prop", "guest.toml")
 SYSTEM_LABELS = ("u:r:su:s0", "u:r:zygote:s0")
-"""SELinux contexts that the system's policy has: the first in userdebug and eng builds only."""
+"""SELinux contexts in the system's policy: the first only in userdebug and eng builds."""
 MAGISK_LABEL = "u:r:magisk:s0"
-"""The one that Magisk adds."""
+"""The context that Magisk adds."""
 
 
 def _ramdisk(case: Case, busybox: Path) -> bytes:

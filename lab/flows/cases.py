@@ -1,4 +1,4 @@
-"""Ramdisks whose /init is no first-stage init, and what has to come out of a boot: data only."""
+"""Ramdisks whose /init is not first-stage init, and the expected results of a boot. Only data."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ class Case(family.Case):
     """One ramdisk, one patch or none, one boot."""
 
     magisk: bool = False
-    """Magisk's program is at /init; it puts the original back and executes it."""
+    """Whether Magisk's program is at /init, which restores the original and executes it."""
     rc: bool = False
-    """The original /init reads /init.rc: a device without first-stage init. Otherwise it is the stand-in."""
+    """Whether the original /init reads /init.rc, on a device without first-stage init. Otherwise it is the stand-in."""
     patched: bool = True
     options: tuple[str, ...] = ()
-    """More words for `vfioboot patch`."""
+    """More arguments of `vfioboot patch`."""
     loader_cmdline: str = ""
-    """Words that the bootloader adds."""
+    """Kernel parameters that the bootloader adds."""
 
     @property
     def active(self) -> bool:
-        """Something is done in this boot."""
+        """Whether the runtime acts in this boot."""
         return self.patched and not self.loader_cmdline
 
     @property
@@ -42,7 +42,7 @@ DEVICES = (DISK, EDU, SECOND_DISK)
 
 
 def _magisk() -> Iterator[Case]:
-    """Both programs come to run, one after the other, and the ramdisk is as Magisk leaves it."""
+    """Both programs run, one after the other, and the ramdisk is in Magisk's final state."""
     yield Case(name="magisk/rdinit", ci=False, magisk=True)
     yield Case(name="magisk/hook-init", ci=False, magisk=True, options=HOOK_INIT)
     yield Case(name="magisk/overlay.d", magisk=True, rc=True)
@@ -52,7 +52,7 @@ def _magisk() -> Iterator[Case]:
 
 def _rootfs() -> Iterator[Case]:
     """Devices whose init reads /init.rc."""
-    # that the interpreter does what it should without us
+    # the control case: the interpreter without a patch
     yield Case(name="rootfs/unpatched", ci=False, rc=True, patched=False)
     yield Case(name="rootfs/import", rc=True)
     yield Case(name="rootfs/import/hook-init", ci=False, rc=True, options=HOOK_INIT)

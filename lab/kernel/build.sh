@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# build.sh [VARIANT...]: the lab's arm64 kernels, cross compiled from Debian's linux-source package.
-# Prints the directory of each variant; builds only those that the cache does not have.
+# build.sh [VARIANT...]: the lab's arm64 kernels, cross-compiled from Debian's linux-source package.
+# Prints the directory of each variant; builds only those that are not in the cache.
 #   good       VFIO built in         bad  no VFIO, no IKCONFIG
 #   vfio-m     VFIO as modules       drivers-m  NVMe and the PCI host bridge too
-# In a variant's directory: Image, Image.gz, vmlinuz.efi (EFI zboot), config, System.map and, where
+# The directory of a variant has Image, Image.gz, vmlinuz.efi (EFI zboot), config, System.map and, if
 # there are modules, modules/.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../../scripts/common.sh"
 
 PACKAGE=linux-source-6.1
-# A change of how kernels are built below, that the fragments do not show, needs a new number.
+# Increase this with every change of the build below that is not in the fragments.
 RECIPE=1
 
 if [ $# -gt 0 ]; then variants=("$@"); else variants=(good vfio-m bad); fi
@@ -21,7 +21,7 @@ fragments() {
         good) printf '%s\n' "$here/base.config" ;;
         vfio-m | bad) printf '%s\n' "$here/base.config" "$here/$1.config" ;;
         drivers-m) printf '%s\n' "$here/base.config" "$here/vfio-m.config" "$here/$1.config" ;;
-        *) die "unknown kernel variant $1 (there are good, vfio-m, drivers-m and bad)" ;;
+        *) die "unknown kernel variant $1, expected good, vfio-m, drivers-m or bad" ;;
     esac
 }
 
@@ -42,13 +42,13 @@ missing() {
 for v in "${variants[@]}"; do fragments "$v" > /dev/null; done
 mapfile -t todo < <(missing)
 if [ ${#todo[@]} -gt 0 ]; then
-    # somebody else may be building them
+    # another process may be building them
     lock kernels
     mapfile -t todo < <(missing)
 fi
 
-# The source, from the package without installing it. Leaving out what arm64 virt never reads saves
-# 0.6 GB; Kconfig files and Makefiles must stay.
+# The source, from the package without installing it. Omitting files that arm64 virt does not need saves
+# 0.6 GB; Kconfig files and Makefiles are required.
 unpack_source() {
     say "kernel: fetching $PACKAGE $version"
     (cd "$SCRATCH" && debian apt-get download -qq "$PACKAGE=$version" >&2)
@@ -62,8 +62,8 @@ unpack_source() {
     rm "$SCRATCH"/"$PACKAGE"_*.deb
 }
 
-# merge_config.sh exits 0 when a symbol that was asked for is dropped, so wanted and got are
-# compared here. A later fragment overrides an earlier one.
+# merge_config.sh exits with 0 even if a requested symbol is dropped, so the result is compared here. A
+# later fragment overrides an earlier one.
 check_config() {
     awk '
         function name(l) { sub(/^# /, "", l); sub(/[= ].*/, "", l); return l }
@@ -80,10 +80,10 @@ build() {
     local targets=(Image Image.gz vmlinuz.efi) boot=$obj/arch/arm64/boot f
     mapfile -t f < <(fragments "$v")
     mkdir -p "$obj" "$dest"
-    # the objects of the variant before are kept: the next one rebuilds only what differs
+    # the objects of the previous variant are kept: the next one rebuilds only what differs
     (cd "$src" && scripts/kconfig/merge_config.sh -n -O "$obj" "${f[@]}") > "$obj/merge.log" 2>&1 \
         || { cat "$obj/merge.log" >&2; die "the fragments of $v could not be merged"; }
-    check_config "${f[@]}" "$obj/.config" || die "the kernel source does not take the fragments of $v"
+    check_config "${f[@]}" "$obj/.config" || die "the kernel source does not accept the fragments of $v"
     grep -q '^CONFIG_[A-Z0-9_]*=m$' "$obj/.config" && targets+=(modules)
     make -s -C "$src" O="$obj" -j"$(nproc)" "${compilers[@]}" "${targets[@]}" >&2
     cp "$boot/Image" "$boot/Image.gz" "$boot/vmlinuz.efi" "$obj/System.map" "$dest/"
@@ -91,7 +91,7 @@ build() {
     if [[ " ${targets[*]} " == *" modules "* ]]; then
         make -s -C "$src" O="$obj" "${compilers[@]}" \
             INSTALL_MOD_PATH="$dest/modules" INSTALL_MOD_STRIP=1 modules_install >&2
-        # two links into the build tree, which is about to go
+        # two links into the build tree, which will be deleted
         rm -f "$dest"/modules/lib/modules/*/{build,source}
     fi
     publish "$dest" "$(place "$v")"
@@ -104,7 +104,7 @@ if [ ${#todo[@]} -gt 0 ]; then
     export ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- LC_ALL=C
     export KBUILD_BUILD_TIMESTAMP='2024-01-01 00:00:00 UTC' KBUILD_BUILD_VERSION=1
     export KBUILD_BUILD_USER=lab KBUILD_BUILD_HOST=lab
-    # depmod lives in /sbin, which is not in every user's PATH
+    # depmod is in /sbin, which is not in every user's PATH
     export PATH=$PATH:/usr/sbin:/sbin
     scratch kernel
     compilers=()

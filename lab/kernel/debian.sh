@@ -7,7 +7,7 @@ set -euo pipefail
 
 RECIPE=1
 MODULES=(nvme vfio_iommu_type1 vfio-pci)
-# depmod and modprobe live in /sbin, which is not in every user's PATH
+# depmod and modprobe are in /sbin, which is not in every user's PATH
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
 package=$(debian apt-cache search --names-only '^linux-image-6\.1\.0-[0-9]+-arm64-unsigned$' \

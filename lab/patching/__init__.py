@@ -14,13 +14,13 @@ from .cases import CASES, Case
 
 
 def _patch(lab: Lab, case: Case, images: dict[str, Path], into: Path) -> dict[str, Path]:
-    """Patch; the value is the images that were written, by name."""
+    """Patch; returns the written images, by name."""
     into.mkdir()
     options: list[str | Path] = [*case.options]
     for device in case.devices:
         options += ["--device", device]
     if case.modules:
-        # in the wrong order: sorting them is vfioboot's work
+        # in the wrong order: vfioboot has to sort them
         for module in sorted((lab.kernels[case.kernel] / "modules").rglob("*.ko"), reverse=True):
             options += ["--add-module", module]
     lab.call("patch", *images.values(), *options, *_where(images, into))
@@ -35,7 +35,7 @@ def _where(images: dict[str, Path], into: Path) -> list[str | Path]:
 
 
 def _unpatch(lab: Lab, images: dict[str, Path], patched: dict[str, Path], into: Path) -> list[str]:
-    """Take the patch back; the value is what does not come back as it was."""
+    """Undo the patch; returns the images that were not restored."""
     into.mkdir()
     lab.call("unpatch", *patched.values(), *_where(patched, into))
     wrong = []
@@ -56,7 +56,7 @@ def _garbage_segment(case: Case) -> bytes:
 
 
 def _run_case(lab: Lab, case: Case, work: Path) -> list[str]:
-    """All of one case; the value is what is wrong."""
+    """Run a case; returns its failures."""
     directories = {name: work / name for name in ("original", "before", "after", "again")}
     for directory in directories.values():
         directory.mkdir()

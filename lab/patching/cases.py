@@ -1,4 +1,4 @@
-"""What is booted, and what has to come out of it: data only."""
+"""The boot cases and their expected results. Only data."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from images import INIT_BOOT
 from machine import DISK, EDU, SECOND_DISK, Device
 
 VFIO = "vfio-pci"
-# What stands behind "--" on a command line is for /init, and no kernel parameter is read there.
+# Arguments after "--" on a command line are for /init; the kernel reads no parameters there.
 INIT_ARGUMENT = "--lab-argument"
 
 
@@ -21,37 +21,37 @@ class Case(family.Case):
     """Android boot image header version, 0 to 4."""
     compression: str = "gzip"
     raw_kernel: bool = False
-    """The kernel stands in the image uncompressed."""
+    """Whether the kernel in the image is uncompressed."""
     devices: tuple[str, ...] = (DISK.id,)
-    """What `vfioboot patch` is given as --device."""
+    """The --device options of `vfioboot patch`."""
     options: tuple[str, ...] = ()
-    """More words for `vfioboot patch`."""
+    """More arguments of `vfioboot patch`."""
     given: tuple[str, ...] = ()
-    """The images that it is given, by name; without, all."""
+    """The images to patch, by name; all if empty."""
     hooked: bool = False
-    """The runtime stands at /init, and no rdinit= is on the command line."""
+    """Whether the runtime is at /init, without rdinit= on the command line."""
     init_is_link: bool = False
-    """/init of the original is a symbolic link, as in recovery ramdisks."""
+    """Whether /init of the original is a symbolic link, as in recovery ramdisks."""
     recovery: bool = False
-    """The ramdisk can boot into recovery."""
+    """Whether the ramdisk can boot into recovery."""
     cmdline: str = ""
     """The command line in the original image."""
     loader_cmdline: str = ""
-    """Words that the bootloader adds."""
+    """Kernel parameters that the bootloader adds."""
     loader_bootconfig: str = ""
     """Bootconfig that the bootloader adds."""
     console: bool = False
-    """The kernel has a console. Most phones have none, and PID 1 starts without open files."""
+    """Whether the kernel has a console. Most phones have none, and PID 1 starts without open files."""
     garbage: bool = False
-    """A later segment overwrites the boot file with bytes that are none."""
+    """Whether a later segment overwrites the boot file with invalid bytes."""
     to_vfio: tuple[Device, ...] = (DISK, SECOND_DISK)
-    """Devices that are on vfio-pci when /init looks; all others have the driver they always have."""
+    """Devices that are on vfio-pci when /init starts; all others have their default driver."""
     speaks: bool = True
-    """The runtime has to say something in the kernel log. Where it does nothing it may be silent."""
+    """Whether the runtime must write to the kernel log. It may be silent if it does nothing."""
 
     @property
     def modules(self) -> bool:
-        """VFIO is a module and comes through --add-module."""
+        """Whether VFIO is a module that is added with --add-module."""
         return self.kernel == "vfio-m"
 
     def expected_driver(self, device: Device) -> str:
@@ -77,7 +77,7 @@ def _formats() -> Iterator[Case]:
 
 
 def _devices() -> Iterator[Case]:
-    """Ways to name a device, and devices that are special."""
+    """Forms of device names, and special devices."""
     for kernel, suffix in (("good", "built-in"), ("vfio-m", "modules")):
         yield Case(name=f"by-address/{suffix}", header=2, kernel=kernel, devices=(DISK.address,), to_vfio=(DISK,))
     both = (EDU.id, SECOND_DISK.address)
@@ -90,7 +90,7 @@ def _devices() -> Iterator[Case]:
 
 
 def _leave_alone() -> Iterator[Case]:
-    """Whatever happens, /init runs."""
+    """/init runs in every case."""
     disable, charger = "vfioboot.disable", "androidboot.mode=charger"
     untouched: dict[str, Any] = {"to_vfio": (), "speaks": False}
     yield Case(name="disabled/built-in", header=2, loader_cmdline=disable, **untouched)
@@ -108,7 +108,7 @@ def _leave_alone() -> Iterator[Case]:
     )
     yield Case(name="charger/cmdline", header=2, loader_cmdline=charger, **untouched)
     yield Case(name="charger/bootconfig", header=4, loader_bootconfig='androidboot.mode = "charger"\n', **untouched)
-    # vfio-pci.ids= takes a device that no other driver wants before any program runs
+    # vfio-pci.ids= binds a device without another driver before any program runs
     recovery, normal = "androidboot.mode=recovery", "androidboot.force_normal_boot=1"
     yield Case(name="recovery/mode", header=2, loader_cmdline=recovery, **untouched)
     yield Case(
@@ -118,7 +118,7 @@ def _leave_alone() -> Iterator[Case]:
         loader_bootconfig='androidboot.mode = "recovery"\n',
         **untouched,
     )
-    # a ramdisk that has recovery in it boots into it unless the bootloader says otherwise
+    # a ramdisk with recovery boots into it unless the bootloader selects a normal boot
     yield Case(name="recovery/ramdisk", header=2, recovery=True, init_is_link=True, **untouched)
     yield Case(name="recovery/forced-normal", header=2, recovery=True, init_is_link=True, loader_cmdline=normal)
     yield Case(
@@ -133,14 +133,14 @@ def _leave_alone() -> Iterator[Case]:
 
 
 def _command_lines() -> Iterator[Case]:
-    """What else is on the command line stays on it and stays in force."""
+    """All other parameters stay on the command line and stay effective."""
     filler = " ".join(f"androidboot.filler{n:02}=0123456789abcdef" for n in range(12))
     yield Case(name="cmdline-in-two-fields", header=2, cmdline=filler)
     yield Case(name="init-arguments", header=2, console=True, cmdline=f"LAB_VARIABLE=kept -- {INIT_ARGUMENT}")
 
 
 def _hooks() -> Iterator[Case]:
-    """Without rdinit=: the runtime stands at /init, and the original is put back before it runs."""
+    """Without rdinit=: the runtime is at /init, and restores the original before it runs."""
     alone: dict[str, Any] = {"header": 4, "given": (INIT_BOOT,), "hooked": True}
     yield Case(name="hook-init/init_boot-alone", compression="lz4_legacy", **alone)
     yield Case(name="hook-init/init_boot-alone/modules", ci=False, kernel="vfio-m", **alone)

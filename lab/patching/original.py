@@ -1,4 +1,4 @@
-"""The original images of a case: what a phone's owner has before the patch."""
+"""The original images of a case, before the patch."""
 
 import hashlib
 from collections.abc import Mapping
@@ -41,19 +41,19 @@ def _vendor_fragment(case: Case, part: str) -> bytes:
 
 
 def expected_parts(case: Case) -> set[str]:
-    """Files that are at / when every ramdisk was unpacked."""
+    """Files in / when all ramdisks are unpacked."""
     vendor = {3: {"platform"}, 4: {"platform", "dlkm"}}.get(case.header, set())
     return {"/part-generic", *(f"/part-{part}" for part in vendor)}
 
 
 def _blob(name: str, size: int) -> bytes:
-    """Bytes that do not compress and are the same in every run."""
+    """Incompressible bytes that are the same in every run."""
     block = hashlib.sha256(name.encode()).digest()
     return (block * (size // len(block) + 1))[:size]
 
 
 def make(case: Case, aosp: Aosp, kernels: Mapping[str, Path], busybox: Path, into: Path) -> dict[str, Path]:
-    """Make the images with AOSP's mkbootimg; by their usual names."""
+    """Create the images with AOSP's mkbootimg; by their usual names."""
 
     def part(name: str, data: bytes) -> str:
         path = into / name

@@ -1,4 +1,4 @@
-"""Whether images and boots are as a case wants them; every function lists what is wrong."""
+"""Checks the images and boots of a case; every function yields the failures."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from machine import DEVICES, Run
 from .cases import INIT_ARGUMENT, VFIO, Case
 from .original import STAND_IN, expected_parts
 
-# The kernel's built-in initramfs has this one.
+# The kernel's built-in initramfs has this file.
 _NODES = {"console"}
 
 
 def of_patch(before: Contents, after: Contents) -> Iterator[str]:
-    """A patch appends to ramdisks and adds words; all else stays as it was, byte for byte."""
+    """A patch appends to ramdisks and adds kernel parameters; everything else stays byte-identical."""
     if after.kernel != before.kernel:
-        yield "the kernel in the patched image is another one"
+        yield "the kernel in the patched image differs"
     for name in before.others.keys() | after.others.keys():
         if before.others.get(name) != after.others.get(name):
             yield f"{name} was changed"
@@ -33,7 +33,7 @@ def of_patch(before: Contents, after: Contents) -> Iterator[str]:
 
 
 def of_boot(case: Case, run: Run) -> Iterator[str]:
-    """What the stand-in /init found."""
+    """The facts reported by the stand-in /init."""
     if not run.reached_init:
         yield f"/init did not run: {run.why_not()}"
         return
@@ -43,7 +43,7 @@ def of_boot(case: Case, run: Run) -> Iterator[str]:
     if missing := expected_parts(case) - set(run.facts.get("root", [])):
         yield f"not unpacked: {' '.join(sorted(missing))}"
     if case.speaks and not run.facts.get("dmesg"):
-        yield "the kernel log has no word from the runtime"
+        yield "the kernel log has no message of the runtime"
 
 
 def _devices(case: Case, run: Run) -> Iterator[str]:
@@ -56,7 +56,7 @@ def _devices(case: Case, run: Run) -> Iterator[str]:
         if driver != VFIO and override not in ([], ["(null)"]):
             yield f"{address}: driver_override is still {override[0]}"
     groups = len(run.facts.get("group", []))
-    # beside one node per device (each is alone in its group here) there is /dev/vfio/vfio
+    # /dev/vfio/vfio, and one node per device (each is alone in its group here)
     if case.to_vfio and groups != len(case.to_vfio) + 1:
         yield f"/dev/vfio has {groups} nodes for {len(case.to_vfio)} devices"
 
@@ -72,7 +72,7 @@ def _process(case: Case, run: Run) -> Iterator[str]:
     if argv != wanted:
         yield f"/init was called as {argv}, not {wanted}"
     if run.one("init") != hashlib.md5(STAND_IN.read_bytes()).hexdigest():
-        yield "what stands at /init is not the original"
+        yield "/init is not the original"
     environment = run.facts.get("env", [])
     for word in ("HOME=/", "TERM=linux", *(w for w in case.cmdline.split() if w.startswith("LAB_"))):
         if word not in environment:
@@ -81,7 +81,7 @@ def _process(case: Case, run: Run) -> Iterator[str]:
         yield f"/init was given {strange} in its environment"
     words = run.facts.get("cmdline", [])
     if case.hooked and any(word.startswith("rdinit=") for word in words):
-        yield "there is a rdinit= on the command line"
+        yield "the command line contains rdinit="
     for word in (*case.cmdline.split(), *case.loader_cmdline.split()):
         if word not in words:
             yield f"the kernel's command line has lost {word}"

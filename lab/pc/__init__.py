@@ -19,7 +19,7 @@ from machine import DISK, EDU, SECOND_DISK, Device
 from .board import Pc
 
 VFIO = "vfio-pci"
-# Debian's kernel has the IOMMU on by itself: with this the patch's own words decide.
+# Debian's kernel enables the IOMMU by default: with this the parameters of the patch decide.
 _IOMMU_OFF = "intel_iommu=off"
 _SYSTEM_LOCK = threading.Lock()
 
@@ -32,30 +32,30 @@ class PcCase(Case):
     patched: bool = True
     board: Pc = dataclasses.field(default_factory=Pc)
     devices: tuple[Device, ...] = (DISK, SECOND_DISK, EDU)
-    """Those that are listed, by id or by address."""
+    """The listed devices, by ID or by address."""
     drivers: tuple[str, ...] = (VFIO, VFIO, VFIO)
-    """Who has them in the end."""
+    """Their driver at the end."""
     groups: bool = True
-    """There are IOMMU groups."""
+    """Whether there are IOMMU groups."""
 
 
 CASES = (
     PcCase(name="vt-d"),
-    # without it the one before would prove nothing
+    # the control case for the previous one
     PcCase(name="unpatched", ci=False, patched=False, drivers=("nvme", "nvme", "none")),
     PcCase(name="no-iommu", ci=False, board=Pc(iommu=False), drivers=("nvme", "nvme", "none"), groups=False),
 )
 
 
 def _system() -> Path:
-    """What it boots; see system.sh."""
+    """The system that it boots; see system.sh."""
     with _SYSTEM_LOCK:
         (directory,) = from_script(LAB / "pc" / "system.sh")
     return directory
 
 
 def _images(lab: Lab, system: Path, into: Path) -> dict[str, Path]:
-    """As Cuttlefish has them, which is Android's own PC."""
+    """The images of Cuttlefish, Android's virtual PC."""
     archive = Archive()
     archive.directory("bin")
     archive.file("bin/busybox", (system / "busybox").read_bytes(), 0o755)
@@ -91,7 +91,7 @@ def _wrong(case: PcCase, run: machine.Run) -> Iterator[str]:
         yield f"/dev/vfio has the groups {nodes}, not {wanted_nodes}"
     groups = [line.split()[-1] for line in run.facts.get("dmesg", []) if "IOMMU group" in line]
     if case.patched and bool(groups) != case.groups:
-        yield f"the runtime tells of the IOMMU groups {groups}"
+        yield f"the runtime reports the IOMMU groups {groups}"
 
 
 def _run(lab: Lab, cases: Sequence[PcCase], work: Path) -> Verdict:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# system.sh: what a PC boots, from Debian's amd64 packages; prints its directory:
+# system.sh: the system of the PC, from Debian's amd64 packages; prints its directory:
 #   vmlinuz    the cloud kernel, with NVMe and the Intel IOMMU built in
 #   modules    lib/modules/RELEASE with the modules of VFIO and depmod's lists
 #   busybox    static
@@ -8,7 +8,7 @@ set -euo pipefail
 . "$(dirname "$0")/../../scripts/common.sh"
 
 RECIPE=2
-# depmod lives in /sbin, which is not in every user's PATH
+# depmod is in /sbin, which is not in every user's PATH
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
 kernel=$(debian apt-cache search --names-only '^linux-image-6\.1\.0-[0-9]+-cloud-amd64-unsigned$' \

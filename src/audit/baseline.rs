@@ -62,8 +62,8 @@ impl Baseline {
     pub fn of(run: &Run) -> Self {
         let mut known = BTreeSet::new();
         for input in &run.inputs {
-            let Ok(audited) = &input.result else { continue };
-            for finding in &audited.report.findings {
+            let Ok(report) = &input.result else { continue };
+            for finding in &report.evaluation.findings {
                 let verdict = match finding.verdict {
                     Verdict::Fail => KnownVerdict::Fail,
                     Verdict::Unknown => KnownVerdict::Unknown,
@@ -105,8 +105,8 @@ impl Baseline {
     /// Mark the known findings in a run.
     pub fn apply(&self, run: &mut Run) {
         for input in &mut run.inputs {
-            let Ok(audited) = &mut input.result else { continue };
-            for finding in &audited.report.findings {
+            let Ok(report) = &mut input.result else { continue };
+            for finding in &report.evaluation.findings {
                 let covered = self.known.iter().any(|entry| {
                     let verdict = match finding.verdict {
                         Verdict::Fail => entry.verdict == KnownVerdict::Fail,
@@ -117,7 +117,7 @@ impl Baseline {
                     verdict && input && entry.rule == finding.rule.id
                 });
                 if covered {
-                    audited.known.insert(finding.rule.id.to_string());
+                    report.known.insert(finding.rule.id.to_string());
                 }
             }
         }
@@ -127,8 +127,8 @@ impl Baseline {
     pub fn obsolete<'a>(&'a self, run: &'a Run) -> impl Iterator<Item = &'a Entry> {
         self.known.iter().filter(move |entry| {
             let input = run.inputs.iter().find(|input| input.key == entry.input);
-            let audited = input.and_then(|input| input.result.as_ref().ok());
-            audited.is_some_and(|audited| !audited.known.contains(&entry.rule))
+            let report = input.and_then(|input| input.result.as_ref().ok());
+            report.is_some_and(|report| !report.known.contains(&entry.rule))
         })
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use super::check::{Options, check_files};
 use super::error::CheckError;
 use super::group::{Group, Open};
-use super::run::{Audited, Input, Run};
+use super::run::{Input, Report, Run};
 use super::workers;
 use crate::bootset::File;
 
@@ -35,7 +35,7 @@ fn check_group(
     group: &Group,
     options: &Options<'_>,
     files: &impl Open,
-) -> Result<Audited, CheckError> {
+) -> Result<Report, CheckError> {
     if group.main.is_dir() {
         return Err(CheckError::Directory);
     }

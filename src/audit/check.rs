@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::content;
 use super::error::{CheckError, Problem};
-use super::evaluate::{Finding, Report, evaluate};
-use super::run::{self, Audited, Subject};
+use super::evaluate::{Evaluation, Finding, evaluate};
+use super::run::{self, Report, Subject};
 use crate::bootset::{self, BootSet, CmdlinePart, Facts, File, Origin, Provenance};
 use crate::image::ImageKind;
 use crate::kernel::{KernelConfig, config_file};
@@ -45,7 +45,7 @@ impl Options<'_> {
 ///
 /// # Errors
 /// [`CheckError`] when there is no kernel, or not enough of it can be read.
-pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Audited, CheckError> {
+pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Report, CheckError> {
     if let [image] = set.images()
         && image.kind() == ImageKind::Config
     {
@@ -61,17 +61,17 @@ pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Audited, CheckE
         let notes = set.command_lines().notes.iter();
         audit.problems.extend(notes.cloned().map(Problem::Cmdline));
     }
-    let mut report = evaluate(&options.profile, &audit.facts);
+    let mut evaluation = evaluate(&options.profile, &audit.facts);
     // Ramdisks are decompressed only if their modules can decide a rule.
-    if report.with(Verdict::Unknown).next().is_some() {
+    if evaluation.with(Verdict::Unknown).next().is_some() {
         modules::add_from_images(&mut audit.facts, &mut audit.problems, set);
-        report = evaluate(&options.profile, &audit.facts);
+        evaluation = evaluate(&options.profile, &audit.facts);
     }
-    if report.findings.iter().any(Finding::by_module) {
+    if evaluation.findings.iter().any(Finding::by_module) {
         modules::link(&mut audit.facts, &options.profile, options.modules.as_ref(), set)?;
-        report = evaluate(&options.profile, &audit.facts);
+        evaluation = evaluate(&options.profile, &audit.facts);
     }
-    Ok(audit.finish(Subject::Kernel(kernel.summary), report, BTreeMap::new()))
+    Ok(audit.finish(Subject::Kernel(kernel.summary), evaluation, BTreeMap::new()))
 }
 
 /// Check a config file by itself.
@@ -82,27 +82,27 @@ fn check_config(
     file: &[u8],
     set: &BootSet<'_>,
     options: &Options<'_>,
-) -> Result<Audited, CheckError> {
+) -> Result<Report, CheckError> {
     if options.config.is_some() {
         return Err(CheckError::TwoConfigs);
     }
     let mut audit = Audit { options, facts: set.facts().clone(), problems: Vec::new() };
     audit.require_rules()?;
     audit.take_options();
-    let report = evaluate(&options.profile, &audit.facts);
+    let evaluation = evaluate(&options.profile, &audit.facts);
     // Lines of a compressed config are not useful to the reader.
     let lines = match config_file::is_plain_config(file) {
-        true => run::lines(&report, file),
+        true => run::lines(&evaluation, file),
         false => BTreeMap::new(),
     };
-    Ok(audit.finish(Subject::Config, report, lines))
+    Ok(audit.finish(Subject::Config, evaluation, lines))
 }
 
 /// Check the files of one device like `vfioboot check`: images, or one config, plain or compressed.
 ///
 /// # Errors
 /// [`CheckError`].
-pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Audited, CheckError> {
+pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Report, CheckError> {
     let Some((main, _)) = files.split_first() else { return Err(CheckError::Empty) };
     let set = BootSet::new(files.iter().cloned()).map_err(|error| match error {
         bootset::Error::Image { file, source } if file != main.name => {
@@ -151,11 +151,16 @@ impl Audit<'_> {
         }
     }
 
-    fn finish(self, subject: Subject, report: Report, lines: BTreeMap<String, usize>) -> Audited {
-        Audited {
+    fn finish(
+        self,
+        subject: Subject,
+        evaluation: Evaluation,
+        lines: BTreeMap<String, usize>,
+    ) -> Report {
+        Report {
             subject,
             facts: self.facts.outline(),
-            report,
+            evaluation,
             problems: self.problems,
             fail_on: self.options.fail_on,
             known: BTreeSet::new(),

@@ -1,7 +1,7 @@
 //! Evaluates every rule of a profile for a kernel.
 
 use super::note::Note;
-use crate::bootset::{CmdlineWord, EffectiveCmdline, Facts, Known, Origin, Provenance};
+use crate::bootset::{CmdlineParameter, EffectiveCmdline, Facts, Known, Origin, Provenance};
 use crate::cmdline::Parameter;
 use crate::modules::Misfit;
 use crate::rules::{
@@ -54,9 +54,9 @@ impl Finding {
     }
 }
 
-/// The result of an audit.
+/// The result of evaluating a profile.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct Evaluation {
     /// One finding for each rule, in the order of the profile.
     pub findings: Vec<Finding>,
     /// The outcome of the deciding rules.
@@ -69,7 +69,7 @@ pub struct Report {
     pub cmdline: Option<EffectiveCmdline>,
 }
 
-impl Report {
+impl Evaluation {
     /// The findings with this verdict, the most important first.
     pub fn with(&self, verdict: Verdict) -> impl Iterator<Item = &Finding> {
         let mut found: Vec<&Finding> =
@@ -85,7 +85,7 @@ impl Report {
 }
 
 /// Evaluate every rule of the profile for the facts.
-pub fn evaluate(profile: &Profile, facts: &Facts) -> Report {
+pub fn evaluate(profile: &Profile, facts: &Facts) -> Evaluation {
     let known = Known::new(facts);
     let finding = |rule: &Rule| {
         let Judgement { verdict, reason, basis } = rules::judge(profile, rule, &known);
@@ -106,7 +106,7 @@ pub fn evaluate(profile: &Profile, facts: &Facts) -> Report {
     let mut notes = notes(facts);
     notes.extend(remarks(profile, &known));
     let parameters = recommended(profile, &known);
-    Report { findings, verdict, notes, parameters, cmdline: known.cmdline }
+    Evaluation { findings, verdict, notes, parameters, cmdline: known.cmdline }
 }
 
 /// The notes of the profile that apply to these facts.
@@ -178,7 +178,7 @@ fn recommended(profile: &Profile, known: &Known<'_>) -> Vec<RecommendedParameter
     let given = |parameter: &str| {
         let Some(parameter) = Parameter::first_of(parameter.as_bytes()) else { return false };
         let given = known.cmdline.iter().flat_map(EffectiveCmdline::parameters);
-        given.filter_map(CmdlineWord::parameter).any(|own| own.same_as(&parameter))
+        given.filter_map(CmdlineParameter::parameter).any(|own| own.same_as(&parameter))
     };
     let recommended = profile.parameters.iter().filter(|own| own.scope.includes(known));
     recommended.filter(|own| !given(&own.parameter)).cloned().collect()

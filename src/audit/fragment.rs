@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::run::{Audited, Run};
+use super::run::{Report, Run};
 use super::{Condition, Finding, Level, Rule, Verdict};
 
 /// The fragment for all kernels of a run, one section per rule. It covers rules that fail, and rules
@@ -16,22 +16,22 @@ pub fn render(run: &Run) -> String {
         one_line(&run.profile)
     );
     let mut set: HashMap<Cow<'static, str>, String> = HashMap::new();
-    let audits: Vec<(&str, &Audited)> = run.audits().collect();
+    let reports: Vec<(&str, &Report)> = run.reports().collect();
     let mut done: Vec<&str> = Vec::new();
-    for finding in audits.iter().flat_map(|(_, audited)| &audited.report.findings) {
+    for finding in reports.iter().flat_map(|(_, report)| &report.evaluation.findings) {
         let rule = &finding.rule;
         if done.contains(&rule.id.as_ref()) {
             continue;
         }
         done.push(&rule.id);
-        let wanting: Vec<&(&str, &Audited)> = audits
+        let wanting: Vec<&(&str, &Report)> = reports
             .iter()
-            .filter(|(_, audited)| {
-                audited.report.finding(&rule.id).is_some_and(|own| improves(own, audited))
+            .filter(|(_, report)| {
+                report.evaluation.finding(&rule.id).is_some_and(|own| improves(own, report))
             })
             .collect();
         if !wanting.is_empty() {
-            section(&mut out, rule, &wanting, audits.len() > 1, &mut set);
+            section(&mut out, rule, &wanting, reports.len() > 1, &mut set);
         }
     }
     if set.is_empty() {
@@ -43,7 +43,7 @@ pub fn render(run: &Run) -> String {
 fn section(
     out: &mut String,
     rule: &Rule,
-    wanting: &[&(&str, &Audited)],
+    wanting: &[&(&str, &Report)],
     several: bool,
     set: &mut HashMap<Cow<'static, str>, String>,
 ) {
@@ -53,8 +53,8 @@ fn section(
         let names: Vec<String> = wanting.iter().map(|(name, _)| one_line(name)).collect();
         out.push_str(&format!("# for {}\n", names.join(", ")));
     }
-    let overruled = |(_, audited): &&(&str, &Audited)| {
-        let own = audited.report.finding(&rule.id);
+    let overruled = |(_, report): &&(&str, &Report)| {
+        let own = report.evaluation.finding(&rule.id);
         own.is_some_and(|own| own.reason.overruled_by().is_some())
     };
     // A kernel parameter overrides the symbols.
@@ -66,12 +66,12 @@ fn section(
         out.push_str(&format!("# Not fixed by Kconfig: {}\n", one_line(&rule.fix)));
     }
     for line in lines {
-        let has = |audited: &Audited| {
-            let Some(version) = audited.facts.version() else { return true };
+        let has = |report: &Report| {
+            let Some(version) = report.facts.version() else { return true };
             line.since.is_none_or(|since| version >= since)
                 && line.until.is_none_or(|until| version < until)
         };
-        if !wanting.iter().any(|(_, audited)| has(audited)) {
+        if !wanting.iter().any(|(_, report)| has(report)) {
             continue;
         }
         let text = line.to_string();
@@ -91,8 +91,8 @@ fn section(
 }
 
 /// Whether a setting improves this finding.
-fn improves(finding: &Finding, audited: &Audited) -> bool {
-    let facts = &audited.facts;
+fn improves(finding: &Finding, report: &Report) -> bool {
+    let facts = &report.facts;
     match finding.verdict {
         Verdict::Fail => true,
         // No symbol is set if it is not certain that the rule applies, or if a vendor module may

@@ -10,7 +10,7 @@
 //! | `content` | config files, and inputs that cannot be checked |
 //! | `error` | errors and problems of an input |
 //! | `note` | notes beside the findings |
-//! | [`run`] | the audits of a run, the input of every report |
+//! | [`run`] | several inputs in one run, with the report on each |
 //! | [`group`] | groups files that belong together |
 //! | `batch`, `workers` | a run over several groups, with a bounded number of threads |
 //! | [`baseline`] | known findings |
@@ -31,8 +31,8 @@ pub mod run;
 mod workers;
 
 pub use crate::bootset::{
-    Built, CmdlineMode, CmdlinePart, CmdlineWord, EffectiveCmdline, Evidence, Facts, Links, Origin,
-    Provenance, Setting, sources,
+    Built, CmdlineMode, CmdlineParameter, CmdlinePart, EffectiveCmdline, Evidence, Facts, Links,
+    Origin, Provenance, Setting, sources,
 };
 pub use crate::rules::{
     BUILTIN, Condition, Confidence, EvidenceState, Level, Profile, ProfileError,
@@ -41,5 +41,6 @@ pub use crate::rules::{
 pub use batch::check_all;
 pub use check::{Options, check, check_files};
 pub use error::{CheckError, Problem};
-pub use evaluate::{Finding, Outcome, Reason, Report, evaluate, recommended_parameters};
+pub use evaluate::{Evaluation, Finding, Outcome, Reason, evaluate, recommended_parameters};
 pub use note::Note;
+pub use run::Report;

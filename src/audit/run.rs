@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::error::{CheckError, Problem};
-use super::{EffectiveCmdline, Facts, Finding, Level, Outcome, Report, Verdict};
+use super::{EffectiveCmdline, Evaluation, Facts, Finding, Level, Outcome, Verdict};
 
 /// Several inputs with their results, in the given order.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct Input {
     /// `/`. Used in baselines, fingerprints and locations.
     pub key: String,
     /// Its audit, or why it could not be checked.
-    pub result: Result<Audited, CheckError>,
+    pub result: Result<Report, CheckError>,
 }
 
 /// The kind of an input.
@@ -50,13 +50,13 @@ impl std::fmt::Display for Subject {
 
 /// The audit of an input that could be read.
 #[derive(Debug)]
-pub struct Audited {
+pub struct Report {
     /// The kind of input.
     pub subject: Subject,
     /// The outline of the facts ([`Facts::outline`]).
     pub facts: Facts,
     /// The findings.
-    pub report: Report,
+    pub evaluation: Evaluation,
     /// Problems with the input itself.
     pub problems: Vec<Problem>,
     /// Rules of at least this level affect the outcome.
@@ -85,7 +85,7 @@ pub struct Tally {
     pub not_applicable: usize,
 }
 
-impl Audited {
+impl Report {
     /// Whether the rule of this finding affects the outcome.
     pub fn decides(&self, finding: &Finding) -> bool {
         decides(self.fail_on, finding.rule.level) && !self.is_known(finding)
@@ -109,7 +109,7 @@ impl Audited {
     /// The number of findings of each kind.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-        for finding in &self.report.findings {
+        for finding in &self.evaluation.findings {
             match (finding.verdict, self.decides(finding)) {
                 (Verdict::Pass, _) => tally.passed += 1,
                 (Verdict::NotApplicable, _) => tally.not_applicable += 1,
@@ -156,7 +156,7 @@ impl Audited {
 
     /// The findings with this verdict: those that affect the outcome first, then by importance.
     pub fn with(&self, verdict: Verdict) -> Vec<&Finding> {
-        let mut found: Vec<&Finding> = self.report.with(verdict).collect();
+        let mut found: Vec<&Finding> = self.evaluation.with(verdict).collect();
         found.sort_by_key(|finding| !self.decides(finding));
         found
     }
@@ -164,7 +164,7 @@ impl Audited {
     /// All findings by importance: deciding rules that fail, deciding rules that are unknown, other
     /// rules that fail, other rules that are unknown, rules that pass, rules that do not apply.
     pub fn ranked(&self) -> Vec<&Finding> {
-        let mut found: Vec<&Finding> = self.report.findings.iter().collect();
+        let mut found: Vec<&Finding> = self.evaluation.findings.iter().collect();
         found.sort_by_key(|finding| {
             let rank = match (finding.verdict, self.decides(finding)) {
                 (Verdict::Fail, true) => 0,
@@ -182,7 +182,7 @@ impl Audited {
     /// Problems with the input, and contradictions among the facts.
     pub fn notes(&self) -> impl Iterator<Item = String> {
         let problems = self.problems.iter().map(ToString::to_string);
-        problems.chain(self.report.notes.iter().map(ToString::to_string))
+        problems.chain(self.evaluation.notes.iter().map(ToString::to_string))
     }
 
     /// `Linux 6.1.192, arm64`.
@@ -214,13 +214,13 @@ impl Audited {
 
     /// The command line, if it is known and not empty.
     pub fn cmdline(&self) -> Option<&EffectiveCmdline> {
-        self.report.cmdline.as_ref().filter(|line| !line.words.is_empty())
+        self.evaluation.cmdline.as_ref().filter(|line| !line.entries.is_empty())
     }
 }
 
 /// For each rule, the line of `config` (the text of a `.config` file) with the first of its symbols
 /// that occurs.
-pub fn lines(report: &Report, config: &[u8]) -> BTreeMap<String, usize> {
+pub fn lines(evaluation: &Evaluation, config: &[u8]) -> BTreeMap<String, usize> {
     let mut at: HashMap<&[u8], usize> = HashMap::new();
     for (index, line) in config.split(|byte| *byte == b'\n').enumerate() {
         let rest = line.strip_prefix(b"# ").unwrap_or(line);
@@ -233,7 +233,7 @@ pub fn lines(report: &Report, config: &[u8]) -> BTreeMap<String, usize> {
         let line = symbols.find_map(|symbol| at.get(symbol.as_bytes()))?;
         Some((finding.rule.id.to_string(), *line))
     };
-    report.findings.iter().filter_map(line).collect()
+    evaluation.findings.iter().filter_map(line).collect()
 }
 
 /// Whether rules of this level affect the outcome, given the lowest level `fail_on` that does.
@@ -243,7 +243,7 @@ pub fn decides(fail_on: Level, level: Level) -> bool {
 
 impl Run {
     /// The inputs that could be checked, with their names.
-    pub fn audits(&self) -> impl Iterator<Item = (&str, &Audited)> {
+    pub fn reports(&self) -> impl Iterator<Item = (&str, &Report)> {
         self.inputs
             .iter()
             .filter_map(|input| Some((input.name.as_str(), input.result.as_ref().ok()?)))
@@ -256,7 +256,7 @@ impl Run {
 
     /// The outcome of all inputs that could be checked; None if there is none.
     pub fn outcome(&self) -> Option<Outcome> {
-        let outcomes: Vec<Outcome> = self.audits().map(|(_, audited)| audited.outcome()).collect();
+        let outcomes: Vec<Outcome> = self.reports().map(|(_, report)| report.outcome()).collect();
         [Outcome::Fail, Outcome::Inconclusive, Outcome::Pass]
             .into_iter()
             .find(|outcome| outcomes.contains(outcome))

@@ -1,4 +1,4 @@
-//! The command line that the kernel will act on, with the origin of every word.
+//! The command line that the kernel will act on, with the origin of every parameter.
 //!
 //! What the bootloader adds by itself (and takes from the device tree) is not known here.
 
@@ -57,18 +57,18 @@ impl CmdlineMode {
                  5.10 first",
             ),
             CmdlineMode::Front => Some("CONFIG_CMDLINE comes first"),
-            CmdlineMode::Force => {
-                Some("CONFIG_CMDLINE_FORCE: the kernel ignores what image and bootloader say")
-            }
+            CmdlineMode::Force => Some(
+                "CONFIG_CMDLINE_FORCE: the kernel ignores the parameters of image and bootloader",
+            ),
         }
     }
 }
 
-/// One word and where it comes from.
+/// One parameter and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CmdlineWord {
+pub struct CmdlineParameter {
     /// As it is written, without the quotes around it or its value.
-    pub word: String,
+    pub text: String,
     /// Where it is.
     pub origin: Origin,
     /// The kernel sees it.
@@ -77,16 +77,16 @@ pub struct CmdlineWord {
     raw: Vec<u8>,
 }
 
-impl CmdlineWord {
+impl CmdlineParameter {
     fn of<'l>(text: &'l str, origin: &'l Origin, counts: bool) -> impl Iterator<Item = Self> + 'l {
         let line = Cmdline::new(text);
-        let words = line.all().map(|parameter| CmdlineWord {
-            word: parameter.to_string(),
+        let entries = line.all().map(|parameter| CmdlineParameter {
+            text: parameter.to_string(),
             origin: origin.clone(),
             counts,
             raw: parameter.raw.to_vec(),
         });
-        words.collect::<Vec<_>>().into_iter()
+        entries.collect::<Vec<_>>().into_iter()
     }
 
     /// As the kernel reads it; None where it is nothing but spaces.
@@ -114,7 +114,7 @@ impl CmdlineWord {
 pub struct EffectiveCmdline {
     /// In the order in which the kernel sees them; with [`CmdlineMode::Extend`] those of
     /// `CONFIG_CMDLINE` last, which may be wrong.
-    pub words: Vec<CmdlineWord>,
+    pub entries: Vec<CmdlineParameter>,
     /// How the kernel uses `CONFIG_CMDLINE`.
     pub mode: CmdlineMode,
 }
@@ -122,7 +122,7 @@ pub struct EffectiveCmdline {
 impl Default for EffectiveCmdline {
     /// A line of which nothing is known.
     fn default() -> Self {
-        EffectiveCmdline { words: Vec::new(), mode: CmdlineMode::Unknown }
+        EffectiveCmdline { entries: Vec::new(), mode: CmdlineMode::Unknown }
     }
 }
 
@@ -131,7 +131,7 @@ impl Default for EffectiveCmdline {
 pub enum Setting {
     /// It does not occur.
     Absent,
-    /// Its values as the last word, with their origin: one, or two that differ where it is not
+    /// Its values as the last parameter, with their origin: one, or two that differ where it is not
     /// known which of them comes last.
     Values(Vec<(String, Origin)>),
 }
@@ -154,35 +154,39 @@ impl EffectiveCmdline {
             CmdlineMode::Extend | CmdlineMode::Front | CmdlineMode::Force => true,
         };
         let given_counts = mode != CmdlineMode::Force;
-        let own = CmdlineWord::of(builtin, &Origin::Config, builtin_counts);
+        let own = CmdlineParameter::of(builtin, &Origin::Config, builtin_counts);
         let parts = given.iter().flatten();
-        let given = parts.flat_map(|part| CmdlineWord::of(&part.text, &part.origin, given_counts));
-        let mut words: Vec<CmdlineWord> = match mode {
+        let given =
+            parts.flat_map(|part| CmdlineParameter::of(&part.text, &part.origin, given_counts));
+        let mut entries: Vec<CmdlineParameter> = match mode {
             CmdlineMode::Front => own.chain(given).collect(),
             _ => given.chain(own).collect(),
         };
-        place_bootconfig(&mut words, facts);
-        Some(EffectiveCmdline { words, mode })
+        place_bootconfig(&mut entries, facts);
+        Some(EffectiveCmdline { entries, mode })
     }
 
-    /// The words that the kernel sees, for its own parameters: not those after `--`.
-    pub fn parameters(&self) -> impl Iterator<Item = &CmdlineWord> {
-        self.words.iter().filter(|word| word.counts).take_while(|word| !word.ends_parameters())
+    /// The entries that the kernel sees, for its own parameters: not those after `--`.
+    pub fn parameters(&self) -> impl Iterator<Item = &CmdlineParameter> {
+        self.entries
+            .iter()
+            .filter(|parameter| parameter.counts)
+            .take_while(|parameter| !parameter.ends_parameters())
     }
 
-    /// For each word the one that takes its effect, by index: the last of a name that the kernel
-    /// sees, of `androidboot.*` the first (`ro.boot.*` properties are set once). None where a word
+    /// For each parameter the one that takes its effect, by index: the last of a name that the kernel
+    /// sees, of `androidboot.*` the first (`ro.boot.*` properties are set once). None where a parameter
     /// has its effect, where it is not seen at all, and for parameters of which all count.
     pub fn overridden(&self) -> Vec<Option<usize>> {
         let seen = self.parameters().count();
-        let counting = |(_, word): &(usize, &CmdlineWord)| word.counts;
-        let parameters: Vec<(usize, &[u8])> = (self.words.iter().enumerate().filter(counting))
+        let counting = |(_, parameter): &(usize, &CmdlineParameter)| parameter.counts;
+        let parameters: Vec<(usize, &[u8])> = (self.entries.iter().enumerate().filter(counting))
             .take(seen)
-            .filter_map(|(index, word)| Some((index, word.parameter()?)))
+            .filter_map(|(index, parameter)| Some((index, parameter.parameter()?)))
             .filter(|(_, own)| !EVERY_ONE_COUNTS.iter().any(|known| own.is(known)))
             .map(|(index, own)| (index, own.name))
             .collect();
-        let mut overridden = vec![None; self.words.len()];
+        let mut overridden = vec![None; self.entries.len()];
         for (index, name) in &parameters {
             let mut same = parameters.iter().filter(|(_, other)| same_name(other, name));
             let first_wins = name.starts_with(b"androidboot.");
@@ -192,29 +196,31 @@ impl EffectiveCmdline {
         overridden
     }
 
-    /// Bytes of the words that the kernel sees, with the spaces between them.
+    /// Bytes of the entries that the kernel sees, with the spaces between them.
     pub fn length(&self) -> usize {
-        let seen = self.words.iter().filter(|word| word.counts);
-        seen.map(|word| word.raw.len() + 1).sum::<usize>().saturating_sub(1)
+        let seen = self.entries.iter().filter(|parameter| parameter.counts);
+        seen.map(|parameter| parameter.raw.len() + 1).sum::<usize>().saturating_sub(1)
     }
 
     /// What the parameter `name` is set to; `-` and `_` are the same in names (`parameq` in
     /// `kernel/params.c`).
     pub fn setting(&self, name: &str) -> Setting {
-        let last = |wanted: &dyn Fn(&CmdlineWord) -> bool| {
+        let last = |wanted: &dyn Fn(&CmdlineParameter) -> bool| {
             self.parameters()
-                .filter(|word| wanted(word))
-                .filter_map(|word| {
-                    let own = word.parameter().filter(|own| own.is(name))?;
+                .filter(|parameter| wanted(parameter))
+                .filter_map(|parameter| {
+                    let own = parameter.parameter().filter(|own| own.is(name))?;
                     let value = String::from_utf8_lossy(own.value.unwrap_or_default());
-                    Some((value.into_owned(), word.origin.clone()))
+                    Some((value.into_owned(), parameter.origin.clone()))
                 })
                 .last()
         };
         let mut values: Vec<_> = match self.mode {
             CmdlineMode::Extend => {
-                let own = last(&|word| word.origin == Origin::Config);
-                own.into_iter().chain(last(&|word| word.origin != Origin::Config)).collect()
+                let own = last(&|parameter| parameter.origin == Origin::Config);
+                own.into_iter()
+                    .chain(last(&|parameter| parameter.origin != Origin::Config))
+                    .collect()
             }
             _ => last(&|_| true).into_iter().collect(),
         };
@@ -228,15 +234,15 @@ impl fmt::Display for EffectiveCmdline {
     /// `boot.img: quiet; CONFIG_CMDLINE, ignored: ro`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before = None;
-        for word in &self.words {
-            let label = word.label();
+        for parameter in &self.entries {
+            let label = parameter.label();
             if before.as_ref() != Some(&label) {
                 let between = if before.is_some() { "; " } else { "" };
                 write!(f, "{between}{label}:")?;
                 before = Some(label);
             }
-            let quote = if word.word.contains(char::is_whitespace) { "\"" } else { "" };
-            write!(f, " {quote}{}{quote}", word.word)?;
+            let quote = if parameter.text.contains(char::is_whitespace) { "\"" } else { "" };
+            write!(f, " {quote}{}{quote}", parameter.text)?;
         }
         match self.mode.explain() {
             Some(explained) => write!(f, " ({explained})"),
@@ -250,24 +256,27 @@ impl fmt::Display for EffectiveCmdline {
 const EVERY_ONE_COUNTS: [&str; 7] =
     ["console", "dyndbg", "earlycon", "hugepages", "hugepagesz", "initcall_blacklist", "memmap"];
 
-/// Put the words of the bootconfig where the kernel has them: those below `kernel` before
+/// Put the entries of the bootconfig where the kernel has them: those below `kernel` before
 /// everything, `CONFIG_CMDLINE` and `CMDLINE_FORCE` or not, those below `init` after a `--`. It
 /// reads the bootconfig only with `bootconfig` on the line, or by its own config.
-fn place_bootconfig(words: &mut Vec<CmdlineWord>, facts: &Facts) {
+fn place_bootconfig(entries: &mut Vec<CmdlineParameter>, facts: &Facts) {
     let config = facts.config.as_ref().map(|(config, _)| config);
     let able = config.is_none_or(|config| config.is_set("BOOT_CONFIG"));
     let forced = config.is_some_and(|config| config.is_set("BOOT_CONFIG_FORCE"));
-    let mut seen =
-        words.iter().filter(|word| word.counts).take_while(|word| !word.ends_parameters());
-    let told = seen.any(|word| word.is("bootconfig"));
-    let of_bootconfig = |word: &CmdlineWord| matches!(word.origin, Origin::Bootconfig(_));
-    let (mut placed, others): (Vec<_>, Vec<_>) = words.drain(..).partition(of_bootconfig);
-    placed.iter_mut().for_each(|word| word.counts = able && (told || forced));
-    let behind = placed.iter().position(CmdlineWord::ends_parameters).unwrap_or(placed.len());
+    let mut seen = entries
+        .iter()
+        .filter(|parameter| parameter.counts)
+        .take_while(|parameter| !parameter.ends_parameters());
+    let told = seen.any(|parameter| parameter.is("bootconfig"));
+    let of_bootconfig =
+        |parameter: &CmdlineParameter| matches!(parameter.origin, Origin::Bootconfig(_));
+    let (mut placed, others): (Vec<_>, Vec<_>) = entries.drain(..).partition(of_bootconfig);
+    placed.iter_mut().for_each(|parameter| parameter.counts = able && (told || forced));
+    let behind = placed.iter().position(CmdlineParameter::ends_parameters).unwrap_or(placed.len());
     let init = placed.split_off(behind);
-    words.extend(placed);
-    words.extend(others);
-    words.extend(init);
+    entries.extend(placed);
+    entries.extend(others);
+    entries.extend(init);
 }
 
 /// The parts of the bootloader's line; None when nothing is known about it.

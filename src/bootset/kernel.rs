@@ -27,7 +27,7 @@ pub struct SetKernel {
     pub image: Option<usize>,
     /// How far it could be read.
     pub state: KernelState,
-    /// Its containers in words: `gzip → arm64 Image`.
+    /// The names of its containers: `gzip → arm64 Image`.
     pub summary: String,
     /// The architecture, as its headers say.
     pub arch: Option<Arch>,

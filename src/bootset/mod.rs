@@ -44,7 +44,7 @@ mod set;
 pub mod sources;
 
 pub use avb::Cover;
-pub use cmdline::{CmdlineMode, CmdlineWord, EffectiveCmdline, Setting};
+pub use cmdline::{CmdlineMode, CmdlineParameter, EffectiveCmdline, Setting};
 pub use evidence::Evidence;
 pub use facts::{Built, Facts};
 pub use file::{Error, File, Identity, Pages};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Where words of a command line come from.
+/// The origin of kernel parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The header of this boot image.

@@ -19,15 +19,15 @@ use vfioboot::modules::ModuleSource;
 use super::print::{self, complain};
 use super::{EXIT_FAILURE, input::Input, output};
 
-/// Check whether a kernel can hand PCI devices to a guest
+/// Check whether a kernel supports PCI passthrough to a guest
 ///
-/// Exit status: 0 when every required rule passes, 1 when one fails, 2 when an input cannot be
-/// read, 3 when what is known does not decide it.
+/// Exit status: 0 if every required rule passes, 1 if one fails, 2 if an input cannot be read, 3 if
+/// the result is inconclusive.
 #[derive(clap::Args)]
 pub struct Args {
     /// Boot images, bare kernels, .config files (also gzipped), directories with such files; `-`
     /// is standard input. A vendor_boot, init_boot, vbmeta or ramdisk belongs to the boot image or
-    /// kernel before it, in its own directory first
+    /// kernel before it, preferably in the same directory
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     #[arg(long, value_name = "NAME|FILE", default_value = BUILTIN[0].name, help = profile_help())]
@@ -35,14 +35,14 @@ pub struct Args {
     /// The config of the kernels, instead of the one embedded in each
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// All modules there are beside the kernel: a directory, a ramdisk, an image with ramdisks, a
-    /// tar archive (also compressed) or a .ko file; can be given several times
+    /// All modules of the kernel: a directory, a ramdisk, an image with ramdisks, a tar archive (also
+    /// compressed) or a .ko file; can be given several times
     #[arg(long, value_name = "DIR|FILE")]
     modules: Vec<PathBuf>,
     /// The kernel command line, instead of the one in the boot image
     #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
     cmdline: Option<String>,
-    /// How to report
+    /// The report format
     #[arg(long, default_value = "text", value_parser = format_parser())]
     format: &'static Format,
     /// Write the report to this file
@@ -54,10 +54,10 @@ pub struct Args {
     /// Write the Kconfig fragment that makes failing rules pass
     #[arg(long, value_name = "FILE")]
     fragment: Option<PathBuf>,
-    /// Down to which level rules decide the exit status
+    /// The lowest level of rules that affect the exit status
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = FailOn::Required)]
     fail_on: FailOn,
-    /// Fail only on what is not in this file
+    /// Fail only on findings that are not in this file
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
     /// Write what fails or is unknown now to this file, for --baseline

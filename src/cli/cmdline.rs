@@ -27,16 +27,16 @@ pub struct Args {
     /// The images
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// Set KEY=VALUE: the last such parameter is replaced where it is, or one is added
+    /// Set KEY=VALUE: replace the last such parameter, or add one
     #[arg(long, value_name = "KEY=VALUE", value_parser = parameters)]
     set: Vec<String>,
-    /// Add a kernel parameter after the others, unless it is there
+    /// Append a kernel parameter, unless it is already there
     #[arg(long, value_name = "PARAMETER", value_parser = parameters)]
     add: Vec<String>,
     /// Remove every parameter named KEY, with or without a value
     #[arg(long, value_name = "KEY")]
     remove: Vec<String>,
-    /// Set a key of the bootconfig: its value is replaced where it is, or a line is added at the end
+    /// Set a key of the bootconfig: replace its value, or append a line
     #[arg(long, value_name = "KEY=VALUE")]
     bootconfig_set: Vec<String>,
     /// Remove a key from the bootconfig, with every value it has

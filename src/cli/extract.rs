@@ -18,7 +18,7 @@ use super::style::GOOD;
 /// Without names, the partitions that vfioboot works with, as far as they are there: boot,
 /// init_boot, vendor_boot, vendor_kernel_boot, recovery, dtbo and vbmeta. Each becomes DIR/NAME.img. The
 /// SHA-256 of an OTA's data and partitions is checked, its signature is not. An incremental OTA
-/// starts from what is on the device and is refused.
+/// needs the partitions on the device and is refused.
 #[derive(clap::Args)]
 pub struct Args {
     /// payload.bin, an OTA zip or a factory zip
@@ -37,7 +37,7 @@ pub struct Args {
     json: bool,
 }
 
-/// What is extracted when nothing is named.
+/// The partitions that are extracted by default.
 const PARTITIONS: [&str; 7] =
     ["boot", "init_boot", "vendor_boot", "vendor_kernel_boot", "recovery", "dtbo", "vbmeta"];
 
@@ -139,7 +139,7 @@ fn extract(source: &mut dyn Source, args: &Args) -> anyhow::Result<()> {
     };
     if wanted.is_empty() {
         let names: Vec<_> = there.iter().map(|(name, _)| name.escape_debug().to_string()).collect();
-        bail!("there is none of {}; the file has {}", PARTITIONS.join(", "), names.join(", "));
+        bail!("none of {} found; the file has {}", PARTITIONS.join(", "), names.join(", "));
     }
     wanted.iter().try_for_each(|name| source.require(name))?;
     std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;

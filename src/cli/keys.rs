@@ -1,4 +1,4 @@
-//! Keys from files. What a private key or a passphrase is made of is never printed.
+//! Keys from files. Private keys and passphrases are never printed.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};

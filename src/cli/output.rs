@@ -1,4 +1,4 @@
-//! Output files: whole or not at all, and never onto an input.
+//! Output files: written atomically, and never over an input.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
@@ -159,7 +159,7 @@ pub fn refuse_inputs<'a>(
     let Some(target) = identity(output) else { return Ok(()) };
     if inputs.into_iter().any(|input| identity(input) == Some(target)) {
         bail!(
-            "{}: is an input file, which is never written to; name another output",
+            "{}: is an input file, which is never written to; choose another output",
             output.display()
         );
     }

@@ -38,15 +38,15 @@ pub struct Args {
     devices: Vec<DeviceSpec>,
     #[command(flatten)]
     destination: Destination,
-    /// Kernel modules to load before binding, in any order: .ko files, all of which are put in; or
-    /// a directory, tar archive, ramdisk or image, of which what vfio-pci needs is
+    /// Kernel modules to load before binding, in any order: .ko files, which are all added; or a
+    /// directory, tar archive, ramdisk or image, of which only the modules for vfio-pci are added
     #[arg(long, value_name = "FILE", num_args = 1..)]
     add_module: Vec<PathBuf>,
-    /// Who loads the modules; chosen by what is in the ramdisk when left out
+    /// The program that loads the modules; by default chosen by the contents of the ramdisk
     #[arg(long, value_enum, value_name = "WHO")]
     modules_by: Option<ModulesBy>,
-    /// A word to add to the kernel command line
-    #[arg(long, value_name = "WORD", value_parser = super::cmdline::parameters)]
+    /// A parameter to add to the kernel command line
+    #[arg(long, value_name = "PARAMETER", value_parser = super::cmdline::parameters)]
     add_word: Vec<String>,
     #[command(flatten)]
     avb: avb::AvbArgs,
@@ -56,23 +56,23 @@ pub struct Args {
     deadline: u32,
     #[command(flatten)]
     partition: image_set::Partition,
-    /// Milliseconds to wait for a device that is not there yet, within the deadline
+    /// Milliseconds to wait for a missing device, within the deadline
     #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_WAIT_MS,
           value_parser = clap::value_parser!(u32).range(..=60_000))]
     wait: u32,
     /// How the kernel starts the runtime
     #[arg(long, value_name = "HOOK", default_value = HookChoice::TABLE[0].name, value_parser = hook_parser())]
     hook: HookChoice,
-    /// An rc file of your own for Android's init; refused where init would never read it
+    /// An additional rc file for Android's init; refused if init would never read it
     #[arg(long, value_name = "FILE")]
     rc: Vec<PathBuf>,
-    /// Do not let init start vfiorun autostart, where it could
+    /// Do not let init start vfiorun autostart
     #[arg(long)]
     no_autostart: bool,
-    /// The SELinux context of the service for that, for a ROM with a domain of its own
+    /// The SELinux context of that service, for a ROM with a special domain
     #[arg(long, value_name = "CONTEXT", value_parser = rc::seclabel, conflicts_with = "no_autostart")]
     seclabel: Option<String>,
-    /// The vfiorun executable to put in, instead of the one inside vfioboot
+    /// The vfiorun executable to add, instead of the one in vfioboot
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
     /// Show the plan and write nothing
@@ -83,19 +83,19 @@ pub struct Args {
     json: bool,
 }
 
-/// The hooks, as the library's table has them.
+/// The hooks in the library's table.
 fn hook_parser() -> impl TypedValueParser<Value = HookChoice> {
     let values = HookChoice::TABLE.iter().map(|row| PossibleValue::new(row.name).help(row.help));
     PossibleValuesParser::new(values)
         .try_map(|name| HookChoice::from_name(&name).ok_or("is not the name of a hook"))
 }
 
-/// Who loads modules.
+/// The program that loads modules.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum ModulesBy {
     /// The runtime, before any other program
     Pid1,
-    /// The ramdisk's first-stage init, by its modules.load, which gets lines added
+    /// The ramdisk's first-stage init, by lines added to its modules.load
     Libmodprobe,
 }
 
@@ -193,7 +193,7 @@ fn names(paths: &[PathBuf]) -> String {
     names.join(", ")
 }
 
-/// A single `.ko` is wanted as it is; of everything else only what is needed.
+/// A single `.ko` is always added; of other sources only the required modules.
 fn modules<'i>(
     directories: &[&PathBuf],
     given: &'i [Input],

@@ -1,4 +1,4 @@
-//! What the subcommands say on standard error.
+//! Messages of the subcommands on standard error.
 
 use vfioboot::image::{AvbChange, Image};
 

@@ -9,9 +9,9 @@ use vfioboot::audit::render::Palette;
 
 /// Titles and names.
 pub const HEAD: Style = Style::Head;
-/// What is good, or comes in.
+/// Good results, and additions.
 pub const GOOD: Style = Style::Good;
-/// What is bad, or goes away.
+/// Bad results, and removals.
 pub const BAD: Style = Style::Bad;
 /// What deserves a look.
 pub const NOTE: Style = Style::Note;

@@ -1,40 +1,40 @@
-//! Files with a kernel config: a `.config`, or one that is compressed such as `/proc/config.gz`.
+//! Kernel config files: a `.config`, or a compressed one such as `/proc/config.gz`.
 
 use std::io::Read;
 
 use super::config::{ConfigError, KernelConfig};
 use crate::compression::{self, Decoder, Format};
 
-/// How much of a file shows whether it is a config, in bytes.
+/// Number of bytes of a file that show whether it is a config.
 const HEAD: usize = 4096;
-/// The most that a config takes, unpacked, in bytes.
+/// Maximum decompressed size of a config in bytes.
 const MAX_CONFIG: u64 = 16 << 20;
 
-/// Why a config file cannot be used.
+/// Errors of reading a config file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigFileError {
-    /// It is damaged, or too large.
+    /// The file is damaged or too large.
     #[error(transparent)]
     Damaged(#[from] compression::Error),
-    /// Text that begins as a config and is not one.
+    /// Text that starts like a config, but is not one.
     #[error(transparent)]
     Invalid(#[from] ConfigError),
 }
 
-/// Whether a file is a config, plain or compressed. Its first bytes decide, so that no kernel is
-/// unpacked for it.
+/// Whether a file is a config, plain or compressed. The first bytes decide, so a kernel is not
+/// decompressed for this.
 pub fn is_config(file: &[u8]) -> bool {
     let Some(format) = Format::detect(file) else { return is_plain_config(file) };
     let mut head = Vec::new();
     let Ok(decoder) = Decoder::new(format, file) else { return false };
-    // Whatever reads the rest reports the damage.
+    // The reader of the rest reports the damage.
     let _ = decoder.take(HEAD as u64).read_to_end(&mut head);
     is_plain_config(&head)
 }
 
-/// Whether a file is a config that is not compressed: text whose first line that is not a comment
-/// sets a symbol.
+/// Whether a file is an uncompressed config: text whose first line other than a comment sets a
+/// symbol.
 pub fn is_plain_config(file: &[u8]) -> bool {
     let head = &file[..file.len().min(HEAD)];
     let mut lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
@@ -55,7 +55,7 @@ pub fn read(file: &[u8]) -> Result<KernelConfig, ConfigFileError> {
     })
 }
 
-/// All of it is printable, with line ends and tabs.
+/// Whether all bytes are printable, line ends or tabs.
 pub(crate) fn is_text(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|b| !matches!(b, 0..9 | 11 | 12 | 14..32))
 }

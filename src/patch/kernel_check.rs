@@ -5,7 +5,7 @@ use super::kernel_facts::KernelFacts;
 use super::parameters::parameter::PlannedParameter;
 use super::report::{FailedRule, KernelReport};
 use super::warning::Warning;
-use crate::audit::{self, Level, Profile, Report, Verdict};
+use crate::audit::{self, Evaluation, Level, Profile, Verdict};
 use crate::bootset::KernelState;
 use crate::compression::Format;
 use crate::kernel::Module;
@@ -58,7 +58,7 @@ fn warnings(kernel: KernelFacts<'_>, failed: &[FailedRule]) -> Vec<Warning> {
     }
 }
 
-fn audit(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> Option<Report> {
+fn audit(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> Option<Evaluation> {
     if matches!(kernel.state(), KernelState::Absent | KernelState::Unreadable(_)) {
         return None;
     }
@@ -71,7 +71,7 @@ fn audit(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> Option<Report
     Some(audit::evaluate(&profile, &facts))
 }
 
-fn failed(report: &Report) -> Vec<FailedRule> {
+fn failed(report: &Evaluation) -> Vec<FailedRule> {
     let failed = report.with(Verdict::Fail).filter(|finding| finding.rule.level.decides());
     failed
         .map(|finding| FailedRule {

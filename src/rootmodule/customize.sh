@@ -26,8 +26,8 @@ for file in "$MODPATH"/guests/*.toml; do
         ui_print "- Guest file: $guests/$name"
     elif ! cmp -s "$file" "$guests/$name"; then
         cp "$file" "$guests/$name.new"
-        ui_print "- $guests/$name is kept as it is; the one of this module is $name.new"
+        ui_print "- $guests/$name is kept; the file of this module is $name.new"
     fi
 done
-ui_print "- Guests in $guests with autostart = true start with the system"
+ui_print "- Guests in $guests with autostart = true start after boot"
 ui_print "- After a reboot: su -c vfiorun doctor"

@@ -1,17 +1,17 @@
 //! The zip that Magisk, KernelSU and APatch install: vfiorun as a command, and a script that starts
-//! the guests marked so once the system is up.
+//! the guests with `autostart` once the system is up.
 //!
-//! What is in it, and who wants it so:
+//! Its contents, and their users:
 //!
 //! | path | |
 //! |---|---|
-//! | `module.prop` | all three read it: `id`, `name`, `version`, `versionCode`, `author`, `description` |
-//! | `META-INF/com/google/android/` | a recovery runs `update-binary`; `#MAGISK` tells Magisk's app that this is a module |
+//! | `module.prop` | read by all three: `id`, `name`, `version`, `versionCode`, `author`, `description` |
+//! | `META-INF/com/google/android/` | a recovery runs `update-binary`; Magisk's app recognises a module by `#MAGISK` |
 //! | `customize.sh` | sourced by each installer: architecture, permissions, guest files |
 //! | `service.sh` | run by each manager in late_start |
 //! | `uninstall.sh` | run by each when the module is removed |
-//! | `system/bin/vfiorun` | Magisk mounts it; KernelSU and APatch may need a metamodule for that, so nothing hangs on it: `service.sh` links it into their own directory of commands |
-//! | `guests/*.toml` | copied by `customize.sh` to `/data/adb/vfioboot/guests`, never over a file that is there |
+//! | `system/bin/vfiorun` | mounted by Magisk; KernelSU and APatch may need a metamodule for that, so `service.sh` also links it into their own directory of commands |
+//! | `guests/*.toml` | copied by `customize.sh` to `/data/adb/vfioboot/guests`, never over an existing file |
 
 use std::io::{self, Cursor, Write};
 
@@ -20,14 +20,14 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use crate::kernel::Arch;
 
-/// The identifier by which managers know the module, and its directory.
+/// The ID of the module, which is also the name of its directory.
 pub const ID: &str = "vfiorun";
 
 const META: &str = "META-INF/com/google/android";
-/// The guest file when none is given: the reference, which starts nothing by itself.
+/// The default guest file: the reference, which does not start a guest automatically.
 const EXAMPLE: &str = include_str!("../../docs/guest.toml");
 
-/// A guest file of the user's.
+/// A guest file of the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Guest {
     /// File name, which ends in `.toml`.
@@ -36,13 +36,13 @@ pub struct Guest {
     pub bytes: Vec<u8>,
 }
 
-/// A module that cannot be made.
+/// Errors of building the module.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// For another processor.
-    #[error("no root manager names the architecture {0}: vfiorun runs on arm64 and x86_64")]
+    /// An unsupported architecture.
+    #[error("no root manager supports the architecture {0}: vfiorun runs on arm64 and x86_64")]
     Arch(&'static str),
-    /// A guest file that vfiorun would not take.
+    /// A guest file that vfiorun would refuse.
     #[error("{name}: {reason}")]
     Guest {
         /// Its name.
@@ -58,12 +58,12 @@ pub enum Error {
     Write(#[from] io::Error),
 }
 
-/// Make the zip for `arch` with this vfiorun. The same arguments give the same bytes.
+/// Build the zip for `arch` with this vfiorun. The same arguments give the same bytes.
 ///
 /// # Errors
 /// [`Error`].
 pub fn build(arch: Arch, vfiorun: &[u8], guests: &[Guest]) -> Result<Vec<u8>, Error> {
-    // As the installers have it in $ARCH.
+    // The value of $ARCH in the installers.
     let arch = match arch {
         Arch::Arm64 => "arm64",
         Arch::X86_64 => "x64",
@@ -92,13 +92,13 @@ pub fn build(arch: Arch, vfiorun: &[u8], guests: &[Guest]) -> Result<Vec<u8>, Er
     Ok(archive.0.finish()?.into_inner())
 }
 
-/// An integer that grows with the version: managers compare nothing else.
+/// An integer that increases with the version: managers compare only this number.
 fn version_code(version: &str) -> u32 {
     let numbers = version.split(['.', '-', '+']).take(3).map(|part| part.parse().unwrap_or(0));
     numbers.fold(0, |code: u32, number: u32| code.saturating_mul(1000).saturating_add(number))
 }
 
-/// Names become files on the device, and vfiorun reads those that end in `.toml`.
+/// Check the names, which become file names on the device; vfiorun reads those that end in `.toml`.
 fn check(guests: &[Guest]) -> Result<(), Error> {
     for (number, guest) in guests.iter().enumerate() {
         let refuse =
@@ -122,7 +122,7 @@ fn check(guests: &[Guest]) -> Result<(), Error> {
 struct Archive(ZipWriter<Cursor<Vec<u8>>>);
 
 impl Archive {
-    /// Times are those of no file: the same contents are the same archive.
+    /// Add a file with a constant time, so that the same contents give the same archive.
     fn file(&mut self, name: &str, mode: u32, bytes: &[u8]) -> Result<(), Error> {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)

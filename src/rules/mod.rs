@@ -10,7 +10,7 @@
 //! | `raw`, `read` | profiles as they are written in TOML, checked line by line |
 //! | `known` | what a program can know of a kernel: the trait that both implement |
 //! | `reason` | verdicts and their typed reasons |
-//! | `text` | the one place that puts a reason into words |
+//! | `text` | the text of a reason, in one place |
 //! | `judge` | the evaluator |
 //!
 //! The build script compiles this folder too: it reads every built-in profile, so that a broken

@@ -1,4 +1,4 @@
-//! Reasons in words.
+//! The text of reasons.
 
 use std::fmt::{self, Display, Formatter};
 

@@ -56,7 +56,7 @@ fn each_bad_input_has_its_own_line_and_the_good_one_its_verdict() {
 }
 
 #[test]
-fn an_encrypted_kernel_in_a_boot_image_is_told_from_a_bare_one() {
+fn encrypted_kernels_in_boot_images_and_bare_ones_have_different_errors() {
     let dir = Scratch::new();
     let boot = dir.image("boot.img", "boot-v2-raw");
     let encrypted = common::with_section(&boot, SectionName::Kernel, noise(8192, 2));
@@ -95,7 +95,7 @@ fn line_ends_of_windows_change_nothing() {
 }
 
 #[test]
-fn a_directory_stands_for_the_kernels_and_configs_in_it() {
+fn a_directory_is_replaced_by_its_kernels_and_configs() {
     let dir = Scratch::new();
     dir.file("out/a.config", CONFIG.as_bytes());
     dir.file("out/arm64/Image.gz", &pack(Format::Gzip, &image()));

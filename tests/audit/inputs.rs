@@ -167,7 +167,7 @@ fn images_without_a_kernel_belong_to_the_one_before() {
     }
     // Alone it is an error of its own.
     check([&vendor]).code(2);
-    // Of several kernels it belongs to the one in its own directory, whatever their names are.
+    // With several kernels it belongs to the one in its own directory, whatever their names are.
     let two = tempfile::tempdir().unwrap();
     for (from, to) in [(&boot, "a/boot.img"), (&vendor, "b/a.img"), (&boot, "b/z.img")] {
         let to = two.path().join(to);
@@ -373,8 +373,8 @@ fn symbols_of_modules_are_compared_with_the_kernel() {
     let mut options = Options::new(Profile::builtin("passthrough").unwrap());
     options.modules = Some(given);
 
-    let audited = audit::check(&set, &options).unwrap();
-    let finding = audited.report.finding("VB-VFIO-003").unwrap();
+    let report = audit::check(&set, &options).unwrap();
+    let finding = report.evaluation.finding("VB-VFIO-003").unwrap();
     assert_eq!(finding.verdict, Verdict::Pass);
     let module = finding.reason.module().unwrap();
     assert!(matches!(module.fit, Fit::Matches { linked: true, .. }), "{:?}", module.fit);

@@ -348,7 +348,7 @@ fn the_fragment_makes_a_failing_config_pass() {
     }
 }
 
-/// Where evidence comes from, the file of a module, and the origin of every word are in each
+/// The source of the evidence, the file of a module, and the origin of every parameter are in each
 /// report.
 #[test]
 fn every_report_says_where_it_knows_from() {
@@ -377,9 +377,9 @@ fn every_report_says_where_it_knows_from() {
     }
 }
 
-/// What a word on the command line breaks, no symbol mends.
+/// A symbol cannot fix a rule that a kernel parameter breaks.
 #[test]
-fn the_fragment_sets_nothing_against_a_word() {
+fn the_fragment_does_not_override_a_parameter() {
     let (dir, _) = inputs();
     let config = CONFIG.replace("6.1.99", "6.6.1")
         + "CONFIG_VFIO_GROUP=y\nCONFIG_IOMMU_DEFAULT_DMA_STRICT=y\n";

@@ -4,7 +4,7 @@ use crate::common::synthetic;
 
 use synthetic::CONFIG;
 use vfioboot::audit::{
-    Built, Facts, Note, Outcome, Profile, Provenance, Report, Verdict, evaluate,
+    Built, Evaluation, Facts, Note, Outcome, Profile, Provenance, Verdict, evaluate,
     recommended_parameters,
 };
 use vfioboot::kernel::module::Module;
@@ -20,7 +20,7 @@ fn facts(config: &str) -> Facts {
     facts
 }
 
-fn builtin(facts: &Facts) -> Report {
+fn builtin(facts: &Facts) -> Evaluation {
     evaluate(&Profile::builtin("passthrough").unwrap(), facts)
 }
 

@@ -6,7 +6,7 @@ use crate::common::cli;
 
 use cli::Scratch;
 
-/// boot.img, init_boot.img with a line of its own, and vbmeta.img, which chains to init_boot.
+/// boot.img, init_boot.img with its own command line, and vbmeta.img, which chains to init_boot.
 fn scratch(vbmeta: &str) -> Scratch {
     let scratch = Scratch::new();
     scratch.image("plain.img", "boot-v4");
@@ -22,7 +22,7 @@ fn effective(vbmeta: &str, images: &str) -> String {
     scratch(vbmeta).ok(&format!("cmdline --effective {images}"))
 }
 
-/// The words that AVB adds, each with its file.
+/// The parameters that AVB adds, each with its file.
 fn words(text: &str) -> Vec<(String, String)> {
     let of_avb = |line: &str| {
         let (word, label) = line.split_once("  ")?;
@@ -37,7 +37,7 @@ fn expected(words: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn descriptors_come_in_libavbs_order_behind_the_headers() {
+fn descriptors_follow_the_headers_in_the_order_of_libavb() {
     let text = effective("vbmeta-cmdline", ALL);
     let all = [
         ("iommu.strict=1", "vbmeta.img"),
@@ -110,7 +110,7 @@ fn a_blob_that_vbmeta_img_does_not_chain_to_does_not_count() {
 }
 
 #[test]
-fn two_vbmeta_images_are_told_and_add_nothing() {
+fn two_vbmeta_images_are_reported_and_ignored() {
     let scratch = scratch("vbmeta-cmdline");
     scratch.file("other.img", &avb::image("vbmeta-hash"));
     let text = scratch.ok(&format!("cmdline --effective {ALL} other.img"));
@@ -119,7 +119,7 @@ fn two_vbmeta_images_are_told_and_add_nothing() {
 }
 
 #[test]
-fn a_damaged_vbmeta_image_is_told() {
+fn a_damaged_vbmeta_image_is_reported() {
     let scratch = scratch("vbmeta-cmdline");
     let mut bytes = avb::image("vbmeta-cmdline");
     bytes[7] = 9;

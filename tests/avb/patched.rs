@@ -1,5 +1,5 @@
-//! What happens to AVB's metadata when images are changed: preserve, resign, strip, and unsigned
-//! blobs. Judges are openssl and offsets written down a second time.
+//! AVB metadata after an edit: preserve, resign, strip, and unsigned blobs. The results are checked
+//! with openssl and with independent offsets.
 
 use crate::common;
 use crate::common::avb;
@@ -96,7 +96,7 @@ fn resign_keeps_all_but_the_digest_and_the_signature() {
 }
 
 #[test]
-fn a_key_of_another_size_changes_the_algorithm_and_that_is_said() {
+fn a_change_of_the_algorithm_by_the_key_size_is_reported() {
     let scratch = scratch("init_boot-SHA512_RSA4096");
     let text = scratch.ok(&format!("{PATCH} --avb resign --key 2048.pem"));
     let expected = "init_boot: it is signed with SHA512_RSA2048 instead of SHA512_RSA4096, because the key has 2048 bits";
@@ -143,7 +143,7 @@ fn an_unsigned_blob_is_always_rehashed() {
 }
 
 #[test]
-fn a_signed_vbmeta_with_the_digest_is_signed_anew() {
+fn a_signed_vbmeta_with_the_digest_is_signed_again() {
     let scratch = scratch("init_boot-unsigned");
     scratch.file("vbmeta.img", &avb::image("vbmeta-hash"));
     let text = scratch.ok(&format!("{PATCH} --vbmeta vbmeta.img --avb resign --key 4096.pem"));
@@ -157,7 +157,7 @@ fn a_signed_vbmeta_with_the_digest_is_signed_anew() {
 }
 
 #[test]
-fn a_chain_gets_the_new_key_and_an_own_key_for_vbmeta() {
+fn a_chain_has_the_new_key_and_vbmeta_its_own() {
     let scratch = scratch("init_boot-SHA256_RSA2048");
     scratch.file("vbmeta.img", &avb::image("vbmeta"));
     let text = scratch.ok(&format!(
@@ -204,7 +204,7 @@ fn flags_of_vbmeta_are_set_on_request() {
 }
 
 #[test]
-fn an_unsigned_vbmeta_gets_the_digest_under_preserve_too() {
+fn preserve_updates_the_digest_in_an_unsigned_vbmeta() {
     let scratch = scratch("init_boot-unsigned");
     scratch.file("vbmeta.img", &avb::image("vbmeta-unsigned"));
     scratch.ok(&format!("{PATCH} --vbmeta vbmeta.img"));
@@ -397,7 +397,7 @@ fn what_does_not_go_together_is_refused() {
     let cases = [
         (format!("{PATCH} --avb resign"), "--avb resign needs a private key: --key PEM"),
         (format!("{PATCH} --key 4096.pem"), "--key is for --avb resign"),
-        (format!("{PATCH} --vbmeta-flags 2"), "--vbmeta-flags are for --avb resign"),
+        (format!("{PATCH} --vbmeta-flags 2"), "--vbmeta-flags require --avb resign"),
         (
             format!("{PATCH} --avb resign --key 4096.pem --vbmeta-flags 2"),
             "need a vbmeta.img: give it with --vbmeta FILE",
@@ -420,7 +420,7 @@ fn what_does_not_go_together_is_refused() {
 }
 
 #[test]
-fn a_key_is_no_output() {
+fn a_key_is_not_an_output() {
     let scratch = scratch(SIGNED);
     let text = scratch.error("patch --runtime rt --device 1b36:0010 init_boot.img boot.img -o 4096.pem --avb resign --key 4096.pem");
     assert!(text.contains("images change") || text.contains("is an input file"), "{text}");
@@ -460,7 +460,7 @@ fn an_image_one_block_too_large_for_its_partition_is_refused() {
 }
 
 #[test]
-fn an_image_that_avbtool_would_not_sign_is_signed_and_that_is_said() {
+fn an_image_that_avbtool_would_not_sign_is_signed_with_a_warning() {
     let scratch = scratch(SIGNED);
     let image = scratch.read("init_boot.img");
     let partition = 72 << 10;

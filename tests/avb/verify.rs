@@ -27,13 +27,13 @@ fn scratch(names: &[&str]) -> Scratch {
     scratch
 }
 
-/// What `verify` prints when it is not content: status 1.
+/// The output of `verify` with a negative result: status 1.
 fn negative(scratch: &Scratch, arguments: &str) -> String {
     let output = scratch.run(&format!("verify {arguments}")).code(1).get_output().clone();
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A signed init_boot with one bit of another byte, as `verify` sees it.
+/// The output of `verify` for a signed init_boot with one changed bit.
 fn damaged(at: impl FnOnce(&[u8]) -> usize) -> String {
     let mut image = avb::image("init_boot-SHA256_RSA2048");
     let at = at(&image);
@@ -174,7 +174,7 @@ proptest! {
     /// Every bit of the image's content, of header, hash, signature and auxiliary block counts;
     /// only padding after the signature, which nothing covers, does not.
     #[test]
-    fn no_changed_bit_goes_unseen(at in 0usize..8192 + 256 + 32 + 256, bit in 0u32..8) {
+    fn every_changed_bit_is_detected(at in 0usize..8192 + 256 + 32 + 256, bit in 0u32..8) {
         let mut image = avb::image("init_boot-SHA256_RSA2048");
         image[at] ^= 1 << bit;
         if let Ok(parsed) = vfioboot::image::Image::parse(&image) {

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 const PARTITION: usize = 128 << 10;
 
-/// A vbmeta blob that nobody signed, with the digest of `content`.
+/// An unsigned vbmeta blob with the digest of `content`.
 fn blob(partition: &[u8], content: &[u8]) -> Vec<u8> {
     let salt = [7; 32];
     let digest = Sha256::new().chain_update(salt).chain_update(content).finalize();
@@ -156,7 +156,7 @@ fn avb_inside_of_a_wrapper_and_the_wrapper_both_stay_right() {
 }
 
 #[test]
-fn avb_around_a_wrapper_is_told_and_edits_are_refused() {
+fn avb_around_a_wrapper_is_reported_and_edits_are_refused() {
     let image = fixture("images/boot-v2-raw.img");
     let ramdisk = dhtb(&common::cpio(&[("init", b"#!")]));
     for (name, wrapped) in [("boot.img", dhtb(&image)), ("ramdisk.img", ramdisk)] {

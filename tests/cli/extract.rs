@@ -203,7 +203,7 @@ fn a_damaged_payload_writes_nothing_and_says_what_is_wrong() {
 }
 
 #[test]
-fn what_is_no_ota_is_refused() {
+fn files_that_are_not_an_ota_are_refused() {
     let scratch = Scratch::new();
     scratch.image("boot.img", "boot-v4");
     scratch.file("empty", b"");
@@ -246,7 +246,7 @@ fn a_name_does_not_leave_the_directory() {
 }
 
 #[test]
-fn the_update_file_is_no_output() {
+fn the_update_file_is_not_an_output() {
     let scratch = Scratch::new();
     let image = fixture("images/boot-v4.img");
     scratch.file("boot.img", &zip(&[("boot.img", &image)], zip::CompressionMethod::Stored));

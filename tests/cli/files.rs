@@ -188,7 +188,7 @@ fn the_size_of_one_partition_is_not_for_two_images() {
 // --- outputs that are inputs ------------------------------------------------------------------
 
 #[test]
-fn a_hard_link_to_the_input_is_no_output() {
+fn a_hard_link_to_the_input_is_not_an_output() {
     let scratch = scratch(&fixture("images/boot-v2-raw.img"));
     fs::hard_link(scratch.path("boot.img"), scratch.path("link.img")).unwrap();
     let error = scratch.error(&format!("{PATCH} -o link.img"));

@@ -135,7 +135,7 @@ fn every_operation_that_needs_the_device_is_named() {
 }
 
 #[test]
-fn what_a_manifest_lacks_is_named() {
+fn missing_fields_of_a_manifest_are_reported() {
     let of = |partition: &[u8]| {
         let manifest = bytes(13, partition);
         let size = (manifest.len() as u64).to_be_bytes();

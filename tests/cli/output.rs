@@ -15,7 +15,7 @@ use crate::common::{self, AARCH64, cpio, elf, fixture, flows, with_cmdline, with
 // --- text from outside ------------------------------------------------------------------------
 
 #[test]
-fn what_is_hidden_becomes_an_escape_and_the_rest_stays() {
+fn hidden_characters_are_escaped_and_others_kept() {
     for (text, shown) in [
         ("\x1b[2J\x07", "\\x1b[2J\\x07"),
         ("a\r\n\tb\0", "a\\r\\n\\tb\\x00"),
@@ -34,7 +34,7 @@ fn what_is_hidden_becomes_an_escape_and_the_rest_stays() {
 }
 
 #[test]
-fn a_line_is_no_workflow_command() {
+fn a_line_is_not_a_workflow_command() {
     for (line, shown) in [
         ("::error::x", "\\x3a:error::x"),
         (" \u{a0}::set-env name=a::b", " \u{a0}\\x3a:set-env name=a::b"),
@@ -258,7 +258,7 @@ fn a_full_disk_is_an_error_of_every_command_that_prints() {
 }
 
 #[test]
-fn where_standard_error_takes_nothing_the_status_still_tells() {
+fn without_standard_error_the_status_is_still_right() {
     let scratch = Scratch::new();
     scratch.file("boot.img", b"nothing");
     for command in ["info boot.img", "check boot.img", "no-such-command"] {

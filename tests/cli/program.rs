@@ -50,7 +50,7 @@ fn a_bad_command_line_ends_in_2() {
 }
 
 #[test]
-fn a_wrong_word_is_answered_with_the_right_one() {
+fn a_misspelled_argument_is_answered_with_a_suggestion() {
     let error = Scratch::new().error("unptch x");
     assert!(error.contains("unpatch"), "{error}");
 }

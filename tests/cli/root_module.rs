@@ -267,7 +267,7 @@ fn customize_keeps_a_guest_file_that_is_there() {
         let device = Device::new(shell, "adb/modules_update/vfiorun", "");
         device.scratch.file("adb/vfioboot/guests/example.toml", b"# mine\n");
         let (said, done) = device.customize("arm64");
-        assert!(done && said.contains("is kept as it is"), "{said}");
+        assert!(done && said.contains("is kept; the file"), "{said}");
         assert_eq!(device.scratch.read("adb/vfioboot/guests/example.toml"), b"# mine\n");
         assert!(device.scratch.exists("adb/vfioboot/guests/example.toml.new"));
     }
@@ -321,7 +321,7 @@ fn the_command_is_linked_where_nothing_is_mounted_and_the_link_goes_with_the_mod
 }
 
 #[test]
-fn uninstall_leaves_a_program_that_is_no_link_of_ours() {
+fn uninstall_keeps_a_program_that_is_not_its_link() {
     let device = Device::new(shells().remove(0), "adb/modules/vfiorun", "");
     device.scratch.file("adb/ksu/bin/vfiorun", b"someone's");
     let script = device.path("adb/modules/vfiorun/uninstall.sh");

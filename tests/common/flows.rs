@@ -49,12 +49,12 @@ pub fn two_stage() -> Vec<u8> {
 pub const RECOVERY: &[(&str, &[u8])] =
     &[("init", b"\x7fELF"), ("init.rc", b"on boot\n"), ("sbin/recovery", b"\x7fELF")];
 
-/// The bootloader's word is in the header.
+/// The parameter of the bootloader is in the header.
 pub fn legacy_sar() -> Vec<u8> {
     with_cmdline(&boot(RECOVERY), "console=ttyMSM0 skip_initramfs rootwait ro init=/init")
 }
 
-/// The bootloader keeps its word to itself.
+/// The parameter of the bootloader is in no image.
 pub fn silent_legacy_sar() -> Vec<u8> {
     boot_with_string(RECOVERY, "skip_initramfs\0")
 }

@@ -34,7 +34,7 @@ fn run(tree: &Tree, file: &BootFile) -> (Summary, Vec<String>) {
 }
 
 #[test]
-fn every_device_gets_a_line_and_failures_stop_nothing() {
+fn every_device_has_a_line_and_failures_do_not_stop_the_others() {
     let tree = Tree::new("boot-devices");
     tree.device("0000:00:02.0", ("1b36", "0010"), Some("vfio-pci"));
     tree.device("0000:00:03.0", ("1b36", "0010"), Some("nvme"));

@@ -1,4 +1,4 @@
-//! The boot file: whatever the desktop writes is read, and nothing else.
+//! The boot file: everything that the desktop writes is read, and nothing else.
 
 use crate::common::device_tree;
 

@@ -116,7 +116,7 @@ fn a_refusal_is_a_negative_answer() {
 /// In a tree nobody answers, so vfio-pci does not take it, and the attributes show what was
 /// written, last what undoes it.
 #[test]
-fn a_failure_is_told_and_undone() {
+fn a_failure_is_reported_and_undone() {
     let tree = tree("failure");
     vfiorun(&tree, &["bind", DISK]).assert().code(2).stderr(
         "vfiorun: 0000:00:02.0 (1b36:0010): vfio-pci did not take it; it is on nvme now; everything is as it was\n",
@@ -268,7 +268,7 @@ fn probed(tree: &Tree) -> thread::JoinHandle<()> {
         while tree.get_override(DISK) != "vfio-pci" {
             thread::sleep(Duration::from_millis(5));
         }
-        // It waits for somebody to read what it probes for.
+        // It waits for a reader of its probe.
         tree.link_driver(DISK, "vfio-pci");
         assert_eq!(std::fs::read_to_string(probe).unwrap(), DISK);
     })
@@ -322,7 +322,7 @@ fn denied(tree: &Tree, words: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn another_user_than_root_is_told_to_become_root() {
+fn other_users_are_asked_to_run_as_root() {
     let tree = tree("denied");
     assert_eq!(
         denied(&tree, &["bind", DISK]),
@@ -464,7 +464,7 @@ fn on_a_full_disk_what_was_asked_for_is_done() {
 }
 
 #[test]
-fn a_reader_that_has_read_enough_is_no_reason_to_complain() {
+fn a_closed_pipe_is_not_reported() {
     let tree = killed_while_it_binds("pipe");
     // Its owner is gone.
     tree.process("100", 100, 8);

@@ -49,7 +49,7 @@ fn config(tree: &Tree, text: &str) {
     tree.file("proc/config.gz", gzip.finish().unwrap());
 }
 
-/// The config of the fixtures that passes on arm64, for whatever machine runs the test.
+/// The config of the fixtures that passes on arm64, for any machine that runs the test.
 fn good_config() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/configs/lab-6.1-arm64.config");
     let text = std::fs::read_to_string(path).unwrap();
@@ -81,14 +81,14 @@ fn what_is_there_is_ok() {
 }
 
 #[test]
-fn another_user_than_root_is_told_to_become_root() {
+fn other_users_are_asked_to_run_as_root() {
     let tree = tree("user");
     tree.file("proc/self/status", "Uid:\t1000\t1000\nCapEff:\t0000000000000000\n");
     says(&tree, "privileges", Status::Problem, "not root", "as root");
 }
 
 #[test]
-fn root_without_a_capability_is_told_which() {
+fn a_missing_capability_of_root_is_named() {
     let tree = tree("capability");
     tree.file("proc/self/status", "Uid:\t0\t0\nCapEff:\t0000000000004000\n");
     says(&tree, "privileges", Status::Problem, "CAP_SYS_ADMIN", "container");
@@ -144,7 +144,7 @@ fn who_keeps_kvm_away_is_named() {
 }
 
 #[test]
-fn a_file_in_place_of_kvm_is_no_kvm() {
+fn a_regular_file_is_not_kvm() {
     let tree = tree("kvm-file");
     tree.file("dev/kvm", "");
     says(&tree, "kvm", Status::Problem, "/dev/kvm is not KVM: ENOTTY", "remove it");
@@ -248,7 +248,7 @@ fn what_the_profile_notes_about_the_command_line_is_shown() {
 }
 
 #[test]
-fn what_pid_1_did_is_told_and_its_warnings_count() {
+fn the_log_of_pid_1_is_reported_and_its_warnings_count() {
     let tree = tree("boot");
     tree.file("dev/kmsg", "6,1,2,-;vfioboot: 0.1.0 starts\n SUBSYSTEM=x\n6,2,3,-;vfioboot: done\n");
     says(&tree, "boot", Status::Ok, "0.1.0 starts; done", "");

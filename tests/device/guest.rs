@@ -100,7 +100,7 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_file_name_that_is_no_name_needs_one() {
+fn a_file_name_that_is_not_a_valid_name_needs_the_key_name() {
     let tree = Tree::new("guest-no-name");
     tree.file("my guest.toml", "");
     let error = read(&tree.path("my guest.toml")).unwrap_err().to_string();
@@ -187,7 +187,7 @@ fn keys_that_do_not_go_together_are_named() {
 }
 
 #[test]
-fn text_that_is_no_toml_is_refused_with_its_line() {
+fn invalid_toml_is_refused_with_its_line() {
     let message = refused("name = \"a\"\nmemory = [\n");
     assert!(message.starts_with("guest.toml:"), "{message}");
 }

@@ -218,7 +218,7 @@ const NOT_ARGUMENTS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn every_key_is_an_argument_of_qemu_or_somebody_elses() {
+fn every_key_is_an_argument_of_qemu_or_of_vfiorun() {
     for key in all_keys() {
         let (base, changed) = with(key);
         let differs = arguments(&guest(base)) != arguments(&guest(&changed));

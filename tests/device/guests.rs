@@ -101,7 +101,7 @@ fn status_says_what_qemu_says() {
 }
 
 #[test]
-fn a_monitor_that_nobody_serves_is_an_unknown_status() {
+fn a_dead_monitor_is_an_unknown_status() {
     let tree = tree("no-monitor");
     let mut child = supervisor("");
     record(&tree, "one", &child);

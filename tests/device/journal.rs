@@ -109,7 +109,7 @@ fn a_second_journal_of_the_same_name_is_refused_until_the_next_boot() {
 }
 
 #[test]
-fn without_proc_there_is_no_journal() {
+fn a_journal_needs_proc() {
     let (tree, state) = tree("journal-no-proc");
     fs::remove_dir_all(tree.path("proc")).unwrap();
     let error = Journal::create(&tree.host(), &state, "guest", "run").unwrap_err().to_string();
@@ -130,7 +130,7 @@ fn a_journal_of_another_version_is_not_taken_for_an_empty_one() {
 }
 
 #[test]
-fn an_attribute_gets_its_former_value_back() {
+fn an_attribute_is_restored() {
     let (tree, state) = tree("journal-attribute");
     let path = "proc/sys/vm/nr_hugepages";
     tree.file(path, "12\n");
@@ -211,7 +211,7 @@ fn a_device_is_reset_where_it_can_be() {
 }
 
 #[test]
-fn a_reset_that_the_kernel_refuses_is_said() {
+fn a_refused_reset_is_reported() {
     let (tree, _) = tree("journal-reset-refused");
     tree.device("0000:00:02.0", ("1b36", "0010"), Some("vfio-pci"));
     tree.file("sys/devices/pci0000:00/0000:00:02.0/reset", "");
@@ -226,7 +226,7 @@ fn a_reset_that_the_kernel_refuses_is_said() {
 
 /// A driver that works with a device loses it to a reset from elsewhere, and so does a guest.
 #[test]
-fn a_device_that_somebody_works_with_is_not_reset() {
+fn a_device_in_use_is_not_reset() {
     let (tree, _) = tree("journal-reset-late");
     tree.device("0000:00:02.0", ("1b36", "0010"), Some("nvme"));
     tree.group("0000:00:02.0", 4);

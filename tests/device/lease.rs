@@ -130,7 +130,7 @@ fn a_driver_that_does_not_let_go_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn a_probe_that_lies_is_found_out() {
+fn a_failed_probe_is_detected() {
     let (tree, state) = tree("lease-lie");
     let (host, kernel) = tree.kernel();
     kernel.deaf.store(true, Ordering::Relaxed);
@@ -182,7 +182,7 @@ fn an_interruption_undoes_what_was_done() {
 }
 
 #[test]
-fn a_device_that_is_pulled_out_is_no_failure() {
+fn removing_a_device_is_not_a_failure() {
     let (tree, state) = tree("lease-gone");
     let (host, _) = tree.kernel();
     let lease = take(&host, &state, &[DISK]).unwrap();
@@ -397,7 +397,7 @@ fn a_device_without_a_journal_goes_to_the_driver_that_wants_it() {
 
 /// An override that names another driver than the device was on keeps it from that driver.
 #[test]
-fn an_override_that_stands_blockers_is_restored_last() {
+fn an_override_that_blocks_drivers_is_restored_last() {
     let (tree, state) = tree("lease-override");
     let (host, _) = tree.kernel();
     tree.set_override(DISK, "vfio-pci\n");

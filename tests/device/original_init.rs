@@ -40,7 +40,7 @@ fn a_symbolic_link_is_moved_back_as_one() {
 }
 
 #[test]
-fn a_hard_link_becomes_one_again() {
+fn a_hard_link_is_restored_as_a_link() {
     let root = ramdisk("hard-link");
     fs::create_dir(root.join("bin")).unwrap();
     fs::write(root.join("bin/busybox"), "original").unwrap();
@@ -52,7 +52,7 @@ fn a_hard_link_becomes_one_again() {
 }
 
 #[test]
-fn what_cannot_be_put_back_is_told() {
+fn files_that_cannot_be_restored_are_reported() {
     let root = ramdisk("lost");
     symlink("/bin/gone", root.join("vfioboot/init.link")).unwrap();
     assert_eq!(put_back(&root, "/init").unwrap_err().to_string(), "/init not put back: ENOENT");

@@ -43,7 +43,7 @@ fn an_empty_override_is_unset() {
 }
 
 #[test]
-fn what_is_no_device_is_left_out() {
+fn entries_that_are_not_devices_are_skipped() {
     let tree = Tree::new("pci-junk");
     tree.device("0000:00:02.0", ("1b36", "0010"), None);
     tree.device("0000:00:03.0", ("what", "0010"), None);

@@ -98,7 +98,7 @@ fn hugetlb_pages_become_the_memory_of_the_machine() {
 }
 
 #[test]
-fn libvirt_gets_devices_that_it_manages() {
+fn libvirt_has_managed_devices() {
     let guest =
         guest("devices = [\"1b36:0010\"]\n[boot]\nkernel = \"/k\"\ncmdline = \"a<b & 'c'\"");
     let xml = guest.domain(Arch::Aarch64, "/usr/bin/q", &[(at("0001:02:03.4"), &guest.devices[0])]);
@@ -113,7 +113,7 @@ fn libvirt_gets_devices_that_it_manages() {
 }
 
 #[test]
-fn libvirt_is_told_what_it_does_not_get() {
+fn the_xml_names_keys_that_libvirt_cannot_express() {
     let guest = guest(
         "chroot = \"/c\"\nqemu_arguments = [\"-x\"]\n[[disks]]\npath = \"/d\"\ninterface = \"nvme\"\nformat = \"raw\"",
     );
@@ -200,7 +200,7 @@ fn a_monitor_that_says_nothing_is_not_waited_for_for_ever() {
 }
 
 #[test]
-fn what_is_no_qmp_is_named() {
+fn answers_that_are_not_qmp_are_reported() {
     let tree = Tree::new("qmp-noise");
     let path = monitor(&tree, &["SSH-2.0\n"]);
     let error = qmp::status(&path, Duration::from_secs(5)).unwrap_err();
@@ -232,7 +232,7 @@ fn qemu_in_a_chroot_is_found_as_it_is_called_there() {
 }
 
 #[test]
-fn no_qemu_is_said_with_the_package_to_install() {
+fn a_missing_qemu_is_reported_with_its_package() {
     let tree = Tree::new("qemu-none");
     let guest = guest(&format!("chroot = \"{}\"", tree.root.display()));
     let error = find(&guest, Arch::Aarch64, None).unwrap_err();
@@ -270,7 +270,7 @@ fn lists(name: &str, accelerators: &str, devices: &str) -> String {
 }
 
 #[test]
-fn what_a_qemu_that_died_was_built_without_is_said() {
+fn missing_features_of_a_failed_qemu_are_reported() {
     let cases = [
         ("termux", "tcg", "vfio-pci", true, Some("KVM")),
         ("no-vfio", "tcg\\nkvm", "virtio-blk-pci", true, Some("vfio-pci")),

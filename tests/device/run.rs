@@ -142,7 +142,7 @@ fn each_further_signal_goes_a_step_further_at_once() {
 }
 
 #[test]
-fn a_panic_is_told_from_an_end() {
+fn a_panic_differs_from_a_normal_end() {
     let (ended, _) = supervised("panic", Manners::Panics, LONG, 0);
     assert!(ended.panicked);
     assert_eq!((ended.code(), ended.to_string().as_str()), (1, "the guest panicked"));
@@ -160,7 +160,7 @@ fn a_qemu_that_ends_by_itself_has_its_own_result() {
 }
 
 #[test]
-fn a_qemu_that_has_no_monitor_yet_is_told_by_signal() {
+fn a_qemu_without_a_monitor_is_stopped_by_signal() {
     let tree = Tree::new("run-no-monitor");
     // Before, so that it does not inherit that SIGTERM is held back.
     let child = Command::new("sleep").arg("60").spawn().unwrap();
@@ -208,7 +208,7 @@ fn qemu_has_a_session_of_its_own() {
 }
 
 #[test]
-fn qemu_gets_the_signals_that_vfiorun_holds_back() {
+fn qemu_receives_the_signals_that_vfiorun_blocks() {
     let _signals = Signals::hold().unwrap();
     let blocked = launched("unblocked", "grep SigBlk: /proc/self/status", |_| {});
     let mask = u64::from_str_radix(blocked.split_whitespace().nth(1).unwrap(), 16).unwrap();
@@ -291,7 +291,7 @@ fn guest(text: &str) -> Guest {
     parse(&format!("{text}\n{common}"), "guest.toml").unwrap()
 }
 
-/// Runs a guest as far as it gets on a machine without KVM.
+/// Runs a guest as far as possible on a machine without KVM.
 fn ran(
     tree: &Tree,
     host: &Host,
@@ -342,7 +342,7 @@ fn a_guest_ends_with_the_result_of_qemu() {
 }
 
 #[test]
-fn a_qemu_that_cannot_be_started_leaves_nothing_behind() {
+fn a_qemu_that_cannot_be_started_leaves_no_state() {
     let (tree, host) = machine("no-start");
     let (result, _) = ran(&tree, &host, &guest("qemu = \"/no/qemu\""));
     assert_eq!(

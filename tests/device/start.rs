@@ -150,7 +150,7 @@ fn a_guest_without_devices_may_have_more_than_is_available() {
 }
 
 #[test]
-fn androids_cpuset_gets_a_child_and_stays_as_it_is() {
+fn androids_cpuset_has_a_new_child_and_is_unchanged() {
     let tree = Tree::new("start-cpuset");
     tree.file("dev/cpuset/cpus", "0-7\n");
     tree.file("dev/cpuset/mems", "0\n");
@@ -267,7 +267,7 @@ fn the_last_mode_of_kvm_counts() {
 }
 
 #[test]
-fn no_iommu_is_said_once_there_is_a_device() {
+fn a_missing_iommu_is_reported_once_there_is_a_device() {
     let tree = machine("no-iommu");
     std::fs::remove_dir_all(tree.path("sys/kernel/iommu_groups")).unwrap();
     refused(&refusals(&tree, "devices = [\"1b36:0010\"]"), "no IOMMU: ");

@@ -69,7 +69,7 @@ fn commas_make_an_array_over_several_lines() {
 }
 
 #[test]
-fn braces_put_words_in_front_of_keys() {
+fn braces_prefix_their_keys() {
     assert_eq!(
         entries("a.b { c = 1; d { e\n f = 2 } }\ng = 3\n"),
         ["a.b.c = \"1\"", "a.b.d.e = ", "a.b.d.f = \"2\"", "g = \"3\""]
@@ -77,7 +77,7 @@ fn braces_put_words_in_front_of_keys() {
 }
 
 #[test]
-fn an_override_takes_the_place_of_a_value_and_an_append_stands_behind_it() {
+fn an_override_replaces_a_value_and_an_append_follows_it() {
     assert_eq!(entries("a = 1\na := 2, 3\na += 4\n"), ["a = \"2\", \"3\", \"4\""]);
 }
 
@@ -92,7 +92,7 @@ fn comments_and_empty_lines_say_nothing() {
 }
 
 #[test]
-fn zeros_behind_the_text_are_padding() {
+fn zeros_after_the_text_are_padding() {
     assert_eq!(parse("a = 1\n\0\0\0").as_bytes(), b"a = 1\n");
 }
 
@@ -176,13 +176,13 @@ fn setting_a_key_without_a_value_gives_it_one() {
 }
 
 #[test]
-fn a_new_key_gets_a_line_of_its_own() {
+fn a_new_key_is_added_as_a_separate_line() {
     assert_eq!(set("", "a.b", "1"), "a.b = 1\n");
     assert_eq!(set("a = 1", "b", "2, 3"), "a = 1\nb = 2, 3\n");
 }
 
 #[test]
-fn a_new_key_is_no_value_of_the_one_before_it() {
+fn a_new_key_is_not_a_value_of_the_previous_key() {
     for text in ["a =", "a =\n", "a := # b", "a = b,\n", "a = b, # c"] {
         let edited = set(text, "k", "'new;'");
         let mut expected = entries(text);

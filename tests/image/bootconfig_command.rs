@@ -33,7 +33,7 @@ fn notes(text: &str, arguments: &str) -> String {
 }
 
 #[test]
-fn bootconfig_is_printed_as_it_stands() {
+fn bootconfig_is_printed_unchanged() {
     let text = "# a comment\na = 1  # and one more\nb { c }\n";
     assert_eq!(scratch(text).ok("cmdline --bootconfig vendor_boot.img"), text);
 }
@@ -50,7 +50,7 @@ fn bootconfig_edits_keep_comments_and_order() {
 }
 
 #[test]
-fn an_image_without_a_bootconfig_gets_one() {
+fn a_bootconfig_is_added_to_an_image_without_one() {
     let scratch = scratch("");
     assert!(scratch.error("cmdline --bootconfig vendor_boot.img").contains("has no bootconfig"));
     scratch.ok("cmdline vendor_boot.img --bootconfig-set a.b=c -o out.img");
@@ -66,7 +66,7 @@ fn setting_a_key_back_gives_the_same_image() {
 }
 
 #[test]
-fn words_and_keys_are_edited_in_one_go() {
+fn parameters_and_keys_are_edited_together() {
     let scratch = scratch("a = 1\n");
     scratch.ok("cmdline vendor_boot.img --add quiet --bootconfig-set a=2 -o out.img");
     assert!(scratch.ok("cmdline out.img").ends_with(" quiet\n"));
@@ -108,7 +108,7 @@ fn a_bootconfig_that_is_too_large_is_refused_with_its_size() {
 }
 
 #[test]
-fn images_that_have_no_place_for_a_bootconfig_are_refused() {
+fn images_without_a_bootconfig_section_are_refused() {
     let scratch = Scratch::new();
     scratch.image("boot.img", "boot-v4");
     let error = scratch.error("cmdline boot.img --bootconfig-set a=1 -o out.img");
@@ -116,7 +116,7 @@ fn images_that_have_no_place_for_a_bootconfig_are_refused() {
 }
 
 #[test]
-fn what_the_bootloader_or_the_kernel_may_make_of_it_is_said() {
+fn notes_warn_about_the_bootloader_and_old_kernels() {
     let text = notes("", "--remove bootconfig --bootconfig-set a=1");
     assert!(text.contains("only with the parameter bootconfig on its command line"), "{text}");
     let text = notes("", "--bootconfig-set androidboot.slot_suffix=_a");
@@ -131,7 +131,7 @@ fn what_the_bootloader_or_the_kernel_may_make_of_it_is_said() {
 }
 
 #[test]
-fn every_fixture_with_a_bootconfig_holds_one_that_the_kernel_takes() {
+fn every_fixture_with_a_bootconfig_has_a_valid_one() {
     let scratch = Scratch::new();
     let mut seen = 0;
     for (name, bytes) in images() {
@@ -170,7 +170,7 @@ fn keys_below_kernel_come_first_and_those_below_init_last() {
 }
 
 #[test]
-fn without_the_word_bootconfig_its_keys_do_not_count() {
+fn without_the_parameter_bootconfig_its_keys_do_not_count() {
     let scratch = scratch("kernel.a = 1\n");
     scratch.ok("cmdline vendor_boot.img --remove bootconfig -o out.img");
     let text = scratch.ok("cmdline --effective out.img");
@@ -184,7 +184,7 @@ fn keys_for_user_space_are_listed_with_their_values() {
 }
 
 #[test]
-fn of_two_words_of_one_name_the_last_takes_effect() {
+fn the_last_of_two_parameters_with_the_same_name_counts() {
     let text = effective("", "iommu.strict=1 a iommu.strict=0");
     assert!(
         text.contains("iommu.strict=1  boot.img  overridden by iommu.strict=0 (boot.img)\n"),
@@ -194,7 +194,7 @@ fn of_two_words_of_one_name_the_last_takes_effect() {
 }
 
 #[test]
-fn of_two_androidboot_words_the_first_takes_effect() {
+fn the_first_of_two_androidboot_parameters_counts() {
     let text = effective("", "androidboot.x=1 androidboot.x=2");
     assert!(
         text.contains("androidboot.x=2  boot.img  overridden by androidboot.x=1 (boot.img)"),
@@ -203,7 +203,7 @@ fn of_two_androidboot_words_the_first_takes_effect() {
 }
 
 #[test]
-fn of_several_consoles_all_count() {
+fn all_consoles_count() {
     let text = effective("", "console=ttyS0 console=tty0");
     assert!(!text.contains("overridden"), "{text}");
 }

@@ -84,7 +84,7 @@ fn unpack_does_not_write_onto_its_input() {
 }
 
 #[test]
-fn unpack_says_where_the_header_lies() {
+fn unpack_reports_a_wrong_header_field() {
     let scratch = scratch();
     let mut bytes = scratch.read("boot.img");
     bytes[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -97,7 +97,7 @@ fn unpack_says_where_the_header_lies() {
 }
 
 #[test]
-fn unpack_names_what_is_no_image() {
+fn unpack_reports_files_that_are_not_images() {
     let scratch = Scratch::new();
     scratch.file("x.img", b"hello, world");
     let error = scratch.error("unpack x.img -d dir");
@@ -168,7 +168,7 @@ fn repack_keeps_avb_true_or_says_why_not() {
 }
 
 #[test]
-fn a_broken_manifest_is_told_with_line_and_key() {
+fn a_broken_manifest_is_reported_with_line_and_key() {
     let error = repack_error("format = 1", "format = ");
     assert!(error.contains("image.toml: TOML parse error at line 2"), "{error}");
     let error = repack_error("format = 1", "format = 7");
@@ -217,7 +217,7 @@ fn a_region_cannot_name_a_file_elsewhere() {
 }
 
 #[test]
-fn sizes_in_the_manifest_are_not_believed() {
+fn wrong_sizes_in_the_manifest_are_refused() {
     for size in ["9223372036854775807", "5000000000"] {
         let error = repack_error(
             "kind = \"ramdisk\"\nsize = ",
@@ -290,7 +290,7 @@ fn cmdline_edits_change_the_line_only() {
 }
 
 #[test]
-fn cmdline_shows_where_each_word_comes_from() {
+fn cmdline_shows_the_origin_of_each_parameter() {
     let scratch = scratch();
     scratch.image("vendor_boot.img", "vendor_boot-v4");
     scratch.file("boot.img", &with_cmdline(&scratch.read("boot.img"), "quiet"));

@@ -56,7 +56,7 @@ fn a_rebuild_without_changes_is_identity() {
 }
 
 #[test]
-fn kinds_and_versions_are_told() {
+fn kinds_and_versions_are_identified() {
     for (name, bytes) in images() {
         let image = parse(&bytes);
         let (kind, rest) = name.split_once("-v").unwrap();
@@ -195,7 +195,7 @@ fn an_edited_section_and_header_are_repacked() {
 }
 
 #[test]
-fn edited_fragments_keep_their_table_true() {
+fn edited_fragments_update_their_table() {
     let bytes = fixture("images/vendor_boot-v4-fragments.img");
     let image = parse(&bytes);
     let out = repack(&image, |name| (name == "vendor_ramdisk00").then(|| vec![9; 5001]));
@@ -208,7 +208,7 @@ fn edited_fragments_keep_their_table_true() {
 }
 
 #[test]
-fn a_single_edited_fragment_keeps_its_table_true() {
+fn a_single_edited_fragment_updates_its_table() {
     let bytes = fixture("images/vendor_boot-v4.img");
     let image = parse(&bytes);
     let out = repack(&image, |name| (name == "vendor_ramdisk00").then(|| vec![9; 5001]));
@@ -229,7 +229,7 @@ fn fragments_that_overlap_are_a_problem() {
 }
 
 #[test]
-fn bare_payloads_are_told_apart() {
+fn bare_payloads_are_identified() {
     for name in ["gzip", "lz4_legacy", "raw", "xz", "zstd", "bzip2", "lzma"] {
         let name = if name == "gzip" { "boot-v2-gzip-dtbo" } else { &format!("boot-v2-{name}") };
         let bytes = fixture(&format!("images/{name}.img"));
@@ -246,7 +246,7 @@ fn message(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn what_is_no_boot_image_is_named() {
+fn files_that_are_not_boot_images_are_identified() {
     assert!(message(b"").contains("found an empty file"));
     assert!(message(b"PK\x03\x04rest").contains("a zip file without a boot.img"));
     assert!(message(b"PK\x03\x04..payload.bin").contains("an OTA zip: vfioboot extract FILE"));
@@ -286,7 +286,7 @@ fn problem(name: &str, offset: usize, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn headers_that_lie_are_read_as_far_as_they_can_be() {
+fn inconsistent_headers_are_read_as_far_as_possible() {
     let text = problem("boot-v2-raw", 16, &u32::MAX.to_le_bytes());
     assert!(
         text.starts_with("ramdisk_size at offset 16: says that ramdisk takes 4294967295"),
@@ -305,7 +305,7 @@ fn headers_that_lie_are_read_as_far_as_they_can_be() {
 }
 
 #[test]
-fn an_image_that_lies_is_not_edited() {
+fn an_inconsistent_image_is_not_edited() {
     let mut bytes = fixture("images/boot-v2-raw.img");
     bytes[16..20].copy_from_slice(&u32::MAX.to_le_bytes());
     let image = parse(&bytes);
@@ -341,7 +341,7 @@ fn a_long_command_line_is_split_at_a_space_and_always_terminated() {
 }
 
 #[test]
-fn a_word_is_cut_only_where_the_line_would_not_fit_otherwise() {
+fn a_parameter_is_split_only_if_the_line_would_not_fit_otherwise() {
     let mut header = Header::parse(&fixture("images/boot-v2-raw.img")).unwrap();
     let line = format!("{} {}", "a".repeat(300), "b".repeat(1200));
     header.set_cmdline(line.as_bytes()).unwrap();

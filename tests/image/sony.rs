@@ -1,5 +1,5 @@
-//! Sony's boot image, an ELF file of program headers. Judge of what comes out is goblin, which
-//! knows nothing of Sony.
+//! Sony's boot image, an ELF file with program headers. The results are checked with goblin, an
+//! independent ELF parser.
 
 use crate::common;
 use crate::common::cli;
@@ -58,7 +58,7 @@ fn right(before: &[u8], after: &[u8], ramdisk: &[u8], line: &[u8]) {
 }
 
 #[test]
-fn a_longer_command_line_moves_what_is_behind_it() {
+fn a_longer_command_line_moves_the_following_segments() {
     let scratch = scratch();
     let text = scratch.ok("cmdline boot.img");
     assert_eq!(text, format!("{LINE}\n"));
@@ -68,7 +68,7 @@ fn a_longer_command_line_moves_what_is_behind_it() {
 }
 
 #[test]
-fn a_ramdisk_edit_moves_what_is_behind_it() {
+fn a_ramdisk_edit_moves_the_following_segments() {
     let scratch = scratch();
     scratch.file("new", &[7; 5001]);
     scratch.ok("ramdisk boot.img add etc/new new -o out.img");
@@ -144,7 +144,7 @@ fn segments_with_pages_between_them_keep_their_alignment() {
 }
 
 #[test]
-fn another_elf_file_is_no_boot_image() {
+fn another_elf_file_is_not_a_boot_image() {
     // No segment is a ramdisk any more: an ELF file like a vmlinux.
     let mut bytes = sony();
     bytes[52 + 32 + 27] = 0;
@@ -155,7 +155,7 @@ fn another_elf_file_is_no_boot_image() {
 }
 
 #[test]
-fn a_segment_beyond_the_end_is_told_and_edits_are_refused() {
+fn a_segment_beyond_the_end_is_reported_and_edits_are_refused() {
     let scratch = Scratch::new();
     let bytes = sony();
     scratch.file("boot.img", &bytes[..bytes.len() - 10]);

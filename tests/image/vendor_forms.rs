@@ -1,4 +1,4 @@
-//! Vendors' forms through the program: what `info` says, and whole round trips.
+//! Vendor forms through the program: the output of `info`, and round trips.
 
 use crate::common;
 use crate::common::cli;
@@ -6,7 +6,7 @@ use crate::common::cli;
 use cli::Scratch;
 use common::{AARCH64, elf, vendor_images};
 
-/// What `info` must say of each fixture, in text.
+/// The required output of `info` for each fixture.
 const SAID: [(&str, &[&str]); 19] = [
     ("amonet", &["Amonet microloader before the header"]),
     ("bump", &["trailing", "16 bytes at 12288: bump (LG)"]),
@@ -108,7 +108,7 @@ fn unpack_repack_patch_and_unpatch_give_every_form_back() {
 }
 
 #[test]
-fn a_chromeos_partition_is_refused_with_what_to_do() {
+fn a_chromeos_partition_is_refused_with_a_remedy() {
     let scratch = Scratch::new();
     let (_, bytes) = vendor_images().into_iter().find(|(name, _)| name == "chromeos").unwrap();
     scratch.file("k.img", &bytes);

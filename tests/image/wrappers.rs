@@ -1,4 +1,4 @@
-//! Vendors' forms around images and sections: read, kept byte-exact, and right after an edit.
+//! Vendor forms around images and sections: read, kept byte-exact, and correct after an edit.
 //! `fixtures/make-vendor-images.py` made them and computed their checksums; `dumpimage` of U-Boot
 //! checks them where it is installed.
 
@@ -185,7 +185,7 @@ fn a_trailer_follows_the_end_of_the_image() {
 }
 
 #[test]
-fn a_partition_behind_a_dhtb_image_keeps_its_size() {
+fn a_partition_with_a_dhtb_image_keeps_its_size() {
     let bytes = vendor("dhtb-partition");
     let grown = with_ramdisk(&bytes, ramdisk(9000));
     assert_eq!(grown.len(), bytes.len());
@@ -201,7 +201,7 @@ fn the_checksum_of_dhtb_is_the_payloads_sha256() {
 }
 
 #[test]
-fn u_boot_takes_a_changed_image() {
+fn u_boot_accepts_a_changed_image() {
     if Command::new("dumpimage").arg("-V").output().is_err() {
         eprintln!("dumpimage (Debian: u-boot-tools) is not installed: not asked");
         return;
@@ -277,7 +277,7 @@ fn a_patch_goes_into_the_inner_ramdisk_and_is_undone_exactly() {
 }
 
 #[test]
-fn what_must_be_signed_is_refused_with_what_to_do() {
+fn signed_wrappers_are_refused_with_a_remedy() {
     let runtime = elf(AARCH64);
     let bytes = vendor("chromeos");
     let image = Image::parse(&bytes).unwrap();

@@ -34,7 +34,7 @@ fn every_kind_of_value() {
 }
 
 #[test]
-fn the_last_of_several_settings_counts_and_is_told() {
+fn the_last_of_several_settings_counts_and_is_reported() {
     let config = KernelConfig::parse(b"CONFIG_A=y\nCONFIG_B=y\n# CONFIG_A is not set\n").unwrap();
     assert_eq!(config.get("A"), Some(&Value::No));
     let duplicate = &config.duplicates()[0];
@@ -44,13 +44,13 @@ fn the_last_of_several_settings_counts_and_is_told() {
 }
 
 #[test]
-fn what_is_no_config_is_refused() {
+fn other_files_are_not_configs() {
     assert_eq!(KernelConfig::parse(b""), Err(ConfigError::NoSymbols));
     assert_eq!(KernelConfig::parse(b"# only\n# words\n"), Err(ConfigError::NoSymbols));
     let script = b"#!/bin/sh\nset -e\nCONFIG_A=y\nmake\n";
     let error = KernelConfig::parse(script).unwrap_err();
     assert_eq!(error, ConfigError::Foreign { line: 2, others: 1 });
-    // One bad line among good ones is the kernel's to ignore, and ours to tell.
+    // The kernel ignores one bad line among good ones; it is reported.
     let config = KernelConfig::parse(b"CONFIG_A=y\nCONFIG_B=maybe\nCONFIG_C=\"open\n").unwrap_err();
     assert_eq!(config, ConfigError::Foreign { line: 2, others: 1 });
     let config = KernelConfig::parse(b"CONFIG_A=y\nCONFIG_B=maybe\nCONFIG_C=y\n").unwrap();

@@ -21,7 +21,7 @@ fn config(path: &Path) -> assert_cmd::assert::Assert {
 }
 
 #[test]
-fn of_a_kernel_a_boot_image_and_standard_input() {
+fn the_config_of_a_kernel_a_boot_image_and_standard_input() {
     let dir = tempfile::tempdir().unwrap();
     let gzip = pack(Format::Gzip, &image());
     for (name, bytes) in [

@@ -1,4 +1,4 @@
-//! What a kernel is wrapped in, where it ends, and what lying headers lead to.
+//! The containers of a kernel, its end, and inconsistent headers.
 
 use crate::common::synthetic;
 
@@ -71,7 +71,7 @@ fn containers_within_containers() {
 }
 
 #[test]
-fn appended_dtbs_are_told_with_their_places() {
+fn appended_dtbs_are_reported_with_their_offsets() {
     let gzip = pack(Format::Gzip, &image());
     let file = [gzip.clone(), dtb(100), vec![0; 12], dtb(200)].concat();
     let kernel = Kernel::parse(&file).unwrap();
@@ -98,7 +98,7 @@ fn a_dtb_inside_the_kernel_is_not_appended() {
 }
 
 #[test]
-fn dtbs_behind_a_raw_image_are_looked_for_past_image_size() {
+fn dtbs_after_a_raw_image_are_searched_after_image_size() {
     let size = 64 + body(Some(CONFIG)).len() as u64;
     let image = arm64_image(&body(Some(CONFIG)), size);
     let file = [image.clone(), dtb(100)].concat();
@@ -106,7 +106,7 @@ fn dtbs_behind_a_raw_image_are_looked_for_past_image_size() {
     // A kernel before 3.17 does not say where it ends.
     let old = [arm64_image(&body(None), 0), dtb(100)].concat();
     assert_eq!(Kernel::parse(&old).unwrap().describe(), "arm64 Image");
-    // The magic alone is no DTB, nor is one that is longer than the file.
+    // The magic alone is not a DTB, nor is a DTB that is longer than the file.
     let cut = [image, dtb(100)[..60].to_vec()].concat();
     assert_eq!(Kernel::parse(&cut).unwrap().describe(), "arm64 Image");
 }
@@ -152,7 +152,7 @@ fn elf_vmlinux() {
 }
 
 #[test]
-fn sizes_that_lead_out_of_the_file_name_the_field() {
+fn sizes_beyond_the_end_of_the_file_are_reported_with_the_field() {
     let sound = zboot(&pack(Format::Gzip, &image()), "gzip", true);
     let mut file = sound.clone();
     file[12..16].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
@@ -187,7 +187,7 @@ fn sizes_that_can_be_worked_around_are_recorded() {
 }
 
 #[test]
-fn what_is_no_kernel_is_refused() {
+fn other_files_are_not_kernels() {
     assert!(matches!(Kernel::parse(b""), Err(Error::Empty)));
     let error = Kernel::parse(b"just some words").unwrap_err().to_string();
     assert!(error.contains("6a75737420736f6d"), "{error}");
@@ -203,7 +203,7 @@ fn what_is_no_kernel_is_refused() {
 }
 
 #[test]
-fn damage_of_any_kind_is_an_answer_and_no_panic() {
+fn damage_of_any_kind_is_an_error_and_not_a_panic() {
     let small = arm64_image(&body(Some(CONFIG)), 5000);
     let files = [
         small.clone(),

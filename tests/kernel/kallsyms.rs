@@ -1,4 +1,4 @@
-//! The symbol table of a kernel: every layout, real kernels, lies.
+//! The symbol table of a kernel: every layout, real kernels, inconsistent tables.
 
 use crate::common::synthetic;
 
@@ -58,7 +58,7 @@ fn a_table_is_found_while_the_kernel_is_unpacked() {
 }
 
 #[test]
-fn lies_are_no_table() {
+fn inconsistent_tables_are_rejected() {
     let good = symbol_table(LAYOUTS[1], &names());
     let found = Kallsyms::find(&good).unwrap();
     assert!(Kallsyms::find(&noise(1 << 20, 5)).is_none());

@@ -1,4 +1,4 @@
-//! Kernel modules: what they say of themselves.
+//! The `.modinfo` of kernel modules.
 
 use crate::common::synthetic;
 
@@ -53,7 +53,7 @@ fn an_old_module_is_named_by_its_file() {
 }
 
 #[test]
-fn what_is_no_module_is_refused() {
+fn other_files_are_not_modules() {
     assert!(matches!(Module::parse(b"no ELF at all", "a.ko"), Err(Error::Elf(_))));
     let program = synthetic::elf(183, ".text", b"code");
     assert!(matches!(Module::parse(&program, "a.ko"), Err(Error::NoModinfo)));

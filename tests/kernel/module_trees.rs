@@ -1,4 +1,4 @@
-//! Trees of modules: lists, closure, who drives a device.
+//! Trees of modules: lists, dependencies, drivers of a device.
 
 use crate::common;
 use crate::common::ko;
@@ -42,7 +42,7 @@ fn dependencies_are_loaded_from_the_end_of_their_line() {
 }
 
 #[test]
-fn soft_dependencies_stand_around_their_module() {
+fn soft_dependencies_are_before_and_after_their_module() {
     let dep = "a.ko: b.ko\nb.ko:\nbefore.ko:\nbehind.ko:\n";
     let soft = "softdep b pre: before nowhere post: behind\n";
     let all =
@@ -53,7 +53,7 @@ fn soft_dependencies_stand_around_their_module() {
 }
 
 #[test]
-fn soft_dependencies_that_go_round_end() {
+fn cycles_of_soft_dependencies_end() {
     let soft = "softdep a pre: b\nsoftdep b pre: a\n";
     let all = Dependencies::new(
         &lists(&[("modules.dep", "a.ko:\nb.ko:\n"), ("modules.softdep", soft)]),
@@ -64,14 +64,14 @@ fn soft_dependencies_that_go_round_end() {
 }
 
 #[test]
-fn what_is_missing_is_named_with_who_needs_it() {
+fn a_missing_module_is_reported_with_its_dependent() {
     let all = Dependencies::new(&lists(&[("modules.dep", "a.ko: b.ko\n")]), &[], |_| false);
     assert_eq!(order(&all, "a"), "module a needs b, which is missing");
     assert_eq!(order(&all, "c"), "there is no module c");
 }
 
 #[test]
-fn a_cycle_is_told_by_its_names() {
+fn a_dependency_cycle_is_reported_with_its_modules() {
     let read = |name: &str, depends: &str| {
         let ko = Ko::new(name, "6.1").info(&format!("depends={depends}"));
         vfioboot::kernel::Module::parse(&ko.bytes(), name).unwrap()
@@ -80,7 +80,7 @@ fn a_cycle_is_told_by_its_names() {
     assert_eq!(order(&all, "a"), "dependency cycle: a → b → a");
 }
 
-/// kmod is the judge: the same tree, every module.
+/// Compared with kmod: the same tree, every module.
 #[test]
 fn the_closure_is_what_modprobe_shows() {
     if Command::new("/sbin/depmod").arg("--version").output().is_err() {
@@ -164,7 +164,7 @@ fn lists_are_read_as_android_and_depmod_write_them() {
 }
 
 #[test]
-fn pci_aliases_tell_what_a_driver_wants() {
+fn pci_aliases_match_devices() {
     let wants =
         |alias: &str| PciAlias::parse(alias).and_then(|alias| alias.match_kind(0x1b36, 0x0010));
     assert_eq!(wants("pci:v00001B36d00000010sv*sd*bc*sc*i*"), Some(MatchKind::Id));
@@ -195,14 +195,14 @@ fn patterns_match_as_fnmatch_does() {
 
 proptest! {
     #[test]
-    fn a_star_stands_for_anything(head in "[a-z]{0,5}", middle in ".{0,20}", tail in "[a-z]{0,5}") {
+    fn a_star_matches_anything(head in "[a-z]{0,5}", middle in ".{0,20}", tail in "[a-z]{0,5}") {
         let (pattern, text) = (format!("{head}*{tail}"), format!("{head}{middle}{tail}"));
         prop_assert!(matches(&pattern, &text));
     }
 }
 
 #[test]
-fn a_tree_tells_host_bridges_iommus_and_drivers() {
+fn a_tree_identifies_host_bridges_iommus_and_drivers() {
     let of = |compatible: &str| format!("alias=of:N*T*C{compatible}");
     let bridge =
         Ko::new("pcie_qcom", "6.1").info(&of("qcom,pcie-sm8450")).import("dw_pcie_host_init", None);

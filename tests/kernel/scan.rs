@@ -9,7 +9,7 @@ use vfioboot::compression::{Format, decode_all};
 use vfioboot::kernel::Kernel;
 
 #[test]
-fn strings_that_only_look_right_are_passed_over() {
+fn strings_that_look_like_a_config_are_skipped() {
     let raw = arm64_image(&body(None), 1 << 20);
     for bytes in [raw.clone(), pack(Format::Gzip, &raw)] {
         let scan = Kernel::parse(&bytes).unwrap().scan().unwrap();
@@ -79,7 +79,7 @@ fn a_config_before_the_banner_ends_the_search_of_a_stream_only() {
 }
 
 #[test]
-fn damage_behind_what_is_looked_for_does_not_matter_and_before_it_is_told() {
+fn damage_is_reported_only_before_the_config() {
     let image = arm64_image(&[body(Some(CONFIG)), noise(400_000, 1)].concat(), 1 << 20);
     let packed = stored(&image);
     let scan = Kernel::parse(&packed[..200_000]).unwrap().scan().unwrap();

@@ -57,7 +57,7 @@ fn names_by_gnu_cpio(archive: &[u8]) -> Vec<String> {
     listed.lines().map(str::to_owned).collect()
 }
 
-/// The same by the library: the names in the segments that the kernel gets to, and where it stops.
+/// The same by the library: the names in the segments that the kernel reaches, and where it stops.
 fn by_the_set(set: &BootSet<'_>) -> Unpacked {
     let mut unpacked = Unpacked { names: Vec::new(), stops_at: None };
     for part in &set.initramfs().parts {

@@ -1,4 +1,4 @@
-//! A program that links the library gets what the commands do.
+//! A program that links the library has the same results as the commands.
 
 use std::fs;
 use std::path::Path;
@@ -54,7 +54,7 @@ fn a_report_of_the_library_is_what_check_prints() {
         let arguments = format!("check --format {name} {}", FILES.join(" "));
         let printed = scratch.run(&arguments).code(1).get_output().stdout.clone();
         let medium = match format.audience {
-            // A pipe gets no colours.
+            // There are no colours on a pipe.
             Audience::People => Medium::File,
             Audience::Programs => Medium::Terminal,
         };

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 
-use vfioboot::audit::{EffectiveCmdline, Facts, Profile, Provenance, Report, Verdict, evaluate};
+use vfioboot::audit::{
+    EffectiveCmdline, Evaluation, Facts, Profile, Provenance, Verdict, evaluate,
+};
 use vfioboot::device::doctor::findings;
 use vfioboot::kernel::{KernelConfig, Module};
 use vfioboot::rules::Cause;
@@ -55,7 +57,7 @@ impl Machine {
         findings.into_iter().map(|own| (own.rule.id.to_string(), own.verdict)).collect()
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> Evaluation {
         evaluate(&Profile::builtin("passthrough").unwrap(), &self.facts())
     }
 
@@ -72,10 +74,10 @@ impl Machine {
         }
         // A running kernel shows the line that it acts on.
         let line = EffectiveCmdline::new(&facts);
-        let seen = line.iter().flat_map(|line| &line.words).filter(|word| word.counts);
-        let quoted = seen.map(|own| match own.word.contains(' ') {
-            true => format!("\"{}\"", own.word),
-            false => own.word.clone(),
+        let seen = line.iter().flat_map(|line| &line.entries).filter(|own| own.counts);
+        let quoted = seen.map(|own| match own.text.contains(' ') {
+            true => format!("\"{}\"", own.text),
+            false => own.text.clone(),
         });
         let line: Vec<String> = quoted.collect();
         tree.file("proc/cmdline", line.join(" ") + "\n");
@@ -143,7 +145,7 @@ fn every_config_of_the_fixtures() {
     assert!(count > 3, "{count} configs");
 }
 
-/// What the rules say of the command line decides whatever the symbols are, in both programs.
+/// Kernel parameters in rules override the symbols, in both programs.
 #[test]
 fn parameters_overrule_symbols() {
     let strict = "\nCONFIG_IOMMU_DEFAULT_DMA_STRICT=y\nCONFIG_ARM_SMMU=y\n\

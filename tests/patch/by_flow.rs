@@ -59,8 +59,8 @@ fn risks(set: &[Vec<u8>]) -> String {
     })
 }
 
-/// The words that go onto the line for an x86_64 kernel of this config.
-fn x86_words(config: Option<&str>, line: &str, add: &[&str]) -> (Vec<String>, Vec<Warning>) {
+/// The parameters that are added for an x86_64 kernel with this config.
+fn x86_parameters(config: Option<&str>, line: &str, add: &[&str]) -> (Vec<String>, Vec<Warning>) {
     let vmlinux = synthetic::elf(62, ".text", &synthetic::body(config));
     let kernel = synthetic::bzimage(&synthetic::pack(Format::Gzip, &vmlinux), "6.5.4-pc");
     let image = with_section(&with_cmdline(&flows::two_stage(), line), SectionName::Kernel, kernel);
@@ -103,7 +103,7 @@ fn what_may_be_legacy_system_as_root_is_patched_with_the_doubt() {
 }
 
 #[test]
-fn a_recovery_image_alone_is_said_to_have_no_effect() {
+fn a_recovery_image_alone_has_no_effect_and_that_is_reported() {
     for name in ["recovery-v2", "recovery-v4"] {
         let text = risks(&[beside(name)]);
         assert!(text.starts_with("these images only start recovery"), "{text}");
@@ -111,19 +111,19 @@ fn a_recovery_image_alone_is_said_to_have_no_effect() {
 }
 
 #[test]
-fn recovery_in_boot_is_said_to_be_left_alone() {
+fn recovery_in_boot_is_reported_as_left_alone() {
     assert!(risks(&[flows::recovery_in_boot()]).contains("androidboot.force_normal_boot=1"));
 }
 
 #[test]
-fn a_root_manager_is_said_to_write_the_image_anew() {
+fn a_root_manager_is_reported_to_rewrite_the_image() {
     assert!(risks(&[flows::magisk_two_stage()]).contains("unpatch, let Magisk do it, patch again"));
     assert!(risks(&[flows::kernelsu()]).contains("unpatch, let KernelSU do it, patch again"));
     assert!(!risks(&[with_config(&flows::two_stage(), "CONFIG_KSU=y\n")]).contains("KernelSU"));
 }
 
 #[test]
-fn what_makes_an_initramfs_anew_is_named() {
+fn programs_that_rebuild_an_initramfs_are_named() {
     for (maker, image) in flows::distributions() {
         let text = risks(&[image]);
         assert!(text.contains("makes a new initramfs: patch again after it"), "{maker}: {text}");
@@ -175,7 +175,7 @@ fn a_line_that_the_kernel_adds_without_rdinit_changes_nothing() {
 }
 
 #[test]
-fn a_rdinit_in_a_device_tree_is_shadowed_and_the_other_case_told() {
+fn a_rdinit_in_a_device_tree_is_shadowed_and_the_other_case_reported() {
     let ramdisk = boot(&[("early", b"\x7fELF"), ("init", b"\x7fELF")]);
     let tree = device_tree("quiet rdinit=/early");
     let set = [with_section(&ramdisk, SectionName::Dtb, tree)];
@@ -200,37 +200,37 @@ fn a_rdinit_in_a_device_tree_is_shadowed_and_the_other_case_told() {
 }
 
 #[test]
-fn an_x86_kernel_gets_the_words_of_both_vendors() {
+fn an_x86_kernel_has_the_parameters_of_both_vendors() {
     let all = ["intel_iommu=on", "amd_iommu=on", "iommu=pt"];
-    assert_eq!(x86_words(Some(X86_CONFIG), "quiet", &[]).0, all);
-    assert_eq!(x86_words(None, "quiet", &[]).0, all);
+    assert_eq!(x86_parameters(Some(X86_CONFIG), "quiet", &[]).0, all);
+    assert_eq!(x86_parameters(None, "quiet", &[]).0, all);
 }
 
 #[test]
-fn an_x86_kernel_gets_no_word_that_its_config_makes_needless() {
+fn an_x86_kernel_has_no_parameter_that_its_config_makes_unnecessary() {
     let config = X86_CONFIG.replace("CONFIG_AMD_IOMMU=y\n", "")
         + "CONFIG_INTEL_IOMMU_DEFAULT_ON=y\nCONFIG_IOMMU_DEFAULT_PASSTHROUGH=y\n";
-    assert_eq!(x86_words(Some(&config), "quiet", &[]).0, [""; 0]);
+    assert_eq!(x86_parameters(Some(&config), "quiet", &[]).0, [""; 0]);
 }
 
 #[test]
-fn x86_words_that_are_there_or_asked_for_otherwise_stay() {
-    let (words, _) = x86_words(Some(X86_CONFIG), "intel_iommu=on,sm_on iommu=nopt", &[]);
+fn existing_and_requested_x86_parameters_are_kept() {
+    let (words, _) = x86_parameters(Some(X86_CONFIG), "intel_iommu=on,sm_on iommu=nopt", &[]);
     assert_eq!(words, ["amd_iommu=on"]);
-    let (words, _) = x86_words(Some(X86_CONFIG), "", &["iommu=strict"]);
+    let (words, _) = x86_parameters(Some(X86_CONFIG), "", &["iommu=strict"]);
     assert_eq!(words, ["intel_iommu=on", "amd_iommu=on", "iommu=strict"]);
 }
 
 #[test]
-fn an_iommu_that_is_turned_off_is_turned_on_and_told() {
-    let (words, warnings) = x86_words(Some(X86_CONFIG), "intel_iommu=off", &[]);
+fn a_disabled_iommu_is_enabled_with_a_warning() {
+    let (words, warnings) = x86_parameters(Some(X86_CONFIG), "intel_iommu=off", &[]);
     assert!(words.contains(&"intel_iommu=on".to_owned()));
     let (present, added) = ("intel_iommu=off".to_owned(), "intel_iommu=on".to_owned());
     assert!(warnings.contains(&Warning::Overridden { present, added }));
 }
 
 #[test]
-fn an_arm64_kernel_gets_no_word_for_an_iommu() {
+fn an_arm64_kernel_has_no_iommu_parameter() {
     let set = [with_config(&flows::two_stage(), "CONFIG_IOMMU_SUPPORT=y\n")];
     let words: Vec<String> = planned(&set, |plan| {
         plan.parameters.iter().map(|parameter| parameter.text.clone()).collect()
@@ -395,7 +395,7 @@ fn five_images_are_decided_on_and_only_what_changed_is_written() {
 }
 
 #[test]
-fn json_has_the_flow_the_words_and_the_advice() {
+fn json_has_the_flow_the_parameters_and_the_advice() {
     let scratch = scratch(&[("boot.img", flows::magisk_two_stage())]);
     let text = scratch.ok(&format!("{PATCH} --dry-run --json boot.img"));
     let plan = &serde_json::from_str::<Value>(&text).unwrap()["plan"];

@@ -149,12 +149,12 @@ fn removed(text: &str, key: &str) -> (String, usize) {
 }
 
 #[test]
-fn set_replaces_the_last_such_word_in_place() {
+fn set_replaces_the_last_such_parameter() {
     assert_eq!(set("a=1 b a=2 c", "a", "3"), "a=1 b a=3 c");
 }
 
 #[test]
-fn set_adds_a_word_that_is_not_there() {
+fn set_adds_a_missing_parameter() {
     assert_eq!(set("a=1", "b", "2"), "a=1 b=2");
     assert_eq!(set("", "b", "2"), "b=2");
 }
@@ -170,7 +170,7 @@ fn dashes_and_underscores_in_a_key_are_the_same() {
 }
 
 #[test]
-fn a_value_with_spaces_gets_quotes() {
+fn a_value_with_spaces_is_quoted() {
     let once = set("a", "k", "x y");
     assert_eq!(once, "a k=\"x y\"");
     assert_eq!(set(&once, "k", "x y"), once);
@@ -178,14 +178,14 @@ fn a_value_with_spaces_gets_quotes() {
 }
 
 #[test]
-fn a_quoted_value_is_one_word() {
+fn a_quoted_value_is_one_parameter() {
     let line = line("a=\"x y\" b");
     assert_eq!(line.value("a"), Some(&b"x y"[..]));
     assert_eq!(line.all().count(), 2);
 }
 
 #[test]
-fn a_wholly_quoted_word_has_key_and_value() {
+fn a_fully_quoted_parameter_has_key_and_value() {
     assert_eq!(line("\"a=x y\" b").value("a"), Some(&b"x y"[..]));
 }
 
@@ -200,19 +200,19 @@ fn a_double_dash_in_quotes_ends_nothing() {
 }
 
 #[test]
-fn add_does_not_repeat_a_word() {
+fn add_does_not_repeat_a_parameter() {
     assert_eq!(added("a b", "a"), "a b");
 }
 
 #[test]
-fn several_words_are_added_one_by_one_and_once() {
+fn several_parameters_are_added_once_each() {
     let once = added("a b", "b c  d");
     assert_eq!(once, "a b c d");
     assert_eq!(added(&once, "b c  d"), once);
 }
 
 #[test]
-fn a_quote_that_nobody_closes_swallows_no_new_word() {
+fn an_open_quote_does_not_swallow_a_new_parameter() {
     let line = added("a b=\"x y", "c");
     assert_eq!(line, "a c b=\"x y");
 }
@@ -226,7 +226,7 @@ fn the_kernels_spaces_are_more_than_ascii() {
 }
 
 #[test]
-fn remove_takes_every_such_word_with_one_space() {
+fn remove_removes_every_such_parameter_with_one_space() {
     assert_eq!(removed("a k b k=1 c", "k"), ("a b c".to_owned(), 2));
     assert_eq!(removed("k a", "k"), ("a".to_owned(), 1));
     assert_eq!(removed("a k", "k"), ("a".to_owned(), 1));
@@ -234,7 +234,7 @@ fn remove_takes_every_such_word_with_one_space() {
 }
 
 #[test]
-fn remove_leaves_what_is_behind_the_double_dash() {
+fn remove_keeps_arguments_after_the_double_dash() {
     assert_eq!(removed("a -- a", "a"), ("-- a".to_owned(), 1));
 }
 

@@ -120,7 +120,7 @@ fn a_destination_must_be_named() {
 }
 
 #[test]
-fn standard_output_carries_the_image_and_nothing_else() {
+fn standard_output_has_only_the_image() {
     let scratch = scratch();
     scratch.ok(&format!("{PATCH} boot.img -o out.img"));
     let run = scratch.run(&format!("{PATCH} boot.img -o -")).success();
@@ -140,7 +140,7 @@ fn standard_input_is_read() {
 }
 
 #[test]
-fn standard_input_has_no_name_for_a_directory() {
+fn standard_input_needs_an_output_name() {
     let scratch = scratch();
     let mut command = scratch.command(&format!("{PATCH} - -d out"));
     let error = error_of(command.write_stdin(scratch.read("boot.img")).assert());
@@ -174,40 +174,40 @@ fn refused_as_output(scratch: &Scratch, output: &str) {
 }
 
 #[test]
-fn the_input_is_no_output() {
+fn the_input_is_not_an_output() {
     refused_as_output(&scratch(), "boot.img");
 }
 
 #[test]
-fn the_input_in_another_spelling_is_no_output() {
+fn the_input_with_another_spelling_is_not_an_output() {
     let scratch = scratch();
     fs::create_dir(scratch.path("dir")).unwrap();
     refused_as_output(&scratch, "dir/../boot.img");
 }
 
 #[test]
-fn a_symbolic_link_to_the_input_is_no_output() {
+fn a_symbolic_link_to_the_input_is_not_an_output() {
     let scratch = scratch();
     symlink("boot.img", scratch.path("link.img")).unwrap();
     refused_as_output(&scratch, "link.img");
 }
 
 #[test]
-fn a_hard_link_to_the_input_is_no_output() {
+fn a_hard_link_to_the_input_is_not_an_output() {
     let scratch = scratch();
     fs::hard_link(scratch.path("boot.img"), scratch.path("hard.img")).unwrap();
     refused_as_output(&scratch, "hard.img");
 }
 
 #[test]
-fn the_inputs_directory_is_no_destination() {
+fn the_directory_of_the_input_is_not_a_destination() {
     let scratch = set();
     let error = scratch.error(&format!("{PATCH} vendor_boot.img init_boot.img -d ."));
     assert!(error.contains("is an input file"), "{error}");
 }
 
 #[test]
-fn an_image_of_the_set_is_no_output_for_another() {
+fn an_image_of_the_set_is_not_an_output() {
     let scratch = set();
     let error = scratch.error(&format!("{PATCH} vendor_boot.img boot.img -o boot.img"));
     assert!(error.contains("boot.img: is an input file"), "{error}");
@@ -303,7 +303,7 @@ fn a_full_standard_output_is_an_error() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let scratch = scratch();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -333,7 +333,7 @@ fn a_missing_directory_is_named() {
 }
 
 #[test]
-fn a_directory_is_no_output() {
+fn a_directory_is_not_an_output() {
     let scratch = scratch();
     fs::create_dir(scratch.path("out")).unwrap();
     let error = scratch.error(&format!("{PATCH} boot.img -o out"));
@@ -375,7 +375,7 @@ fn json_does_not_mix_with_an_image_on_standard_output() {
 }
 
 #[test]
-fn a_pipe_gets_no_colours() {
+fn a_pipe_has_no_colours() {
     let text = scratch().ok(&format!("{PATCH} boot.img --dry-run"));
     assert!(!text.contains('\x1b'), "{text}");
 }
@@ -396,7 +396,7 @@ fn no_color_wins_over_a_forced_terminal() {
 }
 
 #[test]
-fn the_consequence_for_avb_is_told() {
+fn the_consequence_for_avb_is_reported() {
     let scratch = scratch();
     scratch.file("boot.img", &with_avb_footer(&scratch.read("boot.img"), 128 << 10));
     let text = scratch.ok(&format!("{PATCH} boot.img -o out.img"));
@@ -433,7 +433,7 @@ fn a_missing_input_is_named() {
 }
 
 #[test]
-fn a_directory_is_no_input() {
+fn a_directory_is_not_an_input() {
     let scratch = scratch();
     fs::create_dir(scratch.path("dir")).unwrap();
     let error = scratch.error(&format!("{PATCH} dir -o out.img"));
@@ -472,7 +472,7 @@ fn a_device_must_be_given() {
 }
 
 #[test]
-fn a_word_with_an_open_quote_is_refused() {
+fn a_parameter_with_an_open_quote_is_refused() {
     let error = scratch().error(&format!("{PATCH} boot.img -o out.img --add-word a=\"b"));
     assert!(error.contains("a quote that is not closed"), "{error}");
 }

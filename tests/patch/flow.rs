@@ -42,7 +42,7 @@ fn first_stage_files_tell_two_stage_init() {
 }
 
 #[test]
-fn skip_initramfs_on_the_line_tells_legacy_system_as_root() {
+fn skip_initramfs_on_the_line_means_legacy_system_as_root() {
     let expected = (FlowKind::LegacySystemAsRoot, true, "cmdline: skip_initramfs".to_owned());
     assert_eq!(known(&[flows::legacy_sar()]), expected);
     assert!(!flow(&[flows::legacy_sar()]).ramdisk_runs);
@@ -64,14 +64,14 @@ fn a_kernel_that_magisk_changed_unpacks_the_ramdisk_of_legacy_system_as_root() {
 }
 
 #[test]
-fn recovery_in_boot_is_told_with_the_word_that_decides() {
+fn recovery_in_boot_is_reported_with_the_deciding_parameter() {
     let found = flow(&[flows::recovery_in_boot()]);
     assert_eq!((found.kind, found.recovery), (FlowKind::TwoStage, RecoveryPlace::NormalRamdisk));
     assert!(about(&found, "recovery").contains("androidboot.force_normal_boot=1"));
 }
 
 #[test]
-fn recovery_in_a_fragment_is_told() {
+fn recovery_in_a_fragment_is_reported() {
     let found = flow(&[image("vendor_boot-v4-fragments"), image("init_boot-v4")]);
     assert_eq!((found.kind, found.recovery), (FlowKind::TwoStage, RecoveryPlace::Fragment));
 }
@@ -86,7 +86,7 @@ fn a_recovery_image_alone_is_one() {
 }
 
 #[test]
-fn distributions_are_told_by_what_made_the_initramfs() {
+fn distributions_are_identified_by_their_initramfs_tool() {
     for (maker, image) in flows::distributions() {
         let found = flow(&[image]);
         assert_eq!((found.kind, found.maker), (FlowKind::LinuxInitramfs, Some(maker)));
@@ -101,7 +101,7 @@ fn an_initramfs_of_no_known_maker_is_one_all_the_same() {
 }
 
 #[test]
-fn magisk_on_two_stage_init_is_told_with_its_config() {
+fn magisk_on_two_stage_init_is_reported_with_its_config() {
     let found = flow(&[flows::magisk_two_stage()]);
     assert_eq!(found.kind, FlowKind::TwoStage);
     let magisk = found.manager(Manager::Magisk).unwrap();
@@ -121,7 +121,7 @@ fn magisks_own_init_does_not_make_a_legacy_rootfs_two_stage() {
 }
 
 #[test]
-fn the_version_of_magisk_is_told_by_what_it_leaves() {
+fn the_version_of_magisk_is_identified_by_its_files() {
     let versions = [
         ("overlay.d/sbin/init-ld.xz", "", Some("28.0")),
         (".backup/init.xz", "", Some("27.0")),
@@ -136,7 +136,7 @@ fn the_version_of_magisk_is_told_by_what_it_leaves() {
 }
 
 #[test]
-fn magisk_in_recovery_is_told() {
+fn magisk_in_recovery_is_reported() {
     let config: &[u8] = b"KEEPVERITY=true\nRECOVERYMODE=true\n";
     let set = [boot(&[(".backup/.magisk", config), ("init", b""), ("system/bin/recovery", b"")])];
     let found = flow(&set);
@@ -145,7 +145,7 @@ fn magisk_in_recovery_is_told() {
 }
 
 #[test]
-fn kernelsu_is_told_with_its_way() {
+fn kernelsu_is_reported_with_its_form() {
     let module = flow(&[flows::kernelsu()]);
     assert!(module.manager(Manager::KernelSu).unwrap().way.contains("(LKM)"));
     let kernel = flow(&[with_config(&flows::two_stage(), "CONFIG_KSU=y\n")]);
@@ -174,7 +174,7 @@ fn evidence_names_the_image_that_has_it() {
 }
 
 #[test]
-fn the_role_of_each_image_is_told() {
+fn the_role_of_each_image_is_reported() {
     let set = [
         beside("recovery-v4"),
         image("boot-v4"),
@@ -188,14 +188,14 @@ fn the_role_of_each_image_is_told() {
 }
 
 #[test]
-fn a_recovery_image_beside_a_boot_image_of_the_same_header_is_told_from_it() {
+fn recovery_and_boot_images_with_the_same_header_are_distinguished() {
     let found = flow(&[beside("recovery-v2"), flows::two_stage()]);
     assert_eq!(found.roles, [Role::Recovery, Role::Boot]);
     assert_eq!((found.kind, found.recovery), (FlowKind::TwoStage, RecoveryPlace::OwnImage));
 }
 
 #[test]
-fn a_vendor_boot_without_words_but_with_first_stage_files_is_no_vendor_kernel_boot() {
+fn a_vendor_boot_without_parameters_but_with_first_stage_files_is_not_a_vendor_kernel_boot() {
     let bare = edited(&image("vendor_boot-v3"), |edit| edit.header.set_cmdline(b"").unwrap());
     let ramdisk = cpio(&[("first_stage_ramdisk/", b""), ("lib/modules/a.ko", b"")]);
     let bare = with_section(&bare, SectionName::VendorRamdisk, ramdisk);
@@ -203,7 +203,7 @@ fn a_vendor_boot_without_words_but_with_first_stage_files_is_no_vendor_kernel_bo
 }
 
 #[test]
-fn a_ramdisk_that_cannot_be_read_is_told_and_nothing_is_made_up() {
+fn an_unreadable_ramdisk_is_reported_without_guesses() {
     let mut gzip = image("boot-v0-gzip");
     let parsed = Image::parse(&gzip).unwrap();
     let at =

@@ -87,7 +87,7 @@ fn init_is_the_choice_for_init_boot_alone() {
 }
 
 #[test]
-fn the_runtime_stands_at_init_and_the_original_beside_it() {
+fn the_runtime_is_at_init_and_the_original_in_the_segment() {
     let before = ramdisk_of(&image("boot-v2-raw"));
     let after = ramdisk_of(&patched(&[image("boot-v2-raw")], HookChoice::Init)[0]);
     assert_eq!(read(&after, "/init"), elf(AARCH64));
@@ -98,7 +98,7 @@ fn the_runtime_stands_at_init_and_the_original_beside_it() {
 }
 
 #[test]
-fn the_command_line_gets_no_rdinit_and_keeps_what_it_has() {
+fn the_command_line_has_no_rdinit_and_is_unchanged() {
     let line = "quiet console=ttyS0";
     let set = [with_cmdline(&image("boot-v2-raw"), line)];
     let after = patched(&set, HookChoice::Init).remove(0);
@@ -175,7 +175,7 @@ fn the_line_built_into_a_kernel_that_forces_it_names_the_program() {
 }
 
 #[test]
-fn words_that_a_kernel_ignores_are_told() {
+fn parameters_that_a_kernel_ignores_are_reported() {
     let config = "CONFIG_CMDLINE_FORCE=y\nCONFIG_VFIO_PCI=y\n";
     let set = [with_config(&image("boot-v2-raw"), config)];
     let before = Image::parse(&set[0]).unwrap().header().unwrap().cmdline();
@@ -201,7 +201,7 @@ fn unpatch_takes_it_back() {
 }
 
 #[test]
-fn without_an_init_to_stand_in_for_it_is_refused() {
+fn without_an_init_the_hook_is_refused() {
     let refusals = [(cpio(&[("etc/", b"")]), true), (cpio(&[("init/", b"")]), false)];
     for (ramdisk, missing) in refusals {
         let error =

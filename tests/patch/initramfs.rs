@@ -52,7 +52,7 @@ fn stops(set: &[Vec<u8>]) -> Option<(ImageKind, Stop)> {
 }
 
 #[test]
-fn the_vendor_ramdisk_comes_first_in_memory_whatever_the_order_of_the_files() {
+fn the_vendor_ramdisk_is_first_in_memory_for_any_order_of_the_files() {
     let gzip = |name: &str| packed(Some(Format::Gzip), &cpio(&[(name, b"x")]));
     let mut set = set(gzip("vendor"), gzip("init"));
     let expected = vec![(ImageKind::VendorBoot, Reach::Always), (ImageKind::Boot, Reach::Always)];

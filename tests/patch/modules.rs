@@ -102,7 +102,7 @@ fn from(bytes: &[u8]) -> ModuleOptions<'_> {
 }
 
 #[test]
-fn modules_of_the_ramdisk_are_loaded_where_they_stand() {
+fn modules_of_the_ramdisk_are_loaded_in_place() {
     let image = boot(&kernel(CONFIG), &ramdisk(&vfio(), &[]));
     with_plan(&image, ModuleOptions::default(), |plan| {
         let plan = plan.unwrap().modules;
@@ -117,7 +117,7 @@ fn modules_of_the_ramdisk_are_loaded_where_they_stand() {
 }
 
 #[test]
-fn without_a_config_the_ramdisk_tells_that_vfio_is_a_module() {
+fn without_a_config_the_ramdisk_shows_that_vfio_is_a_module() {
     let mut kernel = vec![0; 4096];
     kernel[56..60].copy_from_slice(b"ARM\x64");
     for (modules, loads) in [(&vfio()[..], 3), (&vendor_modules()[..], 0)] {
@@ -162,7 +162,7 @@ fn without_any_module_the_plan_says_what_to_give() {
 }
 
 #[test]
-fn a_module_whose_symbols_the_kernel_lacks_is_refused_before_the_device_does() {
+fn a_module_with_missing_symbols_is_refused() {
     let exports = kernel_with_exports(
         &usual_exports(),
         Form { namespaces: true, crcs: false, relative: false },
@@ -241,7 +241,7 @@ fn options_that_are_there_are_kept_and_a_blocklist_gives_way() {
 }
 
 #[test]
-fn the_originals_of_shadowed_lists_stand_beside_and_are_listed() {
+fn the_originals_of_shadowed_lists_are_kept_and_listed() {
     let (image, other) = (phone(&[]), ramdisk(&vfio(), &[]));
     let patched = patched(&image, from(&other));
     assert_eq!(text(&patched, "/vfioboot/original/lib/modules/modules.load"), LOAD);

@@ -126,7 +126,7 @@ fn compressed_modules_are_unpacked_with_the_ramdisk() {
 }
 
 #[test]
-fn undoing_unpacks_the_ramdisk_only_where_nothing_else_tells_where_ours_is() {
+fn undoing_decompresses_the_ramdisk_only_if_the_segment_is_not_found_otherwise() {
     for format in formats() {
         let image = boot(format, &[]);
         let new = patched(&image, ModuleOptions::default());

@@ -235,7 +235,7 @@ fn a_dump_with_zeros_at_its_end_comes_back() {
 }
 
 #[test]
-fn an_image_cut_off_behind_its_last_section_comes_back() {
+fn an_image_that_ends_after_its_last_section_is_restored() {
     for name in ["boot-v2-xz", "boot-v3", "vendor_boot-v4"] {
         let mut bytes = image(name);
         let image = Image::parse(&bytes).unwrap();
@@ -304,14 +304,14 @@ fn an_unterminated_command_line_is_mended_and_comes_back() {
 }
 
 #[test]
-fn bytes_behind_the_nul_of_a_command_line_come_back() {
+fn bytes_after_the_nul_of_a_command_line_are_restored() {
     let mut bytes = image("boot-v3");
     bytes[44 + 1000..44 + 1100].fill(b'z');
     assert_round_trip("behind the NUL", &[bytes]);
 }
 
 #[test]
-fn a_command_line_that_is_no_utf8_comes_back() {
+fn a_command_line_that_is_not_utf8_is_restored() {
     let mut bytes = image("boot-v2-raw");
     bytes[64..70].copy_from_slice(b"\xff\xfe=\xe9 a");
     let changed = patched_one(&bytes);
@@ -329,7 +329,7 @@ fn a_bare_ramdisk_comes_back() {
 }
 
 #[test]
-fn padding_behind_an_lz4_ramdisk_comes_back() {
+fn padding_after_an_lz4_ramdisk_is_restored() {
     let bytes = image("boot-v2-lz4_legacy");
     let mut ramdisk = ramdisk_of(&bytes);
     ramdisk.resize(ramdisk.len() + 333, 0);
@@ -560,7 +560,7 @@ fn a_raw_segment_starts_at_a_multiple_of_4() {
 }
 
 #[test]
-fn the_kernel_reaches_the_segment_behind_lz4_of_any_length() {
+fn the_kernel_reaches_the_segment_after_lz4_of_any_length() {
     // Unpacked lengths of all remainders, because headers must be at multiples of 4.
     for extra in 0..4 {
         let mut archive = cpio(&[("init", b"#!/bin/sh\n")]);
@@ -653,22 +653,22 @@ fn modules_go_in_and_are_listed_in_load_order() {
 
 // --- the command line -------------------------------------------------------------------------
 
-/// The words on the line of boot-v2-raw after it had `line`, was patched.
-fn patched_words(line: &str) -> Vec<String> {
+/// The parameters of boot-v2-raw with the command line `line` after a patch.
+fn patched_parameters(line: &str) -> Vec<String> {
     words(&patched_one(&with_cmdline(&image("boot-v2-raw"), line)))
 }
 
 #[test]
-fn rdinit_comes_first_and_the_other_words_stay_in_order() {
-    let words = patched_words("console=ttyS0 root=/dev/sda init=/sbin/foo quiet");
+fn rdinit_is_first_and_the_other_parameters_stay_in_order() {
+    let words = patched_parameters("console=ttyS0 root=/dev/sda init=/sbin/foo quiet");
     let expected =
         ["rdinit=/vfioboot/init", "console=ttyS0", "root=/dev/sda", "init=/sbin/foo", "quiet"];
     assert_eq!(words[..5], expected);
 }
 
 #[test]
-fn an_empty_line_gets_the_words_alone() {
-    assert_eq!(patched_words("")[0], "rdinit=/vfioboot/init");
+fn an_empty_line_has_only_the_new_parameters() {
+    assert_eq!(patched_parameters("")[0], "rdinit=/vfioboot/init");
 }
 
 #[test]
@@ -684,7 +684,7 @@ fn an_existing_rdinit_is_replaced_in_place_and_executed_later() {
 }
 
 #[test]
-fn an_rdinit_in_boot_is_replaced_there_when_vendor_boot_would_get_the_words() {
+fn an_rdinit_in_boot_is_replaced_there_even_if_vendor_boot_has_the_parameters() {
     let boot = with_cmdline(&image("boot-v4"), "rdinit=/init quiet");
     let set = [boot, image("vendor_boot-v4"), image("init_boot-v4")];
     let changed = patched(&set);
@@ -708,7 +708,7 @@ fn words_go_before_the_double_dash() {
 }
 
 #[test]
-fn a_word_that_is_there_is_not_added_again() {
+fn an_existing_parameter_is_not_added_again() {
     let set = [with_cmdline(&image("boot-v2-raw"), "extra=1 quiet")];
     let changed = patched_with(&set, |options| options.parameters = vec!["extra=1".to_owned()]);
     assert_eq!(words(&changed[0]).iter().filter(|word| *word == "extra=1").count(), 1);
@@ -745,7 +745,7 @@ fn a_device_named_by_its_address_needs_no_id() {
 }
 
 #[test]
-fn a_bare_ramdisk_leaves_the_words_to_the_bootloader() {
+fn a_bare_ramdisk_leaves_the_parameters_to_the_bootloader() {
     let set = [ramdisk_of(&image("boot-v2-gzip-dtbo"))];
     let words = planned(&set, |_| {}, |plan| plan.unwrap().parameters_for_bootloader);
     assert_eq!(words, ["rdinit=/vfioboot/init"]);
@@ -919,7 +919,7 @@ fn a_damaged_ramdisk_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_command_line_that_gets_too_long_is_refused_with_the_bytes() {
+fn a_command_line_that_would_be_too_long_is_refused_with_its_size() {
     // 22 bytes are added, for "rdinit=/vfioboot/init ".
     for (name, line) in [("boot-v3", 1535 - 21), ("vendor_boot-v4", 2047 - 21)] {
         let text = message(&[with_cmdline(&image(name), &"x".repeat(line))], |_| {});
@@ -930,7 +930,7 @@ fn a_command_line_that_gets_too_long_is_refused_with_the_bytes() {
 }
 
 #[test]
-fn an_image_whose_header_lies_is_refused() {
+fn an_inconsistent_image_is_refused() {
     let mut bytes = image("boot-v2-raw");
     let too_large = (bytes.len() as u32).to_le_bytes();
     bytes[1648..1652].copy_from_slice(&too_large);
@@ -988,7 +988,7 @@ fn modules_that_cannot_be_loaded_are_refused() {
 }
 
 #[test]
-fn an_unpatched_image_is_no_patched_one() {
+fn an_unpatched_image_is_not_patched() {
     let error = refusal(&[image("boot-v2-raw")]);
     assert!(matches!(error, Error::NotPatched), "{error}");
 }
@@ -1012,7 +1012,7 @@ fn what_was_changed_after_the_patch_is_not_passed_off_as_the_original() {
 }
 
 #[test]
-fn what_others_append_behind_the_segment_goes_away_with_it() {
+fn data_appended_after_the_segment_is_removed_with_it() {
     let original = image("boot-v2-raw");
     let changed = patched_one(&original);
     let mut ramdisk = ramdisk_of(&changed);
@@ -1111,7 +1111,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_behind_the_sections_come_back(
+    fn any_bytes_after_the_sections_are_restored(
         pick in any::<prop::sample::Index>(),
         tail in prop::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 0..300),
         zeros in 0usize..9000,
@@ -1170,7 +1170,7 @@ fn a_vbmeta_blob_inside_the_padding_is_not_overwritten() {
 }
 
 #[test]
-fn junk_behind_a_gzip_ramdisk_is_refused() {
+fn junk_after_a_gzip_ramdisk_is_refused() {
     let original = image("boot-v2-gzip-dtbo");
     let mut ramdisk = ramdisk_of(&original);
     ramdisk.extend_from_slice(b"JUNKJUNKJUNK");
@@ -1219,7 +1219,7 @@ fn a_relative_former_rdinit_is_taken_from_the_root() {
 }
 
 #[test]
-fn an_edit_after_the_patch_is_told() {
+fn an_edit_after_the_patch_is_reported() {
     for (name, bytes) in images().into_iter().filter(|(name, _)| name.starts_with("boot-v2")) {
         let original = ramdisk_of(&bytes);
         let bytes = patched_one(&bytes);
@@ -1239,7 +1239,7 @@ fn an_edit_after_the_patch_is_told() {
 }
 
 #[test]
-fn a_shared_library_is_no_runtime() {
+fn a_shared_library_is_not_a_runtime() {
     let mut library = elf(AARCH64);
     // e_entry: a library has none.
     library[24..32].fill(0);

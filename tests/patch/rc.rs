@@ -113,7 +113,7 @@ fn header(ramdisk: &[u8], path: &str) -> Header {
 }
 
 #[test]
-fn init_rc_of_a_legacy_rootfs_gets_one_line_behind_its_imports() {
+fn init_rc_of_a_legacy_rootfs_has_one_line_after_its_imports() {
     let ramdisk = patched(&legacy(INIT_RC), autostart());
     let expected = INIT_RC.replace("usb.rc\n", &format!("usb.rc\n{IMPORT}"));
     assert_eq!(read(&ramdisk, "/init.rc"), expected);
@@ -143,7 +143,7 @@ fn vfiorun_is_a_command_that_takes_no_room() {
 }
 
 #[test]
-fn a_rootfs_without_sbin_gets_the_command_into_its_root() {
+fn a_rootfs_without_sbin_has_the_command_in_its_root() {
     let image = with_ramdisk(cpio(&[("init", b"\x7fELF"), ("init.rc", INIT_RC.as_bytes())]));
     let ramdisk = patched(&image, autostart());
     assert!(read(&ramdisk, "/init.vfioboot.rc").contains("service vfiorun /vfiorun autostart\n"));
@@ -307,7 +307,7 @@ fn the_label_follows_what_the_ramdisk_says_of_its_build() {
 }
 
 #[test]
-fn a_build_that_does_not_say_what_it_is_gets_a_warning() {
+fn an_unknown_build_type_is_a_warning() {
     let image = with_ramdisk(cpio(&[("init", b"\x7fELF"), ("init.rc", INIT_RC.as_bytes())]));
     let warnings = planned(&[image], HookChoice::Auto, autostart(), |plan| plan.unwrap().warnings);
     let label = "u:r:su:s0".to_owned();
@@ -315,7 +315,7 @@ fn a_build_that_does_not_say_what_it_is_gets_a_warning() {
 }
 
 #[test]
-fn nothing_is_put_in_when_nobody_asks() {
+fn nothing_is_added_unless_requested() {
     let ramdisk = patched(&legacy(INIT_RC), RcOptions::default());
     assert_eq!(read(&ramdisk, "/init.rc"), INIT_RC);
     assert_eq!(find(&ramdisk, "/sbin/vfiorun"), None);
@@ -342,7 +342,7 @@ fn on_a_rootfs_with_magisk_the_program_is_also_where_it_survives_the_tmpfs() {
 }
 
 #[test]
-fn a_magisk_ramdisk_without_an_overlay_gets_one() {
+fn an_overlay_is_added_to_a_magisk_ramdisk_without_one() {
     let image = with_ramdisk(cpio(&[
         (".backup/", b""),
         (".backup/.magisk", b"KEEPVERITY=true\n"),
@@ -412,7 +412,7 @@ fn files_of_the_user_are_imported_by_ours() {
 }
 
 #[test]
-fn files_of_the_user_stand_in_magisks_overlay_under_a_name_of_their_own() {
+fn files_of_the_user_are_in_magisks_overlay_with_separate_names() {
     let rc = RcOptions { files: vec![yours("init.rc", "on init\n")], ..RcOptions::default() };
     let ramdisk = patched(&magisk(&[]), rc);
     assert_eq!(read(&ramdisk, "/overlay.d/vfioboot.init.rc"), "on init\n");
@@ -469,7 +469,7 @@ fn a_file_with_errors_is_refused_with_every_line() {
 }
 
 #[test]
-fn warnings_about_a_file_stand_in_the_plan() {
+fn warnings_about_a_file_are_in_the_plan() {
     let rc = RcOptions { files: vec![yours("odd.rc", "on odd\n    start a\n")], ..autostart() };
     let warnings = planned(&[legacy(INIT_RC)], HookChoice::Auto, rc, |plan| plan.unwrap().warnings);
     let about = warnings.iter().map(ToString::to_string);

@@ -10,7 +10,7 @@ fn added(text: &str) -> String {
 }
 
 #[test]
-fn the_line_goes_behind_the_last_import_else_before_the_first_section() {
+fn the_line_follows_the_last_import_or_precedes_the_first_section() {
     for (text, expected) in [
         (
             "import /a.rc\non boot\n    start a\n",
@@ -43,7 +43,7 @@ fn the_line_goes_behind_the_last_import_else_before_the_first_section() {
 }
 
 #[test]
-fn what_init_does_not_read_is_no_place() {
+fn lines_that_init_ignores_are_not_a_position() {
     // Behind a NUL byte, in an open quote, at a last backslash.
     assert_eq!(added("on boot\n\0import /a.rc\n"), "import /x.rc\non boot\n\0import /a.rc\n");
     assert_eq!(

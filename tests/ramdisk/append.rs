@@ -63,7 +63,7 @@ fn trailing_zeros_do_not_matter() {
 }
 
 #[test]
-fn an_lz4_stream_of_odd_length_gets_a_lead_in() {
+fn an_lz4_stream_of_odd_length_has_a_lead_in() {
     for odd in 0..4 {
         let mut unpacked = archive(&[("init", b"")]);
         unpacked.resize(unpacked.len() + odd, 0);
@@ -145,7 +145,7 @@ fn the_last_format_is_that_of_the_last_segment() {
 }
 
 #[test]
-fn nothing_is_appended_behind_junk() {
+fn nothing_is_appended_after_junk() {
     for compression in [None, Some(Format::Lz4Legacy), Some(Format::Zstd), Some(Format::Xz)] {
         let mut bytes = packed(compression, &archive(&[("a", b"")]));
         bytes.extend(b"\0\0\0\0\xffjunk");
@@ -154,7 +154,7 @@ fn nothing_is_appended_behind_junk() {
 }
 
 #[test]
-fn a_magic_within_compressed_data_deceives_nobody() {
+fn a_magic_within_compressed_data_is_ignored() {
     // Stored deflate blocks keep the bytes as they are.
     let lz4 = packed(Some(Format::Lz4Legacy), &archive(&[("inner", b"")]));
     let mut data = noise(3000);
@@ -184,7 +184,7 @@ fn a_patched_image_as_a_file_is_not_a_patch() {
 }
 
 #[test]
-fn segments_behind_ours_do_not_hide_it() {
+fn segments_after_ours_do_not_hide_it() {
     for compression in COMPRESSIONS {
         let (mut patched, range) = append(&packed(compression, &archive(&[("init", b"")])));
         patched.resize(patched.len() + append_padding(patched.len()), 0);
@@ -240,7 +240,7 @@ fn add_appends_and_makes_parents() {
 }
 
 #[test]
-fn a_ramdisk_loaded_behind_a_changed_one_stays_aligned() {
+fn a_ramdisk_loaded_after_a_changed_one_stays_aligned() {
     for compression in COMPRESSIONS.into_iter().filter(|c| *c != Some(Format::Lz4Legacy)) {
         for extra in 0..9 {
             let files = [("a", &noise(100)[..]), ("b", &noise(200 + extra)[..])];

@@ -151,7 +151,7 @@ fn add_then_rm() {
 }
 
 #[test]
-fn a_pipe_that_closes_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let fixture = Fixture::new();
     fixture.write("big", &packed(Some(Format::Gzip), &archive(&[("f", &noise(1 << 20))])));
     let program = assert_cmd::cargo::cargo_bin("vfioboot");
@@ -165,7 +165,7 @@ fn a_pipe_that_closes_is_no_error() {
 }
 
 #[test]
-fn damage_is_said_with_its_place() {
+fn damage_is_reported_with_its_offset() {
     let fixture = Fixture::new();
     let mut bytes = fs::read(fixture.path("rd")).unwrap();
     bytes.truncate(bytes.len() - 6);

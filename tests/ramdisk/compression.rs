@@ -103,7 +103,7 @@ fn a_stream_around_a_part_is_one_stream() {
 }
 
 #[test]
-fn a_part_that_is_none_is_no_part_of_a_stream() {
+fn an_invalid_part_is_not_accepted() {
     let known = Known { range: 0..4, part: b"junk" };
     assert!(encode_around(Format::Xz, b"abcdef", &known, None).is_err());
     // What has no parts is compressed as a whole.
@@ -132,7 +132,7 @@ fn each_stream_ends_where_the_next_begins() {
 }
 
 #[test]
-fn a_size_behind_an_lz4_legacy_kernel_is_not_part_of_the_stream() {
+fn a_size_after_an_lz4_legacy_kernel_is_not_part_of_the_stream() {
     let mut packed = encode(Format::Lz4Legacy, &sample(), None).unwrap();
     let end = packed.len();
     packed.extend_from_slice(&(sample().len() as u32).to_le_bytes());
@@ -141,7 +141,7 @@ fn a_size_behind_an_lz4_legacy_kernel_is_not_part_of_the_stream() {
 }
 
 #[test]
-fn the_start_of_another_stream_is_no_block_of_lz4_legacy() {
+fn the_start_of_another_stream_is_not_an_lz4_legacy_block() {
     // Each reads as a plausible block size: gzip without a name, lzma after one or two zeros.
     for (format, zeros) in [(Format::Gzip, 0), (Format::Lzma, 1), (Format::Lzma, 2)] {
         let mut packed = encode(Format::Lz4Legacy, &sample(), None).unwrap();

@@ -51,7 +51,7 @@ fn by_hand(name: &str, mode: u32, data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn header_fields_come_out_as_they_stand() {
+fn header_fields_are_read_unchanged() {
     let bytes = by_hand("dev/console", 0o020_600, b"");
     let all = read_all(&bytes).unwrap();
     let (entry, data) = &all[0];
@@ -103,7 +103,7 @@ fn segments_in_all_formats_one_after_the_other() {
 }
 
 #[test]
-fn archives_go_on_behind_their_trailer() {
+fn archives_continue_after_their_trailer() {
     // Within one compressed segment, with the 512-byte blocks of GNU cpio.
     let mut unpacked = archive(&[("one", b"1")]);
     unpacked.resize(unpacked.len().next_multiple_of(512), 0);
@@ -243,7 +243,7 @@ fn checksums_of_070702_are_checked() {
 }
 
 #[test]
-fn a_truncated_stream_is_said_with_its_format() {
+fn a_truncated_stream_is_reported_with_its_format() {
     for compression in COMPRESSIONS.into_iter().flatten() {
         let bytes = packed(Some(compression), &archive(&[("a", &noise(5000))]));
         let error = Ramdisk::parse(&bytes[..bytes.len() / 2], Limits::default()).unwrap_err();

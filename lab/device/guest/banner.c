@@ -1,4 +1,4 @@
-/* banner.c SOCKET: the first line that a server on a Unix socket says by itself. */
+/* banner.c SOCKET: print the first line that a server on a Unix socket sends. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -1,6 +1,6 @@
 /*
  * edu.c: makes QEMU's edu device (docs/specs/edu.txt) copy memory, from user space.
- *   edu DEVICE inside           from memory of ours to other memory of ours; ends with 0 when the bytes arrived
+ *   edu DEVICE inside           within its own memory; ends with 0 if the bytes were copied
  *   edu DEVICE write ADDRESS    two kilobytes of 0x5a to a physical address
  * DEVICE is its directory in sysfs.
  */
@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* the buffer has a page, of which QEMU 7.2 takes the last byte for out of bounds */
+/* the buffer has one page; QEMU 7.2 treats its last byte as out of bounds */
 enum { PAGE = 4096, SIZE = 2048, BUFFER = 0x40000 };
 enum { REG_ID = 0x00, REG_SOURCE = 0x80, REG_TARGET = 0x88, REG_COUNT = 0x90, REG_COMMAND = 0x98 };
 enum { RUN = 1, TO_MEMORY = 2 };

@@ -1,6 +1,6 @@
-/* killat N COMMAND...: kill -9 the command when its Nth fdatasync has returned. vfiorun makes one
- * for each record of its journal and for nothing else, so the record is on disk, and what it is
- * about has not been done yet. The status is the command's, or 137.
+/* killat N COMMAND...: kill -9 the command when its Nth fdatasync has returned. vfiorun calls it once
+ * for each record of its journal and for nothing else, so the record is on disk, and its step has not
+ * been executed yet. The status is the command's, or 137.
  */
 #include <elf.h>
 #include <errno.h>

@@ -3,7 +3,7 @@
 
 use super::escape::{github_message, github_property};
 use super::{Audience, Format};
-use crate::audit::run::{Audited, Input, Run};
+use crate::audit::run::{Input, Report, Run};
 use crate::audit::{Finding, Level, Verdict};
 
 pub(super) const FORMAT: Format = Format {
@@ -30,30 +30,28 @@ struct Annotation {
 }
 
 fn annotations(input: &Input) -> Vec<Annotation> {
-    let audited = match &input.result {
-        Ok(audited) => audited,
+    let report = match &input.result {
+        Ok(report) => report,
         Err(error) => {
             let command = command(input, 1, "not checked", &error.to_string());
             return vec![Annotation { kind: Kind::Error, lesser: false, command }];
         }
     };
-    let mut all = vec![summary(input, audited)];
+    let mut all = vec![summary(input, report)];
     for verdict in [Verdict::Fail, Verdict::Unknown] {
-        all.extend(
-            audited.with(verdict).into_iter().filter_map(|own| annotate(input, audited, own)),
-        );
+        all.extend(report.with(verdict).into_iter().filter_map(|own| annotate(input, report, own)));
     }
     all
 }
 
 /// The facts about the input as a whole.
-fn summary(input: &Input, audited: &Audited) -> Annotation {
-    let mut text = format!("{} ({})", audited.verdict_line(), audited.kernel());
-    text.push_str(&format!("\nConfig: {}", audited.config()));
-    if let Some(line) = audited.cmdline() {
+fn summary(input: &Input, report: &Report) -> Annotation {
+    let mut text = format!("{} ({})", report.verdict_line(), report.kernel());
+    text.push_str(&format!("\nConfig: {}", report.config()));
+    if let Some(line) = report.cmdline() {
         text.push_str(&format!("\nCommand line: {line}"));
     }
-    for note in audited.notes() {
+    for note in report.notes() {
         text.push_str(&format!("\nNote: {note}"));
     }
     let command = command(input, 1, "vfioboot check", &text);
@@ -61,9 +59,9 @@ fn summary(input: &Input, audited: &Audited) -> Annotation {
 }
 
 /// The annotation for a finding; None for one that is not worth an annotation.
-fn annotate(input: &Input, audited: &Audited, finding: &Finding) -> Option<Annotation> {
+fn annotate(input: &Input, report: &Report, finding: &Finding) -> Option<Annotation> {
     let rule = &finding.rule;
-    let decides = audited.decides(finding);
+    let decides = report.decides(finding);
     let (kind, advice) = match (finding.verdict, decides, rule.level) {
         (Verdict::Pass | Verdict::NotApplicable, ..) | (Verdict::Unknown, false, _) => return None,
         (Verdict::Unknown, true, _) => (Kind::Warning, "Unknown. To be sure: ".to_owned()),
@@ -76,12 +74,12 @@ fn annotate(input: &Input, audited: &Audited, finding: &Finding) -> Option<Annot
         }
     };
     let title = format!("{} {} ({})", rule.id, rule.title, rule.level.name());
-    let baseline = if audited.is_known(finding) { "\nIn the baseline." } else { "" };
+    let baseline = if report.is_known(finding) { "\nIn the baseline." } else { "" };
     let text = format!(
         "{}\n{advice}{}\nEvidence: {}{baseline}",
         finding.reason, rule.fix, finding.provenance
     );
-    let command = command(input, audited.line(finding), &title, &text);
+    let command = command(input, report.line(finding), &title, &text);
     Some(Annotation { kind, lesser: !decides, command })
 }
 

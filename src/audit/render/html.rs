@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::escape::xml;
 use super::{Audience, Format};
-use crate::audit::run::{Audited, Input, Run};
+use crate::audit::run::{Input, Report, Run};
 use crate::audit::{Finding, Outcome, Rule, Verdict};
 
 const STYLE: &str = include_str!("page.css");
@@ -55,7 +55,7 @@ fn page(out: &mut String, run: &Run) -> std::fmt::Result {
     )?;
     for (index, input) in run.inputs.iter().enumerate() {
         match &input.result {
-            Ok(audited) => section(out, index, input, audited, run.inputs.len() > 1)?,
+            Ok(report) => section(out, index, input, report, run.inputs.len() > 1)?,
             Err(error) => writeln!(
                 out,
                 "<section id=\"i{index}\">\n<h2>{}</h2>\n<p class=\"error\">Not checked: {}</p>\n</section>",
@@ -81,11 +81,11 @@ fn class(outcome: Outcome) -> &'static str {
 
 /// The class and the text of the overall verdict.
 fn overall(run: &Run) -> (&'static str, String) {
-    if let [Input { result: Ok(audited), .. }] = run.inputs.as_slice() {
-        return (class(audited.outcome()), xml(&audited.verdict_line()));
+    if let [Input { result: Ok(report), .. }] = run.inputs.as_slice() {
+        return (class(report.outcome()), xml(&report.verdict_line()));
     }
-    let count = |outcome| run.audits().filter(|(_, a)| a.outcome() == outcome).count();
-    let errors = run.inputs.len() - run.audits().count();
+    let count = |outcome| run.reports().filter(|(_, a)| a.outcome() == outcome).count();
+    let errors = run.inputs.len() - run.reports().count();
     let mut parts = Vec::new();
     for (count, what) in [
         (count(Outcome::Fail), "fail"),
@@ -117,8 +117,8 @@ fn slug(id: &str) -> String {
 }
 
 fn matrix(out: &mut String, run: &Run) -> std::fmt::Result {
-    let Some((_, first)) = run.audits().next() else { return Ok(()) };
-    let rules: Vec<&Rule> = first.report.findings.iter().map(|finding| &finding.rule).collect();
+    let Some((_, first)) = run.reports().next() else { return Ok(()) };
+    let rules: Vec<&Rule> = first.evaluation.findings.iter().map(|finding| &finding.rule).collect();
     out.write_str(
         "<section class=\"matrix\" tabindex=\"0\" aria-label=\"Kernels by rules\">\n<table>\n\
          <caption>Kernels by rules. A sign leads to the finding.</caption>\n<thead><tr>\
@@ -143,12 +143,12 @@ fn matrix(out: &mut String, run: &Run) -> std::fmt::Result {
                 "<td class=\"fail\">error</td><td colspan=\"{}\">not checked</td>",
                 rules.len()
             )?,
-            Ok(audited) => {
-                let outcome = audited.outcome();
+            Ok(report) => {
+                let outcome = report.outcome();
                 write!(out, "<td class=\"{}\">{}</td>", class(outcome), outcome.name())?;
                 for rule in &rules {
-                    match audited.report.finding(&rule.id) {
-                        Some(finding) => cell(out, index, audited, finding)?,
+                    match report.evaluation.finding(&rule.id) {
+                        Some(finding) => cell(out, index, report, finding)?,
                         None => out.write_str("<td></td>")?,
                     }
                 }
@@ -159,9 +159,9 @@ fn matrix(out: &mut String, run: &Run) -> std::fmt::Result {
     out.write_str("</tbody>\n</table>\n</section>\n")
 }
 
-fn cell(out: &mut String, index: usize, audited: &Audited, finding: &Finding) -> std::fmt::Result {
+fn cell(out: &mut String, index: usize, report: &Report, finding: &Finding) -> std::fmt::Result {
     let (sign, label) = sign(finding.verdict);
-    let lesser = if audited.decides(finding) { "" } else { " lesser" };
+    let lesser = if report.decides(finding) { "" } else { " lesser" };
     let id = xml(&finding.rule.id);
     write!(
         out,
@@ -176,39 +176,39 @@ fn section(
     out: &mut String,
     index: usize,
     input: &Input,
-    audited: &Audited,
+    report: &Report,
     several: bool,
 ) -> std::fmt::Result {
     writeln!(out, "<section id=\"i{index}\">\n<h2>{}</h2>", xml(&input.name))?;
     if several {
-        let (class, verdict) = (class(audited.outcome()), xml(&audited.verdict_line()));
+        let (class, verdict) = (class(report.outcome()), xml(&report.verdict_line()));
         writeln!(out, "<p class=\"verdict {class}\">{verdict}</p>")?;
     }
     writeln!(
         out,
         "<dl><dt>What</dt><dd>{}</dd><dt>Kernel</dt><dd>{}</dd><dt>Config</dt><dd>{}</dd>",
-        xml(&audited.subject.to_string()),
-        xml(&audited.kernel()),
-        xml(&audited.config())
+        xml(&report.subject.to_string()),
+        xml(&report.kernel()),
+        xml(&report.config())
     )?;
-    if let Some(line) = audited.cmdline() {
+    if let Some(line) = report.cmdline() {
         out.write_str("<dt>Command line</dt><dd><ul class=\"cmdline\">\n")?;
-        for word in &line.words {
-            let class = if word.counts { "" } else { " class=\"ignored\"" };
-            let (text, label) = (xml(&word.word), xml(&word.label()));
+        for own in &line.entries {
+            let class = if own.counts { "" } else { " class=\"ignored\"" };
+            let (text, label) = (xml(&own.text), xml(&own.label()));
             writeln!(out, "<li{class}><code>{text}</code> <small>{label}</small></li>")?;
         }
         let explained = line.mode.explain().map(xml).unwrap_or_default();
         writeln!(out, "</ul>{explained}</dd>")?;
     }
     out.write_str("</dl>\n")?;
-    let notes: Vec<String> = audited.notes().collect();
-    if !notes.is_empty() || !audited.report.parameters.is_empty() {
+    let notes: Vec<String> = report.notes().collect();
+    if !notes.is_empty() || !report.evaluation.parameters.is_empty() {
         out.write_str("<ul class=\"notes\">\n")?;
         for note in notes {
             writeln!(out, "<li>{}</li>", xml(&note))?;
         }
-        for own in &audited.report.parameters {
+        for own in &report.evaluation.parameters {
             let (text, level, why) = (xml(&own.parameter), own.level.name(), xml(&own.why));
             writeln!(out, "<li>For the command line: <code>{text}</code> ({level}). {why}</li>")?;
         }
@@ -218,16 +218,16 @@ fn section(
         "<table class=\"findings\">\n<thead><tr><th scope=\"col\">Verdict</th><th scope=\"col\">Rule</th>\
          <th scope=\"col\">Level</th><th scope=\"col\">Finding</th></tr></thead>\n<tbody>\n",
     )?;
-    for finding in audited.ranked() {
-        row(out, index, audited, finding)?;
+    for finding in report.ranked() {
+        row(out, index, report, finding)?;
     }
     out.write_str("</tbody>\n</table>\n</section>\n")
 }
 
-fn row(out: &mut String, index: usize, audited: &Audited, finding: &Finding) -> std::fmt::Result {
+fn row(out: &mut String, index: usize, report: &Report, finding: &Finding) -> std::fmt::Result {
     let rule = &finding.rule;
     let (sign, label) = sign(finding.verdict);
-    let lesser = if audited.decides(finding) { "" } else { " lesser" };
+    let lesser = if report.decides(finding) { "" } else { " lesser" };
     let (id, level, verdict) = (xml(&rule.id), rule.level.name(), finding.verdict.name());
     write!(
         out,
@@ -238,7 +238,7 @@ fn row(out: &mut String, index: usize, audited: &Audited, finding: &Finding) -> 
         xml(&rule.title),
         xml(&finding.reason.to_string())
     )?;
-    if audited.is_known(finding) {
+    if report.is_known(finding) {
         out.write_str(" <i>(known from the baseline)</i>")?;
     }
     match finding.verdict {

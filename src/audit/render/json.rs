@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::{Audience, Format};
-use crate::audit::run::{Audited, Input, Run, Tally};
+use crate::audit::run::{Input, Report, Run, Tally};
 use crate::audit::{EffectiveCmdline, Facts, Finding, Outcome, Provenance, RecommendedParameter};
 use crate::text::visible_json;
 
@@ -181,14 +181,14 @@ struct ParameterEntry<'a> {
 
 fn input(input: &Input) -> InputEntry<'_> {
     let (verdict, error, details) = match &input.result {
-        Ok(audited) => (audited.outcome().name(), None, Some(details(audited))),
+        Ok(report) => (report.outcome().name(), None, Some(details(report))),
         Err(error) => ("error", Some(error.to_string()), None),
     };
     InputEntry { input: &input.name, key: &input.key, verdict, error, details }
 }
 
-fn details(audited: &Audited) -> Details<'_> {
-    let Audited { subject, facts, report, .. } = audited;
+fn details(report: &Report) -> Details<'_> {
+    let Report { subject, facts, evaluation, .. } = report;
     Details {
         description: subject.to_string(),
         release: facts.release.as_deref(),
@@ -196,11 +196,11 @@ fn details(audited: &Audited) -> Details<'_> {
         config: config(facts),
         cmdline: facts.cmdline.as_deref(),
         evidence: names(facts),
-        effective_cmdline: report.cmdline.as_ref().map(line),
-        summary: audited.tally(),
-        findings: report.findings.iter().map(|own| finding(audited, own)).collect(),
-        notes: audited.notes().collect(),
-        words: report.parameters.iter().map(parameter).collect(),
+        effective_cmdline: evaluation.cmdline.as_ref().map(line),
+        summary: report.tally(),
+        findings: evaluation.findings.iter().map(|own| finding(report, own)).collect(),
+        notes: report.notes().collect(),
+        words: evaluation.parameters.iter().map(parameter).collect(),
     }
 }
 
@@ -214,11 +214,11 @@ fn names(facts: &Facts) -> Option<Names<'_>> {
 }
 
 pub(super) fn line(line: &EffectiveCmdline) -> Line<'_> {
-    let words = line.words.iter().map(|word| LineParameter {
-        word: &word.word,
-        origin: word.origin.name(),
-        file: word.origin.file(),
-        counts: word.counts,
+    let words = line.entries.iter().map(|own| LineParameter {
+        word: &own.text,
+        origin: own.origin.name(),
+        file: own.origin.file(),
+        counts: own.counts,
     });
     Line { mode: line.mode.name(), words: words.collect() }
 }
@@ -237,15 +237,15 @@ pub(super) fn source(provenance: &Provenance) -> ProvenanceEntry<'_> {
     }
 }
 
-fn finding<'a>(audited: &Audited, finding: &'a Finding) -> FindingEntry<'a> {
+fn finding<'a>(report: &Report, finding: &'a Finding) -> FindingEntry<'a> {
     let rule = &finding.rule;
     FindingEntry {
         id: &rule.id,
         title: &rule.title,
         level: rule.level.name(),
         verdict: finding.verdict.name(),
-        decides: audited.decides(finding),
-        in_baseline: audited.is_known(finding),
+        decides: report.decides(finding),
+        in_baseline: report.is_known(finding),
         reason: finding.reason.to_string(),
         provenance: source(&finding.provenance),
         why: &rule.why,

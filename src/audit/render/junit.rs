@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::escape::xml;
 use super::{Audience, Format};
 use crate::audit::error::CheckError;
-use crate::audit::run::{Audited, Input, Run};
+use crate::audit::run::{Input, Report, Run};
 use crate::audit::{Finding, Verdict};
 
 pub(super) const FORMAT: Format = Format {
@@ -29,7 +29,7 @@ fn render(run: &Run) -> String {
     let mut suites = String::new();
     for input in &run.inputs {
         let (counts, cases) = match &input.result {
-            Ok(audited) => cases(input, audited),
+            Ok(report) => cases(input, report),
             Err(error) => unreadable(input, error),
         };
         total.tests += counts.tests;
@@ -67,31 +67,31 @@ fn unreadable(input: &Input, error: &CheckError) -> (Counts, String) {
 }
 
 /// The facts about the input as a whole.
-fn properties(audited: &Audited) -> String {
+fn properties(report: &Report) -> String {
     let mut out = String::from("    <properties>\n");
     let mut property = |name: &str, value: &str| {
         let _ = writeln!(out, "      <property name=\"{name}\" value=\"{}\"/>", xml(value));
     };
-    property("description", &audited.subject.to_string());
-    property("kernel", &audited.kernel());
-    property("config", &audited.config());
-    if let Some(line) = audited.cmdline() {
+    property("description", &report.subject.to_string());
+    property("kernel", &report.kernel());
+    property("config", &report.config());
+    if let Some(line) = report.cmdline() {
         property("cmdline", &line.to_string());
     }
-    for note in audited.notes() {
+    for note in report.notes() {
         property("note", &note);
     }
     out + "    </properties>\n"
 }
 
-fn cases(input: &Input, audited: &Audited) -> (Counts, String) {
+fn cases(input: &Input, report: &Report) -> (Counts, String) {
     let mut counts = Counts::default();
     let mut out = String::new();
-    for finding in &audited.report.findings {
+    for finding in &report.evaluation.findings {
         let rule = &finding.rule;
         let (key, id, title) = (xml(&input.key), xml(&rule.id), xml(&rule.title));
         counts.tests += 1;
-        let body = body(audited, finding, &mut counts);
+        let body = body(report, finding, &mut counts);
         let _ = writeln!(
             out,
             "    <testcase classname=\"{key}\" name=\"{id} {title}\">\n      {body}\n    </testcase>"
@@ -100,19 +100,19 @@ fn cases(input: &Input, audited: &Audited) -> (Counts, String) {
     (counts, out)
 }
 
-fn body(audited: &Audited, finding: &Finding, counts: &mut Counts) -> String {
+fn body(report: &Report, finding: &Finding, counts: &mut Counts) -> String {
     let (rule, reason) = (&finding.rule, finding.reason.to_string());
     let level = rule.level.name();
     let why = match finding.verdict {
         Verdict::Pass => return evidence(finding),
-        Verdict::Fail if audited.decides(finding) => {
+        Verdict::Fail if report.decides(finding) => {
             counts.failures += 1;
             let text =
                 format!("{}\nFix: {}\nEvidence: {}", rule.effect, rule.fix, finding.provenance);
             let (message, text) = (xml(&reason), xml(&text));
             return format!("<failure message=\"{message}\" type=\"{level}\">{text}</failure>");
         }
-        Verdict::Fail if audited.is_known(finding) => format!("fails, in the baseline: {reason}"),
+        Verdict::Fail if report.is_known(finding) => format!("fails, in the baseline: {reason}"),
         Verdict::Fail => format!("fails, but is only {level}: {reason}"),
         Verdict::Unknown => format!("unknown: {reason}"),
         Verdict::NotApplicable => format!("does not apply: {reason}"),

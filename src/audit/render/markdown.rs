@@ -2,7 +2,7 @@
 
 use super::escape::markdown as md;
 use super::{Audience, Format};
-use crate::audit::run::{Audited, Input, Run};
+use crate::audit::run::{Input, Report, Run};
 use crate::audit::{Finding, Outcome, Verdict};
 
 pub(super) const FORMAT: Format = Format {
@@ -27,9 +27,9 @@ fn render(run: &Run) -> String {
     }
     let mut left_out = 0;
     for input in &run.inputs {
-        let Ok(audited) = &input.result else { continue };
-        let section = section(input, audited);
-        let details = details(audited);
+        let Ok(report) = &input.result else { continue };
+        let section = section(input, report);
+        let details = details(report);
         if out.len() + section.len() + details.len() <= MOST {
             out.push_str(&(section + &details));
         } else if out.len() + section.len() <= MOST {
@@ -64,23 +64,23 @@ fn mark(outcome: Outcome) -> &'static str {
 fn summary(input: &Input) -> String {
     let name = md(&input.name);
     match &input.result {
-        Ok(audited) => {
-            format!("{} **{name}**: {}", mark(audited.outcome()), md(&audited.verdict_line()))
+        Ok(report) => {
+            format!("{} **{name}**: {}", mark(report.outcome()), md(&report.verdict_line()))
         }
         Err(error) => format!("⚠️ **{name}**: not checked: {}", md(&error.to_string())),
     }
 }
 
-fn section(input: &Input, audited: &Audited) -> String {
+fn section(input: &Input, report: &Report) -> String {
     let mut out = format!(
         "\n### {}\n\n{} ({}; config: {})\n",
         md(&input.name),
-        md(&audited.kernel()),
-        md(&audited.subject.to_string()),
-        md(&audited.config())
+        md(&report.kernel()),
+        md(&report.subject.to_string()),
+        md(&report.config())
     );
     let open: Vec<(&str, &Finding)> =
-        audited.ranked().into_iter().filter_map(|own| Some((sign(audited, own)?, own))).collect();
+        report.ranked().into_iter().filter_map(|own| Some((sign(report, own)?, own))).collect();
     if !open.is_empty() {
         out.push_str(
             "\n| | Rule | Level | Finding | Fix | Evidence |\n|---|---|---|---|---|---|\n",
@@ -98,10 +98,10 @@ fn section(input: &Input, audited: &Audited) -> String {
             md(&finding.provenance.to_string())
         ));
     }
-    for note in audited.notes() {
+    for note in report.notes() {
         out.push_str(&format!("\n> {}\n", md(&note)));
     }
-    for own in &audited.report.parameters {
+    for own in &report.evaluation.parameters {
         out.push_str(&format!(
             "\nFor the command line: **{}** — {}\n",
             md(&own.parameter),
@@ -112,25 +112,25 @@ fn section(input: &Input, audited: &Audited) -> String {
 }
 
 /// The sign for a finding that fails or is unknown.
-fn sign(audited: &Audited, finding: &Finding) -> Option<&'static str> {
+fn sign(report: &Report, finding: &Finding) -> Option<&'static str> {
     match finding.verdict {
-        Verdict::Fail if audited.decides(finding) => Some("❌ fails"),
-        Verdict::Fail if audited.is_known(finding) => Some("☑️ known"),
+        Verdict::Fail if report.decides(finding) => Some("❌ fails"),
+        Verdict::Fail if report.is_known(finding) => Some("☑️ known"),
         Verdict::Fail => Some("⚠️ fails"),
         Verdict::Unknown => Some("❔ unknown"),
         Verdict::Pass | Verdict::NotApplicable => None,
     }
 }
 
-fn details(audited: &Audited) -> String {
-    let tally = audited.tally();
+fn details(report: &Report) -> String {
+    let tally = report.tally();
     let mut out = format!(
         "\n<details><summary>{} passed, {} do not apply</summary>\n\n\
          | | Rule | Finding | Evidence |\n|---|---|---|---|\n",
         tally.passed, tally.not_applicable
     );
     for verdict in [Verdict::Pass, Verdict::NotApplicable] {
-        for finding in audited.with(verdict) {
+        for finding in report.with(verdict) {
             let mark = if verdict == Verdict::Pass { "✅" } else { "–" };
             out.push_str(&format!(
                 "| {mark} | **{}** {} | {} | {} |\n",
@@ -142,12 +142,12 @@ fn details(audited: &Audited) -> String {
         }
     }
     out.push_str("\n</details>\n");
-    if let Some(line) = audited.cmdline() {
+    if let Some(line) = report.cmdline() {
         out.push_str(
             "\n<details><summary>The command line</summary>\n\n| Parameter | From |\n|---|---|\n",
         );
-        for word in &line.words {
-            out.push_str(&format!("| {} | {} |\n", md(&word.word), md(&word.label())));
+        for own in &line.entries {
+            out.push_str(&format!("| {} | {} |\n", md(&own.text), md(&own.label())));
         }
         if let Some(explained) = line.mode.explain() {
             out.push_str(&format!("\n{}.\n", md(explained)));

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::escape::uri;
 use super::{Audience, Format, json};
-use crate::audit::run::{Audited, Input, Run};
+use crate::audit::run::{Input, Report, Run};
 use crate::audit::{Finding, Level, Rule, Verdict};
 use crate::text::visible_json;
 
@@ -22,8 +22,8 @@ pub(super) const FORMAT: Format = Format {
 fn render(run: &Run) -> String {
     let mut rules: Vec<&Rule> = Vec::new();
     let mut index: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, audited) in run.audits() {
-        for finding in &audited.report.findings {
+    for (_, report) in run.reports() {
+        for finding in &report.evaluation.findings {
             index.entry(&finding.rule.id).or_insert_with(|| {
                 rules.push(&finding.rule);
                 rules.len() - 1
@@ -34,10 +34,10 @@ fn render(run: &Run) -> String {
     let mut notifications = Vec::new();
     for input in &run.inputs {
         match &input.result {
-            Ok(audited) => {
+            Ok(report) => {
                 let open = |own: &&Finding| matches!(own.verdict, Verdict::Fail | Verdict::Unknown);
-                let found = audited.ranked().into_iter().filter(open);
-                results.extend(found.map(|own| result(input, audited, own, &index)));
+                let found = report.ranked().into_iter().filter(open);
+                results.extend(found.map(|own| result(input, report, own, &index)));
             }
             Err(error) => notifications.push(json!({
                 "level": "error",
@@ -108,14 +108,14 @@ fn address(input: &Input) -> String {
 fn artifact(input: &Input) -> Value {
     let mut artifact =
         json!({ "location": { "uri": address(input) }, "roles": ["analysisTarget"] });
-    if let (Ok(audited), Some(object)) = (&input.result, artifact.as_object_mut()) {
+    if let (Ok(report), Some(object)) = (&input.result, artifact.as_object_mut()) {
         let properties = json!({
-            "description": audited.subject.to_string(),
-            "kernel": audited.kernel(),
-            "config": audited.config(),
-            "verdict": audited.verdict_line(),
-            "effectiveCmdline": audited.cmdline().map(json::line),
-            "notes": audited.notes().collect::<Vec<String>>(),
+            "description": report.subject.to_string(),
+            "kernel": report.kernel(),
+            "config": report.config(),
+            "verdict": report.verdict_line(),
+            "effectiveCmdline": report.cmdline().map(json::line),
+            "notes": report.notes().collect::<Vec<String>>(),
         });
         object.insert("properties".into(), properties);
     }
@@ -131,7 +131,7 @@ fn location(input: &Input, line: usize) -> Value {
 
 fn result(
     input: &Input,
-    audited: &Audited,
+    report: &Report,
     finding: &Finding,
     index: &BTreeMap<&str, usize>,
 ) -> Value {
@@ -150,7 +150,7 @@ fn result(
         "kind": if fails { "fail" } else { "open" },
         "level": if fails { level(rule.level) } else { "none" },
         "message": { "text": text },
-        "locations": [location(input, audited.line(finding))],
+        "locations": [location(input, report.line(finding))],
         "partialFingerprints": {
             "vfiobootFinding/v1": fingerprint,
             // The identity of the result in code scanning. It does not include the line, which may
@@ -159,7 +159,7 @@ fn result(
         },
         "properties": { "provenance": json::source(&finding.provenance) },
     });
-    if audited.is_known(finding)
+    if report.is_known(finding)
         && let Some(object) = result.as_object_mut()
     {
         object.insert("baselineState".into(), "unchanged".into());

@@ -4,7 +4,7 @@ use std::fmt::{Result, Write};
 
 use super::{Audience, Format, Medium, Palette};
 use crate::audit::error::CheckError;
-use crate::audit::run::{Audited, Run};
+use crate::audit::run::{Report, Run};
 use crate::audit::{Finding, Outcome, Provenance, Verdict};
 use crate::text::visible;
 
@@ -25,7 +25,7 @@ fn render(run: &Run, medium: Medium) -> String {
     for input in &run.inputs {
         // Writing to a String does not fail.
         let _ = match &input.result {
-            Ok(audited) => text.input(&input.name, audited),
+            Ok(report) => text.input(&input.name, report),
             Err(error) if with_errors => text.error(&input.name, error),
             Err(_) => Ok(()),
         };
@@ -54,37 +54,37 @@ impl Text {
         writeln!(self.out, "{head}{name}{head:#}: {bad}not checked{bad:#}: {error}")
     }
 
-    fn input(&mut self, name: &str, audited: &Audited) -> Result {
+    fn input(&mut self, name: &str, report: &Report) -> Result {
         self.begin();
         let Palette { head, bad, note, .. } = self.palette;
         let name = visible(name);
-        writeln!(self.out, "{head}{name}{head:#}: {}", visible(&audited.subject.to_string()))?;
-        writeln!(self.out, "  kernel: {}", visible(&audited.kernel()))?;
-        writeln!(self.out, "  config: {}", visible(&audited.config()))?;
+        writeln!(self.out, "{head}{name}{head:#}: {}", visible(&report.subject.to_string()))?;
+        writeln!(self.out, "  kernel: {}", visible(&report.kernel()))?;
+        writeln!(self.out, "  config: {}", visible(&report.config()))?;
 
-        let failed = audited.with(Verdict::Fail);
+        let failed = report.with(Verdict::Fail);
         let (known, failed): (Vec<&Finding>, Vec<&Finding>) =
-            failed.into_iter().partition(|finding| audited.is_known(finding));
+            failed.into_iter().partition(|finding| report.is_known(finding));
         let (serious, lesser): (Vec<&Finding>, Vec<&Finding>) =
-            failed.into_iter().partition(|finding| audited.decides(finding));
+            failed.into_iter().partition(|finding| report.decides(finding));
         if !serious.is_empty() {
             writeln!(self.out, "\n{bad}FAILS{bad:#}")?;
             self.findings(&serious)?;
         }
-        self.unknown(audited)?;
+        self.unknown(report)?;
         if !lesser.is_empty() {
             writeln!(self.out, "\n{note}RECOMMENDED{note:#}")?;
             self.findings(&lesser)?;
         }
-        self.by_module(audited)?;
+        self.by_module(report)?;
         if !known.is_empty() {
             writeln!(self.out, "\n{note}IN THE BASELINE{note:#}")?;
             self.findings(&known)?;
         }
-        self.notes(audited)?;
-        self.cmdline(audited)?;
-        self.recommended(audited)?;
-        self.verdict(&name, audited)
+        self.notes(report)?;
+        self.cmdline(report)?;
+        self.recommended(report)?;
+        self.verdict(&name, report)
     }
 
     fn findings(&mut self, findings: &[&Finding]) -> Result {
@@ -115,30 +115,30 @@ impl Text {
         writeln!(self.out, "      {dim}{}{dim:#}", visible(&evidence))
     }
 
-    fn unknown(&mut self, audited: &Audited) -> Result {
+    fn unknown(&mut self, report: &Report) -> Result {
         let Palette { good, note, .. } = self.palette;
-        let unknown = audited.with(Verdict::Unknown);
+        let unknown = report.with(Verdict::Unknown);
         if unknown.is_empty() {
             return Ok(());
         }
         writeln!(self.out, "\n{note}UNKNOWN{note:#}")?;
-        if audited.facts.config.is_none() && audited.facts.evidence.is_none() {
+        if report.facts.config.is_none() && report.facts.evidence.is_none() {
             // The reason is the same for each.
             writeln!(self.out, "  {} rules: no config is known", unknown.len())?;
             return writeln!(self.out, "      {good}Fix:{good:#} {HOW_TO_GET_A_CONFIG}");
         }
         for finding in unknown {
             self.finding(finding)?;
-            if audited.decides(finding) {
+            if report.decides(finding) {
                 writeln!(self.out, "      {good}To be sure:{good:#} {}", finding.rule.fix)?;
             }
         }
         Ok(())
     }
 
-    fn by_module(&mut self, audited: &Audited) -> Result {
+    fn by_module(&mut self, report: &Report) -> Result {
         let Palette { head, good, .. } = self.palette;
-        let passed = audited.with(Verdict::Pass);
+        let passed = report.with(Verdict::Pass);
         let by_module: Vec<&Finding> = passed.into_iter().filter(|own| own.by_module()).collect();
         if !by_module.is_empty() {
             writeln!(self.out, "\n{good}SATISFIED BY MODULES{good:#}")?;
@@ -151,9 +151,9 @@ impl Text {
         Ok(())
     }
 
-    fn notes(&mut self, audited: &Audited) -> Result {
+    fn notes(&mut self, report: &Report) -> Result {
         let head = self.palette.head;
-        let notes: Vec<String> = audited.notes().collect();
+        let notes: Vec<String> = report.notes().collect();
         if !notes.is_empty() {
             writeln!(self.out, "\n{head}NOTES{head:#}")?;
         }
@@ -164,17 +164,12 @@ impl Text {
     }
 
     /// Write every parameter with its origin.
-    fn cmdline(&mut self, audited: &Audited) -> Result {
+    fn cmdline(&mut self, report: &Report) -> Result {
         let Palette { head, dim, .. } = self.palette;
-        let Some(line) = audited.cmdline() else { return Ok(()) };
+        let Some(line) = report.cmdline() else { return Ok(()) };
         writeln!(self.out, "\n{head}EFFECTIVE COMMAND LINE{head:#}")?;
-        for word in &line.words {
-            writeln!(
-                self.out,
-                "  {}  {dim}{}{dim:#}",
-                visible(&word.word),
-                visible(&word.label())
-            )?;
+        for own in &line.entries {
+            writeln!(self.out, "  {}  {dim}{}{dim:#}", visible(&own.text), visible(&own.label()))?;
         }
         match line.mode.explain() {
             Some(explained) => writeln!(self.out, "      {explained}"),
@@ -182,27 +177,27 @@ impl Text {
         }
     }
 
-    fn recommended(&mut self, audited: &Audited) -> Result {
+    fn recommended(&mut self, report: &Report) -> Result {
         let head = self.palette.head;
-        if !audited.report.parameters.is_empty() {
+        if !report.evaluation.parameters.is_empty() {
             writeln!(self.out, "\n{head}RECOMMENDED PARAMETERS{head:#}")?;
         }
-        for own in &audited.report.parameters {
+        for own in &report.evaluation.parameters {
             writeln!(self.out, "  {head}{}{head:#} ({})", own.parameter, own.level.name())?;
             writeln!(self.out, "      {}", own.why)?;
         }
         Ok(())
     }
 
-    fn verdict(&mut self, name: &str, audited: &Audited) -> Result {
-        let style = match audited.outcome() {
+    fn verdict(&mut self, name: &str, report: &Report) -> Result {
+        let style = match report.outcome() {
             Outcome::Pass => self.palette.good,
             Outcome::Fail => self.palette.bad,
             Outcome::Inconclusive => self.palette.note,
         };
-        let tally = audited.tally();
+        let tally = report.tally();
         let (passed, others) = (tally.passed, tally.not_applicable);
-        let line = audited.verdict_line();
+        let line = report.verdict_line();
         writeln!(
             self.out,
             "\n{name}: {style}{line}{style:#} ({passed} passed, {others} do not apply)"

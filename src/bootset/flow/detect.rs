@@ -279,7 +279,7 @@ impl<'a> Basis<'_, 'a> {
         }
         if kind == FlowKind::LegacySystemAsRoot && !sure {
             missing.push(
-                "the bootloader's own words are in no image: on the device, skip_initramfs in \
+                "the bootloader's own parameters are in no image: on the device, skip_initramfs in \
                  /proc/cmdline decides"
                     .to_owned(),
             );

@@ -23,7 +23,7 @@ pub struct Evidence {
     pub image: usize,
     /// Where in it: `ramdisk`, `fragment 1`, `cmdline`, `kernel`…
     pub place: String,
-    /// The entry or word.
+    /// The ramdisk entry or the kernel parameter.
     pub what: String,
 }
 

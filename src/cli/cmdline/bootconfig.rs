@@ -66,7 +66,7 @@ pub fn edited(
     Ok(Some(config))
 }
 
-/// Say what the kernel and the bootloader may do with it.
+/// Print notes about how the kernel and the bootloader may treat it.
 pub fn report(input: &Input, config: &Bootconfig, line: &Cmdline) {
     let note = |text: &str| complain(format_args!("note: {}: {text}", input.name()));
     if !config.statements().is_empty() && !line.has("bootconfig") {

@@ -68,14 +68,14 @@ impl<'s> Known<'s> {
     }
 
     fn print(&self) -> std::io::Result<()> {
-        for (index, word) in self.line.words.iter().enumerate() {
-            let quote = if word.word.contains(char::is_whitespace) { "\"" } else { "" };
-            let label = word.label();
-            let shown = format!("{quote}{}{quote}", word.word);
-            match self.overridden[index].map(|winner| &self.line.words[winner]) {
+        for (index, own) in self.line.entries.iter().enumerate() {
+            let quote = if own.text.contains(char::is_whitespace) { "\"" } else { "" };
+            let label = own.label();
+            let shown = format!("{quote}{}{quote}", own.text);
+            match self.overridden[index].map(|winner| &self.line.entries[winner]) {
                 Some(winner) => say!(
                     "{shown}  {DIM}{label}{DIM:#}  {NOTE}overridden by {} ({}){NOTE:#}",
-                    winner.word,
+                    winner.text,
                     winner.origin
                 )?,
                 None => say!("{shown}  {DIM}{label}{DIM:#}")?,
@@ -109,12 +109,12 @@ impl<'s> Known<'s> {
     }
 
     fn to_json(&self) -> serde_json::Value {
-        let words = self.line.words.iter().enumerate().map(|(index, word)| {
+        let words = self.line.entries.iter().enumerate().map(|(index, own)| {
             json!({
-                "word": word.word,
-                "origin": word.origin.name(),
-                "file": word.origin.file(),
-                "counts": word.counts,
+                "word": own.text,
+                "origin": own.origin.name(),
+                "file": own.origin.file(),
+                "counts": own.counts,
                 "overridden_by": self.overridden[index],
             })
         });

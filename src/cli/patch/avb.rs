@@ -1,4 +1,4 @@
-//! What `vfioboot patch` is told about AVB.
+//! The AVB options of `vfioboot patch`.
 
 use std::path::PathBuf;
 
@@ -14,37 +14,37 @@ use super::super::keys::{self, PassphraseSource};
 #[derive(clap::Args)]
 #[command(next_help_heading = "Android Verified Boot")]
 pub struct AvbArgs {
-    /// What becomes of an AVB footer and its vbmeta blob
+    /// How to update an AVB footer and its vbmeta blob
     #[arg(long, value_enum, default_value_t)]
     avb: Mode,
     /// The private key for --avb resign: RSA 2048, 4096 or 8192 in PEM, may be encrypted
     #[arg(long, value_name = "PEM")]
     key: Option<PathBuf>,
-    /// The device's vbmeta.img, which is updated with the images; the same as giving it among
-    /// them
+    /// The device's vbmeta.img, which is updated with the images; it can also be given as one of
+    /// the images
     #[arg(long, value_name = "FILE")]
     pub vbmeta: Option<PathBuf>,
     /// The private key that signs vbmeta.img, when it is not the one of --key
     #[arg(long, value_name = "PEM")]
     vbmeta_key: Option<PathBuf>,
-    /// The flags that vbmeta.img gets (1: hash trees disabled, 2: verification disabled, 3: both);
-    /// they stay as they are by default
+    /// The flags to set in vbmeta.img (1: hash trees disabled, 2: verification disabled, 3: both);
+    /// unchanged by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=3))]
     vbmeta_flags: Option<u32>,
     #[command(flatten)]
     passphrase: PassphraseSource,
 }
 
-/// What becomes of AVB's metadata.
+/// How to update AVB's metadata.
 #[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Mode {
-    /// A signed vbmeta blob stays byte-identical, the footer moves with it; one that is not
-    /// signed gets the right digest
+    /// Keep a signed vbmeta blob byte-identical and update the footer; recompute the digest in an
+    /// unsigned blob
     #[default]
     Preserve,
-    /// The right digest, signed with --key; properties, rollback index, salt and algorithm stay
+    /// Recompute the digest and sign with --key; keep properties, rollback index, salt and algorithm
     Resign,
-    /// Blob and footer are overwritten with zeros
+    /// Overwrite blob and footer with zeros
     Strip,
 }
 
@@ -72,7 +72,7 @@ impl AvbArgs {
         }
         if !resign && (self.vbmeta_key.is_some() || self.vbmeta_flags.is_some()) {
             bail!(
-                "--vbmeta-key and --vbmeta-flags are for --avb resign: vbmeta.img is signed anew"
+                "--vbmeta-key and --vbmeta-flags require --avb resign: vbmeta.img is signed again"
             );
         }
         let read = |path: &PathBuf| {

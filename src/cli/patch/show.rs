@@ -1,4 +1,4 @@
-//! The plan of `vfioboot patch` in words: what, where, why; with --dry-run also what could go wrong
+//! The plan of `vfioboot patch` as text: what, where, why; with --dry-run also what could go wrong
 //! and how to undo it.
 
 use std::io;
@@ -71,7 +71,7 @@ fn list(title: &str, lines: &[String]) -> io::Result<()> {
     lines.iter().try_for_each(|line| say!("  · {line}"))
 }
 
-/// What becomes of one image.
+/// Print the result for one image.
 fn image(plan: &Plan<'_>, inputs: &[&Input], index: usize) -> io::Result<()> {
     let image = &plan.images[index];
     let name = inputs[index].name();
@@ -126,7 +126,7 @@ fn kernel(plan: &Plan<'_>) -> io::Result<()> {
             Outcome::Fail => (BAD, "it cannot do passthrough"),
             Outcome::Inconclusive => (NOTE, "whether it can do passthrough is not certain"),
         };
-        let check = "vfioboot check tells more";
+        let check = "see vfioboot check";
         say!("{HEAD}kernel{HEAD:#} {version}: {style}{text}{style:#} {DIM}({check}){DIM:#}")?;
     }
     Ok(())
@@ -165,7 +165,7 @@ fn print_modules(plan: &ModulePlan) -> io::Result<()> {
     Ok(())
 }
 
-/// What a driver would do with a device, and why it does not get it.
+/// Describe how a driver matches a device, and why it does not bind it.
 fn rival(driver: &PlannedDriver, by: Option<LoadedBy>) -> String {
     let class =
         driver.class.map_or("devices of its class".to_owned(), |name| format!("all {name}"));

@@ -57,11 +57,11 @@ pub(super) fn parse(text: &[u8]) -> Result<Parsed, Error> {
 /// Whether the kernel accepts all words of `key`.
 pub(super) fn is_key(key: &str) -> bool {
     let count = key.split('.').count();
-    all_words(key.as_bytes()) && count <= Limits::DEPTH && key.len() <= Limits::KEY_BYTES
+    valid_words(key.as_bytes()) && count <= Limits::DEPTH && key.len() <= Limits::KEY_BYTES
 }
 
 /// Whether a key consists of words that `xbc_valid_keyword` accepts, separated by dots.
-fn all_words(key: &[u8]) -> bool {
+fn valid_words(key: &[u8]) -> bool {
     let valid = |byte: &u8| is_alnum(*byte) || *byte == b'-' || *byte == b'_';
     key.split(|byte| *byte == b'.').all(|word| !word.is_empty() && word.iter().all(valid))
 }
@@ -279,7 +279,7 @@ impl Parser<'_> {
         if bytes.is_empty() {
             return Err(self.error(name.start, "expected a key"));
         }
-        if !all_words(bytes) {
+        if !valid_words(bytes) {
             let reason = format!(
                 "\"{}\" is not a key: expected words of letters, digits, - and _, separated by dots",
                 String::from_utf8_lossy(bytes).escape_debug()
