@@ -15,7 +15,9 @@ use serde_json::json;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
 use vfioboot::modules::ModuleSource;
 use vfioboot::modules::survey::is_module_name;
-use vfioboot::patch::{self, HookChoice, LoadedBy, ModuleOptions, Options, Runtimes};
+use vfioboot::patch::{
+    self, AvbOptions, HookChoice, LoadedBy, ModuleOptions, Options, Plan, Runtimes,
+};
 
 use super::image_set::{self, Destination};
 use super::input::Input;
@@ -114,23 +116,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         super::report_problems(input, image);
     }
 
-    let runtime = args.runtime.as_deref().map(Input::open).transpose()?;
-    let (directories, files): (Vec<&PathBuf>, Vec<&PathBuf>) =
-        args.add_module.iter().partition(|path| path.is_dir());
-    let given = files.into_iter().map(|path| Input::open(path)).collect::<Result<Vec<_>, _>>()?;
-    let rc_files = args.rc.iter().map(|path| Input::open(path)).collect::<Result<Vec<_>, _>>()?;
-    let options = Options {
-        devices: args.devices.clone(),
-        runtimes: runtime.as_ref().map_or_else(Runtimes::built_in, |file| Runtimes::given(file)),
-        modules: modules(&directories, &given, args.modules_by)?,
-        parameters: args.add_word.clone(),
-        deadline_ms: args.deadline,
-        avb,
-        wait_ms: args.wait,
-        hook: args.hook,
-        rc: rc::options(&rc_files, !args.no_autostart, args.seclabel.as_ref())?,
-    };
-    let left_out = left_out(&options, runtime.as_ref());
+    let files = Files::open(args)?;
+    let options = files.options(args, avb)?;
+    let left_out = left_out(&options, files.runtime.as_ref());
     let plan = patch::plan(&set, &options)
         .map_err(|error| match error {
             patch::Error::Image(error) => image_set::with_remedy(error, || left_out.clone()),
@@ -140,20 +128,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
     let changed: Vec<usize> =
         (0..inputs.len()).filter(|i| plan.images[*i].output.is_some()).collect();
-    if args.partition.partition_size.is_some() && changed.len() > 1 {
-        bail!("--partition-size is that of one partition, and {} images change", changed.len());
-    }
-    for i in &changed {
-        let planned = &plan.images[*i];
-        let (size, content) = (planned.size_after, planned.content_size);
-        let known = inputs[*i].partition;
-        args.partition
-            .require_room(known, size, content, || left_out.clone())
-            .with_context(|| inputs[*i].name())?;
-    }
+    require_room(args, &plan, &inputs, &changed, &left_out)?;
     if !args.dry_run {
-        let others = runtime.iter().chain(&given).chain(&rc_files).chain(keys.files());
-        args.destination.check(&inputs, &changed, others)?;
+        args.destination.check(&inputs, &changed, files.all().chain(keys.files()))?;
     }
     let mut written = Vec::new();
     for i in changed.into_iter().filter(|_| !args.dry_run) {
@@ -170,6 +147,72 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         show::written(&written, args.destination.output.is_none())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuse results that do not fit their partitions; `left_out` is the remedy.
+fn require_room(
+    args: &Args,
+    plan: &Plan<'_>,
+    inputs: &[&Input],
+    changed: &[usize],
+    left_out: &str,
+) -> anyhow::Result<()> {
+    if args.partition.partition_size.is_some() && changed.len() > 1 {
+        bail!("--partition-size is that of one partition, and {} images change", changed.len());
+    }
+    for i in changed {
+        let planned = &plan.images[*i];
+        let (size, content) = (planned.size_after, planned.content_size);
+        let known = inputs[*i].partition;
+        args.partition
+            .require_room(known, size, content, || left_out.to_owned())
+            .with_context(|| inputs[*i].name())?;
+    }
+    Ok(())
+}
+
+/// The files to patch in.
+struct Files {
+    runtime: Option<Input>,
+    /// Of `--add-module`: directories, and everything else.
+    directories: Vec<PathBuf>,
+    modules: Vec<Input>,
+    rc: Vec<Input>,
+}
+
+impl Files {
+    fn open(args: &Args) -> anyhow::Result<Self> {
+        let (directories, files): (Vec<PathBuf>, Vec<PathBuf>) =
+            args.add_module.iter().cloned().partition(|path| path.is_dir());
+        let open = |paths: &[PathBuf]| -> anyhow::Result<Vec<Input>> {
+            paths.iter().map(|path| Input::open(path)).collect()
+        };
+        Ok(Files {
+            runtime: args.runtime.as_deref().map(Input::open).transpose()?,
+            directories,
+            modules: open(&files)?,
+            rc: open(&args.rc)?,
+        })
+    }
+
+    fn options<'o>(&'o self, args: &Args, avb: AvbOptions<'o>) -> anyhow::Result<Options<'o>> {
+        let runtime = self.runtime.as_ref();
+        Ok(Options {
+            devices: args.devices.clone(),
+            runtimes: runtime.map_or_else(Runtimes::built_in, |file| Runtimes::given(file)),
+            modules: modules(&self.directories, &self.modules, args.modules_by)?,
+            parameters: args.add_word.clone(),
+            deadline_ms: args.deadline,
+            avb,
+            wait_ms: args.wait,
+            hook: args.hook,
+            rc: rc::options(&self.rc, !args.no_autostart, args.seclabel.as_ref())?,
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Input> {
+        self.runtime.iter().chain(&self.modules).chain(&self.rc)
+    }
 }
 
 /// What to leave out of a patch that does not fit.
@@ -195,7 +238,7 @@ fn names(paths: &[PathBuf]) -> String {
 
 /// A single `.ko` is always added; of other sources only the required modules.
 fn modules<'i>(
-    directories: &[&PathBuf],
+    directories: &[PathBuf],
     given: &'i [Input],
     by: Option<ModulesBy>,
 ) -> anyhow::Result<ModuleOptions<'i>> {
@@ -206,7 +249,7 @@ fn modules<'i>(
         }),
         ..ModuleOptions::default()
     };
-    options.sources.extend(directories.iter().map(|path| ModuleSource::Directory((*path).clone())));
+    options.sources.extend(directories.iter().map(|path| ModuleSource::Directory(path.clone())));
     for input in given {
         let name = input.path.file_name().and_then(|name| name.to_str());
         match name {

@@ -50,20 +50,20 @@ pub struct ImageUndo {
     replaced: Vec<(SectionName, Bytes)>,
     /// Bytes that were not zero and gave way: offset in the original, bytes.
     displaced: Vec<(u64, Bytes)>,
-    /// What stood behind the sections, in order; of a vbmeta image all of it.
+    /// What follows the sections, in order; of a vbmeta image all of it.
     tail: Vec<Tail>,
 }
 
 /// A vendor's wrapper as it was: what the patch changed of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct WrapperUndo {
-    /// Bytes in front of the payload.
+    /// Bytes before the payload.
     start: u64,
     /// Bytes of the payload.
     size: u64,
-    /// The first bytes of what stood in front of it; the others are the same now.
+    /// The first bytes of what is before it; the others are the same now.
     header: Bytes,
-    /// What stood behind it.
+    /// What follows it.
     behind: Vec<Tail>,
 }
 
@@ -111,7 +111,7 @@ struct Bytes(#[serde(with = "super::hex")] Vec<u8>);
 enum Tail {
     /// This many zero bytes.
     Zeros(u64),
-    /// This many bytes, which stand behind the sections of the patched image too.
+    /// This many bytes, which follow the sections of the patched image too.
     Trailing(u64),
     /// The vbmeta blob, which the patched image has too; one that is replaced is a literal.
     Vbmeta,
@@ -178,32 +178,13 @@ impl ImageUndo {
                 chunks.iter().map(Chunk::len).sum::<u64>() != old(name).len() as u64
             })
         };
-        let mut displaced = Vec::new();
-        let mut tail = Vec::new();
+        let (mut displaced, mut tail) = (Vec::new(), Vec::new());
         if let Some(header) = image.header() {
             let (placed, _) = place(header, image.bytes().len());
-            for section in placed.iter().filter(|placed| resized(placed.section)) {
-                let padding = padding_of(image.bytes(), section);
-                if padding.iter().any(|byte| *byte != 0) {
-                    let offset = section.offset + section.size;
-                    displaced.push((offset as u64, Bytes(padding.to_vec())));
-                }
-            }
+            displaced = displaced_bytes(image, placed.iter().filter(|own| resized(own.section)));
             let start = end_of_sections(header, &placed, image.bytes().len());
             let keeps_blob = edit.is_some_and(|edit| image.keeps_vbmeta(edit.avb));
-            let mut behind_blob = false;
-            for region in image.regions().iter().filter(|region| region.offset >= start) {
-                let bytes = image.region_bytes(region);
-                match region.kind {
-                    // Where the blob moves, what stands behind it does not stay.
-                    RegionKind::Trailing if !behind_blob => {
-                        tail.push(Tail::Trailing(region.size as u64));
-                    }
-                    RegionKind::Vbmeta if keeps_blob => tail.push(Tail::Vbmeta),
-                    _ => tail.extend(literal(bytes)),
-                }
-                behind_blob |= region.kind == RegionKind::Vbmeta;
-            }
+            tail = tail_of(image, start, keeps_blob);
         } else if inserted.is_none() {
             tail.extend(literal(image.bytes()));
         }
@@ -334,7 +315,7 @@ impl ImageUndo {
         Some(output)
     }
 
-    /// What stood behind the sections; those of the patched image end at `end`.
+    /// What followed the sections; those of the patched image end at `end`.
     fn tail<'a>(&self, patched: &Image<'a>, mut end: usize, output: &mut Output<'a>) -> Option<()> {
         let mut zeros = 0u64;
         for tail in &self.tail {
@@ -400,6 +381,35 @@ impl ImageUndo {
         output.push(Chunk::borrowed(now.get(at.checked_add(inserted)?..)?));
         Some(())
     }
+}
+
+/// The padding of these sections where it is not just zeros.
+fn displaced_bytes<'p>(
+    image: &Image<'_>,
+    sections: impl Iterator<Item = &'p Placed>,
+) -> Vec<(u64, Bytes)> {
+    let padding = sections.map(|section| {
+        let offset = section.offset + section.size;
+        (offset as u64, padding_of(image.bytes(), section))
+    });
+    let used = padding.filter(|(_, padding)| padding.iter().any(|byte| *byte != 0));
+    used.map(|(offset, padding)| (offset, Bytes(padding.to_vec()))).collect()
+}
+
+/// What is in the image from the end of its sections, `start`, on.
+fn tail_of(image: &Image<'_>, start: usize, keeps_blob: bool) -> Vec<Tail> {
+    let mut tail = Vec::new();
+    let mut after_blob = false;
+    for region in image.regions().iter().filter(|region| region.offset >= start) {
+        match region.kind {
+            // Where the blob moves, what follows it moves, too.
+            RegionKind::Trailing if !after_blob => tail.push(Tail::Trailing(region.size as u64)),
+            RegionKind::Vbmeta if keeps_blob => tail.push(Tail::Vbmeta),
+            _ => tail.extend(literal(image.region_bytes(region))),
+        }
+        after_blob |= region.kind == RegionKind::Vbmeta;
+    }
+    tail
 }
 
 /// These bytes, the zeros around them only counted.

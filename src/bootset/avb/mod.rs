@@ -3,13 +3,18 @@
 //! | file | subject |
 //! |---|---|
 //! | `tree` | which descriptor covers which image |
-//! | `verify` | digests, signatures and chains |
+//! | `verify` | digests and chains |
+//! | `signature` | hash, signature and key of a vbmeta image |
+//! | `report` | the checks of an image |
 //! | `changed` | what was changed in a vbmeta image since it was signed |
 
 mod changed;
+mod report;
+mod signature;
 mod tree;
 mod verify;
 
+pub use report::{Check, ImageVerification, Outcome, Verification};
 pub use tree::Cover;
 pub(super) use tree::{cover, is_chained, leads_to};
-pub use verify::{Check, ImageVerification, Outcome, Verification, verify};
+pub use verify::verify;

@@ -3,57 +3,13 @@
 //! The same checks as `avb_vbmeta_image_verify` and `avb_slot_verify` of libavb. Images that are
 //! given together with a vbmeta image are what it describes.
 
-use super::changed::{hash_message, place};
+use super::report::{ImageVerification, Outcome, Report, Verification};
 use super::tree::{cover, leads_to};
 use crate::bootset::{BootSet, Role};
 use crate::image::avb::{
-    Algorithm, ChainPartition, Descriptor, Hash, HashAlgorithm, MAX_VBMETA_SIZE, PublicKey, Vbmeta,
-    printable,
+    ChainPartition, Descriptor, Hash, HashAlgorithm, MAX_VBMETA_SIZE, PublicKey, Vbmeta, printable,
 };
 use crate::image::{Image, ImageKind};
-
-/// The result of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// As it should be.
-    Pass,
-    /// Not as it should be.
-    Fail,
-    /// Worth knowing; neither for nor against the image.
-    Note,
-}
-
-/// One check.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Check {
-    /// What was checked: `structure`, `hash`, `signature`, `key`, `digest`, `chain`, `flags`,
-    /// `rollback`, `hashtree`, `avb1`, `gki`.
-    pub part: &'static str,
-    /// The result.
-    pub outcome: Outcome,
-    /// What was found, and where.
-    pub message: String,
-}
-
-/// The verification of one image.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct ImageVerification {
-    /// Every check passed, and a signature covers the image: its own, or that of the vbmeta image
-    /// which holds its digest.
-    pub verified: bool,
-    /// The checks, in order.
-    pub checks: Vec<Check>,
-}
-
-/// The verification of a set of images, in their order.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Verification {
-    /// Every image is verified.
-    pub verified: bool,
-    /// One for each image.
-    pub images: Vec<ImageVerification>,
-}
 
 /// Verify the images of a set. With `trusted` a signature only counts when the top-level vbmeta
 /// image (of a set without one: every image) carries that key.
@@ -115,32 +71,7 @@ fn holds_digest(vbmeta: &Option<Vbmeta<'_>>, image: &Image<'_>) -> bool {
     vbmeta.hashes().any(|(_, hash)| image.is_for(hash.partition_name))
 }
 
-#[derive(Default)]
-struct Report {
-    checks: Vec<Check>,
-    signed: bool,
-}
-
 impl Report {
-    fn say(&mut self, part: &'static str, outcome: Outcome, message: impl Into<String>) {
-        self.checks.push(Check { part, outcome, message: message.into() });
-    }
-
-    fn decide(&mut self, part: &'static str, right: bool, pass: String, fail: String) {
-        match right {
-            true => self.say(part, Outcome::Pass, pass),
-            false => self.say(part, Outcome::Fail, fail),
-        }
-    }
-
-    fn finish(mut self) -> ImageVerification {
-        let failed = self.checks.iter().any(|check| check.outcome == Outcome::Fail);
-        if !failed && !self.signed {
-            self.say("signature", Outcome::Fail, "nothing signs this image");
-        }
-        ImageVerification { verified: self.signed && !failed, checks: self.checks }
-    }
-
     /// The vbmeta image, when it is one that libavb reads.
     fn structure<'a>(&mut self, image: &Image<'a>) -> Option<Vbmeta<'a>> {
         if let Some(signature) = image.avb1_signature() {
@@ -185,94 +116,6 @@ impl Report {
                 Some(vbmeta)
             }
         }
-    }
-
-    /// Hash, signature and key.
-    fn signature(&mut self, vbmeta: &Vbmeta<'_>, trusted: Option<&PublicKey>, is_read: bool) {
-        let rsa = match vbmeta.algorithm() {
-            Algorithm::Rsa(rsa) => rsa,
-            Algorithm::None if !is_read => {
-                return self.say("signature", Outcome::Note, "algorithm NONE: not signed itself");
-            }
-            Algorithm::None => {
-                return self.say("signature", Outcome::Fail, "algorithm NONE: it is not signed");
-            }
-            other => {
-                let message =
-                    format!("signed with {}, which is not checked here, unlike RSA", other.name());
-                return self.say("signature", Outcome::Fail, message);
-            }
-        };
-        let digest = rsa.hash.digest(&vbmeta.signed_parts());
-        let hash_right = digest == vbmeta.hash();
-        let mut consistent = true;
-        let key = match PublicKey::from_avb(vbmeta.public_key()) {
-            Ok(key) if key.to_avb() == vbmeta.public_key() => Some(key),
-            Ok(key) => {
-                let message = format!(
-                    "the embedded key at {} is not consistent: {} does not follow from its modulus",
-                    place(
-                        vbmeta,
-                        vbmeta.auxiliary_offset() as u64 + vbmeta.header.public_key_offset
-                    ),
-                    if key.to_avb()[4..8] == vbmeta.public_key()[4..8] { "rr" } else { "n0inv" },
-                );
-                self.say("key", Outcome::Fail, message);
-                consistent = false;
-                // What it signs still says what was changed.
-                Some(key)
-            }
-            Err(error) => {
-                self.say("key", Outcome::Fail, format!("the embedded key {error}"));
-                None
-            }
-        };
-        let signs = |digest: &[u8]| {
-            key.as_ref().is_some_and(|key| key.verifies(rsa.hash, digest, vbmeta.signature()))
-        };
-        self.decide(
-            "hash",
-            hash_right,
-            format!("{} of header and auxiliary block", rsa.hash.name()),
-            hash_message(vbmeta, rsa.hash, &signs),
-        );
-        // libavb compares the signature with the hash it computed itself.
-        let signed = signs(&digest);
-        let what = match (hash_right, signs(vbmeta.hash())) {
-            (false, true) => {
-                "is right for the hash as it is stored: what it signs was changed".to_owned()
-            }
-            _ => format!(
-                "of {} bytes in the authentication block is not one of the embedded key: it was changed, or another key made it",
-                vbmeta.signature().len()
-            ),
-        };
-        self.decide(
-            "signature",
-            signed,
-            rsa.name.to_owned(),
-            format!("the {} signature {what}", rsa.name),
-        );
-        if let Some(key) = &key {
-            let fingerprint = key.fingerprint();
-            match trusted {
-                Some(trusted) => self.decide(
-                    "key",
-                    trusted == key,
-                    format!("the embedded key is the given one (sha1 {fingerprint})"),
-                    format!(
-                        "the embedded key (sha1 {fingerprint}) is not the given one (sha1 {})",
-                        trusted.fingerprint()
-                    ),
-                ),
-                None => self.say(
-                    "key",
-                    Outcome::Note,
-                    format!("RSA-{}, sha1 {fingerprint}", key.bits()),
-                ),
-            }
-        }
-        self.signed = signed && hash_right && consistent;
     }
 
     fn own_descriptors(&mut self, vbmeta: &Vbmeta<'_>, image: &Image<'_>, is_top: bool) {

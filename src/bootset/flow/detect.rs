@@ -104,19 +104,7 @@ impl<'a> Basis<'_, 'a> {
         };
         let skip = self.parameter(SKIP);
         if !skip.is_empty() {
-            let [skips, wants] = self.kernel_contains([SKIP, WANT]).unwrap_or([true, false]);
-            let mut evidence = skip;
-            if wants && !skips {
-                if let Some((index, _)) = self.kernel() {
-                    evidence.push(Evidence::new(index, "kernel", WANT));
-                }
-                let text = "legacy system-as-root; the kernel was changed so that it unpacks the \
-                            ramdisk all the same (as Magisk does)";
-                state(text, evidence);
-                return (FlowKind::LegacySystemAsRoot, None, true, true);
-            }
-            state("legacy system-as-root: the kernel does not unpack the ramdisk", evidence);
-            return (FlowKind::LegacySystemAsRoot, None, true, false);
+            return self.skipped_ramdisk(skip, &mut state);
         }
         let find = |kind| self.normal().find_map(|ramdisk| evidence(ramdisk, kind));
         let first_stage = self.normal().any(|ramdisk| has(ramdisk, FIRST_STAGE));
@@ -137,9 +125,7 @@ impl<'a> Basis<'_, 'a> {
             return (FlowKind::RootfsLegacy, None, true, true);
         }
         if let Some(evidence) = find(RamdiskKind::LinuxInitramfs) {
-            let surveys = self.normal().filter_map(|ramdisk| ramdisk.survey().ok());
-            let mut findings = surveys.flat_map(|survey| survey.kinds.findings());
-            let maker = findings.find_map(|finding| finding.maker);
+            let maker = self.maker();
             let text = match maker {
                 Some(maker) => format!("an initramfs made by {maker}"),
                 None => "a Linux initramfs, and nothing that tells whose".to_owned(),
@@ -147,11 +133,53 @@ impl<'a> Basis<'_, 'a> {
             state(&text, vec![evidence]);
             return (FlowKind::LinuxInitramfs, maker, true, true);
         }
-        if let Some(evidence) = find(RamdiskKind::VendorFragment) {
+        match self.likely_two_stage(staged) {
+            Some((text, evidence)) => {
+                state(&text, vec![evidence]);
+                (FlowKind::TwoStage, None, false, true)
+            }
+            None => (FlowKind::Unknown, None, false, true),
+        }
+    }
+
+    /// The bootloader passes `skip_initramfs`, as `skip` shows: legacy system-as-root, whose kernel
+    /// a root manager may have changed.
+    fn skipped_ramdisk(
+        &self,
+        mut skip: Vec<Evidence>,
+        state: &mut impl FnMut(&str, Vec<Evidence>),
+    ) -> (FlowKind, Option<&'static str>, bool, bool) {
+        let [skips, wants] = self.kernel_contains([SKIP, WANT]).unwrap_or([true, false]);
+        let unpacks = wants && !skips;
+        if unpacks && let Some((index, _)) = self.kernel() {
+            skip.push(Evidence::new(index, "kernel", WANT));
+        }
+        let text = match unpacks {
+            true => {
+                "legacy system-as-root; the kernel was changed so that it unpacks the ramdisk all \
+                 the same (as Magisk does)"
+            }
+            false => "legacy system-as-root: the kernel does not unpack the ramdisk",
+        };
+        state(text, skip);
+        (FlowKind::LegacySystemAsRoot, None, true, unpacks)
+    }
+
+    /// The program that made the initramfs.
+    fn maker(&self) -> Option<&'static str> {
+        let surveys = self.normal().filter_map(|ramdisk| ramdisk.survey().ok());
+        let mut findings = surveys.flat_map(|survey| survey.kinds.findings());
+        findings.find_map(|finding| finding.maker)
+    }
+
+    /// What makes two-stage init likely where no ramdisk proves it; `staged` is the index of an
+    /// image that only devices with two-stage init have.
+    fn likely_two_stage(&self, staged: Option<usize>) -> Option<(String, Evidence)> {
+        let fragment = RamdiskKind::VendorFragment;
+        if let Some(evidence) = self.normal().find_map(|ramdisk| evidence(ramdisk, fragment)) {
             let text = "modules and first-stage files for an /init that another ramdisk brings: \
                         two-stage init";
-            state(text, vec![evidence]);
-            return (FlowKind::TwoStage, None, false, true);
+            return Some((text.to_owned(), evidence));
         }
         if let Some(index) = staged {
             let role = self.roles[index];
@@ -160,16 +188,13 @@ impl<'a> Basis<'_, 'a> {
                 true => "VNDRBOOT",
                 false => "version 4, no kernel",
             };
-            state(&text, vec![Evidence::new(index, "header", header)]);
-            return (FlowKind::TwoStage, None, false, true);
+            return Some((text, Evidence::new(index, "header", header)));
         }
         let modern = |index: &usize| self.header_version(*index) >= Some(3);
-        if let Some(index) = self.position(|role| role == Role::Boot).filter(modern) {
-            let text = "two-stage init, as on every Android device with such a header";
-            state(text, vec![Evidence::new(index, "header", "version 3 or 4, no ramdisk")]);
-            return (FlowKind::TwoStage, None, false, true);
-        }
-        (FlowKind::Unknown, None, false, true)
+        let index = self.position(|role| role == Role::Boot).filter(modern)?;
+        let text = "two-stage init, as on every Android device with such a header";
+        let evidence = Evidence::new(index, "header", "version 3 or 4, no ramdisk");
+        Some((text.to_owned(), evidence))
     }
 
     /// A ramdisk of recovery that no normal boot can use, if that is all there is.

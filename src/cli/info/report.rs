@@ -1,0 +1,96 @@
+//! Everything about one image, computed once for both forms of output.
+
+use sha2::{Digest, Sha256};
+use vfioboot::bootset::{BootSet, Spot};
+use vfioboot::compression::Format;
+use vfioboot::image::{DtTable, Image, ImageKind, Region, RegionKind, SectionName, Wrapper};
+use vfioboot::kernel::config_file;
+use vfioboot::text;
+
+use super::detail::{Detail, config_detail, kernel_detail, ramdisk_detail, table_detail};
+
+/// Everything about one image, computed once for both forms of output.
+pub(super) struct Report<'i> {
+    pub name: String,
+    pub image: &'i Image<'i>,
+    pub sections: Vec<Section<'i>>,
+    pub patched: Option<String>,
+}
+
+pub(super) struct Section<'i> {
+    pub name: String,
+    pub region: Region,
+    pub bytes: &'i [u8],
+    pub compression: Option<Format>,
+    pub detail: Option<Detail>,
+}
+
+impl<'i> Report<'i> {
+    pub fn of(set: &'i BootSet<'i>, index: usize) -> Self {
+        let image = &set.images()[index];
+        let mut sections = Vec::new();
+        for region in image.regions() {
+            let RegionKind::Section(name) = region.kind else { continue };
+            let bytes = image.region_bytes(region);
+            let (place, bytes) = match image.section_wrapper(name) {
+                Some(wrapper) => {
+                    let payload = wrapper.payload_range();
+                    let offset = region.offset + payload.start;
+                    (Region { offset, size: payload.len(), ..*region }, wrapper.payload())
+                }
+                None => (*region, bytes),
+            };
+            let own = set.ramdisk(Spot { image: index, fragment: None });
+            let detail = match name {
+                SectionName::Kernel => Some(kernel_detail(set, index, bytes)),
+                SectionName::Ramdisk => own.map(ramdisk_detail),
+                SectionName::Config => config_file::read(bytes).ok().map(config_detail),
+                SectionName::Dt | SectionName::Extra => DtTable::parse(bytes).map(table_detail),
+                _ => None,
+            };
+            sections.push(Section::of(name.as_str().to_owned(), place, bytes, detail));
+            if let (SectionName::DtEntries, Some(section)) = (name, sections.last_mut()) {
+                section.detail = DtTable::parse(image.bytes()).map(table_detail);
+            }
+            if name != SectionName::VendorRamdisk || image.kind() != ImageKind::VendorBoot {
+                continue;
+            }
+            for (i, fragment) in image.fragments().into_iter().enumerate() {
+                let offset = place.offset + fragment.offset;
+                let place = Region { kind: region.kind, offset, size: fragment.bytes.len() };
+                let label = match fragment.name {
+                    b"" => format!("  fragment {i} ({})", fragment.kind),
+                    name => {
+                        format!("  fragment {i} ({}, {})", fragment.kind, text::visible_bytes(name))
+                    }
+                };
+                let own = set.ramdisk(Spot { image: index, fragment: Some(i) });
+                let detail = own.map(ramdisk_detail);
+                sections.push(Section::of(label, place, fragment.bytes, detail));
+            }
+        }
+        sections.iter_mut().for_each(|section| section.region.offset += image.start());
+        let mut ramdisks = set.ramdisks().iter().filter(|own| own.spot.image == index);
+        let patched = ramdisks.find_map(|own| Some(own.mark()?.tool.clone()));
+        Report { name: set.name(index).to_owned(), image, sections, patched }
+    }
+
+    /// Each vendor's wrapper with the name of what it is around.
+    pub fn wrappers(&self) -> Vec<(&'static str, Wrapper<'i>)> {
+        let outer = self.image.wrapper().map(|wrapper| ("image", wrapper.clone()));
+        let sections = [SectionName::Kernel, SectionName::Ramdisk, SectionName::VendorRamdisk];
+        let sections = sections.into_iter();
+        let section = |name| Some((SectionName::as_str(name), self.image.section_wrapper(name)?));
+        outer.into_iter().chain(sections.filter_map(section)).collect()
+    }
+}
+
+impl<'i> Section<'i> {
+    fn of(name: String, region: Region, bytes: &'i [u8], detail: Option<Detail>) -> Self {
+        Section { name, region, bytes, compression: Format::detect(bytes), detail }
+    }
+
+    pub fn sha256(&self) -> String {
+        base16ct::lower::encode_string(&Sha256::digest(self.bytes))
+    }
+}
