@@ -225,7 +225,7 @@ impl<'a> BootSet<'a> {
     }
 
     /// What the kernel's own symbol table says about its config; None where there is a config, or
-    /// no table that can be read. Unpacks the kernel into memory; asked for before
+    /// no table that can be read. Asked for before
     /// [`BootSet::kernel`], it costs no second pass.
     ///
     /// # Errors

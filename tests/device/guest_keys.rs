@@ -131,6 +131,64 @@ fn the_example_is_the_table() {
     );
 }
 
+/// The texts in backticks of a cell.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+/// The keys of README's table, each with the cell that its default is in.
+fn readme_keys() -> Vec<(String, String)> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    let table = readme.split_once("| Key | Value | Default |\n").unwrap().1;
+    let mut keys = Vec::new();
+    for row in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
+        let row = row.replace("\\|", "");
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let ["", names, value, default, ""] = cells[..] else { panic!("{row}") };
+        let mut table = "";
+        for name in quoted(names) {
+            let list = name.strip_suffix("[]");
+            // ".type" after "machine.arch"
+            let full = match name.strip_prefix('.') {
+                Some(name) => format!("{table}.{name}"),
+                None => name.to_owned(),
+            };
+            table = name
+                .split_once('.')
+                .map_or(table, |(own, _)| if own.is_empty() { table } else { own });
+            if list.is_none() {
+                keys.push((full, default.to_owned()));
+            }
+            // What a list is made of is in its value.
+            let is_key = |text: &&str| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            if let Some(list) = list.or((name == "devices").then_some(name)) {
+                keys.extend(
+                    quoted(value)
+                        .filter(is_key)
+                        .map(|key| (format!("{list}.{key}"), String::new())),
+                );
+            }
+        }
+    }
+    keys
+}
+
+#[test]
+fn readme_has_every_key_and_its_default() {
+    let readme = readme_keys();
+    let names: BTreeSet<&str> = readme.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, all_keys().map(|key| key.name).collect());
+    assert_eq!(names.len(), readme.len(), "a key twice");
+    for (name, cell) in readme.iter().filter(|(_, cell)| !cell.is_empty()) {
+        let key = all_keys().find(|key| key.name == name).unwrap();
+        if let Example::Default(value) = key.example {
+            let is_default = |text: &str| text.trim_matches('"') == value.trim_matches('"');
+            assert!(quoted(cell).any(is_default), "{name}: {value}, README: {cell}");
+        }
+    }
+}
+
 /// The least guest with a key given another value than its default.
 fn with(key: &Key) -> (&'static str, String) {
     let base = match key.name {

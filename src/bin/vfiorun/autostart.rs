@@ -15,7 +15,7 @@ use vfioboot::device::sys::state::StateDir;
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
-use crate::output::{self, Progress};
+use crate::output::{self, StepWriter};
 
 /// Where guest files are by default; the first that exists.
 const DIRECTORIES: &[&str] = &["data/adb/vfioboot/guests", "etc/vfioboot/guests"];
@@ -44,13 +44,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let directory = directory(&host, arguments.directory.as_deref())?;
     let files = guest_files(&directory)?;
     let (mut started, mut failed) = (0, 0);
-    let mut progress = Progress::new();
+    let mut writer = StepWriter::new();
     for file in &files {
         match start(global, &state, file) {
             Ok(None) => {}
             Ok(Some(line)) => {
                 started += 1;
-                progress.print(&line);
+                writer.print(&line);
             }
             Err(error) => {
                 failed += 1;
@@ -59,9 +59,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         }
     }
     if started + failed == 0 {
-        progress.print(&format!("{}: no guest file has autostart = true\n", directory.display()));
+        writer.print(&format!("{}: no guest file has autostart = true\n", directory.display()));
     }
-    progress.finish()?;
+    writer.finish()?;
     if failed > 0 {
         return Err(Failure::new(format!("{failed} of {} guest files failed", files.len())));
     }

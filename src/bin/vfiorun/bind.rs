@@ -9,7 +9,7 @@ use vfioboot::device::sys::process::Process;
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
-use crate::output::Progress;
+use crate::output::StepWriter;
 use crate::{interrupt, output, remedy, writes};
 
 #[derive(clap::Args)]
@@ -68,17 +68,17 @@ fn carry_out(
         Some(Process { pid, start_time }) => format!("bind-{pid}-{start_time}"),
         None => "bind".to_owned(),
     };
-    let mut progress = Progress::new();
+    let mut writer = StepWriter::new();
     let mut log = |line: &str| {
         if !arguments.json {
-            progress.print(&format!("{line}\n"));
+            writer.print(&format!("{line}\n"));
         }
     };
     let state = global.state();
     let lease = Lease::take(&host, &state, &name, &what, plan, &interrupt::requested, &mut log)?;
     let now = lease.devices().to_vec();
     lease.keep()?;
-    progress.finish()?;
+    writer.finish()?;
     Ok(now)
 }
 

@@ -25,9 +25,9 @@ pub fn print(text: &str) -> Result<(), OutputError> {
 
 /// Lines for standard output while work goes on that must not stop when they cannot be written.
 #[derive(Debug)]
-pub struct Progress(Result<(), OutputError>);
+pub struct StepWriter(Result<(), OutputError>);
 
-impl Progress {
+impl StepWriter {
     /// Nothing is written yet.
     pub fn new() -> Self {
         Self(Ok(()))

@@ -8,7 +8,7 @@ use vfioboot::device::sys::host::Host;
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
-use crate::output::Progress;
+use crate::output::StepWriter;
 use crate::{interrupt, output, writes};
 
 #[derive(clap::Args)]
@@ -29,7 +29,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let wanted = devices(&host, &arguments.devices)?;
     interrupt::listen();
     let (mut documents, mut failed) = (Vec::new(), false);
-    let mut progress = Progress::new();
+    let mut writer = StepWriter::new();
     for device in wanted {
         if interrupt::requested() {
             return Err(Failure::new("interrupted: the remaining devices are not released"));
@@ -44,13 +44,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
                 documents.push(document(&device, &plan, now.as_deref()));
             }
             Ok((_, plan)) if arguments.dry_run => {
-                progress.print(&writes::text(&device.to_string(), &plan.writes));
+                writer.print(&writes::text(&device.to_string(), &plan.writes));
             }
             Ok((now, plan)) => {
                 let now = now.as_deref().unwrap_or("no driver");
                 let is =
                     if plan.writes.is_empty() { "is not on vfio-pci, but on" } else { "is on" };
-                progress.print(&format!("{device}: {is} {now}\n"));
+                writer.print(&format!("{device}: {is} {now}\n"));
             }
             Err(error) => {
                 output::complain(&error.to_string());
@@ -58,7 +58,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
             }
         }
     }
-    progress.finish()?;
+    writer.finish()?;
     if arguments.json {
         output::print_json(&json!({
             "format": 1, "dry_run": arguments.dry_run, "devices": documents,
