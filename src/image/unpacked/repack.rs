@@ -44,8 +44,7 @@ pub fn repack<B: AsRef<[u8]>>(
     manifest: &str,
     mut read: impl FnMut(&str) -> io::Result<B>,
 ) -> Result<Vec<u8>, RepackError> {
-    let manifest: Manifest =
-        toml::from_str(manifest).map_err(|error| RepackError::Manifest(error.to_string()))?;
+    let manifest: Manifest = toml::from_str(manifest).map_err(RepackError::Toml)?;
     if manifest.format != FORMAT {
         let message = format!("format is {}, expected {FORMAT}", manifest.format);
         return Err(RepackError::Manifest(message));
