@@ -15,7 +15,7 @@ use crate::kernel::config::Value;
 pub enum CmdlineMode {
     /// There is none.
     None,
-    /// Without a config nobody knows.
+    /// Unknown, because there is no config.
     Unknown,
     /// It counts only where the bootloader hands over nothing (`CMDLINE_FROM_BOOTLOADER`, which
     /// is the default).
@@ -120,7 +120,7 @@ pub struct EffectiveCmdline {
 }
 
 impl Default for EffectiveCmdline {
-    /// A line of which nothing is known.
+    /// An unknown command line.
     fn default() -> Self {
         EffectiveCmdline { entries: Vec::new(), mode: CmdlineMode::Unknown }
     }

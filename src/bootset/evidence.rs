@@ -1,4 +1,4 @@
-//! What the names in a kernel's symbol table tell about its config.
+//! What the names in a kernel's symbol table imply about its config.
 //!
 //! The knowledge is data, `kernel-configs/evidence.toml`, whose header says how to add to it.
 
@@ -50,7 +50,7 @@ fn yes() -> bool {
 }
 
 impl Evidence {
-    /// What the names in a kernel tell; `what` is its name for messages.
+    /// The evidence in the names of a kernel; `what` is its name in messages.
     pub fn collect(
         kallsyms: &Kallsyms,
         arch: Option<Arch>,
@@ -87,7 +87,7 @@ impl Evidence {
         self.symbols.iter().map(|(symbol, evidence)| (symbol.as_str(), evidence))
     }
 
-    /// Every symbol that evidence can tell something about.
+    /// Every symbol for which there can be evidence.
     pub fn symbols() -> Vec<String> {
         let file = toml::from_str::<File>(EVIDENCE);
         file.map(|file| file.symbol.into_iter().map(|entry| entry.name).collect())

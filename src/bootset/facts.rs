@@ -19,7 +19,7 @@ pub enum Built {
     Module,
     /// Not at all.
     Off,
-    /// There is no config to tell.
+    /// Unknown, because there is no config.
     Unknown,
 }
 
@@ -36,7 +36,7 @@ pub struct Facts {
     pub cmdline: Option<String>,
     /// The same in pieces, when it is known where they come from; see [`Facts::set_cmdline`].
     pub cmdline_parts: Vec<CmdlinePart>,
-    /// The modules that will be there at boot; None when nobody looked.
+    /// The modules that are available at boot; None if unknown.
     pub modules: Option<Vec<Module>>,
     /// There may be more modules than these: they are those in the ramdisks of the images, and
     /// nobody looked at the other partitions.

@@ -46,7 +46,7 @@ impl<'a> File<'a> {
     }
 }
 
-/// Why there is no set.
+/// Errors of building a set.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

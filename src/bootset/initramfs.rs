@@ -45,7 +45,7 @@ pub struct Step {
     pub compression: Option<Format>,
     /// Zero bytes that the kernel skips before it.
     pub padding: usize,
-    /// Whether the kernel gets to it.
+    /// Whether the kernel reaches it.
     pub reach: Reach,
 }
 

@@ -33,7 +33,7 @@ pub struct SetKernel {
     pub arch: Option<Arch>,
     /// Something of Linux was found in it.
     pub is_linux: bool,
-    /// All of it was looked at.
+    /// Whether all of it was searched.
     pub complete: bool,
     /// [`Facts::release`] is the whole release, not only the version in the config's header.
     pub release_is_whole: bool,

@@ -33,7 +33,7 @@ impl Origin {
         }
     }
 
-    /// The file it stands in.
+    /// The file that contains it.
     pub fn file(&self) -> Option<&str> {
         match self {
             Origin::Boot(file)
@@ -57,10 +57,10 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A piece of the line that the bootloader hands over.
+/// A piece of the command line that the bootloader passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CmdlinePart {
-    /// Where it stands.
+    /// Where the piece comes from.
     pub origin: Origin,
     /// Its text.
     pub text: String,

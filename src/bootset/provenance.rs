@@ -9,7 +9,7 @@ pub enum Provenance {
     Ikconfig {
         /// What the kernel was called (`boot.img`).
         what: String,
-        /// Where `IKCFG_ST` stands in the unpacked kernel, in bytes.
+        /// Offset of `IKCFG_ST` in the decompressed kernel, in bytes.
         offset: u64,
     },
     /// A config file by this name.

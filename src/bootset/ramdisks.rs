@@ -31,7 +31,7 @@ impl std::fmt::Display for Spot {
     }
 }
 
-/// A ramdisk of the set. It is unpacked once, when somebody first asks what is in it.
+/// A ramdisk of the set. It is decompressed once, when its contents are first needed.
 #[derive(Debug)]
 pub struct Ramdisk<'a> {
     /// Where it is.
@@ -140,12 +140,12 @@ impl Ramdisk<'_> {
             let own = || cut.start - patched.offset..cut.end - patched.offset;
             known.then(|| contents.original(&own()).map(Arc::new)).flatten()
         };
-        // Nobody has asked this ramdisk yet.
+        // The contents of this ramdisk have not been needed yet.
         original.into_iter().for_each(|original| drop(self.contents.set(original)));
     }
 
-    /// The segment that a patch appended, found with no more work than the question takes: a ramdisk
-    /// that nobody has asked about is unpacked only where its headers do not tell.
+    /// The segment that a patch appended, found with as little work as possible: a ramdisk
+    /// whose contents were not needed yet is decompressed only if its headers are not enough.
     pub(crate) fn ours(&self) -> Option<Range<usize>> {
         if self.contents.get().is_none() {
             match ramdisk::skim_ours(self.bytes) {

@@ -1,4 +1,4 @@
-//! The set itself: each answer is computed when somebody first asks, and kept.
+//! The set itself: each answer is computed when it is first needed, and kept.
 
 use std::sync::{Arc, OnceLock};
 
@@ -49,7 +49,7 @@ impl<'a> BootSet<'a> {
         Ok(Self::of(Members::read(files, members::parse)?))
     }
 
-    /// The set of these files, all of which are images. A file that is given twice is one image.
+    /// The set of these files, which are all images. A file that is given twice is one image.
     ///
     /// # Errors
     /// [`Error::Image`] for a file that is not an image.
@@ -225,7 +225,7 @@ impl<'a> BootSet<'a> {
     }
 
     /// What the kernel's own symbol table says about its config; None where there is a config, or
-    /// no table that can be read. Unpacks the kernel into memory; asked for before
+    /// no table that can be read. Asked for before
     /// [`BootSet::kernel`], it costs no second pass.
     ///
     /// # Errors
@@ -241,7 +241,7 @@ impl<'a> BootSet<'a> {
                 let lines = self.command_lines();
                 let (kernel, found) = SetKernel::read_with_names(&self.members, image, lines);
                 names = found;
-                // Nobody asked before, and whoever asks now gets the same.
+                // It was not needed before, and concurrent callers compute the same.
                 let _ = self.kernel.set(kernel);
             } else if let (KernelState::NoConfig, true, Some(kernel)) =
                 (&self.kernel().state, self.kernel().complete, self.parse_kernel())

@@ -92,7 +92,7 @@ pub fn run() -> ExitCode {
 fn status(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
         Ok(status) => status,
-        // `vfioboot … | head` is no failure of ours.
+        // `vfioboot … | head` is not a failure.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             print::complain_of(&error);

@@ -30,7 +30,7 @@ impl Page {
         self.0.push('\n');
     }
 
-    /// Print all of it.
+    /// Print the whole text.
     pub fn print(&self) -> io::Result<()> {
         styled(&self.0)
     }
@@ -162,7 +162,7 @@ pub fn bytes(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Print a message on standard error; where that takes nothing either, nobody listens.
+/// Print a message on standard error. An error of that is ignored.
 pub fn complain(message: impl Display) {
     to_stderr(&shown(format_args!("vfioboot: {message}")));
 }

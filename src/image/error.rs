@@ -119,7 +119,7 @@ pub enum Error {
     },
     /// A vendor ramdisk fragment with a vendor header.
     #[error(
-        "the vendor ramdisk fragment \"{name}\" starts with an {form}, and no bootloader is known that takes one off a fragment: unpack the image, take it off, and repack"
+        "the vendor ramdisk fragment \"{name}\" starts with an {form}, and no bootloader is known that strips one from a fragment: unpack the image, strip it, and repack"
     )]
     WrappedFragment {
         /// Its name.

@@ -70,13 +70,19 @@ impl<'a> Image<'a> {
     }
 
     fn bare(bytes: &'a [u8], kind: ImageKind, section: SectionName) -> Self {
+        let section = RegionKind::Section(section);
+        Self::of_regions(bytes, kind, vec![Region::new(section, 0, bytes.len())])
+    }
+
+    /// An image without a wrapper, a header and an AVB footer.
+    fn of_regions(bytes: &'a [u8], kind: ImageKind, regions: Vec<Region>) -> Self {
         Image {
             file: bytes,
             wrapper: None,
             bytes,
             kind,
             header: None,
-            regions: vec![Region::new(RegionKind::Section(section), 0, bytes.len())],
+            regions,
             avb: None,
             problems: Vec::new(),
             sha256: OnceLock::new(),
@@ -85,25 +91,12 @@ impl<'a> Image<'a> {
 
     /// `kind` is the kind of the bytes according to a wrapper.
     fn parse_inner(bytes: &'a [u8], kind: Option<(ImageKind, SectionName)>) -> Result<Self, Error> {
-        let sha256 = OnceLock::new();
-        if let Some(span) = DtTable::parse(bytes)
-            .filter(|table| table.form == "dtbo")
-            .and_then(|table| table.span())
-        {
+        let table = DtTable::parse(bytes).filter(|table| table.form == "dtbo");
+        if let Some(span) = table.and_then(|table| table.span()) {
             let (avb, problems) = AvbFooter::find(bytes);
             let regions = region::tile_dtbo(bytes, &span, avb.as_ref());
-            let (file, header, wrapper, kind) = (bytes, None, None, ImageKind::Dtbo);
-            return Ok(Image {
-                file,
-                wrapper,
-                bytes,
-                kind,
-                header,
-                regions,
-                avb,
-                problems,
-                sha256,
-            });
+            let image = Self::of_regions(bytes, ImageKind::Dtbo, regions);
+            return Ok(Image { avb, problems, ..image });
         }
         let known = || kind.filter(|_| !Header::starts(bytes));
         if let Some((kind, section)) = identify::bare(bytes).or_else(known) {
@@ -114,20 +107,14 @@ impl<'a> Image<'a> {
                 Ok(vbmeta) => (vbmeta.bytes().len(), Vec::new()),
                 Err(problem) => (bytes.len(), vec![problem]),
             };
-            let (kind, regions) = (ImageKind::Vbmeta, region::tile_vbmeta(bytes, size));
-            let (file, header, wrapper, avb) = (bytes, None, None, None);
-            return Ok(Image {
-                file,
-                wrapper,
-                bytes,
-                kind,
-                header,
-                regions,
-                avb,
-                problems,
-                sha256,
-            });
+            let regions = region::tile_vbmeta(bytes, size);
+            let image = Self::of_regions(bytes, ImageKind::Vbmeta, regions);
+            return Ok(Image { problems, ..image });
         }
+        Self::with_header(bytes)
+    }
+
+    fn with_header(bytes: &'a [u8]) -> Result<Self, Error> {
         let header = Header::parse(bytes)?;
         let mut problems = Vec::new();
         for (field, offset, length) in header.unterminated() {
@@ -142,9 +129,8 @@ impl<'a> Image<'a> {
             .extend(avb.as_ref().and_then(|footer| layout::covers_blob(&header, &placed, footer)));
         let kind = kind_of(&header);
         let regions = region::tile(bytes, &header, &placed, avb.as_ref());
-        let (file, header, wrapper) = (bytes, Some(header), None);
-        let mut image =
-            Image { file, wrapper, bytes, kind, header, regions, avb, problems, sha256 };
+        let image = Self::of_regions(bytes, kind, regions);
+        let mut image = Image { header: Some(header), avb, problems, ..image };
         image.problems.extend(image.table_problems());
         Ok(image)
     }

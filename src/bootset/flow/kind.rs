@@ -19,7 +19,7 @@ pub enum FlowKind {
     LinuxInitramfs,
     /// The images only start recovery.
     Recovery,
-    /// Nothing tells.
+    /// Unknown.
     Unknown,
 }
 

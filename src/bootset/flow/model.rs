@@ -19,7 +19,7 @@ pub enum RecoveryPlace {
     NormalRamdisk,
     /// In a fragment of vendor_boot that only recovery boots load.
     Fragment,
-    /// In an image of its own.
+    /// In a separate image.
     OwnImage,
 }
 

@@ -40,7 +40,7 @@ pub fn seclabel(text: &str) -> Result<String, String> {
     }
 }
 
-/// Say who starts guests, or why nobody does. The edits name the files that are added.
+/// Print what starts guests, or why nothing does. The edits name the files that are added.
 pub fn print(plan: &RcPlan) -> io::Result<()> {
     if plan.reason == RcReason::NotRequested {
         return Ok(());

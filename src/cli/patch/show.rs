@@ -21,7 +21,7 @@ pub fn plan(plan: &Plan<'_>, inputs: &[&Input], advise: bool) -> io::Result<()> 
     if advise {
         flow::page(&plan.flow, inputs).print()?;
         say!("{HEAD}at boot{HEAD:#}: {}", plan.advice.chain.join(" → "))?;
-        // With the other hook it stands beside the edit.
+        // With the other hook the edit shows it.
         if plan.hook.kind == HookKind::Rdinit {
             say!("  {DIM}{}{DIM:#}", plan.hook.reason)?;
         }
