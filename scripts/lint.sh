@@ -11,6 +11,8 @@ cargo clippy --quiet --locked --workspace --all-targets --all-features -- -D war
 for features in desktop cli vfiorun; do
     cargo clippy --quiet --locked --no-default-features --features "$features" --lib --bins -- -D warnings
 done
+# the fuzz targets, which only nightly links
+cargo check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target
 RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --all-features --document-private-items
 scripts/cargo-deny.sh --log-level error check licenses bans sources >&2
 # the map of src/lib.rs: imports point down, and there are no import cycles

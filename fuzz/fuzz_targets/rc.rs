@@ -4,7 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use vfioboot::rc::import::add_import;
-use vfioboot::rc::{Script, Platform, check};
+use vfioboot::rc::{Platform, Script, check};
+use vfioboot::root_manager::RcOverlay;
 
 const PATH: &str = "/init.vfioboot.rc";
 
@@ -17,9 +18,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     assert!(end <= bytes.len());
     let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
-    for magisk in [false, true] {
-        let newest = (!magisk).then_some(9);
-        let findings = check(bytes, Platform { magisk, oldest: None, newest });
+    for overlay in RcOverlay::all().map(Some).chain([None]) {
+        let newest = overlay.is_none().then_some(9);
+        let findings = check(bytes, Platform { overlay, oldest: None, newest });
         assert!(findings.is_sorted_by_key(|finding| finding.line));
         assert!(findings.iter().all(|finding| (1..=lines).contains(&finding.line)));
     }

@@ -63,6 +63,28 @@ pub enum Stop {
     AfterLz4Legacy(usize),
 }
 
+impl Stop {
+    /// As it is written in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stop::Damaged => "damaged",
+            Stop::Junk(_) => "junk",
+            Stop::Unaligned(_) => "unaligned",
+            Stop::AfterLz4Legacy(_) => "after_lz4_legacy",
+        }
+    }
+
+    /// The offset in the ramdisk, in bytes, where it is known.
+    pub fn offset(self) -> Option<usize> {
+        match self {
+            Stop::Damaged => None,
+            Stop::Junk(offset) | Stop::Unaligned(offset) | Stop::AfterLz4Legacy(offset) => {
+                Some(offset)
+            }
+        }
+    }
+}
+
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

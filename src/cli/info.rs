@@ -1,6 +1,7 @@
 //! `vfioboot info`: what an image is and what is in it.
 
 mod detail;
+mod initramfs;
 mod json;
 mod modules;
 mod page;
@@ -37,11 +38,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let flow = super::flow::of(&set);
     if args.json {
         let images: Vec<Json> = reports.iter().map(Report::to_json).collect();
-        print::json(&json!({ "format": 1, "images": images, "flow": flow }))?;
+        let initramfs = flow.map(|_| initramfs::to_json(&set));
+        print::json(
+            &json!({ "format": 1, "images": images, "initramfs": initramfs, "flow": flow }),
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut pages: Vec<Page> = reports.iter().map(Report::page).collect();
-    pages.extend(flow.map(|flow| super::flow::page(flow, &inputs)));
+    if let Some(flow) = flow {
+        pages.extend(initramfs::page(&set, &inputs));
+        pages.push(super::flow::page(flow, &inputs));
+    }
     for (index, page) in pages.iter().enumerate() {
         if index > 0 {
             say!("")?;

@@ -1,7 +1,7 @@
 //! The initramfs of a set, judged by the loop with which the kernel unpacks it.
 
 use flate2::bufread::GzDecoder;
-use vfioboot::bootset::{BootSet, File, Spot, Stop};
+use vfioboot::bootset::{BootSet, File, Spot};
 use vfioboot::compression::Format;
 use vfioboot::image::SectionName;
 use vfioboot::ramdisk::Reach;
@@ -70,12 +70,7 @@ fn by_the_set(set: &BootSet<'_>) -> Unpacked {
             };
             unpacked.names.extend(names_by_gnu_cpio(&archive));
         }
-        let stop = part.stops.map(|stop| match stop {
-            Stop::Junk(at) | Stop::Unaligned(at) | Stop::AfterLz4Legacy(at) => {
-                part.range.start + at
-            }
-            Stop::Damaged => part.range.start,
-        });
+        let stop = part.stops.map(|stop| part.range.start + stop.offset().unwrap_or(0));
         unpacked.stops_at = unpacked.stops_at.or(stop);
     }
     unpacked

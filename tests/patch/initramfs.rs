@@ -4,6 +4,7 @@
 use crate::common;
 
 use common::archives::packed;
+use common::cli::Scratch;
 use common::{AARCH64, cpio, elf, fixture, with_section};
 use vfioboot::bootset::{BootSet, Stop};
 use vfioboot::compression::Format;
@@ -110,4 +111,31 @@ fn a_patch_finds_init_in_whichever_ramdisk_has_it() {
         vfioboot::ramdisk::tree::read_file(ramdisk, kept, &mut bytes, limits).unwrap();
         assert_eq!(bytes, b"#!vendor");
     });
+}
+
+#[test]
+fn info_shows_the_ramdisks_in_memory_order_and_where_the_kernel_stops() {
+    let vendor = packed(Some(Format::Gzip), &cpio(&[("vendor", b"x")]));
+    let generic = packed(Some(Format::Gzip), &cpio(&[("init", b"x")]));
+    let junk = [vendor.clone(), b"JUNK".to_vec()].concat();
+    let start = junk.len();
+    let images = set(junk, generic);
+    let lab = Scratch::new();
+    lab.file("boot.img", &images[0]);
+    lab.file("vendor_boot.img", &images[1]);
+
+    let json: serde_json::Value =
+        serde_json::from_str(&lab.ok("info --json boot.img vendor_boot.img")).unwrap();
+    let parts = json["initramfs"]["parts"].as_array().unwrap();
+    assert_eq!([&parts[0]["image"], &parts[1]["image"]], [1, 0]);
+    assert_eq!(parts[0]["stops"]["reason"], "junk");
+    assert_eq!(parts[0]["stops"]["offset"], vendor.len());
+    assert_eq!(parts[1]["offset"], start);
+    assert_eq!(parts[1]["segments"][0]["reach"], "never");
+
+    let text = lab.ok("info boot.img vendor_boot.img");
+    let page = &text[text.find("initramfs: 2 ramdisks").unwrap()..];
+    assert!(page.find("vendor_boot.img").unwrap() < page.find("the kernel stops here").unwrap());
+    // One ramdisk without damage needs no page.
+    assert!(!lab.ok("info boot.img").contains("initramfs:"));
 }
