@@ -48,7 +48,8 @@ pub struct Ramdisk<'a> {
     pub fragment: Option<FragmentType>,
     request: Arc<OnceLock<ModuleRequest>>,
     contents: OnceLock<Arc<Contents>>,
-    modules: OnceLock<Gathered>,
+    /// The modules from a pass of their own.
+    modules: OnceLock<ModuleFiles>,
     mark: OnceLock<Option<PatchMark>>,
 }
 
@@ -58,10 +59,6 @@ struct Contents {
     inventory: Result<Inventory, Arc<ramdisk::Error>>,
     modules: Option<ModuleFiles>,
 }
-
-/// The modules of a ramdisk from a pass of their own.
-#[derive(Debug)]
-struct Gathered(ModuleFiles);
 
 impl Ramdisk<'_> {
     fn contents(&self) -> &Contents {
@@ -110,15 +107,12 @@ impl Ramdisk<'_> {
     pub fn modules(&self) -> &ModuleFiles {
         match &self.contents().modules {
             Some(modules) => modules,
-            None => {
-                let Gathered(modules) = self.modules.get_or_init(|| {
-                    let mut modules = ModuleFiles::new(ModuleRequest::default());
-                    // The first pass has reported damage.
-                    let _ = self.read(&mut modules);
-                    Gathered(modules)
-                });
+            None => self.modules.get_or_init(|| {
+                let mut modules = ModuleFiles::new(ModuleRequest::default());
+                // The first pass has reported damage.
+                let _ = self.read(&mut modules);
                 modules
-            }
+            }),
         }
     }
 

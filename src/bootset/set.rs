@@ -20,7 +20,7 @@ use crate::image::{Image, ImageKind, SectionName};
 use crate::kernel::{self, Exports, Kernel, KernelConfig};
 use crate::modules::{ModuleProblem, ModuleRequest, ModuleTree, ProblemCause};
 use crate::ramdisk::cpio::Header;
-use crate::ramdisk::tree::{Found, Tree};
+use crate::ramdisk::tree::{Tree, TreeEntry};
 use crate::ramdisk::{self, Inventory, Reach};
 
 /// The images of one device. See the [module](super).
@@ -169,12 +169,12 @@ impl<'a> BootSet<'a> {
     ///
     /// # Errors
     /// As [`ramdisk::Ramdisk::parse`].
-    pub fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
+    pub fn entry(&self, found: &TreeEntry) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
         let mut source = found.source;
         for (ramdisk, inventory) in self.inventories() {
             let count = inventory.len() as u64;
             if source < count {
-                let here = Found { source, ..found.clone() };
+                let here = TreeEntry { source, ..found.clone() };
                 return inventory.entry(ramdisk, &here);
             }
             source -= count;

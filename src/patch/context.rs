@@ -10,7 +10,7 @@ use crate::image::{Image, ImageKind};
 use crate::kernel::Exports;
 use crate::modules::{ModuleFile, ModuleSource, ModuleTree};
 use crate::ramdisk::cpio::Header;
-use crate::ramdisk::tree::{Found, Tree};
+use crate::ramdisk::tree::{Tree, TreeEntry};
 use crate::ramdisk::{self, Inventory};
 
 /// A set of unpatched images. Indices are those of its images.
@@ -97,7 +97,7 @@ impl<'s, 'a> Context<'s, 'a> {
     ///
     /// # Errors
     /// As [`BootSet::entry`].
-    pub fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
+    pub fn entry(&self, found: &TreeEntry) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
         self.set.entry(found)
     }
 

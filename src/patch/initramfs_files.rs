@@ -4,7 +4,7 @@ use super::context::Context;
 use super::error::Error;
 use crate::bootset::Spot;
 use crate::ramdisk::cpio::Header;
-use crate::ramdisk::tree::{Found, Tree};
+use crate::ramdisk::tree::{Tree, TreeEntry};
 use crate::ramdisk::{Limits, Ramdisk};
 
 /// The files that the kernel unpacks from the ramdisks of a set, whichever ramdisk they are in.
@@ -31,7 +31,7 @@ impl<'s, 'a> InitramfsFiles<'s, 'a> {
     }
 
     /// What is at `path`; `follow` resolves a symbolic link at its end.
-    pub fn find(&self, path: &[u8], follow: bool) -> Result<Option<Found>, Error> {
+    pub fn find(&self, path: &[u8], follow: bool) -> Result<Option<TreeEntry>, Error> {
         Ok(self.tree()?.find(path, follow))
     }
 
@@ -46,7 +46,7 @@ impl<'s, 'a> InitramfsFiles<'s, 'a> {
     }
 
     /// Header and data of a file.
-    pub fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, Error> {
+    pub fn entry(&self, found: &TreeEntry) -> Result<Option<(Header, Vec<u8>)>, Error> {
         Ok(self.set.entry(found)?)
     }
 }
