@@ -148,7 +148,7 @@ pub enum Error {
         path: String,
     },
     /// The undo record is damaged, or another version's.
-    #[error("undo record: {0}")]
+    #[error("undo record")]
     UndoRecord(#[from] UndoRecordError),
     /// The images hold no undo record.
     #[error("not patched by vfioboot: no image of the set carries an undo record")]
