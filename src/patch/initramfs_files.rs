@@ -1,4 +1,4 @@
-//! The files of the initramfs that the segment becomes part of.
+//! The files of the initramfs to which the segment is added.
 
 use super::context::Context;
 use super::error::Error;
@@ -7,20 +7,20 @@ use crate::ramdisk::cpio::Header;
 use crate::ramdisk::tree::{Tree, TreeEntry};
 use crate::ramdisk::{Limits, Ramdisk};
 
-/// The files that the kernel unpacks from the ramdisks of a set, whichever ramdisk they are in.
+/// The files that the kernel unpacks from all ramdisks of a set.
 pub struct InitramfsFiles<'s, 'a> {
     set: Context<'s, 'a>,
     carrier: Spot,
 }
 
 impl<'s, 'a> InitramfsFiles<'s, 'a> {
-    /// Those of `set`, where the ramdisk `carrier` is to be patched.
+    /// The files of `set`, whose ramdisk `carrier` will be patched.
     pub fn new(set: Context<'s, 'a>, carrier: Spot) -> Self {
         InitramfsFiles { set, carrier }
     }
 
-    /// The tree. A damaged ramdisk that is to be patched is an error; of any other, what can be
-    /// read counts.
+    /// The tree. It is an error if the ramdisk to patch is damaged; of other ramdisks, the readable
+    /// part is used.
     fn tree(&self) -> Result<&'s Tree, Error> {
         if let Some(ramdisk) = self.set.ramdisk(self.carrier)
             && ramdisk.inventory().is_err()

@@ -19,13 +19,13 @@ use super::warning::Warning;
 use crate::bootfile::{BootFile, DeviceSpec};
 use crate::image::{DerivedPolicy, Edit, Header, Image, Output, Rebuilt};
 
-/// The images that change, and what the plan says about them.
+/// The images that change, with the details for the plan.
 pub struct Rewritten<'a> {
     /// In order: the one with the segment first, vbmeta.img last.
     pub images: Vec<RewrittenImage<'a>>,
     /// All changes.
     pub edits: Vec<PlannedEdit>,
-    /// What may go wrong with them.
+    /// Possible problems with them.
     pub warnings: Vec<Warning>,
     /// What devices do with the result.
     pub outlook: Option<Outlook>,
