@@ -88,7 +88,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// The vbmeta image cannot be written again.
-    #[error("AVB: {0}")]
+    #[error("AVB")]
     Avb(#[from] SignError),
     /// A wrapper whose payload only its vendor can replace.
     #[error("{form}: its payload cannot be changed: {reason}")]

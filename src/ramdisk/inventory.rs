@@ -8,7 +8,7 @@ use super::cpio::{FileType, Header};
 use super::kind::{Kinds, Survey};
 use super::ours::{is_directory, is_undo};
 use super::pass::{Before, Collector, NoCollector, Pass, Record};
-use super::tree::{self, Found, Tree};
+use super::tree::{self, Tree, TreeEntry};
 use super::{Entries, Error, Limits, Reach, Segment, Trailing};
 use crate::compression::Format;
 
@@ -157,7 +157,7 @@ impl Inventory {
     }
 
     /// The file tree that the kernel makes of several ramdisks, one after the other; `reach` is
-    /// that of the last segment. [`Found::source`] counts over all of them.
+    /// that of the last segment. [`TreeEntry::source`] counts over all of them.
     ///
     /// # Errors
     /// [`Limits::metadata`] of the first whose names take more than that.
@@ -183,7 +183,11 @@ impl Inventory {
     ///
     /// # Errors
     /// As [`super::Ramdisk::parse`].
-    pub fn entry(&self, ramdisk: &[u8], found: &Found) -> Result<Option<(Header, Vec<u8>)>, Error> {
+    pub fn entry(
+        &self,
+        ramdisk: &[u8],
+        found: &TreeEntry,
+    ) -> Result<Option<(Header, Vec<u8>)>, Error> {
         let record = usize::try_from(found.source).ok().and_then(|n| self.records().get(n));
         match record {
             Some(Record { header, data: Some(data), .. }) => Ok(Some((*header, data.clone()))),

@@ -12,7 +12,7 @@ use vfioboot::patch::{
 };
 use vfioboot::ramdisk::Limits;
 use vfioboot::ramdisk::cpio::{CpioWriter, FileType, Header};
-use vfioboot::ramdisk::tree::{Found, Tree, read_entry, read_file};
+use vfioboot::ramdisk::tree::{Tree, TreeEntry, read_entry, read_file};
 
 const INIT_RC: &str =
     "import /init.environ.rc\nimport /init.usb.rc\n\non early-init\n    start ueventd\n";
@@ -97,7 +97,7 @@ fn ramdisk_of(image: &[u8]) -> Vec<u8> {
     Image::parse(image).unwrap().section(SectionName::Ramdisk).unwrap().to_vec()
 }
 
-fn find(ramdisk: &[u8], path: &str) -> Option<Found> {
+fn find(ramdisk: &[u8], path: &str) -> Option<TreeEntry> {
     Tree::read(ramdisk, Limits::default()).unwrap().find(path.as_bytes(), false)
 }
 
