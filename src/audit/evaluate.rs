@@ -9,7 +9,7 @@ use crate::rules::{
 };
 
 /// The reason for the verdict of a finding; its `Display` is one line of text.
-pub type Reason = rules::Reason<Origin, Misfit>;
+pub(crate) type Reason = rules::Reason<Origin, Misfit>;
 
 /// The outcome of the deciding rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -49,7 +49,7 @@ pub struct Finding {
 
 impl Finding {
     /// Whether a module decided it.
-    pub fn by_module(&self) -> bool {
+    pub(crate) fn by_module(&self) -> bool {
         self.reason.module().is_some()
     }
 }
@@ -85,7 +85,7 @@ impl Evaluation {
 }
 
 /// Evaluate every rule of the profile for the facts.
-pub fn evaluate(profile: &Profile, facts: &Facts) -> Evaluation {
+pub(crate) fn evaluate(profile: &Profile, facts: &Facts) -> Evaluation {
     let known = Known::new(facts);
     let finding = |rule: &Rule| {
         let Judgement { verdict, reason, basis } = rules::judge(profile, rule, &known);

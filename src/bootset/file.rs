@@ -38,7 +38,7 @@ impl<'a> File<'a> {
     }
 
     /// The same file. Where the identity of one is not known, the same bytes are.
-    pub fn is_same(&self, other: &File<'_>) -> bool {
+    pub(crate) fn is_same(&self, other: &File<'_>) -> bool {
         match (self.identity, other.identity) {
             (Some(own), Some(other)) => own == other,
             (None, _) | (_, None) => self.bytes == other.bytes,

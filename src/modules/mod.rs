@@ -16,19 +16,22 @@
 //! | [`fit`] | whether a kernel will load a module |
 
 pub mod alias;
-pub mod closure;
+pub(crate) mod closure;
 pub mod depmod;
-pub mod files;
-pub mod fit;
+pub(crate) mod files;
+pub(crate) mod fit;
 mod problem;
 mod role;
 pub mod survey;
 pub mod tree;
 
-pub use closure::{ClosureError, Dependencies, Step};
+pub(crate) use closure::ClosureError;
+pub use closure::{Dependencies, Step};
 pub use depmod::Lists;
-pub use files::{ListFile, ModuleFile, ModuleFiles, ModuleRequest};
+pub use files::{ListFile, ModuleRequest};
+pub(crate) use files::{ModuleFile, ModuleFiles};
 pub use fit::{Misfit, TargetKernel, misfits};
-pub use problem::{ModuleProblem, ProblemCause};
-pub use survey::{ModuleSource, Survey, SurveyError, gather};
+pub(crate) use problem::{ModuleProblem, ProblemCause};
+pub use survey::ModuleSource;
+pub(crate) use survey::{Survey, SurveyError, gather};
 pub use tree::ModuleTree;

@@ -9,7 +9,7 @@ use crate::bootfile::BootModule;
 
 /// What one part of a patch adds to it. A plan is all of them, added up in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contribution {
+pub(crate) struct Contribution {
     /// The init program whose path the runtime takes; one part at most has it.
     pub original: Option<Original>,
     /// Files of the segment.
@@ -33,12 +33,12 @@ pub struct Contribution {
 
 impl Contribution {
     /// Only warnings.
-    pub fn of_warnings(warnings: impl IntoIterator<Item = Warning>) -> Self {
+    pub(crate) fn of_warnings(warnings: impl IntoIterator<Item = Warning>) -> Self {
         Contribution { warnings: warnings.into_iter().collect(), ..Contribution::default() }
     }
 
     /// Add what comes after.
-    pub fn add(&mut self, other: Contribution) {
+    pub(crate) fn add(&mut self, other: Contribution) {
         let Contribution {
             original,
             files,

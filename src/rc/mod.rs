@@ -10,8 +10,9 @@
 pub mod check;
 pub mod import;
 pub mod language;
-pub mod lexer;
+pub(crate) mod lexer;
 
-pub use check::{Finding, Platform, check};
+pub use check::Platform;
+pub(crate) use check::{Finding, check};
 pub use language::Level;
 pub use lexer::{End, Script, Statement};

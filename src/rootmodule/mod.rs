@@ -21,7 +21,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use crate::kernel::Arch;
 
 /// The ID of the module, which is also the name of its directory.
-pub const ID: &str = "vfiorun";
+pub(crate) const ID: &str = "vfiorun";
 
 const META: &str = "META-INF/com/google/android";
 /// The default guest file: the reference, which does not start a guest automatically.

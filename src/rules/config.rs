@@ -22,7 +22,7 @@ pub enum Value {
 
 impl Value {
     /// As it is written after the `=`; strings without quotes.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Value::Yes => "y",
             Value::Module => "m",

@@ -29,18 +29,16 @@ mod text;
 mod version;
 
 pub use arch::Arch;
-pub use builtin::{BUILTIN, Builtin};
-pub use judge::{Judgement, judge};
-pub use known::{
-    Confidence, Coverage, Evidence, EvidenceState, Fit, KernelInfo, Module, Setting, Symbol,
+pub use builtin::BUILTIN;
+pub(crate) use builtin::Builtin;
+pub(crate) use judge::{Judgement, judge};
+pub(crate) use known::{Confidence, Evidence, KernelInfo, Module, Setting, Symbol};
+pub use known::{Coverage, EvidenceState, Fit};
+pub(crate) use language::{
+    Assignment, List, Note, RecommendedParameter, Rule, Scope, Test, Text, When, module_name,
 };
-pub use language::{
-    Assignment, Condition, KconfigLine, Level, List, Note, Profile, RecommendedParameter, Rule,
-    Scope, Test, Text, When, module_name,
-};
-pub use read::ProfileError;
-pub use reason::{
-    Basis, Cause, Doubt, ModuleState, Outside, Reason, SymbolReason, SymbolState, VendorModule,
-    Verdict,
-};
+pub use language::{Condition, KconfigLine, Level, Profile};
+pub(crate) use read::ProfileError;
+pub(crate) use reason::{Basis, Doubt, ModuleState, Outside, Reason, SymbolReason, SymbolState};
+pub use reason::{Cause, VendorModule, Verdict};
 pub use version::KernelVersion;

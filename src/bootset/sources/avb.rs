@@ -23,7 +23,7 @@ const FILLED_IN: &[&str] = &[
 
 /// What AVB adds to the line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AvbLine {
+pub(crate) struct AvbLine {
     /// The descriptors that apply, in libavb's order.
     pub parts: Vec<CmdlinePart>,
     /// Those that do not, what is filled in later, and what was taken for granted.
@@ -36,7 +36,7 @@ pub struct AvbLine {
 /// image's own blob; a blob that nothing chains to is not read by a device. Without one: those of
 /// every blob. The flags of the vbmeta.img decide about descriptors for disabled hash trees;
 /// where there is none, its flags are taken for 0.
-pub fn of_avb(images: &[Named<'_, '_>]) -> AvbLine {
+pub(crate) fn of_avb(images: &[Named<'_, '_>]) -> AvbLine {
     let mut line = AvbLine::default();
     let is_top = |named: &&Named<'_, '_>| {
         named.image.kind() == ImageKind::Vbmeta

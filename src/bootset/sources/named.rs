@@ -4,7 +4,7 @@ use crate::image::Image;
 
 /// An image and what it is called.
 #[derive(Clone, Copy, Debug)]
-pub struct Named<'i, 'b> {
+pub(crate) struct Named<'i, 'b> {
     /// Its file.
     pub file: &'i str,
     /// What is in it.

@@ -4,7 +4,7 @@ use super::KeyError;
 use crate::image::problem::Problem;
 
 /// The largest vbmeta image that libavb loads, in bytes (`VBMETA_MAX_SIZE`).
-pub const MAX_VBMETA_SIZE: usize = 64 << 10;
+pub(crate) const MAX_VBMETA_SIZE: usize = 64 << 10;
 
 /// A vbmeta image cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -8,8 +8,8 @@
 //! | `changes` | what changed in an image that was rebuilt |
 //! | `outlook` | which devices boot the result |
 
-pub mod changes;
-pub mod options;
-pub mod outlook;
-pub mod signing;
-pub mod vbmeta_image;
+pub(crate) mod changes;
+pub(crate) mod options;
+pub(crate) mod outlook;
+pub(crate) mod signing;
+pub(crate) mod vbmeta_image;

@@ -8,7 +8,7 @@ use crate::patch::kernel_facts::KernelFacts;
 
 /// Who loads, why, and what has to be there before VFIO.
 #[derive(Debug)]
-pub struct Decision {
+pub(crate) struct Decision {
     pub by: LoadedBy,
     pub reason: String,
     /// Modules of the ramdisk that bring the bus up, in order, which PID 1 loads first.
@@ -24,7 +24,7 @@ pub struct Decision {
 /// | a module that needs nothing else | any | PID 1 | it loads that one first |
 /// | a module | yes | first-stage init | nobody else knows what the bridge waits for |
 /// | a module | no | PID 1 | it loads that one first, and hopes |
-pub fn decide(
+pub(crate) fn decide(
     tree: &ModuleTree,
     bridges: &[String],
     chosen: &Chosen,

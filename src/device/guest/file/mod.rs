@@ -32,14 +32,15 @@ mod read;
 mod values;
 
 pub use cpus::Cpus;
-pub use devices::Device;
+pub(crate) use devices::Device;
 pub use disks::{Disk, DiskFormat, DiskInterface};
 pub use display::{Display, DisplayKind};
 pub use guest::{Guest, OnExit, OnReboot, Shutdown, all_keys};
 pub use keys::Conflict;
 pub use machine::{Boot, Machine};
 pub use memory::Memory;
-pub use needs::{Missing, NeededFile, Needs};
+pub(crate) use needs::{Missing, Needs};
 pub use network::{Network, NetworkMode};
 pub use read::{GuestError, parse, read};
-pub use values::{Arch, Cluster, Forward, Hugepages, Name, Protocol, Size, ValueError};
+pub(crate) use values::Name;
+pub use values::{Arch, Cluster, Forward, Hugepages, Protocol, Size, ValueError};

@@ -41,7 +41,7 @@ pub enum FindError {
 ///
 /// # Errors
 /// See [`FindError`].
-pub fn find(guest: &Guest, arch: Arch, path: Option<&str>) -> Result<String, FindError> {
+pub(crate) fn find(guest: &Guest, arch: Arch, path: Option<&str>) -> Result<String, FindError> {
     let chroot = guest.chroot.as_deref().unwrap_or("/");
     let root = Path::new(chroot);
     if !root.is_dir() {
@@ -72,7 +72,7 @@ pub fn find(guest: &Guest, arch: Arch, path: Option<&str>) -> Result<String, Fin
 
 /// The path below `root` of the program called `name`: in `path`, which is `PATH`, else in the usual
 /// directories.
-pub fn in_root(root: &Path, name: &str, path: Option<&str>) -> Option<String> {
+pub(crate) fn in_root(root: &Path, name: &str, path: Option<&str>) -> Option<String> {
     let path = path.unwrap_or_default().split(':').filter(|directory| directory.starts_with('/'));
     path.chain(DIRECTORIES.iter().copied())
         .map(|directory| format!("{directory}/{name}"))
