@@ -6,6 +6,7 @@
 //! the device's program is built alone, no rules for other architectures. With the desktop's
 //! library beside it (in tests) every architecture stays, so that the two can be compared.
 
+use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
@@ -25,7 +26,10 @@ pub fn write(out: &Path) {
     println!("cargo:rerun-if-changed=src/rules");
     println!("cargo:rerun-if-changed=build");
     for builtin in BUILTIN {
-        let profile = builtin.read().unwrap_or_else(|error| panic!("{error}"));
+        let profile = builtin.read().unwrap_or_else(|error| match error.source() {
+            Some(cause) => panic!("{error}: {cause}"),
+            None => panic!("{error}"),
+        });
         if builtin.name == DEVICE
             && let Err(error) = fs::write(out, for_device(profile, only_arch()).source())
         {

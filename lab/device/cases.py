@@ -288,7 +288,7 @@ def _refused() -> Iterator[Case]:
         setup=LONG,
         steps="busy",
         facts=(("second", "2"), ("status", "0")),
-        says=("^second: .*EBUSY: another guest has it", "nested button"),
+        says=("^second: .*EBUSY: another process uses it", "nested button"),
         answered=(DISK,),
     )
 

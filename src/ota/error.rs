@@ -1,6 +1,7 @@
 //! Errors of reading an update file.
 
 use super::manifest::MAX_MANIFEST;
+use crate::compression;
 
 /// An update file cannot be read, or a partition cannot be extracted.
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +33,17 @@ pub enum Error {
     #[error("manifest_size at offset 12 is {0}, expected at most {limit}", limit = MAX_MANIFEST)]
     ManifestSize(u64),
     /// The manifest cannot be decoded.
-    #[error("the manifest at offset 24 is damaged: {0}")]
-    Manifest(String),
+    #[error("the manifest at offset 24 is damaged")]
+    Manifest(#[source] prost::DecodeError),
+    /// An operation in the manifest cannot be decoded.
+    #[error("the manifest at offset 24 is damaged: operation {index}")]
+    ManifestOperation {
+        /// Index of the operation, from 0.
+        index: usize,
+        /// The error of the decoder.
+        #[source]
+        error: prost::DecodeError,
+    },
     /// An invalid block size.
     #[error("the manifest's block_size is {0}, expected a power of two from 512 to 1048576")]
     BlockSize(u32),
@@ -83,6 +93,19 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// Data of an operation that cannot be decompressed.
+    #[error("operation {index} of {partition}: {operation}")]
+    Decompress {
+        /// The partition.
+        partition: String,
+        /// Index of the operation, from 0.
+        index: usize,
+        /// Its type.
+        operation: &'static str,
+        /// What is wrong with the data.
+        #[source]
+        problem: DataProblem,
+    },
     /// Blocks that no operation writes.
     #[error(
         "no operation of {partition} writes blocks {from} to {to}: the OTA is incremental or damaged"
@@ -108,7 +131,7 @@ pub enum Error {
         expected: String,
     },
     /// A zip file that cannot be read.
-    #[error("the zip file: {0}")]
+    #[error("the zip file")]
     Zip(#[from] zip::result::ZipError),
     /// A zip file without a payload and without images.
     #[error("the zip file contains neither a payload.bin nor an image such as boot.img")]
@@ -126,6 +149,23 @@ pub enum Error {
     /// The result cannot be written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+/// What is wrong with the compressed data of an operation.
+#[derive(Debug, thiserror::Error)]
+pub enum DataProblem {
+    /// The decoder refuses its beginning.
+    #[error(transparent)]
+    Start(#[from] compression::Error),
+    /// The decoder stops within it.
+    #[error(transparent)]
+    Stream(#[from] std::io::Error),
+    /// It does not fit into the blocks.
+    #[error("decompresses to more than its {room} bytes of blocks")]
+    TooLarge {
+        /// The size of the blocks in bytes.
+        room: u64,
+    },
 }
 
 impl Error {

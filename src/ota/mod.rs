@@ -15,5 +15,5 @@ mod operation;
 mod payload;
 
 pub use archive::{Archive, Contents, Member};
-pub use error::Error;
+pub use error::{DataProblem, Error};
 pub use payload::{Partition, Payload};

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::Error;
+use super::error::{DataProblem, Error};
 use super::manifest::{Extent, InstallOperation, Kind};
 use super::payload::{Data, Partition, Payload};
 use crate::compression::Decoder;
@@ -26,7 +26,8 @@ impl Payload<'_> {
     ///
     /// # Errors
     /// [`Error::Incremental`], [`Error::Operation`], [`Error::Gap`], [`Error::Hash`],
-    /// [`Error::Manifest`], [`Error::Io`]. After an error the output is incomplete.
+    /// [`Error::ManifestOperation`], [`Error::Decompress`], [`Error::Io`]. After an error the
+    /// output is incomplete.
     pub fn write(&self, partition: &Partition, out: &mut dyn Write) -> Result<(), Error> {
         write(&self.data, partition, out)
     }
@@ -80,7 +81,7 @@ fn gap(partition: &Partition, from: u64, to: u64) -> Error {
 impl Step {
     fn new(partition: &Partition, index: usize, bytes: &[u8]) -> Result<Self, Error> {
         let operation = InstallOperation::decode(bytes)
-            .map_err(|error| Error::Manifest(format!("operation {index}: {error}")))?;
+            .map_err(|error| Error::ManifestOperation { index, error })?;
         let kind = operation.kind();
         if let Some((name, Kind::FromSource)) = kind {
             let (partition, operation) = (partition.name.clone(), name.to_owned());
@@ -145,40 +146,17 @@ impl Step {
             }
             Kind::Unpack(format) => {
                 let bytes = self.attached(data, partition)?;
-                let damaged = |error: String| self.error(partition, format!("{name}: {error}"));
-                let mut decoder =
-                    Decoder::new(format, bytes).map_err(|error| damaged(error.to_string()))?;
-                self.unpack(&mut decoder, room, sink, damaged)?
+                let damaged = |problem| Error::Decompress {
+                    partition: partition.name.clone(),
+                    index: self.index,
+                    operation: name,
+                    problem,
+                };
+                let mut decoder = Decoder::new(format, bytes).map_err(|e| damaged(e.into()))?;
+                unpack(&mut decoder, room, sink, damaged)?
             }
         };
         Ok(sink.zeros(room - written)?)
-    }
-
-    /// Write the output of the decoder, at most `room` bytes.
-    fn unpack(
-        &self,
-        decoder: &mut dyn Read,
-        room: u64,
-        sink: &mut Sink<'_>,
-        damaged: impl Fn(String) -> Error,
-    ) -> Result<u64, Error> {
-        let mut buffer = vec![0; 128 << 10];
-        let mut written = 0;
-        loop {
-            let count = match decoder.read(&mut buffer) {
-                Ok(0) => return Ok(written),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(damaged(error.to_string())),
-            };
-            written += count as u64;
-            if written > room {
-                return Err(damaged(format!(
-                    "decompresses to more than its {room} bytes of blocks"
-                )));
-            }
-            sink.put(&buffer[..count])?;
-        }
     }
 
     /// The data attached to the operation. Its hash is verified.
@@ -204,6 +182,30 @@ impl Step {
             return Err(self.error(partition, message));
         }
         Ok(bytes)
+    }
+}
+
+/// Write the output of the decoder, at most `room` bytes; returns its size.
+fn unpack(
+    decoder: &mut dyn Read,
+    room: u64,
+    sink: &mut Sink<'_>,
+    damaged: impl Fn(DataProblem) -> Error,
+) -> Result<u64, Error> {
+    let mut buffer = vec![0; 128 << 10];
+    let mut written = 0;
+    loop {
+        let count = match decoder.read(&mut buffer) {
+            Ok(0) => return Ok(written),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(damaged(error.into())),
+        };
+        written += count as u64;
+        if written > room {
+            return Err(damaged(DataProblem::TooLarge { room }));
+        }
+        sink.put(&buffer[..count])?;
     }
 }
 

@@ -99,14 +99,13 @@ impl<'a> Payload<'a> {
         let data = data
             .filter(|data| *data <= bytes.len())
             .ok_or_else(|| truncated("the manifest's signature", start as u64, signature))?;
-        let damaged = |error: prost::DecodeError| Error::Manifest(error.to_string());
-        let manifest = Manifest::decode(manifest).map_err(damaged)?;
+        let manifest = Manifest::decode(manifest).map_err(Error::Manifest)?;
         let block_size = manifest.block_size.unwrap_or(BLOCK_SIZE);
         if !block_size.is_power_of_two() || !(512..=1 << 20).contains(&block_size) {
             return Err(Error::BlockSize(block_size));
         }
         let partitions = manifest.partitions.iter().enumerate().map(|(number, bytes)| {
-            Partition::new(number, PartitionUpdate::decode(&bytes[..]).map_err(damaged)?)
+            Partition::new(number, PartitionUpdate::decode(&bytes[..]).map_err(Error::Manifest)?)
         });
         let partitions = partitions.collect::<Result<_, _>>()?;
         let data = Data { file: bytes, start: data, block_size: u64::from(block_size) };

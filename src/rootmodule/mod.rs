@@ -43,19 +43,40 @@ pub enum Error {
     #[error("no root manager supports the architecture {0}: vfiorun runs on arm64 and x86_64")]
     Arch(&'static str),
     /// A guest file that vfiorun would refuse.
-    #[error("{name}: {reason}")]
+    #[error("{name}")]
     Guest {
         /// Its name.
         name: String,
         /// What is wrong with it.
-        reason: String,
+        #[source]
+        problem: GuestProblem,
     },
     /// Packing failed.
-    #[error("packing the module: {0}")]
+    #[error("packing the module")]
     Pack(#[from] zip::result::ZipError),
     /// Packing failed.
-    #[error("packing the module: {0}")]
+    #[error("packing the module")]
     Write(#[from] io::Error),
+}
+
+/// What is wrong with a guest file.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestProblem {
+    /// Its name does not end in `.toml`.
+    #[error("vfiorun autostart reads files whose name ends in .toml")]
+    Suffix,
+    /// Its name has other characters than a file on the device may have.
+    #[error("the name may have letters, digits, '.', '_' and '-'")]
+    Name,
+    /// Two files have its name.
+    #[error("two guest files of this name were given")]
+    Duplicate,
+    /// It is not text.
+    #[error(transparent)]
+    Utf8(#[from] std::str::Utf8Error),
+    /// It is not TOML.
+    #[error(transparent)]
+    Toml(#[from] toml::de::Error),
 }
 
 /// Build the zip for `arch` with this vfiorun. The same arguments give the same bytes.
@@ -98,24 +119,28 @@ fn version_code(version: &str) -> u32 {
     numbers.fold(0, |code: u32, number: u32| code.saturating_mul(1000).saturating_add(number))
 }
 
-/// Check the names, which become file names on the device; vfiorun reads those that end in `.toml`.
+/// Check the names, which become file names on the device, and that the files are TOML.
 fn check(guests: &[Guest]) -> Result<(), Error> {
     for (number, guest) in guests.iter().enumerate() {
-        let refuse =
-            |reason: &str| Error::Guest { name: guest.name.clone(), reason: reason.to_owned() };
-        let usual = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if guest.name.strip_suffix(".toml").is_none_or(str::is_empty) {
-            return Err(refuse("vfiorun autostart reads files whose name ends in .toml"));
-        }
-        if !guest.name.chars().all(usual) {
-            return Err(refuse("the name may have letters, digits, '.', '_' and '-'"));
-        }
-        if guests[..number].iter().any(|other| other.name == guest.name) {
-            return Err(refuse("two guest files of this name were given"));
-        }
-        let text = str::from_utf8(&guest.bytes).map_err(|error| refuse(&error.to_string()))?;
-        toml::from_str::<toml::Table>(text).map_err(|error| refuse(&error.to_string()))?;
+        check_guest(guest, &guests[..number])
+            .map_err(|problem| Error::Guest { name: guest.name.clone(), problem })?;
     }
+    Ok(())
+}
+
+fn check_guest(guest: &Guest, earlier: &[Guest]) -> Result<(), GuestProblem> {
+    let usual = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    // vfiorun reads the files with this suffix.
+    if guest.name.strip_suffix(".toml").is_none_or(str::is_empty) {
+        return Err(GuestProblem::Suffix);
+    }
+    if !guest.name.chars().all(usual) {
+        return Err(GuestProblem::Name);
+    }
+    if earlier.iter().any(|other| other.name == guest.name) {
+        return Err(GuestProblem::Duplicate);
+    }
+    toml::from_str::<toml::Table>(str::from_utf8(&guest.bytes)?)?;
     Ok(())
 }
 

@@ -10,13 +10,14 @@ use super::{BUILTIN, Builtin, Profile, Rule, Text};
 /// Why a profile could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// It is not TOML, or has other keys than a profile has; the text names line and column.
-    #[error("profile {name}: {message}")]
+    /// It is not TOML, or has other keys than a profile has.
+    #[error("profile {name}")]
     Toml {
         /// The profile.
         name: String,
-        /// What the reader of TOML says.
-        message: String,
+        /// The error of the TOML reader; its text names line and column.
+        #[source]
+        error: toml::de::Error,
     },
     /// A table that makes no sense.
     #[error("profile {name}, line {line}: {message}")]
@@ -69,20 +70,24 @@ impl Profile {
     /// # Errors
     /// [`ProfileError`], naming the line.
     pub fn parse(text: &str, name: &str) -> Result<Self, ProfileError> {
-        let file: File = toml::from_str(text).map_err(|error| ProfileError::Toml {
-            name: name.to_owned(),
-            message: error.to_string().trim_end().to_owned(),
-        })?;
-        check(file, name).map_err(|(start, message)| ProfileError::Rule {
-            name: name.to_owned(),
-            line: 1 + text[..start.min(text.len())].matches('\n').count(),
-            message,
-        })
+        let file: File = toml::from_str(text)
+            .map_err(|error| ProfileError::Toml { name: name.to_owned(), error })?;
+        let base = match base_of(&file, name).map_err(|fault| at_line(fault, text, name))? {
+            Some(builtin) => builtin.read()?,
+            None => Profile::default(),
+        };
+        check(file, base, name).map_err(|fault| at_line(fault, text, name))
     }
 }
 
-fn check(file: File, name: &str) -> Result<Profile, AtOffset> {
-    let mut profile = base(&file, name)?;
+fn at_line((start, message): AtOffset, text: &str, name: &str) -> ProfileError {
+    let line = 1 + text[..start.min(text.len())].matches('\n').count();
+    ProfileError::Rule { name: name.to_owned(), line, message }
+}
+
+/// The profile of this file, which builds on `base`.
+fn check(file: File, base: Profile, name: &str) -> Result<Profile, AtOffset> {
+    let mut profile = select(&file, base)?;
     profile.name = name.to_owned().into();
     profile.title = file.title;
     if let Some(list) = file.arch {
@@ -122,9 +127,8 @@ fn at_offset<R, T>(
     check(raw.into_inner()).map_err(|message| (start, message))
 }
 
-/// What a profile builds on, without the rules it does not want; an empty profile when it builds
-/// on nothing.
-fn base(file: &File, name: &str) -> Result<Profile, AtOffset> {
+/// The built-in profile that this one extends.
+fn base_of(file: &File, name: &str) -> Result<Option<Builtin>, AtOffset> {
     let Some(extends) = &file.extends else {
         let needs_base = |key: &str| format!("{key} with `extends` only");
         let lists = [("`keep` goes", &file.keep), ("`drop` goes", &file.drop)];
@@ -135,22 +139,26 @@ fn base(file: &File, name: &str) -> Result<Profile, AtOffset> {
         }
         return match file.overrides.first() {
             Some(raw) => Err((raw.span().start, needs_base("`override` goes"))),
-            None => Ok(Profile::default()),
+            None => Ok(None),
         };
     };
-    let start = extends.span().start;
     let wanted = extends.get_ref().as_str();
-    let builtin = BUILTIN.iter().find(|own| own.name == wanted && wanted != name);
-    let Some(builtin) = builtin else {
-        let message = format!("extends \"{wanted}\", expected a built-in profile: {}", names());
-        return Err((start, message));
-    };
-    let mut base = builtin.read().map_err(|error| (start, error.to_string()))?;
+    match BUILTIN.iter().find(|own| own.name == wanted && wanted != name) {
+        Some(builtin) => Ok(Some(*builtin)),
+        None => {
+            let message = format!("extends \"{wanted}\", expected a built-in profile: {}", names());
+            Err((extends.span().start, message))
+        }
+    }
+}
+
+/// The base with the rules that `keep` and `drop` leave.
+fn select(file: &File, mut base: Profile) -> Result<Profile, AtOffset> {
     for (list, keep) in [(&file.keep, true), (&file.drop, false)] {
         let Some(list) = list else { continue };
         for id in list.get_ref() {
             if !base.rules.iter().any(|rule| rule.id.starts_with(id.as_str())) {
-                let message = format!("{wanted} has no rule whose id begins with \"{id}\"");
+                let message = format!("{} has no rule whose id begins with \"{id}\"", base.name);
                 return Err((list.span().start, message));
             }
         }

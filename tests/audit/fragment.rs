@@ -1,5 +1,6 @@
 //! What rules ask to be set: visible symbols only, and broken ones are refused by line.
 
+use crate::common;
 use vfioboot::audit::{BUILTIN, Condition, Level, Profile};
 use vfioboot::rules::KconfigLine;
 
@@ -67,7 +68,7 @@ fn settings_are_written_as_kconfig_reads_them() {
     }
     let rule = "title = \"t\"\n\n[[rule]]\nid = \"X-1\"\ntitle = \"t\"\nlevel = \"required\"\n\
         why = \"w\"\neffect = \"e\"\nfix = \"f\"\nsymbol = \"A\"\nset = [\"A\"]\n";
-    let error = Profile::parse(rule, "mine").unwrap_err().to_string();
+    let error = common::message(&Profile::parse(rule, "mine").unwrap_err());
     assert!(error.contains("line 3") && error.contains("X-1"), "{error}");
     let own = "title = \"t\"\nextends = \"passthrough\"\n[[override]]\nid = \"VB-VFIO-003\"\n";
     for (change, expected) in [
@@ -79,6 +80,7 @@ fn settings_are_written_as_kconfig_reads_them() {
         let lines: Vec<String> = rule.settings().iter().map(ToString::to_string).collect();
         assert_eq!(lines, expected);
     }
-    let error = Profile::parse(&format!("{own}set = [\"A\"]\n"), "mine").unwrap_err().to_string();
+    let error =
+        common::message(&Profile::parse(&format!("{own}set = [\"A\"]\n"), "mine").unwrap_err());
     assert!(error.contains("line 3") && error.contains("VB-VFIO-003"), "{error}");
 }

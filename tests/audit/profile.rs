@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::common;
 use vfioboot::audit::{BUILTIN, Condition, Level, Profile};
 use vfioboot::kernel::Arch;
 
@@ -60,7 +61,7 @@ const RULE: &str = "title = \"t\"\n\n[[rule]]\nid = \"X-1\"\ntitle = \"t\"\nleve
 
 /// The error of a profile that is [`RULE`] with `more`.
 fn error(more: &str) -> String {
-    Profile::parse(&format!("{RULE}{more}"), "my.toml").unwrap_err().to_string()
+    common::message(&Profile::parse(&format!("{RULE}{more}"), "my.toml").unwrap_err())
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn bad_profiles_are_refused_by_line() {
     let twice = RULE.replace("title = \"t\"\n\n", "");
     let error = error(&format!("symbol = \"A\"\n\n{twice}symbol = \"B\"\n"));
     assert!(error.contains("line 12") && error.contains("twice"), "{error}");
-    let error = Profile::builtin("softened").unwrap_err().to_string();
+    let error = common::message(&Profile::builtin("softened").unwrap_err());
     assert!(error.contains("passthrough, kvm-only"), "{error}");
 }
 
@@ -122,7 +123,7 @@ fn a_profile_extends_a_builtin_one() {
         (format!("{head}{}", own.replace("optional", "vital")), "line 5", "vital"),
         (format!("{head}[[note]]\ntext = \"x\"\n"), "line 3", "parameter"),
     ] {
-        let error = Profile::parse(&text, "team.toml").unwrap_err().to_string();
+        let error = common::message(&Profile::parse(&text, "team.toml").unwrap_err());
         let named = error.contains("team.toml") && error.contains(line) && error.contains(what);
         assert!(named, "{text}: expected {line} and {what} in: {error}");
     }
@@ -140,6 +141,6 @@ fn a_profile_says_which_architectures_it_is_for() {
     let wider = "title = \"t\"\nextends = \"kvm-only\"\narch = [\"riscv64\"]\n";
     assert_eq!(*Profile::parse(wider, "my.toml").unwrap().arch, [Arch::Riscv64]);
     let wrong = wider.replace("riscv64", "z80");
-    let error = Profile::parse(&wrong, "my.toml").unwrap_err().to_string();
+    let error = common::message(&Profile::parse(&wrong, "my.toml").unwrap_err());
     assert_eq!(error, "profile my.toml, line 3: \"z80\" is not an architecture like arm64");
 }

@@ -48,7 +48,7 @@ fn written(file: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 fn error(size: u64, operations: &[Vec<u8>], data: &[u8]) -> String {
-    written(&payload(size, operations, data)).unwrap_err().to_string()
+    common::message(&written(&payload(size, operations, data)).unwrap_err())
 }
 
 const ZERO: u64 = 6;
@@ -140,7 +140,7 @@ fn missing_fields_of_a_manifest_are_reported() {
         let manifest = bytes(13, partition);
         let size = (manifest.len() as u64).to_be_bytes();
         let file = [b"CrAU", &2u64.to_be_bytes()[..], &size, &[0; 4], &manifest].concat();
-        Payload::parse(&file).unwrap_err().to_string()
+        common::message(&Payload::parse(&file).unwrap_err())
     };
     assert_eq!(of(b""), "partition number 0 has no name in the manifest");
     assert_eq!(of(&bytes(1, b"p")), "partition p has no size in the manifest");
@@ -152,7 +152,7 @@ fn missing_fields_of_a_manifest_are_reported() {
     let mut blocks = file.clone();
     // block_size is a varint of two bytes, right at the manifest's start.
     blocks[25] = 0x81;
-    let text = Payload::parse(&blocks).unwrap_err().to_string();
+    let text = common::message(&Payload::parse(&blocks).unwrap_err());
     assert_eq!(
         text,
         "the manifest's block_size is 4097, expected a power of two from 512 to 1048576"

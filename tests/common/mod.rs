@@ -276,3 +276,9 @@ pub fn device_tree(bootargs: &str) -> Vec<u8> {
     tree.extend(strings);
     tree
 }
+
+/// An error with its causes, in one line, as the programs print it.
+pub fn message(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

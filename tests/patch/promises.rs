@@ -122,19 +122,8 @@ fn all_sets() -> Vec<(String, Vec<Vec<u8>>)> {
 fn message(set: &[Vec<u8>], change: impl FnOnce(&mut Options<'_>)) -> String {
     planned(set, change, |plan| match plan {
         Ok(_) => panic!("expected a refusal"),
-        Err(error) => with_sources(&error),
+        Err(error) => common::message(&error),
     })
-}
-
-/// The error and what it comes from, as the program prints it.
-fn with_sources(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text += &format!(": {error}");
-        source = error.source();
-    }
-    text
 }
 
 fn cmdline(bytes: &[u8]) -> String {
@@ -948,7 +937,7 @@ fn a_runtime_that_cannot_run_is_refused() {
     ];
     for (runtime, expected) in cases {
         let text = match patch::plan(&BootSet::from_images(&parse(&set)), &options(&runtime)) {
-            Err(error) => with_sources(&error),
+            Err(error) => common::message(&error),
             Ok(_) => panic!("{expected}: accepted"),
         };
         assert!(text.starts_with(expected), "{text}");
@@ -1056,7 +1045,7 @@ fn a_damaged_undo_record_is_refused() {
         (&|text| text.replace("\"sha256\":\"", "\"sha256\":\"z"), "undo record: "),
     ];
     for (change, expected) in cases {
-        let text = with_sources(&refusal(&[with_record(change)]));
+        let text = common::message(&refusal(&[with_record(change)]));
         assert!(text.starts_with(expected), "{text}");
     }
 }

@@ -105,6 +105,133 @@ impl VbmetaHeader {
         debug_assert!(written.is_ok());
         bytes.into_inner()
     }
+
+    /// Read the header at the start of `bytes`; its version and release string are checked.
+    fn parse(bytes: &[u8]) -> Result<Self, Problem> {
+        let problem = |field, offset, message| Problem { field, offset, message };
+        if bytes.len() < Self::SIZE {
+            let message = format!("takes {} bytes, {} are left", Self::SIZE, bytes.len());
+            return Err(problem("vbmeta.header", 0, message));
+        }
+        let header = Self::read(&mut Cursor::new(bytes)).map_err(|_| {
+            let found = bytes[..4].escape_ascii();
+            problem("vbmeta.magic", 0, format!("is \"{found}\", expected \"AVB0\""))
+        })?;
+        let version = header.required_libavb_version_major;
+        if version != 1 {
+            let message = format!("is {version}, expected 1, the only version that libavb reads");
+            let offset = AT.required_libavb_version_major;
+            return Err(problem("vbmeta.required_libavb_version_major", offset, message));
+        }
+        if !header.release_string.contains(&0) {
+            let message = "has no NUL in its 48 bytes".to_owned();
+            return Err(problem("vbmeta.release_string", AT.release_string, message));
+        }
+        Ok(header)
+    }
+
+    /// Check that both blocks are within the `available` bytes; returns the size of the vbmeta
+    /// image.
+    fn check_blocks(&self, available: u64) -> Result<u64, Problem> {
+        let blocks = [
+            (
+                "vbmeta.authentication_data_block_size",
+                AT.authentication_data_block_size,
+                self.authentication_data_block_size,
+            ),
+            (
+                "vbmeta.auxiliary_data_block_size",
+                AT.auxiliary_data_block_size,
+                self.auxiliary_data_block_size,
+            ),
+        ];
+        let mut end = Self::SIZE as u64;
+        for (field, offset, size) in blocks {
+            if !size.is_multiple_of(BLOCK_ALIGNMENT as u64) {
+                let message = format!("is {size}, expected a multiple of {BLOCK_ALIGNMENT}");
+                return Err(Problem { field, offset, message });
+            }
+            let after = end.checked_add(size).filter(|end| *end <= available);
+            end = after.ok_or_else(|| {
+                let left = available - end;
+                let message = format!("is {size}, the image has {left} bytes left for it");
+                Problem { field, offset, message }
+            })?;
+        }
+        Ok(end)
+    }
+
+    /// Check that every part is inside its block.
+    fn check_parts(&self) -> Result<(), Problem> {
+        let authentication = [
+            ("vbmeta.hash_offset", AT.hash_offset, self.hash_offset, self.hash_size),
+            (
+                "vbmeta.signature_offset",
+                AT.signature_offset,
+                self.signature_offset,
+                self.signature_size,
+            ),
+        ];
+        let auxiliary = [
+            (
+                "vbmeta.public_key_offset",
+                AT.public_key_offset,
+                self.public_key_offset,
+                self.public_key_size,
+            ),
+            (
+                "vbmeta.public_key_metadata_offset",
+                AT.public_key_metadata_offset,
+                self.public_key_metadata_offset,
+                self.public_key_metadata_size,
+            ),
+            (
+                "vbmeta.descriptors_offset",
+                AT.descriptors_offset,
+                self.descriptors_offset,
+                self.descriptors_size,
+            ),
+        ];
+        let blocks = [
+            (self.authentication_data_block_size, &authentication[..]),
+            (self.auxiliary_data_block_size, &auxiliary[..]),
+        ];
+        for (block, parts) in blocks {
+            for &(field, at, offset, size) in parts {
+                if offset.checked_add(size).is_none_or(|end| end > block) {
+                    let message = format!("{size} bytes at {offset} exceed the block of {block}");
+                    return Err(Problem { field, offset: at, message });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Check that hash and signature have the sizes of the algorithm.
+    fn check_algorithm(&self) -> Result<(), Problem> {
+        let problem = |field, offset, message| Problem { field, offset, message };
+        let Algorithm::Rsa(rsa) = self.algorithm() else { return Ok(()) };
+        let name = rsa.name;
+        let hash = rsa.hash.size() as u64;
+        if self.hash_size != hash {
+            let message = format!("is {}, expected {hash} for {name}", self.hash_size);
+            return Err(problem("vbmeta.hash_size", AT.hash_size, message));
+        }
+        let signature = (rsa.key_bits / 8) as u64;
+        if self.signature_size != signature {
+            let message = format!("is {}, expected {signature} for {name}", self.signature_size);
+            return Err(problem("vbmeta.signature_size", AT.signature_size, message));
+        }
+        if self.public_key_size == 0 {
+            let message = format!("is 0, expected the key of {name}");
+            return Err(problem("vbmeta.public_key_size", AT.public_key_size, message));
+        }
+        Ok(())
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::from_number(self.algorithm_type)
+    }
 }
 
 /// A vbmeta image over borrowed bytes, its structure checked as `avb_vbmeta_image_verify` does.
@@ -124,125 +251,18 @@ impl<'a> Vbmeta<'a> {
     /// # Errors
     /// A vbmeta image that libavb would reject, with the field and its offset in the file.
     pub fn parse(bytes: &'a [u8], at: usize) -> Result<Self, Problem> {
-        let problem = |field, offset, message| Problem { field, offset: at + offset, message };
-        if bytes.len() < VbmetaHeader::SIZE {
-            let message = format!("takes {} bytes, {} are left", VbmetaHeader::SIZE, bytes.len());
-            return Err(problem("vbmeta.header", 0, message));
-        }
-        let header = VbmetaHeader::read(&mut Cursor::new(bytes)).map_err(|_| {
-            let found = bytes[..4].escape_ascii();
-            problem("vbmeta.magic", 0, format!("is \"{found}\", expected \"AVB0\""))
-        })?;
-        if header.required_libavb_version_major != 1 {
-            let message = format!(
-                "is {}, expected 1, the only version that libavb reads",
-                header.required_libavb_version_major
-            );
-            return Err(problem(
-                "vbmeta.required_libavb_version_major",
-                AT.required_libavb_version_major,
-                message,
-            ));
-        }
-        if !header.release_string.contains(&0) {
-            let message = "has no NUL in its 48 bytes".to_owned();
-            return Err(problem("vbmeta.release_string", AT.release_string, message));
-        }
-        let (authentication, auxiliary) =
-            (header.authentication_data_block_size, header.auxiliary_data_block_size);
-        let blocks = [
-            (
-                "vbmeta.authentication_data_block_size",
-                AT.authentication_data_block_size,
-                authentication,
-            ),
-            ("vbmeta.auxiliary_data_block_size", AT.auxiliary_data_block_size, auxiliary),
-        ];
-        let mut end = VbmetaHeader::SIZE as u64;
-        for (field, offset, size) in blocks {
-            if !size.is_multiple_of(BLOCK_ALIGNMENT as u64) {
-                let message = format!("is {size}, expected a multiple of {BLOCK_ALIGNMENT}");
-                return Err(problem(field, offset, message));
-            }
-            let after = end.checked_add(size).filter(|end| *end <= bytes.len() as u64);
-            end = after.ok_or_else(|| {
-                let left = bytes.len() as u64 - end;
-                problem(field, offset, format!("is {size}, the image has {left} bytes left for it"))
-            })?;
-        }
-        let parts = [
-            (
-                "vbmeta.hash_offset",
-                AT.hash_offset,
-                header.hash_offset,
-                header.hash_size,
-                authentication,
-            ),
-            (
-                "vbmeta.signature_offset",
-                AT.signature_offset,
-                header.signature_offset,
-                header.signature_size,
-                authentication,
-            ),
-            (
-                "vbmeta.public_key_offset",
-                AT.public_key_offset,
-                header.public_key_offset,
-                header.public_key_size,
-                auxiliary,
-            ),
-            (
-                "vbmeta.public_key_metadata_offset",
-                AT.public_key_metadata_offset,
-                header.public_key_metadata_offset,
-                header.public_key_metadata_size,
-                auxiliary,
-            ),
-            (
-                "vbmeta.descriptors_offset",
-                AT.descriptors_offset,
-                header.descriptors_offset,
-                header.descriptors_size,
-                auxiliary,
-            ),
-        ];
-        for (field, at, offset, size, block) in parts {
-            if offset.checked_add(size).is_none_or(|end| end > block) {
-                let message = format!("{size} bytes at {offset} exceed the block of {block}");
-                return Err(problem(field, at, message));
-            }
-        }
-        let mut vbmeta = Vbmeta { bytes: &bytes[..end as usize], header, descriptors: Vec::new() };
-        vbmeta.check_sizes().map_err(|(field, offset, message)| problem(field, offset, message))?;
+        let in_file = |problem: Problem| Problem { offset: at + problem.offset, ..problem };
+        let header = VbmetaHeader::parse(bytes).map_err(in_file)?;
+        let size = header.check_blocks(bytes.len() as u64).map_err(in_file)?;
+        header.check_parts().map_err(in_file)?;
+        header.check_algorithm().map_err(in_file)?;
+        let bytes = &bytes[..size as usize];
+        let mut vbmeta = Vbmeta { bytes, header, descriptors: Vec::new() };
         let start = vbmeta.auxiliary_offset() + vbmeta.header.descriptors_offset as usize;
         let size = vbmeta.header.descriptors_size as usize;
-        let bytes = vbmeta.bytes;
-        vbmeta.descriptors = descriptor::parse_all(&bytes[start..start + size], start)
-            .map_err(|problem| Problem { offset: at + problem.offset, ..problem })?;
+        vbmeta.descriptors =
+            descriptor::parse_all(&bytes[start..start + size], start).map_err(in_file)?;
         Ok(vbmeta)
-    }
-
-    /// Check that hash and signature have the sizes of the algorithm.
-    fn check_sizes(&self) -> Result<(), (&'static str, usize, String)> {
-        let Algorithm::Rsa(rsa) = self.algorithm() else { return Ok(()) };
-        let name = rsa.name;
-        let hash = rsa.hash.size() as u64;
-        if self.header.hash_size != hash {
-            let message = format!("is {}, expected {hash} for {name}", self.header.hash_size);
-            return Err(("vbmeta.hash_size", AT.hash_size, message));
-        }
-        let signature = (rsa.key_bits / 8) as u64;
-        if self.header.signature_size != signature {
-            let message =
-                format!("is {}, expected {signature} for {name}", self.header.signature_size);
-            return Err(("vbmeta.signature_size", AT.signature_size, message));
-        }
-        if self.header.public_key_size == 0 {
-            let message = format!("is 0, expected the key of {name}");
-            return Err(("vbmeta.public_key_size", AT.public_key_size, message));
-        }
-        Ok(())
     }
 
     /// Header and blocks.
@@ -252,7 +272,7 @@ impl<'a> Vbmeta<'a> {
 
     /// The algorithm of the signature.
     pub fn algorithm(&self) -> Algorithm {
-        Algorithm::from_number(self.header.algorithm_type)
+        self.header.algorithm()
     }
 
     /// The flags.

@@ -34,15 +34,19 @@ pub struct Unpacked<'a> {
 /// Errors of building an image from a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum RepackError {
-    /// `image.toml` is not valid TOML, or has a missing, unknown or wrong key.
+    /// `image.toml` is not valid TOML, or has a missing or unknown key.
+    #[error("image.toml")]
+    Toml(#[source] toml::de::Error),
+    /// A key of `image.toml` has a wrong value.
     #[error("image.toml: {0}")]
     Manifest(String),
     /// A file that `image.toml` names cannot be read.
-    #[error("{file}: {error}")]
+    #[error("{file}")]
     File {
         /// Its name.
         file: String,
         /// The system's error.
+        #[source]
         error: io::Error,
     },
     /// The size of a file changed that must not change.

@@ -44,8 +44,7 @@ pub fn repack<B: AsRef<[u8]>>(
     manifest: &str,
     mut read: impl FnMut(&str) -> io::Result<B>,
 ) -> Result<Vec<u8>, RepackError> {
-    let manifest: Manifest =
-        toml::from_str(manifest).map_err(|error| RepackError::Manifest(error.to_string()))?;
+    let manifest: Manifest = toml::from_str(manifest).map_err(RepackError::Toml)?;
     if manifest.format != FORMAT {
         let message = format!("format is {}, expected {FORMAT}", manifest.format);
         return Err(RepackError::Manifest(message));
@@ -168,6 +167,10 @@ fn section_name(kind: &str) -> Option<SectionName> {
     SectionName::deserialize(name).ok()
 }
 
+fn is_resized(parts: &[Part]) -> bool {
+    parts.iter().any(|part| part.resized.is_some())
+}
+
 fn rebuild(
     manifest: &Manifest,
     mut base: Vec<u8>,
@@ -175,9 +178,9 @@ fn rebuild(
 ) -> Result<Vec<u8>, RepackError> {
     let image = Image::parse(&base)?;
     check_sizes(manifest, &image)?;
-    let resized = |parts: &Vec<Part>| parts.iter().any(|part| part.resized.is_some());
+    let resized = sections.iter().any(|(_, parts)| is_resized(parts));
     if image.kind() == ImageKind::Dtbo {
-        return match sections.iter().any(|(_, parts)| resized(parts)) {
+        return match resized {
             false => Ok(base),
             true => Err(RepackError::Manifest(
                 "a device tree of a dtbo image has another size: keep the size, or build the \
@@ -186,10 +189,7 @@ fn rebuild(
             )),
         };
     }
-    let wrapper = match manifest.compute_wrappers {
-        Some(true) => DerivedPolicy::Recompute,
-        _ => DerivedPolicy::Keep,
-    };
+    let wrapper = derived_policy(manifest.compute_wrappers);
     let Some(mut edit) = image.edit() else {
         if image.kind() == ImageKind::Vbmeta {
             return Ok(base);
@@ -201,40 +201,13 @@ fn rebuild(
     };
     apply_header(&mut edit.header, &manifest.header)?;
     let edited = Some(&edit.header) != image.header();
-    if !edited && !image.problems().is_empty() && !sections.iter().any(|(_, parts)| resized(parts))
-    {
+    if !edited && !resized && !image.problems().is_empty() {
         return Ok(base);
     }
-    edit.id = match manifest.compute_id {
-        Some(true) => DerivedPolicy::Recompute,
-        _ => DerivedPolicy::Keep,
-    };
+    edit.id = derived_policy(manifest.compute_id);
     edit.wrapper = wrapper;
-    for (kind, mut parts) in sections {
-        let Some(name) = section_name(&kind) else { continue };
-        if let Some(wrapper) = image.section_wrapper(name) {
-            let fixed =
-                parts.iter().filter(|part| part.old != payload_place(&wrapper, parts[0].old.start));
-            if fixed.into_iter().any(|part| part.resized.is_some()) {
-                let message = format!("{kind}: the files of its wrapper must keep their sizes");
-                return Err(RepackError::Manifest(message));
-            }
-            let place = payload_place(&wrapper, parts[0].old.start);
-            parts.retain(|part| part.old == place);
-            let chunks = parts.into_iter().map(|part| part.into_chunk(&base)).collect();
-            edit.sections.push((name, chunks));
-            continue;
-        }
-        if !resized(&parts) {
-            continue;
-        }
-        if name == SectionName::VendorRamdisk
-            && image.section(SectionName::VendorRamdiskTable).is_some()
-        {
-            resize_table(&image, &mut edit, &parts)?;
-        }
-        let chunks = parts.into_iter().map(|part| part.into_chunk(&base)).collect();
-        edit.sections.push((name, chunks));
+    for (kind, parts) in sections {
+        edit_section(&image, &mut edit, &kind, parts, &base)?;
     }
     if edit.sections.is_empty() && image.wrapper().is_none() {
         // No size changed, so nothing moves: only the header, whose size depends on its version,
@@ -256,8 +229,43 @@ fn rebuild(
     }
 }
 
+fn derived_policy(compute: Option<bool>) -> DerivedPolicy {
+    match compute {
+        Some(true) => DerivedPolicy::Recompute,
+        Some(false) | None => DerivedPolicy::Keep,
+    }
+}
+
+/// Add the files of one section to the edit, if they change it.
+fn edit_section<'a>(
+    image: &Image<'a>,
+    edit: &mut Edit<'a>,
+    kind: &str,
+    mut parts: Vec<Part>,
+    base: &'a [u8],
+) -> Result<(), RepackError> {
+    let Some(name) = section_name(kind) else { return Ok(()) };
+    if let Some(wrapper) = image.section_wrapper(name) {
+        let payload = payload_range(&wrapper, parts[0].old.start);
+        if parts.iter().any(|part| part.old != payload && part.resized.is_some()) {
+            let message = format!("{kind}: the files of its wrapper must keep their sizes");
+            return Err(RepackError::Manifest(message));
+        }
+        parts.retain(|part| part.old == payload);
+    } else if !is_resized(&parts) {
+        return Ok(());
+    } else if name == SectionName::VendorRamdisk
+        && image.section(SectionName::VendorRamdiskTable).is_some()
+    {
+        resize_table(image, edit, &parts)?;
+    }
+    let chunks = parts.into_iter().map(|part| part.into_chunk(base)).collect();
+    edit.sections.push((name, chunks));
+    Ok(())
+}
+
 /// The range in the base of the payload of a wrapper that starts at `start`.
-fn payload_place(wrapper: &Wrapper<'_>, start: usize) -> Range<usize> {
+fn payload_range(wrapper: &Wrapper<'_>, start: usize) -> Range<usize> {
     let payload = wrapper.payload_range();
     start + payload.start..start + payload.end
 }
