@@ -85,7 +85,7 @@ impl Evaluation {
 }
 
 /// Evaluate every rule of the profile for the facts.
-pub(crate) fn evaluate(profile: &Profile, facts: &Facts) -> Evaluation {
+pub fn evaluate(profile: &Profile, facts: &Facts) -> Evaluation {
     let known = Known::new(facts);
     let finding = |rule: &Rule| {
         let Judgement { verdict, reason, basis } = rules::judge(profile, rule, &known);

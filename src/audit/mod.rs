@@ -30,16 +30,15 @@ pub mod render;
 pub mod run;
 mod workers;
 
-pub(crate) use crate::bootset::sources;
+pub use crate::bootset::sources;
 pub use crate::bootset::{
     Built, CmdlinePart, EffectiveCmdline, Evidence, Facts, Origin, Provenance, Setting,
 };
 pub use crate::rules::{BUILTIN, Condition, EvidenceState, Level, Profile, Verdict};
-pub(crate) use crate::rules::{RecommendedParameter, Rule};
+pub use crate::rules::{RecommendedParameter, Rule};
 pub use batch::check_all;
 pub use check::{Options, check, check_files};
 pub use error::{CheckError, Problem};
-pub use evaluate::{Evaluation, Outcome, recommended_parameters};
-pub(crate) use evaluate::{Finding, evaluate};
+pub use evaluate::{Evaluation, Finding, Outcome, evaluate, recommended_parameters};
 pub use note::Note;
 pub use run::Report;

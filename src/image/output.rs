@@ -82,11 +82,6 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// The chunks in order.
-    pub(crate) fn chunks(&self) -> &[Chunk<'a>] {
-        &self.chunks
-    }
-
     /// Size of the file in bytes.
     pub fn size(&self) -> u64 {
         self.chunks.iter().map(Chunk::len).sum()

@@ -105,7 +105,7 @@ impl Exports {
     }
 
     /// Whether there are no symbols; never true for the result of [`Exports::find`].
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.symbols.is_empty()
     }
 

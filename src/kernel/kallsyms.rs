@@ -72,11 +72,6 @@ impl Kallsyms {
     pub fn has(&self, name: &str) -> bool {
         self.names.contains(name.as_bytes())
     }
-
-    /// Every name once, in no particular order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().filter_map(|name| std::str::from_utf8(name).ok())
-    }
 }
 
 /// A search for the table in a window that slides over a kernel. Offsets are relative to the start of
@@ -313,10 +308,6 @@ impl Names {
 
     fn at(&self, (from, to): (u32, u32)) -> &[u8] {
         &self.text[from as usize..to as usize]
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.places.iter().map(|place| self.at(*place))
     }
 }
 

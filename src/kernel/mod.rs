@@ -29,12 +29,12 @@ use std::sync::Arc;
 
 use crate::compression::{Decoder, Format};
 
-pub(crate) use dtb::Dtb;
+pub use dtb::Dtb;
 pub use error::Error;
-pub(crate) use error::Problem;
+pub use error::Problem;
 pub use exports::Exports;
 pub use kallsyms::Kallsyms;
-pub(crate) use layer::Layer;
+pub use layer::Layer;
 pub use layer::LayerKind;
 pub use module::Module;
 pub use scan::{Ikconfig, Scan};

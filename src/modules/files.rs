@@ -94,11 +94,6 @@ impl ModuleFiles {
         ModuleFiles { request, ..ModuleFiles::default() }
     }
 
-    /// The requested data.
-    pub(crate) fn request(&self) -> &ModuleRequest {
-        &self.request
-    }
-
     /// Those among the first `entries` entries of the ramdisk.
     pub(crate) fn before(&self, entries: usize) -> Self {
         let modules = self.modules.iter().take_while(|file| file.entry < entries);

@@ -25,13 +25,14 @@ mod role;
 pub mod survey;
 pub mod tree;
 
-pub(crate) use closure::ClosureError;
+pub use closure::ClosureError;
 pub use closure::{Dependencies, Step};
 pub use depmod::Lists;
 pub use files::{ListFile, ModuleRequest};
-pub(crate) use files::{ModuleFile, ModuleFiles};
+pub use files::{ModuleFile, ModuleFiles};
 pub use fit::{Misfit, TargetKernel, misfits};
-pub(crate) use problem::{ModuleProblem, ProblemCause};
+pub use problem::{ModuleProblem, ProblemCause};
 pub use survey::ModuleSource;
-pub(crate) use survey::{Survey, SurveyError, gather};
+pub use survey::SurveyError;
+pub(crate) use survey::{Survey, gather};
 pub use tree::ModuleTree;

@@ -138,12 +138,6 @@ impl Inventory {
         self.trailing.as_ref()
     }
 
-    /// The names of all entries, unchanged and in order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
-        let files = self.records().iter().filter(|record| !record.trailer);
-        files.map(|record| record.path.as_slice())
-    }
-
     /// The file tree that the kernel makes of the entries.
     ///
     /// # Errors
@@ -171,11 +165,6 @@ impl Inventory {
     /// How many entries there are, TRAILERs included.
     pub(crate) fn len(&self) -> usize {
         self.count
-    }
-
-    /// It has no entries.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
     }
 
     /// The header and the data of what [`Tree::find`] gave. Files that are not kept cost another

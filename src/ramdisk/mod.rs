@@ -42,7 +42,7 @@ mod skim;
 mod source;
 pub mod tree;
 
-pub(crate) use append::AppendPoint;
+pub use append::AppendPoint;
 pub use append::append_padding;
 pub use error::Error;
 pub(crate) use inventory::Inventory;
@@ -50,7 +50,7 @@ pub use inventory::classify_ramdisk;
 pub use kind::RamdiskKind;
 pub use limits::Limits;
 pub(crate) use pass::{Collector, NoCollector};
-pub(crate) use segment::Trailing;
+pub use segment::Trailing;
 pub(crate) use segment::Unpacker;
 pub use segment::{Entries, Ramdisk, Reach, Segment, Tile};
 pub(crate) use signs::renewed_by;

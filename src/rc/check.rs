@@ -48,7 +48,7 @@ impl fmt::Display for Finding {
 }
 
 /// The faults of `text`, sorted by line.
-pub(crate) fn check(text: &[u8], platform: Platform) -> Vec<Finding> {
+pub fn check(text: &[u8], platform: Platform) -> Vec<Finding> {
     let Some(language) = Language::built_in() else { return Vec::new() };
     let script = Script::read(text);
     let mut checker = Checker {

@@ -12,7 +12,6 @@ pub mod import;
 pub mod language;
 pub(crate) mod lexer;
 
-pub use check::Platform;
-pub(crate) use check::{Finding, check};
+pub use check::{Finding, Platform, check};
 pub use language::Level;
 pub use lexer::{End, Script, Statement};

@@ -20,9 +20,6 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use crate::kernel::Arch;
 
-/// The ID of the module, which is also the name of its directory.
-pub(crate) const ID: &str = "vfiorun";
-
 const META: &str = "META-INF/com/google/android";
 /// The default guest file: the reference, which does not start a guest automatically.
 const EXAMPLE: &str = include_str!("../../docs/guest.toml");

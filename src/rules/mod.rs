@@ -30,15 +30,16 @@ mod version;
 
 pub use arch::Arch;
 pub use builtin::BUILTIN;
-pub(crate) use builtin::Builtin;
-pub(crate) use judge::{Judgement, judge};
-pub(crate) use known::{Confidence, Evidence, KernelInfo, Module, Setting, Symbol};
+pub use builtin::Builtin;
+pub use judge::Judgement;
+pub(crate) use judge::judge;
+pub use known::{Confidence, Evidence, Module};
 pub use known::{Coverage, EvidenceState, Fit};
-pub(crate) use language::{
-    Assignment, List, Note, RecommendedParameter, Rule, Scope, Test, Text, When, module_name,
-};
+pub(crate) use known::{KernelInfo, Setting, Symbol};
+pub use language::{Assignment, Note, RecommendedParameter, Rule, Scope, Test, When};
 pub use language::{Condition, KconfigLine, Level, Profile};
-pub(crate) use read::ProfileError;
-pub(crate) use reason::{Basis, Doubt, ModuleState, Outside, Reason, SymbolReason, SymbolState};
+pub(crate) use language::{List, Text, module_name};
+pub use read::ProfileError;
+pub use reason::{Basis, Doubt, ModuleState, Outside, Reason, SymbolReason, SymbolState};
 pub use reason::{Cause, VendorModule, Verdict};
 pub use version::KernelVersion;

@@ -15,6 +15,6 @@ mod tree;
 mod verify;
 
 pub use report::{Check, ImageVerification, Outcome, Verification};
-pub(crate) use tree::Cover;
+pub use tree::Cover;
 pub(super) use tree::{cover, is_chained, leads_to};
 pub use verify::verify;

@@ -13,6 +13,7 @@ mod note;
 mod read;
 
 pub use note::Hashtrees;
-pub(crate) use note::LineNote;
+pub use note::LineNote;
+pub use read::CommandLines;
 pub use read::DeviceTreeLine;
-pub(crate) use read::{CommandLines, of_device_trees};
+pub(crate) use read::of_device_trees;

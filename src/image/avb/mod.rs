@@ -25,16 +25,17 @@ mod partition;
 mod sign;
 mod vbmeta;
 
-pub(crate) use algorithm::{Algorithm, HashAlgorithm, RsaAlgorithm};
+pub use algorithm::{Algorithm, HashAlgorithm, RsaAlgorithm};
 pub use certificate::{Avb1Signature, GkiCertificate};
-pub(crate) use descriptor::{ChainPartition, Hash};
+pub use descriptor::{ChainPartition, Hash};
 pub use descriptor::{Descriptor, Entry, Hashtree};
-pub(crate) use error::{MAX_VBMETA_SIZE, SignError};
+pub(crate) use error::MAX_VBMETA_SIZE;
+pub use error::SignError;
 pub use footer::AvbFooter;
 pub use key::{KeyError, PublicKey, SigningKey};
 pub use sign::VbmetaEdit;
 pub use vbmeta::Vbmeta;
-pub(crate) use vbmeta::{Flags, VbmetaHeader};
+pub use vbmeta::{Flags, VbmetaHeader};
 
 pub(crate) use descriptor::printable;
 pub(super) use sign::rewrite;

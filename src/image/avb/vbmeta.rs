@@ -18,7 +18,7 @@ wire! {
     #[binrw]
     #[brw(big, magic = b"AVB0")]
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub(crate) struct VbmetaHeader, VbmetaHeaderAt from VbmetaHeader::MAGIC.len() => {
+    pub struct VbmetaHeader, VbmetaHeaderAt from VbmetaHeader::MAGIC.len() => {
         /// Major version of libavb that can read this, 1.
         pub required_libavb_version_major: u32,
         /// Minimum minor version of libavb.

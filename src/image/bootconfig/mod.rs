@@ -16,7 +16,7 @@ use std::ops::Range;
 
 pub use error::Error;
 pub use limits::Limits;
-pub(crate) use parse::{Operator, Statement};
+pub use parse::{Operator, Statement};
 
 /// A bootconfig text that follows the grammar. [`Bootconfig::validate`] checks whether the kernel
 /// accepts it.

@@ -18,9 +18,9 @@ use super::error::Error;
 use super::lookalike;
 use super::section::SectionName;
 pub use field::Value;
-pub(crate) use field::{Field, SizeField};
+pub use field::{Field, SizeField};
 use field::{NumberMut, number_at};
-pub(crate) use text::OsVersion;
+pub use text::OsVersion;
 pub use text::text_of;
 
 /// The header of a boot, init_boot, recovery or vendor_boot image. Keeps every byte of the

@@ -41,7 +41,7 @@ pub enum FindError {
 ///
 /// # Errors
 /// See [`FindError`].
-pub(crate) fn find(guest: &Guest, arch: Arch, path: Option<&str>) -> Result<String, FindError> {
+pub fn find(guest: &Guest, arch: Arch, path: Option<&str>) -> Result<String, FindError> {
     let chroot = guest.chroot.as_deref().unwrap_or("/");
     let root = Path::new(chroot);
     if !root.is_dir() {

@@ -6,5 +6,5 @@ pub mod qmp;
 
 mod find;
 
-pub use find::FindError;
-pub(crate) use find::{find, in_root};
+pub(crate) use find::in_root;
+pub use find::{FindError, find};
