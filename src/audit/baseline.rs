@@ -48,9 +48,10 @@ pub enum KnownVerdict {
 
 /// Errors of reading a baseline.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BaselineError {
     /// The file is not JSON, or does not have the fields of a baseline.
-    #[error("is not a baseline: {0}")]
+    #[error("is not a baseline")]
     Json(#[from] serde_json::Error),
     /// An unsupported format version.
     #[error("is a baseline of format {0}, expected {FORMAT}")]

@@ -36,6 +36,7 @@ impl Outcome {
 
 /// The result of a rule for a kernel.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Finding {
     /// The rule.
     pub rule: Rule,
@@ -56,6 +57,7 @@ impl Finding {
 
 /// The result of evaluating a profile.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// One finding for each rule, in the order of the profile.
     pub findings: Vec<Finding>,

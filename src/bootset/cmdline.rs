@@ -1,4 +1,4 @@
-//! The command line that the kernel will act on, with the origin of every parameter.
+//! The command line that the kernel uses, with the origin of every parameter.
 //!
 //! What the bootloader adds by itself (and takes from the device tree) is not known here.
 
@@ -17,7 +17,7 @@ pub enum CmdlineMode {
     None,
     /// Unknown, because there is no config.
     Unknown,
-    /// It counts only where the bootloader hands over nothing (`CMDLINE_FROM_BOOTLOADER`, which
+    /// It is used only if the bootloader passes no command line (`CMDLINE_FROM_BOOTLOADER`, which
     /// is the default).
     Fallback,
     /// It is joined with the bootloader's (`CMDLINE_EXTEND`): upstream puts it last, Android's
@@ -25,7 +25,7 @@ pub enum CmdlineMode {
     Extend,
     /// It comes before the bootloader's (x86).
     Front,
-    /// It is all that counts (`CMDLINE_FORCE`, on x86 `CMDLINE_OVERRIDE`).
+    /// It replaces the bootloader's (`CMDLINE_FORCE`, on x86 `CMDLINE_OVERRIDE`).
     Force,
 }
 
@@ -42,7 +42,7 @@ impl CmdlineMode {
         }
     }
 
-    /// What it means, for people; None where there is nothing to say.
+    /// An explanation for people; None if none is needed.
     pub fn explain(self) -> Option<&'static str> {
         match self {
             CmdlineMode::None => None,
@@ -89,7 +89,7 @@ impl CmdlineParameter {
         entries.collect::<Vec<_>>().into_iter()
     }
 
-    /// As the kernel reads it; None where it is nothing but spaces.
+    /// As the kernel parses it; None if it consists of spaces.
     pub(crate) fn parameter(&self) -> Option<Parameter<'_>> {
         Parameter::first_of(&self.raw)
     }
@@ -174,9 +174,9 @@ impl EffectiveCmdline {
             .take_while(|parameter| !parameter.ends_parameters())
     }
 
-    /// For each parameter the one that takes its effect, by index: the last of a name that the kernel
-    /// sees, of `androidboot.*` the first (`ro.boot.*` properties are set once). None where a parameter
-    /// has its effect, where it is not seen at all, and for parameters of which all count.
+    /// For each parameter the index of the one that overrides it: the last of its name that the kernel
+    /// sees, or the first for `androidboot.*` (`ro.boot.*` properties are set once). None for a
+    /// parameter that takes effect, that the kernel does not see, or that may be repeated.
     pub fn overridden(&self) -> Vec<Option<usize>> {
         let seen = self.parameters().count();
         let counting = |(_, parameter): &(usize, &CmdlineParameter)| parameter.counts;
@@ -230,7 +230,7 @@ impl EffectiveCmdline {
 }
 
 impl fmt::Display for EffectiveCmdline {
-    /// In one line, each origin before its parameters:
+    /// One line, with each origin before its parameters:
     /// `boot.img: quiet; CONFIG_CMDLINE, ignored: ro`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before = None;
@@ -251,14 +251,14 @@ impl fmt::Display for EffectiveCmdline {
     }
 }
 
-/// Parameters that may be given several times, each time with an effect of its own
+/// Parameters that may be repeated, each with an effect of its own
 /// (`Documentation/admin-guide/kernel-parameters.txt`).
 const EVERY_ONE_COUNTS: [&str; 7] =
     ["console", "dyndbg", "earlycon", "hugepages", "hugepagesz", "initcall_blacklist", "memmap"];
 
-/// Put the entries of the bootconfig where the kernel has them: those below `kernel` before
-/// everything, `CONFIG_CMDLINE` and `CMDLINE_FORCE` or not, those below `init` after a `--`. It
-/// reads the bootconfig only with `bootconfig` on the line, or by its own config.
+/// Insert the entries of the bootconfig as the kernel does: those below `kernel` before everything
+/// else, with or without `CMDLINE_FORCE`, and those below `init` after a `--`. The kernel reads the
+/// bootconfig only with the parameter `bootconfig`, or if its config says so.
 fn place_bootconfig(entries: &mut Vec<CmdlineParameter>, facts: &Facts) {
     let config = facts.config.as_ref().map(|(config, _)| config);
     let able = config.is_none_or(|config| config.is_set("BOOT_CONFIG"));

@@ -14,9 +14,9 @@ const EVIDENCE: &str = include_str!("../../kernel-configs/evidence.toml");
 /// All evidence that a symbol table gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
-    /// What the kernel is called.
+    /// The name of the kernel in messages.
     pub what: String,
-    /// How many names there are in its table.
+    /// The number of names in its table.
     pub count: usize,
     symbols: BTreeMap<String, rules::Evidence>,
 }
@@ -72,7 +72,7 @@ impl Evidence {
         evidence
     }
 
-    /// What reports tell of it, without the symbols.
+    /// The part that reports show, without the symbols.
     pub(super) fn outline(self) -> Self {
         Evidence { symbols: BTreeMap::new(), ..self }
     }
@@ -82,7 +82,7 @@ impl Evidence {
         self.symbols.get(symbol)
     }
 
-    /// Every symbol that something is known about, by name.
+    /// Every symbol with evidence, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &rules::Evidence)> {
         self.symbols.iter().map(|(symbol, evidence)| (symbol.as_str(), evidence))
     }

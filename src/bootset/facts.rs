@@ -1,4 +1,4 @@
-//! What is known of the kernel of a set.
+//! What is known about the kernel of a set.
 
 use super::evidence::Evidence;
 use super::links::Links;
@@ -23,7 +23,7 @@ pub enum Built {
     Unknown,
 }
 
-/// What is known about a kernel. Everything may be missing; rules that need it are then unknown.
+/// What is known about a kernel. Every part may be missing; rules that need it are then unknown.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The config and where it comes from.
@@ -38,12 +38,12 @@ pub struct Facts {
     pub cmdline_parts: Vec<CmdlinePart>,
     /// The modules that are available at boot; None if unknown.
     pub modules: Option<Vec<Module>>,
-    /// There may be more modules than these: they are those in the ramdisks of the images, and
-    /// nobody looked at the other partitions.
+    /// There may be more modules: these are from the ramdisks of the images, and the other partitions
+    /// were not searched.
     pub modules_partial: bool,
     /// Whether the modules find the symbols they need; None where that was not compared.
     pub links: Option<Links>,
-    /// What the kernel's symbol table tells; counts only where there is no config.
+    /// The evidence of the kernel's symbol table; used only without a config.
     pub evidence: Option<Evidence>,
 }
 
@@ -61,7 +61,7 @@ impl Facts {
         facts
     }
 
-    /// Take this config. Its header tells release and architecture where nothing else did.
+    /// Use this config. Its header gives the release and the architecture if they are unknown.
     pub fn set_config(&mut self, config: KernelConfig, provenance: Provenance) {
         self.release = self.release.take().or_else(|| config.release().map(str::to_owned));
         self.arch = self.arch.or(config.arch());
@@ -81,7 +81,7 @@ impl Facts {
         self.links = Some(Links::new(modules, &kernel));
     }
 
-    /// What reports tell of them: where config and evidence come from, without their symbols and
+    /// The part that reports show: the provenance of config and evidence, without their symbols and
     /// without the modules. It takes little memory, however many kernels there are.
     #[must_use]
     pub(crate) fn outline(self) -> Facts {
@@ -121,8 +121,7 @@ impl Facts {
         }
     }
 
-    /// Whether the kernel loads a module: by its vermagic, and by its symbols where these are
-    /// known.
+    /// Whether the kernel loads a module, judged by its vermagic and, if known, its symbols.
     pub(super) fn fit(&self, module: &Module) -> Fit<Misfit> {
         let misfits = self.links.as_ref().and_then(|links| links.misfits(&module.name));
         let linked = misfits.is_some();

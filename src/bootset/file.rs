@@ -3,20 +3,20 @@
 use crate::image;
 use crate::kernel::config_file::ConfigFileError;
 
-/// The memory of a file, where it can be given back.
+/// The memory of a file that can be released.
 pub trait Pages: std::fmt::Debug + Sync {
-    /// The bytes are not needed for now. Whoever reads them again gets them from the file.
+    /// The bytes are not needed for now. A later access reads them from the file again.
     fn release(&self);
 }
 
-/// A file that was given.
+/// A given file.
 #[derive(Clone, Debug)]
 pub struct File<'a> {
-    /// What messages call it.
+    /// Its name in messages.
     pub name: String,
-    /// All of it.
+    /// Its contents.
     pub bytes: &'a [u8],
-    /// Which file it is, where it is one.
+    /// The identity of the file; None for bytes that come from no file.
     pub identity: Option<Identity>,
     /// For bytes that are mapped from the file; None for others.
     pub pages: Option<&'a dyn Pages>,
@@ -37,7 +37,7 @@ impl<'a> File<'a> {
         File { name: name.into(), bytes, identity: None, pages: None }
     }
 
-    /// The same file. Where the identity of one is not known, the same bytes are.
+    /// Whether both are the same file. Without both identities, equal bytes are the same file.
     pub(crate) fn is_same(&self, other: &File<'_>) -> bool {
         match (self.identity, other.identity) {
             (Some(own), Some(other)) => own == other,

@@ -16,6 +16,7 @@ use crate::ramdisk::{Inventory, Reach, Unpacker};
 
 /// The initramfs of a normal boot.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Initramfs {
     /// The ramdisks in memory order.
     pub parts: Vec<Part>,
@@ -25,21 +26,23 @@ pub struct Initramfs {
 
 /// One ramdisk in the initramfs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Part {
     /// Where it comes from.
     pub spot: Spot,
-    /// Where it is in the initramfs, in bytes.
+    /// Its range in the initramfs, in bytes.
     pub range: Range<usize>,
     /// What the kernel does at each of its segments; empty for a damaged ramdisk.
     pub segments: Vec<Step>,
-    /// The kernel stops in this ramdisk: what comes after is never unpacked.
+    /// Why the kernel stops in this ramdisk; it unpacks nothing after that.
     pub stops: Option<Stop>,
 }
 
 /// What the kernel does at a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Step {
-    /// Where it is in its ramdisk, in bytes.
+    /// Its range in its ramdisk, in bytes.
     pub range: Range<usize>,
     /// How it is compressed; None for a raw archive.
     pub compression: Option<Format>,
@@ -54,7 +57,7 @@ pub struct Step {
 pub enum Stop {
     /// The ramdisk is damaged.
     Damaged,
-    /// Bytes that no segment starts with follow, from this offset of the ramdisk on.
+    /// No segment starts at this offset of the ramdisk.
     Junk(usize),
     /// A raw archive, or one that continues an lz4_legacy stream, is not at a multiple of 4.
     Unaligned(usize),
@@ -113,15 +116,14 @@ impl Initramfs {
         Initramfs { parts, bootconfig }
     }
 
-    /// The ramdisk in which the kernel stops before it gets to the end of the one at `spot`, and
-    /// why.
+    /// The ramdisk in which the kernel stops before the end of the one at `spot`, and the reason.
     pub fn stop_before_end_of(&self, spot: Spot) -> Option<(Spot, Stop)> {
         let last = self.parts.iter().position(|part| part.spot == spot)?;
         self.parts[..=last].iter().find_map(|part| Some((part.spot, part.stops?)))
     }
 
-    /// Whether the kernel gets to the last segment of the ramdisk at `spot`; None where it is not
-    /// part of the initramfs.
+    /// Whether the kernel reaches the last segment of the ramdisk at `spot`; None if it is not part of
+    /// the initramfs.
     pub fn reach(&self, spot: Spot) -> Option<Reach> {
         let part = self.parts.iter().find(|part| part.spot == spot)?;
         let last = part.segments.last().map(|step| step.reach);
@@ -132,7 +134,7 @@ impl Initramfs {
     }
 }
 
-/// The kernel on its way through the initramfs.
+/// The position of the kernel in the initramfs.
 #[derive(Default)]
 struct Walk {
     unpacker: Unpacker,
@@ -183,8 +185,8 @@ impl Walk {
     }
 }
 
-/// The ramdisks of a normal boot in memory order. Of boot and init_boot the bootloader loads one;
-/// of a set that only starts recovery, that is recovery's.
+/// The ramdisks of a normal boot in memory order. The bootloader loads one of boot and init_boot;
+/// for a set that only starts recovery, it is the ramdisk of recovery.
 pub(super) fn in_memory_order<'s, 'a>(
     set: &'s Members<'a>,
     roles: &[Role],
@@ -202,5 +204,5 @@ pub(super) fn in_memory_order<'s, 'a>(
     vendor().chain(generic.into_iter().flat_map(|role| of_role(*role))).collect()
 }
 
-/// The roles of images with a generic ramdisk, the one that is loaded first.
+/// The roles of images with a generic ramdisk, in order of preference.
 const GENERIC: &[Role] = &[Role::InitBoot, Role::Boot, Role::Ramdisk, Role::Recovery];

@@ -10,20 +10,20 @@ use crate::kernel::{self, Arch, Kallsyms, Kernel, Scan};
 /// How far a kernel could be read.
 #[derive(Debug)]
 pub enum KernelState {
-    /// No image of the set holds one.
+    /// No image of the set has a kernel.
     Absent,
-    /// It is damaged or in a format that is not read.
+    /// It is damaged or in an unsupported format.
     Unreadable(kernel::Error),
-    /// It was searched, and has no embedded config.
+    /// The search found no embedded config.
     NoConfig,
-    /// It was searched, and has an embedded config, or a config file is among the files.
+    /// It has an embedded config, or a config file is among the files.
     Config,
 }
 
-/// The kernel of a set and what is known of it.
+/// The kernel of a set and what is known about it.
 #[derive(Debug)]
 pub struct SetKernel {
-    /// Index of the image that holds it.
+    /// Index of the image that contains it.
     pub image: Option<usize>,
     /// How far it could be read.
     pub state: KernelState,
@@ -31,24 +31,24 @@ pub struct SetKernel {
     pub summary: String,
     /// The architecture, as its headers say.
     pub arch: Option<Arch>,
-    /// Something of Linux was found in it.
+    /// It contains signs of Linux.
     pub is_linux: bool,
-    /// Whether all of it was searched.
+    /// Whether the whole kernel was searched.
     pub complete: bool,
     /// [`Facts::release`] is the whole release, not only the version in the config's header.
     pub release_is_whole: bool,
     /// What is wrong with the headers of its containers.
     pub problems: Vec<kernel::Problem>,
-    /// It has an embedded config, and the file among the files of the set counts instead.
+    /// It has an embedded config, but the config file of the set is used instead.
     pub overruled_config: bool,
     /// The damage that ended the search.
     pub damage: Option<compression::Error>,
-    /// What is known of it and of its command line.
+    /// What is known about it and its command line.
     pub facts: Facts,
 }
 
 impl SetKernel {
-    /// Search the kernel for version and config. It is unpacked once, as far as needed.
+    /// Search the kernel for version and config. It is decompressed once, as far as needed.
     pub(super) fn read(set: &Members<'_>, kernel: Option<usize>, lines: &CommandLines) -> Self {
         Self::search(set, kernel, lines, |kernel| Ok((kernel.scan()?, None))).0
     }

@@ -1,4 +1,4 @@
-//! What is known of a kernel, as the evaluator of rules asks for it.
+//! What is known about a kernel, as the rule evaluator needs it.
 
 use super::cmdline::{EffectiveCmdline, Setting as CmdlineSetting};
 use super::evidence::Evidence;
@@ -17,10 +17,10 @@ impl Facts {
     }
 }
 
-/// Facts as the evaluator asks for them.
+/// Facts for the rule evaluator.
 pub(crate) struct Known<'f> {
     facts: &'f Facts,
-    /// The command line, put together once.
+    /// The command line, built once.
     pub cmdline: Option<EffectiveCmdline>,
 }
 

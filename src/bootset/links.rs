@@ -1,5 +1,5 @@
-//! Whether the modules that a verdict depends on will load. A matching vermagic shows that they were
-//! built for this kernel release; their symbols show whether the kernel will load them.
+//! Whether the modules that a verdict depends on will load. A matching vermagic means that they were
+//! built for this kernel release; their symbols decide whether the kernel loads them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a patch leaves in a ramdisk for whoever finds the image later.
+//! The mark that a patch leaves in a ramdisk.
 
 use serde::Deserialize;
 

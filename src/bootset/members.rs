@@ -1,4 +1,4 @@
-//! The images of a set and their ramdisks, before anything is concluded from them.
+//! The images of a set and their ramdisks.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +10,7 @@ use crate::kernel::config_file::{self, is_config};
 use crate::kernel::{Kernel, KernelConfig};
 use crate::modules::ModuleRequest;
 
-/// An image, a kernel that no boot image would hold, or a kernel config.
+/// An image, a bare kernel, or a kernel config.
 ///
 /// # Errors
 /// Those of [`Image::parse`].
@@ -35,14 +35,14 @@ fn config(file: &File<'_>) -> Result<(KernelConfig, Provenance), Error> {
 /// The images, each once.
 #[derive(Debug)]
 pub(super) struct Members<'a> {
-    /// What messages call each image.
+    /// The name of each image in messages.
     pub names: Vec<String>,
     pub images: Vec<Image<'a>>,
-    /// The memory of those files that can give it back.
+    /// The memory of the files that can release it.
     pub pages: Vec<&'a dyn Pages>,
     /// For each file that was given, the index of its image.
     pub given: Vec<usize>,
-    /// What the passes over ramdisks take of modules.
+    /// The modules that the passes over ramdisks collect.
     pub request: Arc<OnceLock<ModuleRequest>>,
     /// In the order of the images and of their fragments.
     pub ramdisks: Vec<Ramdisk<'a>>,
@@ -78,14 +78,14 @@ impl<'a> Members<'a> {
         Ok(Members { pages, config, ..Self::of(names, images, given) })
     }
 
-    /// Images that are parsed already.
+    /// Parsed images.
     pub(crate) fn of(names: Vec<String>, images: Vec<Image<'a>>, given: Vec<usize>) -> Self {
         let request = Arc::new(OnceLock::new());
         let ramdisks = ramdisks::of(&images, &request);
         Members { names, images, pages: Vec::new(), given, request, ramdisks, config: None }
     }
 
-    /// What messages call the image of this index.
+    /// The name of the image of this index in messages.
     pub(crate) fn name(&self, image: usize) -> &str {
         self.names.get(image).map_or("", String::as_str)
     }

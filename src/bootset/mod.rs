@@ -1,8 +1,8 @@
 //! The images of one device, as that device will use them.
 //!
-//! A [`BootSet`] is built once from the files of a set and asked by every command. Nothing is
-//! computed before somebody asks for it, and nothing twice: each ramdisk is unpacked once,
-//! whoever asks. The library reads no files: the caller hands over their bytes.
+//! A [`BootSet`] is built once from the files of a set, and every command uses it. Each answer is
+//! computed when it is first needed, and only once: no ramdisk is decompressed twice. The library
+//! reads no files: the caller passes their bytes.
 //!
 //! | file | subject |
 //! |---|---|
@@ -13,16 +13,16 @@
 //! | `ramdisks` | the ramdisks of the images, and where each is |
 //! | `initramfs` | the ramdisks in memory order, and what the kernel does at each segment |
 //! | `kernel` | the kernel that a normal boot starts |
-//! | `facts`, `provenance` | what is known of it, and where that was read |
-//! | `evidence` | what its symbol table says where it has no config |
+//! | `facts`, `provenance` | what is known about it, and where that was read |
+//! | `evidence` | what its symbol table implies if it has no config |
 //! | `links` | whether modules find the symbols that they need |
-//! | `known` | all this as the evaluator of rules asks for it |
+//! | `known` | all this as the rule evaluator needs it |
 //! | [`sources`] | where kernel parameters are in the images |
 //! | `origin` | where kernel parameters come from |
 //! | `cmdline` | the effective command line, with the origin of every parameter |
 //! | [`flow`] | how a device with these images boots |
-//! | [`avb`] | the vbmeta images as a tree, and whether the images are what these say |
-//! | `mark` | what a patch leaves for whoever finds the image later |
+//! | [`avb`] | the vbmeta images as a tree, and whether the images match them |
+//! | `mark` | the mark that a patch leaves in a ramdisk |
 
 pub mod avb;
 mod cmdline;

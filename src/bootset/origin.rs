@@ -9,7 +9,7 @@ pub enum Origin {
     Boot(String),
     /// The header of this vendor_boot image.
     VendorBoot(String),
-    /// The user said so.
+    /// The user gave it.
     Given,
     /// `CONFIG_CMDLINE`.
     Config,

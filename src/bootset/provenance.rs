@@ -1,4 +1,4 @@
-//! Where what is known of a kernel was read.
+//! Where facts about a kernel were read.
 
 use crate::rules::Confidence;
 
@@ -7,7 +7,7 @@ use crate::rules::Confidence;
 pub enum Provenance {
     /// The config embedded in a kernel.
     Ikconfig {
-        /// What the kernel was called (`boot.img`).
+        /// The name of the kernel's file (`boot.img`).
         what: String,
         /// Offset of `IKCFG_ST` in the decompressed kernel, in bytes.
         offset: u64,
@@ -18,11 +18,11 @@ pub enum Provenance {
     Cmdline,
     /// Names in the kernel's own symbol table.
     Kallsyms {
-        /// What the kernel was called.
+        /// The name of the kernel's file.
         what: String,
-        /// How many names there are.
+        /// The number of names.
         count: usize,
-        /// How sure it is.
+        /// How certain it is.
         confidence: Confidence,
     },
     /// Nothing is known.

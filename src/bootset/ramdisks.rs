@@ -38,17 +38,18 @@ pub struct Ramdisk<'a> {
     pub spot: Spot,
     /// Its bytes.
     pub bytes: &'a [u8],
-    /// The section that holds it.
+    /// The section that contains it.
     pub section: SectionName,
-    /// Where it is in the section, in bytes.
+    /// Its offset in the section, in bytes.
     pub offset: usize,
-    /// The name of the fragment; empty for a ramdisk that is none.
+    /// The name of the fragment; empty for a ramdisk that is not a fragment.
     pub name: &'a [u8],
     /// Which boots load it; None for a ramdisk that is not a fragment.
     pub fragment: Option<FragmentType>,
     request: Arc<OnceLock<ModuleRequest>>,
     contents: OnceLock<Arc<Contents>>,
-    modules: OnceLock<Gathered>,
+    /// The modules from a pass of their own.
+    modules: OnceLock<ModuleFiles>,
     mark: OnceLock<Option<PatchMark>>,
 }
 
@@ -58,10 +59,6 @@ struct Contents {
     inventory: Result<Inventory, Arc<ramdisk::Error>>,
     modules: Option<ModuleFiles>,
 }
-
-/// The modules of a ramdisk from a pass of their own.
-#[derive(Debug)]
-struct Gathered(ModuleFiles);
 
 impl Ramdisk<'_> {
     fn contents(&self) -> &Contents {
@@ -84,7 +81,7 @@ impl Ramdisk<'_> {
         Inventory::read(self.bytes, Limits::default(), collector)
     }
 
-    /// What is in it.
+    /// Its contents.
     ///
     /// # Errors
     /// Damage, as [`ramdisk::Ramdisk::parse`] reports it.
@@ -92,7 +89,7 @@ impl Ramdisk<'_> {
         self.contents().inventory.as_ref()
     }
 
-    /// What it is.
+    /// Its kind, judged by its contents.
     ///
     /// # Errors
     /// As [`Ramdisk::inventory`].
@@ -100,30 +97,26 @@ impl Ramdisk<'_> {
         self.inventory().map(Inventory::survey)
     }
 
-    /// It is of this kind.
+    /// Whether it is of this kind.
     pub(crate) fn is(&self, kind: RamdiskKind) -> bool {
         self.survey().is_ok_and(|survey| survey.kinds.has(kind))
     }
 
-    /// Its modules; of a damaged ramdisk those before the damage. Costs another pass over the
-    /// ramdisk where nobody asked for modules before the first ([`super::BootSet::request_modules`]).
+    /// Its modules; for a damaged ramdisk those before the damage. Costs another pass over the
+    /// ramdisk if the first pass did not collect modules ([`super::BootSet::request_modules`]).
     pub fn modules(&self) -> &ModuleFiles {
         match &self.contents().modules {
             Some(modules) => modules,
-            None => {
-                let Gathered(modules) = self.modules.get_or_init(|| {
-                    let mut modules = ModuleFiles::new(ModuleRequest::default());
-                    // The first pass has reported damage.
-                    let _ = self.read(&mut modules);
-                    Gathered(modules)
-                });
+            None => self.modules.get_or_init(|| {
+                let mut modules = ModuleFiles::new(ModuleRequest::default());
+                // The first pass has reported damage.
+                let _ = self.read(&mut modules);
                 modules
-            }
+            }),
         }
     }
 
-    /// Take over what is known of `patched`, which is this ramdisk with the bytes `cut` of its section
-    /// in addition.
+    /// Reuse the contents of `patched`, which is this ramdisk plus the bytes `cut` of its section.
     pub(crate) fn take_over(&self, patched: &Ramdisk<'_>, cut: &Range<usize>) {
         let Some(contents) = patched.contents.get() else { return };
         let end = patched.offset + patched.bytes.len();
@@ -144,8 +137,8 @@ impl Ramdisk<'_> {
         original.into_iter().for_each(|original| drop(self.contents.set(original)));
     }
 
-    /// The segment that a patch appended, found with as little work as possible: a ramdisk
-    /// whose contents were not needed yet is decompressed only if its headers are not enough.
+    /// The segment that a patch appended. A ramdisk whose contents are not known yet is decompressed
+    /// only if its headers are not enough.
     pub(crate) fn ours(&self) -> Option<Range<usize>> {
         if self.contents.get().is_none() {
             match ramdisk::skim_ours(self.bytes) {
@@ -156,7 +149,7 @@ impl Ramdisk<'_> {
         }
         match self.inventory() {
             Ok(inventory) => inventory.ours(),
-            // Our segment may be whole where another is damaged.
+            // Our segment may be intact although another one is damaged.
             Err(_) => match ramdisk::skim_ours(self.bytes) {
                 Skim::Ours(range) => Some(range),
                 Skim::None | Skim::Unknown => None,
@@ -164,8 +157,8 @@ impl Ramdisk<'_> {
         }
     }
 
-    /// The undo record of the segment that a patch appended. One that is too large for a record
-    /// comes back empty.
+    /// The undo record of the segment that a patch appended. It is empty if the data is
+    /// too large for a record.
     ///
     /// # Errors
     /// Damage in the segment.
@@ -182,7 +175,7 @@ impl Ramdisk<'_> {
     /// The mark of the patch that this ramdisk carries.
     pub fn mark(&self) -> Option<&PatchMark> {
         let record = || {
-            // Whoever asks for the mark asks for the contents, too.
+            // A caller that needs the mark needs the contents, too.
             let _ = self.contents();
             self.undo_record().ok().flatten()
         };
@@ -191,7 +184,7 @@ impl Ramdisk<'_> {
 }
 
 impl Contents {
-    /// Those of the same ramdisk without the bytes `cut`.
+    /// The contents of the same ramdisk without the bytes `cut`.
     fn original(&self, cut: &Range<usize>) -> Option<Self> {
         let (inventory, entries) = self.inventory.as_ref().ok()?.original(cut)?;
         let modules = self.modules.as_ref().map(|modules| modules.before(entries));
@@ -199,11 +192,11 @@ impl Contents {
     }
 }
 
-/// Far more than any record takes: headers and odd padding in hex.
+/// Far more than the headers and the padding of any record take in hex.
 const MAX_UNDO_RECORD: u32 = 16 << 20;
 
-/// The undo record in the segment that a patch appended. One that is too large for a record comes
-/// back empty.
+/// The undo record in the segment that a patch appended. It is empty if the data is too
+/// large for a record.
 fn record_in(segment: &[u8]) -> Result<Option<Vec<u8>>, ramdisk::Error> {
     let name = ramdisk::normalise(UNDO_FILE.as_bytes());
     let mut entries = Entries::of_segment(segment, Limits::default());
@@ -219,8 +212,8 @@ fn record_in(segment: &[u8]) -> Result<Option<Vec<u8>>, ramdisk::Error> {
     Ok(None)
 }
 
-/// All of them: of a vendor_boot its fragments, of any other image the ramdisk section. `request`
-/// is what the passes take of modules.
+/// All ramdisks: the fragments of a vendor_boot, the ramdisk section of any other image. `request`
+/// says which modules the passes collect.
 pub(super) fn of<'a>(
     images: &[Image<'a>],
     request: &Arc<OnceLock<ModuleRequest>>,

@@ -19,19 +19,19 @@ pub enum Role {
     VendorBoot,
     /// More ramdisk fragments, with kernel modules; no command line.
     VendorKernelBoot,
-    /// Only started to get into recovery.
+    /// Started only for recovery.
     Recovery,
     /// Device tree overlays.
     Dtbo,
     /// The vbmeta image that the bootloader reads first.
     Vbmeta,
-    /// A vbmeta image that another one names in a chain descriptor, such as vbmeta_system.
+    /// A vbmeta image to which another one chains, such as vbmeta_system.
     ChainedVbmeta,
-    /// A kernel without an image around it.
+    /// A bare kernel.
     Kernel,
-    /// A ramdisk without an image around it.
+    /// A bare ramdisk.
     Ramdisk,
-    /// A kernel config, which counts instead of the one embedded in the kernel.
+    /// A kernel config, used instead of the one embedded in the kernel.
     Config,
 }
 
@@ -53,7 +53,7 @@ impl Role {
         }
     }
 
-    /// As it is written in JSON: `other` for what is neither unpacked nor holds a ramdisk.
+    /// As it is written in JSON: `other` for an image that is not unpacked and has no ramdisk.
     pub fn name(self) -> &'static str {
         match self {
             Role::Dtbo | Role::Vbmeta | Role::ChainedVbmeta | Role::Kernel | Role::Config => {
@@ -68,7 +68,7 @@ impl Role {
         }
     }
 
-    /// An image in this role can hold a ramdisk.
+    /// Whether an image in this role can have a ramdisk.
     pub fn boots(self) -> bool {
         match self {
             Role::Boot
@@ -117,8 +117,8 @@ impl Serialize for Role {
     }
 }
 
-/// The role of each image. Ramdisks are read only where the headers leave a question: of two
-/// images of a kind, of an init_boot (a recovery without a kernel has the same header), and of a
+/// The role of each image. Ramdisks are read only where the headers do not decide: for two images
+/// of one kind, for an init_boot (a recovery without a kernel has the same header), and for a
 /// vendor_boot without a command line.
 pub(super) fn decide(set: &Members<'_>) -> Vec<Role> {
     let images = &set.images;
@@ -140,8 +140,8 @@ pub(super) fn decide(set: &Members<'_>) -> Vec<Role> {
     images.iter().enumerate().map(one).collect()
 }
 
-/// Its ramdisk is recovery's, and not one that a normal boot uses as well (recovery in boot has
-/// the root of the normal boot below `first_stage_ramdisk`).
+/// Whether its ramdisk is for recovery only. (Where recovery is in boot, the ramdisk has the root of
+/// the normal boot below `first_stage_ramdisk`.)
 fn is_recovery(set: &Members<'_>, image: usize) -> bool {
     let ramdisk = set.ramdisk(Spot { image, fragment: None });
     let survey = ramdisk.and_then(|ramdisk| ramdisk.survey().ok());
@@ -151,7 +151,7 @@ fn is_recovery(set: &Members<'_>, image: usize) -> bool {
 }
 
 /// AOSP's build makes vendor_kernel_boot from modules (and a dtb) alone: no command line, no
-/// bootconfig, and nothing but modules in its ramdisk.
+/// bootconfig, and only modules in its ramdisk.
 fn is_kernel_boot(set: &Members<'_>, image: usize) -> bool {
     let own = &set.images[image];
     let line = own.header().map(Header::cmdline).unwrap_or_default();

@@ -20,7 +20,7 @@ use crate::image::{Image, ImageKind, SectionName};
 use crate::kernel::{self, Exports, Kernel, KernelConfig};
 use crate::modules::{ModuleProblem, ModuleRequest, ModuleTree, ProblemCause};
 use crate::ramdisk::cpio::Header;
-use crate::ramdisk::tree::{Found, Tree};
+use crate::ramdisk::tree::{Tree, TreeEntry};
 use crate::ramdisk::{self, Inventory, Reach};
 
 /// The images of one device. See the [module](super).
@@ -40,16 +40,16 @@ pub struct BootSet<'a> {
 }
 
 impl<'a> BootSet<'a> {
-    /// The set of these files: images, bare kernels, a kernel config. A file that is given twice
-    /// is one image.
+    /// The set of these files: images, bare kernels, a kernel config. The same file given twice is
+    /// one image.
     ///
     /// # Errors
-    /// [`Error::Image`] for a file that is none of these, [`Error::Config`].
+    /// [`Error::Image`] for any other file, [`Error::Config`].
     pub fn new(files: impl IntoIterator<Item = File<'a>>) -> Result<Self, Error> {
         Ok(Self::of(Members::read(files, members::parse)?))
     }
 
-    /// The set of these files, which are all images. A file that is given twice is one image.
+    /// The set of these files, which are all images. The same file given twice is one image.
     ///
     /// # Errors
     /// [`Error::Image`] for a file that is not an image.
@@ -57,7 +57,7 @@ impl<'a> BootSet<'a> {
         Ok(Self::of(Members::read(files, Image::parse)?))
     }
 
-    /// The set of images that are parsed already, each called by its kind.
+    /// The set of these parsed images, each named after its kind.
     pub fn from_images(images: &[Image<'a>]) -> Self {
         let names = images.iter().map(|image| image.kind().to_string()).collect();
         Self::of(Members::of(names, images.to_vec(), (0..images.len()).collect()))
@@ -84,13 +84,12 @@ impl<'a> BootSet<'a> {
         &self.members.images
     }
 
-    /// What messages call the image of this index.
+    /// The name of the image of this index in messages.
     pub fn name(&self, image: usize) -> &str {
         self.members.name(image)
     }
 
-    /// The index of the image that the file of this number has; files are numbered as they were
-    /// given.
+    /// The index of the image of this file; files are numbered as they were given.
     pub fn image_of(&self, file: usize) -> Option<usize> {
         self.members.given.get(file).copied()
     }
@@ -106,7 +105,7 @@ impl<'a> BootSet<'a> {
         pairs.map(|(index, (image, role))| (index, image, role))
     }
 
-    /// What each image is for. Ramdisks are read only where the headers leave a question.
+    /// What each image is for. Ramdisks are read only where the headers do not decide.
     pub fn roles(&self) -> &[Role] {
         self.roles.get_or_init(|| role::decide(&self.members))
     }
@@ -116,8 +115,8 @@ impl<'a> BootSet<'a> {
         self.roles().iter().position(|own| *own == role)
     }
 
-    /// Take modules out of the passes over the ramdisks, too. To be called before the first
-    /// question about a ramdisk; without effect after the first call.
+    /// Collect modules in the passes over the ramdisks, too. Call it before the first access to the
+    /// contents of a ramdisk; it has no effect after the first call.
     pub fn request_modules(&self, request: ModuleRequest) {
         self.members.request.get_or_init(|| request);
     }
@@ -132,8 +131,8 @@ impl<'a> BootSet<'a> {
         self.members.ramdisk(spot)
     }
 
-    /// The ramdisks of a normal boot in memory order. Of boot and init_boot the bootloader loads
-    /// one; of a set that only starts recovery, that is recovery's.
+    /// The ramdisks of a normal boot in memory order. The bootloader loads one of boot and init_boot;
+    /// for a set that only starts recovery, it is the ramdisk of recovery.
     pub fn in_memory_order(&self) -> Vec<&Ramdisk<'a>> {
         initramfs::in_memory_order(&self.members, self.roles())
     }
@@ -150,10 +149,10 @@ impl<'a> BootSet<'a> {
             .collect()
     }
 
-    /// The file tree that the kernel makes of the initramfs: of the ramdisks that can be read.
+    /// The file tree that the kernel unpacks from the initramfs, as far as its ramdisks can be read.
     ///
     /// # Errors
-    /// [`ramdisk::Error::TooMany`] where the names of a ramdisk take more than
+    /// [`ramdisk::Error::TooMany`] if the names of a ramdisk take more than
     /// [`ramdisk::Limits::metadata`].
     pub fn tree(&self) -> Result<&Tree, ramdisk::Error> {
         let tree = self.tree.get_or_init(|| {
@@ -169,12 +168,12 @@ impl<'a> BootSet<'a> {
     ///
     /// # Errors
     /// As [`ramdisk::Ramdisk::parse`].
-    pub fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
+    pub fn entry(&self, found: &TreeEntry) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
         let mut source = found.source;
         for (ramdisk, inventory) in self.inventories() {
             let count = inventory.len() as u64;
             if source < count {
-                let here = Found { source, ..found.clone() };
+                let here = TreeEntry { source, ..found.clone() };
                 return inventory.entry(ramdisk, &here);
             }
             source -= count;
@@ -182,7 +181,7 @@ impl<'a> BootSet<'a> {
         Ok(None)
     }
 
-    /// The modules of the initramfs and the lists beside them; see [`BootSet::request_modules`].
+    /// The modules of the initramfs and their lists; see [`BootSet::request_modules`].
     pub fn modules(&self) -> ModuleTree {
         let ramdisks = self.in_memory_order();
         let named = |own: &Ramdisk<'a>| self.images()[own.spot.image].kind().to_string();
@@ -201,8 +200,8 @@ impl<'a> BootSet<'a> {
         self.command_lines.get_or_init(|| CommandLines::read(&self.members))
     }
 
-    /// The image that holds the kernel, and the kernel as it is there: the one that a normal boot
-    /// starts, or recovery's where it is the only one.
+    /// The image that contains the kernel, and the kernel as it is there: the one that a normal boot
+    /// starts, or that of recovery if there is no other.
     pub fn kernel_bytes(&self) -> Option<(usize, &'a [u8])> {
         let kernel = |(index, image): (usize, &Image<'a>)| {
             Some((index, image.section(SectionName::Kernel)?))
@@ -224,9 +223,8 @@ impl<'a> BootSet<'a> {
         })
     }
 
-    /// What the kernel's own symbol table says about its config; None where there is a config, or
-    /// no table that can be read. Asked for before
-    /// [`BootSet::kernel`], it costs no second pass.
+    /// What the kernel's symbol table implies about its config; None if there is a config, or no
+    /// readable table. It costs no second pass if it is called before [`BootSet::kernel`].
     ///
     /// # Errors
     /// As [`Kernel::kallsyms`].
@@ -255,31 +253,31 @@ impl<'a> BootSet<'a> {
         evidence.as_ref().map(Option::as_ref)
     }
 
-    /// The kernel that a normal boot starts, with its containers; None where no image holds one.
+    /// The kernel that a normal boot starts, with its containers; None if no image has one.
     pub fn parse_kernel(&self) -> Option<Result<Kernel<'a>, kernel::Error>> {
         let (image, bytes) = self.kernel_bytes()?;
         Some(parse(bytes, self.images()[image].kind() != ImageKind::Kernel))
     }
 
-    /// The kernel config that is among the files, and where it comes from. It counts instead of the
-    /// one embedded in the kernel.
+    /// The kernel config among the files, and where it comes from. It is used instead of the one
+    /// embedded in the kernel.
     pub fn config(&self) -> Option<&(KernelConfig, Provenance)> {
         self.members.config.as_ref()
     }
 
-    /// The symbols that the kernel exports to modules; None where they cannot be read. The first
-    /// question unpacks the kernel into memory.
+    /// The symbols that the kernel exports to modules; None if they cannot be read. The first
+    /// call decompresses the kernel into memory.
     pub fn exports(&self) -> Option<&Exports> {
         let read = || self.parse_kernel()?.ok()?.exports().ok()?;
         self.exports.get_or_init(read).as_ref()
     }
 
-    /// What is known of the kernel and its command line.
+    /// What is known about the kernel and its command line.
     pub fn facts(&self) -> &Facts {
         &self.kernel().facts
     }
 
-    /// The command line that the kernel will act on; without parameters where none is known.
+    /// The command line that the kernel uses; without parameters if it is unknown.
     pub fn cmdline(&self) -> &EffectiveCmdline {
         self.cmdline.get_or_init(|| EffectiveCmdline::new(self.facts()).unwrap_or_default())
     }
@@ -296,13 +294,13 @@ impl<'a> BootSet<'a> {
         })
     }
 
-    /// Give back the memory of the files, for now.
+    /// Release the memory of the files, for now.
     pub(crate) fn release_pages(&self) {
         self.members.pages.iter().for_each(|pages| pages.release());
     }
 
     /// The originals of patched images, kept as long as the set; None for an image that was not
-    /// patched. `restore` is asked once.
+    /// patched. `restore` is called once.
     ///
     /// # Errors
     /// Those of `restore`.
@@ -322,8 +320,7 @@ impl<'a> BootSet<'a> {
         self.position(Role::Vbmeta)
     }
 
-    /// How the vbmeta image `vbmeta` covers the image of this index; None where it names it in no
-    /// descriptor.
+    /// How the vbmeta image `vbmeta` covers the image of this index; None if no descriptor names it.
     pub fn cover(&self, vbmeta: &Vbmeta<'_>, image: usize) -> Option<Cover> {
         avb::cover(vbmeta, self.images().get(image)?)
     }

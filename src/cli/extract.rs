@@ -57,7 +57,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Where partitions come from.
-trait Source {
+trait PartitionSource {
     /// Name and size of each.
     fn partitions(&self) -> Vec<(String, u64)>;
     /// An error that names the partitions of the file when this one is not there.
@@ -65,7 +65,7 @@ trait Source {
     fn write(&mut self, name: &str, out: &mut dyn Write) -> Result<(), Error>;
 }
 
-impl Source for Payload<'_> {
+impl PartitionSource for Payload<'_> {
     fn partitions(&self) -> Vec<(String, u64)> {
         let all = Payload::partitions(self).iter();
         all.map(|partition| (partition.name.clone(), partition.size)).collect()
@@ -80,7 +80,7 @@ impl Source for Payload<'_> {
     }
 }
 
-impl Source for Archive<'_> {
+impl PartitionSource for Archive<'_> {
     fn partitions(&self) -> Vec<(String, u64)> {
         self.images().map(|(name, member)| (name.to_owned(), member.size)).collect()
     }
@@ -127,7 +127,7 @@ fn open(bytes: &[u8], args: &Args) -> anyhow::Result<()> {
     inner(&unpacked).with_context(|| member.name.clone())
 }
 
-fn extract(source: &mut dyn Source, args: &Args) -> anyhow::Result<()> {
+fn extract(source: &mut dyn PartitionSource, args: &Args) -> anyhow::Result<()> {
     let Some(dir) = &args.dir else { return list(source, args.json) };
     let there = source.partitions();
     let wanted: Vec<&str> = match args.partitions.is_empty() {
@@ -152,11 +152,11 @@ fn extract(source: &mut dyn Source, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write(source: &mut dyn Source, name: &str, path: &Path) -> anyhow::Result<()> {
+fn write(source: &mut dyn PartitionSource, name: &str, path: &Path) -> anyhow::Result<()> {
     output::write_file(path, |file| source.write(name, file).map_err(io::Error::other))
 }
 
-fn list(source: &dyn Source, as_json: bool) -> anyhow::Result<()> {
+fn list(source: &dyn PartitionSource, as_json: bool) -> anyhow::Result<()> {
     let partitions = source.partitions();
     if as_json {
         let partition = |(name, size): &(String, u64)| json!({ "name": name, "size": size });

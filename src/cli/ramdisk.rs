@@ -107,12 +107,12 @@ fn octal(text: &str) -> Result<u32, String> {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let input = Input::open(&args.image)?;
-    let found = Located::find(&input, args.fragment).with_context(|| input.name())?;
+    let found = RamdiskInFile::find(&input, args.fragment).with_context(|| input.name())?;
     act(args, &input, &found).with_context(|| input.name())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn act(args: &Args, input: &Input, found: &Located<'_>) -> anyhow::Result<()> {
+fn act(args: &Args, input: &Input, found: &RamdiskInFile<'_>) -> anyhow::Result<()> {
     let limits = Limits::default();
     match &args.action {
         Action::Ls { json } => list::list(found.ramdisk, *json, &input.name())?,
@@ -151,13 +151,14 @@ fn default_mode(file: &Path) -> u32 {
     if executable { 0o755 } else { 0o644 }
 }
 
-/// A ramdisk within the image it came in.
-struct Located<'a> {
+/// A ramdisk and where it is in its file.
+struct RamdiskInFile<'a> {
     ramdisk: &'a [u8],
-    place: Place<'a>,
+    location: RamdiskLocation<'a>,
 }
 
-enum Place<'a> {
+/// Where a ramdisk is in its file.
+enum RamdiskLocation<'a> {
     /// The file is the ramdisk.
     Bare,
     /// The file is the ramdisk in a vendor's wrapper.
@@ -168,7 +169,7 @@ enum Place<'a> {
     Fragment(Box<Image<'a>>, usize),
 }
 
-impl<'a> Located<'a> {
+impl<'a> RamdiskInFile<'a> {
     fn find(bytes: &'a [u8], fragment: Option<usize>) -> anyhow::Result<Self> {
         let image = match Image::parse(bytes) {
             Ok(image) if image.kind() == ImageKind::Kernel => bail!("is a kernel, not a ramdisk"),
@@ -184,16 +185,19 @@ impl<'a> Located<'a> {
             Some(image) if image.kind() != ImageKind::Ramdisk => Box::new(image),
             Some(image) if image.wrapper().is_some() => {
                 let ramdisk = image.bytes();
-                return Ok(Located { ramdisk, place: Place::Wrapped(Box::new(image)) });
+                return Ok(RamdiskInFile {
+                    ramdisk,
+                    location: RamdiskLocation::Wrapped(Box::new(image)),
+                });
             }
-            _ => return Ok(Located { ramdisk: bytes, place: Place::Bare }),
+            _ => return Ok(RamdiskInFile { ramdisk: bytes, location: RamdiskLocation::Bare }),
         };
         if vendor {
             return Self::find_fragment(image, fragment);
         }
         let section = SectionName::Ramdisk;
         let ramdisk = image.section(section).context("the image has no ramdisk")?;
-        Ok(Located { ramdisk, place: Place::Section(image, section) })
+        Ok(RamdiskInFile { ramdisk, location: RamdiskLocation::Section(image, section) })
     }
 
     fn find_fragment(image: Box<Image<'a>>, wanted: Option<usize>) -> anyhow::Result<Self> {
@@ -216,12 +220,12 @@ impl<'a> Located<'a> {
         };
         fragment.require_bare()?;
         let ramdisk = fragment.bytes;
-        let place = if image.section(SectionName::VendorRamdiskTable).is_some() {
-            Place::Fragment(image, index)
+        let location = if image.section(SectionName::VendorRamdiskTable).is_some() {
+            RamdiskLocation::Fragment(image, index)
         } else {
-            Place::Section(image, SectionName::VendorRamdisk)
+            RamdiskLocation::Section(image, SectionName::VendorRamdisk)
         };
-        Ok(Located { ramdisk, place })
+        Ok(RamdiskInFile { ramdisk, location })
     }
 
     /// Write the image with `pieces` in place of the ramdisk, when it fits the partition.
@@ -233,22 +237,24 @@ impl<'a> Located<'a> {
         input: &Input,
     ) -> anyhow::Result<()> {
         let remedy = || largest_files(self.ramdisk);
-        let (bytes, content, avb) = match &self.place {
-            Place::Bare => (Output::from_chunks(chunks(pieces)), None, None),
-            Place::Wrapped(image) => {
+        let rebuild = |image: &Image<'a>, sections| -> anyhow::Result<_> {
+            let mut edit = image.edit().context("the image has no header")?;
+            edit.sections = sections;
+            let rebuilt =
+                image.rebuild(edit).map_err(|error| image_set::with_remedy(error, remedy))?;
+            Ok((rebuilt.output, Some(rebuilt.content_size), rebuilt.avb_change))
+        };
+        let (bytes, content, avb) = match &self.location {
+            RamdiskLocation::Bare => (Output::from_chunks(chunks(pieces)), None, None),
+            RamdiskLocation::Wrapped(image) => {
                 let wrapped = Output::from_chunks(chunks(pieces));
                 (image.wrap(wrapped, DerivedPolicy::KeepRight)?, None, None)
             }
-            Place::Section(image, _) | Place::Fragment(image, _) => {
-                let mut edit = image.edit().context("the image has no header")?;
-                edit.sections = match &self.place {
-                    Place::Fragment(_, index) => replace_fragment(image, *index, pieces)?,
-                    Place::Section(_, section) => vec![(*section, chunks(pieces))],
-                    _ => Vec::new(),
-                };
-                let rebuilt =
-                    image.rebuild(edit).map_err(|error| image_set::with_remedy(error, remedy))?;
-                (rebuilt.output, Some(rebuilt.content_size), rebuilt.avb_change)
+            RamdiskLocation::Section(image, section) => {
+                rebuild(image, vec![(*section, chunks(pieces))])?
+            }
+            RamdiskLocation::Fragment(image, index) => {
+                rebuild(image, replace_fragment(image, *index, pieces)?)?
             }
         };
         let size = bytes.size();

@@ -6,6 +6,7 @@ use super::section::SectionName;
 
 /// An image that cannot be read, or cannot be written as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The file does not start like any boot partition.
     #[error(
@@ -88,7 +89,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// The vbmeta image cannot be written again.
-    #[error("AVB: {0}")]
+    #[error("AVB")]
     Avb(#[from] SignError),
     /// A wrapper whose payload only its vendor can replace.
     #[error("{form}: its payload cannot be changed: {reason}")]

@@ -53,6 +53,7 @@ const SIGNATURE: &[u8] = b"~Module signature appended~\n";
 
 /// Errors of reading a module.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Not an ELF file, or a damaged one.
     #[error("is not a kernel module: {0}")]

@@ -37,6 +37,7 @@ pub enum Step {
 
 /// Why a module cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClosureError {
     /// The module itself is missing.
     #[error("there is no module {0}")]

@@ -71,6 +71,7 @@ pub(crate) struct Survey {
 
 /// Errors of reading a source.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SurveyError {
     /// The file cannot contain modules.
     #[error(

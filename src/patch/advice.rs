@@ -11,7 +11,7 @@ use crate::bootset::flow::{Flow, FlowKind, RecoveryPlace};
 use crate::ramdisk::renewed_by;
 use crate::root_manager::Manager;
 
-/// Advice beside a plan.
+/// Advice that accompanies a plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Advice {
     /// The programs that run, the kernel first.
@@ -27,7 +27,7 @@ pub struct Advice {
 /// What could go wrong on the device, and what to do then. Serialised as its text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Risk {
-    /// The images are recovery's.
+    /// The images are for recovery.
     #[error(
         "these images only start recovery, and in recovery vfiorun leaves the devices alone: the \
          patch has no effect on a normal boot. Give boot.img (or init_boot.img, vendor_boot.img)"
@@ -43,7 +43,7 @@ pub enum Risk {
     /// The kernel unpacks the ramdisk only because Magisk changed it.
     #[error("it depends on the kernel that Magisk changed: a stock kernel skips the ramdisk again")]
     NeedsMagisksKernel,
-    /// Nothing shows what the ramdisk is.
+    /// The kind of the ramdisk is unknown.
     #[error(
         "nothing shows what this ramdisk is: compare the list of `vfioboot ramdisk IMAGE ls` with \
          what you expect before you flash"
@@ -55,7 +55,7 @@ pub enum Risk {
          that for recovery and leaves the devices alone: bind after boot instead"
     )]
     ManagerInRecovery {
-        /// Which one.
+        /// The root manager.
         manager: Manager,
         /// The key of its config that says so.
         setting: &'static str,
@@ -90,7 +90,7 @@ pub enum Risk {
         /// The program.
         init: String,
     },
-    /// The host does without the devices.
+    /// The host cannot use the devices.
     #[error(
         "the host cannot use {devices}: it must not need them to boot or to be reached (disk, \
          network, display)"
@@ -105,10 +105,10 @@ pub enum Risk {
          patch again"
     )]
     RootManagerRewrites {
-        /// Which one.
+        /// The root manager.
         manager: Manager,
     },
-    /// The distribution renews the initramfs.
+    /// The distribution builds a new initramfs.
     #[error("{by} makes a new initramfs: patch again after it")]
     InitramfsRenewed {
         /// The program, or the event.
@@ -125,7 +125,7 @@ impl Serialize for Risk {
     }
 }
 
-/// Devices that are named one by one.
+/// Devices that are listed one by one.
 const NAMED: usize = 3;
 const CHECK: &str = "dmesg | grep vfioboot: has each step, and why a device was left; vfiorun devices \
                      (or lspci -nnk) shows which driver has it";

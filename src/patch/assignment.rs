@@ -27,17 +27,17 @@ pub(crate) struct Assignment {
 /// Why an image is changed, or why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Its role rules a change out, for this reason.
+    /// Unchanged: its role does not allow a change, for this reason.
     LeftAlone(&'static str),
     /// Changed: init_boot.
     GenericRamdisk,
-    /// Changed: vendor_boot or boot beside init_boot.
+    /// Changed: vendor_boot or boot, in a set with init_boot.
     CmdlineOutsideInitBoot,
     /// Changed: a boot image with a ramdisk.
     RamdiskAndCmdline,
     /// Changed: a bare ramdisk.
     BareRamdisk,
-    /// No image has the command line: it would be changed beside a bare ramdisk.
+    /// No image has the command line of a bare ramdisk.
     CmdlineOutsideRamdisk,
     /// Changed: vendor_boot, without a generic ramdisk in the set.
     OnlyRamdisk,
@@ -84,9 +84,9 @@ impl Serialize for Decision {
 }
 
 impl Assignment {
-    /// Choose. The generic ramdisk comes last in memory and is loaded on every boot, so it carries
-    /// the segment if there is one. The parameters go where bootloaders read them: into the image
-    /// that is changed anyway if it is one of those.
+    /// Choose the images. The generic ramdisk comes last in memory and every boot loads it, so it
+    /// carries the segment if there is one. The parameters go into an image whose command line
+    /// bootloaders read, preferably one that changes anyway.
     ///
     /// # Errors
     /// [`Error::TwoOfAKind`], [`Error::NoRamdisk`].
@@ -129,7 +129,7 @@ impl Assignment {
         }
     }
 
-    /// One image has both.
+    /// One image for both.
     fn one(carrier: usize, fragment: Option<usize>, reason: Decision) -> Self {
         Assignment {
             carrier,

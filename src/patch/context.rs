@@ -10,7 +10,7 @@ use crate::image::{Image, ImageKind};
 use crate::kernel::Exports;
 use crate::modules::{ModuleFile, ModuleSource, ModuleTree};
 use crate::ramdisk::cpio::Header;
-use crate::ramdisk::tree::{Found, Tree};
+use crate::ramdisk::tree::{Tree, TreeEntry};
 use crate::ramdisk::{self, Inventory};
 
 /// A set of unpatched images. Indices are those of its images.
@@ -24,7 +24,7 @@ pub(crate) struct Context<'s, 'a> {
 }
 
 impl<'s, 'a> Context<'s, 'a> {
-    /// Ask `set` for its kernel.
+    /// The context of `set`, with its kernel.
     pub(crate) fn new(set: &'s BootSet<'a>) -> Self {
         Context { set, images: set.images(), kernel: KernelFacts::new(set.kernel()) }
     }
@@ -34,8 +34,8 @@ impl<'s, 'a> Context<'s, 'a> {
         self.set.flow()
     }
 
-    /// The images that a patch may change, with their indices. A recovery image alone is all there
-    /// is.
+    /// The images that a patch may change, with their indices. A recovery image counts only if it is
+    /// the only image.
     pub(crate) fn active(&self) -> impl Iterator<Item = (usize, &'s Image<'a>)> + use<'s, 'a> {
         let roles = self.set.roles();
         let only_recovery = roles.iter().all(|role| *role == Role::Recovery || !role.boots());
@@ -70,7 +70,7 @@ impl<'s, 'a> Context<'s, 'a> {
         surveys.any(|survey| survey.vfio_pci)
     }
 
-    /// What is in the ramdisk at this place; None for a damaged one.
+    /// The contents of the ramdisk at this place; None if it is damaged.
     pub(crate) fn inventory(&self, spot: Spot) -> Option<&'s Inventory> {
         self.set.ramdisk(spot)?.inventory().ok()
     }
@@ -97,16 +97,19 @@ impl<'s, 'a> Context<'s, 'a> {
     ///
     /// # Errors
     /// As [`BootSet::entry`].
-    pub(crate) fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
+    pub(crate) fn entry(
+        &self,
+        found: &TreeEntry,
+    ) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
         self.set.entry(found)
     }
 
-    /// The modules of the initramfs and the lists beside them.
+    /// The modules of the initramfs and their lists.
     pub(crate) fn modules(&self) -> ModuleTree {
         self.set.modules()
     }
 
-    /// The module at this path of the initramfs: of several files the one that is unpacked last.
+    /// The module at this path of the initramfs: if several ramdisks have it, the one unpacked last.
     pub(crate) fn module_file(&self, path: &str) -> Option<&'s ModuleFile> {
         let ramdisks = self.set.in_memory_order().into_iter().rev();
         let mut files = ramdisks.flat_map(|ramdisk| ramdisk.modules().modules.iter().rev());

@@ -1,4 +1,4 @@
-//! What one part of a patch adds to it.
+//! The contribution of one part of a patch.
 
 use super::edit::Change;
 use super::hook::original::Original;
@@ -7,16 +7,16 @@ use super::segment_file::{SegmentDirectory, SegmentFile};
 use super::warning::Warning;
 use crate::bootfile::BootModule;
 
-/// What one part of a patch adds to it. A plan is all of them, added up in order.
+/// The contribution of one part of a patch. A plan is the sum of all contributions, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contribution {
-    /// The init program whose path the runtime takes; one part at most has it.
+    /// The init program whose path the runtime takes; at most one part sets it.
     pub original: Option<Original>,
     /// Files of the segment.
     pub files: Vec<SegmentFile>,
     /// Directories of the segment outside of `/vfioboot`.
     pub directories: Vec<SegmentDirectory>,
-    /// More names of the runtime, absolute: hard links, which cost nothing and remain when PID 1
+    /// More absolute paths of the runtime: hard links, which take no space and remain when PID 1
     /// removes `/vfioboot`.
     pub runtime_names: Vec<String>,
     /// Absolute paths of the ramdisk's files that the segment shadows, for the boot file.
@@ -32,12 +32,12 @@ pub(crate) struct Contribution {
 }
 
 impl Contribution {
-    /// Only warnings.
+    /// A contribution of warnings only.
     pub(crate) fn of_warnings(warnings: impl IntoIterator<Item = Warning>) -> Self {
         Contribution { warnings: warnings.into_iter().collect(), ..Contribution::default() }
     }
 
-    /// Add what comes after.
+    /// Append another contribution.
     pub(crate) fn add(&mut self, other: Contribution) {
         let Contribution {
             original,

@@ -21,7 +21,7 @@ pub struct PlannedEdit {
 pub enum EditKind {
     /// The appended segment.
     Ramdisk,
-    /// A list beside the ramdisk's kernel modules.
+    /// A list of the ramdisk's kernel modules, such as `modules.load`.
     Modules,
     /// An rc file of Android's init.
     Rc,
@@ -50,14 +50,14 @@ impl EditKind {
     }
 }
 
-/// A change, with what the plan says about it.
+/// A change, with the details that the plan shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The segment is appended to a ramdisk.
     Segment(SegmentChange),
-    /// The segment shadows a list beside the ramdisk's modules.
+    /// The segment shadows a list of the ramdisk's modules.
     ModuleList(ListEdit),
-    /// The segment brings or shadows a file for Android's init.
+    /// The segment adds or shadows a file for Android's init.
     RcFile {
         /// The file.
         file: PlannedFile,
@@ -113,7 +113,7 @@ pub struct SegmentChange {
     pub segment_size: usize,
     /// How the kernel starts the runtime.
     pub hook: HookKind,
-    /// Why so.
+    /// The reason for that.
     pub hook_reason: String,
     /// The init program that runs afterwards.
     pub init: String,
@@ -121,18 +121,18 @@ pub struct SegmentChange {
     pub original_size: usize,
 }
 
-/// A change of one of the lists beside the ramdisk's modules.
+/// A change of one list of the ramdisk's modules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListEdit {
     /// The list's path in the ramdisk.
     pub path: String,
-    /// Lines that are added, with where.
+    /// Added lines, each with its position.
     pub added: Vec<String>,
-    /// Lines that are removed.
+    /// Removed lines.
     pub removed: Vec<String>,
 }
 
-/// A file that the segment brings for Android's init.
+/// A file that the segment adds for Android's init.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedFile {
     /// Its path.

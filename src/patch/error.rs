@@ -12,6 +12,7 @@ use crate::rc::Finding;
 
 /// A patch, or undoing one, that is not possible.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// No image of the set has a ramdisk.
     #[error(
@@ -44,7 +45,7 @@ pub enum Error {
         /// Why not, and what to do.
         why: &'static str,
     },
-    /// A kernel parameter that works against the patch.
+    /// A kernel parameter that conflicts with the patch.
     #[error("\"{text}\" cannot be added: {reason}")]
     Parameter {
         /// The parameter as given.
@@ -52,7 +53,7 @@ pub enum Error {
         /// Why not.
         reason: RefusedParameter,
     },
-    /// The ramdisk has nothing to go on with after vfiorun.
+    /// The ramdisk has no program to run after vfiorun.
     #[error(
         "the ramdisk has no {0}: the kernel would mount root= instead, and a program started before that has nothing to go on with"
     )]
@@ -65,7 +66,7 @@ pub enum Error {
         /// Where the kernel looks for it.
         path: String,
     },
-    /// The init hook finds something else than a program.
+    /// The path of the init hook is neither a file nor a link.
     #[error(
         "the runtime cannot take the path {path}, which is neither a file nor a symbolic link in the ramdisk"
     )]
@@ -102,7 +103,7 @@ pub enum Error {
         #[source]
         problem: ModuleError,
     },
-    /// A module that is needed is in none of the places that were given.
+    /// A required module is neither in the ramdisk nor in the given sources.
     #[error(
         "CONFIG_{symbol} is not built in, and there is no module {name} in the ramdisk nor in {given}"
     )]
@@ -111,7 +112,7 @@ pub enum Error {
         name: &'static str,
         /// Its symbol in the kernel's config.
         symbol: &'static str,
-        /// Where it was looked for.
+        /// The sources that were searched.
         given: String,
     },
     /// Modules that the kernel will refuse.
@@ -122,7 +123,7 @@ pub enum Error {
         "the ramdisk has no modules.load, so nothing in it loads modules by libmodprobe's lists"
     )]
     NoLibmodprobe,
-    /// An rc file that init would never read.
+    /// An rc file that init would not read.
     #[error("{file}: an rc file in this ramdisk would be inert: {reason}")]
     RcInert {
         /// The user's file.
@@ -141,19 +142,19 @@ pub enum Error {
     /// rc files with errors.
     #[error("rc files with errors, which init would not carry out as written:\n{}", rc_text(.0))]
     RcFaulty(Vec<RcFinding>),
-    /// A path for an rc file or the runtime is taken by something that cannot be shadowed.
+    /// The path for an rc file or the runtime exists and cannot be shadowed.
     #[error("{path} is in the ramdisk and neither a file nor a symbolic link: move it")]
     RcTaken {
         /// Where.
         path: String,
     },
-    /// The undo record is damaged, or another version's.
-    #[error("undo record: {0}")]
+    /// The undo record is damaged, or from another version.
+    #[error("undo record")]
     UndoRecord(#[from] UndoRecordError),
-    /// The images hold no undo record.
+    /// The images have no undo record.
     #[error("not patched by vfioboot: no image of the set carries an undo record")]
     NotPatched,
-    /// An image was patched in a set, and another image of it holds the record.
+    /// An image was patched in a set, and another image of the set has the record.
     #[error(
         "{0} carries no undo record: it was patched as one of a set, give the image with the ramdisk as well"
     )]
@@ -161,7 +162,7 @@ pub enum Error {
     /// An image of the patched set was not given.
     #[error("the set was patched with {0}, which is missing: give it as well")]
     SiblingMissing(ImageKind),
-    /// A patched image that is to be patched again was changed in between.
+    /// A patched image was changed after the patch, so it cannot be patched again.
     #[error(
         "{0} was changed after it was patched, and patching it again would lose that change: unpatch, make the change on the original, patch that"
     )]
@@ -180,7 +181,7 @@ pub enum Error {
     /// Writing the boot file failed.
     #[error("writing boot.toml")]
     BootFile(#[from] toml::ser::Error),
-    /// There is nothing that could be signed.
+    /// No changed image can be signed.
     #[error(
         "nothing to sign: none of the images that change has an AVB footer, and no vbmeta.img with their digests was given"
     )]
@@ -223,7 +224,7 @@ pub enum Error {
     ModuleSource(#[from] SurveyError),
 }
 
-/// Why a kernel parameter works against the patch.
+/// Why a kernel parameter conflicts with the patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedParameter {
     /// `rdinit=`.
@@ -239,6 +240,7 @@ pub enum RefusedParameter {
 
 /// Why an executable cannot be the runtime.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RuntimeError {
     /// Not ELF, or damaged.
     #[error("the runtime is not an ELF executable")]
@@ -264,6 +266,7 @@ pub enum RuntimeError {
 
 /// Why a module cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModuleError {
     /// Two files of this name.
     #[error("is given twice")]
@@ -298,7 +301,7 @@ fn rc_text(findings: &[RcFinding]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The first few of them, and how many more there are.
+/// The first few modules, and the number of the others.
 fn misfits_text(misfits: &[Misfit]) -> String {
     const SHOWN: usize = 5;
     let shown: Vec<String> = misfits.iter().take(SHOWN).map(ToString::to_string).collect();

@@ -1,26 +1,26 @@
-//! The files of the initramfs that the segment becomes part of.
+//! The files of the initramfs to which the segment is added.
 
 use super::context::Context;
 use super::error::Error;
 use crate::bootset::Spot;
 use crate::ramdisk::cpio::Header;
-use crate::ramdisk::tree::{Found, Tree};
+use crate::ramdisk::tree::{Tree, TreeEntry};
 use crate::ramdisk::{Limits, Ramdisk};
 
-/// The files that the kernel unpacks from the ramdisks of a set, whichever ramdisk they are in.
+/// The files that the kernel unpacks from all ramdisks of a set.
 pub(crate) struct InitramfsFiles<'s, 'a> {
     set: Context<'s, 'a>,
     carrier: Spot,
 }
 
 impl<'s, 'a> InitramfsFiles<'s, 'a> {
-    /// Those of `set`, where the ramdisk `carrier` is to be patched.
+    /// The files of `set`, whose ramdisk `carrier` will be patched.
     pub(crate) fn new(set: Context<'s, 'a>, carrier: Spot) -> Self {
         InitramfsFiles { set, carrier }
     }
 
-    /// The tree. A damaged ramdisk that is to be patched is an error; of any other, what can be
-    /// read counts.
+    /// The tree. It is an error if the ramdisk to patch is damaged; of other ramdisks, the readable
+    /// part is used.
     fn tree(&self) -> Result<&'s Tree, Error> {
         if let Some(ramdisk) = self.set.ramdisk(self.carrier)
             && ramdisk.inventory().is_err()
@@ -31,7 +31,7 @@ impl<'s, 'a> InitramfsFiles<'s, 'a> {
     }
 
     /// What is at `path`; `follow` resolves a symbolic link at its end.
-    pub(crate) fn find(&self, path: &[u8], follow: bool) -> Result<Option<Found>, Error> {
+    pub(crate) fn find(&self, path: &[u8], follow: bool) -> Result<Option<TreeEntry>, Error> {
         Ok(self.tree()?.find(path, follow))
     }
 
@@ -46,7 +46,7 @@ impl<'s, 'a> InitramfsFiles<'s, 'a> {
     }
 
     /// Header and data of a file.
-    pub(crate) fn entry(&self, found: &Found) -> Result<Option<(Header, Vec<u8>)>, Error> {
+    pub(crate) fn entry(&self, found: &TreeEntry) -> Result<Option<(Header, Vec<u8>)>, Error> {
         Ok(self.set.entry(found)?)
     }
 }

@@ -24,12 +24,11 @@ pub(crate) struct Insertion<'a> {
 pub(crate) type Sections<'a> = Vec<(SectionName, Vec<Chunk<'a>>)>;
 
 impl<'a> Insertion<'a> {
-    /// The end of the ramdisk that the assignment names, in the image `carrier`; `inventory` is that
-    /// ramdisk's.
+    /// The end of the assigned ramdisk in the image `carrier`; `inventory` is that of the ramdisk.
     ///
     /// # Errors
     /// [`Error::NoRamdisk`], [`Error::Image`] for a fragment in a vendor's wrapper,
-    /// [`Error::Ramdisk`] for one that nothing can be appended to.
+    /// [`Error::Ramdisk`] for a ramdisk to which nothing can be appended.
     pub(crate) fn find(
         carrier: &Image<'a>,
         assignment: &Assignment,
@@ -66,7 +65,7 @@ impl<'a> Insertion<'a> {
     /// The sections of `carrier` with the segment in them.
     ///
     /// # Errors
-    /// [`Error::NoRamdisk`]; [`Error::Image`] when the fragment becomes too large for its table.
+    /// [`Error::NoRamdisk`]; [`Error::Image`] if the fragment becomes too large for its table.
     pub(crate) fn sections(
         &self,
         carrier: &Image<'a>,

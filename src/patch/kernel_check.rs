@@ -1,4 +1,4 @@
-//! The audit of the kernel, and what its config rules out.
+//! The audit of the kernel, and the formats that its config excludes.
 
 use super::error::Error;
 use super::kernel_facts::KernelFacts;
@@ -10,18 +10,17 @@ use crate::bootset::KernelState;
 use crate::compression::Format;
 use crate::kernel::Module;
 
-/// The kernel held against the passthrough audit.
+/// The result of the passthrough audit for a patch.
 pub(crate) struct KernelCheck {
     /// For the plan.
     pub report: KernelReport,
     /// The parameters that the audit recommends; optional ones are for the user to choose.
     pub recommended: Vec<PlannedParameter>,
-    /// What is wrong or unknown.
+    /// Failed and unknown rules.
     pub warnings: Vec<Warning>,
 }
 
-/// Hold the kernel against the passthrough audit. `modules` are those that will be in the ramdisk;
-/// None when nobody looked.
+/// Run the passthrough audit. `modules` are those that will be in the ramdisk; None if unknown.
 pub(crate) fn check(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> KernelCheck {
     let audit = audit(kernel, modules);
     let report = KernelReport {
@@ -83,7 +82,7 @@ fn failed(report: &Evaluation) -> Vec<FailedRule> {
         .collect()
 }
 
-/// Refuse a ramdisk `format` that the kernel's own config says it cannot unpack.
+/// Refuse a ramdisk `format` that the kernel cannot unpack according to its config.
 ///
 /// # Errors
 /// [`Error::Lz4Frame`], [`Error::NoInitramfsSupport`], [`Error::FormatNotBuiltIn`].

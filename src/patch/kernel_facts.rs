@@ -1,4 +1,4 @@
-//! What a patch asks about the kernel of the set.
+//! The facts about the kernel that a patch needs.
 
 use super::error::Error;
 use crate::audit::{Built, Condition, Facts, Profile};
@@ -11,12 +11,12 @@ use crate::rules::Text;
 /// The rule whose symbols are the drivers of PCI host bridges.
 const HOST_BRIDGE: &str = "VB-PCI-002";
 
-/// What a patch asks about the kernel of the set.
+/// The facts about the kernel of the set that a patch needs.
 #[derive(Clone, Copy)]
 pub(crate) struct KernelFacts<'s>(&'s SetKernel);
 
 impl<'s> KernelFacts<'s> {
-    /// Of this kernel.
+    /// The facts about this kernel.
     pub(crate) fn new(kernel: &'s SetKernel) -> Self {
         KernelFacts(kernel)
     }
@@ -31,7 +31,7 @@ impl<'s> KernelFacts<'s> {
         &self.0.facts
     }
 
-    /// Its release, `6.1.192-android14`; without the local part when only the config has it.
+    /// Its release, `6.1.192-android14`; without the local part if only the config has it.
     pub(crate) fn version(&self) -> Option<&'s str> {
         self.facts().release.as_deref()
     }
@@ -41,7 +41,7 @@ impl<'s> KernelFacts<'s> {
         self.0.arch
     }
 
-    /// The command line that the kernel was built with and uses whatever the bootloader passes
+    /// The built-in command line that the kernel uses instead of the bootloader's
     /// (`CMDLINE_FORCE`, on x86 `CMDLINE_OVERRIDE`).
     pub(crate) fn forced_cmdline(&self) -> Option<String> {
         let (config, _) = self.facts().config.as_ref()?;
@@ -50,15 +50,15 @@ impl<'s> KernelFacts<'s> {
         forced.then(|| line.unwrap_or_default())
     }
 
-    /// The line that the kernel puts behind the bootloader's (`CMDLINE_EXTEND`, as upstream has it
-    /// on arm64).
+    /// The built-in line that the kernel appends to the bootloader's (`CMDLINE_EXTEND`, as upstream
+    /// does on arm64).
     pub(crate) fn extending_cmdline(&self) -> Option<String> {
         let (config, _) = self.facts().config.as_ref()?;
         let line = config.get("CMDLINE").map(ToString::to_string);
         line.filter(|_| config.is_set("CMDLINE_EXTEND"))
     }
 
-    /// What the kernel's config says of a symbol: built in or not; None without a config.
+    /// Whether the symbol is built in according to the kernel's config; None without a config.
     pub(crate) fn is_set(&self, symbol: &str) -> Option<bool> {
         self.facts().config.as_ref().map(|(config, _)| config.is_set(symbol))
     }
@@ -93,8 +93,8 @@ impl<'s> KernelFacts<'s> {
         self.facts().built(symbol)
     }
 
-    /// A driver of a PCI host bridge is part of the kernel. In a GKI kernel that says nothing: it
-    /// has the one of virtual machines, and the hardware's is a vendor module.
+    /// Whether a driver of a PCI host bridge is built in. In a GKI kernel that proves nothing: it has
+    /// the driver for virtual machines, and that for the hardware is a vendor module.
     pub(crate) fn host_bridge_built_in(&self) -> bool {
         let profile = Profile::builtin("passthrough").ok();
         let rule = profile.as_ref().and_then(|profile| profile.rule(HOST_BRIDGE));
@@ -110,23 +110,22 @@ impl<'s> KernelFacts<'s> {
         self.facts().config.is_some()
     }
 
-    /// Whether what is a module can decide how devices get to vfio-pci: not when all that is
-    /// needed is part of the kernel.
+    /// Whether modules affect how devices are bound to vfio-pci: not if everything needed is built in.
     pub(crate) fn modules_may_matter(&self) -> bool {
         let Some((config, _)) = &self.facts().config else { return true };
         let all_built_in = self.vfio_pci_built_in() && self.host_bridge_built_in();
         config.is_set("MODULES") && !all_built_in || self.built("VFIO_PCI") == Built::Module
     }
 
-    /// The kernel decompresses modules itself (`MODULE_DECOMPRESS`, from 5.17 on).
+    /// Whether the kernel decompresses modules itself (`MODULE_DECOMPRESS`, from 5.17 on).
     pub(crate) fn unpacks_modules(&self) -> bool {
         self.built("MODULE_DECOMPRESS") == Built::In
     }
 
-    /// What a module must fit.
+    /// The requirements that a module must meet.
     pub(crate) fn target<'k>(&'k self, exports: Option<&'k Exports>) -> TargetKernel<'k> {
         let line = Cmdline::new(self.facts().cmdline.as_deref().unwrap_or_default());
-        // Once on it stays on (`bool_enable_only`).
+        // Once enabled, it cannot be disabled (`bool_enable_only`).
         let enforced =
             line.parameters().any(|p| p.is("module.sig_enforce") && p.truth() == Some(true));
         TargetKernel {

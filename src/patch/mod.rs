@@ -1,24 +1,23 @@
 //! Plan a patch, apply it, undo it.
 //!
-//! [`plan()`] computes everything as data; writing [`PlannedImage::output`] is all that is
-//! left to do. A patch appends one cpio segment to the ramdisk and adds parameters to the command
-//! line; kernel, original ramdisk and dtb stay byte-identical. [`unpatch()`] restores the
-//! originals.
+//! [`plan()`] computes everything as data; the caller only writes [`PlannedImage::output`]. A patch
+//! appends one cpio segment to the ramdisk and adds parameters to the command line; kernel, original
+//! ramdisk and dtb stay byte-identical. [`unpatch()`] restores the originals.
 //!
 //! Each part of a patch returns a contribution (files, kernel parameters, changes, warnings…) and
 //! what it shows in the plan; the plan adds them up.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `options` | what to patch in |
+//! | `options` | the options of a patch |
 //! | `plan` | what is changed, where and why |
 //! | `parts` | the contributions added up |
 //! | `rewrite` | the images rewritten |
 //! | `context` | the set that is patched |
 //! | `assignment` | which image carries the segment, and which the kernel parameters |
-//! | `insertion` | where in it the segment goes |
+//! | `insertion` | the point in the image at which the segment is inserted |
 //! | `contribution` | what one part adds to a patch |
-//! | `hook` | how the kernel comes to start the runtime |
+//! | `hook` | how the kernel starts the runtime |
 //! | `parameters` | the kernel parameters |
 //! | `modules`, `runtime` | the modules and the executable to add |
 //! | `rc` | rc files of Android's init, where the boot flow makes init read them |

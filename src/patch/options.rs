@@ -1,4 +1,4 @@
-//! What to patch in.
+//! The options of a patch.
 
 use super::avb::options::AvbOptions;
 use super::hook::kind::HookChoice;
@@ -7,16 +7,17 @@ use super::rc::options::RcOptions;
 use super::runtime::Runtimes;
 use crate::bootfile::{BootFile, DeviceSpec};
 
-/// What to patch in.
+/// The options of a patch.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options<'a> {
-    /// The devices to put on vfio-pci, in order.
+    /// The devices to bind to vfio-pci, in order.
     pub devices: Vec<DeviceSpec>,
     /// vfiorun for each architecture.
     pub runtimes: Runtimes<'a>,
     /// Modules to load, and where they may come from.
     pub modules: ModuleOptions<'a>,
-    /// Kernel parameters to add, besides those that the audit recommends.
+    /// Kernel parameters to add to those that the audit recommends.
     pub parameters: Vec<String>,
     /// Milliseconds that PID 1 may take, see [`BootFile::deadline_ms`].
     pub deadline_ms: u32,
@@ -24,14 +25,14 @@ pub struct Options<'a> {
     pub avb: AvbOptions<'a>,
     /// Milliseconds that PID 1 waits for a missing device, see [`BootFile::wait_ms`].
     pub wait_ms: u32,
-    /// How the kernel is to start the runtime.
+    /// How the kernel starts the runtime.
     pub hook: HookChoice,
     /// rc files of Android's init.
     pub rc: RcOptions,
 }
 
 impl<'a> Options<'a> {
-    /// These devices, and the defaults for everything else.
+    /// Options for these devices, with the default for everything else.
     pub fn new(devices: Vec<DeviceSpec>, runtimes: Runtimes<'a>) -> Self {
         Options {
             devices,

@@ -28,7 +28,7 @@ pub(crate) fn of<'s>(set: &'s BootSet<'_>) -> Result<Option<BootSet<'s>>, Error>
     if let (Some(record), true) = (record_of(set)?, restored.images().len() == set.images().len()) {
         let undone = std::iter::zip(restored.images(), originals);
         for (image, _) in undone.filter(|(_, original)| original.is_some()) {
-            // Restoring has compared it.
+            // Restoring has compared its digest.
             let undo = record.image(image.kind());
             undo.into_iter().for_each(|undo| image.set_sha256(undo.original_sha256()));
         }
@@ -62,8 +62,8 @@ fn restore(set: &BootSet<'_>) -> Result<Vec<Option<Vec<u8>>>, Error> {
     Ok(copies.collect())
 }
 
-/// The bytes of an original. The patched images leave the memory meanwhile: nobody reads them
-/// afterwards.
+/// The bytes of an original. The patched images are released meanwhile: they are not read
+/// again.
 fn copy(set: &BootSet<'_>, original: &Output<'_>) -> Vec<u8> {
     let mut copy = Copy { set, bytes: Vec::with_capacity(original.size() as usize) };
     // Writing to a vector does not fail.
@@ -79,7 +79,7 @@ struct Copy<'c, 'a> {
 
 impl Write for Copy<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        /// So much of an image is in memory twice.
+        /// The part of an image that is in memory twice.
         const STEP: usize = 4 << 20;
         let step = &bytes[..bytes.len().min(STEP)];
         self.set.release_pages();

@@ -22,9 +22,9 @@ use crate::image::{ImageKind, SectionName};
 pub(crate) struct Parts<'a> {
     /// The images that change.
     pub assignment: Assignment,
-    /// Where the segment goes.
+    /// The point at which the segment is inserted.
     pub insertion: Insertion<'a>,
-    /// How the runtime is started.
+    /// How the kernel starts the runtime.
     pub hook: Hook,
     /// The modules.
     pub modules: ModulePlan,
@@ -39,7 +39,7 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Ask for every contribution and add them up.
+    /// Compute every contribution and add them up.
     ///
     /// # Errors
     /// Why a patch is not possible.
@@ -78,7 +78,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Which of two generic ramdisks is loaded is the bootloader's choice.
+/// The bootloader chooses between two generic ramdisks.
 fn two_generic_ramdisks(set: &Context<'_, '_>) -> Option<Warning> {
     let has = |kind| {
         let image = set.find(kind).map(|index| &set.images[index]);
@@ -87,7 +87,7 @@ fn two_generic_ramdisks(set: &Context<'_, '_>) -> Option<Warning> {
     (has(ImageKind::Boot) && has(ImageKind::InitBoot)).then_some(Warning::TwoGenericRamdisks)
 }
 
-/// The kernel does not get to what is appended to the ramdisk `carrier`.
+/// The kernel stops before the end of the ramdisk `carrier`.
 fn unpacking_stops(set: &Context<'_, '_>, carrier: Spot) -> Option<Warning> {
     let (spot, stop) = set.initramfs().stop_before_end_of(carrier)?;
     Some(Warning::UnpackingStops { image: set.images[spot.image].kind(), stop })

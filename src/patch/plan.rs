@@ -24,30 +24,32 @@ use crate::image::{Image, ImageKind, Output};
 
 /// A patch, computed and not yet written.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Plan<'a> {
     /// How a device with these images boots.
     pub flow: Flow,
     /// What is changed.
     pub edits: Vec<PlannedEdit>,
-    /// What may go wrong.
+    /// Possible problems.
     pub warnings: Vec<Warning>,
     /// How the kernel starts the runtime.
     pub hook: Hook,
-    /// The kernel parameters that are added, with what each is for.
+    /// The added kernel parameters, each with its purpose.
     #[serde(rename = "words")]
     pub parameters: Vec<PlannedParameter>,
     /// What runs at boot, what could go wrong, how to undo it.
     pub advice: Advice,
-    /// The kernel that the plan is for, and what the audit says about it.
+    /// The kernel of the plan, and the result of its audit.
     pub kernel: KernelReport,
-    /// The modules that are loaded, by whom, and which other drivers match the devices.
+    /// The modules that are loaded, the program that loads them, and other drivers that match the
+    /// devices.
     pub modules: ModulePlan,
-    /// rc files, and what starts guests once the system is up.
+    /// rc files, and the service that starts guests after boot.
     pub rc: RcPlan,
-    /// Kernel parameters that the images cannot carry: the bootloader's configuration must.
+    /// Kernel parameters that the bootloader's configuration needs, because no image can carry them.
     #[serde(rename = "words_for_bootloader")]
     pub parameters_for_bootloader: Vec<String>,
-    /// What devices do with the result; None if no image has anything of AVB.
+    /// What devices do with the result; None if no image uses AVB.
     pub avb: Option<Outlook>,
     /// The images in the order they were given.
     pub images: Vec<PlannedImage<'a>>,
@@ -55,6 +57,7 @@ pub struct Plan<'a> {
 
 /// One image of the set.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct PlannedImage<'a> {
     /// What kind of image it is.
     pub kind: ImageKind,
@@ -64,11 +67,11 @@ pub struct PlannedImage<'a> {
     pub decision: Decision,
     /// Size of the file in bytes.
     pub size_before: u64,
-    /// Size of the patched file in bytes; the same when nothing changes.
+    /// Size of the patched file in bytes; the same if nothing changes.
     pub size_after: u64,
     /// Bytes of the image proper, without padding to the partition, vbmeta and footer.
     pub content_size: u64,
-    /// The patched file; None when the image stays as it is.
+    /// The patched file; None if the image does not change.
     #[serde(skip)]
     pub output: Option<Output<'a>>,
 }
@@ -94,15 +97,15 @@ impl PlannedImage<'_> {
     }
 }
 
-/// Compute a patch. Of images that are patched already it starts from the originals.
+/// Compute a patch. For images that are already patched it starts from the originals.
 ///
 /// # Errors
 /// [`Error`], each with what to do about it.
 pub fn plan<'s>(set: &'s BootSet<'_>, options: &Options<'s>) -> Result<Plan<'s>, Error> {
     set.request_modules(options.modules.request());
     for ramdisk in set.ramdisks() {
-        // One pass gives everything, also of the original where the ramdisk is patched. Whoever needs
-        // a damaged one reports it.
+        // One pass reads everything, also of the original if the ramdisk is patched. The code that
+        // needs a damaged one reports it.
         let _ = ramdisk.inventory();
     }
     match original::of(set)? {
@@ -143,7 +146,7 @@ fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'
     })
 }
 
-/// The images of the set, those that were rewritten among them.
+/// All images of the set, including the rewritten ones.
 fn planned_images<'a>(
     set: &Context<'_, 'a>,
     rewritten: Vec<RewrittenImage<'a>>,

@@ -1,4 +1,4 @@
-//! What a plan says about the kernel of the set.
+//! The kernel of the set, as the plan shows it.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::kernel::Arch;
 /// The kernel as far as the images show it, and the result of the passthrough audit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct KernelReport {
-    /// Its release, `6.1.192-android14`; without the local part when only the config has it.
+    /// Its release, `6.1.192-android14`; without the local part if only the config has it.
     pub version: Option<String>,
     /// The architecture.
     pub arch: Option<Arch>,

@@ -19,13 +19,13 @@ use super::warning::Warning;
 use crate::bootfile::{BootFile, DeviceSpec};
 use crate::image::{DerivedPolicy, Edit, Header, Image, Output, Rebuilt};
 
-/// The images that change, and what the plan says about them.
+/// The images that change, with the details for the plan.
 pub(crate) struct Rewritten<'a> {
     /// In order: the one with the segment first, vbmeta.img last.
     pub images: Vec<RewrittenImage<'a>>,
     /// All changes.
     pub edits: Vec<PlannedEdit>,
-    /// What may go wrong with them.
+    /// Possible problems with them.
     pub warnings: Vec<Warning>,
     /// What devices do with the result.
     pub outlook: Option<Outlook>,
@@ -44,7 +44,7 @@ pub(crate) struct RewrittenImage<'a> {
 }
 
 /// An image that will be rewritten; a bare ramdisk has no header to edit.
-struct Target<'a> {
+struct RewriteTarget<'a> {
     index: usize,
     decision: Decision,
     edit: Option<Edit<'a>>,
@@ -87,15 +87,15 @@ pub(crate) fn rewrite<'a>(
 }
 
 /// The images to rewrite, the one that carries the segment first.
-fn targets<'a>(set: &Context<'_, 'a>, parts: &Parts<'a>) -> Vec<Target<'a>> {
+fn targets<'a>(set: &Context<'_, 'a>, parts: &Parts<'a>) -> Vec<RewriteTarget<'a>> {
     let carrier = parts.assignment.carrier;
     let cmdline = parts.placement.edit.as_ref();
     let edit = match cmdline.filter(|cmdline| cmdline.index == carrier) {
         Some(cmdline) => Some(cmdline.edit.clone()),
         None => set.images[carrier].edit(),
     };
-    let first = Target { index: carrier, decision: parts.assignment.carrier_reason, edit };
-    let other = cmdline.filter(|cmdline| cmdline.index != carrier).map(|cmdline| Target {
+    let first = RewriteTarget { index: carrier, decision: parts.assignment.carrier_reason, edit };
+    let other = cmdline.filter(|cmdline| cmdline.index != carrier).map(|cmdline| RewriteTarget {
         index: cmdline.index,
         decision: parts.assignment.cmdline_reason,
         edit: Some(cmdline.edit.clone()),
@@ -107,7 +107,7 @@ fn targets<'a>(set: &Context<'_, 'a>, parts: &Parts<'a>) -> Vec<Target<'a>> {
 fn undo_record(
     set: &Context<'_, '_>,
     parts: &Parts<'_>,
-    targets: &[Target<'_>],
+    targets: &[RewriteTarget<'_>],
     vbmeta: Option<usize>,
 ) -> Result<UndoRecord, Error> {
     let insertion = &parts.insertion;
@@ -169,10 +169,10 @@ impl<'a> Rewritten<'a> {
     fn add(
         &mut self,
         image: &Image<'a>,
-        target: Target<'a>,
+        target: RewriteTarget<'a>,
         sections: Sections<'a>,
     ) -> Result<(), Error> {
-        let Target { index, decision, edit } = target;
+        let RewriteTarget { index, decision, edit } = target;
         let Some(mut edit) = edit else {
             let chunks = sections.into_iter().flat_map(|(_, chunks)| chunks).collect();
             let output = image.wrap(Output::from_chunks(chunks), DerivedPolicy::KeepRight)?;

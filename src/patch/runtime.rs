@@ -15,7 +15,7 @@ include!(concat!(env!("OUT_DIR"), "/runtime.rs"));
 #[derive(Clone, Copy, Debug)]
 pub struct Runtime<'a> {
     executable: &'a [u8],
-    /// What [`compression::part`] makes of it, as far as that is known; by the format's name.
+    /// The results of [`compression::part`] that are known, by the format's name.
     parts: &'a [(&'a str, &'a [u8])],
 }
 
@@ -44,19 +44,19 @@ pub struct Runtimes<'a> {
 }
 
 impl<'a> Runtimes<'a> {
-    /// What this build carries.
+    /// The executables in this build.
     pub fn built_in() -> Self {
         Runtimes { given: None, aarch64: AARCH64, x86_64: X86_64 }
     }
 
-    /// This executable, for whatever it was built for.
+    /// This executable, for the architecture that it was built for.
     pub fn given(executable: &'a [u8]) -> Self {
         let given = Some(Runtime { executable, parts: &[] });
         Runtimes { given, ..Self::default() }
     }
 
-    /// The executable for `arch`. If that is unknown: the one for arm64, or the given one for
-    /// whatever it was built for.
+    /// The executable for `arch`. If that is unknown: the one for arm64, or the given
+    /// one for the architecture that it was built for.
     ///
     /// # Errors
     /// [`Error::NoRuntime`] for an architecture without one, and [`Error::Runtime`] for an
@@ -68,7 +68,7 @@ impl<'a> Runtimes<'a> {
             Some(other) => return Err(Error::NoRuntime(other.name())),
         };
         let runtime = self.given.or(built_in).ok_or(Error::NoRuntime(name))?;
-        // Without a kernel to compare with, a given executable decides by itself.
+        // Without a kernel to compare with, a given executable decides the architecture.
         check(runtime.executable, arch.map(|_| machine), name)?;
         Ok(runtime)
     }

@@ -16,11 +16,11 @@ use crate::ramdisk::{AppendPoint, GZIP_NAME, normalise};
 pub(crate) struct Segment<'s> {
     /// The vfiorun executable.
     pub runtime: Runtime<'s>,
-    /// What it is to do.
+    /// Its configuration.
     pub boot: &'s BootFile,
     /// How to undo the patch.
     pub undo: &'s UndoRecord,
-    /// Everything else.
+    /// All other files.
     pub parts: &'s Contribution,
 }
 
@@ -28,8 +28,8 @@ impl Segment<'_> {
     /// The segment for `point`, with the zeros that must precede it. The same contents give the
     /// same bytes.
     ///
-    /// It has no device nodes: vfiorun does without, and `/init` is to find what it would have
-    /// found.
+    /// It has no device nodes: vfiorun does not need any, and `/init` must find the same files as
+    /// without the patch.
     ///
     /// # Errors
     /// [`Error::Pack`], [`Error::BootFile`], [`Error::UndoRecord`].
@@ -43,8 +43,8 @@ impl Segment<'_> {
         Ok(segment)
     }
 
-    /// The archive compressed; of the runtime, which is nearly all of it, the part that was
-    /// compressed when this program was built.
+    /// The compressed archive. The runtime is nearly all of it, and was compressed when this program
+    /// was built.
     fn compress(&self, format: Format, archive: &[u8]) -> std::io::Result<Vec<u8>> {
         let executable = self.runtime.executable();
         let known = match (self.runtime.part(format)?, position(archive, executable)) {
@@ -110,8 +110,8 @@ impl Segment<'_> {
     }
 }
 
-/// Where `part` is in `archive`. Only its start is searched for: preparing a search for a long text
-/// costs more than the search.
+/// The offset of `part` in `archive`. The search is for its start only: preparing a search for a
+/// long text costs more than the search.
 fn position(archive: &[u8], part: &[u8]) -> Option<usize> {
     let start = &part[..part.len().min(64)];
     memmem::find_iter(archive, start).find(|at| archive[*at..].starts_with(part))

@@ -23,28 +23,28 @@ pub(crate) struct SegmentFile {
     pub header: Header,
     /// Contents; the target of a symbolic link.
     pub bytes: Vec<u8>,
-    /// Whether the kernel is made to remove the file that may be there first.
+    /// Whether the kernel must first remove a file that may be at the path.
     pub replaces: bool,
 }
 
 impl SegmentFile {
-    /// A new one.
+    /// A new file.
     pub(crate) fn new(path: &str, mode: u32, bytes: Vec<u8>) -> Self {
         let header = Header { mode: 0o100_000 | mode & 0o7777, ..Header::default() };
         SegmentFile::like(path, header, bytes)
     }
 
-    /// One with the type, mode, owner and time of another.
+    /// A file with the type, mode, owner and time of another.
     pub(crate) fn like(path: &str, header: Header, bytes: Vec<u8>) -> Self {
         SegmentFile { path: path.to_owned(), header, bytes, replaces: false }
     }
 
-    /// The same, replacing a file that may have other names, which keep its data.
+    /// This file, replacing one that may have other names, which keep its data.
     pub(crate) fn replacing(self) -> Self {
         SegmentFile { replaces: true, ..self }
     }
 
-    /// Its parent directories that only vfioboot makes: those named after it, and what is below.
+    /// Its parent directories that only vfioboot creates: those named after it, and those below.
     /// Creating a directory that exists would change its mode.
     pub(crate) fn own_directories(&self) -> Vec<&str> {
         let ends = self.path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);

@@ -1,4 +1,4 @@
-//! The undo record: what `unpatch` needs, beyond the patched image itself, to give back the
+//! The undo record: the data that `unpatch` needs, besides the patched image, to restore the
 //! original byte for byte. JSON at `vfioboot/undo` in the appended segment.
 
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::image::{
     Chunk, Edit, Header, Image, ImageKind, Output, RegionKind, SectionName, Wrapper,
 };
 
-/// What the patched set of images was made from.
+/// The originals of a patched set of images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UndoRecord {
     format: u32,
@@ -22,17 +22,17 @@ pub struct UndoRecord {
     pub images: Vec<ImageUndo>,
 }
 
-/// How to make one original image from its patched form.
+/// How to restore one original image from the patched one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageUndo {
     /// What kind of image it is; a set has one of each at most.
     pub kind: ImageKind,
     /// Size of the original file in bytes.
     size: u64,
-    /// What the vendor's wrapper around the image was.
+    /// The original wrapper of the vendor around the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wrapper: Option<WrapperUndo>,
-    /// What the vendor's wrapper around the section that grew was.
+    /// The original wrapper of the vendor around the section that grew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     section_wrapper: Option<WrapperUndo>,
     /// SHA-256 of the original file.
@@ -48,22 +48,22 @@ pub struct ImageUndo {
     inserted: Option<(SectionName, u64)>,
     /// Sections whose bytes were replaced: the vendor ramdisk table.
     replaced: Vec<(SectionName, Bytes)>,
-    /// Bytes that were not zero and gave way: offset in the original, bytes.
+    /// Bytes that were not zero and were overwritten: offset in the original, bytes.
     displaced: Vec<(u64, Bytes)>,
-    /// What follows the sections, in order; of a vbmeta image all of it.
+    /// The data after the sections, in order; for a vbmeta image the whole image.
     tail: Vec<Tail>,
 }
 
-/// A vendor's wrapper as it was: what the patch changed of it.
+/// The original wrapper of a vendor: the parts that the patch changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct WrapperUndo {
     /// Bytes before the payload.
     start: u64,
     /// Bytes of the payload.
     size: u64,
-    /// The first bytes of what is before it; the others are the same now.
+    /// The first bytes before the payload; the patch keeps the others.
     header: Bytes,
-    /// What follows it.
+    /// The bytes after the payload.
     behind: Vec<Tail>,
 }
 
@@ -79,7 +79,7 @@ impl WrapperUndo {
         }
     }
 
-    /// The wrapper `now` as it was, around `payload`.
+    /// The original of the wrapper `now`, around `payload`.
     fn restore<'a>(
         &self,
         now: &Wrapper<'a>,
@@ -156,8 +156,8 @@ impl UndoRecord {
 }
 
 impl ImageUndo {
-    /// Record what writing `edit`, of which `sections` are the replaced ones, is about to take
-    /// away from `image`; without an edit it is a bare payload. `inserted` names the section that
+    /// Record the data of `image` that writing `edit` will remove; `sections` are the replaced ones.
+    /// Without an edit the image is a bare payload. `inserted` names the section that
     /// only grows, and where; its other bytes are not recorded.
     pub(crate) fn record(
         image: &Image<'_>,
@@ -210,8 +210,8 @@ impl ImageUndo {
         patched.header().is_some_and(|header| header.cmdline() != self.patched_cmdline)
     }
 
-    /// The section that the patch made grow, and the bytes in it that the original does not have: the
-    /// segment, its padding, and whatever was put there since.
+    /// The section that the patch enlarged, and the bytes in it that the original does not have: the
+    /// segment, its padding, and anything added later.
     pub(crate) fn inserted(&self, patched: &Image<'_>) -> Option<(SectionName, Range<usize>)> {
         let (section, at) = self.inserted?;
         let old_size = match patched.header() {
@@ -248,8 +248,8 @@ impl ImageUndo {
     /// [`Error::Undo`] when the patched image was changed since, so that the original cannot be
     /// had.
     pub(crate) fn restore<'a>(&self, patched: &Image<'a>) -> Result<Output<'a>, Error> {
-        // A patch never makes a file smaller: nothing larger than the patched image is put
-        // together, whatever a record says.
+        // A patch never makes a file smaller, so a record cannot restore an image larger than the
+        // patched one.
         let possible = self.size.max(self.image_size()) <= patched.file().len() as u64;
         let output = possible.then(|| self.assemble(patched)).flatten();
         let output = match (&self.wrapper, patched.wrapper()) {
@@ -276,7 +276,7 @@ impl ImageUndo {
         self.wrapper.as_ref().map_or(self.size, |wrapper| wrapper.size)
     }
 
-    /// None when the patched image lacks something that it must have.
+    /// None if the patched image lacks something that it must have.
     fn assemble<'a>(&self, patched: &Image<'a>) -> Option<Output<'a>> {
         let mut output = Output::default();
         let Some(patched_header) = patched.header() else {
@@ -315,7 +315,7 @@ impl ImageUndo {
         Some(output)
     }
 
-    /// What followed the sections; those of the patched image end at `end`.
+    /// The original data after the sections; the sections of the patched image end at `end`.
     fn tail<'a>(&self, patched: &Image<'a>, mut end: usize, output: &mut Output<'a>) -> Option<()> {
         let mut zeros = 0u64;
         for tail in &self.tail {
@@ -362,7 +362,7 @@ impl ImageUndo {
         self.payload(patched.raw_section(name)?, name, size, output)
     }
 
-    /// `now` without what was inserted into it.
+    /// `now` without the inserted bytes.
     fn payload<'a>(
         &self,
         now: &'a [u8],
@@ -383,7 +383,7 @@ impl ImageUndo {
     }
 }
 
-/// The padding of these sections where it is not just zeros.
+/// The padding of these sections, where it is not zero.
 fn displaced_bytes<'p>(
     image: &Image<'_>,
     sections: impl Iterator<Item = &'p Placed>,
@@ -396,13 +396,13 @@ fn displaced_bytes<'p>(
     used.map(|(offset, padding)| (offset, Bytes(padding.to_vec()))).collect()
 }
 
-/// What is in the image from the end of its sections, `start`, on.
+/// The data of the image from `start`, the end of its sections.
 fn tail_of(image: &Image<'_>, start: usize, keeps_blob: bool) -> Vec<Tail> {
     let mut tail = Vec::new();
     let mut after_blob = false;
     for region in image.regions().iter().filter(|region| region.offset >= start) {
         match region.kind {
-            // Where the blob moves, what follows it moves, too.
+            // If the blob moves, the data after it moves, too.
             RegionKind::Trailing if !after_blob => tail.push(Tail::Trailing(region.size as u64)),
             RegionKind::Vbmeta if keeps_blob => tail.push(Tail::Vbmeta),
             _ => tail.extend(literal(image.region_bytes(region))),
@@ -412,7 +412,7 @@ fn tail_of(image: &Image<'_>, start: usize, keeps_blob: bool) -> Vec<Tail> {
     tail
 }
 
-/// These bytes, the zeros around them only counted.
+/// These bytes, with the zeros before and after them only counted.
 fn literal(bytes: &[u8]) -> impl Iterator<Item = Tail> {
     let is_used = |byte: &u8| *byte != 0;
     let start = bytes.iter().position(is_used).unwrap_or(bytes.len());
@@ -431,7 +431,7 @@ fn padding_of<'a>(bytes: &'a [u8], placed: &Placed) -> &'a [u8] {
     &bytes[end..end + placed.padding]
 }
 
-/// Where what no section claims begins.
+/// The offset at which the sections end.
 fn end_of_sections(header: &Header, placed: &[Placed], file_size: usize) -> usize {
     let first = || header.sections_start().min(file_size);
     placed.last().map_or_else(first, |last| last.offset + last.size + last.padding)

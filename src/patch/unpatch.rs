@@ -9,7 +9,7 @@ use crate::bootset::{BootSet, Role};
 use crate::cmdline::Cmdline;
 use crate::image::{Image, ImageKind, Output, SectionName};
 
-/// The originals of a patched set, each None where that image was not changed.
+/// The originals of a patched set; None for an image that was not changed.
 ///
 /// # Errors
 /// [`Error::NotPatched`], [`Error::CarrierMissing`], [`Error::SiblingMissing`],
@@ -57,9 +57,9 @@ pub(super) fn undo_of<'s, 'a>(
     }
 }
 
-/// Which images no patch changes, if the record could be mistaken for theirs: of two of a kind, and
-/// of a vendor_kernel_boot, which has vendor_boot's kind. A recovery image that was patched by
-/// itself is what the record is for.
+/// Which images no patch changes, if the record could match the wrong one: with two images of a kind,
+/// and with a vendor_kernel_boot, which has the kind of vendor_boot. The record of a recovery image
+/// that was patched alone applies to it.
 fn left_alone(set: &BootSet<'_>, record: &UndoRecord) -> Vec<bool> {
     let images = set.images();
     let in_doubt = |image: &Image<'_>| {
@@ -72,8 +72,8 @@ fn left_alone(set: &BootSet<'_>, record: &UndoRecord) -> Vec<bool> {
     }
 }
 
-/// The first image of a patched set whose command line or ramdisk is not as the patch left it:
-/// undoing the patch would lose that change too.
+/// The first image of a patched set whose command line or ramdisk was changed after the patch: undoing
+/// the patch would lose that change, too.
 ///
 /// # Errors
 /// As [`record_of`].
@@ -95,7 +95,7 @@ fn is_changed(set: &BootSet<'_>, index: usize, undo: &ImageUndo) -> bool {
         || undo.cmdline_changed(image)
 }
 
-/// The bytes of a section are the segment and zeros: nothing else is ours.
+/// Whether the bytes of a section are the segment and zeros only.
 fn is_ours(set: &BootSet<'_>, image: usize, section: SectionName, range: Range<usize>) -> bool {
     let own = set.ramdisks().iter().filter(|own| own.spot.image == image && own.section == section);
     let mut segments = own.filter_map(|own| {

@@ -1,4 +1,4 @@
-//! What may go wrong with a patch: data, and the text that the plan shows for each.
+//! The possible problems of a patch: data, and the text that the plan shows for each.
 
 use serde::{Serialize, Serializer};
 
@@ -9,7 +9,7 @@ use crate::image::ImageKind;
 use crate::modules::ModuleProblem;
 use crate::rc::Finding;
 
-/// What may go wrong with a patch that is possible. Serialised as its text.
+/// A possible problem of a patch. Serialised as its text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
     /// No image of the set has a kernel.

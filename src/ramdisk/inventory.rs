@@ -8,7 +8,7 @@ use super::cpio::{FileType, Header};
 use super::kind::{Kinds, Survey};
 use super::ours::{is_directory, is_undo};
 use super::pass::{Before, Collector, NoCollector, Pass, Record};
-use super::tree::{self, Found, Tree};
+use super::tree::{self, Tree, TreeEntry};
 use super::{Entries, Error, Limits, Reach, Segment, Trailing};
 use crate::compression::Format;
 
@@ -151,7 +151,7 @@ impl Inventory {
     }
 
     /// The file tree that the kernel makes of several ramdisks, one after the other; `reach` is
-    /// that of the last segment. [`Found::source`] counts over all of them.
+    /// that of the last segment. [`TreeEntry::source`] counts over all of them.
     ///
     /// # Errors
     /// [`Limits::metadata`] of the first whose names take more than that.
@@ -175,7 +175,7 @@ impl Inventory {
     pub(crate) fn entry(
         &self,
         ramdisk: &[u8],
-        found: &Found,
+        found: &TreeEntry,
     ) -> Result<Option<(Header, Vec<u8>)>, Error> {
         let record = usize::try_from(found.source).ok().and_then(|n| self.records().get(n));
         match record {

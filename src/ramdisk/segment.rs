@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::ops::Range;
 
 use super::cpio::{self, Entry, Reader, leading_zeros};
-use super::source::{Source, lift};
+use super::source::{SegmentSource, lift};
 use super::{Error, Limits};
 use crate::compression::{Decoder, Format};
 
@@ -157,7 +157,7 @@ pub struct Entries<'a> {
 /// The segment being read.
 struct Open<'a> {
     segment: Segment<'a>,
-    reader: Reader<Source<'a>>,
+    reader: Reader<SegmentSource<'a>>,
     /// The TRAILER of a raw archive was read.
     ended: bool,
 }
@@ -335,9 +335,9 @@ impl<'a> Entries<'a> {
                 self.position = self.input.len();
                 return Ok(false);
             }
-            Piece::Raw => (None, Source::Raw(rest)),
+            Piece::Raw => (None, SegmentSource::Raw(rest)),
             Piece::Compressed(format) => {
-                let source = Source::compressed(format, rest, self.budget)
+                let source = SegmentSource::compressed(format, rest, self.budget)
                     .map_err(|source| Error::Compressed { offset: start, source })?;
                 (Some(format), source)
             }
@@ -368,11 +368,11 @@ impl<'a> Entries<'a> {
         let available = self.input.len() - start;
         let length = match reader.get_ref() {
             // The padding after the last entry may be missing.
-            Source::Raw(_) => {
+            SegmentSource::Raw(_) => {
                 segment.unpacked = reader.entry_end().min(available as u64);
                 segment.unpacked as usize
             }
-            Source::Compressed(source) => {
+            SegmentSource::Compressed(source) => {
                 let source = source.get_ref();
                 segment.unpacked = source.produced();
                 self.budget = self.budget.saturating_sub(source.produced());

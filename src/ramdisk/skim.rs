@@ -15,7 +15,7 @@ use super::cpio::{self, Reader, leading_zeros};
 use super::inventory::Inventory;
 use super::ours::{is_directory, is_undo};
 use super::segment::{Entries, Piece, identify};
-use super::source::{Source, lift};
+use super::source::{SegmentSource, lift};
 use super::{Error, Limits, NoCollector, lz4};
 use crate::compression::{self, Format, xz};
 
@@ -136,7 +136,7 @@ fn walk(ramdisk: &[u8]) -> Result<Option<Vec<Skimmed>>, Error> {
 
 /// The length of the raw archive that `rest` starts with, its TRAILER included.
 fn raw_length(rest: &[u8], offset: usize) -> Result<usize, Error> {
-    let mut reader = Reader::new(Source::Raw(rest));
+    let mut reader = Reader::new(SegmentSource::Raw(rest));
     let mut walk = || {
         while reader.peek()? == Some(b'0') {
             match reader.next_entry()? {
@@ -203,7 +203,7 @@ fn named_members(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
 /// Where ours starts in a raw archive: after one that ends without a TRAILER it is not a segment of
 /// its own but goes on in the same archive.
 fn ours_in_raw(segment: &[u8]) -> Option<usize> {
-    let mut reader = Reader::new(Source::Raw(segment));
+    let mut reader = Reader::new(SegmentSource::Raw(segment));
     let (mut start, mut ours) = (None, None);
     while let Ok(Some(entry)) = reader.next_entry() {
         if is_directory(entry.path()) {
@@ -217,11 +217,11 @@ fn ours_in_raw(segment: &[u8]) -> Option<usize> {
 
 /// Does the segment hold our undo record? With `first`, only if its first entry is ours too.
 fn holds_undo(format: Format, segment: &[u8], first: bool) -> bool {
-    let Ok(source) = Source::compressed(format, segment, OURS_MAX) else { return false };
+    let Ok(source) = SegmentSource::compressed(format, segment, OURS_MAX) else { return false };
     search_undo(source, first).unwrap_or(false)
 }
 
-fn search_undo(source: Source<'_>, first: bool) -> Result<bool, cpio::Error> {
+fn search_undo(source: SegmentSource<'_>, first: bool) -> Result<bool, cpio::Error> {
     let (source, phase) = after_lead_in(source)?;
     let mut reader = Reader::with_phase(source, phase);
     let mut entry = reader.next_entry()?;
@@ -239,7 +239,7 @@ fn search_undo(source: Source<'_>, first: bool) -> Result<bool, cpio::Error> {
 
 /// A segment in the middle of an lz4_legacy chain may start with up to three zeros: see
 /// [`AppendPoint::lead_in`]. The phase that puts its first header at a multiple of 4.
-fn after_lead_in(mut source: Source<'_>) -> io::Result<(Source<'_>, u64)> {
+fn after_lead_in(mut source: SegmentSource<'_>) -> io::Result<(SegmentSource<'_>, u64)> {
     let zeros = leading_zeros(source.fill_buf()?);
     Ok((source, (4 - zeros as u64 % 4) % 4))
 }

@@ -9,14 +9,14 @@ use crate::compression::{self, Decoder, Format};
 const BUFFER: usize = 64 << 10;
 
 /// A segment's unpacked bytes. A raw one is borrowed: skipping its data costs nothing.
-pub(super) enum Source<'a> {
+pub(super) enum SegmentSource<'a> {
     /// From the start of a raw archive to the end of the ramdisk.
     Raw(&'a [u8]),
     /// From one compressed stream.
     Compressed(Box<BufReader<Budgeted<'a>>>),
 }
 
-impl<'a> Source<'a> {
+impl<'a> SegmentSource<'a> {
     /// The stream that `bytes` start with, of which `budget` bytes may come out.
     pub(crate) fn compressed(
         format: Format,
@@ -26,31 +26,31 @@ impl<'a> Source<'a> {
         let end = (format == Format::Lz4Legacy).then(|| lz4::length(bytes)).flatten();
         let decoder = Decoder::new(format, &bytes[..end.unwrap_or(bytes.len())])?;
         let budgeted = Budgeted { decoder, budget };
-        Ok(Source::Compressed(Box::new(BufReader::with_capacity(BUFFER, budgeted))))
+        Ok(SegmentSource::Compressed(Box::new(BufReader::with_capacity(BUFFER, budgeted))))
     }
 }
 
-impl Read for Source<'_> {
+impl Read for SegmentSource<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match self {
-            Source::Raw(bytes) => bytes.read(out),
-            Source::Compressed(reader) => reader.read(out),
+            SegmentSource::Raw(bytes) => bytes.read(out),
+            SegmentSource::Compressed(reader) => reader.read(out),
         }
     }
 }
 
-impl BufRead for Source<'_> {
+impl BufRead for SegmentSource<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         match self {
-            Source::Raw(bytes) => Ok(bytes),
-            Source::Compressed(reader) => reader.fill_buf(),
+            SegmentSource::Raw(bytes) => Ok(bytes),
+            SegmentSource::Compressed(reader) => reader.fill_buf(),
         }
     }
 
     fn consume(&mut self, count: usize) {
         match self {
-            Source::Raw(bytes) => bytes.consume(count),
-            Source::Compressed(reader) => reader.consume(count),
+            SegmentSource::Raw(bytes) => bytes.consume(count),
+            SegmentSource::Compressed(reader) => reader.consume(count),
         }
     }
 }
@@ -86,8 +86,8 @@ impl Read for Budgeted<'_> {
     }
 }
 
-/// An error of the cpio reader over a [`Source`] as one of the ramdisk: tells what the decoder
-/// said from what is wrong with the archive.
+/// The error of a ramdisk for an error of the cpio reader over a [`SegmentSource`]: an error of the
+/// decoder, or a fault of the archive.
 pub(super) fn lift(error: cpio::Error, offset: usize, limits: &Limits) -> Error {
     let cpio::Error::Io(error) = error else { return Error::Cpio { offset, source: error } };
     if error.get_ref().is_some_and(|inner| inner.is::<OverBudget>()) {

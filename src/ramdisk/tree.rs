@@ -46,9 +46,9 @@ struct Inode {
     source: u64,
 }
 
-/// What is at a path.
+/// The file, directory or link at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct TreeEntry {
     /// The path with the symbolic links on the way resolved.
     pub path: Vec<u8>,
     /// What is there.
@@ -191,10 +191,10 @@ impl Tree {
     }
 
     /// What is at `path`; `follow` resolves it once more when it is itself a symbolic link.
-    pub fn find(&self, path: &[u8], follow: bool) -> Option<Found> {
+    pub fn find(&self, path: &[u8], follow: bool) -> Option<TreeEntry> {
         let path = self.resolve(path, follow)?;
         let inode = &self.inodes[*self.nodes.get(&path)?];
-        Some(Found {
+        Some(TreeEntry {
             file_type: inode.file_type,
             source: inode.source,
             size: inode.size,
@@ -295,7 +295,7 @@ pub fn read_file(
     entries.copy_data(out)
 }
 
-/// The header and the data of a ramdisk's `number`th entry, as [`Found::source`] counts them; None
+/// The header and the data of a ramdisk's `number`th entry, as [`TreeEntry::source`] counts them; None
 /// when there are not as many.
 ///
 /// # Errors

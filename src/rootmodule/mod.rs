@@ -35,6 +35,7 @@ pub struct Guest {
 
 /// Errors of building the module.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An unsupported architecture.
     #[error("no root manager supports the architecture {0}: vfiorun runs on arm64 and x86_64")]

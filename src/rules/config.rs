@@ -51,6 +51,7 @@ pub struct Duplicate {
 
 /// Why a file is not a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// Nothing in it sets a symbol.
     #[error("not a kernel config: no line sets a CONFIG_ symbol")]

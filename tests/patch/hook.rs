@@ -9,7 +9,7 @@ use vfioboot::image::{Image, SectionName};
 use vfioboot::patch::{self, HookChoice, HookKind, Options, Plan, Runtimes, Warning};
 use vfioboot::ramdisk::Limits;
 use vfioboot::ramdisk::cpio::{CpioWriter, FileType, Header};
-use vfioboot::ramdisk::tree::{Found, Tree, read_file};
+use vfioboot::ramdisk::tree::{Tree, TreeEntry, read_file};
 
 fn image(name: &str) -> Vec<u8> {
     fixture(&format!("images/{name}.img"))
@@ -26,10 +26,8 @@ fn planned<T>(
     look: impl FnOnce(Result<Plan<'_>, patch::Error>) -> T,
 ) -> T {
     let runtime = elf(AARCH64);
-    let options = Options {
-        hook,
-        ..Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime))
-    };
+    let mut options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime));
+    options.hook = hook;
     let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
     look(patch::plan(&BootSet::from_images(&images), &options))
 }
@@ -53,7 +51,7 @@ fn ramdisk_of(bytes: &[u8]) -> Vec<u8> {
     Image::parse(bytes).unwrap().section(SectionName::Ramdisk).unwrap().to_vec()
 }
 
-fn find(ramdisk: &[u8], path: &str) -> Option<Found> {
+fn find(ramdisk: &[u8], path: &str) -> Option<TreeEntry> {
     Tree::read(ramdisk, Limits::default()).unwrap().find(path.as_bytes(), false)
 }
 

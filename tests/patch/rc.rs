@@ -12,7 +12,7 @@ use vfioboot::patch::{
 };
 use vfioboot::ramdisk::Limits;
 use vfioboot::ramdisk::cpio::{CpioWriter, FileType, Header};
-use vfioboot::ramdisk::tree::{Found, Tree, read_entry, read_file};
+use vfioboot::ramdisk::tree::{Tree, TreeEntry, read_entry, read_file};
 
 const INIT_RC: &str =
     "import /init.environ.rc\nimport /init.usb.rc\n\non early-init\n    start ueventd\n";
@@ -61,11 +61,9 @@ fn planned<T>(
     look: impl FnOnce(Result<Plan<'_>, patch::Error>) -> T,
 ) -> T {
     let runtime = elf(AARCH64);
-    let options = Options {
-        rc,
-        hook,
-        ..Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime))
-    };
+    let mut options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime));
+    options.rc = rc;
+    options.hook = hook;
     let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
     look(patch::plan(&BootSet::from_images(&images), &options))
 }
@@ -97,7 +95,7 @@ fn ramdisk_of(image: &[u8]) -> Vec<u8> {
     Image::parse(image).unwrap().section(SectionName::Ramdisk).unwrap().to_vec()
 }
 
-fn find(ramdisk: &[u8], path: &str) -> Option<Found> {
+fn find(ramdisk: &[u8], path: &str) -> Option<TreeEntry> {
     Tree::read(ramdisk, Limits::default()).unwrap().find(path.as_bytes(), false)
 }
 

@@ -1,8 +1,8 @@
-//! What was changed in a vbmeta image since it was signed.
+//! Changes to a vbmeta image since it was signed.
 
 use crate::image::avb::{HashAlgorithm, Vbmeta, VbmetaHeader, printable};
 
-/// What is at an offset of a vbmeta image.
+/// The part of a vbmeta image at an offset.
 pub(super) fn place(vbmeta: &Vbmeta<'_>, offset: u64) -> String {
     let at = offset as usize;
     if at < VbmetaHeader::SIZE {
@@ -26,8 +26,8 @@ pub(super) fn place(vbmeta: &Vbmeta<'_>, offset: u64) -> String {
     }
 }
 
-/// Why the hash does not match. If the signature confirms the stored hash, one changed byte can be
-/// found.
+/// Why the hash does not match. If the signature confirms the stored hash, a single changed byte can
+/// be found.
 pub(super) fn hash_message(
     vbmeta: &Vbmeta<'_>,
     hash: HashAlgorithm,
@@ -55,11 +55,11 @@ pub(super) fn hash_message(
     }
 }
 
-/// Signed bytes among which a changed one is searched: 255 hashes for each byte, so that this takes
-/// seconds at most. Not for a fuzzer.
+/// The largest number of signed bytes that are searched: with 255 hashes for each byte, the search
+/// takes seconds at most. A fuzzer does not search.
 const SEARCH_LIMIT: usize = if cfg!(fuzzing) { 64 } else { 3072 };
 
-/// The one byte that, changed back, gives the stored hash: its offset and its former value.
+/// The byte whose original value gives the stored hash: its offset and that value.
 fn changed_byte(vbmeta: &Vbmeta<'_>, hash: HashAlgorithm) -> Option<(usize, u8)> {
     match hash {
         HashAlgorithm::Sha256 => search::<sha2::Sha256>(vbmeta),

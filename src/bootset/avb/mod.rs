@@ -1,4 +1,4 @@
-//! AVB over a set: the vbmeta images as a tree, and whether the images are what these say.
+//! AVB over a set: the vbmeta images as a tree, and whether the images match them.
 //!
 //! | file | subject |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | `verify` | digests and chains |
 //! | `signature` | hash, signature and key of a vbmeta image |
 //! | `report` | the checks of an image |
-//! | `changed` | what was changed in a vbmeta image since it was signed |
+//! | `changed` | changes to a vbmeta image since it was signed |
 
 mod changed;
 mod report;

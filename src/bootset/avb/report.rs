@@ -1,14 +1,14 @@
-//! The checks of an image, and what they come to.
+//! The checks of an image, and their result.
 
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// As it should be.
+    /// It is right.
     Pass,
-    /// Not as it should be.
+    /// It is wrong.
     Fail,
-    /// Worth knowing; neither for nor against the image.
+    /// Information that does not affect the result.
     Note,
 }
 
@@ -28,7 +28,7 @@ pub struct Check {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ImageVerification {
     /// Every check passed, and a signature covers the image: its own, or that of the vbmeta image
-    /// which holds its digest.
+    /// with its digest.
     pub verified: bool,
     /// The checks, in order.
     pub checks: Vec<Check>,

@@ -34,8 +34,8 @@ impl Report {
         self.signed = signed && hash_right && consistent;
     }
 
-    /// The key in the vbmeta image, and whether it is consistent. What an inconsistent one signs
-    /// still shows what was changed.
+    /// The key in the vbmeta image, and whether it is consistent. Even the signature of an
+    /// inconsistent key shows what was changed.
     fn embedded_key(&mut self, vbmeta: &Vbmeta<'_>) -> (Option<PublicKey>, bool) {
         match PublicKey::from_avb(vbmeta.public_key()) {
             Ok(key) if key.to_avb() == vbmeta.public_key() => (Some(key), true),

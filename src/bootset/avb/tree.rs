@@ -12,7 +12,7 @@ pub enum Cover {
     Chain(usize),
 }
 
-/// How `vbmeta` covers an image; None where no descriptor names it.
+/// How `vbmeta` covers an image; None if no descriptor names it.
 pub(in crate::bootset) fn cover(vbmeta: &Vbmeta<'_>, image: &Image<'_>) -> Option<Cover> {
     vbmeta.descriptors.iter().enumerate().find_map(|(index, entry)| match &entry.descriptor {
         Descriptor::Hash(hash) => image.is_for(hash.partition_name).then_some(Cover::Digest(index)),
@@ -24,8 +24,8 @@ pub(in crate::bootset) fn cover(vbmeta: &Vbmeta<'_>, image: &Image<'_>) -> Optio
     })
 }
 
-/// The chain descriptor is about this image: about a vbmeta image where the keys are the same and
-/// the partition is not one of the boot images'.
+/// Whether the chain descriptor is for this image. It is for a vbmeta image if the keys are the same
+/// and the partition is not that of a boot image.
 pub(in crate::bootset) fn leads_to(chain: &ChainPartition<'_>, image: &Image<'_>) -> bool {
     if image.kind() != ImageKind::Vbmeta {
         return image.is_for(chain.partition_name);
@@ -41,7 +41,7 @@ fn names_an_image(partition: &[u8]) -> bool {
     PARTITIONS.iter().any(|name| name.as_bytes() == partition)
 }
 
-/// Another vbmeta image of the set chains to this one.
+/// Whether another vbmeta image of the set chains to this one.
 pub(in crate::bootset) fn is_chained(images: &[Image<'_>], index: usize) -> bool {
     let others = images
         .iter()

@@ -1,4 +1,4 @@
-//! Whether images are what their vbmeta images say, and whether those are signed.
+//! Whether images match their vbmeta images, and whether these are signed.
 //!
 //! The same checks as `avb_vbmeta_image_verify` and `avb_slot_verify` of libavb. Images that are
 //! given together with a vbmeta image are what it describes.
@@ -24,7 +24,7 @@ pub fn verify(set: &BootSet<'_>, trusted: Option<&PublicKey>) -> Verification {
     for (i, vbmeta) in parsed.iter().enumerate() {
         let Some(vbmeta) = vbmeta else { continue };
         let is_top = top.is_none_or(|top| top == i);
-        // If the vbmeta image above has the digest, libavb does not read the image's own.
+        // If the parent vbmeta image has the digest, libavb does not read the image's own.
         let digest_above = above[i].is_some_and(|own| holds_digest(&parsed[own], &images[i]));
         reports[i].signature(vbmeta, trusted.filter(|_| is_top), is_top || !digest_above);
         reports[i].own_descriptors(vbmeta, &images[i], is_top);
@@ -33,7 +33,7 @@ pub fn verify(set: &BootSet<'_>, trusted: Option<&PublicKey>) -> Verification {
         let chained = |image: &usize| set.roles()[*image] == Role::ChainedVbmeta;
         let (vbmetas, others): (Vec<usize>, Vec<usize>) =
             (0..images.len()).filter(|image| *image != top).partition(chained);
-        // What a chained vbmeta image covers counts once it is verified itself.
+        // A chained vbmeta image covers other images only if it is verified itself.
         for i in vbmetas.into_iter().chain(others) {
             let vbmeta = above[i].and_then(|own| parsed[own].as_ref());
             let signed = above[i].is_some_and(|own| reports[own].signed);
@@ -72,7 +72,7 @@ fn holds_digest(vbmeta: &Option<Vbmeta<'_>>, image: &Image<'_>) -> bool {
 }
 
 impl Report {
-    /// The vbmeta image, when it is one that libavb reads.
+    /// The vbmeta image, if libavb can read it.
     fn structure<'a>(&mut self, image: &Image<'a>) -> Option<Vbmeta<'a>> {
         if let Some(signature) = image.avb1_signature() {
             self.say(
@@ -177,7 +177,7 @@ impl Report {
         }
     }
 
-    /// A digest, in the image's own vbmeta image or, `whose` says so, in vbmeta.img.
+    /// A digest in the image's own vbmeta image or in another one, which `whose` names.
     fn digest(&mut self, index: usize, hash: &Hash<'_>, image: &Image<'_>, whose: &str) -> bool {
         let partition = printable(hash.partition_name);
         let what = format!("{whose}descriptor {index}, hash of {partition}");
@@ -222,7 +222,7 @@ impl Report {
         found == hash.digest
     }
 
-    /// What the vbmeta image above says about `image`; None where no vbmeta image covers it.
+    /// What the parent vbmeta image says about `image`; None if no vbmeta image covers it.
     fn described(
         &mut self,
         above: Option<&Vbmeta<'_>>,
@@ -292,7 +292,7 @@ impl Report {
         }
     }
 
-    /// What the vbmeta image describes and is not in the set.
+    /// The partitions that the vbmeta image describes and that are not in the set.
     fn elsewhere(&mut self, vbmeta: &Vbmeta<'_>, images: &[Image<'_>]) {
         let given = |descriptor: &Descriptor<'_>, partition: &[u8]| {
             images.iter().any(|image| match (image.kind(), descriptor) {

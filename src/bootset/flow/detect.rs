@@ -1,4 +1,4 @@
-//! The flow, out of what the images have.
+//! Detects the boot flow from the images.
 
 use super::kind::FlowKind;
 use super::managers;
@@ -14,14 +14,14 @@ use crate::image::{FragmentType, Header, SectionName};
 use crate::kernel::Kernel;
 use crate::ramdisk::RamdiskKind;
 
-/// The parameter with which a bootloader tells a kernel of a legacy system-as-root device to leave
-/// the ramdisk alone, and what Magisk writes over it in the kernel.
+/// The parameter with which the bootloader of a legacy system-as-root device makes the kernel skip
+/// the ramdisk, and the text that Magisk writes over it in the kernel.
 const SKIP: &str = "skip_initramfs";
 const WANT: &str = "want_initramfs";
-/// Below here is the root of a normal boot where recovery shares the ramdisk.
+/// The directory with the root of a normal boot if recovery shares the ramdisk.
 const FIRST_STAGE: &str = "first_stage_ramdisk";
 
-/// What a flow is concluded from.
+/// The facts that decide the flow.
 pub(in crate::bootset) struct Basis<'s, 'a> {
     pub set: &'s Members<'a>,
     pub roles: &'s [Role],
@@ -63,7 +63,7 @@ pub(in crate::bootset) fn detect(set: &Basis<'_, '_>) -> Flow {
     }
 }
 
-/// The role as the flow shows it: of one image alone, its header does not tell a boot image from
+/// The role as the flow shows it: the header alone does not distinguish a boot image from
 /// recovery.
 fn role_in(kind: FlowKind, role: Role) -> Role {
     match (kind, role) {
@@ -81,7 +81,7 @@ fn has(ramdisk: &Ramdisk<'_>, path: &str) -> bool {
 }
 
 impl<'a> Basis<'_, 'a> {
-    /// A normal boot unpacks it.
+    /// Whether a normal boot unpacks it.
     fn is_normal(&self, ramdisk: &Ramdisk<'_>) -> bool {
         match ramdisk.fragment {
             Some(kind) => kind != FragmentType::Recovery,
@@ -94,7 +94,7 @@ impl<'a> Basis<'_, 'a> {
         self.set.ramdisks.iter().filter(|ramdisk| self.is_normal(ramdisk))
     }
 
-    /// Kind, maker, whether that is sure, and whether the ramdisk is unpacked at all.
+    /// Kind, maker, whether that is certain, and whether the ramdisk is unpacked at all.
     fn kind(
         &self,
         statements: &mut Vec<Statement>,
@@ -142,8 +142,8 @@ impl<'a> Basis<'_, 'a> {
         }
     }
 
-    /// The bootloader passes `skip_initramfs`, as `skip` shows: legacy system-as-root, whose kernel
-    /// a root manager may have changed.
+    /// The flow of a device whose bootloader passes `skip_initramfs`, as `skip` shows: legacy
+    /// system-as-root, whose kernel a root manager may have changed.
     fn skipped_ramdisk(
         &self,
         mut skip: Vec<Evidence>,
@@ -172,7 +172,7 @@ impl<'a> Basis<'_, 'a> {
         findings.find_map(|finding| finding.maker)
     }
 
-    /// What makes two-stage init likely where no ramdisk proves it; `staged` is the index of an
+    /// The evidence for two-stage init if no ramdisk proves it; `staged` is the index of an
     /// image that only devices with two-stage init have.
     fn likely_two_stage(&self, staged: Option<usize>) -> Option<(String, Evidence)> {
         let fragment = RamdiskKind::VendorFragment;
@@ -197,7 +197,7 @@ impl<'a> Basis<'_, 'a> {
         Some((text.to_owned(), evidence))
     }
 
-    /// A ramdisk of recovery that no normal boot can use, if that is all there is.
+    /// A ramdisk of recovery that no normal boot can use, if there is no other.
     fn only_recovery(&self) -> Option<Evidence> {
         let started = |role: &Role| {
             matches!(role, Role::Boot | Role::InitBoot | Role::VendorBoot | Role::Ramdisk)
@@ -277,7 +277,7 @@ impl<'a> Basis<'_, 'a> {
         RecoveryPlace::NotSeen
     }
 
-    /// What would make sure of it.
+    /// The images that would make it certain.
     fn missing(&self, kind: FlowKind, sure: bool) -> Vec<String> {
         let has = |wanted| self.position(|role| role == wanted).is_some();
         let mut missing = Vec::new();
@@ -318,7 +318,7 @@ impl<'a> Basis<'_, 'a> {
         Some((index, self.set.images[index].section(SectionName::Kernel)?))
     }
 
-    /// Which of these the kernel has, as strings of its own; None without a readable kernel.
+    /// Which of these strings the kernel contains; None without a readable kernel.
     fn kernel_contains<const N: usize>(&self, texts: [&str; N]) -> Option<[bool; N]> {
         let (_, bytes) = self.kernel()?;
         let needles = texts.map(|text| [text.as_bytes(), b"\0"].concat());

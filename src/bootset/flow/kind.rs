@@ -38,7 +38,7 @@ impl FlowKind {
 }
 
 impl FlowKind {
-    /// What its `/init` is, for people.
+    /// A name for its `/init`.
     pub(crate) fn init(self) -> &'static str {
         match self {
             FlowKind::TwoStage => "first-stage init",
@@ -50,7 +50,7 @@ impl FlowKind {
         }
     }
 
-    /// What runs after that, where it is another program.
+    /// The program that `/init` starts, if it is another one.
     pub(crate) fn after_init(self) -> Option<&'static str> {
         match self {
             FlowKind::TwoStage => Some("/system/bin/init"),

@@ -1,4 +1,4 @@
-//! Root managers in a ramdisk or kernel, and in which way.
+//! Root managers in a ramdisk or kernel, and how each starts.
 
 use std::collections::BTreeMap;
 
@@ -24,17 +24,17 @@ pub struct RootManager {
     pub manager: Manager,
     /// How it starts, for people.
     pub way: String,
-    /// The first version that leaves such files, where they tell.
+    /// The first version that leaves such files; None if they do not show it.
     pub since: Option<&'static str>,
-    /// The settings that it left in the ramdisk.
+    /// Its settings in the ramdisk.
     pub config: BTreeMap<String, String>,
     /// It is part of the kernel, and the ramdisk stays as it is.
     pub in_kernel: bool,
-    /// It lives in the recovery ramdisk, and boots the system from there.
+    /// It is in the recovery ramdisk and boots the system from there.
     pub in_recovery: bool,
 }
 
-/// All of them, with what shows them.
+/// All root managers, with the evidence.
 pub(super) fn find(
     set: &Members<'_>,
     kernel: &SetKernel,
@@ -98,7 +98,7 @@ impl RootManager {
         RootManager { manager, way, since, config, in_kernel: false, in_recovery }
     }
 
-    /// How it starts, and what else its files tell.
+    /// How it starts, and other facts from its files.
     fn described(&self) -> String {
         let mut text = self.way.clone();
         if let Some(version) = self.since {
@@ -140,7 +140,7 @@ fn original(patched: &PatchedRamdisk, survey: &Survey) -> String {
     }
 }
 
-/// What follows the manager's init, where it works on several flows.
+/// The next step after the manager's init, for a manager that supports several flows.
 fn next(patched: &PatchedRamdisk, flow: FlowKind) -> &'static str {
     match (patched.flows, flow) {
         (Flows::TwoStage, _) => "",
@@ -153,7 +153,7 @@ fn next(patched: &PatchedRamdisk, flow: FlowKind) -> &'static str {
     }
 }
 
-/// How many rc files are there for the manager to add.
+/// The number of rc files that the manager adds.
 fn scripts(manager: Manager, survey: &Survey) -> String {
     let Autostart::Overlay(overlay) = manager.autostart() else { return String::new() };
     let is_script = |name: &&String| {

@@ -1,13 +1,13 @@
-//! How a device with these images boots: what the kernel starts, from which ramdisk, and who has
-//! changed it before. From the images alone, each statement with its evidence.
+//! How a device with these images boots: what the kernel starts, from which ramdisk, and which
+//! program has changed it. Only the images are used; each statement has its evidence.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `kind` | the kinds of boot flow |
-//! | `model` | what is known of a flow |
-//! | `statement` | a statement and what shows it |
-//! | `managers` | root managers, and in which way each is there |
-//! | `detect` | the flow, out of what the images have |
+//! | `model` | what is known about a flow |
+//! | `statement` | a statement and its evidence |
+//! | `managers` | root managers, and how each starts |
+//! | `detect` | detects the flow from the images |
 
 mod detect;
 mod kind;

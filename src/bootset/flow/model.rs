@@ -1,4 +1,4 @@
-//! What is known of how a device boots.
+//! What is known about how a device boots.
 
 use serde::Serialize;
 
@@ -14,8 +14,8 @@ use crate::root_manager::Manager;
 pub enum RecoveryPlace {
     /// In none of the images.
     NotSeen,
-    /// In a ramdisk that normal boots unpack too: `androidboot.force_normal_boot=1` makes the
-    /// difference.
+    /// In a ramdisk that normal boots unpack, too: `androidboot.force_normal_boot=1` distinguishes
+    /// them.
     NormalRamdisk,
     /// In a fragment of vendor_boot that only recovery boots load.
     Fragment,
@@ -25,32 +25,33 @@ pub enum RecoveryPlace {
 
 /// How a device boots.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Flow {
     /// What the kernel starts.
     pub kind: FlowKind,
     /// For [`FlowKind::LinuxInitramfs`]: the program that made it.
     pub maker: Option<&'static str>,
-    /// Whether the images prove it; what would is in `missing`.
+    /// Whether the images prove it; if not, see `missing`.
     pub certain: bool,
     /// The kernel unpacks the ramdisk and starts a program from it. False for legacy
     /// system-as-root, unless a root manager has changed the kernel.
     pub ramdisk_runs: bool,
     /// Where recovery is.
     pub recovery: RecoveryPlace,
-    /// Who has rooted it.
+    /// The root manager that patched it.
     pub root_managers: Vec<RootManager>,
     /// Name and version of the vfioboot that patched it.
     pub patched_by: Option<String>,
-    /// What is known and what shows it, the kind first.
+    /// The statements with their evidence, the kind first.
     pub statements: Vec<Statement>,
-    /// What would make it certain, for people.
+    /// The images that would make it certain, for people.
     pub missing: Vec<String>,
     /// What each image is for, in the order they were given.
     pub roles: Vec<Role>,
 }
 
 impl Flow {
-    /// The kind, and who made it where that is known.
+    /// The kind, and the maker if known.
     pub fn title(&self) -> String {
         match self.maker {
             Some(maker) => format!("{} ({maker})", self.kind),
@@ -58,7 +59,7 @@ impl Flow {
         }
     }
 
-    /// This root manager, where it is there.
+    /// This root manager, if present.
     pub fn manager(&self, manager: Manager) -> Option<&RootManager> {
         self.root_managers.iter().find(|own| own.manager == manager)
     }

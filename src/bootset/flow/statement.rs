@@ -1,22 +1,22 @@
-//! A statement on the flow and what shows it.
+//! A statement about the flow and its evidence.
 
 use serde::Serialize;
 
 use crate::bootset::ramdisks::Ramdisk;
 use crate::ramdisk::RamdiskKind;
 
-/// Something that is known of the flow.
+/// A fact about the flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Statement {
     /// `kind`, `recovery`, `root_manager`, `patched` or `image`.
     pub about: &'static str,
     /// For people.
     pub text: String,
-    /// What shows it.
+    /// Its evidence.
     pub evidence: Vec<Evidence>,
 }
 
-/// Where in the images something is.
+/// A place in the images that proves a statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// Index of the image.
@@ -37,7 +37,7 @@ impl Evidence {
     }
 }
 
-/// What shows that the ramdisk is of this kind.
+/// The entry that shows that the ramdisk is of this kind.
 pub(super) fn evidence(ramdisk: &Ramdisk<'_>, kind: RamdiskKind) -> Option<Evidence> {
     let findings = ramdisk.survey().ok()?.kinds.findings();
     let finding = findings.iter().find(|finding| finding.kind == kind)?;

@@ -1,5 +1,5 @@
-//! What kernel command line descriptors of AVB add to the line, as `load_and_verify_vbmeta` of
-//! libavb's `avb_slot_verify.c` collects them.
+//! The kernel parameters from AVB's command line descriptors, collected like
+//! `load_and_verify_vbmeta` of libavb's `avb_slot_verify.c`.
 
 use super::named::Named;
 use super::note::{Hashtrees, LineNote};
@@ -13,7 +13,7 @@ use crate::image::avb::{Descriptor, Flags, Vbmeta};
 const ONLY_WITH_HASHTREES: u32 = 1;
 const ONLY_WITHOUT_HASHTREES: u32 = 2;
 
-/// What libavb puts in when the device boots (`avb_sub_cmdline` of `avb_cmdline.c`).
+/// Variables that libavb replaces when the device boots (`avb_sub_cmdline` of `avb_cmdline.c`).
 const FILLED_IN: &[&str] = &[
     "$(ANDROID_SYSTEM_PARTUUID)",
     "$(ANDROID_BOOT_PARTUUID)",
@@ -21,21 +21,21 @@ const FILLED_IN: &[&str] = &[
     "$(ANDROID_VERITY_MODE)",
 ];
 
-/// What AVB adds to the line.
+/// The kernel parameters from AVB.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AvbLine {
     /// The descriptors that apply, in libavb's order.
     pub parts: Vec<CmdlinePart>,
-    /// Those that do not, what is filled in later, and what was taken for granted.
+    /// Descriptors that do not apply, values that are known only at boot, and assumptions.
     pub notes: Vec<LineNote>,
 }
 
 /// The kernel command line descriptors of a set of images.
 ///
-/// With a vbmeta.img among them: those in it, and, where it chains to an image, those in that
-/// image's own blob; a blob that nothing chains to is not read by a device. Without one: those of
-/// every blob. The flags of the vbmeta.img decide about descriptors for disabled hash trees;
-/// where there is none, its flags are taken for 0.
+/// With a vbmeta.img in the set, these are its descriptors and those in the blobs of the images to
+/// which it chains: a device does not read any other blob. Without one, these are the descriptors of
+/// every blob. The flags of the vbmeta.img decide whether descriptors for disabled hash trees apply;
+/// without it, the flags are assumed to be 0.
 pub(crate) fn of_avb(images: &[Named<'_, '_>]) -> AvbLine {
     let mut line = AvbLine::default();
     let is_top = |named: &&Named<'_, '_>| {
@@ -59,7 +59,7 @@ pub(crate) fn of_avb(images: &[Named<'_, '_>]) -> AvbLine {
     line
 }
 
-/// One image is a vbmeta image with a chain descriptor for the other.
+/// Whether one image is a vbmeta image with a chain descriptor for the other.
 fn chains_to(above: &Named<'_, '_>, below: &Named<'_, '_>) -> bool {
     if std::ptr::eq(above.image, below.image) || above.image.kind() != ImageKind::Vbmeta {
         return false;
@@ -164,7 +164,7 @@ impl AvbLine {
 }
 
 impl<'a> Vbmeta<'a> {
-    /// The kernel command line descriptors' texts, whatever their flags.
+    /// The texts of the kernel command line descriptors, with any flags.
     fn kernel_cmdlines(&self) -> impl Iterator<Item = &'a [u8]> {
         self.descriptors.iter().filter_map(|entry| match entry.descriptor {
             Descriptor::KernelCmdline { cmdline, .. } => Some(cmdline),

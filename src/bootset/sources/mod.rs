@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `read` | headers, bootconfig, device trees; all of them for a set |
 //! | `avb` | kernel command line descriptors |
-//! | `note` | what was left out, or taken for granted |
+//! | `note` | omissions and assumptions |
 //! | `named` | an image with its name |
 
 mod avb;

@@ -2,11 +2,11 @@
 
 use crate::image::Image;
 
-/// An image and what it is called.
+/// An image and its name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Named<'i, 'b> {
-    /// Its file.
+    /// The name of its file.
     pub file: &'i str,
-    /// What is in it.
+    /// The image.
     pub image: &'i Image<'b>,
 }

@@ -1,4 +1,4 @@
-//! What was left out of a command line, or taken for granted.
+//! Omissions from a command line, and assumptions.
 
 use crate::image;
 use crate::image::bootconfig;
@@ -13,7 +13,7 @@ pub enum Hashtrees {
 }
 
 impl Hashtrees {
-    /// The state in which they are not.
+    /// The other state.
     fn other(self) -> Self {
         match self {
             Hashtrees::Enabled => Hashtrees::Disabled,
@@ -31,7 +31,7 @@ impl std::fmt::Display for Hashtrees {
     }
 }
 
-/// Something about the kernel parameters in the images that a reader must know.
+/// A note about the kernel parameters in the images.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineNote {
@@ -87,10 +87,10 @@ pub enum LineNote {
         text: String,
         /// The state of hash trees.
         state: Hashtrees,
-        /// The vbmeta image says so; without one they are taken to be enabled.
+        /// Whether the vbmeta image says so; without one they are assumed to be enabled.
         known: bool,
     },
-    /// A descriptor counts by a state of hash trees that no image shows.
+    /// A descriptor depends on a state of hash trees that no image shows.
     #[error(
         "{file}: AVB descriptor {index} counts only where hash trees are {state}, which vbmeta.img \
          decides: give it, too"
@@ -100,13 +100,13 @@ pub enum LineNote {
         file: String,
         /// Index of the descriptor.
         index: usize,
-        /// The state that is taken for granted.
+        /// The assumed state.
         state: Hashtrees,
     },
     /// A variable in a descriptor.
     #[error("{0} is filled in by the bootloader")]
     FilledIn(&'static str),
-    /// A bootconfig that the kernel does not take.
+    /// A bootconfig that the kernel ignores.
     #[error("{file}: {error}: the kernel ignores the whole bootconfig")]
     Bootconfig {
         /// The image.

@@ -12,14 +12,14 @@ use crate::kernel::{Kernel, dtb};
 /// The kernel parameters in the images of a set, by where they are.
 #[derive(Clone, Debug, Default)]
 pub struct CommandLines {
-    /// The line that the bootloader hands over, in its order: the headers of vendor_boot and boot,
+    /// The line that the bootloader passes, in order: the headers of vendor_boot and boot,
     /// the AVB descriptors that apply, the bootconfig.
     pub parts: Vec<CmdlinePart>,
-    /// The bootconfigs that the kernel takes, with the index of their image.
+    /// The bootconfigs that the kernel accepts, with the index of their image.
     pub bootconfigs: Vec<(usize, Bootconfig)>,
     /// The lines in device trees, with the index of their image.
     pub device_trees: Vec<(usize, DeviceTreeLine)>,
-    /// What was left out or taken for granted.
+    /// Omissions and assumptions.
     pub notes: Vec<LineNote>,
 }
 
@@ -50,8 +50,8 @@ impl CommandLines {
     }
 }
 
-/// The command lines of the headers as bootloaders join them: vendor_boot's, then boot's. They
-/// take none from init_boot.
+/// The command lines of the headers as bootloaders join them: vendor_boot's, then boot's. They do not
+/// use that of init_boot.
 pub(crate) fn of_headers(images: &[Named<'_, '_>]) -> Vec<CmdlinePart> {
     let part = |named: &Named<'_, '_>| {
         let line = named.image.header()?.cmdline();
@@ -70,7 +70,7 @@ pub(crate) fn of_headers(images: &[Named<'_, '_>]) -> Vec<CmdlinePart> {
 /// The bootconfig of an image that has one.
 ///
 /// # Errors
-/// [`bootconfig::Error`]: then the kernel ignores all of it.
+/// [`bootconfig::Error`]: the kernel ignores the whole bootconfig.
 pub(crate) fn bootconfig_of(image: &Image<'_>) -> Option<Result<Bootconfig, bootconfig::Error>> {
     let read = |section| {
         let config = Bootconfig::parse(section)?;
@@ -104,8 +104,8 @@ pub(crate) fn of_bootconfig(file: &str, config: &Bootconfig) -> Vec<CmdlinePart>
     texts.map(|words| CmdlinePart { origin: origin.clone(), text: words.join(" ") }).collect()
 }
 
-/// `/chosen/bootargs` of device trees in an image. What a bootloader does with them is its own
-/// affair: most replace them by the line they have put together.
+/// `/chosen/bootargs` of device trees in an image. Bootloaders differ in what they do with
+/// them: most replace them with their own line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceTreeLine {
     /// The line.
@@ -114,8 +114,8 @@ pub struct DeviceTreeLine {
     pub count: usize,
 }
 
-/// The lines in the device trees of an image (a section of their own, after the kernel, or in
-/// the second stage of old images), each once.
+/// The lines in the device trees of an image (in a section of their own, after the kernel, or in the
+/// second stage of old images), each once.
 pub(crate) fn of_device_trees(image: &Image<'_>) -> Vec<DeviceTreeLine> {
     let mut lines: Vec<DeviceTreeLine> = Vec::new();
     let mut take = |bytes: &[u8]| {

@@ -8,6 +8,7 @@ pub(crate) const MAX_VBMETA_SIZE: usize = 64 << 10;
 
 /// A vbmeta image cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignError {
     /// libavb would reject the existing vbmeta image.
     #[error(transparent)]

@@ -17,6 +17,7 @@ const EXPONENT: u64 = 65537;
 
 /// A key that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// Neither PEM nor AVB's format.
     #[error(

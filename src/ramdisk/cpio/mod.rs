@@ -271,6 +271,7 @@ fn lossy(bytes: &[u8]) -> String {
 
 /// A damaged archive. Offsets are in bytes from the start of the unpacked segment.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The bytes could not be read; for a compressed segment, not be unpacked.
     #[error(transparent)]
