@@ -42,7 +42,7 @@ fn embedded_config(input: &Input) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// Why there is no config, and what to do about it.
+/// Why there is no config, and how to obtain one.
 fn no_config(scan: Scan) -> String {
     if let Some(damage) = scan.damage {
         return format!("no config was found before the kernel's damage: {damage}");

@@ -56,11 +56,11 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
-/// Where partitions come from.
+/// A file with partitions.
 trait PartitionSource {
     /// Name and size of each.
     fn partitions(&self) -> Vec<(String, u64)>;
-    /// An error that names the partitions of the file when this one is not there.
+    /// An error with the partitions of the file if this one is not there.
     fn require(&self, name: &str) -> Result<(), Error>;
     fn write(&mut self, name: &str, out: &mut dyn Write) -> Result<(), Error>;
 }
@@ -112,7 +112,7 @@ fn open(bytes: &[u8], args: &Args) -> anyhow::Result<()> {
     if let Some(bytes) = archive.stored(&member)? {
         return inner(bytes).with_context(|| member.name.clone());
     }
-    // Compressed, and of gigabytes: it is unpacked where there is room for the images.
+    // It is compressed and has gigabytes: it is unpacked into the directory of the images.
     let mut builder = tempfile::Builder::new();
     builder.prefix(".vfioboot-");
     let mut unpacked = match &args.dir {

@@ -1,4 +1,4 @@
-//! Several images that belong together, and where their changed forms are written.
+//! A set of images, and the files for the results.
 
 use std::path::{Path, PathBuf};
 
@@ -25,8 +25,8 @@ pub fn open(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
     paths.iter().map(|path| Input::open(path)).collect()
 }
 
-/// The set of images in these files, and the file of each image: one that is given twice counts
-/// once. Messages name the file.
+/// The set of images in these files, and the file of each image: the same file given twice is one
+/// image. Messages name the file.
 pub fn boot_set(inputs: &[Input]) -> anyhow::Result<(BootSet<'_>, Vec<&Input>)> {
     Ok(with_files(BootSet::of_images(inputs.iter().map(Input::file))?, inputs))
 }
@@ -52,8 +52,8 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Refuse a result of `size` bytes, of which `content` are not just zeros at the end, when it
-    /// does not fit: the size given, or the one `known`. `remedy` is what to leave out.
+    /// Refuse a result that does not fit the partition, whose size is given or `known`. The result has
+    /// `size` bytes; those after `content` are zeros. `remedy` names what to leave out.
     pub fn require_room(
         &self,
         known: Option<u64>,
@@ -77,7 +77,7 @@ impl Partition {
     }
 }
 
-/// An error of an edit, with `remedy` where the result does not fit the partition.
+/// An error of an edit, with `remedy` if the result does not fit the partition.
 pub fn with_remedy(error: image::Error, remedy: impl FnOnce() -> String) -> anyhow::Error {
     match error {
         image::Error::PartitionTooSmall { .. } => anyhow!("{error}; {}", remedy()),
@@ -85,7 +85,7 @@ pub fn with_remedy(error: image::Error, remedy: impl FnOnce() -> String) -> anyh
     }
 }
 
-/// Name the largest of `files`: without them there is most room.
+/// Name the largest of `files`: leaving them out saves the most space.
 pub fn largest(whose: &str, mut files: Vec<(String, u64)>) -> String {
     files.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
     let named = files.iter().take(3).map(|(name, size)| format!("{name} ({size} bytes)"));
@@ -93,7 +93,7 @@ pub fn largest(whose: &str, mut files: Vec<(String, u64)>) -> String {
     format!("what could be left out: the largest files of {whose} are {}", named.join(", "))
 }
 
-/// A set has one top-level vbmeta image at most; others are chained to it.
+/// Refuse more than one top-level vbmeta image; others must be chained to it.
 pub fn require_one_vbmeta(set: &BootSet<'_>) -> anyhow::Result<()> {
     let tops = set.members().filter(|(.., role)| *role == Role::Vbmeta);
     let names: Vec<&str> = tops.map(|(index, ..)| set.name(index)).collect();
@@ -142,7 +142,7 @@ impl Destination {
         Ok(())
     }
 
-    /// Where the changed form of an input goes.
+    /// The destination of the changed input.
     pub fn path(&self, input: &Input) -> anyhow::Result<PathBuf> {
         if let Some(path) = &self.output {
             return Ok(path.clone());
@@ -154,7 +154,7 @@ impl Destination {
         }
     }
 
-    /// Write the changed form of an input.
+    /// Write the changed input.
     pub fn write(&self, input: &Input, bytes: &Output<'_>) -> anyhow::Result<PathBuf> {
         let path = self.path(input)?;
         if let Some(dir) = &self.dir {

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use vfioboot::bootset::{File, Identity, Pages};
 
-/// The bytes of one input and the name that messages call it by.
+/// The bytes of one input and its name for messages.
 #[derive(Debug)]
 pub struct Input {
     /// Where it came from; `-` for standard input.
     pub path: PathBuf,
-    /// Bytes of the partition, where the input is one (a block device).
+    /// Bytes of the partition, if the input is one (a block device).
     pub partition: Option<u64>,
     identity: Option<Identity>,
     bytes: Bytes,
@@ -27,7 +27,7 @@ enum Bytes {
 }
 
 impl Input {
-    /// Open `path`, or read standard input when it is `-`.
+    /// Open `path`, or read standard input if it is `-`.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         Self::read(path).with_context(|| path.display().to_string())
     }
@@ -52,7 +52,7 @@ impl Input {
             file.read_to_end(&mut bytes)?;
             return Ok(Self::owned(path, bytes));
         }
-        // The metadata of a block device says 0.
+        // The size in the metadata of a block device is 0.
         let size = file.seek(SeekFrom::End(0))?;
         if size == 0 {
             return Ok(Self::owned(path, Vec::new()));

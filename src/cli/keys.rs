@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::input::Input;
 
-/// Where the passphrase of an encrypted key comes from; a terminal is asked when neither is given.
+/// The source of the passphrase of an encrypted key; without one, the terminal prompts for it.
 #[derive(clap::Args)]
 pub struct PassphraseSource {
     /// The file whose first line is the passphrase of an encrypted key

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// Write `path` through a temporary file beside it that is synced and then renamed: at any
-/// kill point there is the old file or the whole new one. `-` is standard output; a pipe or a
-/// device cannot be replaced and is written to as it is.
+/// Write `path` through a temporary file in the same directory that is synced and then renamed: if
+/// the process is killed, either the old file or the complete new one exists. `-` is standard output;
+/// a pipe or a device cannot be replaced and is written directly.
 pub fn write_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -49,7 +49,7 @@ fn write_to(
             })?;
             Ok(())
         }
-        // A symbolic link stays one: what it names is replaced.
+        // A symbolic link stays one: its target is replaced.
         Ok(_) => Ok(write_then_rename(&fs::canonicalize(path)?, write)?),
         Err(_) => Ok(write_then_rename(path, write)?),
     }
@@ -73,7 +73,7 @@ fn write_then_rename(
     copy_mode(path, temporary.as_file())?;
     temporary.as_file().sync_all()?;
     temporary.persist(path)?;
-    // The rename itself must survive a power cut too.
+    // The rename itself must survive a power cut, too.
     File::open(&dir)?.sync_all()
 }
 
@@ -87,7 +87,7 @@ struct Sparse<'f> {
 }
 
 impl Sparse<'_> {
-    /// A hole at the end is only there once the file has its size.
+    /// A hole at the end exists only after the file has its size.
     fn finish(self) -> io::Result<()> {
         self.file.set_len(self.size)
     }
@@ -139,7 +139,7 @@ fn copy_mode(path: &Path, file: &File) -> io::Result<()> {
     }
 }
 
-/// Refuse `output` when it is one of `inputs`, by whatever name: another spelling, a symbolic
+/// Refuse `output` if it is one of `inputs` under any name: another spelling, a symbolic
 /// link, a hard link, another node of the same block device.
 pub fn refuse_inputs<'a>(
     output: &Path,

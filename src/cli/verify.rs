@@ -1,4 +1,4 @@
-//! `vfioboot verify`: whether images are what their AVB metadata says.
+//! `vfioboot verify`: whether images match their AVB metadata.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! Processor architectures, by the names that the kernel gives them.
 
-/// A processor architecture a kernel is for.
+/// The processor architecture of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Arch {
@@ -20,8 +20,8 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// The name used in rules, JSON and messages; what the kernel calls it, except that `x86`
-    /// is told apart by word size.
+    /// The name used in rules, JSON and messages: that of the kernel, except that the name of `x86`
+    /// depends on the word size.
     pub fn name(self) -> &'static str {
         match self {
             Arch::Arm64 => "arm64",

@@ -53,17 +53,17 @@ pub struct Duplicate {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// Nothing in it sets a symbol.
+    /// No line sets a symbol.
     #[error("not a kernel config: no line sets a CONFIG_ symbol")]
     NoSymbols,
-    /// More lines that do not belong into a config than lines that do.
+    /// More lines that are not part of a config than lines that are.
     #[error(
         "not a kernel config: line {line} and {others} more are neither a symbol nor a comment"
     )]
     Foreign {
         /// The first such line, from 1.
         line: usize,
-        /// How many more there are.
+        /// The number of further lines.
         others: usize,
     },
 }
@@ -138,13 +138,13 @@ impl KernelConfig {
         (None, None)
     }
 
-    /// The value of `symbol` (without `CONFIG_`); None when the config does not mention it,
-    /// which to the kernel is the same as `n`.
+    /// The value of `symbol` (without `CONFIG_`); None if the config does not mention it, which the
+    /// kernel treats as `n`.
     pub fn get(&self, symbol: &str) -> Option<&Value> {
         self.values.get(symbol)
     }
 
-    /// `symbol` is `y`.
+    /// Whether `symbol` is `y`.
     pub fn is_set(&self, symbol: &str) -> bool {
         self.get(symbol) == Some(&Value::Yes)
     }

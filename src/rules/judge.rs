@@ -1,4 +1,4 @@
-//! One rule against what is known of a kernel.
+//! Evaluates one rule with what is known about a kernel.
 
 use super::config::Value;
 use super::{
@@ -7,27 +7,27 @@ use super::{
     SymbolState, Text, VendorModule, Verdict,
 };
 
-/// A verdict, why, and what it rests on.
+/// A verdict, its reason and its basis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement<O, M> {
     /// Whether the rule is satisfied.
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason<O, M>,
-    /// What that rests on.
+    /// The basis of the verdict.
     pub basis: Basis<O>,
 }
 
 /// A verdict with its cause.
 type Judged<K> = (Verdict, Cause<<K as KernelInfo>::Origin, <K as KernelInfo>::Misfit>);
 
-/// A verdict with what it rests on.
+/// A verdict with its basis.
 type Based<K> = (Judged<K>, Basis<<K as KernelInfo>::Origin>);
 
-/// What one symbol, or several of a group, come to.
+/// The result for one symbol, or for the symbols of a group.
 type JudgedSymbols<M> = (Verdict, Vec<SymbolReason<M>>);
 
-/// Hold a kernel against one rule of a profile.
+/// Evaluate one rule of a profile for a kernel.
 pub(crate) fn judge<K: KernelInfo>(
     profile: &Profile,
     rule: &Rule,
@@ -48,7 +48,7 @@ pub(crate) fn judge<K: KernelInfo>(
         }),
         Condition::Parameter { name, reject } => parameter(name, reject, kernel),
     };
-    // A rule that may not even be for this kernel can pass, but it cannot fail.
+    // A rule that may not apply to this kernel can pass, but it cannot fail.
     let (verdict, doubt) = match (verdict, doubt) {
         (Verdict::Fail, Some(doubt)) => (Verdict::Unknown, Some(doubt)),
         (verdict, _) => (verdict, None),
@@ -56,8 +56,8 @@ pub(crate) fn judge<K: KernelInfo>(
     Judgement { verdict, reason: Reason { cause, doubt }, basis }
 }
 
-/// Whether a kernel is in the scope: Err with the reason when it is not, Ok with a doubt when that
-/// is not known.
+/// Whether a kernel is in the scope: Err with the reason if it is not, Ok with a doubt if that is
+/// unknown.
 fn scope<K: KernelInfo>(scope: &Scope, kernel: &K) -> Result<Option<Doubt>, Outside> {
     let mut doubt = None;
     if !scope.arch.is_empty() {
@@ -90,13 +90,13 @@ fn scope<K: KernelInfo>(scope: &Scope, kernel: &K) -> Result<Option<Doubt>, Outs
 }
 
 impl Scope {
-    /// The kernel is certain to be in it.
+    /// The kernel is certainly in the scope.
     pub(crate) fn includes<K: KernelInfo>(&self, kernel: &K) -> bool {
         scope(self, kernel) == Ok(None)
     }
 }
 
-/// What a rule rests on that looks at the config.
+/// The basis of a rule about symbols.
 fn config_basis<K: KernelInfo>(condition: &Condition, kernel: &K) -> Basis<K::Origin> {
     if kernel.has_config() {
         return Basis::Config;
@@ -143,7 +143,7 @@ fn symbols<K: KernelInfo>(
     }
 }
 
-/// The first verdict of `order` that occurs, with the reasons of all that have it.
+/// The first verdict of `order` that occurs, with the reasons of all results with that verdict.
 fn select<M>(judged: Vec<JudgedSymbols<M>>, order: &[Verdict]) -> JudgedSymbols<M> {
     let occurs = |wanted: &Verdict| judged.iter().any(|(verdict, _)| verdict == wanted);
     let selected = order.iter().copied().find(occurs).unwrap_or(Verdict::Unknown);
@@ -151,7 +151,7 @@ fn select<M>(judged: Vec<JudgedSymbols<M>>, order: &[Verdict]) -> JudgedSymbols<
     (selected, reasons.flat_map(|(_, reasons)| reasons).collect())
 }
 
-/// What is not set in the config of a GKI kernel is decided by the modules, under whatever names.
+/// For a GKI kernel, vendor modules of any name can provide what its config lacks.
 fn vendor_module<K: KernelInfo>(
     rule: &Rule,
     config: Cause<K::Origin, K::Misfit>,
@@ -315,7 +315,7 @@ fn parameter<K: KernelInfo>(name: &Text, reject: &[Text], kernel: &K) -> Based<K
     ((verdict, cause), basis)
 }
 
-/// It is not known which of two values counts.
+/// The result if it is unknown which of two values takes effect.
 fn ambiguous<O, M>(
     name: &Text,
     bad: (String, O),
@@ -325,7 +325,7 @@ fn ambiguous<O, M>(
     (Verdict::Unknown, cause, Basis::CommandLine(Some(bad.1)))
 }
 
-/// What the command line does to a rule about symbols: parameters that break it, or satisfy it.
+/// The effect of the command line on a rule about symbols: parameters that break it, or satisfy it.
 fn overruled<K: KernelInfo>(rule: &Rule, kernel: &K) -> Option<Based<K>> {
     let lists = [(&rule.broken_by, Verdict::Fail), (&rule.satisfied_by, Verdict::Pass)];
     for (assignments, verdict) in lists {

@@ -1,13 +1,13 @@
-//! What a program can know of a kernel.
+//! What a program can know about a kernel.
 
 use std::fmt;
 
 use super::config::Value;
 use super::{Arch, KernelVersion, Test, Text, When};
 
-/// What is known of one kernel: of an image, or of the kernel that runs.
+/// What is known about one kernel: that of an image, or the running one.
 pub(crate) trait KernelInfo {
-    /// Where a kernel parameter was given.
+    /// The origin of a kernel parameter.
     type Origin: Clone + fmt::Debug + fmt::Display;
     /// Why the kernel will not load a module.
     type Misfit: Clone + fmt::Debug + fmt::Display;
@@ -18,13 +18,13 @@ pub(crate) trait KernelInfo {
     /// Its release, `6.1.192-android14-11-gabc`.
     fn release(&self) -> Option<&str>;
 
-    /// Its config is known.
+    /// Whether its config is known.
     fn has_config(&self) -> bool;
 
-    /// What is known of a symbol (without `CONFIG_`).
+    /// What is known about a symbol (without `CONFIG_`).
     fn symbol(&self, name: &str) -> Symbol<'_>;
 
-    /// How much [`KernelInfo::find_module`] can find.
+    /// The modules that [`KernelInfo::find_module`] can find.
     fn coverage(&self) -> Coverage;
 
     /// The module whose name (with `_`) is accepted; of several with the same name the one that
@@ -48,7 +48,7 @@ pub(crate) trait KernelInfo {
             || matches!(version, Symbol::Value(Value::Text(text)) if names_gki(text))
     }
 
-    /// Whether a precondition holds; None when that is not known.
+    /// Whether a precondition holds; None if that is unknown.
     fn holds(&self, when: &When) -> Option<bool> {
         match self.symbol(&when.symbol) {
             Symbol::Value(value) => Some(when.test.accepts(value)),
@@ -74,20 +74,20 @@ fn names_gki(release: &str) -> bool {
     })
 }
 
-/// What is known of a symbol.
+/// What is known about a symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Symbol<'k> {
     /// The config sets it; a symbol that it does not mention is `n`.
     Value(&'k Value),
-    /// There is no config, but the kernel's symbol table says something.
+    /// There is no config, but the kernel's symbol table has evidence.
     Evidence(&'k Evidence),
-    /// There is no config, and the symbol table says nothing about it.
+    /// There is no config, and the symbol table has no evidence.
     Silent,
     /// There is neither a config nor a symbol table.
     NoConfig,
 }
 
-/// How sure evidence is.
+/// How certain evidence is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
@@ -108,7 +108,7 @@ impl Confidence {
     }
 }
 
-/// What the names in a symbol table say about one symbol.
+/// The evidence of the names in a symbol table for one symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvidenceState {
     /// It is `y`.
@@ -122,9 +122,9 @@ pub enum EvidenceState {
 /// Evidence for one symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
-    /// What it says.
+    /// The state of the symbol.
     pub state: EvidenceState,
-    /// How sure it is.
+    /// How certain it is.
     pub confidence: Confidence,
     /// The name that is in the table, or the names that are not.
     pub names: Vec<String>,
@@ -133,11 +133,11 @@ pub struct Evidence {
 /// Which of the modules of a system are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coverage {
-    /// Nobody looked.
+    /// No modules were searched.
     None,
-    /// Those in the ramdisks of some images; other partitions may hold more.
+    /// Those in the ramdisks of some images; other partitions may have more.
     Ramdisks,
-    /// All there are, and how many that is.
+    /// All modules, and their number.
     All(usize),
     /// Those that the running kernel has loaded.
     Loaded,
@@ -148,7 +148,7 @@ pub enum Coverage {
 pub struct Module<M> {
     /// Its name, with `_`.
     pub name: String,
-    /// The file it was read from, as messages call it; None when it has none.
+    /// The name of its file in messages; None if it has no file.
     pub file: Option<String>,
     /// Whether the kernel loads it.
     pub fit: Fit<M>,

@@ -21,7 +21,7 @@ pub(crate) type List<T> = Cow<'static, [T]>;
 pub struct Profile {
     /// The name of a built-in profile, or of the file it was read from.
     pub name: Text,
-    /// What it checks for, in one line.
+    /// Its purpose, in one line.
     pub title: Text,
     /// The architectures that it has rules for; empty: any.
     pub arch: List<Arch>,
@@ -29,7 +29,7 @@ pub struct Profile {
     pub rules: List<Rule>,
     /// Kernel parameters to recommend.
     pub parameters: List<RecommendedParameter>,
-    /// What is worth saying although it is not a rule.
+    /// Notes that are not rules.
     pub notes: List<Note>,
     /// Symbols and the modules they build, where that is not the symbol in lower case.
     pub modules: List<(Text, Text)>,
@@ -56,7 +56,7 @@ pub enum Level {
 pub struct Rule {
     /// Stable: `VB-KVM-001`.
     pub id: Text,
-    /// What it asks for, in a few words.
+    /// The requirement, in a few words.
     pub title: Text,
     /// How much it matters.
     pub level: Level,
@@ -74,21 +74,21 @@ pub struct Rule {
     pub module_hints: List<Text>,
     /// On these architectures the symbols are not tristates: `m` cannot be right.
     pub never_module: List<Arch>,
-    /// Kernel parameters that satisfy a rule about symbols, whatever the symbols are.
+    /// Kernel parameters that satisfy a rule about symbols, regardless of the symbols.
     pub satisfied_by: List<Assignment>,
-    /// Kernel parameters that break it, whatever the symbols are.
+    /// Kernel parameters that break it, regardless of the symbols.
     pub broken_by: List<Assignment>,
     /// The settings that make it pass, visible symbols only; empty: its own symbols.
     pub set: List<KconfigLine>,
     /// Why it matters.
     pub why: Text,
-    /// What failing means to the user.
+    /// The consequence of a failure for the user.
     pub effect: Text,
-    /// What to do about it.
+    /// How to fix it.
     pub fix: Text,
 }
 
-/// What a rule looks at.
+/// The condition of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Every symbol of at least one of these groups has an accepted value.
@@ -109,7 +109,7 @@ pub struct Scope {
     pub arch: List<Arch>,
     /// The first version.
     pub since: Option<KernelVersion>,
-    /// The first version that is not included any more.
+    /// The first version that is not included.
     pub until: Option<KernelVersion>,
     /// Preconditions on symbols.
     pub when: List<When>,
@@ -120,11 +120,11 @@ pub struct Scope {
 pub struct When {
     /// Without `CONFIG_`.
     pub symbol: Text,
-    /// What is asked of its value.
+    /// The test of its value.
     pub test: Test,
 }
 
-/// What a precondition asks of a symbol.
+/// The test of a symbol's value in a precondition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Test {
     /// `SYMBOL`: it is `y` or `m`.
@@ -144,7 +144,7 @@ pub struct Assignment {
     pub value: Text,
 }
 
-/// A setting that a rule asks for, and the kernel versions that have the symbol.
+/// A setting that a rule recommends, and the kernel versions that have the symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KconfigLine {
     /// Without `CONFIG_`.
@@ -153,7 +153,7 @@ pub struct KconfigLine {
     pub value: Text,
     /// The first version that has the symbol.
     pub since: Option<KernelVersion>,
-    /// The first version that no longer has it.
+    /// The first version without it.
     pub until: Option<KernelVersion>,
 }
 
@@ -170,12 +170,12 @@ pub struct RecommendedParameter {
     pub why: Text,
 }
 
-/// Something to say when a parameter is given or when the scope fits.
+/// A note for a given parameter, or for the kernels in its scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// It is about this parameter, and said when that is given.
+    /// The parameter that it is about; it is shown if that is given.
     pub parameter: Option<Text>,
-    /// Said for these values only; empty: for any.
+    /// The values for which it is shown; empty: any.
     pub values: List<Text>,
     /// The kernels that it is about.
     pub scope: Scope,
@@ -196,14 +196,14 @@ impl Level {
         }
     }
 
-    /// It decides the outcome of a report.
+    /// Whether it decides the outcome of a report.
     pub(crate) fn decides(self) -> bool {
         matches!(self, Level::Required | Level::Forbidden)
     }
 }
 
 impl Profile {
-    /// It has rules for this architecture.
+    /// Whether it has rules for this architecture.
     pub fn covers(&self, arch: Arch) -> bool {
         self.arch.is_empty() || self.arch.contains(&arch)
     }
@@ -213,7 +213,7 @@ impl Profile {
         self.rules.iter().find(|rule| rule.id == id)
     }
 
-    /// The name (with `_`) of the module that `symbol` builds when it is `m`.
+    /// The name (with `_`) of the module that `symbol` builds if it is `m`.
     pub(crate) fn module_of(&self, symbol: &str) -> String {
         match self.modules.iter().find(|(of, _)| of == symbol) {
             Some((_, name)) => module_name(name),
@@ -223,20 +223,20 @@ impl Profile {
 }
 
 impl Note {
-    /// It is about its parameter with this value; empty: without one.
+    /// Whether it applies to this value of its parameter; empty: no value.
     pub(crate) fn is_about(&self, value: &str) -> bool {
         self.values.is_empty() || self.values.iter().any(|own| own == value)
     }
 }
 
 impl Rule {
-    /// This value satisfies it.
+    /// Whether this value satisfies it.
     pub(crate) fn accepts(&self, value: &str) -> bool {
         self.accept.iter().any(|accepted| accepted == value)
     }
 
-    /// The settings that satisfy it: what it says in `set`, else the first group of its own
-    /// symbols with the first value it accepts. Empty for a rule about a kernel parameter.
+    /// The settings that satisfy it: those in `set`, else the first group of its symbols with the first
+    /// accepted value. Empty for a rule about a kernel parameter.
     pub fn settings(&self) -> Vec<KconfigLine> {
         if !self.set.is_empty() {
             return self.set.to_vec();
@@ -265,7 +265,7 @@ impl Condition {
 }
 
 impl Test {
-    /// A symbol of this value passes it.
+    /// Whether a symbol with this value passes it.
     pub(crate) fn accepts(&self, value: &Value) -> bool {
         match self {
             Test::Enabled => matches!(value, Value::Yes | Value::Module),
@@ -335,7 +335,7 @@ impl fmt::Display for Assignment {
 impl FromStr for KconfigLine {
     type Err = String;
 
-    /// `SYMBOL=y`, followed by ` since 6.2` or ` until 5.8` where not every kernel has it.
+    /// `SYMBOL=y`, followed by ` since 6.2` or ` until 5.8` if not every kernel has it.
     fn from_str(text: &str) -> Result<Self, String> {
         let error = || format!("\"{text}\" is not a setting like VFIO=y or VFIO_GROUP=y since 6.6");
         let mut words = text.split_ascii_whitespace();
@@ -377,7 +377,7 @@ impl fmt::Display for KconfigLine {
     }
 }
 
-/// A module's name as the kernel knows it: `vfio_pci` for `vfio-pci`.
+/// A module's name in the kernel: `vfio_pci` for `vfio-pci`.
 pub(crate) fn module_name(name: &str) -> String {
     name.replace('-', "_")
 }

@@ -1,5 +1,5 @@
-//! What a kernel must have, as rules, and the one evaluator that holds a kernel against them, for
-//! the audit on the desktop and `vfiorun doctor` on the device.
+//! The requirements on a kernel, as rules, and their evaluator, for the audit on the desktop and
+//! `vfiorun doctor` on the device.
 //!
 //! | file | subject |
 //! |---|---|
@@ -8,13 +8,13 @@
 //! | `language` | profiles and rules as values; the header of `kernel-configs/passthrough.toml` explains them |
 //! | `builtin` | the texts of the profiles that come with the programs |
 //! | `raw`, `read` | profiles as they are written in TOML, checked line by line |
-//! | `known` | what a program can know of a kernel: the trait that both implement |
+//! | `known` | what a program can know about a kernel: the trait that both implement |
 //! | `reason` | verdicts and their typed reasons |
 //! | `text` | the text of a reason, in one place |
 //! | `judge` | the evaluator |
 //!
-//! The build script compiles this folder too: it reads every built-in profile, so that a broken
-//! rule breaks the build, and leaves the device a profile that needs no reader of TOML.
+//! The build script compiles this folder, too: it reads every built-in profile, so that a broken rule
+//! breaks the build, and writes the device's profile as a constant, which needs no TOML reader.
 
 mod arch;
 mod builtin;

@@ -1,6 +1,6 @@
 //! A profile as it is written: the tables of the TOML file, checked one by one.
 //!
-//! The header of `kernel-configs/passthrough.toml` says what each key means.
+//! The header of `kernel-configs/passthrough.toml` explains each key.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -93,7 +93,7 @@ pub(super) struct RawParameter {
     why: Text,
 }
 
-/// Changes to a rule that was taken over.
+/// Changes to a rule of the base profile.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawOverride {
@@ -129,7 +129,7 @@ impl RawOverride {
         }
         if let Some(accept) = self.accept {
             rule.accept = accept.into();
-            // That was for other values.
+            // The old settings are for other values.
             rule.set = Cow::Borrowed(&[]);
         }
         if let Some(set) = self.set {
@@ -209,7 +209,7 @@ impl RawRule {
         })
     }
 
-    /// Takes what the rule looks at.
+    /// Take the condition out of the table.
     fn condition(&mut self) -> Result<Condition, String> {
         let looks_at =
             (self.symbol.take(), self.any.take(), self.all.take(), self.parameter.take());
@@ -289,7 +289,7 @@ pub(super) fn arches(names: &[String]) -> Result<List<Arch>, String> {
     names.iter().map(arch).collect()
 }
 
-/// Each of these texts, read.
+/// Parse each of these texts.
 fn each<T: FromStr<Err = String> + Clone + 'static>(texts: &[String]) -> Result<List<T>, String> {
     texts.iter().map(|text| text.parse()).collect()
 }

@@ -1,4 +1,4 @@
-//! Profiles, read from TOML and checked as a whole before any rule is used.
+//! Reads profiles from TOML and checks them as a whole before any rule is used.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::{BUILTIN, Builtin, Profile, Rule, Text};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    /// It is not TOML, or has other keys than a profile has.
+    /// It is not TOML, or has unknown keys.
     #[error("profile {name}")]
     Toml {
         /// The profile.
@@ -20,7 +20,7 @@ pub enum ProfileError {
         #[source]
         error: toml::de::Error,
     },
-    /// A table that makes no sense.
+    /// An invalid table.
     #[error("profile {name}, line {line}: {message}")]
     Rule {
         /// The profile.
@@ -41,14 +41,14 @@ fn names() -> String {
     names.join(", ")
 }
 
-/// A message and where it belongs, in bytes from the start.
+/// The offset of a table in the profile, in bytes, and a message about it.
 type AtOffset = (usize, String);
 
 impl Builtin {
     /// Read it.
     ///
     /// # Errors
-    /// None that can occur: the build script has read it.
+    /// None in practice: the build script has read it.
     pub fn read(self) -> Result<Profile, ProfileError> {
         Profile::parse(self.text, self.name)
     }

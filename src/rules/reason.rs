@@ -29,7 +29,7 @@ impl Verdict {
     }
 }
 
-/// Why a verdict is what it is. Its `Display` is one line for people.
+/// The reason for a verdict. Its `Display` is one line for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason<O, M> {
     /// What decided it.
@@ -44,8 +44,8 @@ impl<O, M> Reason<O, M> {
         self.cause.module()
     }
 
-    /// Where the kernel parameter was given that decided a rule about symbols, whatever these
-    /// are.
+    /// The origin of the kernel parameter that decided a rule about symbols, regardless of the
+    /// symbols.
     pub(crate) fn overruled_by(&self) -> Option<&O> {
         match &self.cause {
             Cause::Overruled { origin, .. } => Some(origin),
@@ -77,9 +77,9 @@ pub enum Cause<O, M> {
     NoneSet(List<List<Text>>),
     /// What the config lacks can be a vendor module of a GKI kernel.
     VendorModule {
-        /// What the config says.
+        /// The state of the symbols in the config.
         config: Box<Cause<O, M>>,
-        /// What the modules say.
+        /// The result of the search for modules.
         module: VendorModule<M>,
     },
     /// The rule is about this parameter.
@@ -96,7 +96,7 @@ pub enum Cause<O, M> {
         /// Its name.
         name: Text,
     },
-    /// The rule is about this parameter, and it is not known which of two values counts.
+    /// The rule is about this parameter, and it is unknown which of two values takes effect.
     Ambiguous {
         /// Its name.
         name: Text,
@@ -105,7 +105,7 @@ pub enum Cause<O, M> {
         /// The one that does not.
         good: String,
     },
-    /// The rule is about symbols, and a parameter decides it whatever they are.
+    /// The rule is about symbols, and a parameter decides it regardless of them.
     Overruled {
         /// The parameter's name.
         name: Text,
@@ -113,7 +113,7 @@ pub enum Cause<O, M> {
         value: String,
         /// Where it was given.
         origin: O,
-        /// It is not known whether another value comes after it.
+        /// Whether another value may come after it.
         ambiguous: bool,
     },
 }
@@ -152,7 +152,7 @@ pub enum Outside {
     },
     /// It is for earlier versions.
     After {
-        /// The first that it is no longer for.
+        /// The first that it is not for.
         until: KernelVersion,
         /// The kernel's.
         version: KernelVersion,
@@ -161,7 +161,7 @@ pub enum Outside {
     When(When),
 }
 
-/// What is not known of a kernel that decides whether a rule is for it.
+/// An unknown fact about a kernel that decides whether a rule applies to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
     /// Its architecture.
@@ -172,19 +172,19 @@ pub enum Doubt {
     When(When),
 }
 
-/// What one symbol says to a rule.
+/// The state of one symbol, for a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolReason<M> {
     /// Without `CONFIG_`.
     pub symbol: Text,
-    /// How it is.
+    /// Its state.
     pub state: SymbolState<M>,
 }
 
-/// How a symbol is.
+/// The state of a symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SymbolState<M> {
-    /// The config sets it so.
+    /// The value in the config.
     Value(Value),
     /// It is `m`, which this architecture does not have.
     NeverModule(Arch),
@@ -199,10 +199,10 @@ pub enum SymbolState<M> {
     Evidence {
         /// The evidence.
         evidence: Evidence,
-        /// Its module, where that can decide something.
+        /// Its module, if that can decide the verdict.
         module: Option<ModuleState<M>>,
     },
-    /// Neither a config nor evidence says anything.
+    /// There is neither a config nor evidence.
     Silent,
 }
 
@@ -231,12 +231,12 @@ pub enum ModuleState<M> {
     Missing {
         /// Its name, with `_`.
         name: String,
-        /// Where it was looked for.
+        /// The modules that were searched.
         coverage: Coverage,
     },
 }
 
-/// What the modules say where a vendor module can satisfy a rule.
+/// The result of the search for a vendor module that can satisfy a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VendorModule<M> {
     /// This is one.
@@ -258,14 +258,14 @@ impl<M> Fit<M> {
     }
 }
 
-/// What a verdict rests on.
+/// The basis of a verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Basis<O> {
     /// The config.
     Config,
-    /// The kernel's symbol table, as sure as the least sure of it.
+    /// The kernel's symbol table, as certain as its least certain evidence.
     Evidence(Confidence),
-    /// The command line; where on it, when a parameter decided.
+    /// The command line, with the origin of the parameter that decided.
     CommandLine(Option<O>),
     /// Nothing.
     Nothing,

@@ -1,4 +1,4 @@
-//! `vfioboot cmdline --effective`: the line as the kernel will see it.
+//! `vfioboot cmdline --effective`: the line as the kernel sees it.
 
 use serde_json::json;
 use vfioboot::bootset::sources::DeviceTreeLine;
@@ -29,7 +29,7 @@ pub fn print(set: &BootSet<'_>, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What there is to say about the kernel; `CONFIG_CMDLINE` and whether it counts matter here.
+/// A note about the kernel: whether `CONFIG_CMDLINE` is known and used.
 fn about_kernel(set: &BootSet<'_>) -> Option<String> {
     match &set.kernel().state {
         KernelState::Absent => Some("no kernel among the images".to_owned()),

@@ -1,4 +1,4 @@
-//! What is known of a payload.
+//! Details of a payload.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use vfioboot::kernel::{Arch, Kernel, KernelConfig};
 
 use super::modules;
 
-/// What is known of a payload: for people, and as data.
+/// Details of a payload: for people, and as data.
 pub(super) struct Detail {
     pub lines: Vec<String>,
     pub json: Json,
@@ -31,7 +31,7 @@ pub(super) fn table_detail(table: DtTable) -> Detail {
     Detail { lines, json: json!({ "table": table }) }
 }
 
-/// The kernel of the image of this index; that of a normal boot is known already.
+/// The kernel of the image of this index; that of a normal boot is already known.
 pub(super) fn kernel_detail(set: &BootSet<'_>, image: usize, bytes: &[u8]) -> Detail {
     let scan = |kernel: &Kernel<'_>| match &set.kernel().state {
         KernelState::NoConfig | KernelState::Config if set.kernel().image == Some(image) => {

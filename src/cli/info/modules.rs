@@ -8,7 +8,7 @@ use vfioboot::modules::tree::Role;
 /// Names that are printed before "and N more".
 const SHOWN: usize = 8;
 
-/// What the modules of a ramdisk are; None when it has none, or nothing but damage.
+/// The modules of a ramdisk; None if it has none, or only damaged ones.
 pub fn describe(ramdisk: &Ramdisk<'_>) -> Option<(String, Json)> {
     let tree = ModuleTree::of_files([(ramdisk.spot.to_string(), ramdisk.modules())]);
     if tree.modules.is_empty() {

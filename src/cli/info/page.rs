@@ -70,7 +70,7 @@ impl Section<'_> {
     }
 }
 
-/// A name and what it is.
+/// A label and its value.
 fn pair(page: &mut Page, key: &str, value: &str) {
     line!(page, "  {key:<20} {value}");
 }
@@ -103,7 +103,7 @@ fn header_lines(page: &mut Page, header: &Header, id_is_right: Option<bool>) {
     line("cmdline", &text::visible_bytes(&header.cmdline()));
 }
 
-/// What is known of AVB and of the signatures before it.
+/// AVB, and the signatures that preceded it.
 fn avb_lines(page: &mut Page, image: &Image<'_>) {
     let mut line = |key: &str, value: &str| pair(page, key, value);
     if let Some(footer) = image.avb() {
@@ -137,7 +137,7 @@ fn avb_lines(page: &mut Page, image: &Image<'_>) {
     }
 }
 
-/// What a wrapper says, and which of its values are wrong.
+/// The values of a wrapper, and which of them are wrong.
 fn state(wrapper: &Wrapper<'_>) -> String {
     let mut text = wrapper.label().map(|label| format!(" \"{label}\"")).unwrap_or_default();
     let (right, wrong): (Vec<_>, Vec<_>) = wrapper.fields().into_iter().partition(|f| f.right);

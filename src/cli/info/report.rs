@@ -75,7 +75,7 @@ impl<'i> Report<'i> {
         Report { name: set.name(index).to_owned(), image, sections, patched }
     }
 
-    /// Each vendor's wrapper with the name of what it is around.
+    /// Each vendor's wrapper with the name of its payload.
     pub fn wrappers(&self) -> Vec<(&'static str, Wrapper<'i>)> {
         let outer = self.image.wrapper().map(|wrapper| ("image", wrapper.clone()));
         let sections = [SectionName::Kernel, SectionName::Ramdisk, SectionName::VendorRamdisk];

@@ -10,7 +10,7 @@ use crate::cli::input::Input;
 use crate::cli::print::say;
 use crate::cli::style::{DIM, HEAD};
 
-/// What the arguments ask for: `files`, guests that init starts, and its context for them.
+/// The options for rc files from the arguments.
 pub fn options(
     files: &[Input],
     autostart: bool,
@@ -40,7 +40,7 @@ pub fn seclabel(text: &str) -> Result<String, String> {
     }
 }
 
-/// Print what starts guests, or why nothing does. The edits name the files that are added.
+/// Print what starts guests, or why nothing does. The edits show the added files.
 pub fn print(plan: &RcPlan) -> io::Result<()> {
     if plan.reason == RcReason::NotRequested {
         return Ok(());

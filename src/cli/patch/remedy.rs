@@ -14,7 +14,7 @@ pub fn with_remedy(error: Error) -> anyhow::Error {
         Error::RcInert { .. } => "leave out --rc",
         Error::RcTaken { .. } => "or use --no-autostart and leave out --rc",
         Error::NothingToSign => "--vbmeta FILE",
-        // Nothing to choose, or the message says what to do.
+        // There is no option for it, or the message says what to do.
         _ => return error.into(),
     };
     anyhow!("{:#}: {remedy}", anyhow::Error::from(error))
@@ -44,7 +44,7 @@ pub fn risk(risk: &Risk) -> String {
     format!("{risk} ({option})")
 }
 
-/// Why a device with a key of the user's own boots the result, or does not.
+/// Why a device with the user's own key boots the result, or does not.
 pub fn yellow(prospect: &Prospect) -> String {
     let why = &prospect.why;
     match why {
@@ -56,7 +56,7 @@ pub fn yellow(prospect: &Prospect) -> String {
     }
 }
 
-/// Why rc files are where they are.
+/// The reason for the place of the rc files.
 pub fn rc_reason(plan: &RcPlan) -> String {
     let reason = &plan.reason;
     match reason {

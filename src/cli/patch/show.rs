@@ -16,7 +16,7 @@ use crate::cli::input::Input;
 use crate::cli::print::say;
 use crate::cli::style::{BAD, DIM, GOOD, HEAD, NOTE};
 
-/// Print a plan. `advise`: nothing is written, and who asks wants to know what to expect.
+/// Print a plan. `advise`: include the advice, because nothing is written.
 pub fn plan(plan: &Plan<'_>, inputs: &[&Input], advise: bool) -> io::Result<()> {
     if advise {
         flow::page(&plan.flow, inputs).print()?;
@@ -53,7 +53,7 @@ pub fn plan(plan: &Plan<'_>, inputs: &[&Input], advise: bool) -> io::Result<()> 
     Ok(())
 }
 
-/// Print what was written, and the way back.
+/// Print what was written, and how to undo it.
 pub fn written(written: &[(usize, PathBuf)], to_directory: bool) -> io::Result<()> {
     for (_, path) in written {
         say!("{GOOD}wrote{GOOD:#} {}", path.display())?;
@@ -80,7 +80,7 @@ fn image(plan: &Plan<'_>, inputs: &[&Input], index: usize) -> io::Result<()> {
         false => image.kind.as_str(),
     };
     let mut edits: Vec<_> = plan.edits.iter().filter(|edit| edit.image == index).collect();
-    // The segment comes before what makes the kernel run it.
+    // The segment comes before the change that makes the kernel run it.
     edits.sort_by_key(|edit| edit.change.kind() != EditKind::Ramdisk);
     if edits.is_empty() {
         let why = &image.decision;
@@ -109,7 +109,7 @@ fn image(plan: &Plan<'_>, inputs: &[&Input], index: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// What each parameter is for.
+/// The purpose of each parameter.
 fn parameters(plan: &Plan<'_>) -> io::Result<()> {
     let parameters = &plan.parameters;
     let width = parameters.iter().map(|parameter| parameter.text.len()).max().unwrap_or_default();
@@ -141,7 +141,7 @@ fn print_prospect(state: &str, prospect: &Prospect, why: &str) -> io::Result<()>
     say!("  {state}: {style}{boots}{style:#}: {why}")
 }
 
-/// What the modules have to do with it.
+/// Print the modules and their effect.
 fn print_modules(plan: &ModulePlan) -> io::Result<()> {
     if plan.by.is_none() && plan.drivers.is_empty() && plan.host_bridges.is_empty() {
         return Ok(());

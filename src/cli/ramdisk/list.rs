@@ -14,7 +14,7 @@ use crate::cli::print::{complain, shown};
 /// Version of the JSON output.
 const JSON_FORMAT: u32 = 1;
 
-/// Print the entries of `ramdisk`; what is odd about it goes to standard error, with `name`.
+/// Print the entries of `ramdisk`; problems are printed on standard error, with `name`.
 pub fn list(ramdisk: &[u8], json: bool, name: &str) -> anyhow::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut entries = Entries::new(ramdisk, Limits::default());
@@ -64,7 +64,7 @@ fn write_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     out.write_all(text::visible_json(&json).as_bytes())
 }
 
-/// Say what the kernel will not unpack.
+/// Print what the kernel does not unpack.
 fn warn(found: &Ramdisk<'_>, name: &str) {
     if let Some(segment) = found.segments.iter().find(|segment| segment.reach != Reach::Always) {
         let who = match segment.reach {
@@ -101,7 +101,7 @@ struct EntryJson {
     segment: usize,
     offset: u64,
     name: String,
-    /// Only when the name is not UTF-8: `name` has escapes then.
+    /// Only if the name is not UTF-8: then `name` has escapes.
     #[serde(skip_serializing_if = "Option::is_none")]
     name_hex: Option<String>,
     #[serde(rename = "type")]

@@ -1,4 +1,4 @@
-//! What changed in AVB's metadata of an image that was rebuilt.
+//! The changes in the AVB metadata of a rebuilt image.
 
 use crate::image::avb::{PublicKey, Vbmeta};
 use crate::image::{AvbChange, Image, Rebuilt};

@@ -3,9 +3,9 @@
 //! | file | subject |
 //! |---|---|
 //! | `options` | what to do with the metadata |
-//! | `signing` | what is signed when certain images change |
-//! | `vbmeta_image` | the vbmeta.img for them |
-//! | `changes` | what changed in an image that was rebuilt |
+//! | `signing` | which images are signed when certain images change |
+//! | `vbmeta_image` | the vbmeta.img for the images that change |
+//! | `changes` | the changes in a rebuilt image |
 //! | `outlook` | which devices boot the result |
 
 pub(crate) mod changes;

@@ -5,11 +5,11 @@ use crate::image::avb::SigningKey;
 /// What to do with AVB's metadata.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AvbOptions<'k> {
-    /// In the images that change.
+    /// The mode for the images that change.
     pub mode: AvbMode<'k>,
     /// Signs a vbmeta.img of the set instead of the key of [`AvbMode::Resign`].
     pub vbmeta_key: Option<&'k SigningKey>,
-    /// The new flags of a vbmeta.img; None keeps those it has.
+    /// The new flags of a vbmeta.img; None keeps the old ones.
     pub vbmeta_flags: Option<u32>,
 }
 

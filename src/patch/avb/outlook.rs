@@ -18,7 +18,7 @@ const VERIFICATION_DISABLED: u32 = 2;
 pub struct Outlook {
     /// Locked, with the manufacturer's key.
     pub green: Prospect,
-    /// Locked, with a key of the user's own.
+    /// Locked, with the user's own key.
     pub yellow: Prospect,
     /// Unlocked.
     pub orange: Prospect,
@@ -27,7 +27,7 @@ pub struct Outlook {
 /// What a device does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Prospect {
-    /// Whether it boots; None if that depends on what is not known here.
+    /// Whether it boots; None if that depends on unknown facts.
     pub boots: Option<bool>,
     /// Why.
     pub why: Reason,
@@ -36,7 +36,7 @@ pub struct Prospect {
 /// Why a device boots the result, or does not. Serialised as its text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// The signed digest is the original's.
+    /// The signed digest is that of the original.
     #[error("the signed digest is that of the original image and no longer matches")]
     OldDigest,
     /// The digest of the blob is updated, and not signed.
@@ -125,7 +125,7 @@ impl Prospect {
 }
 
 impl Outlook {
-    /// The same for a locked device with whatever key.
+    /// The same for a locked device with any key.
     fn locked(why: Reason, orange: Prospect) -> Self {
         Outlook { green: Prospect::fails(why.clone()), yellow: Prospect::fails(why), orange }
     }

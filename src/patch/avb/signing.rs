@@ -1,4 +1,4 @@
-//! What is signed when certain images change.
+//! Decides what is signed when certain images change.
 
 use super::options::{AvbMode, AvbOptions};
 use crate::bootset::Cover;
@@ -17,7 +17,7 @@ const AVBTOOL_ROOM: u64 = (64 << 10) + 4096;
 pub(crate) enum Relation {
     /// With a digest or a key.
     Covered(Cover),
-    /// Not at all.
+    /// It does not describe the image.
     Absent,
     /// No vbmeta.img was given.
     Unknown,
@@ -25,11 +25,11 @@ pub(crate) enum Relation {
 
 /// The decision, before anything is written.
 pub(crate) struct Signing<'a> {
-    /// What was asked for.
+    /// The options.
     pub options: AvbOptions<'a>,
     /// The images that change, and how vbmeta.img describes each.
     pub changed: Vec<(usize, Relation)>,
-    /// Index of the vbmeta.img, when it changes.
+    /// Index of the vbmeta.img, if it changes.
     pub vbmeta: Option<usize>,
     /// The vbmeta.img of the set.
     pub top: Option<Vbmeta<'a>>,
@@ -74,7 +74,7 @@ impl<'a> Signing<'a> {
         Ok(signing)
     }
 
-    /// Refuse to sign where nothing could be signed. Tells whether vbmeta.img describes one of the
+    /// Refuse to sign if nothing can be signed. Returns whether vbmeta.img describes one of the
     /// images.
     fn require_signable(&self, images: &[Image<'_>]) -> Result<bool, Error> {
         for (i, relation) in &self.changed {
@@ -104,7 +104,7 @@ impl<'a> Signing<'a> {
         }
     }
 
-    /// What people should know besides the outlook. `content_size` gives the bytes of the image
+    /// Warnings that the outlook does not contain. `content_size` gives the bytes of the image
     /// proper for an index.
     pub(crate) fn warnings(
         &self,

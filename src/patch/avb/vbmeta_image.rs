@@ -19,7 +19,7 @@ pub(crate) struct NewVbmeta<'a> {
     pub planned: PlannedEdit,
 }
 
-/// An image that was rebuilt.
+/// A rebuilt image.
 pub(crate) struct Written<'o, 'a> {
     /// The file.
     pub output: &'o Output<'a>,
@@ -27,7 +27,7 @@ pub(crate) struct Written<'o, 'a> {
     pub content_size: u64,
 }
 
-/// The vbmeta.img for the images as they are `written`, by index; None where it does not change.
+/// The vbmeta.img for the `written` images, by index; None if it does not change.
 ///
 /// # Errors
 /// [`Error::SignVbmeta`], [`Error::VbmetaTrailing`], [`Error::NothingToSign`].
@@ -72,7 +72,7 @@ pub(crate) fn build<'o, 'a: 'o>(
     Ok(Some(NewVbmeta { index, output, planned: PlannedEdit { image: index, change } }))
 }
 
-/// How much of a partition is hashed: without a footer up to the padding, in whole blocks.
+/// The number of bytes that are hashed: without a footer up to the padding, in whole blocks.
 fn hashed_size(image: &Image<'_>, content: u64, file: u64) -> u64 {
     match image.avb() {
         Some(_) => content,

@@ -1,4 +1,4 @@
-//! Which hook a set needs.
+//! Chooses the hook for a set.
 
 use std::fmt;
 
@@ -14,15 +14,15 @@ use crate::patch::assignment::Assignment;
 use crate::patch::context::Context;
 use crate::patch::error::Error;
 
-/// What the kernel runs in an initramfs when no `rdinit=` says otherwise (`init/main.c`).
+/// The program that the kernel runs in an initramfs without `rdinit=` (`init/main.c`).
 const DEFAULT_INIT: &str = "/init";
 
 /// The hook of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hook {
-    /// How the runtime is started.
+    /// How the kernel starts the runtime.
     pub kind: HookKind,
-    /// Why so.
+    /// The reason.
     pub reason: HookReason,
     /// The program that runs afterwards: `/init`, or what an `rdinit=` of the originals names.
     pub init: String,
@@ -33,17 +33,17 @@ pub struct Hook {
 pub enum HookReason {
     /// `rdinit=` would not reach the kernel, or not as the last one.
     Obstacle(Obstacle),
-    /// `rdinit=` was asked for in spite of that.
+    /// `rdinit=` was requested in spite of that.
     RequestedDespite(Obstacle),
-    /// The init hook was asked for.
+    /// The init hook was requested.
     Requested,
-    /// Nothing speaks against `rdinit=` in the bootloader's configuration.
+    /// `rdinit=` in the bootloader's configuration works.
     Bootloader,
-    /// Nothing speaks against `rdinit=` in the images.
+    /// `rdinit=` in the images works.
     Images,
 }
 
-/// What keeps an `rdinit=` in the images from working.
+/// Why `rdinit=` in the images does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// The kernel uses its built-in line alone, which may name a program.
@@ -73,12 +73,12 @@ impl Hook {
             (HookChoice::Rdinit, Some(Obstacle::ForcedCmdline(_))) => {
                 return Err(Error::CmdlineForced);
             }
-            // The other rdinit= may lose after all: the user knows.
+            // The other rdinit= may be ignored after all: the user knows.
             (HookChoice::Rdinit, _) | (HookChoice::Auto, None) => HookKind::Rdinit,
             (HookChoice::Init, _) | (HookChoice::Auto, Some(_)) => HookKind::Init,
         };
         let init = match &obstacle {
-            // The kernel never sees what the images say.
+            // The kernel does not see the command lines of the images.
             Some(Obstacle::ForcedCmdline(init)) => init.clone(),
             Some(Obstacle::ExtendedCmdline(init) | Obstacle::DeviceTree(init)) => {
                 Some(init.clone())

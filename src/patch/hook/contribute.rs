@@ -1,4 +1,4 @@
-//! What the hook adds to a patch.
+//! The contribution of the hook to a patch.
 
 use super::choose::Hook;
 use super::kind::{HookChoice, HookKind};
@@ -16,8 +16,8 @@ use crate::patch::warning::Warning;
 /// Choose the hook: `rdinit=`, or the init program of the ramdisk `files` displaced.
 ///
 /// # Errors
-/// As [`Hook::choose`] and [`Original::read`]; [`Error::NoInit`] when nothing could run after the
-/// runtime.
+/// As [`Hook::choose`] and [`Original::read`]; [`Error::NoInit`] if no program could run after
+/// the runtime.
 pub(crate) fn contribute(
     choice: HookChoice,
     set: &Context<'_, '_>,
@@ -38,7 +38,7 @@ pub(crate) fn contribute(
     Ok((hook, contribution))
 }
 
-/// PID 1 must have something to execute when it is done.
+/// PID 1 needs a program to execute when it is done.
 fn require_init(
     carrier: &Image<'_>,
     files: &InitramfsFiles<'_, '_>,

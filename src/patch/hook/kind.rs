@@ -1,8 +1,8 @@
-//! The hooks there are.
+//! The kinds of hooks.
 
 use serde::{Serialize, Serializer};
 
-/// How the runtime is started.
+/// How the kernel starts the runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HookKind {
     /// `rdinit=` on the command line names it.
@@ -46,7 +46,7 @@ pub struct HookRow {
     pub choice: HookChoice,
     /// Its name in options.
     pub name: &'static str,
-    /// What it means, for help texts.
+    /// An explanation for help texts.
     pub help: &'static str,
 }
 

@@ -1,13 +1,13 @@
-//! How the kernel comes to start the runtime: by `rdinit=`, or because the runtime takes the path
+//! How the kernel starts the runtime: by `rdinit=`, or because the runtime takes the path
 //! of the init program.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `kind` | the hooks there are |
+//! | `kind` | the kinds of hooks |
 //! | `rdinit` | the `rdinit=` parameters of a set |
-//! | `choose` | which hook a set needs |
+//! | `choose` | chooses the hook for a set |
 //! | `original` | the init program that the runtime displaces |
-//! | `contribute` | what a hook adds to the patch |
+//! | `contribute` | the contribution of the hook to a patch |
 
 pub(crate) mod choose;
 pub(crate) mod contribute;

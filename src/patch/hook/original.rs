@@ -41,7 +41,7 @@ impl Original {
         Ok(Original { path: found.path, copy: Copy::Whole(header, data) })
     }
 
-    /// Bytes that keeping it costs before compression.
+    /// The bytes that it takes in the segment, before compression.
     pub(crate) fn size(&self) -> usize {
         match &self.copy {
             Copy::Whole(_, data) => data.len(),

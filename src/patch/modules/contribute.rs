@@ -1,4 +1,4 @@
-//! What modules add to a patch.
+//! The contribution of modules to a patch.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(crate) struct Modules {
     pub plan: ModulePlan,
     /// For the patch.
     pub contribution: Contribution,
-    /// All modules that will be there, for the audit; None when nobody looked.
+    /// All modules of the patched set, for the audit; None if unknown.
     pub present: Option<Vec<Module>>,
 }
 

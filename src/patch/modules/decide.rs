@@ -6,7 +6,7 @@ use crate::modules::ModuleTree;
 use crate::patch::error::Error;
 use crate::patch::kernel_facts::KernelFacts;
 
-/// Who loads, why, and what has to be there before VFIO.
+/// The program that loads modules, the reason, and the modules that VFIO needs first.
 #[derive(Debug)]
 pub(crate) struct Decision {
     pub by: LoadedBy,
@@ -22,8 +22,8 @@ pub(crate) struct Decision {
 /// |---|---|---|---|
 /// | in the kernel, or not seen | any | PID 1 | the devices are there when it runs |
 /// | a module that needs nothing else | any | PID 1 | it loads that one first |
-/// | a module | yes | first-stage init | nobody else knows what the bridge waits for |
-/// | a module | no | PID 1 | it loads that one first, and hopes |
+/// | a module | yes | first-stage init | only its lists show what the bridge depends on |
+/// | a module | no | PID 1 | it loads that one first, which may not be enough |
 pub(crate) fn decide(
     tree: &ModuleTree,
     bridges: &[String],
@@ -52,7 +52,7 @@ pub(crate) fn decide(
     Ok(Decision { by, reason, first })
 }
 
-/// Who loads unless the user says otherwise, and why.
+/// The default program that loads modules, and the reason.
 fn by_default(
     tree: &ModuleTree,
     bridges: &[String],

@@ -1,10 +1,10 @@
-//! The lists beside a ramdisk's modules extended, as first-stage init reads them
+//! Extends the lists of a ramdisk's modules, as first-stage init reads them
 //! (`libmodprobe` in AOSP's system/core): the appended segment shadows them, and PID 1 restores the
-//! originals in a boot that is to be left alone.
+//! originals in a boot without the patch.
 //!
 //! - `modules.load` is loaded in order: VFIO goes before the first line that brings a bus or a
 //!   device's own driver up.
-//! - `softdep BRIDGE pre: vfio_pci` says the same where modules are loaded in parallel.
+//! - `softdep BRIDGE pre: vfio_pci` has the same effect if modules are loaded in parallel.
 //! - `options vfio_pci ids=…`: of several lines for a module only the first counts, so one that is
 //!   there is extended.
 //! - Names in `modules.softdep` must be canonical, with `_`.
@@ -26,7 +26,7 @@ use crate::patch::warning::Warning;
 
 /// The directory for added modules, below that of the lists.
 const SUBDIRECTORY: &str = "vfioboot";
-/// The driver that the devices are for.
+/// The driver for the devices.
 const VFIO_PCI: &str = "vfio_pci";
 
 /// The lists that are extended.
@@ -93,7 +93,7 @@ pub(crate) fn load(
     Ok(loaded)
 }
 
-/// What the lists cannot achieve.
+/// Problems that the lists cannot solve.
 fn warnings(
     tree: &ModuleTree,
     plan: &ModulePlan,
@@ -113,7 +113,7 @@ fn warnings(
     late.chain(built_in).chain(no_list).collect()
 }
 
-/// Place each module; gives the lines of `modules.dep` for those that are added.
+/// Choose a path for each module; returns the lines of `modules.dep` for the added ones.
 fn place(loaded: &mut Loaded, tree: &ModuleTree, chosen: &Chosen) -> Result<Vec<String>, Error> {
     let absolute =
         tree.lists.dep.iter().flatten().next().is_some_and(|(_, dep)| dep.path.starts_with('/'));

@@ -2,12 +2,12 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `plan` | what is asked for, and what the plan shows |
-//! | `choose` | what must be loaded, out of what was given and what the ramdisk has |
+//! | `plan` | the options, and what the plan shows |
+//! | `choose` | chooses from the given modules and those of the ramdisk |
 //! | `decide` | who loads: PID 1, or the ramdisk's own first-stage init |
 //! | `pid1` | modules that PID 1 loads |
 //! | `libmodprobe` | the lists of a ramdisk with lines added |
-//! | `contribute` | what modules add to the patch |
+//! | `contribute` | the contribution of modules to a patch |
 
 pub(crate) mod choose;
 pub(crate) mod contribute;

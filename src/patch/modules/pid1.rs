@@ -11,7 +11,7 @@ use crate::patch::contribution::Contribution;
 use crate::patch::error::Error;
 use crate::patch::segment_file::{MODULE_DIR, SegmentFile};
 
-/// Modules that are loaded, and what that takes.
+/// The loaded modules, and the contribution for them.
 #[derive(Default)]
 pub(crate) struct Loaded {
     /// In order.

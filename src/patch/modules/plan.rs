@@ -1,4 +1,4 @@
-//! How modules come into play in a patch: what is asked for, and what the plan shows.
+//! Modules in a patch: the options, and what the plan shows.
 
 use std::borrow::Cow;
 
@@ -14,18 +14,18 @@ use crate::patch::edit::ListEdit;
 pub enum LoadedBy {
     /// vfiorun, from a list in its boot file, before any other program.
     Pid1,
-    /// The ramdisk's own first-stage init, by the lists beside its modules, which the patch extends.
+    /// The ramdisk's own first-stage init, by the lists of its modules, which the patch extends.
     Libmodprobe,
 }
 
-/// What a patch may take modules from, and what the user wants of it.
+/// The options for modules.
 #[derive(Clone, Debug, Default)]
 pub struct ModuleOptions<'a> {
-    /// Modules to load whatever is needed: file name and bytes of each `.ko`.
+    /// Modules to load in any case: file name and bytes of each `.ko`.
     pub files: Vec<(String, Cow<'a, [u8]>)>,
-    /// Where to take needed modules from that are not in the ramdisk.
+    /// The sources of required modules that are not in the ramdisk.
     pub sources: Vec<ModuleSource<'a>>,
-    /// Who is to load them; chosen by the contents of the ramdisk when None.
+    /// The program that loads them; if None, the contents of the ramdisk decide.
     pub by: Option<LoadedBy>,
 }
 
@@ -41,23 +41,23 @@ const VFIO: &[&str] = &[
 ];
 
 impl ModuleOptions<'_> {
-    /// What the passes over the ramdisks take of modules, so that the plan needs no other pass.
+    /// The modules to collect in the passes over the ramdisks, so that the plan needs no other pass.
     pub(in crate::patch) fn request(&self) -> ModuleRequest {
         let adds = !self.files.is_empty() || !self.sources.is_empty();
         ModuleRequest { symbols: adds, packed: true, keep: VFIO }
     }
 }
 
-/// How modules come into play in a patch.
+/// The modules of a patch.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ModulePlan {
-    /// Who loads them; None when there is nothing to load.
+    /// The program that loads them; None if there is nothing to load.
     pub by: Option<LoadedBy>,
-    /// Why, for people; empty when nobody looked because nothing can depend on modules.
+    /// The reason, for people; empty if nothing depends on modules.
     pub reason: String,
     /// The modules in the order of loading.
     pub load: Vec<PlannedModule>,
-    /// The drivers that would bind the devices if nobody interfered, as far as modules show.
+    /// The drivers that would bind the devices without the patch, as far as modules show.
     pub drivers: Vec<PlannedDriver>,
     /// Modules of the ramdisk without which there is no PCI bus.
     pub host_bridges: Vec<String>,

@@ -22,18 +22,18 @@ pub(crate) struct CmdlineEdit<'a> {
     pub planned: PlannedEdit,
 }
 
-/// Where the parameters of a patch go.
+/// The image for the parameters of a patch.
 #[derive(Default)]
 pub(crate) struct Placement<'a> {
     /// The image that takes them.
     pub edit: Option<CmdlineEdit<'a>>,
     /// The parameters that no image can carry.
     pub for_bootloader: Vec<String>,
-    /// What may go wrong.
+    /// Possible problems.
     pub warnings: Vec<Warning>,
 }
 
-/// Put `parameters` on the command line of an image, if there is one that the kernel heeds.
+/// Put `parameters` on the command line of an image, if the kernel uses one.
 ///
 /// # Errors
 /// [`Error::Image`] when the line becomes too long for the header.

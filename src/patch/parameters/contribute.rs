@@ -23,7 +23,7 @@ pub(crate) fn contribute(
         .filter(|device| matches!(device, DeviceSpec::Id { .. }))
         .map(DeviceSpec::to_string)
         .collect();
-    // A module would get them through libmodprobe only, not from here.
+    // A module reads them through libmodprobe only, not from the command line.
     if set.kernel.vfio_pci_built_in() && !ids.is_empty() {
         let why = "vfio-pci is part of the kernel and binds these by itself when they appear";
         contribution.parameters.push(PlannedParameter::merged("vfio-pci.ids", ids, why));

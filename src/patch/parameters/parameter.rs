@@ -10,7 +10,7 @@ pub struct PlannedParameter {
     /// As it is written: `intel_iommu=on`.
     #[serde(rename = "word")]
     pub text: String,
-    /// What it is for.
+    /// Its purpose.
     pub why: String,
     #[serde(skip)]
     position: Position,
@@ -38,7 +38,7 @@ impl PlannedParameter {
         }
     }
 
-    /// `name=element,…`, merged with the one that is there.
+    /// `name=element,…`, merged with the existing one.
     pub(crate) fn merged(name: &'static str, elements: Vec<String>, why: &str) -> Self {
         PlannedParameter {
             text: format!("{name}={}", elements.join(",")),

@@ -44,7 +44,7 @@ const TABLE: &[Row] = &[
     },
 ];
 
-/// Whether the table decides about a parameter: it knows more ways in which one may be there.
+/// Whether the table decides about a parameter: it detects more ways to set it.
 pub(crate) fn knows(parameter: &PlannedParameter) -> bool {
     let line = Cmdline::new(&parameter.text);
     TABLE.iter().any(|row| line.value(row.name).is_some())

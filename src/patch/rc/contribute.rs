@@ -1,4 +1,4 @@
-//! What rc files add to a patch.
+//! The contribution of rc files to a patch.
 
 use serde::Serialize;
 
@@ -29,11 +29,11 @@ const MAX_INIT_RC: u64 = 4 << 20;
 /// rc files in a patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RcPlan {
-    /// Where they go; None where they would be inert.
+    /// Where they are added; None if init would not read them.
     pub place: Option<RcPlace>,
-    /// Why there, or why not; empty when nobody asked.
+    /// The reason; empty if none was requested.
     pub reason: RcReason,
-    /// The SELinux context of the service that starts guests; None when there is no such service.
+    /// The SELinux context of the service that starts guests; None if there is no such service.
     pub seclabel: Option<String>,
     /// What is added or shadowed.
     pub files: Vec<PlannedFile>,
@@ -77,7 +77,7 @@ pub(crate) fn contribute(
     Ok((plan, contribution))
 }
 
-/// Files of the user must not be put where nothing reads them.
+/// Refuse files of the user if init would not read them.
 fn inert(options: &RcOptions, reason: Inert) -> Result<(RcPlan, Contribution), Error> {
     match options.files.first() {
         Some(file) => Err(Error::RcInert { file: file.name.clone(), reason }),
@@ -103,7 +103,7 @@ struct InitRc {
 }
 
 impl InitRc {
-    /// Read it, or tell what is unusual about it.
+    /// Read it, or return what is unusual about it.
     fn read(files: &InitramfsFiles<'_, '_>) -> Result<Result<Self, Inert>, Error> {
         let Some(found) = files.find(b"init.rc", true)? else {
             return Ok(Err(Inert::DanglingInitRc));
@@ -218,7 +218,7 @@ fn user_files(
     })
 }
 
-/// Where a file of the user goes: under a name that nothing else has.
+/// The path for a file of the user: with an unused name.
 fn user_path(place: RcPlace, file: &RcFile) -> String {
     match place {
         RcPlace::InitRc => format!("/init.vfioboot.{}", file.name),

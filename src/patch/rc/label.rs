@@ -12,7 +12,7 @@ pub(crate) const SU: &str = "u:r:su:s0";
 /// Much more than any default.prop has, in bytes.
 const MAX_PROP: u64 = 4 << 20;
 
-/// Why the service has its context, or why there is no service.
+/// The reason for the context of the service, or for its absence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Label {
     /// The domain of a root manager, or the user's instead of it.
@@ -36,7 +36,7 @@ pub enum Label {
          a domain that this ROM has"
     )]
     UserBuild,
-    /// Nothing shows what kind of build it is.
+    /// The kind of build is unknown.
     #[error("{SU}: no default.prop says whether this is a userdebug or a user build")]
     UnknownBuild,
 }
@@ -64,7 +64,7 @@ impl Label {
         })
     }
 
-    /// The context; None where there is no service.
+    /// The context; None if there is no service.
     pub(crate) fn context(&self) -> Option<&str> {
         match self {
             Label::Manager { context, .. } => Some(context),
@@ -74,7 +74,7 @@ impl Label {
     }
 }
 
-/// `ro.debuggable`, where the ramdisk has it (up to Android 8).
+/// `ro.debuggable`, if the ramdisk has it (up to Android 8).
 fn debuggable(files: &InitramfsFiles<'_, '_>) -> Result<Option<bool>, Error> {
     let Some(found) = files.find(b"default.prop", true)? else { return Ok(None) };
     if found.size > MAX_PROP {

@@ -6,18 +6,18 @@
 //! | Magisk-patched | `overlay.d/*.rc`, which magiskinit appends to `init.rc`; files in `overlay.d/sbin` are below `${MAGISKTMP}` then (`native/src/init/rootdir.cpp`) |
 //! | any other | nothing |
 //!
-//! In a boot that is to be left alone PID 1 restores the originals.
+//! In a boot without the patch PID 1 restores the originals.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `options` | what to do with rc files |
 //! | `reason` | where init reads rc files of this boot flow |
-//! | `inert` | why nowhere |
+//! | `inert` | why init would not read a file |
 //! | `check` | what is wrong with the user's files |
 //! | `text` | the text of our own |
 //! | `overlay` | files added to the ramdisk, the originals kept |
 //! | `label` | the SELinux context of the service |
-//! | `contribute` | what rc files add to the patch |
+//! | `contribute` | the contribution of rc files to a patch |
 
 pub(crate) mod check;
 pub(crate) mod contribute;

@@ -1,13 +1,13 @@
-//! What to do with rc files.
+//! The options for rc files.
 
-/// What a patch is to do with rc files.
+/// The options for rc files.
 #[derive(Clone, Debug, Default)]
 pub struct RcOptions {
     /// The user's own, in order.
     pub files: Vec<RcFile>,
-    /// Start the guests that are marked so once the system is up.
+    /// Start the guests with `autostart = true` after boot.
     pub autostart: bool,
-    /// The SELinux context of the service for that; chosen by the boot flow when None.
+    /// The SELinux context of that service; if None, the boot flow decides.
     pub seclabel: Option<String>,
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Overlay<'o, 's, 'a> {
 }
 
 impl<'o, 's, 'a> Overlay<'o, 's, 'a> {
-    /// Nothing yet.
+    /// An empty overlay.
     pub(crate) fn new(files: &'o InitramfsFiles<'s, 'a>) -> Self {
         Overlay { files, contribution: Contribution::default(), planned: Vec::new() }
     }
@@ -50,7 +50,7 @@ impl<'o, 's, 'a> Overlay<'o, 's, 'a> {
         Ok(())
     }
 
-    /// Keep what is at `path`, for PID 1 to restore.
+    /// Keep the file at `path`, which PID 1 restores.
     fn shadow(&mut self, path: &str, what: &str) -> Result<(), Error> {
         let found = self.files.find(path.as_bytes(), false)?;
         let shadows = found.is_some();

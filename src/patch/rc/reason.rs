@@ -1,4 +1,4 @@
-//! Where init reads rc files of this boot flow, or why nowhere.
+//! Where init reads rc files in a boot flow, and why.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ pub enum RcPlace {
 /// Why rc files are where they are. Serialised as its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum RcReason {
-    /// None was asked for.
+    /// None was requested.
     #[default]
     NotRequested,
     /// Init would not read them.
@@ -30,7 +30,7 @@ pub enum RcReason {
     Read {
         /// Where.
         place: RcPlace,
-        /// Why the service for the guests has its context, or why there is no service.
+        /// The reason for the context of the service for guests, or for its absence.
         label: Option<Label>,
     },
 }
