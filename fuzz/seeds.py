@@ -96,8 +96,8 @@ def sections(image: bytes) -> tuple[bytes, bytes]:
     else:
         kernel, ramdisk, page = (struct.unpack_from("<I", image, at)[0] for at in (8, 16, 36))
     start = -(-1660 // page) * page
-    behind = start + -(-kernel // page) * page
-    return image[start : start + kernel], image[behind : behind + ramdisk]
+    after = start + -(-kernel // page) * page
+    return image[start : start + kernel], image[after : after + ramdisk]
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """A kernel reads the bootconfig that vfioboot wrote, with the contents that vfioboot predicts.
 
-The kernel is the judge of the grammar: whatever stands in `text`, its /proc/bootconfig and
+The kernel is the judge of the grammar: whatever is in `text`, its /proc/bootconfig and
 /proc/cmdline are compared with what `vfioboot cmdline --effective` foretells.
 """
 

@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     let sound = config.validate(Limits::KERNEL).is_ok();
     let mut edited = config.clone();
     edited.set("k", "'new;'").unwrap();
-    // A value at the very end, before zeros, keeps the spaces behind it only there.
+    // A value at the very end, before zeros, keeps the spaces after it only there.
     if bytes.split(|byte| *byte == 0).next().is_some_and(|text| text.ends_with(b"\n")) {
         assert_eq!(others(&edited), others(&config));
     }

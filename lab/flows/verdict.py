@@ -37,7 +37,7 @@ def _magisk(case: Case, run: Run) -> Iterator[str]:
     if (run.one("pid"), run.one("argv")) != ("1", "/init"):
         yield f"the original init is process {run.one('pid')}: {run.one('argv')}"
     if run.one("init") != hashlib.md5((LAB / "guest" / "init").read_bytes()).hexdigest():
-        yield "what stands at /init is not the original"
+        yield "/init is not the original"
 
 
 def _rc(run: Run) -> Iterator[str]:

@@ -51,7 +51,7 @@ def _unpatch(lab: Lab, images: dict[str, Path], patched: dict[str, Path], into: 
 def _garbage_segment(case: Case) -> bytes:
     archive = Archive()
     archive.directory("vfioboot")
-    archive.file("vfioboot/boot.toml", b"\xff\x00 = [[[ this is no boot file\n" * 20)
+    archive.file("vfioboot/boot.toml", b"\xff\x00 = [[[ this is not a boot file\n" * 20)
     return compress(archive.finish(), case.compression)
 
 

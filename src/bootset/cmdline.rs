@@ -253,8 +253,8 @@ impl fmt::Display for EffectiveCmdline {
 
 /// Parameters that may be repeated, each with an effect of its own
 /// (`Documentation/admin-guide/kernel-parameters.txt`).
-const EVERY_ONE_COUNTS: [&str; 7] =
-    ["console", "dyndbg", "earlycon", "hugepages", "hugepagesz", "initcall_blacklist", "memmap"];
+const EVERY_ONE_COUNTS: &[&str] =
+    &["console", "dyndbg", "earlycon", "hugepages", "hugepagesz", "initcall_blacklist", "memmap"];
 
 /// Insert the entries of the bootconfig as the kernel does: those below `kernel` before everything
 /// else, with or without `CMDLINE_FORCE`, and those below `init` after a `--`. The kernel reads the
@@ -267,13 +267,13 @@ fn place_bootconfig(entries: &mut Vec<CmdlineParameter>, facts: &Facts) {
         .iter()
         .filter(|parameter| parameter.counts)
         .take_while(|parameter| !parameter.ends_parameters());
-    let told = seen.any(|parameter| parameter.is("bootconfig"));
+    let asked = seen.any(|parameter| parameter.is("bootconfig"));
     let of_bootconfig =
         |parameter: &CmdlineParameter| matches!(parameter.origin, Origin::Bootconfig(_));
     let (mut placed, others): (Vec<_>, Vec<_>) = entries.drain(..).partition(of_bootconfig);
-    placed.iter_mut().for_each(|parameter| parameter.counts = able && (told || forced));
-    let behind = placed.iter().position(CmdlineParameter::ends_parameters).unwrap_or(placed.len());
-    let init = placed.split_off(behind);
+    placed.iter_mut().for_each(|parameter| parameter.counts = able && (asked || forced));
+    let end = placed.iter().position(CmdlineParameter::ends_parameters).unwrap_or(placed.len());
+    let init = placed.split_off(end);
     entries.extend(placed);
     entries.extend(others);
     entries.extend(init);

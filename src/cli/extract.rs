@@ -38,8 +38,8 @@ pub struct Args {
 }
 
 /// The partitions that are extracted by default.
-const PARTITIONS: [&str; 7] =
-    ["boot", "init_boot", "vendor_boot", "vendor_kernel_boot", "recovery", "dtbo", "vbmeta"];
+const PARTITIONS: &[&str] =
+    &["boot", "init_boot", "vendor_boot", "vendor_kernel_boot", "recovery", "dtbo", "vbmeta"];
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(name) = args.partitions.iter().find(|name| !is_name(name)) {
@@ -134,7 +134,7 @@ fn extract(source: &mut dyn PartitionSource, args: &Args) -> anyhow::Result<()> 
         false => args.partitions.iter().map(String::as_str).collect(),
         true => {
             let is_there = |name: &&str| there.iter().any(|(other, _)| other == name);
-            PARTITIONS.into_iter().filter(is_there).collect()
+            PARTITIONS.iter().copied().filter(is_there).collect()
         }
     };
     if wanted.is_empty() {

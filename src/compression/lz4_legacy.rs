@@ -9,16 +9,16 @@ pub use super::format::LZ4_LEGACY_MAGIC as MAGIC;
 
 /// What one block unpacks to at most, in bytes (`LZ4_DEFAULT_UNCOMPRESSED_CHUNK_SIZE`).
 pub(crate) const BLOCK_SIZE: usize = 8 << 20;
-/// `LZ4_compressBound(BLOCK_SIZE)`: a larger size field is no block.
+/// `LZ4_compressBound(BLOCK_SIZE)`: a larger size field is not a block.
 const MAX_COMPRESSED: usize = BLOCK_SIZE + BLOCK_SIZE / 255 + 16;
 
-/// What stands where a block's size field is expected.
+/// What is where a block's size field is expected.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next<'a> {
     /// A block's compressed bytes.
     Block(&'a [u8]),
     /// The stream is over: end of input, zero padding, another stream's magic, or bytes that
-    /// can be no block (kernel images carry a 4-byte size behind the stream).
+    /// cannot be a block (kernel images have a 4-byte size after the stream).
     End,
     /// A block that ends past the end of the input.
     Truncated,
@@ -33,7 +33,7 @@ pub(crate) fn next_block(bytes: &[u8]) -> Next<'_> {
     }
     match rest.get(..size as usize) {
         Some(block) => Next::Block(block),
-        // `size_append` in scripts/Makefile.lib: the unpacked size, alone behind the stream.
+        // `size_append` in scripts/Makefile.lib: the unpacked size, alone after the stream.
         None if rest.is_empty() => Next::End,
         // The start of another stream, or padding and then one, can be read as a size: that of
         // gzip without flags, that of lzma. It ends this one, whatever the kernel makes of it.

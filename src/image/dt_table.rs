@@ -40,7 +40,7 @@ struct Layout {
 /// Qualcomm's `dtbTool` and `dt_entry` of lk (`platform/msm_shared/include/dev_tree.h`), versions
 /// 1 to 3; Samsung's `dtbtool` for Exynos ("DTBH"). Little-endian; the entries follow magic, version
 /// and count.
-const LAYOUTS: [Layout; 4] = [
+const LAYOUTS: &[Layout] = &[
     Layout {
         form: "QCDT",
         version: 1,

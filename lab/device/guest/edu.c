@@ -83,7 +83,7 @@ int main(int argc, char **argv)
     if (registers == MAP_FAILED)
         fail("the registers");
     if ((*(volatile uint32_t *)(registers + REG_ID) & 0xff) != 0xed) {
-        fputs("this is no edu device\n", stderr);
+        fputs("this is not an edu device\n", stderr);
         return 2;
     }
     uint8_t *source = new_page(0x5a), *target = new_page(0);

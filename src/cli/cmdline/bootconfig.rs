@@ -10,7 +10,7 @@ use crate::cli::print::{self, complain};
 
 /// Keys that bootloaders add themselves (AOSP's "Implement bootconfig" and "Properties set by the
 /// bootloader"). When one is there twice, the kernel ignores all of it.
-const OF_BOOTLOADERS: [&str; 12] = [
+const OF_BOOTLOADERS: &[&str] = &[
     "androidboot.baseband",
     "androidboot.bootdevice",
     "androidboot.bootloader",

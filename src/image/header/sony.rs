@@ -70,7 +70,7 @@ const EM_ARM: u16 = 40;
 const MAX_SEGMENTS: u16 = 8;
 
 /// `P_FLAGS_*` of mkelf.py, and the names of each segment's size and address.
-const FLAGS: [(u32, SectionName, &str, &str); 5] = [
+const FLAGS: &[(u32, SectionName, &str, &str)] = &[
     (0, SectionName::Kernel, "kernel_size", "kernel_addr"),
     (0x8000_0000, SectionName::Ramdisk, "ramdisk_size", "ramdisk_addr"),
     (0x4000_0000, SectionName::Ipl, "ipl_size", "ipl_addr"),
