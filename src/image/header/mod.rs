@@ -18,7 +18,7 @@ use super::error::Error;
 use super::lookalike;
 use super::section::SectionName;
 pub use field::Value;
-pub use field::{Field, SizeField};
+pub(crate) use field::{Field, SizeField};
 use field::{NumberMut, number_at};
 pub use text::OsVersion;
 pub use text::text_of;
