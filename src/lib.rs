@@ -23,7 +23,7 @@
 //! | [`rootmodule`] | the zip that root managers install |
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
 //!
-//! For other programs there are [`bootset`], [`image`], [`ramdisk`], [`kernel`], [`audit::check`],
+//! For other programs there are [`bootset`], [`image`], [`ramdisk`], [`kernel`], [`audit::check()`],
 //! [`patch::plan`] and [`patch::unpatch`], and [`bootset::avb::verify`]; `examples/` has one program
 //! for each of the usual questions. The other modules are public for the two programs of this
 //! package, and may change with them.

@@ -117,7 +117,7 @@ impl Header {
             || sony::Wire::parse(bytes).is_some()
     }
 
-    /// The bytes of the header, [`Header::size`] of them.
+    /// The bytes of the header, `Header::size` of them.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Cursor::new(self.prelude.clone());
         bytes.set_position(self.prelude.len() as u64);
