@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 use crate::cmdline::Cmdline;
 
 /// The path of the boot file in the ramdisk.
-pub const BOOT_FILE: &str = "/vfioboot/boot.toml";
+pub(crate) const BOOT_FILE: &str = "/vfioboot/boot.toml";
 /// The path of the runtime in the ramdisk; the value of `rdinit=`.
 pub const RUNTIME: &str = "/vfioboot/init";
 /// The path of the undo record in the ramdisk. Only the desktop reads it.
-pub const UNDO_FILE: &str = "/vfioboot/undo";
+pub(crate) const UNDO_FILE: &str = "/vfioboot/undo";
 /// Where the program that the runtime replaces (the init hook) is kept. PID 1 moves it back before it
 /// executes it.
 pub const ORIGINAL_INIT: &str = "/vfioboot/init.orig";
 /// Instead of [`ORIGINAL_INIT`] where that program has another name in the ramdisk (a hard
 /// link): a symbolic link to that name.
-pub const ORIGINAL_INIT_LINK: &str = "/vfioboot/init.link";
+pub(crate) const ORIGINAL_INIT_LINK: &str = "/vfioboot/init.link";
 /// The directory in the ramdisk with the originals of shadowed files, each under its
 /// own path.
-pub const ORIGINALS: &str = "/vfioboot/original";
+pub(crate) const ORIGINALS: &str = "/vfioboot/original";
 /// The kernel parameter that makes PID 1 do nothing.
 pub const DISABLE_PARAMETER: &str = "vfioboot.disable";
 

@@ -20,7 +20,7 @@ struct Row {
 
 /// A ramdisk that a root manager has patched.
 #[derive(Debug)]
-pub struct PatchedRamdisk {
+pub(crate) struct PatchedRamdisk {
     /// The kind of ramdisk as it is written in JSON.
     pub kind: &'static str,
     /// The kind of ramdisk for people.
@@ -49,7 +49,7 @@ pub struct PatchedRamdisk {
 
 /// A kernel that a root manager is part of.
 #[derive(Debug)]
-pub struct InKernel {
+pub(crate) struct InKernel {
     /// The symbol without `CONFIG_`.
     pub symbol: &'static str,
     /// How it starts, for people.
@@ -58,7 +58,7 @@ pub struct InKernel {
 
 /// The boot flows that a root manager can patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flows {
+pub(crate) enum Flows {
     /// Each of Android's.
     Any,
     /// Two-stage init alone.
@@ -67,7 +67,7 @@ pub enum Flows {
 
 /// A path at which the original `/init` is kept.
 #[derive(Debug)]
-pub struct Original {
+pub(crate) struct Original {
     /// Without a leading slash.
     pub path: &'static str,
     /// How it is compressed.
@@ -76,7 +76,7 @@ pub struct Original {
 
 /// A file of `KEY=VALUE` lines in a ramdisk.
 #[derive(Debug)]
-pub struct ManagerConfig {
+pub(crate) struct ManagerConfig {
     /// Without a leading slash.
     pub path: &'static str,
     /// Keys that are worth showing.
@@ -87,7 +87,7 @@ pub struct ManagerConfig {
 
 /// What the first release of a root manager that does something leaves by it.
 #[derive(Debug)]
-pub struct Release {
+pub(crate) struct Release {
     /// What is left.
     pub sign: ReleaseSign,
     /// The version of that release.
@@ -96,7 +96,7 @@ pub struct Release {
 
 /// What a release of a root manager leaves in a ramdisk.
 #[derive(Debug)]
-pub enum ReleaseSign {
+pub(crate) enum ReleaseSign {
     /// An entry of the ramdisk.
     Entry(&'static str),
     /// A key of [`ManagerConfig`].
@@ -142,13 +142,13 @@ impl RcOverlay {
     }
 
     /// The program that appends them.
-    pub fn init(&self) -> &'static str {
+    pub(crate) fn init(&self) -> &'static str {
         self.manager.ramdisk().map_or(self.manager.name(), |ramdisk| ramdisk.init)
     }
 
     /// Whether an SELinux context (USER:ROLE:TYPE:LEVEL) has the type that the manager's policy
     /// adds.
-    pub fn has_type_of(&self, context: &str) -> bool {
+    pub(crate) fn has_type_of(&self, context: &str) -> bool {
         self.context.splitn(4, ':').take(3).eq(context.splitn(4, ':').take(3))
     }
 }
@@ -167,7 +167,7 @@ macro_rules! managers {
 
         impl Manager {
             /// All of them.
-            pub const ALL: &[Manager] = &[$(Manager::$variant,)*];
+            pub(crate) const ALL: &[Manager] = &[$(Manager::$variant,)*];
 
             fn row(self) -> &'static Row {
                 match self {
@@ -248,17 +248,17 @@ managers! {
 
 impl Manager {
     /// `Magisk`, `KernelSU`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         self.row().name
     }
 
     /// What a ramdisk is like that it has patched.
-    pub fn ramdisk(self) -> Option<&'static PatchedRamdisk> {
+    pub(crate) fn ramdisk(self) -> Option<&'static PatchedRamdisk> {
         self.row().ramdisk.as_ref()
     }
 
     /// How it shows in a kernel that it is part of.
-    pub fn kernel(self) -> Option<&'static InKernel> {
+    pub(crate) fn kernel(self) -> Option<&'static InKernel> {
         self.row().kernel.as_ref()
     }
 
@@ -268,7 +268,7 @@ impl Manager {
     }
 
     /// Whether it leaves something at or below this entry of a ramdisk's root directory.
-    pub fn uses(self, top: &str) -> bool {
+    pub(crate) fn uses(self, top: &str) -> bool {
         let is_top = |path: &str| path.split('/').next() == Some(top);
         let overlay = match self.autostart() {
             Autostart::Overlay(overlay) => is_top(overlay.directory) || is_top(overlay.programs),
@@ -297,12 +297,12 @@ pub(crate) fn patched_ramdisks() -> impl Iterator<Item = (Manager, &'static Patc
 
 impl PatchedRamdisk {
     /// Whether an entry of this path shows it alone.
-    pub fn is_shown_by(&self, path: &str) -> bool {
+    pub(crate) fn is_shown_by(&self, path: &str) -> bool {
         self.signs.contains(&path) || self.sign_prefixes.iter().any(|start| path.starts_with(start))
     }
 
     /// The original `/init` at this path.
-    pub fn original(&self, path: &str) -> Option<&'static Original> {
+    pub(crate) fn original(&self, path: &str) -> Option<&'static Original> {
         self.originals.iter().find(|original| original.path == path)
     }
 

@@ -85,7 +85,7 @@ pub fn without_command(line: &str) -> Cow<'_, str> {
 }
 
 /// Append the escape of a character, in the form of [`visible`].
-pub fn escape(out: &mut String, character: char) {
+pub(crate) fn escape(out: &mut String, character: char) {
     // Writing to a String does not fail.
     let _ = match character {
         '\n' => out.write_str("\\n"),

@@ -48,6 +48,7 @@ pub enum KnownVerdict {
 
 /// Errors of reading a baseline.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BaselineError {
     /// The file is not JSON, or does not have the fields of a baseline.
     #[error("is not a baseline")]

@@ -9,7 +9,7 @@ use crate::rules::{
 };
 
 /// The reason for the verdict of a finding; its `Display` is one line of text.
-pub type Reason = rules::Reason<Origin, Misfit>;
+pub(crate) type Reason = rules::Reason<Origin, Misfit>;
 
 /// The outcome of the deciding rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -36,6 +36,7 @@ impl Outcome {
 
 /// The result of a rule for a kernel.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Finding {
     /// The rule.
     pub rule: Rule,
@@ -49,13 +50,14 @@ pub struct Finding {
 
 impl Finding {
     /// Whether a module decided it.
-    pub fn by_module(&self) -> bool {
+    pub(crate) fn by_module(&self) -> bool {
         self.reason.module().is_some()
     }
 }
 
 /// The result of evaluating a profile.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Evaluation {
     /// One finding for each rule, in the order of the profile.
     pub findings: Vec<Finding>,

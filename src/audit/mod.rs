@@ -20,7 +20,7 @@
 pub mod baseline;
 mod batch;
 pub mod check;
-pub mod content;
+pub(crate) mod content;
 mod error;
 mod evaluate;
 pub mod fragment;
@@ -30,17 +30,15 @@ pub mod render;
 pub mod run;
 mod workers;
 
+pub use crate::bootset::sources;
 pub use crate::bootset::{
-    Built, CmdlineMode, CmdlineParameter, CmdlinePart, EffectiveCmdline, Evidence, Facts, Links,
-    Origin, Provenance, Setting, sources,
+    Built, CmdlinePart, EffectiveCmdline, Evidence, Facts, Origin, Provenance, Setting,
 };
-pub use crate::rules::{
-    BUILTIN, Condition, Confidence, EvidenceState, Level, Profile, ProfileError,
-    RecommendedParameter, Rule, Verdict,
-};
+pub use crate::rules::{BUILTIN, Condition, EvidenceState, Level, Profile, Verdict};
+pub use crate::rules::{RecommendedParameter, Rule};
 pub use batch::check_all;
 pub use check::{Options, check, check_files};
 pub use error::{CheckError, Problem};
-pub use evaluate::{Evaluation, Finding, Outcome, Reason, evaluate, recommended_parameters};
+pub use evaluate::{Evaluation, Finding, Outcome, evaluate, recommended_parameters};
 pub use note::Note;
 pub use run::Report;

@@ -70,7 +70,7 @@ pub struct Report {
 /// Number of findings of each kind. Findings that affect the outcome count as failed or unknown,
 /// the others as lesser.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Failed, and affect the outcome.
     pub failed: usize,
     /// Unknown, and affect the outcome.
@@ -87,12 +87,12 @@ pub struct Tally {
 
 impl Report {
     /// Whether the rule of this finding affects the outcome.
-    pub fn decides(&self, finding: &Finding) -> bool {
+    pub(crate) fn decides(&self, finding: &Finding) -> bool {
         decides(self.fail_on, finding.rule.level) && !self.is_known(finding)
     }
 
     /// Whether the finding is in the baseline.
-    pub fn is_known(&self, finding: &Finding) -> bool {
+    pub(crate) fn is_known(&self, finding: &Finding) -> bool {
         self.known.contains(finding.rule.id.as_ref())
     }
 
@@ -107,7 +107,7 @@ impl Report {
     }
 
     /// The number of findings of each kind.
-    pub fn tally(&self) -> Tally {
+    pub(crate) fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         for finding in &self.evaluation.findings {
             match (finding.verdict, self.decides(finding)) {
@@ -125,12 +125,12 @@ impl Report {
     }
 
     /// The line of the input for the finding, from 1.
-    pub fn line(&self, finding: &Finding) -> usize {
+    pub(crate) fn line(&self, finding: &Finding) -> usize {
         self.lines.get(finding.rule.id.as_ref()).copied().unwrap_or(1)
     }
 
     /// The outcome in one line: `FAIL: 1 required rule fails, 2 unknown`.
-    pub fn verdict_line(&self) -> String {
+    pub(crate) fn verdict_line(&self) -> String {
         let tally = self.tally();
         let (failed, unknown) = (tally.failed, tally.unknown);
         let kind =
@@ -155,7 +155,7 @@ impl Report {
     }
 
     /// The findings with this verdict: those that affect the outcome first, then by importance.
-    pub fn with(&self, verdict: Verdict) -> Vec<&Finding> {
+    pub(crate) fn with(&self, verdict: Verdict) -> Vec<&Finding> {
         let mut found: Vec<&Finding> = self.evaluation.with(verdict).collect();
         found.sort_by_key(|finding| !self.decides(finding));
         found
@@ -163,7 +163,7 @@ impl Report {
 
     /// All findings by importance: deciding rules that fail, deciding rules that are unknown, other
     /// rules that fail, other rules that are unknown, rules that pass, rules that do not apply.
-    pub fn ranked(&self) -> Vec<&Finding> {
+    pub(crate) fn ranked(&self) -> Vec<&Finding> {
         let mut found: Vec<&Finding> = self.evaluation.findings.iter().collect();
         found.sort_by_key(|finding| {
             let rank = match (finding.verdict, self.decides(finding)) {
@@ -180,7 +180,7 @@ impl Report {
     }
 
     /// Problems with the input, and contradictions among the facts.
-    pub fn notes(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
         let problems = self.problems.iter().map(ToString::to_string);
         problems.chain(self.evaluation.notes.iter().map(ToString::to_string))
     }
@@ -198,7 +198,7 @@ impl Report {
     }
 
     /// The source of the config, as text.
-    pub fn config(&self) -> String {
+    pub(crate) fn config(&self) -> String {
         match &self.facts.config {
             Some((_, provenance)) => provenance.to_string(),
             None => match &self.facts.evidence {
@@ -213,14 +213,14 @@ impl Report {
     }
 
     /// The command line, if it is known and not empty.
-    pub fn cmdline(&self) -> Option<&EffectiveCmdline> {
+    pub(crate) fn cmdline(&self) -> Option<&EffectiveCmdline> {
         self.evaluation.cmdline.as_ref().filter(|line| !line.entries.is_empty())
     }
 }
 
 /// For each rule, the line of `config` (the text of a `.config` file) with the first of its symbols
 /// that occurs.
-pub fn lines(evaluation: &Evaluation, config: &[u8]) -> BTreeMap<String, usize> {
+pub(crate) fn lines(evaluation: &Evaluation, config: &[u8]) -> BTreeMap<String, usize> {
     let mut at: HashMap<&[u8], usize> = HashMap::new();
     for (index, line) in config.split(|byte| *byte == b'\n').enumerate() {
         let rest = line.strip_prefix(b"# ").unwrap_or(line);
@@ -237,13 +237,13 @@ pub fn lines(evaluation: &Evaluation, config: &[u8]) -> BTreeMap<String, usize> 
 }
 
 /// Whether rules of this level affect the outcome, given the lowest level `fail_on` that does.
-pub fn decides(fail_on: Level, level: Level) -> bool {
+pub(crate) fn decides(fail_on: Level, level: Level) -> bool {
     level.decides() || level <= fail_on
 }
 
 impl Run {
     /// The inputs that could be checked, with their names.
-    pub fn reports(&self) -> impl Iterator<Item = (&str, &Report)> {
+    pub(crate) fn reports(&self) -> impl Iterator<Item = (&str, &Report)> {
         self.inputs
             .iter()
             .filter_map(|input| Some((input.name.as_str(), input.result.as_ref().ok()?)))
@@ -263,7 +263,7 @@ impl Run {
     }
 
     /// The outcome of all inputs; None if any could not be checked.
-    pub fn verdict(&self) -> Option<Outcome> {
+    pub(crate) fn verdict(&self) -> Option<Outcome> {
         self.outcome().filter(|_| !self.has_errors())
     }
 }

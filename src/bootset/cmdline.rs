@@ -90,7 +90,7 @@ impl CmdlineParameter {
     }
 
     /// As the kernel parses it; None if it consists of spaces.
-    pub fn parameter(&self) -> Option<Parameter<'_>> {
+    pub(crate) fn parameter(&self) -> Option<Parameter<'_>> {
         Parameter::first_of(&self.raw)
     }
 
@@ -167,7 +167,7 @@ impl EffectiveCmdline {
     }
 
     /// The entries that the kernel sees, for its own parameters: not those after `--`.
-    pub fn parameters(&self) -> impl Iterator<Item = &CmdlineParameter> {
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &CmdlineParameter> {
         self.entries
             .iter()
             .filter(|parameter| parameter.counts)

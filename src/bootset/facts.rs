@@ -50,7 +50,7 @@ pub struct Facts {
 impl Facts {
     /// The facts that a search of a kernel gives, with what the kernel is called in messages.
     /// Its embedded config is left out when it is not one.
-    pub fn from_scan(scan: &Scan, arch: Option<Arch>, what: &str) -> Self {
+    pub(crate) fn from_scan(scan: &Scan, arch: Option<Arch>, what: &str) -> Self {
         let mut facts = Facts { release: scan.version.clone(), arch, ..Facts::default() };
         if let Some(ikconfig) = &scan.ikconfig
             && let Ok(config) = KernelConfig::parse(&ikconfig.text)
@@ -84,14 +84,14 @@ impl Facts {
     /// The part that reports show: the provenance of config and evidence, without their symbols and
     /// without the modules. It takes little memory, however many kernels there are.
     #[must_use]
-    pub fn outline(self) -> Facts {
+    pub(crate) fn outline(self) -> Facts {
         let config = self.config.map(|(_, provenance)| (KernelConfig::default(), provenance));
         let evidence = self.evidence.map(Evidence::outline);
         Facts { config, evidence, modules: None, links: None, ..self }
     }
 
     /// The version, by the release.
-    pub fn version(&self) -> Option<KernelVersion> {
+    pub(crate) fn version(&self) -> Option<KernelVersion> {
         KernelVersion::parse(self.release.as_deref()?)
     }
 

@@ -38,7 +38,7 @@ impl<'a> File<'a> {
     }
 
     /// Whether both are the same file. Without both identities, equal bytes are the same file.
-    pub fn is_same(&self, other: &File<'_>) -> bool {
+    pub(crate) fn is_same(&self, other: &File<'_>) -> bool {
         match (self.identity, other.identity) {
             (Some(own), Some(other)) => own == other,
             (None, _) | (_, None) => self.bytes == other.bytes,

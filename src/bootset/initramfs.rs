@@ -16,6 +16,7 @@ use crate::ramdisk::{Inventory, Reach, Unpacker};
 
 /// The initramfs of a normal boot.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Initramfs {
     /// The ramdisks in memory order.
     pub parts: Vec<Part>,
@@ -25,6 +26,7 @@ pub struct Initramfs {
 
 /// One ramdisk in the initramfs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Part {
     /// Where it comes from.
     pub spot: Spot,
@@ -38,6 +40,7 @@ pub struct Part {
 
 /// What the kernel does at a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Step {
     /// Its range in its ramdisk, in bytes.
     pub range: Range<usize>,

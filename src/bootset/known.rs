@@ -25,12 +25,12 @@ pub(crate) struct Known<'f> {
 }
 
 impl<'f> Known<'f> {
-    pub fn new(facts: &'f Facts) -> Self {
+    pub(crate) fn new(facts: &'f Facts) -> Self {
         Known { facts, cmdline: EffectiveCmdline::new(facts) }
     }
 
     /// Where what a verdict rests on was read.
-    pub fn provenance(&self, basis: &Basis<Origin>) -> Provenance {
+    pub(crate) fn provenance(&self, basis: &Basis<Origin>) -> Provenance {
         match basis {
             Basis::Config => self.config_provenance(),
             Basis::Evidence(confidence) => match &self.facts.evidence {

@@ -16,7 +16,7 @@ pub struct Links {
 
 impl Links {
     /// Compare the modules, each after its dependencies, with the symbols that the kernel exports.
-    pub fn new(modules: &[(&Module, &Symbols)], target: &TargetKernel<'_>) -> Self {
+    pub(crate) fn new(modules: &[(&Module, &Symbols)], target: &TargetKernel<'_>) -> Self {
         let mut compared: BTreeMap<String, Vec<Misfit>> =
             modules.iter().map(|(module, _)| (module.name.clone(), Vec::new())).collect();
         for misfit in misfits(modules, target) {

@@ -15,7 +15,7 @@ pub struct PatchMark {
 
 impl PatchMark {
     /// Read the mark of an undo record; None for anything that this version does not write.
-    pub fn parse(record: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(record: &[u8]) -> Option<Self> {
         let mark: PatchMark = serde_json::from_slice(record).ok()?;
         (mark.format == UNDO_FORMAT).then_some(mark)
     }

@@ -14,7 +14,7 @@ use crate::modules::ModuleRequest;
 ///
 /// # Errors
 /// Those of [`Image::parse`].
-pub fn parse(bytes: &[u8]) -> Result<Image<'_>, image::Error> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Image<'_>, image::Error> {
     if is_config(bytes) {
         return Ok(Image::bare_config(bytes));
     }
@@ -52,7 +52,7 @@ pub(super) struct Members<'a> {
 
 impl<'a> Members<'a> {
     /// Read the images of these files with `parse`.
-    pub fn read(
+    pub(crate) fn read(
         files: impl IntoIterator<Item = File<'a>>,
         parse: impl Fn(&'a [u8]) -> Result<Image<'a>, image::Error>,
     ) -> Result<Self, Error> {
@@ -79,19 +79,19 @@ impl<'a> Members<'a> {
     }
 
     /// Parsed images.
-    pub fn of(names: Vec<String>, images: Vec<Image<'a>>, given: Vec<usize>) -> Self {
+    pub(crate) fn of(names: Vec<String>, images: Vec<Image<'a>>, given: Vec<usize>) -> Self {
         let request = Arc::new(OnceLock::new());
         let ramdisks = ramdisks::of(&images, &request);
         Members { names, images, pages: Vec::new(), given, request, ramdisks, config: None }
     }
 
     /// The name of the image of this index in messages.
-    pub fn name(&self, image: usize) -> &str {
+    pub(crate) fn name(&self, image: usize) -> &str {
         self.names.get(image).map_or("", String::as_str)
     }
 
     /// The ramdisk at this place.
-    pub fn ramdisk(&self, spot: Spot) -> Option<&Ramdisk<'a>> {
+    pub(crate) fn ramdisk(&self, spot: Spot) -> Option<&Ramdisk<'a>> {
         self.ramdisks.iter().find(|ramdisk| ramdisk.spot == spot)
     }
 }

@@ -85,7 +85,7 @@ impl Ramdisk<'_> {
     ///
     /// # Errors
     /// Damage, as [`ramdisk::Ramdisk::parse`] reports it.
-    pub fn inventory(&self) -> Result<&Inventory, &Arc<ramdisk::Error>> {
+    pub(crate) fn inventory(&self) -> Result<&Inventory, &Arc<ramdisk::Error>> {
         self.contents().inventory.as_ref()
     }
 
@@ -98,7 +98,7 @@ impl Ramdisk<'_> {
     }
 
     /// Whether it is of this kind.
-    pub fn is(&self, kind: RamdiskKind) -> bool {
+    pub(crate) fn is(&self, kind: RamdiskKind) -> bool {
         self.survey().is_ok_and(|survey| survey.kinds.has(kind))
     }
 

@@ -194,8 +194,10 @@ fn exit_status(run: &Run) -> ExitCode {
 fn open_baseline(path: &Path) -> anyhow::Result<Baseline> {
     let input = Input::open(path)?;
     let baseline = Baseline::parse(&input).map_err(|error| match error {
-        BaselineError::Format(_) => anyhow!("{error}: write it again with --write-baseline"),
-        BaselineError::Json(_) => error.into(),
+        error @ BaselineError::Format(_) => {
+            anyhow!("{error}: write it again with --write-baseline")
+        }
+        error => error.into(),
     });
     baseline.with_context(|| input.name())
 }

@@ -197,17 +197,16 @@ impl Files {
 
     fn options<'o>(&'o self, args: &Args, avb: AvbOptions<'o>) -> anyhow::Result<Options<'o>> {
         let runtime = self.runtime.as_ref();
-        Ok(Options {
-            devices: args.devices.clone(),
-            runtimes: runtime.map_or_else(Runtimes::built_in, |file| Runtimes::given(file)),
-            modules: modules(&self.directories, &self.modules, args.modules_by)?,
-            parameters: args.add_word.clone(),
-            deadline_ms: args.deadline,
-            avb,
-            wait_ms: args.wait,
-            hook: args.hook,
-            rc: rc::options(&self.rc, !args.no_autostart, args.seclabel.as_ref())?,
-        })
+        let runtimes = runtime.map_or_else(Runtimes::built_in, |file| Runtimes::given(file));
+        let mut options = Options::new(args.devices.clone(), runtimes);
+        options.modules = modules(&self.directories, &self.modules, args.modules_by)?;
+        options.parameters = args.add_word.clone();
+        options.deadline_ms = args.deadline;
+        options.avb = avb;
+        options.wait_ms = args.wait;
+        options.hook = args.hook;
+        options.rc = rc::options(&self.rc, !args.no_autostart, args.seclabel.as_ref())?;
+        Ok(options)
     }
 
     fn all(&self) -> impl Iterator<Item = &Input> {

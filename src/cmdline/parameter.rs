@@ -27,12 +27,12 @@ impl<'l> Parameter<'l> {
     }
 
     /// Whether this is its name, for the kernel.
-    pub fn is(&self, name: &str) -> bool {
+    pub(crate) fn is(&self, name: &str) -> bool {
         same_name(self.name, name.as_bytes())
     }
 
     /// Whether the kernel cannot tell the two apart: the same name and the same value.
-    pub fn same_as(&self, other: &Parameter<'_>) -> bool {
+    pub(crate) fn same_as(&self, other: &Parameter<'_>) -> bool {
         same_name(self.name, other.name) && self.value == other.value
     }
 
@@ -55,7 +55,7 @@ impl<'l> Parameter<'l> {
 
     /// Whether it is `--`, which ends the kernel's own parameters (`parse_args` of
     /// `kernel/params.c`).
-    pub fn ends_parameters(&self) -> bool {
+    pub(crate) fn ends_parameters(&self) -> bool {
         self.name == b"--" && self.value.is_none()
     }
 }
@@ -92,7 +92,7 @@ pub(super) struct Parameters<'l> {
 }
 
 impl<'l> Parameters<'l> {
-    pub fn new(line: &'l [u8]) -> Self {
+    pub(crate) fn new(line: &'l [u8]) -> Self {
         Parameters { line, at: 0 }
     }
 }

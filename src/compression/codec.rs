@@ -58,7 +58,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Compressed bytes used so far; exact once the stream has ended.
-    pub fn consumed(&self) -> usize {
+    pub(crate) fn consumed(&self) -> usize {
         let left = match &self.inner {
             Inner::Gzip(decoder) => decoder.get_ref().len(),
             Inner::Lz4Legacy(reader) => return reader.consumed(),
@@ -72,7 +72,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Bytes unpacked so far.
-    pub fn produced(&self) -> u64 {
+    pub(crate) fn produced(&self) -> u64 {
         self.produced
     }
 

@@ -2,6 +2,7 @@ use super::format::Format;
 
 /// A compressed stream that could not be decoded.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The stream is damaged or ends early.
     #[error("{format} stream: {reason} (after {consumed} bytes of it, {produced} unpacked)")]

@@ -120,7 +120,7 @@ impl Format {
     }
 
     /// The suffix of file names, without the dot.
-    pub fn suffix(self) -> &'static str {
+    pub(crate) fn suffix(self) -> &'static str {
         self.row().suffix
     }
 

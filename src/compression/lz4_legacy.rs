@@ -8,13 +8,13 @@ use super::Format;
 pub use super::format::LZ4_LEGACY_MAGIC as MAGIC;
 
 /// What one block unpacks to at most, in bytes (`LZ4_DEFAULT_UNCOMPRESSED_CHUNK_SIZE`).
-pub const BLOCK_SIZE: usize = 8 << 20;
+pub(crate) const BLOCK_SIZE: usize = 8 << 20;
 /// `LZ4_compressBound(BLOCK_SIZE)`: a larger size field is no block.
 const MAX_COMPRESSED: usize = BLOCK_SIZE + BLOCK_SIZE / 255 + 16;
 
 /// What stands where a block's size field is expected.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next<'a> {
+pub(crate) enum Next<'a> {
     /// A block's compressed bytes.
     Block(&'a [u8]),
     /// The stream is over: end of input, zero padding, another stream's magic, or bytes that
@@ -25,7 +25,7 @@ pub enum Next<'a> {
 }
 
 /// Look at `bytes`, where the next block's size field is expected.
-pub fn next_block(bytes: &[u8]) -> Next<'_> {
+pub(crate) fn next_block(bytes: &[u8]) -> Next<'_> {
     let Some((size, rest)) = bytes.split_first_chunk::<4>() else { return Next::End };
     let size = u32::from_le_bytes(*size);
     if size == 0 || size == MAGIC || size as usize > MAX_COMPRESSED {
@@ -50,7 +50,7 @@ fn behind_zeros(bytes: &[u8]) -> &[u8] {
 
 /// What blocks unpack to together, in bytes, without unpacking them: the sum of their literal and
 /// match lengths (`lz4_Block_format.md`). Of a damaged block, some number.
-pub fn unpacked_len(blocks: &[&[u8]]) -> u64 {
+pub(crate) fn unpacked_len(blocks: &[&[u8]]) -> u64 {
     // Each sequence waits for the one before it, so several blocks are walked side by side.
     const LANES: usize = 3;
     let group = |blocks: &[&[u8]]| -> u64 {
@@ -144,7 +144,7 @@ const HISTORY: usize = 64 << 10;
 const BUFFER: usize = 256 << 10;
 
 /// The blocks of one stream, unpacked piece by piece. Memory: one buffer of a fixed size.
-pub struct Lz4LegacyReader<'a> {
+pub(crate) struct Lz4LegacyReader<'a> {
     input: &'a [u8],
     /// Where the next block's size field stands.
     position: usize,
@@ -169,12 +169,12 @@ struct Block<'a> {
 
 impl<'a> Lz4LegacyReader<'a> {
     /// A reader of the stream that `input` starts with, its magic included.
-    pub fn new(input: &'a [u8]) -> Self {
+    pub(crate) fn new(input: &'a [u8]) -> Self {
         Lz4LegacyReader { input, position: 4, block: None, buffer: Vec::new(), given: 0, filled: 0 }
     }
 
     /// Compressed bytes used so far, in whole blocks.
-    pub fn consumed(&self) -> usize {
+    pub(crate) fn consumed(&self) -> usize {
         self.position.min(self.input.len())
     }
 
@@ -339,7 +339,7 @@ impl io::Read for Lz4LegacyReader<'_> {
 }
 
 /// Compress `bytes` into one stream.
-pub fn encode(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn encode(bytes: &[u8]) -> Vec<u8> {
     [&MAGIC.to_le_bytes()[..], &encode_blocks(bytes)].concat()
 }
 

@@ -6,6 +6,7 @@ use super::section::SectionName;
 
 /// An image that cannot be read, or cannot be written as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The file does not start like any boot partition.
     #[error(

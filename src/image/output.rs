@@ -26,7 +26,7 @@ impl<'a> Chunk<'a> {
     }
 
     /// Its size in bytes.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match self {
             Chunk::Bytes(bytes) => bytes.len() as u64,
             Chunk::Zeros(count) => *count,
@@ -34,7 +34,7 @@ impl<'a> Chunk<'a> {
     }
 
     /// Whether it has no bytes.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
@@ -71,7 +71,7 @@ impl<'a> Output<'a> {
     }
 
     /// The chunks in order, by value.
-    pub fn into_chunks(self) -> Vec<Chunk<'a>> {
+    pub(crate) fn into_chunks(self) -> Vec<Chunk<'a>> {
         self.chunks
     }
 
@@ -80,11 +80,6 @@ impl<'a> Output<'a> {
         if !chunk.is_empty() {
             self.chunks.push(chunk);
         }
-    }
-
-    /// The chunks in order.
-    pub fn chunks(&self) -> &[Chunk<'a>] {
-        &self.chunks
     }
 
     /// Size of the file in bytes.

@@ -60,7 +60,7 @@ impl<'a> Image<'a> {
     }
 
     /// A kernel without an image around it. Its first bytes are not checked.
-    pub fn bare_kernel(bytes: &'a [u8]) -> Self {
+    pub(crate) fn bare_kernel(bytes: &'a [u8]) -> Self {
         Self::bare(bytes, ImageKind::Kernel, SectionName::Kernel)
     }
 
@@ -141,7 +141,7 @@ impl<'a> Image<'a> {
     }
 
     /// SHA-256 of the file, computed once.
-    pub fn sha256(&self) -> [u8; 32] {
+    pub(crate) fn sha256(&self) -> [u8; 32] {
         *self.sha256.get_or_init(|| Sha256::digest(self.file).into())
     }
 

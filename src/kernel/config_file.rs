@@ -24,7 +24,7 @@ pub enum ConfigFileError {
 
 /// Whether a file is a config, plain or compressed. The first bytes decide, so a kernel is not
 /// decompressed for this.
-pub fn is_config(file: &[u8]) -> bool {
+pub(crate) fn is_config(file: &[u8]) -> bool {
     let Some(format) = Format::detect(file) else { return is_plain_config(file) };
     let mut head = Vec::new();
     let Ok(decoder) = Decoder::new(format, file) else { return false };
@@ -35,7 +35,7 @@ pub fn is_config(file: &[u8]) -> bool {
 
 /// Whether a file is an uncompressed config: text whose first line other than a comment sets a
 /// symbol.
-pub fn is_plain_config(file: &[u8]) -> bool {
+pub(crate) fn is_plain_config(file: &[u8]) -> bool {
     let head = &file[..file.len().min(HEAD)];
     let mut lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     is_text(head)

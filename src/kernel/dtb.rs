@@ -16,7 +16,7 @@ pub struct Dtb {
 }
 
 /// The DTBs in `bytes` from `start` on that are complete according to their headers.
-pub fn find(bytes: &[u8], start: usize) -> Vec<Dtb> {
+pub(crate) fn find(bytes: &[u8], start: usize) -> Vec<Dtb> {
     let mut dtbs = Vec::new();
     let mut position = start;
     let finder = memchr::memmem::Finder::new(&MAGIC);
@@ -35,7 +35,7 @@ pub fn find(bytes: &[u8], start: usize) -> Vec<Dtb> {
 
 /// `bootargs` in the node `/chosen` of the DTB at the start of `bytes`. None if there is no such
 /// property, or if the DTB is damaged before it.
-pub fn bootargs(bytes: &[u8]) -> Option<String> {
+pub(crate) fn bootargs(bytes: &[u8]) -> Option<String> {
     const BEGIN_NODE: u32 = 1;
     const END_NODE: u32 = 2;
     const PROPERTY: u32 = 3;

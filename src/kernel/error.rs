@@ -21,6 +21,7 @@ pub struct Problem {
 
 /// Errors of reading a kernel.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An empty file.
     #[error("is empty, expected a kernel")]

@@ -72,11 +72,6 @@ impl Kallsyms {
     pub fn has(&self, name: &str) -> bool {
         self.names.contains(name.as_bytes())
     }
-
-    /// Every name once, in no particular order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().filter_map(|name| std::str::from_utf8(name).ok())
-    }
 }
 
 /// A search for the table in a window that slides over a kernel. Offsets are relative to the start of
@@ -102,7 +97,7 @@ impl Default for Search {
 
 impl Search {
     /// Search `window`, which starts at `base`; `last` if nothing follows it.
-    pub fn feed(&mut self, window: &[u8], base: u64, last: bool) {
+    pub(crate) fn feed(&mut self, window: &[u8], base: u64, last: bool) {
         while self.is_searching() {
             let from = (self.from.saturating_sub(base) as usize).min(window.len());
             let Some(hit) = memchr::memmem::find(&window[from..], DIGITS) else {
@@ -129,7 +124,7 @@ impl Search {
     }
 
     /// Number of bytes at the start of a window of `len` bytes at `base` that are no longer needed.
-    pub fn droppable(&self, base: u64, len: usize) -> usize {
+    pub(crate) fn droppable(&self, base: u64, len: usize) -> usize {
         if !self.is_searching() {
             return len;
         }
@@ -313,10 +308,6 @@ impl Names {
 
     fn at(&self, (from, to): (u32, u32)) -> &[u8] {
         &self.text[from as usize..to as usize]
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.places.iter().map(|place| self.at(*place))
     }
 }
 

@@ -15,10 +15,10 @@
 
 pub mod config_file;
 mod container;
-pub mod dtb;
+pub(crate) mod dtb;
 mod error;
-pub mod exports;
-pub mod kallsyms;
+pub(crate) mod exports;
+pub(crate) mod kallsyms;
 mod layer;
 pub mod module;
 mod scan;
@@ -30,10 +30,12 @@ use std::sync::Arc;
 use crate::compression::{Decoder, Format};
 
 pub use dtb::Dtb;
-pub use error::{Error, Problem};
+pub use error::Error;
+pub use error::Problem;
 pub use exports::Exports;
 pub use kallsyms::Kallsyms;
-pub use layer::{Layer, LayerKind};
+pub use layer::Layer;
+pub use layer::LayerKind;
 pub use module::Module;
 pub use scan::{Ikconfig, Scan};
 pub use symbols::Symbols;
@@ -182,7 +184,7 @@ impl<'a> Kernel<'a> {
     }
 
     /// Whether the innermost container is code without a known header.
-    pub fn is_raw(&self) -> bool {
+    pub(crate) fn is_raw(&self) -> bool {
         self.layers.last().is_none_or(|layer| layer.kind == LayerKind::Raw)
     }
 
@@ -197,7 +199,7 @@ impl<'a> Kernel<'a> {
     }
 
     /// The names of the containers, without appended DTBs: `gzip → arm64 Image`.
-    pub fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let names: Vec<String> = self.layers.iter().map(|layer| self.name(layer)).collect();
         names.join(" → ")
     }
@@ -318,7 +320,7 @@ impl<'a> Kernel<'a> {
     ///
     /// # Errors
     /// [`Error::Compression`] if a stream cannot be decompressed or is larger than that.
-    pub fn contains(&self, needles: &[Vec<u8>]) -> Result<Vec<bool>, Error> {
+    pub(crate) fn contains(&self, needles: &[Vec<u8>]) -> Result<Vec<bool>, Error> {
         let look = |bytes: &[u8]| {
             let found = |needle: &Vec<u8>| memchr::memmem::find(bytes, needle).is_some();
             Some(needles.iter().map(found).collect())

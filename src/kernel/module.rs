@@ -53,6 +53,7 @@ const SIGNATURE: &[u8] = b"~Module signature appended~\n";
 
 /// Errors of reading a module.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Not an ELF file, or a damaged one.
     #[error("is not a kernel module: {0}")]
@@ -68,7 +69,7 @@ pub enum Error {
     Compression(#[from] compression::Error),
 }
 
-pub use crate::rules::module_name as normalise;
+pub(crate) use crate::rules::module_name as normalise;
 
 impl Module {
     /// Read a `.ko`, plain or compressed in any [`Format`]. `file_name`, such as `vfio-pci.ko.xz`,
@@ -144,7 +145,7 @@ impl Module {
 
     /// Whether its licence allows it to use symbols that are exported only to GPL modules
     /// (`license_is_gpl_compatible` in `include/linux/license.h`).
-    pub fn is_gpl(&self) -> bool {
+    pub(crate) fn is_gpl(&self) -> bool {
         const COMPATIBLE: [&str; 6] = [
             "GPL",
             "GPL v2",
@@ -167,7 +168,7 @@ impl Module {
 ///
 /// # Errors
 /// [`compression::Error`].
-pub fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, compression::Error> {
+pub(crate) fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, compression::Error> {
     match Format::detect(bytes) {
         Some(format) => Ok(Cow::Owned(decode_all(format, bytes, MAX_MODULE)?.0)),
         None => Ok(Cow::Borrowed(bytes)),

@@ -56,7 +56,7 @@ pub struct Scan {
 
 impl Scan {
     /// Whether a version or a config of Linux was found.
-    pub fn is_linux(&self) -> bool {
+    pub(crate) fn is_linux(&self) -> bool {
         self.version.is_some() || self.ikconfig.is_some()
     }
 }

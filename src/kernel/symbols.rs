@@ -87,7 +87,7 @@ impl Symbols {
     }
 
     /// Whether it imports the symbol of this name.
-    pub fn needs(&self, name: &str) -> bool {
+    pub(crate) fn needs(&self, name: &str) -> bool {
         self.imports.iter().any(|import| import.name == name)
     }
 }

@@ -37,6 +37,7 @@ pub enum Step {
 
 /// Why a module cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClosureError {
     /// The module itself is missing.
     #[error("there is no module {0}")]
@@ -145,7 +146,7 @@ impl Dependencies {
     }
 
     /// Whether there is a module of this name (with `_`).
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.nodes.contains_key(name) || self.broken.contains_key(name)
     }
 
@@ -158,7 +159,7 @@ impl Dependencies {
     ///
     /// # Errors
     /// [`ClosureError`], except [`ClosureError::TooDeep`].
-    pub fn needs(&self, name: &str) -> Result<&[String], ClosureError> {
+    pub(crate) fn needs(&self, name: &str) -> Result<&[String], ClosureError> {
         let name = normalise(name);
         if let Some(error) = self.broken.get(&name) {
             return Err(error.clone());
@@ -196,7 +197,7 @@ impl Dependencies {
     ///
     /// # Errors
     /// [`ClosureError`].
-    pub fn load_order(&self, names: &[&str]) -> Result<Vec<String>, ClosureError> {
+    pub(crate) fn load_order(&self, names: &[&str]) -> Result<Vec<String>, ClosureError> {
         let mut order: Vec<String> = Vec::new();
         for name in names {
             for step in self.probe(name)? {

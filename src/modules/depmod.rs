@@ -87,7 +87,7 @@ pub struct Lists {
 }
 
 /// `vfio_pci` for `kernel/drivers/vfio/pci/vfio-pci.ko.xz`.
-pub fn name_of(path: &str) -> String {
+pub(crate) fn name_of(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or_default();
     normalise(file.split(".ko").next().unwrap_or_default())
 }

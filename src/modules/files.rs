@@ -68,7 +68,7 @@ pub struct ListFile {
 
 impl ModuleFile {
     /// Read a module; its bytes are not kept.
-    pub fn read(path: &str, bytes: &[u8], request: &ModuleRequest) -> Self {
+    pub(crate) fn read(path: &str, bytes: &[u8], request: &ModuleRequest) -> Self {
         let unpacked = module::unpack(bytes);
         let elf = || unpacked.as_deref().map_err(|error| module::Error::from(error.clone()));
         let module = elf().and_then(|elf| Module::from_elf(elf, path));
@@ -90,17 +90,12 @@ impl ModuleFile {
 
 impl ModuleFiles {
     /// An empty collection; `request` selects the data to collect.
-    pub fn new(request: ModuleRequest) -> Self {
+    pub(crate) fn new(request: ModuleRequest) -> Self {
         ModuleFiles { request, ..ModuleFiles::default() }
     }
 
-    /// The requested data.
-    pub fn request(&self) -> &ModuleRequest {
-        &self.request
-    }
-
     /// Those among the first `entries` entries of the ramdisk.
-    pub fn before(&self, entries: usize) -> Self {
+    pub(crate) fn before(&self, entries: usize) -> Self {
         let modules = self.modules.iter().take_while(|file| file.entry < entries);
         let lists = self.lists.iter().take_while(|file| file.entry < entries);
         ModuleFiles {

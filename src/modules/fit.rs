@@ -92,7 +92,7 @@ pub enum Misfit {
 
 impl Misfit {
     /// The name of the module.
-    pub fn module(&self) -> &str {
+    pub(crate) fn module(&self) -> &str {
         match self {
             Misfit::Release { module, .. }
             | Misfit::Unresolved { module, .. }

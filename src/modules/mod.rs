@@ -16,19 +16,23 @@
 //! | [`fit`] | whether a kernel will load a module |
 
 pub mod alias;
-pub mod closure;
+pub(crate) mod closure;
 pub mod depmod;
-pub mod files;
-pub mod fit;
+pub(crate) mod files;
+pub(crate) mod fit;
 mod problem;
 mod role;
 pub mod survey;
 pub mod tree;
 
-pub use closure::{ClosureError, Dependencies, Step};
+pub use closure::ClosureError;
+pub use closure::{Dependencies, Step};
 pub use depmod::Lists;
-pub use files::{ListFile, ModuleFile, ModuleFiles, ModuleRequest};
+pub use files::{ListFile, ModuleRequest};
+pub use files::{ModuleFile, ModuleFiles};
 pub use fit::{Misfit, TargetKernel, misfits};
 pub use problem::{ModuleProblem, ProblemCause};
-pub use survey::{ModuleSource, Survey, SurveyError, gather};
+pub use survey::ModuleSource;
+pub use survey::SurveyError;
+pub(crate) use survey::{Survey, gather};
 pub use tree::ModuleTree;

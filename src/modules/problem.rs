@@ -48,7 +48,7 @@ impl Eq for ModuleProblem {}
 
 impl ModuleProblem {
     /// Of the file that messages call `file`.
-    pub fn new(file: impl Into<String>, cause: ProblemCause) -> Self {
+    pub(crate) fn new(file: impl Into<String>, cause: ProblemCause) -> Self {
         ModuleProblem { file: file.into(), cause }
     }
 }

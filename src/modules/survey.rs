@@ -44,7 +44,7 @@ pub enum ModuleSource<'a> {
 
 /// A module, or a list of depmod or Android's build.
 #[derive(Clone, Debug)]
-pub struct SourceFile<'f> {
+pub(crate) struct SourceFile<'f> {
     /// Its path in the source, without a leading `/`.
     pub path: &'f str,
     /// Its name in messages: the source and the path.
@@ -55,14 +55,14 @@ pub struct SourceFile<'f> {
 
 impl SourceFile<'_> {
     /// Whether it has the name of a module; otherwise it is a list.
-    pub fn is_module(&self) -> bool {
+    pub(crate) fn is_module(&self) -> bool {
         is_module_name(self.path)
     }
 }
 
 /// The modules in one source, and the problems with it.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// The modules in the order of the source, each with the file that it comes from.
     pub modules: Vec<Module>,
     /// Files with the name of a module that are not modules, and damage in the source.
@@ -71,6 +71,7 @@ pub struct Survey {
 
 /// Errors of reading a source.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SurveyError {
     /// The file cannot contain modules.
     #[error(
@@ -97,7 +98,7 @@ pub enum SurveyError {
 ///
 /// # Errors
 /// [`SurveyError`]. Damage after the first file is reported in [`Survey::problems`] instead.
-pub fn gather(source: &ModuleSource<'_>) -> Result<Survey, SurveyError> {
+pub(crate) fn gather(source: &ModuleSource<'_>) -> Result<Survey, SurveyError> {
     let mut gathered = Survey::default();
     let mut problems = Vec::new();
     visit(source, &mut problems, &mut |found| {
@@ -119,7 +120,7 @@ pub fn gather(source: &ModuleSource<'_>) -> Result<Survey, SurveyError> {
 
 impl Survey {
     /// Add the modules and problems of another source.
-    pub fn extend(&mut self, other: Survey) {
+    pub(crate) fn extend(&mut self, other: Survey) {
         self.modules.extend(other.modules);
         self.problems.extend(other.problems);
     }
@@ -133,7 +134,7 @@ impl Survey {
 ///
 /// # Errors
 /// [`SurveyError`].
-pub fn visit(
+pub(crate) fn visit(
     source: &ModuleSource<'_>,
     problems: &mut Vec<ModuleProblem>,
     look: &mut dyn FnMut(&SourceFile<'_>),

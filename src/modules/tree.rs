@@ -160,7 +160,7 @@ impl ModuleTree {
 
     /// Their dependencies. Without a list, `is_builtin` returns whether a module is part of the
     /// kernel.
-    pub fn dependencies(&self, is_builtin: impl Fn(&str) -> bool) -> Dependencies {
+    pub(crate) fn dependencies(&self, is_builtin: impl Fn(&str) -> bool) -> Dependencies {
         let modules: Vec<Module> = self.modules.values().cloned().collect();
         Dependencies::new(&self.lists, &modules, is_builtin)
     }
@@ -189,7 +189,7 @@ impl ModuleTree {
     }
 
     /// The built-in drivers that match the device, according to the lists.
-    pub fn builtin_drivers(&self, vendor: u16, device: u16) -> Vec<Driver> {
+    pub(crate) fn builtin_drivers(&self, vendor: u16, device: u16) -> Vec<Driver> {
         let listed = self.lists.builtin_aliases.iter();
         driver_of(listed.map(|(alias, name)| (alias.as_str(), name.as_str())), vendor, device)
     }

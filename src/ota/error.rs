@@ -5,6 +5,7 @@ use crate::compression;
 
 /// An update file cannot be read, or a partition cannot be extracted.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Neither a payload nor a zip file.
     #[error("is not an OTA: expected \"CrAU\" (a payload.bin) or a zip file, found {found}")]

@@ -92,7 +92,7 @@ pub(super) enum Kind {
 
 impl InstallOperation {
     /// The name of its type and its kind; None for an unknown type.
-    pub fn kind(&self) -> Option<(&'static str, Kind)> {
+    pub(crate) fn kind(&self) -> Option<(&'static str, Kind)> {
         let number = self.number.unwrap_or(0);
         TYPES.iter().find(|(known, ..)| *known == number).map(|(_, name, kind)| (*name, *kind))
     }

@@ -50,7 +50,7 @@ pub struct Partition {
 
 impl<'a> Payload<'a> {
     /// Whether `bytes` start with the magic of a payload.
-    pub fn starts(bytes: &[u8]) -> bool {
+    pub(crate) fn starts(bytes: &[u8]) -> bool {
         bytes.starts_with(MAGIC)
     }
 

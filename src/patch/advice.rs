@@ -132,7 +132,7 @@ const CHECK: &str = "dmesg | grep vfioboot: has each step, and why a device was 
 
 impl Advice {
     /// For a plan that changes images of these roles.
-    pub fn new(flow: &Flow, hook: &Hook, devices: &[DeviceSpec], changed: &[Role]) -> Self {
+    pub(crate) fn new(flow: &Flow, hook: &Hook, devices: &[DeviceSpec], changed: &[Role]) -> Self {
         let mut names: Vec<String> = devices.iter().take(NAMED).map(ToString::to_string).collect();
         if devices.len() > NAMED {
             names.push(format!("{} more", devices.len() - NAMED));

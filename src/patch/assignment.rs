@@ -10,7 +10,7 @@ use crate::image::{FragmentType, Image, ImageKind, SectionName};
 
 /// The images of a set that a patch changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assignment {
+pub(crate) struct Assignment {
     /// Index of the image whose ramdisk the segment is appended to.
     pub carrier: usize,
     /// Index of the fragment, of a vendor_boot image.
@@ -90,7 +90,7 @@ impl Assignment {
     ///
     /// # Errors
     /// [`Error::TwoOfAKind`], [`Error::NoRamdisk`].
-    pub fn choose(set: &Context<'_, '_>) -> Result<Self, Error> {
+    pub(crate) fn choose(set: &Context<'_, '_>) -> Result<Self, Error> {
         set.require_one_of_each()?;
         let with_ramdisk = |kind| {
             let index = set.find(kind)?;

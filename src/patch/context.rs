@@ -15,7 +15,7 @@ use crate::ramdisk::{self, Inventory};
 
 /// A set of unpatched images. Indices are those of its images.
 #[derive(Clone, Copy)]
-pub struct Context<'s, 'a> {
+pub(crate) struct Context<'s, 'a> {
     set: &'s BootSet<'a>,
     /// All images.
     pub images: &'s [Image<'a>],
@@ -25,18 +25,18 @@ pub struct Context<'s, 'a> {
 
 impl<'s, 'a> Context<'s, 'a> {
     /// The context of `set`, with its kernel.
-    pub fn new(set: &'s BootSet<'a>) -> Self {
+    pub(crate) fn new(set: &'s BootSet<'a>) -> Self {
         Context { set, images: set.images(), kernel: KernelFacts::new(set.kernel()) }
     }
 
     /// How a device with these images boots.
-    pub fn flow(&self) -> &'s Flow {
+    pub(crate) fn flow(&self) -> &'s Flow {
         self.set.flow()
     }
 
     /// The images that a patch may change, with their indices. A recovery image counts only if it is
     /// the only image.
-    pub fn active(&self) -> impl Iterator<Item = (usize, &'s Image<'a>)> + use<'s, 'a> {
+    pub(crate) fn active(&self) -> impl Iterator<Item = (usize, &'s Image<'a>)> + use<'s, 'a> {
         let roles = self.set.roles();
         let only_recovery = roles.iter().all(|role| *role == Role::Recovery || !role.boots());
         self.set.members().filter_map(move |(index, image, role)| {
@@ -50,38 +50,38 @@ impl<'s, 'a> Context<'s, 'a> {
     }
 
     /// The image of a kind that a patch may change.
-    pub fn find(&self, kind: ImageKind) -> Option<usize> {
+    pub(crate) fn find(&self, kind: ImageKind) -> Option<usize> {
         self.active().find(|(_, image)| image.kind() == kind).map(|(index, _)| index)
     }
 
     /// The index of the top-level vbmeta image.
-    pub fn top_vbmeta(&self) -> Option<usize> {
+    pub(crate) fn top_vbmeta(&self) -> Option<usize> {
         self.set.top_vbmeta()
     }
 
     /// How the vbmeta image `top` covers the image of this index.
-    pub fn cover(&self, top: &Vbmeta<'_>, index: usize) -> Option<Cover> {
+    pub(crate) fn cover(&self, top: &Vbmeta<'_>, index: usize) -> Option<Cover> {
         self.set.cover(top, index)
     }
 
     /// Whether a ramdisk has a file of the module vfio-pci.
-    pub fn has_vfio_pci(&self) -> bool {
+    pub(crate) fn has_vfio_pci(&self) -> bool {
         let mut surveys = self.set.ramdisks().iter().filter_map(|ramdisk| ramdisk.survey().ok());
         surveys.any(|survey| survey.vfio_pci)
     }
 
     /// The contents of the ramdisk at this place; None if it is damaged.
-    pub fn inventory(&self, spot: Spot) -> Option<&'s Inventory> {
+    pub(crate) fn inventory(&self, spot: Spot) -> Option<&'s Inventory> {
         self.set.ramdisk(spot)?.inventory().ok()
     }
 
     /// The ramdisk at this place.
-    pub fn ramdisk(&self, spot: Spot) -> Option<&'s Ramdisk<'a>> {
+    pub(crate) fn ramdisk(&self, spot: Spot) -> Option<&'s Ramdisk<'a>> {
         self.set.ramdisk(spot)
     }
 
     /// The initramfs of a normal boot.
-    pub fn initramfs(&self) -> &'s Initramfs {
+    pub(crate) fn initramfs(&self) -> &'s Initramfs {
         self.set.initramfs()
     }
 
@@ -89,7 +89,7 @@ impl<'s, 'a> Context<'s, 'a> {
     ///
     /// # Errors
     /// As [`BootSet::tree`].
-    pub fn tree(&self) -> Result<&'s Tree, ramdisk::Error> {
+    pub(crate) fn tree(&self) -> Result<&'s Tree, ramdisk::Error> {
         self.set.tree()
     }
 
@@ -97,24 +97,27 @@ impl<'s, 'a> Context<'s, 'a> {
     ///
     /// # Errors
     /// As [`BootSet::entry`].
-    pub fn entry(&self, found: &TreeEntry) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
+    pub(crate) fn entry(
+        &self,
+        found: &TreeEntry,
+    ) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
         self.set.entry(found)
     }
 
     /// The modules of the initramfs and their lists.
-    pub fn modules(&self) -> ModuleTree {
+    pub(crate) fn modules(&self) -> ModuleTree {
         self.set.modules()
     }
 
     /// The module at this path of the initramfs: if several ramdisks have it, the one unpacked last.
-    pub fn module_file(&self, path: &str) -> Option<&'s ModuleFile> {
+    pub(crate) fn module_file(&self, path: &str) -> Option<&'s ModuleFile> {
         let ramdisks = self.set.in_memory_order().into_iter().rev();
         let mut files = ramdisks.flat_map(|ramdisk| ramdisk.modules().modules.iter().rev());
         files.find(|file| file.path == path).map(Arc::as_ref)
     }
 
     /// The ramdisks of a normal boot, in the order of unpacking.
-    pub fn ramdisks(&self) -> Vec<ModuleSource<'a>> {
+    pub(crate) fn ramdisks(&self) -> Vec<ModuleSource<'a>> {
         let named = |ramdisk: &Ramdisk<'a>| ModuleSource::Bytes {
             name: self.images[ramdisk.spot.image].kind().to_string(),
             bytes: ramdisk.bytes,
@@ -123,7 +126,7 @@ impl<'s, 'a> Context<'s, 'a> {
     }
 
     /// The symbols that the kernel exports to modules; None if they cannot be read.
-    pub fn exports(&self) -> Option<&'s Exports> {
+    pub(crate) fn exports(&self) -> Option<&'s Exports> {
         self.set.exports()
     }
 
@@ -131,7 +134,7 @@ impl<'s, 'a> Context<'s, 'a> {
     ///
     /// # Errors
     /// [`Error::TwoOfAKind`].
-    pub fn require_one_of_each(&self) -> Result<(), Error> {
+    pub(crate) fn require_one_of_each(&self) -> Result<(), Error> {
         let twice = |(index, image): &(usize, &Image<'_>)| {
             self.find(image.kind()).is_some_and(|first| first != *index)
         };

@@ -9,7 +9,7 @@ use crate::bootfile::BootModule;
 
 /// The contribution of one part of a patch. A plan is the sum of all contributions, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contribution {
+pub(crate) struct Contribution {
     /// The init program whose path the runtime takes; at most one part sets it.
     pub original: Option<Original>,
     /// Files of the segment.
@@ -33,12 +33,12 @@ pub struct Contribution {
 
 impl Contribution {
     /// A contribution of warnings only.
-    pub fn of_warnings(warnings: impl IntoIterator<Item = Warning>) -> Self {
+    pub(crate) fn of_warnings(warnings: impl IntoIterator<Item = Warning>) -> Self {
         Contribution { warnings: warnings.into_iter().collect(), ..Contribution::default() }
     }
 
     /// Append another contribution.
-    pub fn add(&mut self, other: Contribution) {
+    pub(crate) fn add(&mut self, other: Contribution) {
         let Contribution {
             original,
             files,

@@ -12,6 +12,7 @@ use crate::rc::Finding;
 
 /// A patch, or undoing one, that is not possible.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// No image of the set has a ramdisk.
     #[error(
@@ -239,6 +240,7 @@ pub enum RefusedParameter {
 
 /// Why an executable cannot be the runtime.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RuntimeError {
     /// Not ELF, or damaged.
     #[error("the runtime is not an ELF executable")]
@@ -264,6 +266,7 @@ pub enum RuntimeError {
 
 /// Why a module cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModuleError {
     /// Two files of this name.
     #[error("is given twice")]

@@ -8,14 +8,14 @@ use crate::ramdisk::tree::{Tree, TreeEntry};
 use crate::ramdisk::{Limits, Ramdisk};
 
 /// The files that the kernel unpacks from all ramdisks of a set.
-pub struct InitramfsFiles<'s, 'a> {
+pub(crate) struct InitramfsFiles<'s, 'a> {
     set: Context<'s, 'a>,
     carrier: Spot,
 }
 
 impl<'s, 'a> InitramfsFiles<'s, 'a> {
     /// The files of `set`, whose ramdisk `carrier` will be patched.
-    pub fn new(set: Context<'s, 'a>, carrier: Spot) -> Self {
+    pub(crate) fn new(set: Context<'s, 'a>, carrier: Spot) -> Self {
         InitramfsFiles { set, carrier }
     }
 
@@ -31,22 +31,22 @@ impl<'s, 'a> InitramfsFiles<'s, 'a> {
     }
 
     /// What is at `path`; `follow` resolves a symbolic link at its end.
-    pub fn find(&self, path: &[u8], follow: bool) -> Result<Option<TreeEntry>, Error> {
+    pub(crate) fn find(&self, path: &[u8], follow: bool) -> Result<Option<TreeEntry>, Error> {
         Ok(self.tree()?.find(path, follow))
     }
 
     /// Whether there is anything at `path`.
-    pub fn has(&self, path: &[u8]) -> Result<bool, Error> {
+    pub(crate) fn has(&self, path: &[u8]) -> Result<bool, Error> {
         Ok(self.find(path, false)?.is_some())
     }
 
     /// Another name of the file at `path`; see [`Tree::other_name`].
-    pub fn other_name(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn other_name(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.tree()?.other_name(path))
     }
 
     /// Header and data of a file.
-    pub fn entry(&self, found: &TreeEntry) -> Result<Option<(Header, Vec<u8>)>, Error> {
+    pub(crate) fn entry(&self, found: &TreeEntry) -> Result<Option<(Header, Vec<u8>)>, Error> {
         Ok(self.set.entry(found)?)
     }
 }

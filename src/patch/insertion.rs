@@ -7,7 +7,7 @@ use crate::image::{self, Chunk, Header, Image, SectionName, resize_fragment};
 use crate::ramdisk::{self, AppendPoint, Inventory};
 
 /// The point at which the segment is inserted.
-pub struct Insertion<'a> {
+pub(crate) struct Insertion<'a> {
     /// The section that grows.
     pub section: SectionName,
     /// The offset in it, in bytes.
@@ -21,7 +21,7 @@ pub struct Insertion<'a> {
 }
 
 /// Sections with their new bytes.
-pub type Sections<'a> = Vec<(SectionName, Vec<Chunk<'a>>)>;
+pub(crate) type Sections<'a> = Vec<(SectionName, Vec<Chunk<'a>>)>;
 
 impl<'a> Insertion<'a> {
     /// The end of the assigned ramdisk in the image `carrier`; `inventory` is that of the ramdisk.
@@ -29,7 +29,7 @@ impl<'a> Insertion<'a> {
     /// # Errors
     /// [`Error::NoRamdisk`], [`Error::Image`] for a fragment in a vendor's wrapper,
     /// [`Error::Ramdisk`] for a ramdisk to which nothing can be appended.
-    pub fn find(
+    pub(crate) fn find(
         carrier: &Image<'a>,
         assignment: &Assignment,
         inventory: Option<&Inventory>,
@@ -56,7 +56,7 @@ impl<'a> Insertion<'a> {
 
     /// Pad the segment so that a raw archive in a fragment after this one stays at a multiple of 4.
     /// No zeros may follow lz4_legacy, and only lz4_legacy follows it anyway.
-    pub fn keep_alignment(&self, segment: &mut Vec<u8>) {
+    pub(crate) fn keep_alignment(&self, segment: &mut Vec<u8>) {
         if self.fragment.is_some() && self.point.format != Some(Format::Lz4Legacy) {
             segment.resize(segment.len().next_multiple_of(4), 0);
         }
@@ -66,7 +66,11 @@ impl<'a> Insertion<'a> {
     ///
     /// # Errors
     /// [`Error::NoRamdisk`]; [`Error::Image`] if the fragment becomes too large for its table.
-    pub fn sections(&self, carrier: &Image<'a>, segment: Vec<u8>) -> Result<Sections<'a>, Error> {
+    pub(crate) fn sections(
+        &self,
+        carrier: &Image<'a>,
+        segment: Vec<u8>,
+    ) -> Result<Sections<'a>, Error> {
         let section = self.section;
         let old = carrier.section(section).ok_or(Error::NoRamdisk)?;
         let (head, tail) = old.split_at(self.offset);

@@ -11,7 +11,7 @@ use crate::compression::Format;
 use crate::kernel::Module;
 
 /// The result of the passthrough audit for a patch.
-pub struct KernelCheck {
+pub(crate) struct KernelCheck {
     /// For the plan.
     pub report: KernelReport,
     /// The parameters that the audit recommends; optional ones are for the user to choose.
@@ -21,7 +21,7 @@ pub struct KernelCheck {
 }
 
 /// Run the passthrough audit. `modules` are those that will be in the ramdisk; None if unknown.
-pub fn check(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> KernelCheck {
+pub(crate) fn check(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> KernelCheck {
     let audit = audit(kernel, modules);
     let report = KernelReport {
         version: kernel.version().map(str::to_owned),
@@ -86,7 +86,7 @@ fn failed(report: &Evaluation) -> Vec<FailedRule> {
 ///
 /// # Errors
 /// [`Error::Lz4Frame`], [`Error::NoInitramfsSupport`], [`Error::FormatNotBuiltIn`].
-pub fn require(kernel: KernelFacts<'_>, format: Option<Format>) -> Result<(), Error> {
+pub(crate) fn require(kernel: KernelFacts<'_>, format: Option<Format>) -> Result<(), Error> {
     if format == Some(Format::Lz4Frame) {
         return Err(Error::Lz4Frame);
     }

@@ -13,37 +13,37 @@ const HOST_BRIDGE: &str = "VB-PCI-002";
 
 /// The facts about the kernel of the set that a patch needs.
 #[derive(Clone, Copy)]
-pub struct KernelFacts<'s>(&'s SetKernel);
+pub(crate) struct KernelFacts<'s>(&'s SetKernel);
 
 impl<'s> KernelFacts<'s> {
     /// The facts about this kernel.
-    pub fn new(kernel: &'s SetKernel) -> Self {
+    pub(crate) fn new(kernel: &'s SetKernel) -> Self {
         KernelFacts(kernel)
     }
 
     /// How far it could be read.
-    pub fn state(&self) -> &'s KernelState {
+    pub(crate) fn state(&self) -> &'s KernelState {
         &self.0.state
     }
 
     /// What is known about it.
-    pub fn facts(&self) -> &'s Facts {
+    pub(crate) fn facts(&self) -> &'s Facts {
         &self.0.facts
     }
 
     /// Its release, `6.1.192-android14`; without the local part if only the config has it.
-    pub fn version(&self) -> Option<&'s str> {
+    pub(crate) fn version(&self) -> Option<&'s str> {
         self.facts().release.as_deref()
     }
 
     /// The architecture.
-    pub fn arch(&self) -> Option<Arch> {
+    pub(crate) fn arch(&self) -> Option<Arch> {
         self.0.arch
     }
 
     /// The built-in command line that the kernel uses instead of the bootloader's
     /// (`CMDLINE_FORCE`, on x86 `CMDLINE_OVERRIDE`).
-    pub fn forced_cmdline(&self) -> Option<String> {
+    pub(crate) fn forced_cmdline(&self) -> Option<String> {
         let (config, _) = self.facts().config.as_ref()?;
         let forced = ["CMDLINE_FORCE", "CMDLINE_OVERRIDE"].iter().any(|s| config.is_set(s));
         let line = config.get("CMDLINE").map(ToString::to_string);
@@ -52,14 +52,14 @@ impl<'s> KernelFacts<'s> {
 
     /// The built-in line that the kernel appends to the bootloader's (`CMDLINE_EXTEND`, as upstream
     /// does on arm64).
-    pub fn extending_cmdline(&self) -> Option<String> {
+    pub(crate) fn extending_cmdline(&self) -> Option<String> {
         let (config, _) = self.facts().config.as_ref()?;
         let line = config.get("CMDLINE").map(ToString::to_string);
         line.filter(|_| config.is_set("CMDLINE_EXTEND"))
     }
 
     /// Whether the symbol is built in according to the kernel's config; None without a config.
-    pub fn is_set(&self, symbol: &str) -> Option<bool> {
+    pub(crate) fn is_set(&self, symbol: &str) -> Option<bool> {
         self.facts().config.as_ref().map(|(config, _)| config.is_set(symbol))
     }
 
@@ -67,7 +67,7 @@ impl<'s> KernelFacts<'s> {
     ///
     /// # Errors
     /// [`Error::Architecture`].
-    pub fn require_arch(&self) -> Result<(), Error> {
+    pub(crate) fn require_arch(&self) -> Result<(), Error> {
         let why = match self.arch() {
             None | Some(Arch::Arm64 | Arch::X86_64) => return Ok(()),
             Some(Arch::Arm) => {
@@ -84,18 +84,18 @@ impl<'s> KernelFacts<'s> {
     }
 
     /// Whether vfio-pci is in the kernel itself, so that `vfio-pci.ids=` has an effect.
-    pub fn vfio_pci_built_in(&self) -> bool {
+    pub(crate) fn vfio_pci_built_in(&self) -> bool {
         self.facts().built("VFIO_PCI") == Built::In
     }
 
     /// How the feature of `symbol` (without `CONFIG_`) is built.
-    pub fn built(&self, symbol: &str) -> Built {
+    pub(crate) fn built(&self, symbol: &str) -> Built {
         self.facts().built(symbol)
     }
 
     /// Whether a driver of a PCI host bridge is built in. In a GKI kernel that proves nothing: it has
     /// the driver for virtual machines, and that for the hardware is a vendor module.
-    pub fn host_bridge_built_in(&self) -> bool {
+    pub(crate) fn host_bridge_built_in(&self) -> bool {
         let profile = Profile::builtin("passthrough").ok();
         let rule = profile.as_ref().and_then(|profile| profile.rule(HOST_BRIDGE));
         let Some(Condition::Symbols(drivers)) = rule.map(|rule| &rule.condition) else {
@@ -106,24 +106,24 @@ impl<'s> KernelFacts<'s> {
     }
 
     /// Whether the kernel's config is known.
-    pub fn has_config(&self) -> bool {
+    pub(crate) fn has_config(&self) -> bool {
         self.facts().config.is_some()
     }
 
     /// Whether modules affect how devices are bound to vfio-pci: not if everything needed is built in.
-    pub fn modules_may_matter(&self) -> bool {
+    pub(crate) fn modules_may_matter(&self) -> bool {
         let Some((config, _)) = &self.facts().config else { return true };
         let all_built_in = self.vfio_pci_built_in() && self.host_bridge_built_in();
         config.is_set("MODULES") && !all_built_in || self.built("VFIO_PCI") == Built::Module
     }
 
     /// Whether the kernel decompresses modules itself (`MODULE_DECOMPRESS`, from 5.17 on).
-    pub fn unpacks_modules(&self) -> bool {
+    pub(crate) fn unpacks_modules(&self) -> bool {
         self.built("MODULE_DECOMPRESS") == Built::In
     }
 
     /// The requirements that a module must meet.
-    pub fn target<'k>(&'k self, exports: Option<&'k Exports>) -> TargetKernel<'k> {
+    pub(crate) fn target<'k>(&'k self, exports: Option<&'k Exports>) -> TargetKernel<'k> {
         let line = Cmdline::new(self.facts().cmdline.as_deref().unwrap_or_default());
         // Once enabled, it cannot be disabled (`bool_enable_only`).
         let enforced =

@@ -9,6 +9,7 @@ use crate::bootfile::{BootFile, DeviceSpec};
 
 /// The options of a patch.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Options<'a> {
     /// The devices to bind to vfio-pci, in order.
     pub devices: Vec<DeviceSpec>,

@@ -12,7 +12,7 @@ use crate::image::Output;
 ///
 /// # Errors
 /// [`Error::ChangedSincePatch`]; otherwise as [`unpatch::unpatch`].
-pub fn of<'s>(set: &'s BootSet<'_>) -> Result<Option<BootSet<'s>>, Error> {
+pub(crate) fn of<'s>(set: &'s BootSet<'_>) -> Result<Option<BootSet<'s>>, Error> {
     if !is_patched(set)? {
         return Ok(None);
     }

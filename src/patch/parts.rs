@@ -19,7 +19,7 @@ use crate::bootset::Spot;
 use crate::image::{ImageKind, SectionName};
 
 /// Everything that is decided before an image is rewritten.
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// The images that change.
     pub assignment: Assignment,
     /// The point at which the segment is inserted.
@@ -43,7 +43,7 @@ impl<'a> Parts<'a> {
     ///
     /// # Errors
     /// Why a patch is not possible.
-    pub fn collect(set: &Context<'_, 'a>, options: &Options<'_>) -> Result<Self, Error> {
+    pub(crate) fn collect(set: &Context<'_, 'a>, options: &Options<'_>) -> Result<Self, Error> {
         let assignment = Assignment::choose(set)?;
         let Modules { plan: modules, contribution: from_modules, present } =
             modules::contribute::contribute(set, &options.devices, &options.modules)?;

@@ -24,6 +24,7 @@ use crate::image::{Image, ImageKind, Output};
 
 /// A patch, computed and not yet written.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Plan<'a> {
     /// How a device with these images boots.
     pub flow: Flow,
@@ -56,6 +57,7 @@ pub struct Plan<'a> {
 
 /// One image of the set.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct PlannedImage<'a> {
     /// What kind of image it is.
     pub kind: ImageKind,

@@ -20,7 +20,7 @@ use crate::bootfile::{BootFile, DeviceSpec};
 use crate::image::{DerivedPolicy, Edit, Header, Image, Output, Rebuilt};
 
 /// The images that change, with the details for the plan.
-pub struct Rewritten<'a> {
+pub(crate) struct Rewritten<'a> {
     /// In order: the one with the segment first, vbmeta.img last.
     pub images: Vec<RewrittenImage<'a>>,
     /// All changes.
@@ -32,7 +32,7 @@ pub struct Rewritten<'a> {
 }
 
 /// An image that changes.
-pub struct RewrittenImage<'a> {
+pub(crate) struct RewrittenImage<'a> {
     /// Its index in the set.
     pub index: usize,
     /// Why it changes.
@@ -54,7 +54,7 @@ struct RewriteTarget<'a> {
 ///
 /// # Errors
 /// Why a patch is not possible.
-pub fn rewrite<'a>(
+pub(crate) fn rewrite<'a>(
     set: &Context<'_, 'a>,
     parts: &Parts<'a>,
     options: &Options<'a>,

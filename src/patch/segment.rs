@@ -13,7 +13,7 @@ use crate::ramdisk::{AppendPoint, GZIP_NAME, normalise};
 
 /// The contents of the segment.
 #[derive(Clone, Copy, Debug)]
-pub struct Segment<'s> {
+pub(crate) struct Segment<'s> {
     /// The vfiorun executable.
     pub runtime: Runtime<'s>,
     /// Its configuration.
@@ -33,7 +33,7 @@ impl Segment<'_> {
     ///
     /// # Errors
     /// [`Error::Pack`], [`Error::BootFile`], [`Error::UndoRecord`].
-    pub fn pack(&self, point: &AppendPoint) -> Result<Vec<u8>, Error> {
+    pub(crate) fn pack(&self, point: &AppendPoint) -> Result<Vec<u8>, Error> {
         let archive = self.archive(point.lead_in)?;
         let mut segment = vec![0; point.padding];
         match point.format {

@@ -3,11 +3,11 @@
 use crate::ramdisk::cpio::Header;
 
 /// The directory in the ramdisk for modules that a patch adds.
-pub const MODULE_DIR: &str = "/vfioboot/modules";
+pub(crate) const MODULE_DIR: &str = "/vfioboot/modules";
 
 /// A directory that a patch adds to the ramdisk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentDirectory {
+pub(crate) struct SegmentDirectory {
     /// Absolute.
     pub path: String,
     /// Permission bits.
@@ -16,7 +16,7 @@ pub struct SegmentDirectory {
 
 /// A file that a patch adds to the ramdisk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentFile {
+pub(crate) struct SegmentFile {
     /// Absolute.
     pub path: String,
     /// Type, mode, owner and time.
@@ -29,24 +29,24 @@ pub struct SegmentFile {
 
 impl SegmentFile {
     /// A new file.
-    pub fn new(path: &str, mode: u32, bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(path: &str, mode: u32, bytes: Vec<u8>) -> Self {
         let header = Header { mode: 0o100_000 | mode & 0o7777, ..Header::default() };
         SegmentFile::like(path, header, bytes)
     }
 
     /// A file with the type, mode, owner and time of another.
-    pub fn like(path: &str, header: Header, bytes: Vec<u8>) -> Self {
+    pub(crate) fn like(path: &str, header: Header, bytes: Vec<u8>) -> Self {
         SegmentFile { path: path.to_owned(), header, bytes, replaces: false }
     }
 
     /// This file, replacing one that may have other names, which keep its data.
-    pub fn replacing(self) -> Self {
+    pub(crate) fn replacing(self) -> Self {
         SegmentFile { replaces: true, ..self }
     }
 
     /// Its parent directories that only vfioboot creates: those named after it, and those below.
     /// Creating a directory that exists would change its mode.
-    pub fn own_directories(&self) -> Vec<&str> {
+    pub(crate) fn own_directories(&self) -> Vec<&str> {
         let ends = self.path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
         let parents = ends.map(|at| &self.path[..at]);
         parents.filter(|path| path.split('/').any(|part| part == "vfioboot")).collect()

@@ -121,13 +121,13 @@ enum Tail {
 
 impl UndoRecord {
     /// A record for `images`.
-    pub fn new(images: Vec<ImageUndo>) -> Self {
+    pub(crate) fn new(images: Vec<ImageUndo>) -> Self {
         let tool = format!("vfioboot {}", env!("CARGO_PKG_VERSION"));
         UndoRecord { format: UNDO_FORMAT, tool, images }
     }
 
     /// The record's bytes.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let mut bytes = serde_json::to_vec(self).map_err(UndoRecordError::Json)?;
         bytes.push(b'\n');
         Ok(bytes)
@@ -137,7 +137,7 @@ impl UndoRecord {
     ///
     /// # Errors
     /// [`Error::UndoRecord`] for anything that this version did not write.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
@@ -150,7 +150,7 @@ impl UndoRecord {
     }
 
     /// The part for an image of this kind.
-    pub fn image(&self, kind: ImageKind) -> Option<&ImageUndo> {
+    pub(crate) fn image(&self, kind: ImageKind) -> Option<&ImageUndo> {
         self.images.iter().find(|image| image.kind == kind)
     }
 }
@@ -159,7 +159,7 @@ impl ImageUndo {
     /// Record the data of `image` that writing `edit` will remove; `sections` are the replaced ones.
     /// Without an edit the image is a bare payload. `inserted` names the section that
     /// only grows, and where; its other bytes are not recorded.
-    pub fn record(
+    pub(crate) fn record(
         image: &Image<'_>,
         edit: Option<&Edit<'_>>,
         sections: &[(SectionName, Vec<Chunk<'_>>)],
@@ -206,13 +206,13 @@ impl ImageUndo {
     }
 
     /// Whether `patched` has another command line than the patch gave it.
-    pub fn cmdline_changed(&self, patched: &Image<'_>) -> bool {
+    pub(crate) fn cmdline_changed(&self, patched: &Image<'_>) -> bool {
         patched.header().is_some_and(|header| header.cmdline() != self.patched_cmdline)
     }
 
     /// The section that the patch enlarged, and the bytes in it that the original does not have: the
     /// segment, its padding, and anything added later.
-    pub fn inserted(&self, patched: &Image<'_>) -> Option<(SectionName, Range<usize>)> {
+    pub(crate) fn inserted(&self, patched: &Image<'_>) -> Option<(SectionName, Range<usize>)> {
         let (section, at) = self.inserted?;
         let old_size = match patched.header() {
             None => self.image_size(),
@@ -232,7 +232,7 @@ impl ImageUndo {
 
     /// The bytes of `section` that the original does not have, and that is all there is to it. None
     /// where the record has the section itself.
-    pub fn cut(&self, patched: &Image<'_>, section: SectionName) -> Option<Range<usize>> {
+    pub(crate) fn cut(&self, patched: &Image<'_>, section: SectionName) -> Option<Range<usize>> {
         if self.replaced.iter().any(|(own, _)| *own == section) {
             return None;
         }
@@ -247,7 +247,7 @@ impl ImageUndo {
     /// # Errors
     /// [`Error::Undo`] when the patched image was changed since, so that the original cannot be
     /// had.
-    pub fn restore<'a>(&self, patched: &Image<'a>) -> Result<Output<'a>, Error> {
+    pub(crate) fn restore<'a>(&self, patched: &Image<'a>) -> Result<Output<'a>, Error> {
         // A patch never makes a file smaller, so a record cannot restore an image larger than the
         // patched one.
         let possible = self.size.max(self.image_size()) <= patched.file().len() as u64;

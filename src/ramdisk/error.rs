@@ -6,6 +6,7 @@ use crate::compression;
 /// A ramdisk that cannot be read or changed as asked. Offsets are in bytes from the start of
 /// the ramdisk.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A compressed segment is damaged, cut short or needs too much memory.
     #[error("ramdisk segment at offset {offset:#x}")]

@@ -14,7 +14,7 @@ use crate::compression::Format;
 
 /// The entries of a ramdisk, what it is, and the data of its small files.
 #[derive(Debug)]
-pub struct Inventory {
+pub(crate) struct Inventory {
     /// Length of the ramdisk, in bytes.
     size: usize,
     limits: Limits,
@@ -32,7 +32,7 @@ pub struct Inventory {
 
 /// A segment of a ramdisk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// Where it is in the ramdisk.
     pub range: Range<usize>,
     /// How it is compressed; None for a raw archive.
@@ -63,7 +63,7 @@ impl Inventory {
     ///
     /// # Errors
     /// As [`super::Ramdisk::parse`]; `collector` has then taken what comes before the damage.
-    pub fn read(
+    pub(crate) fn read(
         bytes: &[u8],
         limits: Limits,
         collector: &mut dyn Collector,
@@ -88,7 +88,7 @@ impl Inventory {
 
     /// The inventory of the same ramdisk without `cut`: our segment and the padding before it. Also
     /// the number of entries that are left. None where only another pass could tell.
-    pub fn original(&self, cut: &Range<usize>) -> Option<(Self, usize)> {
+    pub(crate) fn original(&self, cut: &Range<usize>) -> Option<(Self, usize)> {
         let (ours, before) = (self.ours()?, self.before.as_ref()?);
         let (number, others) = (self.segments.len().checked_sub(1)?, before.entries);
         let segments = &self.segments[..number];
@@ -119,36 +119,30 @@ impl Inventory {
     }
 
     /// What it is.
-    pub fn survey(&self) -> &Survey {
+    pub(crate) fn survey(&self) -> &Survey {
         &self.survey
     }
 
     /// What it is, alone.
-    pub fn into_survey(self) -> Survey {
+    pub(crate) fn into_survey(self) -> Survey {
         self.survey
     }
 
     /// The segments, in order.
-    pub fn segments(&self) -> &[Extent] {
+    pub(crate) fn segments(&self) -> &[Extent] {
         &self.segments
     }
 
     /// What is left where the kernel finds nothing it knows.
-    pub fn trailing(&self) -> Option<&Trailing> {
+    pub(crate) fn trailing(&self) -> Option<&Trailing> {
         self.trailing.as_ref()
-    }
-
-    /// The names of all entries, unchanged and in order.
-    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
-        let files = self.records().iter().filter(|record| !record.trailer);
-        files.map(|record| record.path.as_slice())
     }
 
     /// The file tree that the kernel makes of the entries.
     ///
     /// # Errors
     /// [`Error::TooMany`] where the names take more than [`Limits::metadata`].
-    pub fn tree(&self) -> Result<&Tree, Error> {
+    pub(crate) fn tree(&self) -> Result<&Tree, Error> {
         if self.truncated {
             return Err(Error::too_many_names(self.limits.metadata));
         }
@@ -161,7 +155,7 @@ impl Inventory {
     ///
     /// # Errors
     /// [`Limits::metadata`] of the first whose names take more than that.
-    pub fn tree_of(inventories: &[&Inventory], reach: Reach) -> Result<Tree, usize> {
+    pub(crate) fn tree_of(inventories: &[&Inventory], reach: Reach) -> Result<Tree, usize> {
         if let Some(own) = inventories.iter().find(|own| own.truncated) {
             return Err(own.limits.metadata);
         }
@@ -169,13 +163,8 @@ impl Inventory {
     }
 
     /// How many entries there are, TRAILERs included.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.count
-    }
-
-    /// It has no entries.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
     }
 
     /// The header and the data of what [`Tree::find`] gave. Files that are not kept cost another
@@ -183,7 +172,7 @@ impl Inventory {
     ///
     /// # Errors
     /// As [`super::Ramdisk::parse`].
-    pub fn entry(
+    pub(crate) fn entry(
         &self,
         ramdisk: &[u8],
         found: &TreeEntry,
@@ -200,7 +189,7 @@ impl Inventory {
     ///
     /// # Errors
     /// [`Error::Junk`] for bytes at which the kernel would stop.
-    pub fn append_point(&self) -> Result<AppendPoint, Error> {
+    pub(crate) fn append_point(&self) -> Result<AppendPoint, Error> {
         if let Some(trailing) = &self.trailing {
             return Err(Error::Junk { offset: trailing.range.start, reason: trailing.reason });
         }
@@ -213,7 +202,7 @@ impl Inventory {
     }
 
     /// The segment that a patch appended, as [`super::find_ours`] finds it.
-    pub fn ours(&self) -> Option<Range<usize>> {
+    pub(crate) fn ours(&self) -> Option<Range<usize>> {
         if self.trailing.is_some() {
             return None;
         }
@@ -234,7 +223,7 @@ impl Inventory {
     }
 
     /// The data of the last undo record, where [`Inventory::ours`] is.
-    pub fn undo_record(&self) -> Option<&[u8]> {
+    pub(crate) fn undo_record(&self) -> Option<&[u8]> {
         self.ours()?;
         let mut records = self.records().iter().rev();
         records.find(|record| is_undo(&record.path))?.data.as_deref()
@@ -253,7 +242,7 @@ impl Survey {
     ///
     /// # Errors
     /// As [`super::Ramdisk::parse`].
-    pub fn read(ramdisk: &[u8], limits: Limits) -> Result<Self, Error> {
+    pub(crate) fn read(ramdisk: &[u8], limits: Limits) -> Result<Self, Error> {
         Ok(Inventory::read(ramdisk, limits, &mut NoCollector)?.into_survey())
     }
 }

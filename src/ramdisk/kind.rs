@@ -89,7 +89,7 @@ const INIT_MAX: u64 = 64 << 20;
 
 impl Survey {
     /// Whether it has this entry, which is among [`Survey::telling`].
-    pub fn has(&self, path: &str) -> bool {
+    pub(crate) fn has(&self, path: &str) -> bool {
         self.telling.iter().any(|name| name == path)
     }
 }
@@ -130,7 +130,7 @@ impl Default for Classification {
 
 impl Classification {
     /// An entry that is not a TRAILER, by its normalised name.
-    pub fn name(&mut self, name: &[u8], file_type: FileType) {
+    pub(crate) fn name(&mut self, name: &[u8], file_type: FileType) {
         self.classifier.name(&self.signs, name, file_type == FileType::Directory);
         let Ok(name) = str::from_utf8(name) else { return };
         self.vfio_pci |= file_type == FileType::Regular && is_vfio_pci(name);
@@ -143,23 +143,23 @@ impl Classification {
     }
 
     /// Whether the data of this regular file is needed as a whole.
-    pub fn reads_whole(&self, path: &str, size: u32) -> bool {
+    pub(crate) fn reads_whole(&self, path: &str, size: u32) -> bool {
         is_config(path) && size <= CONFIG_MAX
             || packed_original(path).is_some() && size <= PACKED_INIT_MAX
     }
 
     /// A search of this regular file; None where there is nothing to look for.
-    pub fn search(&self, path: &str) -> Option<Search> {
+    pub(crate) fn search(&self, path: &str) -> Option<Search> {
         self.signs.look_into(path).then(|| Search::new(&self.signs, path))
     }
 
     /// A search that has seen all of the file.
-    pub fn searched(&mut self, path: &str, search: &Search) {
+    pub(crate) fn searched(&mut self, path: &str, search: &Search) {
         self.classifier.texts(&self.signs, path, search);
     }
 
     /// All the data of a regular file.
-    pub fn data(&mut self, path: &str, data: &[u8]) {
+    pub(crate) fn data(&mut self, path: &str, data: &[u8]) {
         if is_config(path) && data.len() <= CONFIG_MAX as usize {
             self.files.insert(path.to_owned(), data.to_vec());
         } else if let Some(format) = packed_original(path).and_then(|own| own.compression) {
@@ -175,7 +175,7 @@ impl Classification {
         }
     }
 
-    pub fn finish(self) -> Survey {
+    pub(crate) fn finish(self) -> Survey {
         Survey {
             kinds: self.classifier.finish(&self.signs),
             telling: self.telling,

@@ -25,33 +25,37 @@
 
 use std::borrow::Cow;
 
-pub mod append;
+pub(crate) mod append;
 pub mod cpio;
 pub mod edit;
 mod error;
 pub mod extract;
-pub mod inventory;
+pub(crate) mod inventory;
 pub mod kind;
 mod limits;
 mod lz4;
 mod ours;
 mod pass;
-pub mod segment;
+pub(crate) mod segment;
 mod signs;
 mod skim;
 mod source;
 pub mod tree;
 
-pub use append::{AppendPoint, append_padding};
+pub use append::AppendPoint;
+pub use append::append_padding;
 pub use error::Error;
-pub use inventory::{Extent, Inventory, classify_ramdisk};
+pub(crate) use inventory::Inventory;
+pub use inventory::classify_ramdisk;
 pub use kind::RamdiskKind;
 pub use limits::Limits;
-pub use pass::{Collector, NoCollector};
+pub(crate) use pass::{Collector, NoCollector};
+pub use segment::Trailing;
 pub(crate) use segment::Unpacker;
-pub use segment::{Entries, Ramdisk, Reach, Segment, Tile, Trailing};
-pub use signs::renewed_by;
-pub use skim::{GZIP_NAME, Skim, append_point, find_ours, skim_ours};
+pub use segment::{Entries, Ramdisk, Reach, Segment, Tile};
+pub(crate) use signs::renewed_by;
+pub(crate) use skim::{GZIP_NAME, Skim, skim_ours};
+pub use skim::{append_point, find_ours};
 
 /// The parts of a path as the kernel sees it from `/`: empty parts and `.` mean nothing.
 fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -60,7 +64,7 @@ fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// `path` with no leading `/` or `./`, no empty parts and no trailing `/`: `./sbin//init` and
 /// `/sbin/init` name the same file. `..` is kept.
-pub fn normalise(path: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn normalise(path: &[u8]) -> Cow<'_, [u8]> {
     let mut parts = path.split(|byte| *byte == b'/');
     if parts.all(|part| !part.is_empty() && part != b".") {
         return Cow::Borrowed(path);

@@ -26,7 +26,7 @@ const ENTRY_COST: usize = 96;
 const MAX_NOTES: usize = 4;
 
 /// Takes the data of files out of the pass over a ramdisk.
-pub trait Collector {
+pub(crate) trait Collector {
     /// Whether the data of the regular file at `path` (no `/` at its start) is wanted.
     fn wants(&self, path: &str, size: u32) -> bool;
     /// Take it. `entry` is the number of the entry in the ramdisk, TRAILERs counted.
@@ -35,7 +35,7 @@ pub trait Collector {
 
 /// A collector that wants nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NoCollector;
+pub(crate) struct NoCollector;
 
 impl Collector for NoCollector {
     fn wants(&self, _: &str, _: u32) -> bool {
@@ -86,7 +86,7 @@ pub(super) struct Pass {
 
 impl Pass {
     /// Read all entries; what comes before damage is noted.
-    pub fn run(
+    pub(crate) fn run(
         &mut self,
         entries: &mut Entries<'_>,
         limits: Limits,

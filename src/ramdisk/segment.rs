@@ -190,18 +190,18 @@ impl Default for Unpacker {
 
 impl Unpacker {
     /// Whether the kernel gets to the segment that began last.
-    pub fn reach(&self) -> Reach {
+    pub(crate) fn reach(&self) -> Reach {
         self.reach
     }
 
     /// A raw archive comes directly before.
-    pub fn after_raw(&self) -> bool {
+    pub(crate) fn after_raw(&self) -> bool {
         matches!(self.chain, Chain::Raw)
     }
 
     /// A segment begins at `start`, after `zeros` bytes of padding. Gives the phase of its unpacked
     /// bytes.
-    pub fn begin(&mut self, start: usize, zeros: usize, compression: Option<Format>) -> u64 {
+    pub(crate) fn begin(&mut self, start: usize, zeros: usize, compression: Option<Format>) -> u64 {
         let Chain::Lz4Legacy { end, phase } = self.chain else { return 0 };
         if end == start && compression == Some(Format::Lz4Legacy) {
             return phase;
@@ -213,7 +213,7 @@ impl Unpacker {
     }
 
     /// The segment that began last is at `range` and unpacks to `unpacked` bytes.
-    pub fn end(&mut self, compression: Option<Format>, range: Range<usize>, unpacked: u64) {
+    pub(crate) fn end(&mut self, compression: Option<Format>, range: Range<usize>, unpacked: u64) {
         let end = range.end;
         self.chain = match (compression, self.chain) {
             (None, _) => Chain::Raw,
@@ -307,7 +307,7 @@ impl<'a> Entries<'a> {
     }
 
     /// Whether the kernel gets to the last entry.
-    pub fn reach(&self) -> Reach {
+    pub(crate) fn reach(&self) -> Reach {
         self.unpacker.reach
     }
 

@@ -95,18 +95,18 @@ pub(super) struct Sign {
 
 impl Sign {
     /// The program that makes such a ramdisk.
-    pub fn maker(&'static self) -> Option<&'static str> {
+    pub(crate) fn maker(&'static self) -> Option<&'static str> {
         self.maker.as_deref()
     }
 
     /// What the file's data must contain.
-    pub fn text(&'static self) -> Option<&'static str> {
+    pub(crate) fn text(&'static self) -> Option<&'static str> {
         self.text.as_deref()
     }
 }
 
 /// What rebuilds a ramdisk of this maker, for people.
-pub fn renewed_by(maker: &str) -> Option<&'static str> {
+pub(crate) fn renewed_by(maker: &str) -> Option<&'static str> {
     let of = |sign: &&Sign| sign.maker.as_deref() == Some(maker);
     BUILTIN.iter().find(of)?.renewed_by.as_deref()
 }
@@ -116,16 +116,16 @@ pub fn renewed_by(maker: &str) -> Option<&'static str> {
 pub(super) struct Signs(&'static [Sign]);
 
 impl Signs {
-    pub fn builtin() -> Self {
+    pub(crate) fn builtin() -> Self {
         Signs(&BUILTIN)
     }
 
-    pub fn get(&self, number: usize) -> &'static Sign {
+    pub(crate) fn get(&self, number: usize) -> &'static Sign {
         &self.0[number]
     }
 
     /// The signs that a path is by itself.
-    pub fn of_path(&self, path: &str, directory: bool) -> impl Iterator<Item = usize> {
+    pub(crate) fn of_path(&self, path: &str, directory: bool) -> impl Iterator<Item = usize> {
         let holds = move |sign: &Sign| {
             let named = sign.paths.iter().any(|known| known == path)
                 || sign.below.iter().any(|start| path.starts_with(start.as_str()));
@@ -148,7 +148,7 @@ impl Signs {
     }
 
     /// Whether there is something to look for in the file at this path.
-    pub fn look_into(&self, path: &str) -> bool {
+    pub(crate) fn look_into(&self, path: &str) -> bool {
         self.texts(path).next().is_some()
     }
 }
@@ -163,12 +163,12 @@ pub(super) struct Search {
 
 impl Search {
     /// For the file at this path.
-    pub fn new(signs: &Signs, path: &str) -> Self {
+    pub(crate) fn new(signs: &Signs, path: &str) -> Self {
         Self::of(signs.texts(path))
     }
 
     /// For an `init` that a root manager keeps.
-    pub fn of_original(signs: &Signs) -> Self {
+    pub(crate) fn of_original(signs: &Signs) -> Self {
         let originals = signs.0.iter().enumerate().filter(|(_, sign)| sign.originals);
         Self::of(originals.filter_map(|(number, sign)| Some((number, sign.text()?))))
     }
@@ -180,14 +180,14 @@ impl Search {
     }
 
     /// Look into these bytes alone.
-    pub fn window(&mut self, bytes: &[u8]) {
+    pub(crate) fn window(&mut self, bytes: &[u8]) {
         for (_, text, found) in &mut self.texts {
             *found |= memmem::find(bytes, text.as_bytes()).is_some();
         }
     }
 
     /// The numbers of the signs that were found.
-    pub fn found(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn found(&self) -> impl Iterator<Item = usize> {
         self.texts.iter().filter(|(_, _, found)| *found).map(|(number, ..)| *number)
     }
 }

@@ -20,7 +20,7 @@ use super::{Error, Limits, NoCollector, lz4};
 use crate::compression::{self, Format, xz};
 
 /// FNAME in the gzip header of the segment that `vfioboot` appends.
-pub const GZIP_NAME: &str = "vfioboot";
+pub(crate) const GZIP_NAME: &str = "vfioboot";
 /// The fixed part of a gzip header with a name: magic, method, the one flag; then ten bytes in
 /// all before the name.
 const GZIP_START: [u8; 4] = [0x1f, 0x8b, 8, 8];
@@ -68,7 +68,7 @@ pub fn find_ours(ramdisk: &[u8]) -> Option<Range<usize>> {
 
 /// What the headers tell about our segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Skim {
+pub(crate) enum Skim {
     /// It is here.
     Ours(Range<usize>),
     /// There is none, or the ramdisk is damaged.
@@ -78,7 +78,7 @@ pub enum Skim {
 }
 
 /// As [`find_ours`], but unpacks nothing except what may be our own segment.
-pub fn skim_ours(ramdisk: &[u8]) -> Skim {
+pub(crate) fn skim_ours(ramdisk: &[u8]) -> Skim {
     let segments = match walk(ramdisk) {
         Ok(Some(segments)) => segments,
         Ok(None) => return last_named_member(ramdisk).map_or(Skim::Unknown, Skim::Ours),

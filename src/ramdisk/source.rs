@@ -18,7 +18,7 @@ pub(super) enum SegmentSource<'a> {
 
 impl<'a> SegmentSource<'a> {
     /// The stream that `bytes` start with, of which `budget` bytes may come out.
-    pub fn compressed(
+    pub(crate) fn compressed(
         format: Format,
         bytes: &'a [u8],
         budget: u64,
@@ -67,11 +67,11 @@ pub(super) struct Budgeted<'a> {
 struct OverBudget;
 
 impl Budgeted<'_> {
-    pub fn produced(&self) -> u64 {
+    pub(crate) fn produced(&self) -> u64 {
         self.decoder.produced()
     }
 
-    pub fn consumed(&self) -> usize {
+    pub(crate) fn consumed(&self) -> usize {
         self.decoder.consumed()
     }
 }

@@ -184,7 +184,7 @@ impl Tree {
     }
 
     /// Is anything below the directory `path`?
-    pub fn has_children(&self, path: &[u8]) -> bool {
+    pub(crate) fn has_children(&self, path: &[u8]) -> bool {
         let prefix = [path, b"/"].concat();
         let mut below = self.nodes.range(prefix.clone()..);
         below.next().is_some_and(|(name, _)| name.starts_with(&prefix))
@@ -206,14 +206,14 @@ impl Tree {
 
     /// Another name of the file at `path`, which has its links resolved: the first of them in
     /// order. None when it has no other (or is a symbolic link or directory).
-    pub fn other_name(&self, path: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn other_name(&self, path: &[u8]) -> Option<Vec<u8>> {
         let inode = self.nodes.get(path)?;
         let mut others = self.nodes.iter().filter(|(name, own)| *own == inode && *name != path);
         others.next().map(|(name, _)| name.clone())
     }
 
     /// `path` without symbolic links on the way (nor at its end, with `follow`); none in a loop.
-    pub fn resolve(&self, path: &[u8], follow: bool) -> Option<Vec<u8>> {
+    pub(crate) fn resolve(&self, path: &[u8], follow: bool) -> Option<Vec<u8>> {
         let mut todo = Cow::Borrowed(path);
         let mut done: Vec<u8> = Vec::with_capacity(path.len());
         let (mut at, mut links) = (0, 0);

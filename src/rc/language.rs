@@ -54,7 +54,7 @@ pub enum Level {
 /// Files that init may not write.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WriteRule {
+pub(crate) struct WriteRule {
     path: String,
     /// Severity.
     pub level: Level,
@@ -78,7 +78,7 @@ struct ProgramRule {
 /// A domain that exists only on some systems.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DomainRule {
+pub(crate) struct DomainRule {
     label: String,
     /// Why the domain may be missing elsewhere.
     pub why: String,
@@ -109,12 +109,12 @@ impl Language {
     }
 
     /// The rule that forbids writing `path`.
-    pub fn write_rule(&self, path: &str) -> Option<&WriteRule> {
+    pub(crate) fn write_rule(&self, path: &str) -> Option<&WriteRule> {
         self.writes.iter().find(|rule| path.starts_with(&rule.path))
     }
 
     /// Why init cannot run the program at `path` without a seclabel.
-    pub fn missing_transition(&self, path: &str) -> Option<&str> {
+    pub(crate) fn missing_transition(&self, path: &str) -> Option<&str> {
         let rule = self.untransitioned.iter().find(|rule| {
             // The name of a program, or the start of a directory.
             path.strip_prefix(&rule.path).is_some_and(|r| r.is_empty() || rule.path.ends_with('/'))
@@ -123,7 +123,7 @@ impl Language {
     }
 
     /// The rule for the domain of a label.
-    pub fn domain_rule(&self, label: &str) -> Option<&DomainRule> {
+    pub(crate) fn domain_rule(&self, label: &str) -> Option<&DomainRule> {
         self.domains.iter().find(|rule| label.starts_with(&rule.label))
     }
 }

@@ -10,7 +10,7 @@
 pub mod check;
 pub mod import;
 pub mod language;
-pub mod lexer;
+pub(crate) mod lexer;
 
 pub use check::{Finding, Platform, check};
 pub use language::Level;

@@ -20,9 +20,6 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use crate::kernel::Arch;
 
-/// The ID of the module, which is also the name of its directory.
-pub const ID: &str = "vfiorun";
-
 const META: &str = "META-INF/com/google/android";
 /// The default guest file: the reference, which does not start a guest automatically.
 const EXAMPLE: &str = include_str!("../../docs/guest.toml");
@@ -38,6 +35,7 @@ pub struct Guest {
 
 /// Errors of building the module.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An unsupported architecture.
     #[error("no root manager supports the architecture {0}: vfiorun runs on arm64 and x86_64")]

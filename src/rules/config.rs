@@ -22,7 +22,7 @@ pub enum Value {
 
 impl Value {
     /// As it is written after the `=`; strings without quotes.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Value::Yes => "y",
             Value::Module => "m",
@@ -51,6 +51,7 @@ pub struct Duplicate {
 
 /// Why a file is not a config.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// No line sets a symbol.
     #[error("not a kernel config: no line sets a CONFIG_ symbol")]

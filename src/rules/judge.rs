@@ -28,7 +28,7 @@ type Based<K> = (Judged<K>, Basis<<K as KernelInfo>::Origin>);
 type JudgedSymbols<M> = (Verdict, Vec<SymbolReason<M>>);
 
 /// Evaluate one rule of a profile for a kernel.
-pub fn judge<K: KernelInfo>(
+pub(crate) fn judge<K: KernelInfo>(
     profile: &Profile,
     rule: &Rule,
     kernel: &K,
@@ -91,7 +91,7 @@ fn scope<K: KernelInfo>(scope: &Scope, kernel: &K) -> Result<Option<Doubt>, Outs
 
 impl Scope {
     /// The kernel is certainly in the scope.
-    pub fn includes<K: KernelInfo>(&self, kernel: &K) -> bool {
+    pub(crate) fn includes<K: KernelInfo>(&self, kernel: &K) -> bool {
         scope(self, kernel) == Ok(None)
     }
 }

@@ -6,7 +6,7 @@ use super::config::Value;
 use super::{Arch, KernelVersion, Test, Text, When};
 
 /// What is known about one kernel: that of an image, or the running one.
-pub trait KernelInfo {
+pub(crate) trait KernelInfo {
     /// The origin of a kernel parameter.
     type Origin: Clone + fmt::Debug + fmt::Display;
     /// Why the kernel will not load a module.
@@ -76,7 +76,7 @@ fn names_gki(release: &str) -> bool {
 
 /// What is known about a symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Symbol<'k> {
+pub(crate) enum Symbol<'k> {
     /// The config sets it; a symbol that it does not mention is `n`.
     Value(&'k Value),
     /// There is no config, but the kernel's symbol table has evidence.
@@ -100,7 +100,7 @@ pub enum Confidence {
 
 impl Confidence {
     /// As it is written in JSON.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Confidence::Likely => "likely",
             Confidence::Certain => "certain",
@@ -194,7 +194,7 @@ pub enum Fit<M> {
 
 /// What a kernel parameter is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Setting<O> {
+pub(crate) enum Setting<O> {
     /// No command line is known.
     NoCommandLine,
     /// It is not given.

@@ -11,10 +11,10 @@ use super::config::Value;
 use super::{Arch, KernelVersion};
 
 /// A text of a profile.
-pub type Text = Cow<'static, str>;
+pub(crate) type Text = Cow<'static, str>;
 
 /// A list of a profile.
-pub type List<T> = Cow<'static, [T]>;
+pub(crate) type List<T> = Cow<'static, [T]>;
 
 /// A set of rules.
 #[derive(Clone, Debug, Default)]
@@ -187,7 +187,7 @@ pub struct Note {
 
 impl Level {
     /// As it is written in profiles and in JSON.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Level::Required => "required",
             Level::Forbidden => "forbidden",
@@ -197,7 +197,7 @@ impl Level {
     }
 
     /// Whether it decides the outcome of a report.
-    pub fn decides(self) -> bool {
+    pub(crate) fn decides(self) -> bool {
         matches!(self, Level::Required | Level::Forbidden)
     }
 }
@@ -209,12 +209,12 @@ impl Profile {
     }
 
     /// The rule of this id.
-    pub fn rule(&self, id: &str) -> Option<&Rule> {
+    pub(crate) fn rule(&self, id: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.id == id)
     }
 
     /// The name (with `_`) of the module that `symbol` builds if it is `m`.
-    pub fn module_of(&self, symbol: &str) -> String {
+    pub(crate) fn module_of(&self, symbol: &str) -> String {
         match self.modules.iter().find(|(of, _)| of == symbol) {
             Some((_, name)) => module_name(name),
             None => symbol.to_ascii_lowercase(),
@@ -224,14 +224,14 @@ impl Profile {
 
 impl Note {
     /// Whether it applies to this value of its parameter; empty: no value.
-    pub fn is_about(&self, value: &str) -> bool {
+    pub(crate) fn is_about(&self, value: &str) -> bool {
         self.values.is_empty() || self.values.iter().any(|own| own == value)
     }
 }
 
 impl Rule {
     /// Whether this value satisfies it.
-    pub fn accepts(&self, value: &str) -> bool {
+    pub(crate) fn accepts(&self, value: &str) -> bool {
         self.accept.iter().any(|accepted| accepted == value)
     }
 
@@ -255,7 +255,7 @@ impl Rule {
 
 impl Condition {
     /// Every symbol that it names, in order.
-    pub fn symbols(&self) -> impl Iterator<Item = &Text> {
+    pub(crate) fn symbols(&self) -> impl Iterator<Item = &Text> {
         let groups: &[List<Text>] = match self {
             Condition::Symbols(groups) => groups,
             Condition::Parameter { .. } => &[],
@@ -266,7 +266,7 @@ impl Condition {
 
 impl Test {
     /// Whether a symbol with this value passes it.
-    pub fn accepts(&self, value: &Value) -> bool {
+    pub(crate) fn accepts(&self, value: &Value) -> bool {
         match self {
             Test::Enabled => matches!(value, Value::Yes | Value::Module),
             Test::Is(wanted) => value == wanted,
@@ -378,7 +378,7 @@ impl fmt::Display for KconfigLine {
 }
 
 /// A module's name in the kernel: `vfio_pci` for `vfio-pci`.
-pub fn module_name(name: &str) -> String {
+pub(crate) fn module_name(name: &str) -> String {
     name.replace('-', "_")
 }
 

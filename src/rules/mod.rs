@@ -29,18 +29,17 @@ mod text;
 mod version;
 
 pub use arch::Arch;
-pub use builtin::{BUILTIN, Builtin};
-pub use judge::{Judgement, judge};
-pub use known::{
-    Confidence, Coverage, Evidence, EvidenceState, Fit, KernelInfo, Module, Setting, Symbol,
-};
-pub use language::{
-    Assignment, Condition, KconfigLine, Level, List, Note, Profile, RecommendedParameter, Rule,
-    Scope, Test, Text, When, module_name,
-};
+pub use builtin::BUILTIN;
+pub use builtin::Builtin;
+pub use judge::Judgement;
+pub(crate) use judge::judge;
+pub use known::{Confidence, Evidence, Module};
+pub use known::{Coverage, EvidenceState, Fit};
+pub(crate) use known::{KernelInfo, Setting, Symbol};
+pub use language::{Assignment, Note, RecommendedParameter, Rule, Scope, Test, When};
+pub use language::{Condition, KconfigLine, Level, Profile};
+pub(crate) use language::{List, Text, module_name};
 pub use read::ProfileError;
-pub use reason::{
-    Basis, Cause, Doubt, ModuleState, Outside, Reason, SymbolReason, SymbolState, VendorModule,
-    Verdict,
-};
+pub use reason::{Basis, Doubt, ModuleState, Outside, Reason, SymbolReason, SymbolState};
+pub use reason::{Cause, VendorModule, Verdict};
 pub use version::KernelVersion;

@@ -108,7 +108,7 @@ pub(super) struct RawOverride {
 }
 
 impl RawOverride {
-    pub fn apply(self, rules: &mut [Rule]) -> Result<(), String> {
+    pub(crate) fn apply(self, rules: &mut [Rule]) -> Result<(), String> {
         let Some(rule) = rules.iter_mut().find(|rule| rule.id == self.id) else {
             return Err(format!("override: there is no rule {} to change", self.id));
         };
@@ -156,7 +156,7 @@ pub(super) struct RawNote {
 }
 
 impl RawNote {
-    pub fn check(self) -> Result<Note, String> {
+    pub(crate) fn check(self) -> Result<Note, String> {
         let fail = |message: String| format!("note \"{}\": {message}", self.text);
         if self.parameter.is_none() && (self.when.is_empty() || !self.values.is_empty()) {
             return Err(fail(
@@ -174,7 +174,7 @@ impl RawNote {
 }
 
 impl RawRule {
-    pub fn check(mut self) -> Result<Rule, String> {
+    pub(crate) fn check(mut self) -> Result<Rule, String> {
         if self.id.is_empty() || self.id.contains(char::is_whitespace) {
             return Err(format!("\"{}\" is not a rule id like VB-KVM-001", self.id));
         }
@@ -256,7 +256,7 @@ impl Group {
 }
 
 impl RawParameter {
-    pub fn check(self) -> Result<RecommendedParameter, String> {
+    pub(crate) fn check(self) -> Result<RecommendedParameter, String> {
         let fail = |message| format!("word {}: {message}", self.word);
         if self.word.is_empty() || self.word.contains(char::is_whitespace) {
             return Err(fail("expected one kernel parameter without spaces".into()));

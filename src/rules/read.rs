@@ -9,6 +9,7 @@ use super::{BUILTIN, Builtin, Profile, Rule, Text};
 
 /// Why a profile could not be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProfileError {
     /// It is not TOML, or has unknown keys.
     #[error("profile {name}")]

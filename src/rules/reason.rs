@@ -19,7 +19,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// As it is written in JSON.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Verdict::Pass => "pass",
             Verdict::Fail => "fail",
@@ -46,7 +46,7 @@ impl<O, M> Reason<O, M> {
 
     /// The origin of the kernel parameter that decided a rule about symbols, regardless of the
     /// symbols.
-    pub fn overruled_by(&self) -> Option<&O> {
+    pub(crate) fn overruled_by(&self) -> Option<&O> {
         match &self.cause {
             Cause::Overruled { origin, .. } => Some(origin),
             Cause::Outside(_)
@@ -249,7 +249,7 @@ pub enum VendorModule<M> {
 
 impl<M> Fit<M> {
     /// What it means for a rule that the module decides.
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         match self {
             Fit::Loaded | Fit::Matches { .. } => Verdict::Pass,
             Fit::Undecided { .. } => Verdict::Unknown,

@@ -96,10 +96,8 @@ fn a_patch_finds_init_in_whichever_ramdisk_has_it() {
     let gzip = |name: &str, bytes: &[u8]| packed(Some(Format::Gzip), &cpio(&[(name, bytes)]));
     let set = set(gzip("init", b"#!vendor"), gzip("other", b"x"));
     let runtime = elf(AARCH64);
-    let options = Options {
-        hook: HookChoice::Init,
-        ..Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime))
-    };
+    let mut options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime));
+    options.hook = HookChoice::Init;
     look(&set, |set| {
         let plan = patch::plan(set, &options).unwrap();
         let boot = plan.images.iter().find(|image| image.kind == ImageKind::Boot).unwrap();

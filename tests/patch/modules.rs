@@ -68,10 +68,8 @@ fn with_plan<T>(
     look: impl FnOnce(Result<Plan<'_>, patch::Error>) -> T,
 ) -> T {
     let runtime = elf(AARCH64);
-    let options = Options {
-        modules,
-        ..Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime))
-    };
+    let mut options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime));
+    options.modules = modules;
     look(patch::plan(&BootSet::from_images(&[Image::parse(image).unwrap()]), &options))
 }
 

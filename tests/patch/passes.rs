@@ -58,10 +58,8 @@ fn vfio() -> [(&'static str, Ko); 3] {
 
 fn plan<T>(image: &[u8], modules: ModuleOptions<'_>, look: impl FnOnce(&Plan<'_>) -> T) -> T {
     let runtime = elf(AARCH64);
-    let options = Options {
-        modules,
-        ..Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime))
-    };
+    let mut options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime));
+    options.modules = modules;
     let set = BootSet::from_images(&[Image::parse(image).unwrap()]);
     look(&patch::plan(&set, &options).unwrap())
 }

@@ -1234,7 +1234,8 @@ fn a_shared_library_is_not_a_runtime() {
     library[24..32].fill(0);
     let runtimes = Runtimes::given(&library);
     let runtime = elf(AARCH64);
-    let options = Options { runtimes, ..options(&runtime) };
+    let mut options = options(&runtime);
+    options.runtimes = runtimes;
     let set = [image("boot-v2-raw")];
     let text = patch::plan(&BootSet::from_images(&parse(&set)), &options).unwrap_err().to_string();
     assert!(text.starts_with("the runtime is not a program"), "{text}");

@@ -61,11 +61,9 @@ fn planned<T>(
     look: impl FnOnce(Result<Plan<'_>, patch::Error>) -> T,
 ) -> T {
     let runtime = elf(AARCH64);
-    let options = Options {
-        rc,
-        hook,
-        ..Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime))
-    };
+    let mut options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime));
+    options.rc = rc;
+    options.hook = hook;
     let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
     look(patch::plan(&BootSet::from_images(&images), &options))
 }

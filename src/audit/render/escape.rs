@@ -6,7 +6,7 @@ use crate::text::{escape, is_hidden, visible_lines};
 
 /// Escape for XML and HTML, in text and in quoted attributes. Hidden characters are written as
 /// escapes; characters that are not valid in XML 1.0 become U+FFFD.
-pub fn xml(text: &str) -> String {
+pub(crate) fn xml(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -28,7 +28,7 @@ pub fn xml(text: &str) -> String {
 
 /// Escape for inline text in GitHub's Markdown, also in a table: no character has a special meaning,
 /// and there are no line breaks.
-pub fn markdown(text: &str) -> String {
+pub(crate) fn markdown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -55,17 +55,17 @@ pub fn markdown(text: &str) -> String {
 }
 
 /// Escape for the message of a workflow command.
-pub fn github_message(text: &str) -> String {
+pub(crate) fn github_message(text: &str) -> String {
     visible_lines(text).replace('%', "%25").replace('\n', "%0A")
 }
 
 /// Escape for a property of a workflow command.
-pub fn github_property(text: &str) -> String {
+pub(crate) fn github_property(text: &str) -> String {
     github_message(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 /// A path as a URI: relative to the working directory, or `file:` for an absolute path.
-pub fn uri(key: &str) -> String {
+pub(crate) fn uri(key: &str) -> String {
     let mut out = String::with_capacity(key.len());
     if key.starts_with('/') {
         out.push_str("file://");

@@ -28,7 +28,7 @@ impl Palette {
     };
 
     /// No escape sequences.
-    pub const PLAIN: Palette = Palette {
+    pub(crate) const PLAIN: Palette = Palette {
         head: Style::new(),
         good: Style::new(),
         bad: Style::new(),

@@ -52,18 +52,18 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub fn say(&mut self, part: &'static str, outcome: Outcome, message: impl Into<String>) {
+    pub(crate) fn say(&mut self, part: &'static str, outcome: Outcome, message: impl Into<String>) {
         self.checks.push(Check { part, outcome, message: message.into() });
     }
 
-    pub fn decide(&mut self, part: &'static str, right: bool, pass: String, fail: String) {
+    pub(crate) fn decide(&mut self, part: &'static str, right: bool, pass: String, fail: String) {
         match right {
             true => self.say(part, Outcome::Pass, pass),
             false => self.say(part, Outcome::Fail, fail),
         }
     }
 
-    pub fn finish(mut self) -> ImageVerification {
+    pub(crate) fn finish(mut self) -> ImageVerification {
         let failed = self.checks.iter().any(|check| check.outcome == Outcome::Fail);
         if !failed && !self.signed {
             self.say("signature", Outcome::Fail, "no signature covers this image");

@@ -6,7 +6,12 @@ use crate::image::avb::{Algorithm, PublicKey, RsaAlgorithm, Vbmeta};
 
 impl Report {
     /// Check hash, signature and key. `is_read`: libavb reads the image for its signature.
-    pub fn signature(&mut self, vbmeta: &Vbmeta<'_>, trusted: Option<&PublicKey>, is_read: bool) {
+    pub(crate) fn signature(
+        &mut self,
+        vbmeta: &Vbmeta<'_>,
+        trusted: Option<&PublicKey>,
+        is_read: bool,
+    ) {
         let rsa = match vbmeta.algorithm() {
             Algorithm::Rsa(rsa) => rsa,
             Algorithm::None if !is_read => {

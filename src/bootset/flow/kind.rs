@@ -25,7 +25,7 @@ pub enum FlowKind {
 
 impl FlowKind {
     /// For people.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             FlowKind::RootfsLegacy => "legacy rootfs",
             FlowKind::LegacySystemAsRoot => "legacy system-as-root (SAR)",
@@ -39,7 +39,7 @@ impl FlowKind {
 
 impl FlowKind {
     /// A name for its `/init`.
-    pub fn init(self) -> &'static str {
+    pub(crate) fn init(self) -> &'static str {
         match self {
             FlowKind::TwoStage => "first-stage init",
             FlowKind::LinuxInitramfs => "the initramfs",
@@ -51,7 +51,7 @@ impl FlowKind {
     }
 
     /// The program that `/init` starts, if it is another one.
-    pub fn after_init(self) -> Option<&'static str> {
+    pub(crate) fn after_init(self) -> Option<&'static str> {
         match self {
             FlowKind::TwoStage => Some("/system/bin/init"),
             FlowKind::LinuxInitramfs => Some("the root file system"),

@@ -25,6 +25,7 @@ pub enum RecoveryPlace {
 
 /// How a device boots.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Flow {
     /// What the kernel starts.
     pub kind: FlowKind,

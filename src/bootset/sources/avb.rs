@@ -23,7 +23,7 @@ const FILLED_IN: &[&str] = &[
 
 /// The kernel parameters from AVB.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AvbLine {
+pub(crate) struct AvbLine {
     /// The descriptors that apply, in libavb's order.
     pub parts: Vec<CmdlinePart>,
     /// Descriptors that do not apply, values that are known only at boot, and assumptions.
@@ -36,7 +36,7 @@ pub struct AvbLine {
 /// which it chains: a device does not read any other blob. Without one, these are the descriptors of
 /// every blob. The flags of the vbmeta.img decide whether descriptors for disabled hash trees apply;
 /// without it, the flags are assumed to be 0.
-pub fn of_avb(images: &[Named<'_, '_>]) -> AvbLine {
+pub(crate) fn of_avb(images: &[Named<'_, '_>]) -> AvbLine {
     let mut line = AvbLine::default();
     let is_top = |named: &&Named<'_, '_>| {
         named.image.kind() == ImageKind::Vbmeta

@@ -12,9 +12,8 @@ mod named;
 mod note;
 mod read;
 
-pub use avb::{AvbLine, of_avb};
-pub use named::Named;
-pub use note::{Hashtrees, LineNote};
-pub use read::{
-    CommandLines, DeviceTreeLine, bootconfig_of, of_bootconfig, of_device_trees, of_headers,
-};
+pub use note::Hashtrees;
+pub use note::LineNote;
+pub use read::CommandLines;
+pub use read::DeviceTreeLine;
+pub(crate) use read::of_device_trees;

@@ -4,7 +4,7 @@ use crate::image::Image;
 
 /// An image and its name.
 #[derive(Clone, Copy, Debug)]
-pub struct Named<'i, 'b> {
+pub(crate) struct Named<'i, 'b> {
     /// The name of its file.
     pub file: &'i str,
     /// The image.

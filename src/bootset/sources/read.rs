@@ -52,7 +52,7 @@ impl CommandLines {
 
 /// The command lines of the headers as bootloaders join them: vendor_boot's, then boot's. They do not
 /// use that of init_boot.
-pub fn of_headers(images: &[Named<'_, '_>]) -> Vec<CmdlinePart> {
+pub(crate) fn of_headers(images: &[Named<'_, '_>]) -> Vec<CmdlinePart> {
     let part = |named: &Named<'_, '_>| {
         let line = named.image.header()?.cmdline();
         let origin = match named.image.kind() {
@@ -71,7 +71,7 @@ pub fn of_headers(images: &[Named<'_, '_>]) -> Vec<CmdlinePart> {
 ///
 /// # Errors
 /// [`bootconfig::Error`]: the kernel ignores the whole bootconfig.
-pub fn bootconfig_of(image: &Image<'_>) -> Option<Result<Bootconfig, bootconfig::Error>> {
+pub(crate) fn bootconfig_of(image: &Image<'_>) -> Option<Result<Bootconfig, bootconfig::Error>> {
     let read = |section| {
         let config = Bootconfig::parse(section)?;
         config.validate(Limits::KERNEL)?;
@@ -82,7 +82,7 @@ pub fn bootconfig_of(image: &Image<'_>) -> Option<Result<Bootconfig, bootconfig:
 
 /// Parameters from the keys of a bootconfig: those before the command line from those
 /// below `kernel`, arguments of init from those below `init` (`xbc_make_cmdline` in `init/main.c`).
-pub fn of_bootconfig(file: &str, config: &Bootconfig) -> Vec<CmdlinePart> {
+pub(crate) fn of_bootconfig(file: &str, config: &Bootconfig) -> Vec<CmdlinePart> {
     let entries = config.entries();
     let words = |below: &str| -> Vec<String> {
         let below = |entry: &Entry| {
@@ -116,7 +116,7 @@ pub struct DeviceTreeLine {
 
 /// The lines in the device trees of an image (in a section of their own, after the kernel, or in the
 /// second stage of old images), each once.
-pub fn of_device_trees(image: &Image<'_>) -> Vec<DeviceTreeLine> {
+pub(crate) fn of_device_trees(image: &Image<'_>) -> Vec<DeviceTreeLine> {
     let mut lines: Vec<DeviceTreeLine> = Vec::new();
     let mut take = |bytes: &[u8]| {
         let Some(text) = dtb::bootargs(bytes).filter(|text| !text.trim().is_empty()) else {

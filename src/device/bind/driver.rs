@@ -8,7 +8,7 @@ use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
 use crate::device::sys::host::{Host, HostError, Write, errno_text};
 
 /// The driver that hands a device to user space.
-pub const VFIO_PCI: &str = "vfio-pci";
+pub(crate) const VFIO_PCI: &str = "vfio-pci";
 
 /// Makes the PCI core look for a driver for the device whose address is written.
 const DRIVERS_PROBE: &str = "sys/bus/pci/drivers_probe";
@@ -108,7 +108,7 @@ impl fmt::Display for RestoredState {
 }
 
 /// Whether this kernel has the vfio-pci driver, built in or loaded.
-pub fn vfio_pci_registered(host: &Host) -> bool {
+pub(crate) fn vfio_pci_registered(host: &Host) -> bool {
     host.exists("sys/bus/pci/drivers/vfio-pci")
 }
 
@@ -122,7 +122,7 @@ enum Step {
 }
 
 /// The writes that put a device on vfio-pci, in order; none when it is there already.
-pub fn writes(before: &PciDevice) -> Vec<Write> {
+pub(crate) fn writes(before: &PciDevice) -> Vec<Write> {
     steps(before).into_iter().map(|(_, write)| write).collect()
 }
 
@@ -240,7 +240,7 @@ fn mismatch(now: &DriverState, original: &DriverState) -> String {
 }
 
 /// The writes that bring a device from its state now to its original one; none when they are equal.
-pub fn writes_back(now: &PciDevice, original: &DriverState) -> Vec<Write> {
+pub(crate) fn writes_back(now: &PciDevice, original: &DriverState) -> Vec<Write> {
     let address = now.address;
     // "\n" clears: an empty write(2) would not even reach the kernel's store
     // function, and "(null)" would be taken for a driver's name
@@ -275,7 +275,7 @@ pub fn writes_back(now: &PciDevice, original: &DriverState) -> Vec<Write> {
 /// # Errors
 /// See [`PutBackError`]. A driver that is no longer there is replaced by the one that a probe
 /// finds: better than none, and still an error.
-pub fn put_back(host: &Host, original: &DriverState) -> Result<bool, PutBackError> {
+pub(crate) fn put_back(host: &Host, original: &DriverState) -> Result<bool, PutBackError> {
     let address = original.address;
     let now = PciDevice::read(host, address)?;
     let writes = writes_back(&now, original);
@@ -305,7 +305,7 @@ pub fn put_back(host: &Host, original: &DriverState) -> Result<bool, PutBackErro
 ///
 /// The id is withdrawn between unbinding and probing, or vfio-pci would take the device again;
 /// that write fails with `ENODEV` where vfio-pci was not given the id ([`withdraw_id`]).
-pub fn release_writes(now: &PciDevice) -> Vec<Write> {
+pub(crate) fn release_writes(now: &PciDevice) -> Vec<Write> {
     release_steps(now).into_iter().map(|(_, write)| write).collect()
 }
 
@@ -338,7 +338,7 @@ pub enum ReleaseError {
 ///
 /// # Errors
 /// See [`ReleaseError`]. A device that no driver wants is not an error.
-pub fn release(host: &Host, address: PciAddress) -> Result<Option<String>, ReleaseError> {
+pub(crate) fn release(host: &Host, address: PciAddress) -> Result<Option<String>, ReleaseError> {
     let now = PciDevice::read(host, address)?;
     for (step, write) in release_steps(&now) {
         match (host.carry_out(&write), step) {
@@ -359,7 +359,7 @@ pub fn release(host: &Host, address: PciAddress) -> Result<Option<String>, Relea
 ///
 /// # Errors
 /// When it cannot be unbound. That no driver wants the device is not an error.
-pub fn give_back(host: &Host, address: PciAddress) -> Result<Option<String>, HostError> {
+pub(crate) fn give_back(host: &Host, address: PciAddress) -> Result<Option<String>, HostError> {
     let name = address.to_string();
     host.write(&pci::attribute(address, "driver/unbind"), &name)?;
     // Its driver may be a module that comes later.
@@ -379,7 +379,7 @@ fn id_write(vendor: u16, device: u16) -> Write {
 ///
 /// # Errors
 /// `ENODEV` when vfio-pci was not given the id.
-pub fn withdraw_id(host: &Host, vendor: u16, device: u16) -> Result<(), HostError> {
+pub(crate) fn withdraw_id(host: &Host, vendor: u16, device: u16) -> Result<(), HostError> {
     host.carry_out(&id_write(vendor, device))
 }
 

@@ -111,7 +111,7 @@ impl JournalContents {
     }
 
     /// Whether it was written in another boot than the one that `host` is in.
-    pub fn is_stale(&self, host: &Host) -> bool {
+    pub(crate) fn is_stale(&self, host: &Host) -> bool {
         let (Some(header), Ok(now)) = (&self.header, host.read(BOOT_ID)) else { return false };
         header.boot_id != now
     }
@@ -284,7 +284,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be removed.
-    pub fn remove(&self) -> Result<(), JournalError> {
+    pub(crate) fn remove(&self) -> Result<(), JournalError> {
         fs::remove_file(&self.path).map_err(|error| self.io("remove", error))?;
         self.sync_directory()
     }

@@ -200,7 +200,7 @@ impl Lease {
     }
 
     /// The journal, to add steps to.
-    pub fn journal(&mut self) -> &mut Journal {
+    pub(crate) fn journal(&mut self) -> &mut Journal {
         &mut self.journal
     }
 

@@ -60,7 +60,7 @@ pub struct Move {
 
 impl Plan {
     /// The addresses of the devices.
-    pub fn addresses(&self) -> Vec<PciAddress> {
+    pub(crate) fn addresses(&self) -> Vec<PciAddress> {
         self.moves.iter().map(|a_move| a_move.before.address).collect()
     }
 }

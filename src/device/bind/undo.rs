@@ -152,13 +152,13 @@ impl Undo {
     }
 
     /// The step that started a process.
-    pub fn of_process(process: Process, name: String) -> Self {
+    pub(crate) fn of_process(process: Process, name: String) -> Self {
         let Process { pid, start_time } = process;
         Self::Process { pid, start_time, name }
     }
 
     /// The device that the step was about, if it was about the driver of one.
-    pub fn device(&self) -> Option<&DriverState> {
+    pub(crate) fn device(&self) -> Option<&DriverState> {
         match self {
             Self::Device(original) => Some(original),
             _ => None,

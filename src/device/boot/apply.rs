@@ -29,7 +29,7 @@ pub fn mode(host: &Host, ramdisk: &Path) -> Option<Skip> {
 
 /// Gives back what `vfio-pci.ids=` took before any program ran, in a boot in which PID 1 does
 /// nothing: the parameter is on the command line because `file` lists the same ids.
-pub fn give_back(file: &BootFile, host: &Host, log: &mut dyn FnMut(Level, &str)) {
+pub(crate) fn give_back(file: &BootFile, host: &Host, log: &mut dyn FnMut(Level, &str)) {
     let specs = file.devices.iter().filter_map(|text| text.parse().ok());
     for spec in specs {
         let DeviceSpec::Id { vendor, device } = spec else { continue };

@@ -19,14 +19,14 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Listens for new PCI devices. Opened before the first look at sysfs, so that none is missed in
 /// between.
-pub struct Arrivals {
+pub(crate) struct Arrivals {
     socket: Option<OwnedFd>,
     until: Instant,
 }
 
 impl Arrivals {
     /// Listens for `time` from now on.
-    pub fn listen(time: Duration) -> Self {
+    pub(crate) fn listen(time: Duration) -> Self {
         let socket = || {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let family = AddressFamily::NETLINK;
@@ -39,7 +39,7 @@ impl Arrivals {
     }
 
     /// Waits until it is worth looking again. `false` when time is over.
-    pub fn wait(&self) -> bool {
+    pub(crate) fn wait(&self) -> bool {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return false;

@@ -12,8 +12,8 @@
 
 pub mod apply;
 pub mod file;
-pub mod late;
+pub(crate) mod late;
 pub mod mode;
-pub mod modules;
+pub(crate) mod modules;
 pub mod original_init;
 pub mod pid1;

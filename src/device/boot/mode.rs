@@ -18,7 +18,7 @@ pub struct Facts<'a> {
 }
 
 /// Paths in the ramdisk, one of which is there when it can boot into recovery.
-pub const RECOVERY_PROGRAMS: &[&str] = &["sbin/recovery", "system/bin/recovery"];
+pub(crate) const RECOVERY_PROGRAMS: &[&str] = &["sbin/recovery", "system/bin/recovery"];
 
 /// Why nothing is done in this boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ const COMPRESSED_FILE: libc::c_int = 4;
 
 /// The state of a module after loading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LoadResult {
+pub(crate) enum LoadResult {
     /// It is loaded now.
     Now,
     /// It was there already, loaded or built in (`EEXIST`).
@@ -24,7 +24,7 @@ pub enum LoadResult {
 /// Why a module is not loaded. The kernel uses `ENOENT` for an unknown symbol, so
 /// it matters which call failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ModuleError {
+pub(crate) enum ModuleError {
     /// Its file cannot be opened.
     #[error("cannot open the file: {}", errno_text(.0))]
     Open(#[source] io::Error),
@@ -52,7 +52,7 @@ fn hint(error: &io::Error) -> &'static str {
 ///
 /// # Errors
 /// See [`ModuleError`].
-pub fn load(path: &Path, params: &str) -> Result<LoadResult, ModuleError> {
+pub(crate) fn load(path: &Path, params: &str) -> Result<LoadResult, ModuleError> {
     let file = File::open(path).map_err(ModuleError::Open)?;
     let params = CString::new(params).map_err(|_| ModuleError::Params)?;
     let compressed = path

@@ -52,11 +52,11 @@ const REAP_TIME: Duration = Duration::from_millis(200);
 /// The messages of the child to its parent through the pipe, one line each.
 mod message {
     /// Followed by the deadline in milliseconds.
-    pub const DEADLINE: char = 'd';
+    pub(crate) const DEADLINE: char = 'd';
     /// Followed by the path of the next program.
-    pub const INIT: char = 'i';
+    pub(crate) const INIT: char = 'i';
     /// Nothing was done and the reason was logged: no more lines in the log.
-    pub const QUIET: char = 'q';
+    pub(crate) const QUIET: char = 'q';
 }
 
 /// What PID 1 does next.

@@ -7,10 +7,10 @@ use crate::device::bus::pci::{self, PciAddress};
 use crate::device::sys::host::{Host, HostError};
 
 /// The directory with one entry per group.
-pub const GROUPS: &str = "sys/kernel/iommu_groups";
+pub(crate) const GROUPS: &str = "sys/kernel/iommu_groups";
 
 /// The directory with one link for each IOMMU that has a driver.
-pub const IOMMUS: &str = "sys/class/iommu";
+pub(crate) const IOMMUS: &str = "sys/class/iommu";
 
 /// An IOMMU group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Member {
     /// That is the kernel's list: drivers with `driver_managed_dma` (the vfio ones, pci-stub,
     /// pcieport), and before Linux 5.19 `vfio_dev_viable` in `drivers/vfio/vfio.c`, which also
     /// passes every bridge.
-    pub fn is_viable(&self) -> bool {
+    pub(crate) fn is_viable(&self) -> bool {
         self.bridge
             || self
                 .driver
@@ -62,7 +62,7 @@ impl Member {
 
 /// Whether a driver is a VFIO one: vfio-pci, vfio-platform, or one for a single kind of device
 /// (`mlx5_vfio_pci`, `hisi-acc-vfio-pci`).
-pub fn is_vfio(driver: &str) -> bool {
+pub(crate) fn is_vfio(driver: &str) -> bool {
     driver.split(['-', '_']).any(|word| word == "vfio")
 }
 
@@ -88,7 +88,7 @@ impl Group {
     }
 
     /// All groups there are, by number. One that goes while it is read is left out.
-    pub fn all(host: &Host) -> Vec<Self> {
+    pub(crate) fn all(host: &Host) -> Vec<Self> {
         let names = host.list(GROUPS).unwrap_or_default();
         let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
         numbers.sort_unstable();
@@ -97,7 +97,7 @@ impl Group {
 
     /// The members that keep the group from a guest, apart from those of `taken`, which will be
     /// on vfio-pci.
-    pub fn blockers(&self, taken: &[PciAddress]) -> Vec<Member> {
+    pub(crate) fn blockers(&self, taken: &[PciAddress]) -> Vec<Member> {
         self.members
             .iter()
             .filter(|member| !member.is_viable())
@@ -109,12 +109,12 @@ impl Group {
 
 /// Whether there is any group: an IOMMU is at work. On a devicetree system before Linux 6.16 a
 /// group appears only when a driver probes its device.
-pub fn any(host: &Host) -> bool {
+pub(crate) fn any(host: &Host) -> bool {
     is_not_empty(host, GROUPS)
 }
 
 /// Whether an IOMMU is there at all: a driver shows it, or groups do.
-pub fn any_iommu(host: &Host) -> bool {
+pub(crate) fn any_iommu(host: &Host) -> bool {
     is_not_empty(host, IOMMUS) || any(host)
 }
 

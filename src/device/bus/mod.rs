@@ -13,5 +13,5 @@ pub mod group;
 pub mod holders;
 pub mod names;
 pub mod pci;
-pub mod users;
+pub(crate) mod users;
 pub mod vfio;

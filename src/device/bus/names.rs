@@ -53,7 +53,7 @@ impl Names {
 
     /// Looks names up in the text of a database. Other lines are skipped, and an unreadable
     /// rest is ignored.
-    pub fn read(mut database: impl BufRead, wanted: &[(u16, u16)]) -> Self {
+    pub(crate) fn read(mut database: impl BufRead, wanted: &[(u16, u16)]) -> Self {
         let mut names = Self::default();
         let mut block = Block::Other;
         let mut bytes = Vec::new();

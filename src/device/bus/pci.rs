@@ -9,7 +9,7 @@ use crate::bootfile::DeviceSpec;
 use crate::device::sys::host::{Host, HostError};
 
 /// The directory with one link per device.
-pub const DEVICES: &str = "sys/bus/pci/devices";
+pub(crate) const DEVICES: &str = "sys/bus/pci/devices";
 
 /// A place on a PCI bus. Its text is the one sysfs uses: `0000:00:02.0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -146,12 +146,12 @@ impl fmt::Display for PciDevice {
 }
 
 /// Whether the device is (still) on its bus.
-pub fn exists(host: &Host, address: PciAddress) -> bool {
+pub(crate) fn exists(host: &Host, address: PciAddress) -> bool {
     host.exists(&attribute(address, "vendor"))
 }
 
 /// The class code of a device, 24 bits: base class, subclass, programming interface.
-pub fn class(host: &Host, address: PciAddress) -> Option<u32> {
+pub(crate) fn class(host: &Host, address: PciAddress) -> Option<u32> {
     let text = host.read(&attribute(address, "class")).ok()?;
     u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
@@ -160,7 +160,7 @@ pub fn class(host: &Host, address: PciAddress) -> Option<u32> {
 ///
 /// The kernel goes by the header type; the class code says the same and needs no look into the
 /// config space.
-pub fn is_bridge(host: &Host, address: PciAddress) -> bool {
+pub(crate) fn is_bridge(host: &Host, address: PciAddress) -> bool {
     const PCI_BRIDGE: u32 = 0x0604;
     const CARDBUS_BRIDGE: u32 = 0x0607;
     class(host, address).is_some_and(|class| [PCI_BRIDGE, CARDBUS_BRIDGE].contains(&(class >> 8)))
@@ -168,13 +168,13 @@ pub fn is_bridge(host: &Host, address: PciAddress) -> bool {
 
 /// Whether it is of the base class of bridges: PCI ones, and the host and ISA bridges that belong
 /// to the machine itself.
-pub fn belongs_to_machine(host: &Host, address: PciAddress) -> bool {
+pub(crate) fn belongs_to_machine(host: &Host, address: PciAddress) -> bool {
     const BRIDGE: u32 = 0x06;
     class(host, address).is_some_and(|class| class >> 16 == BRIDGE)
 }
 
 /// The path of a device's attribute, relative to the [`Host`].
-pub fn attribute(address: PciAddress, name: &str) -> String {
+pub(crate) fn attribute(address: PciAddress, name: &str) -> String {
     format!("{DEVICES}/{address}/{name}")
 }
 
@@ -187,7 +187,7 @@ pub fn driver(host: &Host, address: PciAddress) -> Result<Option<String>, HostEr
 }
 
 /// The IOMMU group that a device is in at this moment.
-pub fn iommu_group(host: &Host, address: PciAddress) -> Option<u32> {
+pub(crate) fn iommu_group(host: &Host, address: PciAddress) -> Option<u32> {
     host.link_name(&attribute(address, "iommu_group")).ok()??.parse().ok()
 }
 

@@ -19,7 +19,7 @@ pub struct User {
 /// Without root only one's own processes are seen.
 ///
 /// Nodes are recognised by the end of their path, because a QEMU in a chroot sees them elsewhere.
-pub fn of_device(host: &Host, device: &PciDevice) -> Vec<User> {
+pub(crate) fn of_device(host: &Host, device: &PciDevice) -> Vec<User> {
     let mut nodes: Vec<String> =
         device.iommu_group.iter().map(|group| format!("dev/vfio/{group}")).collect();
     let cdevs = host.list(&pci::attribute(device.address, "vfio-dev")).unwrap_or_default();
@@ -41,7 +41,7 @@ pub fn of_device(host: &Host, device: &PciDevice) -> Vec<User> {
 }
 
 /// `qemu-system-aar (pid 1234)`, several with commas.
-pub fn text(users: &[User]) -> String {
+pub(crate) fn text(users: &[User]) -> String {
     let names: Vec<String> =
         users.iter().map(|User { pid, name }| format!("{name} (pid {pid})")).collect();
     names.join(", ")

@@ -8,10 +8,10 @@ use std::os::fd::AsRawFd;
 use crate::device::sys::host::{Host, errno_text};
 
 /// The node that all groups share.
-pub const CONTAINER: &str = "dev/vfio/vfio";
+pub(crate) const CONTAINER: &str = "dev/vfio/vfio";
 
 /// The parameter that lets VFIO accept devices whose interrupts are not isolated.
-pub const UNSAFE_INTERRUPTS: &str =
+pub(crate) const UNSAFE_INTERRUPTS: &str =
     "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
 
 // `_IO(';', 100 + n)`
@@ -111,7 +111,7 @@ pub fn nodes(host: &Host, groups: &[u32]) -> Vec<Node> {
 ///
 /// # Errors
 /// See [`VfioError`].
-pub fn try_groups(host: &Host, groups: &[u32]) -> Result<(), VfioError> {
+pub(crate) fn try_groups(host: &Host, groups: &[u32]) -> Result<(), VfioError> {
     if groups.is_empty() {
         return Ok(());
     }
@@ -140,7 +140,7 @@ pub fn try_groups(host: &Host, groups: &[u32]) -> Result<(), VfioError> {
 ///
 /// # Errors
 /// [`VfioError::Open`], [`VfioError::Version`].
-pub fn has_type1(host: &Host) -> Result<bool, VfioError> {
+pub(crate) fn has_type1(host: &Host) -> Result<bool, VfioError> {
     let container = open_container(host)?;
     Ok(call(&container, VFIO_CHECK_EXTENSION, VFIO_TYPE1V2_IOMMU).is_ok_and(|known| known > 0))
 }

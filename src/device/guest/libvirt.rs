@@ -2,18 +2,18 @@
 
 /// The keys of a guest file that have a value which libvirt cannot express.
 #[derive(Debug, Default)]
-pub struct Unsupported(Vec<&'static str>);
+pub(crate) struct Unsupported(Vec<&'static str>);
 
 impl Unsupported {
     /// Names `key` if `is` holds.
-    pub fn when(&mut self, is: bool, key: &'static str) {
+    pub(crate) fn when(&mut self, is: bool, key: &'static str) {
         if is && !self.0.contains(&key) {
             self.0.push(key);
         }
     }
 
     /// The comment that names them; empty when there are none.
-    pub fn comment(&self) -> String {
+    pub(crate) fn comment(&self) -> String {
         match self.0.as_slice() {
             [] => String::new(),
             keys => format!(
@@ -26,7 +26,7 @@ impl Unsupported {
 
 /// A writer of elements, one a line.
 #[derive(Debug, Default)]
-pub struct Xml {
+pub(crate) struct Xml {
     text: String,
     depth: usize,
 }
@@ -39,17 +39,17 @@ impl Xml {
     }
 
     /// Writes an element without content.
-    pub fn empty(&mut self, name: &str, attributes: &[(&str, &str)]) {
+    pub(crate) fn empty(&mut self, name: &str, attributes: &[(&str, &str)]) {
         self.line(&format!("<{name}{}/>", attribute_text(attributes)));
     }
 
     /// Writes an element with text in it.
-    pub fn text(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) {
+    pub(crate) fn text(&mut self, name: &str, attributes: &[(&str, &str)], text: &str) {
         self.line(&format!("<{name}{}>{}</{name}>", attribute_text(attributes), escape(text)));
     }
 
     /// Writes an element with the elements in it that `content` writes.
-    pub fn within(
+    pub(crate) fn within(
         &mut self,
         name: &str,
         attributes: &[(&str, &str)],
@@ -63,7 +63,7 @@ impl Xml {
     }
 
     /// What was written.
-    pub fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.text
     }
 }

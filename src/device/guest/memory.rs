@@ -6,11 +6,11 @@ use crate::device::sys::host::{Host, HostError, Write};
 
 const MEMINFO: &str = "proc/meminfo";
 /// When the kernel puts huge pages together by itself.
-pub const TRANSPARENT: &str = "sys/kernel/mm/transparent_hugepage/enabled";
+pub(crate) const TRANSPARENT: &str = "sys/kernel/mm/transparent_hugepage/enabled";
 
 /// What is left for QEMU itself and for the host, in bytes. A guest's memory is pinned whole as
 /// soon as a device may write to it, and what is pinned cannot be swapped or given back.
-pub const MARGIN: u64 = 128 * Size::MIB;
+pub(crate) const MARGIN: u64 = 128 * Size::MIB;
 
 /// How a guest's memory is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ pub enum HugetlbError {
 ///
 /// # Errors
 /// Without `/proc/meminfo`, or when it has no such line.
-pub fn meminfo(host: &Host, name: &'static str) -> Result<u64, MemoryError> {
+pub(crate) fn meminfo(host: &Host, name: &'static str) -> Result<u64, MemoryError> {
     let text = host.read(MEMINFO).map_err(MemoryError::MemInfo)?;
     text.lines()
         .find_map(|line| {
@@ -103,7 +103,7 @@ pub fn meminfo(host: &Host, name: &'static str) -> Result<u64, MemoryError> {
 ///
 /// # Errors
 /// Without `/proc/meminfo`.
-pub fn available(host: &Host) -> Result<u64, MemoryError> {
+pub(crate) fn available(host: &Host) -> Result<u64, MemoryError> {
     meminfo(host, "MemAvailable")
 }
 
@@ -135,7 +135,7 @@ pub fn plan(
 ///
 /// # Errors
 /// When there is not enough memory.
-pub fn fallback(
+pub(crate) fn fallback(
     host: &Host,
     size: Size,
     pages: Hugepages,

@@ -11,7 +11,7 @@
 pub mod cgroup;
 pub mod cpu;
 pub mod file;
-pub mod libvirt;
+pub(crate) mod libvirt;
 pub mod memory;
 pub mod qemu;
 pub mod run;

@@ -22,7 +22,7 @@ pub struct Host {
 }
 
 /// Takes a write, given its path relative to the root and the value, instead of the kernel.
-pub type Kernel = dyn Fn(&str, &str) -> io::Result<()> + Send + Sync;
+pub(crate) type Kernel = dyn Fn(&str, &str) -> io::Result<()> + Send + Sync;
 
 /// A write to an attribute, as data: what a plan consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Host {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn setting(&self, relative: &str) -> Result<String, HostError> {
+    pub(crate) fn setting(&self, relative: &str) -> Result<String, HostError> {
         let text = self.read(relative)?;
         let chosen = text
             .split_whitespace()
@@ -109,7 +109,7 @@ impl Host {
     ///
     /// # Errors
     /// When the file does not exist (it is never created) or the kernel refuses.
-    pub fn write(&self, relative: &str, value: &str) -> Result<(), HostError> {
+    pub(crate) fn write(&self, relative: &str, value: &str) -> Result<(), HostError> {
         if let Some(kernel) = &self.kernel {
             return kernel(relative, value).map_err(|error| {
                 self.error(&format!("write \"{}\" to", value.trim_end()), relative, error)
@@ -133,7 +133,7 @@ impl Host {
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub fn carry_out(&self, write: &Write) -> Result<(), HostError> {
+    pub(crate) fn carry_out(&self, write: &Write) -> Result<(), HostError> {
         self.write(&write.path, &write.value)
     }
 
@@ -142,7 +142,7 @@ impl Host {
     ///
     /// # Errors
     /// Any other than "does not exist".
-    pub fn link_name(&self, relative: &str) -> Result<Option<String>, HostError> {
+    pub(crate) fn link_name(&self, relative: &str) -> Result<Option<String>, HostError> {
         match fs::read_link(self.path(relative)) {
             Ok(target) => Ok(target.file_name().and_then(OsStr::to_str).map(str::to_owned)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -154,7 +154,7 @@ impl Host {
     ///
     /// # Errors
     /// When it cannot be listed.
-    pub fn list(&self, relative: &str) -> Result<Vec<String>, HostError> {
+    pub(crate) fn list(&self, relative: &str) -> Result<Vec<String>, HostError> {
         let listed = || -> io::Result<Vec<String>> {
             let mut names = Vec::new();
             for entry in fs::read_dir(self.path(relative))? {
@@ -168,7 +168,7 @@ impl Host {
     }
 
     /// Whether a file or directory is there.
-    pub fn exists(&self, relative: &str) -> bool {
+    pub(crate) fn exists(&self, relative: &str) -> bool {
         self.path(relative).exists()
     }
 

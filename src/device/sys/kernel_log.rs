@@ -9,7 +9,7 @@ use crate::device::sys::kmsg::Level;
 
 /// A message of the kernel log.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub(crate) struct Message {
     /// Its level is warning or worse.
     pub warns: bool,
     /// Without its prefix.
@@ -31,7 +31,7 @@ impl Message {
 ///
 /// # Errors
 /// When `/dev/kmsg` is not there or may not be read.
-pub fn read(host: &Host) -> Result<Vec<Message>, io::Error> {
+pub(crate) fn read(host: &Host) -> Result<Vec<Message>, io::Error> {
     let mut file =
         OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(host.path("dev/kmsg"))?;
     let mut record = vec![0; 8192];

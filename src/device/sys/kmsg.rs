@@ -39,7 +39,7 @@ pub fn record(level: Level, text: &str) -> String {
 ///
 /// # Errors
 /// When the node cannot be opened or written.
-pub fn log(node: &Path, level: Level, text: &str) -> io::Result<()> {
+pub(crate) fn log(node: &Path, level: Level, text: &str) -> io::Result<()> {
     write(&mut open(node)?, level, text)
 }
 
@@ -47,7 +47,7 @@ pub fn log(node: &Path, level: Level, text: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// When the node cannot be opened.
-pub fn open(node: &Path) -> io::Result<File> {
+pub(crate) fn open(node: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).open(node)
 }
 
@@ -56,6 +56,6 @@ pub fn open(node: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// When the kernel refuses the record.
-pub fn write(kmsg: &mut File, level: Level, text: &str) -> io::Result<()> {
+pub(crate) fn write(kmsg: &mut File, level: Level, text: &str) -> io::Result<()> {
     kmsg.write_all(record(level, text).as_bytes())
 }

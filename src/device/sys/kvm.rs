@@ -10,10 +10,10 @@ use crate::device::sys::host::errno_text;
 use crate::device::sys::kernel_log::Message;
 
 /// The only version of the API (`KVM_API_VERSION`).
-pub const API_VERSION: i32 = 12;
+pub(crate) const API_VERSION: i32 = 12;
 
 /// There when the kernel has a KVM that works, whether or not anybody made a node for it.
-pub const IN_SYSFS: &str = "sys/class/misc/kvm/dev";
+pub(crate) const IN_SYSFS: &str = "sys/class/misc/kvm/dev";
 
 /// `_IO(KVMIO, n)` of `include/uapi/linux/kvm.h`.
 const KVM_GET_API_VERSION: libc::c_int = 0xae00;
@@ -23,11 +23,11 @@ const KVM_CHECK_EXTENSION: libc::c_int = 0xae03;
 const KVM_CAP_ARM_VM_IPA_SIZE: libc::c_ulong = 165;
 
 /// Hypervisors that exclude KVM: the node of each, its name, and whose firmware has it.
-pub const OTHERS: &[(&str, &str, &str)] =
+pub(crate) const OTHERS: &[(&str, &str, &str)] =
     &[("dev/gunyah", "Gunyah", "Qualcomm"), ("dev/gzvm", "GenieZone", "MediaTek")];
 
 /// The mode in which the host has no access to the memory of guests.
-pub const PROTECTED: &[u8] = b"protected";
+pub(crate) const PROTECTED: &[u8] = b"protected";
 
 /// The mode that the command line asks for (`early_kvm_mode_cfg` of `arch/arm64/kvm/arm.c`).
 pub fn mode<B: AsRef<[u8]>>(line: &Cmdline<B>) -> Option<&[u8]> {
@@ -53,7 +53,7 @@ pub enum KvmError {
 
 impl KvmError {
     /// What to do about it.
-    pub fn fix(&self) -> &'static str {
+    pub(crate) fn fix(&self) -> &'static str {
         match self {
             KvmError::Open(error) => match error.raw_os_error() {
                 Some(libc::EACCES | libc::EPERM) => {
@@ -92,7 +92,7 @@ const REASONS: &[(&str, &str)] = &[
 ];
 
 /// What the kernel log says about why there is no KVM, and what to do about that.
-pub fn reason(log: &[Message]) -> Option<(&str, &'static str)> {
+pub(crate) fn reason(log: &[Message]) -> Option<(&str, &'static str)> {
     REASONS.iter().find_map(|(words, fix)| {
         let line = log.iter().find(|message| message.text.contains(words))?;
         Some((line.text.as_str(), *fix))
@@ -101,11 +101,11 @@ pub fn reason(log: &[Message]) -> Option<(&str, &'static str)> {
 
 /// KVM, opened.
 #[derive(Debug)]
-pub struct Kvm(File);
+pub(crate) struct Kvm(File);
 
 /// What is known of a VM that was made and is gone again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CreatedVm {
+pub(crate) struct CreatedVm {
     /// How many bits a guest physical address may have; None where KVM does not say (x86, and
     /// arm64 before Linux 4.20, which means 40).
     pub ipa_bits: Option<u32>,
@@ -116,7 +116,7 @@ impl Kvm {
     ///
     /// # Errors
     /// [`KvmError::Open`], [`KvmError::NotKvm`], [`KvmError::Version`].
-    pub fn open(path: &Path) -> Result<Self, KvmError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, KvmError> {
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(KvmError::Open)?;
         let kvm = Kvm(file);
         match kvm.call(KVM_GET_API_VERSION, 0) {
@@ -130,7 +130,7 @@ impl Kvm {
     ///
     /// # Errors
     /// [`KvmError::CreateVm`].
-    pub fn create_vm(&self) -> Result<CreatedVm, KvmError> {
+    pub(crate) fn create_vm(&self) -> Result<CreatedVm, KvmError> {
         let fd = self.call(KVM_CREATE_VM, 0).map_err(KvmError::CreateVm)?;
         // SAFETY: KVM_CREATE_VM returned a descriptor that nobody else knows of.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });

@@ -76,7 +76,7 @@ impl Lock {
     ///
     /// # Errors
     /// See [`LockError`].
-    pub fn wait(state: &StateDir, what: &str, limit: Duration) -> Result<Self, LockError> {
+    pub(crate) fn wait(state: &StateDir, what: &str, limit: Duration) -> Result<Self, LockError> {
         let started = Instant::now();
         loop {
             match Self::acquire(state, what) {

@@ -12,10 +12,10 @@
 
 pub mod cpu_list;
 pub mod host;
-pub mod kernel_log;
+pub(crate) mod kernel_log;
 pub mod kmsg;
 pub mod kvm;
 pub mod lock;
 pub mod process;
 pub mod state;
-pub mod toml_text;
+pub(crate) mod toml_text;

@@ -39,7 +39,7 @@ impl Process {
     }
 
     /// The process that has `pid` now.
-    pub fn with_pid(host: &Host, pid: u32) -> Option<Self> {
+    pub(crate) fn with_pid(host: &Host, pid: u32) -> Option<Self> {
         Self::read(host, &pid.to_string()).map(|(process, _)| process)
     }
 
@@ -64,7 +64,7 @@ impl Process {
     ///
     /// Without a pidfd (Linux 5.3) there is a moment between the look and the signal in which a
     /// pid could be used again; pids are given in a circle, so that takes 32768 new processes.
-    pub fn end(&self, host: &Host) -> bool {
+    pub(crate) fn end(&self, host: &Host) -> bool {
         for (signal, time) in [(Signal::TERM, GRACE), (Signal::KILL, REAP)] {
             let started = Instant::now();
             if !self.is_alive(host) || self.signal(signal) {

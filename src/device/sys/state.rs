@@ -42,7 +42,7 @@ impl StateDir {
     ///
     /// # Errors
     /// As `mkdir(2)`.
-    pub fn create(&self) -> io::Result<()> {
+    pub(crate) fn create(&self) -> io::Result<()> {
         use std::os::unix::fs::DirBuilderExt;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
     }

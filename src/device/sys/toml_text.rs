@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 
 /// An error in a TOML text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TomlError {
+pub(crate) struct TomlError {
     /// Counted from 1.
     pub line: usize,
     /// The key with the tables around it, `memory.size`; empty when there is none.
@@ -17,7 +17,7 @@ pub struct TomlError {
 ///
 /// # Errors
 /// When it is not TOML, or not that of a `T`.
-pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
     toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..text.len());
         let (line, mut key) = position(text, span.start);
@@ -58,6 +58,6 @@ fn position(text: &str, offset: usize) -> (usize, String) {
 }
 
 /// A key as the prefix of a message: `memory.size: `, nothing for no key.
-pub fn key_prefix(key: &str) -> String {
+pub(crate) fn key_prefix(key: &str) -> String {
     if key.is_empty() { String::new() } else { format!("{key}: ") }
 }

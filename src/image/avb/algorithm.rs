@@ -22,12 +22,12 @@ impl HashAlgorithm {
 
     /// The hash of this name; None for one that libavb and avbtool do not use in hash
     /// descriptors.
-    pub fn from_name(name: &[u8]) -> Option<Self> {
+    pub(crate) fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL.iter().copied().find(|hash| hash.name().as_bytes() == name)
     }
 
     /// The name in descriptors.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             HashAlgorithm::Sha1 => "sha1",
             HashAlgorithm::Sha256 => "sha256",
@@ -36,7 +36,7 @@ impl HashAlgorithm {
     }
 
     /// Size of a digest in bytes.
-    pub fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self {
             HashAlgorithm::Sha1 => 20,
             HashAlgorithm::Sha256 => 32,
@@ -45,12 +45,12 @@ impl HashAlgorithm {
     }
 
     /// The digest of the concatenated `parts`.
-    pub fn digest(self, parts: &[&[u8]]) -> Vec<u8> {
+    pub(crate) fn digest(self, parts: &[&[u8]]) -> Vec<u8> {
         self.digest_of(|update| parts.iter().for_each(|part| update(part)))
     }
 
     /// The digest of `salt` and the first `size` bytes of `output`: what a hash descriptor holds.
-    pub fn digest_output(self, salt: &[u8], output: &Output<'_>, size: u64) -> Vec<u8> {
+    pub(crate) fn digest_output(self, salt: &[u8], output: &Output<'_>, size: u64) -> Vec<u8> {
         self.digest_of(|update| {
             update(salt);
             output.each_of_first(size, update);
@@ -117,7 +117,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// The algorithm of this `algorithm_type`.
-    pub fn from_number(number: u32) -> Self {
+    pub(crate) fn from_number(number: u32) -> Self {
         match RSA.iter().copied().find(|rsa| rsa.number == number) {
             Some(rsa) => Algorithm::Rsa(rsa),
             None if number == 0 => Algorithm::None,
@@ -126,7 +126,7 @@ impl Algorithm {
     }
 
     /// The RSA algorithm with this hash and key; None for a key size that AVB does not support.
-    pub fn rsa(hash: HashAlgorithm, key_bits: usize) -> Option<RsaAlgorithm> {
+    pub(crate) fn rsa(hash: HashAlgorithm, key_bits: usize) -> Option<RsaAlgorithm> {
         RSA.iter().copied().find(|rsa| rsa.hash == hash && rsa.key_bits == key_bits)
     }
 

@@ -341,7 +341,7 @@ impl Descriptor<'_> {
     }
 
     /// The partition that it describes.
-    pub fn partition(&self) -> Option<&[u8]> {
+    pub(crate) fn partition(&self) -> Option<&[u8]> {
         match self {
             Descriptor::Hashtree(hashtree) => Some(hashtree.partition_name),
             Descriptor::Hash(hash) => Some(hash.partition_name),

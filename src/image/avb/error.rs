@@ -4,10 +4,11 @@ use super::KeyError;
 use crate::image::problem::Problem;
 
 /// The largest vbmeta image that libavb loads, in bytes (`VBMETA_MAX_SIZE`).
-pub const MAX_VBMETA_SIZE: usize = 64 << 10;
+pub(crate) const MAX_VBMETA_SIZE: usize = 64 << 10;
 
 /// A vbmeta image cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignError {
     /// libavb would reject the existing vbmeta image.
     #[error(transparent)]

@@ -34,7 +34,7 @@ wire! {
 
 impl AvbFooter {
     /// Size of the footer in bytes.
-    pub const SIZE: usize = Self::AT.end;
+    pub(crate) const SIZE: usize = Self::AT.end;
     /// Alignment of the vbmeta blob in avbtool, in bytes.
     pub(crate) const BLOB_ALIGNMENT: u64 = 4096;
 

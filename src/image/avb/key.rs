@@ -17,6 +17,7 @@ const EXPONENT: u64 = 65537;
 
 /// A key that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// Neither PEM nor AVB's format.
     #[error(
@@ -105,12 +106,12 @@ impl PublicKey {
     }
 
     /// Size of the modulus in bits.
-    pub fn bits(&self) -> usize {
+    pub(crate) fn bits(&self) -> usize {
         self.0.size() * 8
     }
 
     /// The key in AVB's format.
-    pub fn to_avb(&self) -> Vec<u8> {
+    pub(crate) fn to_avb(&self) -> Vec<u8> {
         let size = self.0.size();
         let modulus = self.0.n().to_be_bytes();
         let modulus = &modulus[modulus.len() - size..];
@@ -185,7 +186,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// [`KeyError::Size`].
-    pub fn algorithm(&self, before: Algorithm) -> Result<RsaAlgorithm, KeyError> {
+    pub(crate) fn algorithm(&self, before: Algorithm) -> Result<RsaAlgorithm, KeyError> {
         let hash = match before {
             Algorithm::Rsa(rsa) => rsa.hash,
             Algorithm::None | Algorithm::Other(_) => HashAlgorithm::Sha256,

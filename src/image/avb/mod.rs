@@ -27,12 +27,15 @@ mod vbmeta;
 
 pub use algorithm::{Algorithm, HashAlgorithm, RsaAlgorithm};
 pub use certificate::{Avb1Signature, GkiCertificate};
-pub use descriptor::{ChainPartition, Descriptor, Entry, Hash, Hashtree};
-pub use error::{MAX_VBMETA_SIZE, SignError};
+pub use descriptor::{ChainPartition, Hash};
+pub use descriptor::{Descriptor, Entry, Hashtree};
+pub(crate) use error::MAX_VBMETA_SIZE;
+pub use error::SignError;
 pub use footer::AvbFooter;
 pub use key::{KeyError, PublicKey, SigningKey};
 pub use sign::VbmetaEdit;
-pub use vbmeta::{Flags, Vbmeta, VbmetaHeader};
+pub use vbmeta::Vbmeta;
+pub use vbmeta::{Flags, VbmetaHeader};
 
 pub(crate) use descriptor::printable;
 pub(super) use sign::rewrite;

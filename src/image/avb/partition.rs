@@ -19,7 +19,7 @@ impl<'a> Image<'a> {
     }
 
     /// The partition in the image's own hash descriptor.
-    pub fn partition_name(&self) -> Option<&'a [u8]> {
+    pub(crate) fn partition_name(&self) -> Option<&'a [u8]> {
         let size = self.avb()?.original_image_size;
         let vbmeta = self.vbmeta()?.ok()?;
         let (_, hash) = vbmeta.own_hash(size)?;

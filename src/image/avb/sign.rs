@@ -28,7 +28,7 @@ impl<'a> VbmetaEdit<'a> {
     ///
     /// # Errors
     /// [`SignError::NoHashDescriptor`], [`SignError::UnknownHash`], [`SignError::DigestSize`].
-    pub fn set_digest(
+    pub(crate) fn set_digest(
         &mut self,
         index: usize,
         output: &Output<'_>,
@@ -60,7 +60,7 @@ impl<'a> VbmetaEdit<'a> {
 
     /// Set the key of chain partition descriptor `index`, in AVB's format. False if it is another
     /// descriptor.
-    pub fn set_chain_key(&mut self, index: usize, key: &[u8]) -> bool {
+    pub(crate) fn set_chain_key(&mut self, index: usize, key: &[u8]) -> bool {
         let bytes = self.vbmeta.descriptors.get(index).and_then(|entry| entry.with_key(key));
         match bytes {
             Some(bytes) => {
@@ -72,7 +72,7 @@ impl<'a> VbmetaEdit<'a> {
     }
 
     /// Set the flags, see [`super::Flags`].
-    pub fn set_flags(&mut self, flags: u32) {
+    pub(crate) fn set_flags(&mut self, flags: u32) {
         self.header.flags = flags;
     }
 
@@ -81,7 +81,7 @@ impl<'a> VbmetaEdit<'a> {
     ///
     /// # Errors
     /// [`SignError::Key`], [`SignError::TooLarge`].
-    pub fn sign(self, key: &SigningKey) -> Result<Vec<u8>, SignError> {
+    pub(crate) fn sign(self, key: &SigningKey) -> Result<Vec<u8>, SignError> {
         let rsa = key.algorithm(self.vbmeta.algorithm())?;
         let public_key = key.public().to_avb();
         let VbmetaEdit { vbmeta, mut header, descriptors } = self;

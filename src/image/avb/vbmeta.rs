@@ -67,12 +67,12 @@ pub struct Flags(pub u32);
 
 impl Flags {
     /// dm-verity is disabled (`AVB_VBMETA_IMAGE_FLAGS_HASHTREE_DISABLED`).
-    pub fn hashtree_disabled(self) -> bool {
+    pub(crate) fn hashtree_disabled(self) -> bool {
         self.0 & 1 != 0
     }
 
     /// Descriptors are ignored (`AVB_VBMETA_IMAGE_FLAGS_VERIFICATION_DISABLED`).
-    pub fn verification_disabled(self) -> bool {
+    pub(crate) fn verification_disabled(self) -> bool {
         self.0 & 2 != 0
     }
 }
@@ -95,7 +95,7 @@ const AT: VbmetaHeaderAt = VbmetaHeader::AT;
 
 impl VbmetaHeader {
     /// Size of the header in bytes.
-    pub const SIZE: usize = Self::AT.end;
+    pub(crate) const SIZE: usize = Self::AT.end;
     pub(super) const MAGIC: &[u8; 4] = b"AVB0";
 
     /// The 256 bytes.
@@ -286,22 +286,22 @@ impl<'a> Vbmeta<'a> {
     }
 
     /// The signed bytes: the header and the auxiliary block.
-    pub fn signed_parts(&self) -> [&'a [u8]; 2] {
+    pub(crate) fn signed_parts(&self) -> [&'a [u8]; 2] {
         [&self.bytes[..VbmetaHeader::SIZE], &self.bytes[self.auxiliary_offset()..]]
     }
 
     /// Offset of the auxiliary block in bytes.
-    pub fn auxiliary_offset(&self) -> usize {
+    pub(crate) fn auxiliary_offset(&self) -> usize {
         VbmetaHeader::SIZE + self.header.authentication_data_block_size as usize
     }
 
     /// The hash in the authentication block.
-    pub fn hash(&self) -> &'a [u8] {
+    pub(crate) fn hash(&self) -> &'a [u8] {
         self.part(VbmetaHeader::SIZE, self.header.hash_offset, self.header.hash_size)
     }
 
     /// The signature.
-    pub fn signature(&self) -> &'a [u8] {
+    pub(crate) fn signature(&self) -> &'a [u8] {
         self.part(VbmetaHeader::SIZE, self.header.signature_offset, self.header.signature_size)
     }
 
@@ -312,14 +312,14 @@ impl<'a> Vbmeta<'a> {
     }
 
     /// The metadata of the public key; usually empty.
-    pub fn public_key_metadata(&self) -> &'a [u8] {
+    pub(crate) fn public_key_metadata(&self) -> &'a [u8] {
         let (offset, size) =
             (self.header.public_key_metadata_offset, self.header.public_key_metadata_size);
         self.part(self.auxiliary_offset(), offset, size)
     }
 
     /// The hash descriptors, each with its index among all descriptors.
-    pub fn hashes(&self) -> impl Iterator<Item = (usize, &Hash<'a>)> {
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = (usize, &Hash<'a>)> {
         self.descriptors.iter().enumerate().filter_map(|(i, entry)| match &entry.descriptor {
             Descriptor::Hash(hash) => Some((i, hash)),
             _ => None,
@@ -328,7 +328,7 @@ impl<'a> Vbmeta<'a> {
 
     /// The hash descriptor of the partition that contains this vbmeta image and whose content has
     /// `image_size` bytes: the one with that size, or the only one.
-    pub fn own_hash(&self, image_size: u64) -> Option<(usize, &Hash<'a>)> {
+    pub(crate) fn own_hash(&self, image_size: u64) -> Option<(usize, &Hash<'a>)> {
         let of_size = self.hashes().find(|(_, hash)| hash.image_size == image_size);
         of_size.or_else(|| {
             let mut all = self.hashes();
@@ -345,7 +345,7 @@ impl<'a> Vbmeta<'a> {
 
 impl Hash<'_> {
     /// Its hash algorithm; None if unknown.
-    pub fn algorithm(&self) -> Option<HashAlgorithm> {
+    pub(crate) fn algorithm(&self) -> Option<HashAlgorithm> {
         HashAlgorithm::from_name(self.hash_algorithm)
     }
 }

@@ -2,6 +2,7 @@
 
 /// A bootconfig that the kernel would reject, or an edit that cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The text does not follow the grammar.
     #[error("bootconfig line {line} (offset {offset}): {reason}")]

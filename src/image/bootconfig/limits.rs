@@ -15,7 +15,7 @@ impl Limits {
     /// The node limit of kernels before 5.19.
     pub const NODES_OF_OLD_KERNELS: usize = 1024;
     /// Size of a whole key including dots, in bytes (`XBC_KEYLEN_MAX` without the NUL).
-    pub const KEY_BYTES: usize = 255;
+    pub(crate) const KEY_BYTES: usize = 255;
     /// Number of words in a key, and nesting depth of braces (`XBC_DEPTH_MAX`).
-    pub const DEPTH: usize = 16;
+    pub(crate) const DEPTH: usize = 16;
 }

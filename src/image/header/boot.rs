@@ -29,11 +29,11 @@ wire! {
 pub(crate) const PAGE_SIZE: u32 = 4096;
 
 impl Wire {
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         Self::AT.end + self.signature_size.map_or(0, |_| size_of::<u32>())
     }
 
-    pub fn sections(&self) -> Vec<SizeField> {
+    pub(crate) fn sections(&self) -> Vec<SizeField> {
         let at = Self::AT;
         let mut sections = vec![
             SizeField::new(SectionName::Kernel, "kernel_size", at.kernel_size, self.kernel_size),
@@ -55,7 +55,7 @@ impl Wire {
         sections
     }
 
-    pub fn set_section_size(&mut self, name: SectionName, size: u32) {
+    pub(crate) fn set_section_size(&mut self, name: SectionName, size: u32) {
         match (name, &mut self.signature_size) {
             (SectionName::Kernel, _) => self.kernel_size = size,
             (SectionName::Ramdisk, _) => self.ramdisk_size = size,
@@ -64,7 +64,7 @@ impl Wire {
         }
     }
 
-    pub fn fields(&self) -> Vec<Field<'_>> {
+    pub(crate) fn fields(&self) -> Vec<Field<'_>> {
         let at = Self::AT;
         let mut fields = vec![
             Field::new("kernel_size", at.kernel_size, Value::U32(self.kernel_size)),
@@ -80,7 +80,7 @@ impl Wire {
         fields
     }
 
-    pub fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
+    pub(crate) fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
         use super::NumberMut::U32;
         Some(match name {
             "os_version" => U32(&mut self.os_version),

@@ -22,7 +22,7 @@ wire! {
 }
 
 impl Head {
-    pub fn sections(&self) -> Vec<SizeField> {
+    pub(crate) fn sections(&self) -> Vec<SizeField> {
         let (field, at) = (SizeField::new, Self::AT);
         vec![
             field(SectionName::Kernel, "kernel_size", at.kernel_size, self.kernel_size),
@@ -31,7 +31,7 @@ impl Head {
         ]
     }
 
-    pub fn set_section_size(&mut self, name: SectionName, size: u32) {
+    pub(crate) fn set_section_size(&mut self, name: SectionName, size: u32) {
         match name {
             SectionName::Kernel => self.kernel_size = size,
             SectionName::Ramdisk => self.ramdisk_size = size,
@@ -40,7 +40,7 @@ impl Head {
         }
     }
 
-    pub fn fields(&self) -> Vec<Field<'_>> {
+    pub(crate) fn fields(&self) -> Vec<Field<'_>> {
         let at = Self::AT;
         let number = |name, offset, value| Field::new(name, offset, Value::U32(value));
         vec![
@@ -53,7 +53,7 @@ impl Head {
         ]
     }
 
-    pub fn number_mut(&mut self, name: &str) -> Option<NumberMut<'_>> {
+    pub(crate) fn number_mut(&mut self, name: &str) -> Option<NumberMut<'_>> {
         Some(NumberMut::U32(match name {
             "kernel_addr" => &mut self.kernel_addr,
             "ramdisk_addr" => &mut self.ramdisk_addr,

@@ -57,16 +57,16 @@ pub(crate) const VERSION_AT: usize = Wire::AT.header_version;
 pub(crate) const EXTRA_CMDLINE_AT: usize = Wire::AT.extra_cmdline;
 
 impl Wire {
-    pub fn version(&self) -> u32 {
+    pub(crate) fn version(&self) -> u32 {
         if self.v2.is_some() { 2 } else { u32::from(self.v1.is_some()) }
     }
 
     /// Size of a QCDT after the second stage; vendors put it where v1 has its version.
-    pub fn dt_size(&self) -> u32 {
+    pub(crate) fn dt_size(&self) -> u32 {
         if self.v1.is_none() { self.header_version } else { 0 }
     }
 
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         match self.version() {
             0 => Self::AT.end,
             1 => V1::AT.end,
@@ -74,7 +74,7 @@ impl Wire {
         }
     }
 
-    pub fn sections(&self) -> Vec<SizeField> {
+    pub(crate) fn sections(&self) -> Vec<SizeField> {
         let field = SizeField::new;
         let mut sections = self.head.sections();
         if self.dt_size() > 0 {
@@ -91,7 +91,7 @@ impl Wire {
         sections
     }
 
-    pub fn set_section_size(&mut self, name: SectionName, size: u32) {
+    pub(crate) fn set_section_size(&mut self, name: SectionName, size: u32) {
         match (name, &mut self.v1, &mut self.v2) {
             (SectionName::Dt, None, _) => self.header_version = size,
             (SectionName::RecoveryDtbo, Some(v1), _) => v1.recovery_dtbo_size = size,
@@ -100,7 +100,7 @@ impl Wire {
         }
     }
 
-    pub fn fields(&self) -> Vec<Field<'_>> {
+    pub(crate) fn fields(&self) -> Vec<Field<'_>> {
         let at = Self::AT;
         let mut fields = self.head.fields();
         fields.extend([
@@ -133,7 +133,7 @@ impl Wire {
         fields
     }
 
-    pub fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
+    pub(crate) fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
         use super::NumberMut::{U32, U64};
         Some(match name {
             "tags_addr" => U32(&mut self.tags_addr),

@@ -17,9 +17,11 @@ use binrw::{BinRead, BinWrite};
 use super::error::Error;
 use super::lookalike;
 use super::section::SectionName;
-pub use field::{Field, SizeField, Value};
+pub use field::Value;
+pub use field::{Field, SizeField};
 use field::{NumberMut, number_at};
-pub use text::{OsVersion, text_of};
+pub use text::OsVersion;
+pub use text::text_of;
 
 /// The header of a boot, init_boot, recovery or vendor_boot image. Keeps every byte of the
 /// header, known and unknown, so that [`Header::to_bytes`] gives back what was parsed.
@@ -128,7 +130,7 @@ impl Header {
     }
 
     /// Whether this is a vendor_boot header.
-    pub fn is_vendor(&self) -> bool {
+    pub(crate) fn is_vendor(&self) -> bool {
         matches!(self.kind, Kind::Vendor(_))
     }
 
@@ -153,7 +155,7 @@ impl Header {
     }
 
     /// Size of the header without the padding to the page, in bytes.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         let size = each!(&self.kind, wire => wire.size());
         if self.prelude.is_empty() {
             return size;
@@ -183,7 +185,7 @@ impl Header {
     }
 
     /// Offset of the page size field; None where the version fixes the page size.
-    pub fn page_size_offset(&self) -> Option<usize> {
+    pub(crate) fn page_size_offset(&self) -> Option<usize> {
         match &self.kind {
             Kind::Legacy(_) => Some(self.prelude.len() + legacy::PAGE_SIZE_AT),
             Kind::Pxa(_) => Some(pxa::PAGE_SIZE_AT),
@@ -216,7 +218,7 @@ impl Header {
     /// # Errors
     /// [`Error::Field`] if the field does not exist, depends on the sections, or is too small for
     /// the value.
-    pub fn set_number(&mut self, name: &str, value: u64) -> Result<(), Error> {
+    pub(crate) fn set_number(&mut self, name: &str, value: u64) -> Result<(), Error> {
         let fail = |reason| Error::Field { field: name.to_owned(), reason };
         let place = each!(&mut self.kind, wire => wire.number_mut(name));
         match place.ok_or_else(|| fail("is not a number that can be set"))? {
@@ -232,7 +234,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Error::TextTooLong`], [`Error::NulInText`], [`Error::Field`] if there is no name field.
-    pub fn set_name(&mut self, name: &[u8]) -> Result<(), Error> {
+    pub(crate) fn set_name(&mut self, name: &[u8]) -> Result<(), Error> {
         let place: &mut [u8] = match &mut self.kind {
             Kind::Legacy(wire) => &mut wire.name,
             Kind::Pxa(wire) => &mut wire.name,

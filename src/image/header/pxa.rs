@@ -31,18 +31,18 @@ const LEAST_UNKNOWN: u32 = 0x0200_0000;
 
 impl Wire {
     /// Whether a header that starts with "ANDROID!" is one of these.
-    pub fn is(bytes: &[u8]) -> bool {
+    pub(crate) fn is(bytes: &[u8]) -> bool {
         let unknown = super::number_at(bytes, Wire::AT.unknown);
         let page = super::number_at(bytes, PAGE_SIZE_AT);
         unknown.is_some_and(|number| number >= LEAST_UNKNOWN)
             && page.is_some_and(|page| page.is_power_of_two() && (2048..=1 << 18).contains(&page))
     }
 
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         Self::AT.end
     }
 
-    pub fn sections(&self) -> Vec<SizeField> {
+    pub(crate) fn sections(&self) -> Vec<SizeField> {
         let mut sections = self.head.sections();
         sections.push(SizeField::new(
             SectionName::Extra,
@@ -53,14 +53,14 @@ impl Wire {
         sections
     }
 
-    pub fn set_section_size(&mut self, name: SectionName, size: u32) {
+    pub(crate) fn set_section_size(&mut self, name: SectionName, size: u32) {
         match name {
             SectionName::Extra => self.extra_size = size,
             _ => self.head.set_section_size(name, size),
         }
     }
 
-    pub fn fields(&self) -> Vec<Field<'_>> {
+    pub(crate) fn fields(&self) -> Vec<Field<'_>> {
         let at = Self::AT;
         let number = |name, offset, value| Field::new(name, offset, Value::U32(value));
         let mut fields = self.head.fields();
@@ -77,7 +77,7 @@ impl Wire {
         fields
     }
 
-    pub fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
+    pub(crate) fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
         match name {
             "tags_addr" => Some(super::NumberMut::U32(&mut self.tags_addr)),
             _ => self.head.number_mut(name),

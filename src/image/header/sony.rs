@@ -84,7 +84,7 @@ pub(super) const CMDLINE_CAPACITY: usize = 1023;
 impl Wire {
     /// Parse the header at the start of `bytes`; None for any other ELF file. Only the command line
     /// segment is read, so `bytes` may be the header alone.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let elf = Elf::read(&mut std::io::Cursor::new(bytes)).ok()?;
         let plain = elf.e_machine == EM_ARM
             && elf.e_phoff as usize == ELF_HEADER
@@ -112,24 +112,24 @@ impl Wire {
         Some(Wire { elf, names, line, alignment, start })
     }
 
-    pub fn write(&self, bytes: &mut std::io::Cursor<Vec<u8>>) -> binrw::BinResult<()> {
+    pub(crate) fn write(&self, bytes: &mut std::io::Cursor<Vec<u8>>) -> binrw::BinResult<()> {
         self.elf.write(bytes)
     }
 
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         ELF_HEADER + PROGRAM_HEADER * self.elf.segments.len()
     }
 
     /// Offset of the first segment in bytes.
-    pub fn start(&self) -> usize {
+    pub(crate) fn start(&self) -> usize {
         self.start
     }
 
-    pub fn alignment(&self) -> u32 {
+    pub(crate) fn alignment(&self) -> u32 {
         self.alignment
     }
 
-    pub fn sections(&self) -> Vec<SizeField> {
+    pub(crate) fn sections(&self) -> Vec<SizeField> {
         let section = |(index, name): (usize, &SectionName)| {
             let offset = ELF_HEADER + PROGRAM_HEADER * index + Segment::AT.p_filesz;
             SizeField::new(*name, field_names(*name).0, offset, self.elf.segments[index].p_filesz)
@@ -138,7 +138,7 @@ impl Wire {
     }
 
     /// Set the size of a segment and move the segments after it.
-    pub fn set_section_size(&mut self, name: SectionName, size: u32) {
+    pub(crate) fn set_section_size(&mut self, name: SectionName, size: u32) {
         let Some(index) = self.names.iter().position(|other| *other == name) else { return };
         let segment = &mut self.elf.segments[index];
         // A segment may have more memory than file bytes, like a .bss: the difference is kept.
@@ -153,7 +153,7 @@ impl Wire {
         }
     }
 
-    pub fn fields(&self) -> Vec<Field<'_>> {
+    pub(crate) fn fields(&self) -> Vec<Field<'_>> {
         let mut fields = vec![Field::new("e_entry", Elf::AT.e_entry, Value::U32(self.elf.e_entry))];
         for (index, (segment, name)) in self.elf.segments.iter().zip(&self.names).enumerate() {
             let at = ELF_HEADER + PROGRAM_HEADER * index;
@@ -164,19 +164,19 @@ impl Wire {
         fields
     }
 
-    pub fn number_mut(&mut self, name: &str) -> Option<NumberMut<'_>> {
+    pub(crate) fn number_mut(&mut self, name: &str) -> Option<NumberMut<'_>> {
         let index = self.names.iter().position(|section| field_names(*section).1 == name)?;
         Some(NumberMut::U32(&mut self.elf.segments[index].p_paddr))
     }
 
     /// The command line, without the end of its segment.
-    pub fn cmdline(&self) -> &[u8] {
+    pub(crate) fn cmdline(&self) -> &[u8] {
         self.line.as_deref().map(text_of).unwrap_or_default()
     }
 
     /// # Errors
     /// [`Error::CmdlineTooLong`], [`Error::NulInText`], [`Error::Field`] if there is no segment.
-    pub fn set_cmdline(&mut self, text: &[u8]) -> Result<(), Error> {
+    pub(crate) fn set_cmdline(&mut self, text: &[u8]) -> Result<(), Error> {
         if text == self.cmdline() {
             return Ok(());
         }
@@ -198,7 +198,7 @@ impl Wire {
     }
 
     /// The command line segment to write.
-    pub fn cmdline_segment(&self) -> Option<&[u8]> {
+    pub(crate) fn cmdline_segment(&self) -> Option<&[u8]> {
         self.line.as_deref()
     }
 }

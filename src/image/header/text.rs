@@ -81,7 +81,7 @@ impl OsVersion {
     }
 
     /// The first number of the version, or None when the field is empty.
-    pub fn major(self) -> Option<u32> {
+    pub(crate) fn major(self) -> Option<u32> {
         let bits = self.0 >> 11;
         (bits != 0).then_some(bits >> 14)
     }
@@ -93,7 +93,7 @@ impl OsVersion {
     }
 
     /// Build the field from `A[.B[.C]]` and `YYYY-MM`; both may be empty.
-    pub fn from_parts(version: &str, patch_level: &str) -> Option<Self> {
+    pub(crate) fn from_parts(version: &str, patch_level: &str) -> Option<Self> {
         let mut bits = 0;
         if !version.is_empty() {
             let mut parts = version.split('.');

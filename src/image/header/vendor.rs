@@ -62,11 +62,11 @@ pub(crate) const VERSION_AT: usize = Wire::AT.header_version;
 pub(crate) const PAGE_SIZE_AT: usize = Wire::AT.page_size;
 
 impl Wire {
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         if self.v4.is_some() { V4::AT.end } else { Self::AT.end }
     }
 
-    pub fn sections(&self) -> Vec<SizeField> {
+    pub(crate) fn sections(&self) -> Vec<SizeField> {
         let (field, at) = (SizeField::new, Self::AT);
         let ramdisk = self.vendor_ramdisk_size;
         let mut sections = vec![
@@ -88,7 +88,7 @@ impl Wire {
         sections
     }
 
-    pub fn set_section_size(&mut self, name: SectionName, size: u32) {
+    pub(crate) fn set_section_size(&mut self, name: SectionName, size: u32) {
         match (name, &mut self.v4) {
             (SectionName::VendorRamdisk, _) => self.vendor_ramdisk_size = size,
             (SectionName::Dtb, _) => self.dtb_size = size,
@@ -98,7 +98,7 @@ impl Wire {
         }
     }
 
-    pub fn fields(&self) -> Vec<Field<'_>> {
+    pub(crate) fn fields(&self) -> Vec<Field<'_>> {
         let at = Self::AT;
         let mut fields = vec![
             Field::new("header_version", at.header_version, Value::U32(self.header_version)),
@@ -141,7 +141,7 @@ impl Wire {
         fields
     }
 
-    pub fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
+    pub(crate) fn number_mut(&mut self, name: &str) -> Option<super::NumberMut<'_>> {
         use super::NumberMut::{U32, U64};
         Some(match name {
             "kernel_addr" => U32(&mut self.kernel_addr),

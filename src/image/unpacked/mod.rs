@@ -33,6 +33,7 @@ pub struct Unpacked<'a> {
 
 /// Errors of building an image from a directory.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RepackError {
     /// `image.toml` is not valid TOML, or has a missing or unknown key.
     #[error("image.toml")]

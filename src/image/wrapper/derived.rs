@@ -42,26 +42,26 @@ pub(super) enum Value {
 
 impl Derived {
     /// Its range within the header or the trailer.
-    pub fn range(&self) -> Range<usize> {
+    pub(crate) fn range(&self) -> Range<usize> {
         let (Position::Header(at) | Position::Trailer(at)) = self.position;
         let size = if matches!(self.value, Value::Sha256) { 32 } else { 4 };
         at..at + size
     }
 
     /// Whether it determines how many bytes of the payload a loader reads.
-    pub fn is_size(&self) -> bool {
+    pub(crate) fn is_size(&self) -> bool {
         match self.value {
             Value::SizeLe | Value::SizeBe => true,
             Value::Sha256 | Value::CrcBe | Value::HeaderCrcBe(_) | Value::RockchipCrcLe => false,
         }
     }
 
-    pub fn end(&self) -> usize {
+    pub(crate) fn end(&self) -> usize {
         self.range().end
     }
 
     /// Its bytes for a payload; None if the payload is too large for a 32-bit size.
-    pub fn expected(&self, header: &[u8], payload: &Output<'_>) -> Option<Vec<u8>> {
+    pub(crate) fn expected(&self, header: &[u8], payload: &Output<'_>) -> Option<Vec<u8>> {
         let size = u32::try_from(payload.size()).ok();
         Some(match self.value {
             Value::SizeLe => size?.to_le_bytes().to_vec(),

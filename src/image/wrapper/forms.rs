@@ -39,13 +39,13 @@ enum Size {
 }
 
 impl Spec {
-    pub fn matches(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn matches(&self, bytes: &[u8]) -> bool {
         self.magics
             .iter()
             .any(|(at, magic)| bytes.get(*at..).is_some_and(|bytes| bytes.starts_with(magic)))
     }
 
-    pub fn stated_size(&self, bytes: &[u8]) -> Option<usize> {
+    pub(crate) fn stated_size(&self, bytes: &[u8]) -> Option<usize> {
         match self.size.as_ref()? {
             Size::Le(at) => le(bytes, *at),
             Size::Be(at) => be(bytes, *at),

@@ -44,12 +44,12 @@ pub struct WrapperField {
 
 impl<'a> Wrapper<'a> {
     /// The wrapper around the image in the file `bytes`.
-    pub fn around_image(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn around_image(bytes: &'a [u8]) -> Option<Self> {
         forms::FORMS.iter().find_map(|spec| Self::of(spec, bytes))
     }
 
     /// The wrapper around the payload of a section.
-    pub fn around_section(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn around_section(bytes: &'a [u8]) -> Option<Self> {
         forms::FORMS.iter().filter(|spec| spec.in_sections).find_map(|spec| Self::of(spec, bytes))
     }
 

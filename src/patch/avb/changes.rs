@@ -5,7 +5,7 @@ use crate::image::{AvbChange, Image, Rebuilt};
 use crate::patch::edit::{AvbEdit, Change};
 
 /// The changes of footer and blob, for the plan.
-pub fn of(image: &Image<'_>, rebuilt: &Rebuilt<'_>) -> Vec<Change> {
+pub(crate) fn of(image: &Image<'_>, rebuilt: &Rebuilt<'_>) -> Vec<Change> {
     let (Some(before), Some(change)) = (image.avb(), rebuilt.avb_change) else {
         return Vec::new();
     };
@@ -42,7 +42,7 @@ fn digests(vbmeta: &Vbmeta<'_>) -> String {
 }
 
 /// Algorithm and key of a blob.
-pub fn signed_by(vbmeta: &Vbmeta<'_>) -> String {
+pub(crate) fn signed_by(vbmeta: &Vbmeta<'_>) -> String {
     let name = vbmeta.algorithm().name();
     match PublicKey::from_avb(vbmeta.public_key()) {
         Ok(key) => format!("{name} by the key sha1 {}", key.fingerprint()),

@@ -8,8 +8,8 @@
 //! | `changes` | the changes in a rebuilt image |
 //! | `outlook` | which devices boot the result |
 
-pub mod changes;
-pub mod options;
-pub mod outlook;
-pub mod signing;
-pub mod vbmeta_image;
+pub(crate) mod changes;
+pub(crate) mod options;
+pub(crate) mod outlook;
+pub(crate) mod signing;
+pub(crate) mod vbmeta_image;

@@ -27,7 +27,7 @@ pub enum AvbMode<'k> {
 
 impl<'k> AvbOptions<'k> {
     /// The key that signs vbmeta.img.
-    pub fn vbmeta_signer(&self) -> Option<&'k SigningKey> {
+    pub(crate) fn vbmeta_signer(&self) -> Option<&'k SigningKey> {
         match self.mode {
             AvbMode::Resign(key) => Some(self.vbmeta_key.unwrap_or(key)),
             AvbMode::Preserve | AvbMode::Strip => None,

@@ -132,7 +132,7 @@ impl Outlook {
 
     /// What devices do with the result; None if no image that changes has a footer and no
     /// vbmeta.img was given.
-    pub fn of(signing: &Signing<'_>, images: &[Image<'_>]) -> Option<Self> {
+    pub(crate) fn of(signing: &Signing<'_>, images: &[Image<'_>]) -> Option<Self> {
         let has_footer = |(i, _): &(usize, Relation)| images[*i].avb().is_some();
         if signing.top.is_none() && !signing.changed.iter().any(has_footer) {
             return None;

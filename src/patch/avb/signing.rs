@@ -14,7 +14,7 @@ const AVBTOOL_ROOM: u64 = (64 << 10) + 4096;
 
 /// How the vbmeta.img of the set describes an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
+pub(crate) enum Relation {
     /// With a digest or a key.
     Covered(Cover),
     /// It does not describe the image.
@@ -24,7 +24,7 @@ pub enum Relation {
 }
 
 /// The decision, before anything is written.
-pub struct Signing<'a> {
+pub(crate) struct Signing<'a> {
     /// The options.
     pub options: AvbOptions<'a>,
     /// The images that change, and how vbmeta.img describes each.
@@ -40,7 +40,7 @@ impl<'a> Signing<'a> {
     ///
     /// # Errors
     /// [`Error::NothingToSign`], [`Error::ChainedWithoutFooter`], [`Error::Vbmeta`].
-    pub fn choose(
+    pub(crate) fn choose(
         set: &Context<'_, 'a>,
         changed: &[usize],
         options: &AvbOptions<'a>,
@@ -96,7 +96,7 @@ impl<'a> Signing<'a> {
     }
 
     /// The policy for an image that changes.
-    pub fn policy(&self, image: &Image<'_>) -> AvbPolicy<'a> {
+    pub(crate) fn policy(&self, image: &Image<'_>) -> AvbPolicy<'a> {
         match self.options.mode {
             AvbMode::Resign(key) if image.avb().is_some() => AvbPolicy::Resign(key),
             AvbMode::Strip => AvbPolicy::Strip,
@@ -106,7 +106,7 @@ impl<'a> Signing<'a> {
 
     /// Warnings that the outlook does not contain. `content_size` gives the bytes of the image
     /// proper for an index.
-    pub fn warnings(
+    pub(crate) fn warnings(
         &self,
         images: &[Image<'_>],
         content_size: impl Fn(usize) -> u64,
@@ -148,7 +148,7 @@ fn algorithm_changes(image: &Image<'_>, key: &SigningKey) -> Option<Warning> {
 }
 
 /// The partition that an image is for.
-pub fn partition(image: &Image<'_>) -> String {
+pub(crate) fn partition(image: &Image<'_>) -> String {
     let name = image.partition_name();
     name.map_or_else(|| image.kind().to_string(), |name| name.escape_ascii().to_string())
 }

@@ -10,7 +10,7 @@ use crate::patch::edit::{AvbEdit, Change, PlannedEdit};
 use crate::patch::error::Error;
 
 /// The vbmeta.img for images that change.
-pub struct NewVbmeta<'a> {
+pub(crate) struct NewVbmeta<'a> {
     /// Its index in the set.
     pub index: usize,
     /// The file.
@@ -20,7 +20,7 @@ pub struct NewVbmeta<'a> {
 }
 
 /// A rebuilt image.
-pub struct Written<'o, 'a> {
+pub(crate) struct Written<'o, 'a> {
     /// The file.
     pub output: &'o Output<'a>,
     /// Bytes of the image proper.
@@ -31,7 +31,7 @@ pub struct Written<'o, 'a> {
 ///
 /// # Errors
 /// [`Error::SignVbmeta`], [`Error::VbmetaTrailing`], [`Error::NothingToSign`].
-pub fn build<'o, 'a: 'o>(
+pub(crate) fn build<'o, 'a: 'o>(
     signing: &Signing<'a>,
     images: &[Image<'a>],
     written: impl Fn(usize) -> Option<Written<'o, 'a>>,

@@ -62,7 +62,7 @@ impl Hook {
     /// # Errors
     /// [`Error::CmdlineForced`] or [`Error::NoCmdline`] when `rdinit=` was asked for and would have
     /// no effect.
-    pub fn choose(
+    pub(crate) fn choose(
         choice: HookChoice,
         set: &Context<'_, '_>,
         assignment: &Assignment,
@@ -97,7 +97,7 @@ impl Hook {
     }
 
     /// Whether the init program is one that a device tree names.
-    pub fn is_from_device_tree(&self) -> bool {
+    pub(crate) fn is_from_device_tree(&self) -> bool {
         matches!(
             self.reason,
             HookReason::Obstacle(Obstacle::DeviceTree(_))

@@ -18,7 +18,7 @@ use crate::patch::warning::Warning;
 /// # Errors
 /// As [`Hook::choose`] and [`Original::read`]; [`Error::NoInit`] if no program could run after
 /// the runtime.
-pub fn contribute(
+pub(crate) fn contribute(
     choice: HookChoice,
     set: &Context<'_, '_>,
     assignment: &Assignment,

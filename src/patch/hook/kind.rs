@@ -13,7 +13,7 @@ pub enum HookKind {
 
 impl HookKind {
     /// The name in reports and options.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             HookKind::Rdinit => "rdinit",
             HookKind::Init => "init",

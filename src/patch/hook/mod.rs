@@ -9,8 +9,8 @@
 //! | `original` | the init program that the runtime displaces |
 //! | `contribute` | the contribution of the hook to a patch |
 
-pub mod choose;
-pub mod contribute;
-pub mod kind;
-pub mod original;
-pub mod rdinit;
+pub(crate) mod choose;
+pub(crate) mod contribute;
+pub(crate) mod kind;
+pub(crate) mod original;
+pub(crate) mod rdinit;

@@ -8,7 +8,7 @@ use crate::ramdisk::normalise;
 
 /// The init program of a ramdisk, to be kept in the segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Original {
+pub(crate) struct Original {
     /// Its path, without leading `/`, with the symbolic links on the way resolved.
     path: Vec<u8>,
     copy: Copy,
@@ -28,7 +28,7 @@ impl Original {
     ///
     /// # Errors
     /// [`Error::InitNotInRamdisk`], [`Error::InitNotAFile`].
-    pub fn read(files: &InitramfsFiles<'_, '_>, path: &str) -> Result<Self, Error> {
+    pub(crate) fn read(files: &InitramfsFiles<'_, '_>, path: &str) -> Result<Self, Error> {
         let missing = || Error::InitNotInRamdisk { path: path.to_owned() };
         let found = files.find(path.as_bytes(), false)?.ok_or_else(missing)?;
         if !matches!(found.file_type, FileType::Regular | FileType::Symlink) {
@@ -42,7 +42,7 @@ impl Original {
     }
 
     /// The bytes that it takes in the segment, before compression.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         match &self.copy {
             Copy::Whole(_, data) => data.len(),
             Copy::Link(_) => 0,
@@ -55,7 +55,7 @@ impl Original {
     /// A regular file that overwrites another keeps its inode and so changes what the other names
     /// of a hard link show (`do_name` in `init/initramfs.c` opens with `O_TRUNC`). A symbolic link
     /// in between makes the kernel unlink the old one first (`clean_path`).
-    pub fn write<W: std::io::Write>(
+    pub(crate) fn write<W: std::io::Write>(
         &self,
         cpio: &mut CpioWriter<W>,
         runtime: &[u8],

@@ -6,7 +6,7 @@ use crate::patch::context::Context;
 
 /// The image whose line has the last `rdinit=`, in the order in which bootloaders join the lines
 /// (vendor_boot, then boot), and the program that it names.
-pub fn last(set: &Context<'_, '_>) -> Option<(usize, String)> {
+pub(crate) fn last(set: &Context<'_, '_>) -> Option<(usize, String)> {
     const LAST_FIRST: &[ImageKind] = &[ImageKind::Boot, ImageKind::VendorBoot];
     LAST_FIRST.iter().find_map(|kind| {
         let index = set.find(*kind)?;
@@ -16,7 +16,7 @@ pub fn last(set: &Context<'_, '_>) -> Option<(usize, String)> {
 }
 
 /// The program that the last `rdinit=` of a line names.
-pub fn program<B: AsRef<[u8]>>(line: &Cmdline<B>) -> Option<String> {
+pub(crate) fn program<B: AsRef<[u8]>>(line: &Cmdline<B>) -> Option<String> {
     // PID 1 starts in /, so a relative path means the same.
     let path = String::from_utf8_lossy(line.value("rdinit")?).into_owned();
     Some(if path.starts_with('/') { path } else { format!("/{path}") })

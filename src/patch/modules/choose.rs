@@ -20,7 +20,7 @@ const NEEDED: &[(&str, &str)] =
 
 /// The modules to load, in order.
 #[derive(Debug, Default)]
-pub struct Chosen {
+pub(crate) struct Chosen {
     pub modules: Vec<ChosenModule>,
     /// The modules themselves, of those that are added.
     added: Vec<Module>,
@@ -28,14 +28,14 @@ pub struct Chosen {
 
 impl Chosen {
     /// The modules that the ramdisk does not have yet.
-    pub fn added(&self) -> impl Iterator<Item = &Module> {
+    pub(crate) fn added(&self) -> impl Iterator<Item = &Module> {
         self.added.iter()
     }
 }
 
 /// A module to load.
 #[derive(Clone, Debug)]
-pub struct ChosenModule {
+pub(crate) struct ChosenModule {
     pub name: String,
     /// In the ramdisk, or the name of the file that was given.
     pub path: String,
@@ -45,7 +45,7 @@ pub struct ChosenModule {
 
 /// A module that is added.
 #[derive(Clone, Debug)]
-pub struct Added {
+pub(crate) struct Added {
     /// What messages call the file.
     pub from: String,
     /// Its contents.
@@ -56,7 +56,7 @@ pub struct Added {
 ///
 /// # Errors
 /// [`Error::Module`].
-pub fn decompress(path: &str, bytes: &[u8]) -> Result<(String, Vec<u8>), Error> {
+pub(crate) fn decompress(path: &str, bytes: &[u8]) -> Result<(String, Vec<u8>), Error> {
     let file = path.rsplit('/').next().unwrap_or_default();
     let bytes = crate::kernel::module::unpack(bytes)
         .map_err(|error| Error::Module { name: file.to_owned(), problem: error.into() })?;
@@ -66,7 +66,7 @@ pub fn decompress(path: &str, bytes: &[u8]) -> Result<(String, Vec<u8>), Error> 
 
 /// Choose. What was given as files is always loaded; whatever else vfio-pci needs comes from the
 /// ramdisk if that has it, otherwise from the sources.
-pub fn choose(
+pub(crate) fn choose(
     tree: &ModuleTree,
     supply: &ModuleTree,
     kernel: &KernelFacts<'_>,
@@ -157,7 +157,7 @@ fn read_files<'f>(
 }
 
 /// The bytes of the modules at these paths, as they are in the sources. Costs a pass over each.
-pub fn contents(
+pub(crate) fn contents(
     sources: &[ModuleSource<'_>],
     paths: &BTreeSet<&str>,
 ) -> Result<BTreeMap<String, Vec<u8>>, Error> {
@@ -177,7 +177,7 @@ pub fn contents(
 
 /// Refuse modules that the kernel will not load. Those that the ramdisk has are not checked: they
 /// came with it.
-pub fn check_fit(chosen: &Chosen, set: &Context<'_, '_>) -> Result<(), Error> {
+pub(crate) fn check_fit(chosen: &Chosen, set: &Context<'_, '_>) -> Result<(), Error> {
     if chosen.added.is_empty() {
         return Ok(());
     }

@@ -16,7 +16,7 @@ use crate::patch::warning::Warning;
 
 /// The modules of a patch.
 #[derive(Default)]
-pub struct Modules {
+pub(crate) struct Modules {
     /// For the plan.
     pub plan: ModulePlan,
     /// For the patch.
@@ -31,7 +31,7 @@ pub struct Modules {
 /// # Errors
 /// [`Error::Module`], [`Error::Closure`], [`Error::Misfits`], [`Error::ModuleSource`],
 /// [`Error::NoModule`], [`Error::NoLibmodprobe`].
-pub fn contribute(
+pub(crate) fn contribute(
     set: &Context<'_, '_>,
     devices: &[DeviceSpec],
     options: &ModuleOptions<'_>,

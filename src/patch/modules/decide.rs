@@ -8,7 +8,7 @@ use crate::patch::kernel_facts::KernelFacts;
 
 /// The program that loads modules, the reason, and the modules that VFIO needs first.
 #[derive(Debug)]
-pub struct Decision {
+pub(crate) struct Decision {
     pub by: LoadedBy,
     pub reason: String,
     /// Modules of the ramdisk that bring the bus up, in order, which PID 1 loads first.
@@ -24,7 +24,7 @@ pub struct Decision {
 /// | a module that needs nothing else | any | PID 1 | it loads that one first |
 /// | a module | yes | first-stage init | only its lists show what the bridge depends on |
 /// | a module | no | PID 1 | it loads that one first, which may not be enough |
-pub fn decide(
+pub(crate) fn decide(
     tree: &ModuleTree,
     bridges: &[String],
     chosen: &Chosen,

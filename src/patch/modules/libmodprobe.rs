@@ -56,7 +56,7 @@ impl List {
 ///
 /// # Errors
 /// [`Error::Module`].
-pub fn load(
+pub(crate) fn load(
     tree: &ModuleTree,
     plan: &ModulePlan,
     chosen: &Chosen,

@@ -9,9 +9,9 @@
 //! | `libmodprobe` | the lists of a ramdisk with lines added |
 //! | `contribute` | the contribution of modules to a patch |
 
-pub mod choose;
-pub mod contribute;
-pub mod decide;
-pub mod libmodprobe;
-pub mod pid1;
-pub mod plan;
+pub(crate) mod choose;
+pub(crate) mod contribute;
+pub(crate) mod decide;
+pub(crate) mod libmodprobe;
+pub(crate) mod pid1;
+pub(crate) mod plan;

@@ -13,7 +13,7 @@ use crate::patch::segment_file::{MODULE_DIR, SegmentFile};
 
 /// The loaded modules, and the contribution for them.
 #[derive(Default)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// In order.
     pub modules: Vec<PlannedModule>,
     /// Files, lists and boot modules.
@@ -24,7 +24,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// [`Error::Module`], [`Error::ModuleSource`].
-pub fn load(
+pub(crate) fn load(
     set: &Context<'_, '_>,
     tree: &ModuleTree,
     first: &[String],

@@ -13,7 +13,7 @@ use crate::patch::hook::rdinit;
 use crate::patch::warning::Warning;
 
 /// An edited command line.
-pub struct CmdlineEdit<'a> {
+pub(crate) struct CmdlineEdit<'a> {
     /// Index of the image.
     pub index: usize,
     /// Its header with the new line.
@@ -24,7 +24,7 @@ pub struct CmdlineEdit<'a> {
 
 /// The image for the parameters of a patch.
 #[derive(Default)]
-pub struct Placement<'a> {
+pub(crate) struct Placement<'a> {
     /// The image that takes them.
     pub edit: Option<CmdlineEdit<'a>>,
     /// The parameters that no image can carry.
@@ -37,7 +37,7 @@ pub struct Placement<'a> {
 ///
 /// # Errors
 /// [`Error::Image`] when the line becomes too long for the header.
-pub fn place<'a>(
+pub(crate) fn place<'a>(
     set: &Context<'_, 'a>,
     assignment: &Assignment,
     hook: &Hook,

@@ -11,7 +11,7 @@ use crate::patch::error::{Error, RefusedParameter};
 
 /// The ids of the devices for a vfio-pci that is part of the kernel, what the audit `recommends`,
 /// the IOMMU parameters of x86_64, and what the user `requested`.
-pub fn contribute(
+pub(crate) fn contribute(
     set: &Context<'_, '_>,
     devices: &[DeviceSpec],
     recommends: Vec<PlannedParameter>,
@@ -42,7 +42,7 @@ pub fn contribute(
 ///
 /// # Errors
 /// [`Error::Parameter`].
-pub fn check(requested: &[String]) -> Result<(), Error> {
+pub(crate) fn check(requested: &[String]) -> Result<(), Error> {
     for text in requested {
         let line = Cmdline::new(text);
         let reason = if line.value("rdinit").is_some() {

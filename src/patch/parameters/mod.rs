@@ -7,7 +7,7 @@
 //! | `contribute` | which ones a patch adds |
 //! | `cmdline` | the image whose line takes them |
 
-pub mod cmdline;
-pub mod contribute;
-pub mod parameter;
-pub mod x86;
+pub(crate) mod cmdline;
+pub(crate) mod contribute;
+pub(crate) mod parameter;
+pub(crate) mod x86;

@@ -30,7 +30,7 @@ enum Position {
 
 impl PlannedParameter {
     /// `name=value`, replaced in position or put before all others.
-    pub fn first(name: &'static str, value: &str, why: &str) -> Self {
+    pub(crate) fn first(name: &'static str, value: &str, why: &str) -> Self {
         PlannedParameter {
             text: format!("{name}={value}"),
             why: why.to_owned(),
@@ -39,7 +39,7 @@ impl PlannedParameter {
     }
 
     /// `name=element,…`, merged with the existing one.
-    pub fn merged(name: &'static str, elements: Vec<String>, why: &str) -> Self {
+    pub(crate) fn merged(name: &'static str, elements: Vec<String>, why: &str) -> Self {
         PlannedParameter {
             text: format!("{name}={}", elements.join(",")),
             why: why.to_owned(),
@@ -48,12 +48,12 @@ impl PlannedParameter {
     }
 
     /// A parameter that comes last.
-    pub fn last(text: impl Into<String>, why: impl Into<String>) -> Self {
+    pub(crate) fn last(text: impl Into<String>, why: impl Into<String>) -> Self {
         PlannedParameter { text: text.into(), why: why.into(), position: Position::Last }
     }
 
     /// Put it on `line`.
-    pub fn apply(&self, line: &mut Cmdline) {
+    pub(crate) fn apply(&self, line: &mut Cmdline) {
         match &self.position {
             Position::First { name, value } => match line.value(name).is_some() {
                 true => line.set(name, value),

@@ -45,13 +45,13 @@ const TABLE: &[Row] = &[
 ];
 
 /// Whether the table decides about a parameter: it detects more ways to set it.
-pub fn knows(parameter: &PlannedParameter) -> bool {
+pub(crate) fn knows(parameter: &PlannedParameter) -> bool {
     let line = Cmdline::new(&parameter.text);
     TABLE.iter().any(|row| line.value(row.name).is_some())
 }
 
 /// The parameters of the table that fit the kernel and are not on one of the `lines` yet.
-pub fn contribute(kernel: KernelFacts<'_>, lines: &[Cmdline]) -> Contribution {
+pub(crate) fn contribute(kernel: KernelFacts<'_>, lines: &[Cmdline]) -> Contribution {
     let mut contribution = Contribution::default();
     if kernel.arch() != Some(Arch::X86_64) {
         return contribution;

@@ -15,7 +15,7 @@ const LAST_LEGACY: u32 = 9;
 ///
 /// # Errors
 /// [`Error::RcFaulty`].
-pub fn check(
+pub(crate) fn check(
     files: &[RcFile],
     place: RcPlace,
     set: &Context<'_, '_>,
@@ -52,7 +52,7 @@ fn platform(place: RcPlace, set: &Context<'_, '_>) -> rc::Platform {
 ///
 /// # Errors
 /// [`Error::RcName`].
-pub fn names(files: &[RcFile]) -> Result<(), Error> {
+pub(crate) fn names(files: &[RcFile]) -> Result<(), Error> {
     for (number, file) in files.iter().enumerate() {
         let refuse = |reason| Error::RcName { name: file.name.clone(), reason };
         let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

@@ -44,7 +44,7 @@ pub struct RcPlan {
 /// # Errors
 /// [`Error::RcInert`] for files of the user that init would never read, [`Error::RcName`],
 /// [`Error::RcFaulty`], [`Error::RcTaken`].
-pub fn contribute(
+pub(crate) fn contribute(
     set: &Context<'_, '_>,
     files: &InitramfsFiles<'_, '_>,
     options: &RcOptions,

@@ -8,7 +8,7 @@ use crate::patch::initramfs_files::InitramfsFiles;
 use crate::root_manager::Manager;
 
 /// AOSP's `su.te`: a domain with rules in userdebug and eng builds only.
-pub const SU: &str = "u:r:su:s0";
+pub(crate) const SU: &str = "u:r:su:s0";
 /// Much more than any default.prop has, in bytes.
 const MAX_PROP: u64 = 4 << 20;
 
@@ -46,7 +46,10 @@ impl Label {
     ///
     /// # Errors
     /// [`Error::Ramdisk`].
-    pub fn of_rom(set: &Context<'_, '_>, files: &InitramfsFiles<'_, '_>) -> Result<Self, Error> {
+    pub(crate) fn of_rom(
+        set: &Context<'_, '_>,
+        files: &InitramfsFiles<'_, '_>,
+    ) -> Result<Self, Error> {
         let headers = set.active().filter_map(|(_, image)| image.header());
         let permissive = headers
             .map(Header::cmdline)
@@ -62,7 +65,7 @@ impl Label {
     }
 
     /// The context; None if there is no service.
-    pub fn context(&self) -> Option<&str> {
+    pub(crate) fn context(&self) -> Option<&str> {
         match self {
             Label::Manager { context, .. } => Some(context),
             Label::Permissive | Label::Debuggable | Label::UnknownBuild => Some(SU),

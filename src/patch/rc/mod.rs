@@ -19,11 +19,11 @@
 //! | `label` | the SELinux context of the service |
 //! | `contribute` | the contribution of rc files to a patch |
 
-pub mod check;
-pub mod contribute;
-pub mod inert;
-pub mod label;
-pub mod options;
-pub mod overlay;
-pub mod reason;
-pub mod text;
+pub(crate) mod check;
+pub(crate) mod contribute;
+pub(crate) mod inert;
+pub(crate) mod label;
+pub(crate) mod options;
+pub(crate) mod overlay;
+pub(crate) mod reason;
+pub(crate) mod text;

@@ -9,7 +9,7 @@ use crate::patch::segment_file::SegmentFile;
 use crate::ramdisk::cpio::{FileType, Header};
 
 /// Files that are added to a ramdisk.
-pub struct Overlay<'o, 's, 'a> {
+pub(crate) struct Overlay<'o, 's, 'a> {
     /// The ramdisk.
     pub files: &'o InitramfsFiles<'s, 'a>,
     /// For the patch.
@@ -20,7 +20,7 @@ pub struct Overlay<'o, 's, 'a> {
 
 impl<'o, 's, 'a> Overlay<'o, 's, 'a> {
     /// An empty overlay.
-    pub fn new(files: &'o InitramfsFiles<'s, 'a>) -> Self {
+    pub(crate) fn new(files: &'o InitramfsFiles<'s, 'a>) -> Self {
         Overlay { files, contribution: Contribution::default(), planned: Vec::new() }
     }
 
@@ -28,7 +28,7 @@ impl<'o, 's, 'a> Overlay<'o, 's, 'a> {
     ///
     /// # Errors
     /// [`Error::RcTaken`].
-    pub fn add_runtime(&mut self, path: &str) -> Result<(), Error> {
+    pub(crate) fn add_runtime(&mut self, path: &str) -> Result<(), Error> {
         self.shadow(path, "vfiorun, a hard link")?;
         self.contribution.runtime_names.push(path.to_owned());
         Ok(())
@@ -38,7 +38,7 @@ impl<'o, 's, 'a> Overlay<'o, 's, 'a> {
     ///
     /// # Errors
     /// [`Error::RcTaken`].
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         path: &str,
         like: Header,

@@ -40,7 +40,7 @@ impl RcPlace {
     ///
     /// # Errors
     /// [`Inert`] if nowhere.
-    pub fn of(flow: &Flow) -> Result<Self, Inert> {
+    pub(crate) fn of(flow: &Flow) -> Result<Self, Inert> {
         let mut manager = None;
         for own in flow.root_managers.iter().filter(|own| !own.in_kernel) {
             match own.manager.autostart() {

@@ -8,14 +8,14 @@
 mod reader;
 mod writer;
 
-pub use reader::Reader;
+pub(crate) use reader::Reader;
 pub(crate) use reader::leading_zeros;
 pub use writer::CpioWriter;
 
 use std::io;
 
 /// Length of a header in bytes.
-pub const HEADER_LEN: usize = 110;
+pub(crate) const HEADER_LEN: usize = 110;
 /// The name of the entry that ends an archive. The kernel forgets hard links there and goes on.
 pub const TRAILER: &[u8] = b"TRAILER!!!";
 /// `PATH_MAX`: the longest name in bytes, its NUL included.
@@ -158,7 +158,7 @@ impl Header {
     }
 
     /// The kind of file, from `mode`.
-    pub fn file_type(&self) -> FileType {
+    pub(crate) fn file_type(&self) -> FileType {
         match self.mode & 0o170_000 {
             0o100_000 => FileType::Regular,
             0o040_000 => FileType::Directory,
@@ -255,7 +255,7 @@ impl Entry {
     }
 
     /// The first byte after the entry and its padding, in the unpacked segment.
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         let name = align4(HEADER_LEN as u64 + u64::from(self.header.namesize));
         self.offset + align4(name + u64::from(self.header.filesize))
     }
@@ -271,6 +271,7 @@ fn lossy(bytes: &[u8]) -> String {
 
 /// A damaged archive. Offsets are in bytes from the start of the unpacked segment.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The bytes could not be read; for a compressed segment, not be unpacked.
     #[error(transparent)]

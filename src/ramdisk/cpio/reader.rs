@@ -9,7 +9,7 @@ use super::{Entry, Error, HEADER_LEN, Header, NAME_MAX, align4, lossy};
 ///
 /// [`Read`] gives the data of the entry that [`Reader::next_entry`] gave last; what is not read
 /// is skipped.
-pub struct Reader<R> {
+pub(crate) struct Reader<R> {
     inner: R,
     /// Bytes taken from `inner`.
     position: u64,
@@ -29,23 +29,23 @@ struct Current {
 
 impl<R: BufRead> Reader<R> {
     /// Read archives from `inner`, whose first byte is at a multiple of 4.
-    pub fn new(inner: R) -> Self {
+    pub(crate) fn new(inner: R) -> Self {
         Self::with_phase(inner, 0)
     }
 
     /// As [`Reader::new`], for bytes that the kernel sees at an offset of `phase` modulo 4:
     /// what follows an lz4_legacy stream of that length directly.
-    pub fn with_phase(inner: R, phase: u64) -> Self {
+    pub(crate) fn with_phase(inner: R, phase: u64) -> Self {
         Reader { inner, position: 0, phase, current: None, entry_end: 0 }
     }
 
     /// The source.
-    pub fn get_ref(&self) -> &R {
+    pub(crate) fn get_ref(&self) -> &R {
         &self.inner
     }
 
     /// Where the last entry ends with its padding, in bytes from the start.
-    pub fn entry_end(&self) -> u64 {
+    pub(crate) fn entry_end(&self) -> u64 {
         self.entry_end
     }
 
@@ -53,7 +53,7 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// Every [`Error`]; which entry, which field and where.
-    pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
+    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
         match self.peek()? {
             None => return Ok(None),
             Some(b'0') => {}
@@ -99,7 +99,7 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// As [`Reader::next_entry`] for the data that is skipped.
-    pub fn peek(&mut self) -> Result<Option<u8>, Error> {
+    pub(crate) fn peek(&mut self) -> Result<Option<u8>, Error> {
         self.skip_data()?;
         loop {
             let buffer = self.inner.fill_buf()?;

@@ -39,7 +39,7 @@ pub enum DiskFormat {
 
 impl DiskFormat {
     /// As QEMU and libvirt call it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Qcow2 => "qcow2",
             Self::Raw => "raw",

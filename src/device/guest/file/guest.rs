@@ -175,7 +175,7 @@ impl Guest {
     }
 
     /// The keys that have no effect on this guest, on a machine of this architecture.
-    pub fn without_effect(&self, arch: Arch) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn without_effect(&self, arch: Arch) -> impl Iterator<Item = &'static str> {
         let keys = [
             self.machine.without_effect(arch),
             self.network.without_effect(),
@@ -185,7 +185,7 @@ impl Guest {
     }
 
     /// What is examined before it is started.
-    pub fn needs(&self) -> Needs<'_> {
+    pub(crate) fn needs(&self) -> Needs<'_> {
         // Name, program and chroot are looked up by the start itself. What only QEMU's arguments
         // or the supervisor use needs nothing of the machine.
         let Self {

@@ -75,7 +75,7 @@ impl Kind {
     }
 
     /// What one value of this kind is called.
-    pub fn noun(self) -> &'static str {
+    pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Flag => "a flag",
             Self::Text | Self::Texts => "a text",

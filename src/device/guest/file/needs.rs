@@ -10,7 +10,7 @@ use crate::device::sys::host::{Host, errno_text};
 
 /// What is examined before a start. Each table of the guest file adds what its keys need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Needs<'g> {
+pub(crate) struct Needs<'g> {
     /// The architecture; that of the machine when `None`.
     pub arch: Option<Arch>,
     /// Devices of the host.
@@ -33,7 +33,7 @@ pub struct Needs<'g> {
 
 /// A file that QEMU opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NeededFile<'g> {
+pub(crate) struct NeededFile<'g> {
     /// The key that names it.
     pub key: &'static str,
     /// Its path, in the chroot if there is one.
@@ -63,7 +63,7 @@ pub enum Missing {
 
 impl Needs<'_> {
     /// The files and interfaces that are not there. `root` is the root directory of QEMU.
-    pub fn missing(&self, host: &Host, root: &Path) -> Vec<Missing> {
+    pub(crate) fn missing(&self, host: &Host, root: &Path) -> Vec<Missing> {
         let file = |file: &NeededFile<'_>| {
             let NeededFile { key, path, write } = *file;
             let inside = root.join(path.trim_start_matches('/'));

@@ -61,10 +61,10 @@ pub struct Size(pub u64);
 
 impl Size {
     /// One mebibyte, in bytes.
-    pub const MIB: u64 = 1 << 20;
+    pub(crate) const MIB: u64 = 1 << 20;
 
     /// In mebibytes, rounded up.
-    pub fn mib(self) -> u64 {
+    pub(crate) fn mib(self) -> u64 {
         self.0.div_ceil(Self::MIB)
     }
 }
@@ -101,7 +101,7 @@ pub enum Arch {
 
 impl Arch {
     /// That of a machine as `uname -m` has it.
-    pub fn of_machine(name: &str) -> Option<Self> {
+    pub(crate) fn of_machine(name: &str) -> Option<Self> {
         match name {
             "aarch64" => Some(Self::Aarch64),
             "x86_64" => Some(Self::X86_64),
@@ -110,7 +110,7 @@ impl Arch {
     }
 
     /// As QEMU and `uname -m` call it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Aarch64 => "aarch64",
             Self::X86_64 => "x86_64",

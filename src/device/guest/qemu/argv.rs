@@ -3,11 +3,11 @@
 use crate::device::guest::file::Arch;
 
 /// The first monitor: the supervisor's.
-pub const MONITOR: &str = "qmp.sock";
+pub(crate) const MONITOR: &str = "qmp.sock";
 /// The second: for `status`, while the supervisor has the first.
 pub const CONTROL: &str = "control.sock";
 /// The screen.
-pub const VNC: &str = "vnc.sock";
+pub(crate) const VNC: &str = "vnc.sock";
 
 /// What the machine has for the guest.
 #[derive(Clone, Copy, Debug)]
@@ -31,21 +31,21 @@ pub enum Backing {
 
 /// Arguments being put together.
 #[derive(Debug, Default)]
-pub struct Argv(Vec<String>);
+pub(crate) struct Argv(Vec<String>);
 
 impl Argv {
     /// Adds an option without a value.
-    pub fn flag(&mut self, name: &str) {
+    pub(crate) fn flag(&mut self, name: &str) {
         self.0.push(name.to_owned());
     }
 
     /// Adds an option and its value.
-    pub fn pair(&mut self, name: &str, value: impl Into<String>) {
+    pub(crate) fn pair(&mut self, name: &str, value: impl Into<String>) {
         self.0.extend([name.to_owned(), value.into()]);
     }
 
     /// Adds both monitors and the console.
-    pub fn monitors(&mut self, directory: &str) {
+    pub(crate) fn monitors(&mut self, directory: &str) {
         for (id, name) in [("qmp", MONITOR), ("control", CONTROL)] {
             self.pair(
                 "-chardev",
@@ -59,13 +59,13 @@ impl Argv {
     }
 
     /// The arguments, followed by `more` as they are.
-    pub fn followed_by(mut self, more: &[String]) -> Vec<String> {
+    pub(crate) fn followed_by(mut self, more: &[String]) -> Vec<String> {
         self.0.extend_from_slice(more);
         self.0
     }
 }
 
 /// A value inside an option: QEMU splits at commas and takes two for one.
-pub fn value(text: &str) -> String {
+pub(crate) fn value(text: &str) -> String {
     text.replace(',', ",,")
 }

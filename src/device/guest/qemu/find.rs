@@ -72,7 +72,7 @@ pub fn find(guest: &Guest, arch: Arch, path: Option<&str>) -> Result<String, Fin
 
 /// The path below `root` of the program called `name`: in `path`, which is `PATH`, else in the usual
 /// directories.
-pub fn in_root(root: &Path, name: &str, path: Option<&str>) -> Option<String> {
+pub(crate) fn in_root(root: &Path, name: &str, path: Option<&str>) -> Option<String> {
     let path = path.unwrap_or_default().split(':').filter(|directory| directory.starts_with('/'));
     path.chain(DIRECTORIES.iter().copied())
         .map(|directory| format!("{directory}/{name}"))

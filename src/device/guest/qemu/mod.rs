@@ -6,4 +6,5 @@ pub mod qmp;
 
 mod find;
 
-pub use find::{FindError, find, in_root};
+pub(crate) use find::in_root;
+pub use find::{FindError, find};

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 /// What passthrough needs of a QEMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abilities {
+pub(crate) struct Abilities {
     /// It can use KVM.
     pub kvm: bool,
     /// It has vfio-pci.
@@ -18,7 +18,7 @@ pub struct Abilities {
 /// What the QEMU at `program` has; `chroot` is its root directory. `None` when it does not run.
 ///
 /// Starting it for its lists takes longer than all the rest of a guest's start.
-pub fn abilities(program: &str, chroot: Option<&Path>) -> Option<Abilities> {
+pub(crate) fn abilities(program: &str, chroot: Option<&Path>) -> Option<Abilities> {
     let kvm = ask(program, chroot, "-accel")?.lines().any(|line| line.trim() == "kvm");
     let vfio_pci = ask(program, chroot, "-device")?.contains("\"vfio-pci\"");
     Some(Abilities { kvm, vfio_pci })
@@ -43,7 +43,7 @@ fn ask(program: &str, chroot: Option<&Path>, option: &str) -> Option<String> {
 
 impl Abilities {
     /// What is missing for a guest, with or without devices of the host.
-    pub fn missing(self, devices: bool) -> Option<&'static str> {
+    pub(crate) fn missing(self, devices: bool) -> Option<&'static str> {
         match (self.kvm, self.vfio_pci || !devices) {
             (true, true) => None,
             (false, true) => Some("KVM"),
@@ -61,4 +61,4 @@ pub fn explain(program: &str, chroot: Option<&Path>, devices: bool) -> Option<St
 }
 
 /// What to do about a QEMU that lacks something.
-pub const FIX: &str = "take another, as Debian's is (Termux's has no KVM); in a chroot, with chroot in the guest file";
+pub(crate) const FIX: &str = "take another, as Debian's is (Termux's has no KVM); in a chroot, with chroot in the guest file";

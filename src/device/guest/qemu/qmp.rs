@@ -129,7 +129,7 @@ pub fn parse(line: &[u8]) -> Option<Message> {
 
 /// A connection to the monitor. It never blocks.
 #[derive(Debug)]
-pub struct Monitor {
+pub(crate) struct Monitor {
     stream: UnixStream,
     received: Vec<u8>,
 }
@@ -139,7 +139,7 @@ impl Monitor {
     ///
     /// # Errors
     /// When QEMU does not listen there (yet).
-    pub fn connect(path: &Path) -> io::Result<Self> {
+    pub(crate) fn connect(path: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(path)?;
         stream.set_nonblocking(true)?;
         Ok(Self { stream, received: Vec::new() })
@@ -149,7 +149,7 @@ impl Monitor {
     ///
     /// # Errors
     /// When QEMU is gone.
-    pub fn send(&mut self, command: &str) -> io::Result<()> {
+    pub(crate) fn send(&mut self, command: &str) -> io::Result<()> {
         // Far smaller than a socket's buffer, so it is taken whole.
         let line = format!("{}\n", json!({ "execute": command }));
         self.stream.write_all(line.as_bytes())
@@ -159,7 +159,7 @@ impl Monitor {
     ///
     /// # Errors
     /// When QEMU closed the connection ([`ErrorKind::UnexpectedEof`]), or sends what is not QMP.
-    pub fn receive(&mut self) -> Result<Vec<Message>, QmpError> {
+    pub(crate) fn receive(&mut self) -> Result<Vec<Message>, QmpError> {
         let mut buffer = [0; 4096];
         let end = loop {
             match self.stream.read(&mut buffer) {

@@ -15,7 +15,7 @@ use super::signals;
 use crate::device::sys::host::errno_text;
 
 /// Where a guest's directory is visible inside a chroot.
-pub const CHROOT_DIRECTORY: &str = "/run/vfiorun";
+pub(crate) const CHROOT_DIRECTORY: &str = "/run/vfiorun";
 
 /// The weight of QEMU for the kernel's memory killer: its memory is pinned and does not come back by
 /// swapping (`oom_score_adj` in `proc(5)`): nearly last.

@@ -12,7 +12,7 @@ use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
 
 /// The version of [`Record`].
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 const GUESTS: &str = "guests";
 const RECORD: &str = "guest.json";
@@ -38,7 +38,7 @@ pub struct Record {
 
 impl Record {
     /// Whether its supervisor or its QEMU still runs.
-    pub fn is_alive(&self, host: &Host) -> bool {
+    pub(crate) fn is_alive(&self, host: &Host) -> bool {
         self.supervisor.is_alive(host) || self.qemu.is_alive(host)
     }
 }
@@ -52,7 +52,7 @@ pub fn directory(state: &StateDir, name: &Name) -> PathBuf {
 ///
 /// # Errors
 /// As `mkdir(2)`.
-pub fn make_directory(state: &StateDir, name: &Name) -> io::Result<PathBuf> {
+pub(crate) fn make_directory(state: &StateDir, name: &Name) -> io::Result<PathBuf> {
     use std::os::unix::fs::DirBuilderExt;
     let directory = directory(state, name);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
@@ -63,14 +63,14 @@ pub fn make_directory(state: &StateDir, name: &Name) -> io::Result<PathBuf> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write(directory: &Path, record: &Record) -> io::Result<()> {
+pub(crate) fn write(directory: &Path, record: &Record) -> io::Result<()> {
     let new = directory.join("guest.json.new");
     fs::write(&new, serde_json::to_vec(record)?)?;
     fs::rename(new, directory.join(RECORD))
 }
 
 /// Removes a guest's directory.
-pub fn remove(directory: &Path) {
+pub(crate) fn remove(directory: &Path) {
     // Nothing depends on it: a record counts only while its processes live.
     _ = fs::remove_dir_all(directory);
 }

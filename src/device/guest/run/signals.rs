@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// A signal that means something to a supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// A child ended.
     Child,
     /// Somebody wants us to end: SIGINT, SIGTERM or SIGHUP.
@@ -38,7 +38,7 @@ impl Signals {
     }
 
     /// The next one that has arrived.
-    pub fn next(&self) -> Option<Signal> {
+    pub(crate) fn next(&self) -> Option<Signal> {
         let mut info = std::mem::MaybeUninit::<libc::signalfd_siginfo>::zeroed();
         let size = size_of::<libc::signalfd_siginfo>();
         // SAFETY: `info` has `size` bytes, and zeros are a valid value of it.
@@ -56,7 +56,7 @@ impl Signals {
     }
 
     /// Whether a signal to end has arrived; all others that have are dropped.
-    pub fn stop_wanted(&self) -> bool {
+    pub(crate) fn stop_wanted(&self) -> bool {
         std::iter::from_fn(|| self.next()).any(|signal| signal == Signal::Stop)
     }
 }
