@@ -260,7 +260,7 @@ const EVERY_ONE_COUNTS: [&str; 7] =
 /// else, with or without `CMDLINE_FORCE`, and those below `init` after a `--`. The kernel reads the
 /// bootconfig only with the parameter `bootconfig`, or if its config says so.
 fn place_bootconfig(entries: &mut Vec<CmdlineParameter>, facts: &Facts) {
-    let config = facts.config.as_ref().map(|(config, _)| config);
+    let config = facts.config.as_ref().map(|(config, _)| config.as_ref());
     let able = config.is_none_or(|config| config.is_set("BOOT_CONFIG"));
     let forced = config.is_some_and(|config| config.is_set("BOOT_CONFIG_FORCE"));
     let mut seen = entries
