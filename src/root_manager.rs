@@ -267,14 +267,15 @@ impl Manager {
         self.row().autostart
     }
 
-    /// Whether it leaves something at or below this entry of a ramdisk's root directory.
-    pub(crate) fn uses(self, top: &str) -> bool {
-        let is_top = |path: &str| path.split('/').next() == Some(top);
+    /// The entries of a ramdisk's root directory at or below which it leaves something.
+    pub(crate) fn tops(self) -> impl Iterator<Item = &'static str> {
         let overlay = match self.autostart() {
-            Autostart::Overlay(overlay) => is_top(overlay.directory) || is_top(overlay.programs),
-            Autostart::Module => false,
+            Autostart::Overlay(overlay) => Some([overlay.directory, overlay.programs]),
+            Autostart::Module => None,
         };
-        overlay || self.ramdisk().is_some_and(|ramdisk| ramdisk.paths().any(is_top))
+        let own = self.ramdisk().into_iter().flat_map(PatchedRamdisk::paths);
+        let paths = overlay.into_iter().flatten().chain(own);
+        paths.map(|path| path.split('/').next().unwrap_or_default())
     }
 }
 

@@ -46,11 +46,11 @@ impl CmdlineMode {
     pub fn explain(self) -> Option<&'static str> {
         match self {
             CmdlineMode::None => None,
-            CmdlineMode::Unknown => {
-                Some("without a config it is not known whether the kernel has a line of its own")
-            }
+            CmdlineMode::Unknown => Some(
+                "without a config it is unknown whether the kernel has a built-in command line",
+            ),
             CmdlineMode::Fallback => {
-                Some("CONFIG_CMDLINE counts only where the bootloader hands over nothing")
+                Some("CONFIG_CMDLINE is used only if the bootloader passes no command line")
             }
             CmdlineMode::Extend => Some(
                 "CONFIG_CMDLINE_EXTEND joins both; upstream puts CONFIG_CMDLINE last, Android's \
@@ -260,7 +260,7 @@ const EVERY_ONE_COUNTS: [&str; 7] =
 /// else, with or without `CMDLINE_FORCE`, and those below `init` after a `--`. The kernel reads the
 /// bootconfig only with the parameter `bootconfig`, or if its config says so.
 fn place_bootconfig(entries: &mut Vec<CmdlineParameter>, facts: &Facts) {
-    let config = facts.config.as_ref().map(|(config, _)| config);
+    let config = facts.config.as_ref().map(|(config, _)| config.as_ref());
     let able = config.is_none_or(|config| config.is_set("BOOT_CONFIG"));
     let forced = config.is_some_and(|config| config.is_set("BOOT_CONFIG_FORCE"));
     let mut seen = entries

@@ -1,5 +1,7 @@
 //! What is known about the kernel of a set.
 
+use std::sync::Arc;
+
 use super::evidence::Evidence;
 use super::links::Links;
 use super::origin::CmdlinePart;
@@ -27,7 +29,7 @@ pub enum Built {
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The config and where it comes from.
-    pub config: Option<(KernelConfig, Provenance)>,
+    pub config: Option<(Arc<KernelConfig>, Provenance)>,
     /// The release: `6.1.192-android14-11-g0a1b2c3`.
     pub release: Option<String>,
     /// The architecture.
@@ -65,7 +67,7 @@ impl Facts {
     pub fn set_config(&mut self, config: KernelConfig, provenance: Provenance) {
         self.release = self.release.take().or_else(|| config.release().map(str::to_owned));
         self.arch = self.arch.or(config.arch());
-        self.config = Some((config, provenance));
+        self.config = Some((Arc::new(config), provenance));
     }
 
     /// Compare modules, each after those that it depends on, with what the kernel exports.
@@ -85,7 +87,7 @@ impl Facts {
     /// without the modules. It takes little memory, however many kernels there are.
     #[must_use]
     pub(crate) fn outline(self) -> Facts {
-        let config = self.config.map(|(_, provenance)| (KernelConfig::default(), provenance));
+        let config = self.config.map(|(_, provenance)| (Arc::default(), provenance));
         let evidence = self.evidence.map(Evidence::outline);
         Facts { config, evidence, modules: None, links: None, ..self }
     }

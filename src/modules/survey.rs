@@ -206,7 +206,14 @@ fn is_tar(bytes: &[u8]) -> bool {
 
 /// Whether this is the name of a module: `vfio.ko`, `vfio.ko.xz`.
 pub fn is_module_name(name: &str) -> bool {
-    let file = name.rsplit('/').next().unwrap_or_default();
+    is_module_file(file_name(name))
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+fn is_module_file(file: &str) -> bool {
     let packed =
         Format::all().find_map(|format| file.strip_suffix(format.suffix())?.strip_suffix('.'));
     packed.unwrap_or(file).strip_suffix(".ko").is_some_and(|stem| !stem.is_empty())
@@ -214,7 +221,8 @@ pub fn is_module_name(name: &str) -> bool {
 
 /// Whether this is the path of a module or a list.
 pub(super) fn is_wanted(path: &str) -> bool {
-    is_module_name(path) || depmod::LISTS.contains(&path.rsplit('/').next().unwrap_or_default())
+    let file = file_name(path);
+    is_module_file(file) || depmod::LISTS.contains(&file)
 }
 
 /// The value of `path` in a pax header: lines of `LENGTH KEY=VALUE`.

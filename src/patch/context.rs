@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::kernel_facts::KernelFacts;
+use crate::bootset::sources::DeviceTreeLine;
 use crate::bootset::{BootSet, Cover, Flow, Initramfs, Ramdisk, Role, Spot};
 use crate::image::avb::Vbmeta;
 use crate::image::{Image, ImageKind};
@@ -52,6 +53,13 @@ impl<'s, 'a> Context<'s, 'a> {
     /// The image of a kind that a patch may change.
     pub(crate) fn find(&self, kind: ImageKind) -> Option<usize> {
         self.active().find(|(_, image)| image.kind() == kind).map(|(index, _)| index)
+    }
+
+    /// The kernel command lines in the device trees of the images that a patch may change.
+    pub fn device_tree_lines(&self) -> impl Iterator<Item = &'s DeviceTreeLine> {
+        let lines = self.set.command_lines().device_trees.iter();
+        let active: Vec<usize> = self.active().map(|(index, _)| index).collect();
+        lines.filter(move |(image, _)| active.contains(image)).map(|(_, line)| line)
     }
 
     /// The index of the top-level vbmeta image.

@@ -4,6 +4,7 @@
 //! The tests are those of the root managers' own boot code and of AOSP's first-stage init.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::cpio::FileType;
 use super::normalise;
@@ -78,6 +79,15 @@ pub struct Survey {
 
 /// Paths of which, and below which, a [`Survey`] keeps the names, beside those of root managers.
 const TELLING: &[&str] = &["init", "init.rc", "first_stage_ramdisk", "vfioboot"];
+
+/// [`TELLING`] with those of root managers, each once.
+static TELLING_TOPS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let managers = Manager::ALL.iter().flat_map(|manager| manager.tops());
+    let mut tops: Vec<&str> = TELLING.iter().copied().chain(managers).collect();
+    tops.sort_unstable();
+    tops.dedup();
+    tops
+});
 /// Names that a [`Survey`] keeps at most: far more than anybody puts there.
 const TELLING_MAX: usize = 4096;
 /// The bytes of a root manager's config that a [`Survey`] keeps: far more than it has.
@@ -135,9 +145,8 @@ impl Classification {
         let Ok(name) = str::from_utf8(name) else { return };
         self.vfio_pci |= file_type == FileType::Regular && is_vfio_pci(name);
         let top = name.split('/').next().unwrap_or_default();
-        let telling = TELLING.contains(&top) || Manager::ALL.iter().any(|own| own.uses(top));
         let fits = self.telling.len() < TELLING_MAX;
-        if telling && fits && !self.telling.iter().any(|known| known == name) {
+        if TELLING_TOPS.contains(&top) && fits && !self.telling.iter().any(|known| known == name) {
             self.telling.push(name.to_owned());
         }
     }

@@ -286,7 +286,9 @@ impl<'a> Entries<'a> {
     /// # Errors
     /// As [`Ramdisk::parse`]; [`Error::Io`] when `out` fails.
     pub fn copy_data(&mut self, out: &mut dyn Write) -> Result<u64, Error> {
-        let mut buffer = vec![0; 64 << 10];
+        let left = self.open.as_ref().map_or(0, |open| open.reader.left());
+        // One byte at least, so that a read of no bytes is the end.
+        let mut buffer = vec![0; left.clamp(1, 64 << 10) as usize];
         let mut copied = 0;
         loop {
             let count = self.read(&mut buffer).map_err(|error| {

@@ -3,6 +3,7 @@
 //! (`do_name`, `maybe_link`, `clean_path` and `do_symlink` in `init/initramfs.c`).
 
 use std::borrow::Cow;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
@@ -117,13 +118,23 @@ impl Tree {
         if path.is_empty() || file_type == FileType::Unknown {
             return;
         }
-        let old = self.nodes.get(&path).copied();
+        let size = u64::from(header.filesize);
+        let linkable = !matches!(file_type, FileType::Directory | FileType::Symlink);
+        let link_key = header.link_key().filter(|_| linkable);
+        let (path, old) = match self.nodes.entry(path) {
+            // Most entries are like this: a new path without links to or from it.
+            Entry::Vacant(new) if link_key.is_none() && target.is_empty() => {
+                new.insert(self.inodes.len());
+                self.inodes.push(Inode { file_type, nlink: 1, size, source: number });
+                return;
+            }
+            Entry::Vacant(new) => (new.into_key(), None),
+            Entry::Occupied(old) => (old.key().clone(), Some(*old.get())),
+        };
         if old.is_some_and(|old| !self.clean(&path, old, file_type)) {
             return;
         }
-        let size = u64::from(header.filesize);
-        let linkable = !matches!(file_type, FileType::Directory | FileType::Symlink);
-        if let (true, Some(key)) = (linkable, header.link_key()) {
+        if let Some(key) = link_key {
             if let Some(first) = self.links.get(&key).cloned() {
                 self.link(&first, path, size, number);
                 return;

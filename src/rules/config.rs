@@ -86,10 +86,8 @@ impl KernelConfig {
     /// kept in [`KernelConfig::strange_lines`].
     pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
         let mut config = KernelConfig::default();
-        for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            let line = String::from_utf8_lossy(line);
-            let line = line.trim_end();
-            match setting(line) {
+        for (index, line) in String::from_utf8_lossy(text).split('\n').enumerate() {
+            match setting(line.trim_end()) {
                 Line::Nothing => {}
                 Line::Strange => config.strange_lines.push(index + 1),
                 Line::Set(symbol, value) => config.set(symbol, value, index + 1),

@@ -16,4 +16,3 @@ pub use note::Hashtrees;
 pub use note::LineNote;
 pub use read::CommandLines;
 pub use read::DeviceTreeLine;
-pub(crate) use read::of_device_trees;

@@ -116,7 +116,7 @@ pub struct DeviceTreeLine {
 
 /// The lines in the device trees of an image (in a section of their own, after the kernel, or in the
 /// second stage of old images), each once.
-pub(crate) fn of_device_trees(image: &Image<'_>) -> Vec<DeviceTreeLine> {
+fn of_device_trees(image: &Image<'_>) -> Vec<DeviceTreeLine> {
     let mut lines: Vec<DeviceTreeLine> = Vec::new();
     let mut take = |bytes: &[u8]| {
         let Some(text) = dtb::bootargs(bytes).filter(|text| !text.trim().is_empty()) else {

@@ -6,7 +6,6 @@ use serde::{Serialize, Serializer};
 
 use super::kind::{HookChoice, HookKind};
 use super::rdinit;
-use crate::audit::sources;
 use crate::bootfile::RUNTIME;
 use crate::cmdline::Cmdline;
 use crate::image::ImageKind;
@@ -115,8 +114,9 @@ impl Obstacle {
         if let Some(init) = set.kernel.extending_cmdline().and_then(program) {
             return Some(Obstacle::ExtendedCmdline(init));
         }
-        let mut trees = set.active().flat_map(|(_, image)| sources::of_device_trees(image));
-        let init = trees.find_map(|tree| program(tree.text)).filter(|init| init != RUNTIME);
+        let mut lines = set.device_tree_lines();
+        let init = lines.find_map(|line| program(line.text.clone()));
+        let init = init.filter(|init| init != RUNTIME);
         if let Some(init) = init {
             return Some(Obstacle::DeviceTree(init));
         }

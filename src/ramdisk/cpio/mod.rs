@@ -191,16 +191,28 @@ pub struct LinkKey {
     file_type: u32,
 }
 
+/// What is no hex digit in [`DIGITS`].
+const NO_DIGIT: u8 = 0x80;
+
+/// The value of each byte as a hex digit.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value] as usize] = value as u8;
+        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+
 fn hex(text: &[u8]) -> Option<u32> {
-    text.iter().try_fold(0, |value, byte| {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            b'A'..=b'F' => byte - b'A' + 10,
-            _ => return None,
-        };
-        Some(value << 4 | u32::from(digit))
-    })
+    // No branch for each digit: an archive has a hundred of them for every file.
+    let (value, all) = text.iter().fold((0, 0), |(value, all), byte| {
+        let digit = DIGITS[usize::from(*byte)];
+        (value << 4 | u32::from(digit), all | digit)
+    });
+    (all & NO_DIGIT == 0).then_some(value)
 }
 
 /// What an entry makes in the file tree.

@@ -16,13 +16,16 @@ pub(crate) struct Reader<R> {
     /// What to add to `position` to get the number whose multiples of 4 headers start at.
     phase: u64,
     current: Option<Current>,
+    /// The name of the current entry.
+    name: Vec<u8>,
     /// The end of the last entry with its padding.
     entry_end: u64,
 }
 
 /// The entry whose data is being read.
 struct Current {
-    entry: Entry,
+    offset: u64,
+    header: Header,
     left: u64,
     sum: u32,
 }
@@ -36,12 +39,17 @@ impl<R: BufRead> Reader<R> {
     /// As [`Reader::new`], for bytes that the kernel sees at an offset of `phase` modulo 4:
     /// what follows an lz4_legacy stream of that length directly.
     pub(crate) fn with_phase(inner: R, phase: u64) -> Self {
-        Reader { inner, position: 0, phase, current: None, entry_end: 0 }
+        Reader { inner, position: 0, phase, current: None, name: Vec::new(), entry_end: 0 }
     }
 
     /// The source.
     pub(crate) fn get_ref(&self) -> &R {
         &self.inner
+    }
+
+    /// Bytes of data of the current entry that are not read yet.
+    pub(in crate::ramdisk) fn left(&self) -> u64 {
+        self.current.as_ref().map_or(0, |current| current.left)
     }
 
     /// Where the last entry ends with its padding, in bytes from the start.
@@ -75,23 +83,31 @@ impl<R: BufRead> Reader<R> {
                 expected: "1 to 4096 bytes",
             });
         }
-        let mut name = vec![0; header.namesize as usize];
-        self.fill(&mut name).map_err(|error| cut(error, offset, "name"))?;
-        if name.pop() != Some(0) {
+        self.read_name(header.namesize as usize, offset)?;
+        self.skip_padding()?;
+        let entry = Entry { offset, header, raw, name: self.name.clone() };
+        self.entry_end = entry.end();
+        let left = u64::from(header.filesize);
+        self.current = Some(Current { offset, header, left, sum: 0 });
+        Ok(Some(entry))
+    }
+
+    /// Read the name of the entry at `offset`, `size` bytes with its NUL.
+    fn read_name(&mut self, size: usize, offset: u64) -> Result<(), Error> {
+        self.name.resize(size, 0);
+        let read = self.inner.read_exact(&mut self.name);
+        read.map_err(|error| cut(error, offset, "name"))?;
+        self.position += size as u64;
+        if self.name.pop() != Some(0) {
             return Err(Error::Field {
-                entry: lossy(&name),
+                entry: lossy(&self.name),
                 field: "name",
                 offset: offset + HEADER_LEN as u64,
-                found: lossy(&name),
+                found: lossy(&self.name),
                 expected: "a NUL at its end",
             });
         }
-        self.skip_padding()?;
-        let entry = Entry { offset, header, raw, name };
-        self.entry_end = entry.end();
-        let left = u64::from(header.filesize);
-        self.current = Some(Current { entry: entry.clone(), left, sum: 0 });
-        Ok(Some(entry))
+        Ok(())
     }
 
     /// Skip what is left of the entry and zero padding; the byte that comes then, none
@@ -120,13 +136,13 @@ impl<R: BufRead> Reader<R> {
         while let Some(current) = &mut self.current {
             if current.left == 0 {
                 let Some(current) = self.current.take() else { break };
-                current.verify()?;
+                current.verify(&self.name)?;
                 self.skip_padding()?;
                 break;
             }
             let buffer = self.inner.fill_buf()?;
             if buffer.is_empty() {
-                return Err(current.truncated());
+                return Err(current.truncated(&self.name));
             }
             let count = current.take(buffer);
             self.consume(count);
@@ -167,7 +183,7 @@ impl Current {
     /// How much of `buffer` is this entry's data; counts it as read.
     fn take(&mut self, buffer: &[u8]) -> usize {
         let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        if self.entry.header.crc {
+        if self.header.crc {
             self.sum =
                 buffer[..count].iter().fold(self.sum, |sum, b| sum.wrapping_add((*b).into()));
         }
@@ -176,13 +192,13 @@ impl Current {
     }
 
     /// The kernel checks the sum of regular files only.
-    fn verify(&self) -> Result<(), Error> {
-        let header = &self.entry.header;
+    fn verify(&self, name: &[u8]) -> Result<(), Error> {
+        let header = &self.header;
         let checked = header.crc && header.file_type() == super::FileType::Regular;
         if checked && header.filesize > 0 && self.sum != header.check {
             return Err(Error::Checksum {
-                entry: lossy(&self.entry.name),
-                offset: self.entry.offset,
+                entry: lossy(name),
+                offset: self.offset,
                 expected: header.check,
                 found: self.sum,
             });
@@ -190,8 +206,8 @@ impl Current {
         Ok(())
     }
 
-    fn truncated(&self) -> Error {
-        Error::Truncated { entry: lossy(&self.entry.name), offset: self.entry.offset, what: "data" }
+    fn truncated(&self, name: &[u8]) -> Error {
+        Error::Truncated { entry: lossy(name), offset: self.offset, what: "data" }
     }
 }
 
@@ -204,7 +220,10 @@ impl<R: BufRead> Read for Reader<R> {
         }
         let buffer = self.inner.fill_buf()?;
         if buffer.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, current.truncated()));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                current.truncated(&self.name),
+            ));
         }
         let room = out.len().min(buffer.len());
         let count = current.take(&buffer[..room]);
