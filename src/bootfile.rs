@@ -51,7 +51,7 @@ pub struct BootFile {
     /// or `domain:bus:device.function`, in order.
     pub devices: Vec<String>,
     /// Files that the patch shadows, absolute. In a boot in which nothing is to be done each is
-    /// replaced by its original below [`ORIGINALS`], or removed when there is none.
+    /// replaced by its original below `ORIGINALS`, or removed when there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadows: Vec<String>,
     /// Modules to load first, in order.

@@ -23,10 +23,16 @@
 //! | [`rootmodule`] | the zip that root managers install |
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
 //!
+//! For other programs there are [`bootset`], [`image`], [`ramdisk`], [`kernel`], [`audit::check()`],
+//! [`patch::plan`] and [`patch::unpatch`], and [`bootset::avb::verify`]; `examples/` has one program
+//! for each of the usual questions. The other modules are public for the two programs of this
+//! package, and may change with them.
+//!
 //! The library returns values and typed errors; it never prints and never exits.
 //! The programs are `src/main.rs` with `src/cli/` (vfioboot) and `src/bin/vfiorun/`
 //! (vfiorun).
 
+#![warn(unreachable_pub)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 #[cfg_attr(not(feature = "desktop"), allow(dead_code, reason = "the desktop alone undoes a patch"))]

@@ -53,7 +53,7 @@ impl std::fmt::Display for Subject {
 pub struct Report {
     /// The kind of input.
     pub subject: Subject,
-    /// The outline of the facts ([`Facts::outline`]).
+    /// The outline of the facts (`Facts::outline`).
     pub facts: Facts,
     /// The findings.
     pub evaluation: Evaluation,

@@ -46,11 +46,11 @@ impl CmdlineMode {
     pub fn explain(self) -> Option<&'static str> {
         match self {
             CmdlineMode::None => None,
-            CmdlineMode::Unknown => {
-                Some("without a config it is not known whether the kernel has a line of its own")
-            }
+            CmdlineMode::Unknown => Some(
+                "without a config it is unknown whether the kernel has a built-in command line",
+            ),
             CmdlineMode::Fallback => {
-                Some("CONFIG_CMDLINE counts only where the bootloader hands over nothing")
+                Some("CONFIG_CMDLINE is used only if the bootloader passes no command line")
             }
             CmdlineMode::Extend => Some(
                 "CONFIG_CMDLINE_EXTEND joins both; upstream puts CONFIG_CMDLINE last, Android's \

@@ -92,7 +92,7 @@ impl Ramdisk<'_> {
     /// Its kind, judged by its contents.
     ///
     /// # Errors
-    /// As [`Ramdisk::inventory`].
+    /// As `Ramdisk::inventory`.
     pub fn survey(&self) -> Result<&Survey, &Arc<ramdisk::Error>> {
         self.inventory().map(Inventory::survey)
     }

@@ -63,7 +63,7 @@ pub struct Args {
 pub fn parameters(text: &str) -> Result<String, &'static str> {
     match cmdline::closes_quotes(text.as_bytes()) {
         true => Ok(text.to_owned()),
-        false => Err("a quote that is not closed would take in the parameters after it"),
+        false => Err("a quote that is not closed would include the parameters after it"),
     }
 }
 

@@ -18,7 +18,7 @@ const MAX_WINDOW_LOG: u32 = 27;
 const MAX_LZMA_KIB: u32 = (1 << (MAX_WINDOW_LOG - 10)) + 16 * 1024;
 
 /// A streaming decoder over borrowed bytes. Decodes exactly one stream (gzip: one member; xz:
-/// one stream; zstd: one frame) and then reports end of file; [`Decoder::consumed`] is then where
+/// one stream; zstd: one frame) and then reports end of file; `Decoder::consumed` is then where
 /// in the input the next thing starts.
 ///
 /// Memory: the format's window plus small buffers, never the whole output.

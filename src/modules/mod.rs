@@ -7,13 +7,13 @@
 //! |---|---|
 //! | [`survey`] | finds modules and lists in directories, images and archives |
 //! | [`depmod`] | the lists: `modules.dep`, `.alias`, `.softdep`, `.load`… |
-//! | [`files`] | collects those of a ramdisk in a pass over it |
+//! | `files` | collects those of a ramdisk in a pass over it |
 //! | `problem` | problems with a source |
 //! | `role` | the roles of drivers |
 //! | [`tree`] | the modules of one device, with their lists |
-//! | [`closure`] | the modules to load for a module, and their order |
+//! | `closure` | the modules to load for a module, and their order |
 //! | [`alias`] | which drivers match a PCI device |
-//! | [`fit`] | whether a kernel will load a module |
+//! | `fit` | whether a kernel will load a module |
 
 pub mod alias;
 pub(crate) mod closure;

@@ -21,7 +21,7 @@ pub enum Error {
     NoRamdisk,
     /// Bootloaders take no command line from any of the images.
     #[error(
-        "bootloaders take no kernel command line from init_boot, the only image of the set: give boot.img or vendor_boot.img as well"
+        "bootloaders do not read a kernel command line from init_boot, the only image of the set: give boot.img or vendor_boot.img as well"
     )]
     NoCmdline,
     /// The kernel ignores the command line, and the patch was to use it.
@@ -55,7 +55,7 @@ pub enum Error {
     },
     /// The ramdisk has no program to run after vfiorun.
     #[error(
-        "the ramdisk has no {0}: the kernel would mount root= instead, and a program started before that has nothing to go on with"
+        "the ramdisk has no {0}: the kernel would mount root= instead, and vfiorun would have no program to start afterwards"
     )]
     NoInit(String),
     /// The init hook finds no init program.
@@ -74,8 +74,8 @@ pub enum Error {
         /// Where the kernel looks for it.
         path: String,
     },
-    /// The kernel unpacks no ramdisk.
-    #[error("the kernel has CONFIG_BLK_DEV_INITRD unset: it unpacks no ramdisk at all")]
+    /// The kernel does not unpack ramdisks.
+    #[error("the kernel has CONFIG_BLK_DEV_INITRD unset: it does not unpack a ramdisk")]
     NoInitramfsSupport,
     /// The kernel does not unpack the format of the ramdisk.
     #[error("the kernel has CONFIG_{symbol} unset: it cannot unpack a ramdisk in this format")]
@@ -124,7 +124,7 @@ pub enum Error {
     )]
     NoLibmodprobe,
     /// An rc file that init would not read.
-    #[error("{file}: an rc file in this ramdisk would be inert: {reason}")]
+    #[error("{file}: init would not read an rc file in this ramdisk: {reason}")]
     RcInert {
         /// The user's file.
         file: String,
@@ -234,7 +234,7 @@ pub enum RefusedParameter {
     #[error("the ids follow from the devices of the patch")]
     Ids,
     /// The parameter that turns the runtime off.
-    #[error("it turns the patch off")]
+    #[error("it disables the patch")]
     Disable,
 }
 

@@ -193,7 +193,9 @@ pub enum Warning {
         key_bits: usize,
     },
     /// vbmeta.img has no descriptor for a changed image.
-    #[error("vbmeta.img does not describe {partition}: the device does not verify it by that")]
+    #[error(
+        "vbmeta.img does not describe {partition}: the device does not verify it with vbmeta.img"
+    )]
     NotInVbmeta {
         /// The partition.
         partition: String,

@@ -36,7 +36,7 @@ pub struct NewFile<'a> {
 /// # Errors
 /// [`Error::Refused`] where that would not do what it seems to: the path is a directory, a
 /// parent is none, the file has other names (hard links) that would change with it, or the
-/// kernel does not get that far. Otherwise as [`Ramdisk::parse`] and [`Inventory::append_point`].
+/// kernel does not get that far. Otherwise as [`Ramdisk::parse`] and `Inventory::append_point`.
 pub fn add<'a>(ramdisk: &'a [u8], file: NewFile<'_>, limits: Limits) -> Result<Pieces<'a>, Error> {
     let inventory = Inventory::read(ramdisk, limits, &mut NoCollector)?;
     let tree = inventory.tree()?;

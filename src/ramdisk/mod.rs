@@ -8,10 +8,10 @@
 //! | module | subject |
 //! |---|---|
 //! | [`cpio`] | newc entries, read as a stream and written |
-//! | [`segment`] | where segments start and end; every entry of a ramdisk in order |
+//! | `segment` | where segments start and end; every entry of a ramdisk in order |
 //! | `pass` | the pass over a ramdisk that unpacks it once |
-//! | [`inventory`] | all that is asked of a ramdisk, out of that pass |
-//! | [`append`] | where a segment can be appended |
+//! | `inventory` | all that is asked of a ramdisk, out of that pass |
+//! | `append` | where a segment can be appended |
 //! | `skim` | where ours is, and where one can be appended, without unpacking |
 //! | `ours` | the names by which our segment is known |
 //! | [`tree`] | the file tree that the kernel makes of the entries |

@@ -23,7 +23,7 @@ impl<O: Display, M: Display> Display for Cause<O, M> {
         match self {
             Cause::Outside(outside) => outside.fmt(f),
             Cause::NoCommandLine => f.write_str("no command line is known"),
-            Cause::NoConfig => f.write_str("there is no config to look at"),
+            Cause::NoConfig => f.write_str("there is no config"),
             Cause::Symbols(symbols) => list(f, symbols),
             Cause::NoneSet(groups) => {
                 let groups: Vec<String> = groups.iter().map(|group| group.join(" with ")).collect();
@@ -131,7 +131,7 @@ impl<M: Display> Display for SymbolReason<M> {
                 }
             }
             SymbolState::Silent => {
-                write!(f, "nothing is known of {symbol}: no config, no evidence")
+                write!(f, "nothing is known about {symbol}: no config, no evidence")
             }
         }
     }

@@ -276,7 +276,7 @@ fn what_does_not_make_an_image_verified() {
     let scratch = Scratch::new();
     scratch.image("boot.img", "boot-v4");
     let text = negative(&scratch, "boot.img");
-    assert!(text.contains("fail signature  nothing signs this image"), "{text}");
+    assert!(text.contains("fail signature  no signature covers this image"), "{text}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn every_layout_from_4_9_to_6_12() {
 
 #[test]
 fn a_table_is_found_while_the_kernel_is_unpacked() {
-    let mut header = vec![0; 64];
+    let mut header = [0; 64];
     header[56..60].copy_from_slice(b"ARM\x64");
     let few = names();
     // More than is held of a kernel that is being unpacked.

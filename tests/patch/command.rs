@@ -585,7 +585,7 @@ fn an_rc_file_that_init_would_not_read_is_refused() {
     scratch.image("boot.img", "init_boot-v4");
     let error = scratch.error(&format!("{PATCH} boot.img --rc mine.rc -o out.img"));
     assert!(
-        error.contains("mine.rc: an rc file in this ramdisk would be inert: two-stage"),
+        error.contains("mine.rc: init would not read an rc file in this ramdisk: two-stage"),
         "{error}"
     );
     assert!(!scratch.exists("out.img"));

@@ -97,7 +97,7 @@ fn distributions_are_identified_by_their_initramfs_tool() {
 fn an_initramfs_of_no_known_maker_is_one_all_the_same() {
     let found = flow(&[boot(&[("bin/busybox", b""), ("init", b"#!/bin/sh\n")])]);
     assert_eq!((found.kind, found.maker), (FlowKind::LinuxInitramfs, None));
-    assert!(about(&found, "kind").contains("nothing that tells whose"));
+    assert!(about(&found, "kind").contains("of unknown origin"));
 }
 
 #[test]

@@ -857,7 +857,7 @@ fn what_the_kernels_config_forbids_is_refused() {
         (
             "boot-v2-raw",
             "# CONFIG_BLK_DEV_INITRD is not set\n",
-            "CONFIG_BLK_DEV_INITRD unset: it unpacks no ramdisk",
+            "CONFIG_BLK_DEV_INITRD unset: it does not unpack a ramdisk",
         ),
         ("boot-v2-gzip-dtbo", "# CONFIG_RD_GZIP is not set\n", "CONFIG_RD_GZIP unset"),
         ("boot-v2-lz4_legacy", "# CONFIG_RD_LZ4 is not set\n", "CONFIG_RD_LZ4 unset"),
@@ -1186,7 +1186,7 @@ fn words_that_defeat_the_patch_are_refused() {
         ("rdinit=/foo", "the last one wins"),
         ("vfio-pci.ids=1:2", "follow from the devices"),
         ("vfio_pci.ids=1:2", "follow from the devices"),
-        ("vfioboot.disable", "turns the patch off"),
+        ("vfioboot.disable", "disables the patch"),
     ] {
         let words = vec![word.to_owned()];
         let text = message(&[image("boot-v2-raw")], |options| options.parameters = words);

@@ -376,7 +376,7 @@ fn elsewhere_nothing_is_put_in_and_the_plan_says_why() {
         let rc = RcOptions { files: vec![yours("my.rc", "on boot\n")], ..RcOptions::default() };
         let error = refused(&[image], rc);
         assert!(
-            error.starts_with("my.rc: an rc file in this ramdisk would be inert: ")
+            error.starts_with("my.rc: init would not read an rc file in this ramdisk: ")
                 && error.contains(why),
             "{error}"
         );

@@ -82,7 +82,7 @@ fn compress_zeros(into: &mut dyn Write, mebibytes: usize) {
 /// What a bomb unpacks to, in MiB: far more than [`SMALL`] allows.
 const BOMB: usize = 192;
 const LARGE: Limits =
-    Limits { unpacked: 2 * (BOMB as u64) << 20, segments: 1000, metadata: 1 << 20, held: 1 << 20 };
+    Limits { unpacked: (2 * BOMB as u64) << 20, segments: 1000, metadata: 1 << 20, held: 1 << 20 };
 
 fn assert_listed_and_refused(bomb: &[u8], what: &str) {
     let started = Instant::now();

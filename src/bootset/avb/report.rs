@@ -66,7 +66,7 @@ impl Report {
     pub(crate) fn finish(mut self) -> ImageVerification {
         let failed = self.checks.iter().any(|check| check.outcome == Outcome::Fail);
         if !failed && !self.signed {
-            self.say("signature", Outcome::Fail, "nothing signs this image");
+            self.say("signature", Outcome::Fail, "no signature covers this image");
         }
         ImageVerification { verified: self.signed && !failed, checks: self.checks }
     }

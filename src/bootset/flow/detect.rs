@@ -128,7 +128,7 @@ impl<'a> Basis<'_, 'a> {
             let maker = self.maker();
             let text = match maker {
                 Some(maker) => format!("an initramfs made by {maker}"),
-                None => "a Linux initramfs, and nothing that tells whose".to_owned(),
+                None => "a Linux initramfs of unknown origin".to_owned(),
             };
             state(&text, vec![evidence]);
             return (FlowKind::LinuxInitramfs, maker, true, true);
@@ -238,7 +238,7 @@ impl<'a> Basis<'_, 'a> {
                 (FlowKind::LegacySystemAsRoot, None, true, true)
             }
             _ => {
-                state("recovery is all that the ramdisk is for: a recovery image", vec![evidence]);
+                state("the ramdisk is for recovery only: a recovery image", vec![evidence]);
                 (FlowKind::Recovery, None, header.is_some(), true)
             }
         }
@@ -299,7 +299,7 @@ impl<'a> Basis<'_, 'a> {
         if self.kernel().is_none() {
             let what = if has(Role::Ramdisk) { "the kernel" } else { "boot.img" };
             missing.push(format!(
-                "{what} not given: what the kernel can do, and whether it heeds the command line"
+                "{what} not given: what the kernel can do, and whether it uses the command line"
             ));
         }
         if kind == FlowKind::LegacySystemAsRoot && !sure {

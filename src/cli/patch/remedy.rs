@@ -49,7 +49,7 @@ pub fn yellow(prospect: &Prospect) -> String {
     let why = &prospect.why;
     match why {
         Reason::OldDigest | Reason::UnsignedBlob | Reason::UnsignedVbmeta => {
-            format!("{why}; --avb resign --key is for that")
+            format!("{why}; use --avb resign --key")
         }
         Reason::NeedsOwnVbmeta => format!("{why}: give it with --vbmeta to have that done"),
         _ => why.to_string(),

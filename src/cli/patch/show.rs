@@ -172,7 +172,7 @@ fn rival(driver: &PlannedDriver, by: Option<LoadedBy>) -> String {
     let wants = match driver.wants {
         MatchKind::Id => "drives it".to_owned(),
         MatchKind::Subsystem => "drives some with this id".to_owned(),
-        MatchKind::Class => format!("drives {class}, so it too if it is one"),
+        MatchKind::Class => format!("drives {class}, and this device if it is one"),
     };
     let place = match (driver.in_ramdisk, driver.loaded_at_boot) {
         (false, _) => "part of the kernel",

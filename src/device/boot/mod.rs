@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`mode`] | whether to do anything in this boot |
 //! | [`mod@file`] | the boot file read and checked |
-//! | [`modules`] | kernel modules, in the order that the boot file gives |
-//! | [`late`] | devices that appear only after PID 1 has started |
+//! | `modules` | kernel modules, in the order that the boot file gives |
+//! | `late` | devices that appear only after PID 1 has started |
 //! | [`apply`] | carries out the boot file: all of the above, in order |
 //! | [`original_init`] | the program that the runtime replaces, put back |
 //! | [`pid1`] | fork, deadline, cleanup, exec of the real init |

@@ -13,7 +13,7 @@ pub struct Facts<'a> {
     /// `/proc/bootconfig`; `None` when there is none (before Linux 5.15, or
     /// without `CONFIG_BOOT_CONFIG`).
     pub bootconfig: Option<&'a str>,
-    /// Whether the ramdisk has a recovery program, see [`RECOVERY_PROGRAMS`].
+    /// Whether the ramdisk has a recovery program, see `RECOVERY_PROGRAMS`.
     pub recovery_program: bool,
 }
 

@@ -6,7 +6,7 @@
 //! | [`group`] | IOMMU groups: what must go together |
 //! | [`names`] | names of vendors, devices and classes |
 //! | [`holders`] | why a device must not be taken from the system |
-//! | [`users`] | which processes have a device open through VFIO |
+//! | `users` | which processes have a device open through VFIO |
 //! | [`vfio`] | what `/dev/vfio` answers |
 
 pub mod group;

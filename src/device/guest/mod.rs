@@ -5,7 +5,7 @@
 //! | [`mod@file`] | the guest file: for each key what it needs, and what it is for QEMU and libvirt |
 //! | [`cpu`], [`memory`], [`cgroup`] | where a guest runs and what its memory is made of |
 //! | [`qemu`] | QEMU's command line, its monitor, where it is |
-//! | [`libvirt`] | libvirt's domain XML |
+//! | `libvirt` | libvirt's domain XML |
 //! | [`run`] | examine, take the devices, start, supervise, give back |
 
 pub mod cgroup;

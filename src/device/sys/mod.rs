@@ -6,9 +6,9 @@
 //! | [`process`] | processes, kept apart even when a pid is used again |
 //! | [`state`], [`lock`] | where journals are; one process at a time changes devices |
 //! | [`cpu_list`] | lists of processors as the kernel writes them |
-//! | [`kmsg`], [`kernel_log`] | lines for the kernel log; the kernel log, read |
+//! | [`kmsg`], `kernel_log` | lines for the kernel log; the kernel log, read |
 //! | [`kvm`] | what `/dev/kvm` answers |
-//! | [`toml_text`] | TOML into a type, with errors that name the line |
+//! | `toml_text` | TOML into a type, with errors that name the line |
 
 pub mod cpu_list;
 pub mod host;

@@ -27,7 +27,7 @@ wire! {
         pub authentication_data_block_size: u64,
         /// Bytes of the auxiliary block, a multiple of 64.
         pub auxiliary_data_block_size: u64,
-        /// See [`Algorithm::from_number`].
+        /// See `Algorithm::from_number`.
         pub algorithm_type: u32,
         /// Offset of the hash in the authentication block.
         pub hash_offset: u64,

@@ -18,7 +18,7 @@ use super::error::Error;
 use super::lookalike;
 use super::section::SectionName;
 pub use field::Value;
-pub use field::{Field, SizeField};
+pub(crate) use field::{Field, SizeField};
 use field::{NumberMut, number_at};
 pub use text::OsVersion;
 pub use text::text_of;
@@ -117,7 +117,7 @@ impl Header {
             || sony::Wire::parse(bytes).is_some()
     }
 
-    /// The bytes of the header, [`Header::size`] of them.
+    /// The bytes of the header, `Header::size` of them.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Cursor::new(self.prelude.clone());
         bytes.set_position(self.prelude.len() as u64);

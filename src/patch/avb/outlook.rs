@@ -85,7 +85,7 @@ pub enum Reason {
         fingerprint: String,
     },
     /// Nothing is signed.
-    #[error("nothing signs the image any more")]
+    #[error("no signature covers the image any more")]
     NotSigned,
     /// A chained partition without a vbmeta image.
     #[error(

@@ -20,7 +20,7 @@ const RECORD: &str = "guest.json";
 /// A guest that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// [`FORMAT`].
+    /// `FORMAT`.
     pub format: u32,
     /// What it is called.
     pub name: String,

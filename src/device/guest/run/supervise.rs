@@ -103,7 +103,7 @@ impl std::fmt::Display for GuestExit {
 
 /// Stays with QEMU until it has ended. `monitor` is the path of its QMP socket.
 ///
-/// A [`Signal::Stop`] begins to end it: the guest is asked, after `shutdown.timeout` QEMU is
+/// A `Signal::Stop` begins to end it: the guest is asked, after `shutdown.timeout` QEMU is
 /// asked, after `shutdown.quit_timeout` it is killed. Another one starts the next of these at
 /// once.
 ///
