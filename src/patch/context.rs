@@ -56,7 +56,7 @@ impl<'s, 'a> Context<'s, 'a> {
     }
 
     /// The kernel command lines in the device trees of the images that a patch may change.
-    pub fn device_tree_lines(&self) -> impl Iterator<Item = &'s DeviceTreeLine> {
+    pub(crate) fn device_tree_lines(&self) -> impl Iterator<Item = &'s DeviceTreeLine> {
         let lines = self.set.command_lines().device_trees.iter();
         let active: Vec<usize> = self.active().map(|(index, _)| index).collect();
         lines.filter(move |(image, _)| active.contains(image)).map(|(_, line)| line)
