@@ -1,18 +1,15 @@
 //! Devices on vfio-pci for as long as a process needs them, and then back.
 //!
 //! ```no_run
-//! # use vfioboot::device::bind::{lease::Lease, plan::{Options, Plan}, undo::Undo};
+//! # use vfioboot::device::bind::{lease::Lease, plan::{Options, Plan}};
 //! # use vfioboot::device::sys::{host::Host, state::StateDir};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let host = Host::new("/");
 //! let state = StateDir::of(&host);
 //! let plan = Plan::new(&host, &["0000:00:02.0".parse()?], &Options::default())?;
-//! let mut lease = Lease::take(&host, &state, "guest", "run guest", &plan, &|| false, &mut |line| {
+//! let lease = Lease::take(&host, &state, "guest", "run guest", &plan, &|| false, &mut |line| {
 //!     eprintln!("{line}");
 //! })?;
-//! // More that is to be undone, in reverse order, when the lease ends or is recovered:
-//! lease.journal().set_attribute("proc/sys/vm/nr_hugepages", "512")?;
-//! lease.journal().record(Undo::Node { path: "dev/vfio/7".into() })?;
 //! let report = lease.release()?;
 //! assert!(report.is_clean());
 //! # Ok(())

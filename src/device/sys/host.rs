@@ -69,7 +69,7 @@ impl Host {
     }
 
     /// A tree with a stand-in for the kernel: `kernel` takes every write of
-    /// [`write`](Self::write), and may move links, refuse, or lie. For tests.
+    /// `write`, and may move links, refuse, or lie. For tests.
     pub fn with_kernel(root: impl Into<PathBuf>, kernel: Arc<Kernel>) -> Self {
         Self { root: root.into(), kernel: Some(kernel) }
     }
@@ -132,7 +132,7 @@ impl Host {
     /// Carries out one [`Write`].
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// As `write`.
     pub(crate) fn carry_out(&self, write: &Write) -> Result<(), HostError> {
         self.write(&write.path, &write.value)
     }
