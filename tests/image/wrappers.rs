@@ -362,9 +362,30 @@ fn a_dtbo_image_is_unpacked_tree_by_tree() {
     assert!(error.contains("build the image with mkdtboimg"), "{error}");
 }
 
-/// A loader reads as much as the header says: what is appended after that would not be there.
+/// MTK's size is 0 or all ones in images that boot: the payload goes on to the end of its section.
 #[test]
-fn a_wrong_size_around_a_ramdisk_refuses_a_patch() {
+fn a_wrong_mtk_size_stays_as_it_is_and_the_patch_is_undone() {
+    let (_, original) = vendor_images().into_iter().find(|(name, _)| name == "mtk").unwrap();
+    // Magic, size, name.
+    let at = original.windows(6).position(|window| window == b"ROOTFS").unwrap() - 8;
+    let runtime = elf(AARCH64);
+    for size in [0, u32::MAX] {
+        let mut bytes = original.clone();
+        bytes[at + 4..at + 8].copy_from_slice(&size.to_le_bytes());
+        let image = Image::parse(&bytes).unwrap();
+        let set = BootSet::from_images(std::slice::from_ref(&image));
+        let plan = patch::plan(&set, &options(&runtime)).unwrap();
+        let patched = plan.images[0].output.as_ref().unwrap().to_vec();
+        assert_eq!(patched[at + 4..at + 8], size.to_le_bytes());
+        let image = Image::parse(&patched).unwrap();
+        let set = BootSet::from_images(std::slice::from_ref(&image));
+        assert!(patch::unpatch(&set).unwrap()[0].as_ref().unwrap().to_vec() == bytes);
+    }
+}
+
+/// The trailer is found by the size: what is appended after a wrong one would not be there.
+#[test]
+fn a_wrong_size_before_a_trailer_refuses_a_patch() {
     let (_, mut bytes) =
         vendor_images().into_iter().find(|(name, _)| name == "krnl-ramdisk").unwrap();
     bytes[5] ^= 2;

@@ -175,9 +175,11 @@ impl<'a> Wrapper<'a> {
                 DerivedPolicy::KeepRight => self.is_right(derived),
             };
             if !write {
-                // A loader reads as many bytes as the wrong size says, without the new ones.
+                // The trailer is found by the size: with a wrong one nothing new would be read. A
+                // form without a trailer goes on to the end of its section whatever the size is.
                 if policy == DerivedPolicy::KeepRight
                     && derived.is_size()
+                    && self.spec.trailer > 0
                     && payload.size() != self.payload().len() as u64
                 {
                     return Err(Error::WrapperSize { form: self.spec.name, field: derived.name });
