@@ -362,9 +362,10 @@ fn a_dtbo_image_is_unpacked_tree_by_tree() {
     assert!(error.contains("build the image with mkdtboimg"), "{error}");
 }
 
-/// MTK's size is 0 or all ones in images that boot: the payload goes on to the end of its section.
+/// MTK's size is 0 or all ones in images that boot: the payload goes on to the end of its section. Any
+/// other wrong size bounds what is loaded.
 #[test]
-fn a_wrong_mtk_size_stays_as_it_is_and_the_patch_is_undone() {
+fn an_unused_mtk_size_stays_as_it_is_and_a_wrong_one_refuses_the_patch() {
     let (_, original) = vendor_images().into_iter().find(|(name, _)| name == "mtk").unwrap();
     // Magic, size, name.
     let at = original.windows(6).position(|window| window == b"ROOTFS").unwrap() - 8;
@@ -381,6 +382,14 @@ fn a_wrong_mtk_size_stays_as_it_is_and_the_patch_is_undone() {
         let set = BootSet::from_images(std::slice::from_ref(&image));
         assert!(patch::unpatch(&set).unwrap()[0].as_ref().unwrap().to_vec() == bytes);
     }
+    let mut bytes = original;
+    let size = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap());
+    bytes[at + 4..at + 8].copy_from_slice(&size.next_multiple_of(512).to_le_bytes());
+    let image = Image::parse(&bytes).unwrap();
+    let set = BootSet::from_images(std::slice::from_ref(&image));
+    let error = patch::plan(&set, &options(&runtime)).unwrap_err();
+    let refused = matches!(error, patch::Error::Image(image::Error::WrapperSize { .. }));
+    assert!(refused, "{error}");
 }
 
 /// The trailer is found by the size: what is appended after a wrong one would not be there.

@@ -137,6 +137,14 @@ impl<'a> Wrapper<'a> {
         (&self.header()[..end.min(self.payload.start)], self.rest())
     }
 
+    /// A size of 0 or all ones is not used: the payload goes on to the end of its section. Not so
+    /// where a trailer is found by the size.
+    fn is_unbounded(&self, size: &Derived) -> bool {
+        let stored = self.header().get(size.range());
+        let unused = stored.is_some_and(|bytes| bytes == [0; 4] || bytes == [0xff; 4]);
+        unused && self.spec.trailer == 0
+    }
+
     fn is_right(&self, derived: &Derived) -> bool {
         let output = Output::from_chunks(vec![Chunk::borrowed(self.payload())]);
         let part = match derived.position {
@@ -175,11 +183,10 @@ impl<'a> Wrapper<'a> {
                 DerivedPolicy::KeepRight => self.is_right(derived),
             };
             if !write {
-                // The trailer is found by the size: with a wrong one nothing new would be read. A
-                // form without a trailer goes on to the end of its section whatever the size is.
+                // A loader reads as many bytes as the wrong size says, without the new ones.
                 if policy == DerivedPolicy::KeepRight
                     && derived.is_size()
-                    && self.spec.trailer > 0
+                    && !self.is_unbounded(derived)
                     && payload.size() != self.payload().len() as u64
                 {
                     return Err(Error::WrapperSize { form: self.spec.name, field: derived.name });
