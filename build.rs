@@ -8,9 +8,8 @@
 
 #![allow(clippy::disallowed_macros, reason = "how a build script talks to cargo")]
 
-// Compressing is all that is done with it here.
 #[cfg(feature = "desktop")]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, unused_imports, reason = "a build script only compresses")]
 #[path = "src/compression/mod.rs"]
 mod compression;
 #[path = "build/profile.rs"]

@@ -302,6 +302,12 @@ impl PatchedRamdisk {
         self.signs.contains(&path) || self.sign_prefixes.iter().any(|start| path.starts_with(start))
     }
 
+    /// Whether the manager keeps its settings or the original `/init` at this path.
+    pub(crate) fn keeps(&self, path: &str) -> bool {
+        self.config.as_ref().is_some_and(|config| config.path == path)
+            || self.original(path).is_some()
+    }
+
     /// The original `/init` at this path.
     pub(crate) fn original(&self, path: &str) -> Option<&'static Original> {
         self.originals.iter().find(|original| original.path == path)

@@ -19,8 +19,7 @@ macro_rules! wire {
 
         /// The offsets of the fields, in bytes.
         #[derive(Clone, Copy)]
-        // All fields are listed, but not all offsets are used.
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "all fields are listed, but not all offsets are used")]
         pub(crate) struct $offsets {
             $( pub $field: usize, )*
             pub end: usize,

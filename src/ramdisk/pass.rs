@@ -4,17 +4,12 @@ use super::cpio::{Entry, FileType, Header, NAME_MAX};
 use super::kind::{Classification, Survey};
 use super::ours;
 use super::{Entries, Error, Limits, normalise};
+use crate::root_manager::patched_ramdisks;
 
-/// The data of files of these names is kept: somebody asks for it when a ramdisk is patched.
-const KEPT: &[&str] = &[
-    "init",
-    "init.real",
-    "default.prop",
-    "prop.default",
-    ".backup/.magisk",
-    "vfioboot/undo",
-    "vfioboot/boot.toml",
-];
+/// The data of files of these names is kept, because a patch asks for it; so is that of what root
+/// managers leave ([`PatchedRamdisk::keeps`](crate::root_manager::PatchedRamdisk::keeps)).
+const KEPT: &[&str] =
+    &["init", "default.prop", "prop.default", "vfioboot/undo", "vfioboot/boot.toml"];
 /// And of files whose names end so.
 const KEPT_SUFFIXES: &[&str] = &[".rc", ".prop"];
 /// The largest file that is kept, and all of them together, in bytes.
@@ -145,9 +140,10 @@ impl Pass {
     }
 
     fn keeps(&self, path: &str, size: u32) -> bool {
-        let suffixed = KEPT_SUFFIXES.iter().any(|suffix| path.ends_with(suffix));
         let fits = size <= KEPT_MAX && self.kept + size as usize <= KEPT_TOTAL;
-        (suffixed || KEPT.contains(&path)) && fits
+        fits && (KEPT_SUFFIXES.iter().any(|suffix| path.ends_with(suffix))
+            || KEPT.contains(&path)
+            || patched_ramdisks().any(|(_, own)| own.keeps(path)))
     }
 
     fn record(&mut self, entry: Entry, segment: usize, data: Option<Vec<u8>>, limits: Limits) {
