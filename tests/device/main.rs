@@ -25,3 +25,5 @@ mod pci;
 mod qemu;
 mod run;
 mod start;
+mod state;
+mod stuck;

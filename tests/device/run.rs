@@ -182,6 +182,7 @@ fn launched(name: &str, script: &str, change: impl FnOnce(&mut Launch)) -> Strin
         directory: tree.root.clone(),
         cpus: None,
         cgroups: Vec::new(),
+        nodes: Vec::new(),
         pins_memory: false,
     };
     change(&mut launch);
@@ -233,6 +234,7 @@ fn a_program_that_cannot_be_executed_is_named() {
         directory: tree.root.clone(),
         cpus: None,
         cgroups: Vec::new(),
+        nodes: Vec::new(),
         pins_memory: false,
     };
     let error = launch.start().unwrap_err().to_string();

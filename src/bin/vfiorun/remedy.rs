@@ -6,7 +6,9 @@ use vfioboot::device::guest::run::preflight;
 /// A reason against binding, with the option that overrides it.
 pub fn bind(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::Held { device, .. } => {
+        Refusal::Held { device, .. }
+        | Refusal::Open { device, .. }
+        | Refusal::Functions { device, .. } => {
             format!("{refusal}; to take it anyway: --force {}", device.address)
         }
         Refusal::NoPci(_)
@@ -35,6 +37,8 @@ pub fn start(refusal: &preflight::Refusal) -> String {
         | preflight::Refusal::Cpu(_)
         | preflight::Refusal::Cpus(_)
         | preflight::Refusal::Qemu(_)
+        | preflight::Refusal::OldQemu { .. }
+        | preflight::Refusal::Token(_)
         | preflight::Refusal::Missing(_) => refusal.to_string(),
     }
 }

@@ -4,6 +4,8 @@ use crate::device::bind::plan;
 use crate::device::bus::group::{self, Group, Member};
 use crate::device::bus::holders::{Hold, Holders};
 use crate::device::bus::pci::{self, PciDevice};
+use crate::device::bus::sriov;
+use crate::device::bus::users::{self, OpenNodes, User};
 use crate::device::sys::host::{Host, HostError};
 
 /// A device, and what there is to know about it before it is passed through.
@@ -39,6 +41,12 @@ pub enum Obstacle {
     /// Others of its group stay with the host.
     #[error("only together with {}", plan::join(.0))]
     Mates(Vec<Member>),
+    /// Processes have it open.
+    #[error("it is open: {}", users::text(.0))]
+    Open(Vec<User>),
+    /// Its virtual functions are in use.
+    #[error("its virtual functions are in use: {}", plan::functions_text(.0))]
+    Functions(Vec<PciDevice>),
     /// The system needs it.
     #[error("{0}")]
     Held(Hold),
@@ -68,11 +76,18 @@ pub enum Warning {
 pub fn read(host: &Host) -> Result<Vec<Entry>, HostError> {
     let devices = pci::enumerate(host)?;
     let holders = Holders::read(host);
+    let open = OpenNodes::read(host);
     let iommu = group::any_iommu(host);
-    Ok(devices.into_iter().map(|device| entry(host, device, &holders, iommu)).collect())
+    Ok(devices.into_iter().map(|device| entry(host, device, &holders, &open, iommu)).collect())
 }
 
-fn entry(host: &Host, device: PciDevice, holders: &Holders, iommu: bool) -> Entry {
+fn entry(
+    host: &Host,
+    device: PciDevice,
+    holders: &Holders,
+    open: &OpenNodes,
+    iommu: bool,
+) -> Entry {
     let address = device.address;
     let class = pci::class(host, address);
     let bridge = pci::belongs_to_machine(host, address);
@@ -99,6 +114,10 @@ fn entry(host: &Host, device: PciDevice, holders: &Holders, iommu: bool) -> Entr
                 Err(error) => warnings.push(Warning::Group(error)),
             },
         }
+        let users = open.of(host, &device);
+        obstacles.extend((!users.is_empty()).then_some(Obstacle::Open(users)));
+        let functions = sriov::used_functions(host, address);
+        obstacles.extend((!functions.is_empty()).then_some(Obstacle::Functions(functions)));
         let holds = holders.of(host, address, &[address]);
         obstacles.extend(holds.into_iter().map(Obstacle::Held));
         warnings.extend(reset_warning(host, &device, reset_methods.as_deref()));

@@ -7,6 +7,8 @@ use crate::device::bind::driver;
 use crate::device::bus::group::{Group, Member};
 use crate::device::bus::holders::{Hold, Holders};
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
+use crate::device::bus::sriov;
+use crate::device::bus::users::{self, OpenNodes, User};
 use crate::device::sys::host::{Host, HostError, Write};
 
 /// What may be done that is refused otherwise.
@@ -25,6 +27,8 @@ pub struct Plan {
     pub groups: Vec<Group>,
     /// What works, but not as well as it might.
     pub warnings: Vec<Warning>,
+    /// The devices that are taken whatever the system needs them for.
+    pub forced: Vec<PciAddress>,
 }
 
 /// What works, but not as well as it might.
@@ -37,6 +41,22 @@ pub enum Warning {
         device: PciDevice,
         /// What the system needs it for.
         holds: Vec<Hold>,
+    },
+    /// Processes have the device open, which is taken because the user named it.
+    #[error("{device}: taken by force: it is open: {}", users::text(.users))]
+    ForcedOpen {
+        /// The device.
+        device: PciDevice,
+        /// The processes.
+        users: Vec<User>,
+    },
+    /// Its virtual functions go with its driver, because the user named it.
+    #[error("{device}: taken by force: its virtual functions go: {}", functions_text(.functions))]
+    ForcedFunctions {
+        /// The device.
+        device: PciDevice,
+        /// The functions that have a driver.
+        functions: Vec<PciDevice>,
     },
     /// The members of a group are not known.
     #[error("IOMMU group {group}: {error}")]
@@ -116,6 +136,22 @@ pub enum Refusal {
         /// The members that stay with the host.
         mates: Vec<Member>,
     },
+    /// Processes have it open, for which its driver waits when it is unbound.
+    #[error("{device}: it is open, and its driver would wait for who has it: {}", users::text(.users))]
+    Open {
+        /// The device.
+        device: PciDevice,
+        /// The processes.
+        users: Vec<User>,
+    },
+    /// It is a physical function whose virtual functions are in use. They go when its driver does.
+    #[error("{device}: its virtual functions are in use and go with its driver: {}", functions_text(.functions))]
+    Functions {
+        /// The device.
+        device: PciDevice,
+        /// The functions that have a driver.
+        functions: Vec<PciDevice>,
+    },
     /// The system needs it.
     #[error("{device}: {}", join(.holds))]
     Held {
@@ -124,6 +160,14 @@ pub enum Refusal {
         /// What for.
         holds: Vec<Hold>,
     },
+}
+
+/// `0000:05:02.0 (iavf)`, several with commas.
+pub(super) fn functions_text(functions: &[PciDevice]) -> String {
+    let text = |device: &PciDevice| {
+        format!("{} ({})", device.address, device.driver.as_deref().unwrap_or("no driver"))
+    };
+    functions.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// Several with commas.
@@ -171,7 +215,9 @@ impl Plan {
             host,
             force: &options.force,
             holders: Holders::read(host),
+            open: if moving { Some(OpenNodes::read(host)) } else { None },
             taken,
+            forced: Vec::new(),
             groups: Vec::new(),
             warnings: Vec::new(),
             refusals,
@@ -179,9 +225,9 @@ impl Plan {
         for a_move in &moves {
             examined.device(a_move);
         }
-        let Examination { groups, warnings, refusals, .. } = examined;
+        let Examination { groups, warnings, refusals, forced, .. } = examined;
         if refusals.is_empty() {
-            Ok(Self { moves, groups, warnings })
+            Ok(Self { moves, groups, warnings, forced })
         } else {
             Err(PlanError { refusals })
         }
@@ -193,8 +239,11 @@ struct Examination<'a> {
     host: &'a Host,
     force: &'a [DeviceSpec],
     holders: Holders,
+    /// What processes have open, where anything is moved.
+    open: Option<OpenNodes>,
     /// All devices of the plan.
     taken: Vec<PciAddress>,
+    forced: Vec<PciAddress>,
     groups: Vec<Group>,
     warnings: Vec<Warning>,
     refusals: Vec<Refusal>,
@@ -221,14 +270,43 @@ impl Examination<'_> {
                 }
             }
         }
-        let holds = self.holders.of(self.host, address, &self.taken);
-        if holds.is_empty() || writes.is_empty() {
+        if writes.is_empty() {
             return;
         }
-        if self.force.iter().any(|spec| device.matches(spec)) {
+        let force = self.force.iter().any(|spec| device.matches(spec));
+        if force {
+            self.forced.push(address);
+        }
+        self.in_use(device, force);
+        let holds = self.holders.of(self.host, address, &self.taken);
+        if holds.is_empty() {
+            return;
+        }
+        if force {
             self.warnings.push(Warning::Forced { device: device.clone(), holds });
         } else {
             self.refusals.push(Refusal::Held { device: device.clone(), holds });
+        }
+    }
+
+    /// Whether programs have the device open, or use functions of it.
+    fn in_use(&mut self, device: &PciDevice, force: bool) {
+        let device = device.clone();
+        let users = self.open.as_ref().map(|open| open.of(self.host, &device)).unwrap_or_default();
+        let functions = sriov::used_functions(self.host, device.address);
+        match (users.is_empty(), force) {
+            (true, _) => {}
+            (false, true) => {
+                self.warnings.push(Warning::ForcedOpen { device: device.clone(), users });
+            }
+            (false, false) => {
+                self.refusals.push(Refusal::Open { device: device.clone(), users });
+            }
+        }
+        match (functions.is_empty(), force) {
+            (true, _) => {}
+            (false, true) => self.warnings.push(Warning::ForcedFunctions { device, functions }),
+            (false, false) => self.refusals.push(Refusal::Functions { device, functions }),
         }
     }
 }

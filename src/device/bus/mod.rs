@@ -6,12 +6,14 @@
 //! | [`group`] | IOMMU groups: what must go together |
 //! | [`names`] | names of vendors, devices and classes |
 //! | [`holders`] | why a device must not be taken from the system |
-//! | `users` | which processes have a device open through VFIO |
+//! | `sriov` | physical and virtual functions |
+//! | `users` | which processes have a device open |
 //! | [`vfio`] | what `/dev/vfio` answers |
 
 pub mod group;
 pub mod holders;
 pub mod names;
 pub mod pci;
+pub(crate) mod sriov;
 pub(crate) mod users;
 pub mod vfio;
