@@ -447,7 +447,11 @@ fn on_a_full_disk_what_was_asked_for_is_done() {
         let out = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let (status, errors) = with_output(tree, words, out);
         let last = errors.lines().last();
-        assert_eq!((status, last), (Some(2), Some("vfiorun: standard output: ENOSPC")), "{words:?}");
+        assert_eq!(
+            (status, last),
+            (Some(2), Some("vfiorun: standard output: ENOSPC")),
+            "{words:?}"
+        );
     };
     for json in [&[][..], &["--json"]] {
         let tree = killed_while_it_binds(&format!("full-recover{}", json.len()));

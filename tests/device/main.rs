@@ -15,6 +15,7 @@ mod commands;
 mod doctor;
 mod guest;
 mod guest_keys;
+mod guest_process;
 mod guests;
 mod holders;
 mod journal;

@@ -129,7 +129,10 @@ fn a_step_that_is_none_of_ours_is_not_undone() {
         let ending = Undo::Node { path: path.into() }.carry_out(&tree.host());
         assert!(matches!(ending, Ending::Failed(UndoError::NotNode)), "{path}: {ending}");
     }
-    assert_eq!((tree.read("etc/victim"), tree.read("dev/disk")), ("precious".into(), "precious".into()));
+    assert_eq!(
+        (tree.read("etc/victim"), tree.read("dev/disk")),
+        ("precious".into(), "precious".into())
+    );
     assert!(tree.path("home/empty").exists());
     assert!(matches!(attribute("sys/kernel/x").carry_out(&tree.host()), Ending::Done));
 }

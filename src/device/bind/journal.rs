@@ -250,8 +250,8 @@ impl Journal {
                 _ => fs::remove_file(&path).map_err(io)?,
             }
         }
-        let file = state::open(&path, OpenOptions::new().append(true).create_new(true))
-            .map_err(io)?;
+        let file =
+            state::open(&path, OpenOptions::new().append(true).create_new(true)).map_err(io)?;
         let mut journal = Self { host: host.clone(), path, file, recorded: parse(&[]) };
         journal.append(&Record::Header(header.clone()))?;
         journal.sync_directory()?;

@@ -322,15 +322,10 @@ fn no_other_owner(
 }
 
 /// Takes the lock of a device, or says who has it and who keeps them.
-fn lock(
-    host: &Host,
-    state: &StateDir,
-    address: PciAddress,
-    what: &str,
-) -> Result<Lock, TakeError> {
+fn lock(host: &Host, state: &StateDir, address: PciAddress, what: &str) -> Result<Lock, TakeError> {
     Lock::acquire(state, &address.to_string(), what).map_err(|error| {
-        let found = pci::enumerate(host).unwrap_or_default().into_iter();
-        let device = found.filter(|device| device.address == address).last();
+        let mut found = pci::enumerate(host).unwrap_or_default().into_iter();
+        let device = found.find(|device| device.address == address);
         let users = device.map(|device| users::of_device(host, &device)).unwrap_or_default();
         TakeError::Lock { address, error, users }
     })

@@ -134,7 +134,9 @@ pub enum VfioError {
     )]
     UnsafeInterrupts,
     /// A device has no node of its own.
-    #[error("{0}: it has no node of its own (vfio-dev in sysfs): the kernel is built without CONFIG_VFIO_DEVICE_CDEV")]
+    #[error(
+        "{0}: it has no node of its own (vfio-dev in sysfs): the kernel is built without CONFIG_VFIO_DEVICE_CDEV"
+    )]
     NoDeviceNode(PciAddress),
     /// A device cannot be opened through iommufd.
     #[error("{address}: {step}: {}", errno_text(.error))]
@@ -294,8 +296,8 @@ pub(crate) fn set_token(
     let refused = |error| VfioError::Device { address: physical, step: "set its token", error };
     let name = CString::new(format!("{physical} vf_token={token}"))
         .map_err(|error| refused(error.into()))?;
-    let device = call(&opened, VFIO_GROUP_GET_DEVICE_FD, name.as_ptr() as libc::c_ulong)
-        .map_err(refused)?;
+    let device =
+        call(&opened, VFIO_GROUP_GET_DEVICE_FD, name.as_ptr() as libc::c_ulong).map_err(refused)?;
     // SAFETY: VFIO_GROUP_GET_DEVICE_FD returned a descriptor that nobody else knows of.
     drop(unsafe { OwnedFd::from_raw_fd(device) });
     Ok(())

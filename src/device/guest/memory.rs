@@ -45,7 +45,9 @@ pub enum MemoryError {
         cma: u64,
     },
     /// It has no addresses for it.
-    #[error("memory.size: the guest wants {wanted} MiB, but this processor gives guests addresses of {bits} bits, and the first GiB is for devices: make it smaller")]
+    #[error(
+        "memory.size: the guest wants {wanted} MiB, but this processor gives guests addresses of {bits} bits, and the first GiB is for devices: make it smaller"
+    )]
     NotAddressable {
         /// In MiB.
         wanted: u64,

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use crate::device::sys::descriptors;
+
 /// How often it is looked whether there is a signal.
 const TICK: Duration = Duration::from_millis(20);
 /// What is left to a write when a signal comes.
@@ -102,7 +104,8 @@ impl Claim {
     /// `file` is locked, and says so to others from now on.
     pub(super) fn new(subject: &str, file: File, holder: String) -> Self {
         let subject = subject.to_owned();
-        let claim = Self(Arc::new(Claimed { subject, file, holder, stuck: AtomicBool::new(false) }));
+        let claim =
+            Self(Arc::new(Claimed { subject, file, holder, stuck: AtomicBool::new(false) }));
         claim.note("");
         claim
     }
@@ -337,6 +340,6 @@ fn close_all_but(first: RawFd, second: RawFd) {
     let (low, high) = (first.min(second), first.max(second));
     let limits = [(0, low - 1), (low + 1, high - 1), (high + 1, RawFd::MAX)];
     for (from, to) in limits.into_iter().filter(|(from, to)| *from >= 0 && from <= to) {
-        super::process::close_range(from, to);
+        descriptors::close_range(from, to);
     }
 }

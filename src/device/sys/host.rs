@@ -146,7 +146,8 @@ impl Host {
     /// one that is locked is not waited for ([`io::ErrorKind::WouldBlock`]).
     pub(crate) fn read_locked(&self, relative: &[String]) -> Vec<Result<String, HostError>> {
         let failed = |error, path: &String| self.error("read", path, error);
-        let stuck = |path: &String| self.claims.iter().any(|c| c.is_stuck() && c.is_about(path, ""));
+        let stuck =
+            |path: &String| self.claims.iter().any(|c| c.is_stuck() && c.is_about(path, ""));
         if self.patience.is_none() {
             return relative.iter().map(|path| self.read(path)).collect();
         }
@@ -157,7 +158,7 @@ impl Host {
             // No child could be made.
             Err(_) => return relative.iter().map(|path| self.read(path)).collect(),
         };
-        let mut next = |path: &String| match stuck(path) {
+        let next = |path: &String| match stuck(path) {
             true => Err(failed(io::ErrorKind::WouldBlock.into(), path)),
             false => match answers.next() {
                 Some(Ok(bytes)) => Ok(text(&bytes)),
@@ -165,7 +166,7 @@ impl Host {
                 None => Err(failed(io::ErrorKind::WouldBlock.into(), path)),
             },
         };
-        relative.iter().map(|path| next(path)).collect()
+        relative.iter().map(next).collect()
     }
 
     /// The value of an attribute that can be written back: of one that shows all choices
@@ -203,8 +204,7 @@ impl Host {
         let Write { path, value } = write;
         let Some(patience) = &self.patience else {
             // Truncation means nothing to sysfs and makes a fake tree readable.
-            let mut file =
-                OpenOptions::new().write(true).truncate(true).open(self.path(path))?;
+            let mut file = OpenOptions::new().write(true).truncate(true).open(self.path(path))?;
             return match file.write(value.as_bytes())? {
                 n if n == value.len() => Ok(()),
                 _ => Err(io::ErrorKind::WriteZero.into()),

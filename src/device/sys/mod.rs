@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`host`] | the files of a running system under one root, so that tests use a fake tree |
 //! | [`bounded`] | reads and writes that the kernel may not come back from |
+//! | `descriptors` | the descriptors of this process, all at once |
 //! | [`process`] | processes, kept apart even when a pid is used again |
 //! | [`state`], [`lock`] | where journals are; one process at a time changes a device |
 //! | `inside` | paths as a process in a chroot sees them |
@@ -14,6 +15,7 @@
 
 pub mod bounded;
 pub mod cpu_list;
+pub(crate) mod descriptors;
 pub mod host;
 pub(crate) mod inside;
 pub(crate) mod kernel_log;

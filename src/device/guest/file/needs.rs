@@ -97,7 +97,9 @@ pub enum Missing {
         error: io::Error,
     },
     /// A file that is not where QEMU finds anything.
-    #[error("{key}: {path}: in a chroot QEMU has a /run of its own, in which this is not: take another directory of the chroot")]
+    #[error(
+        "{key}: {path}: in a chroot QEMU has a /run of its own, in which this is not: take another directory of the chroot"
+    )]
     Hidden {
         /// The key that names it.
         key: &'static str,

@@ -37,9 +37,8 @@ pub(crate) struct VfioAbilities {
 pub(crate) fn vfio_abilities(program: &str, chroot: Option<&Path>) -> Option<VfioAbilities> {
     let text = ask_for(program, chroot, ["-device", "vfio-pci,help"])?;
     // "  iommufd=<link<iommufd>>"
-    let has = |name: &str| {
-        text.lines().any(|line| line.trim().split(['=', ' ']).next() == Some(name))
-    };
+    let has =
+        |name: &str| text.lines().any(|line| line.trim().split(['=', ' ']).next() == Some(name));
     Some(VfioAbilities { iommufd: has("iommufd"), vf_token: has("vf-token") })
 }
 

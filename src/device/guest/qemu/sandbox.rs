@@ -51,7 +51,8 @@ fn is_linked(program: &Path) -> Option<bool> {
     let segments: Vec<Vec<u8>> = (0..half(&header, 56)?)
         .map(|number| bytes(&mut file, table + number * size, 56))
         .collect::<Option<_>>()?;
-    let of_kind = |kind: u32| segments.iter().filter(move |s| s.get(..4) == Some(&kind.to_le_bytes()));
+    let of_kind =
+        |kind: u32| segments.iter().filter(move |s| s.get(..4) == Some(&kind.to_le_bytes()));
     let dynamic = of_kind(PT_DYNAMIC).next()?;
     let dynamic = bytes(&mut file, word(dynamic, 8)?, word(dynamic, 32)?)?;
     let entries = || dynamic.chunks_exact(16).filter_map(|e| Some((word(e, 0)?, word(e, 8)?)));

@@ -12,8 +12,8 @@ use rustix::process::{Pid, Resource, Rlimit};
 use rustix::thread::{CpuSet, UnshareFlags};
 
 use super::signals;
+use crate::device::sys::descriptors;
 use crate::device::sys::host::errno_text;
-use crate::device::sys::process;
 
 /// Where a guest's directory is visible inside a chroot.
 pub(crate) const CHROOT_DIRECTORY: &str = "/run/vfiorun";
@@ -135,7 +135,7 @@ impl Launch {
             enter(chroot, &self.directory, &self.nodes)?;
         }
         // std's own pipe, by which a failure to execute is reported, is among them.
-        process::close_at_exec(3);
+        descriptors::close_at_exec(3);
         signals::release().map_err(|error| step("sigprocmask", error))
     }
 }
@@ -145,9 +145,8 @@ fn write_existing(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// The nodes below `/dev` that every QEMU gets in a chroot, as far as the host has them.
-const NODES: &[&str] = &[
-    "null", "zero", "full", "random", "urandom", "kvm", "vfio", "iommu", "net", "ptmx", "pts",
-];
+const NODES: &[&str] =
+    &["null", "zero", "full", "random", "urandom", "kvm", "vfio", "iommu", "net", "ptmx", "pts"];
 
 /// Makes `root` the root directory, with the host's devices, `/sys`, `/proc` and the guest's
 /// directory in it. All mounts are in a namespace that goes away with QEMU.

@@ -26,8 +26,8 @@ use crate::device::bind::journal::{JournalError, StepError};
 use crate::device::bind::lease::{Lease, Report, TakeError};
 use crate::device::bind::recover;
 use crate::device::bind::undo::Undo;
-use crate::device::bus::pci::{self, PciAddress};
 use crate::device::bus::group::is_vfio;
+use crate::device::bus::pci::{self, PciAddress};
 use crate::device::bus::vfio::{self, Interface, VfioError};
 use crate::device::guest::file::{Guest, Hugepages, OnExit};
 use crate::device::guest::memory::{self, MemoryError};
@@ -301,10 +301,8 @@ fn prepare_devices(
     }
     for (shared, group) in of_tokens.iter().filter(|_| start.interface == Interface::Container) {
         vfio::set_token(host, shared.physical, *group, &shared.token.to_string())?;
-        token::store(state, shared).map_err(|error| StartError::Directory {
-            path: state.path().to_owned(),
-            error,
-        })?;
+        token::store(state, shared)
+            .map_err(|error| StartError::Directory { path: state.path().to_owned(), error })?;
     }
     // Not before: until here another guest may have them.
     for device in &devices {

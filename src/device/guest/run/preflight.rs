@@ -409,9 +409,8 @@ impl Examination<'_> {
         // The user gives it.
         let given = |address: &PciAddress| {
             let device = devices.iter().find(|device| device.address == *address);
-            let named = |found: &PciDevice| {
-                guest.devices.iter().find(|named| found.matches(&named.spec))
-            };
+            let named =
+                |found: &PciDevice| guest.devices.iter().find(|named| found.matches(&named.spec));
             device.and_then(named).is_some_and(Device::has_token)
         };
         tokens.iter_mut().for_each(|shared| shared.devices.retain(|address| !given(address)));
@@ -447,7 +446,8 @@ impl Examination<'_> {
             self.refusals.push(old("iommufd", reason, "9.0"));
         }
         if !tokens.is_empty() && !has.vf_token {
-            let reason = "the physical function of a device is on vfio-pci, which asks for its token";
+            let reason =
+                "the physical function of a device is on vfio-pci, which asks for its token";
             self.refusals.push(old("vf-token", reason, "8.1"));
         }
     }
