@@ -6,6 +6,8 @@ use crate::device::bus::holders::{Hold, Holders};
 use crate::device::bus::pci::{self, PciDevice};
 use crate::device::bus::sriov;
 use crate::device::bus::users::{self, OpenNodes, User};
+use crate::device::causes::facts::{Fact, Surroundings};
+use crate::device::causes::{self, Reason};
 use crate::device::sys::host::{Host, HostError};
 
 /// A device, and what there is to know about it before it is passed through.
@@ -35,9 +37,9 @@ pub enum Obstacle {
     /// The system has no IOMMU.
     #[error("no IOMMU on this system")]
     NoIommu,
-    /// It has a driver, and still it is in no group.
-    #[error("no IOMMU translates its DMA")]
-    NotTranslated,
+    /// A guest could not have it: it is in no group, its memory is reserved, it is dead.
+    #[error("{0}")]
+    Cause(Reason),
     /// Others of its group stay with the host.
     #[error("only together with {}", plan::join(.0))]
     Mates(Vec<Member>),
@@ -61,6 +63,9 @@ pub enum Warning {
     /// The members of its group are not known.
     #[error("{0}")]
     Group(#[source] HostError),
+    /// VFIO may refuse it.
+    #[error("{}", .0.with_fix())]
+    Cause(Reason),
     /// It keeps the state that a guest leaves it in.
     #[error("it cannot be reset")]
     NoReset,
@@ -77,8 +82,10 @@ pub fn read(host: &Host) -> Result<Vec<Entry>, HostError> {
     let devices = pci::enumerate(host)?;
     let holders = Holders::read(host);
     let open = OpenNodes::read(host);
+    let around = Surroundings::default();
     let iommu = group::any_iommu(host);
-    Ok(devices.into_iter().map(|device| entry(host, device, &holders, &open, iommu)).collect())
+    let entry = |device| entry(host, device, &holders, &open, &around, iommu);
+    Ok(devices.into_iter().map(entry).collect())
 }
 
 fn entry(
@@ -86,6 +93,7 @@ fn entry(
     device: PciDevice,
     holders: &Holders,
     open: &OpenNodes,
+    around: &Surroundings,
     iommu: bool,
 ) -> Entry {
     let address = device.address;
@@ -100,9 +108,14 @@ fn entry(
     if bridge {
         obstacles.push(Obstacle::Bridge);
     } else {
+        let outlook = causes::outlook(host, around, &device);
+        // Where no device has an IOMMU, that is what there is to say.
+        let own = |reason: &Reason| iommu || reason.fact() != Some(Fact::NoGroup);
+        obstacles.extend(outlook.refused.into_iter().filter(own).map(Obstacle::Cause));
+        warnings.extend(outlook.doubtful.into_iter().map(Warning::Cause));
         match device.iommu_group {
             None if !iommu => obstacles.push(Obstacle::NoIommu),
-            None if device.driver.is_some() => obstacles.push(Obstacle::NotTranslated),
+            None if !obstacles.is_empty() => {}
             None => warnings.push(Warning::NoGroupYet),
             Some(number) => match Group::read(host, number) {
                 Ok(group) => {

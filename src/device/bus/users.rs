@@ -76,7 +76,7 @@ impl OpenNodes {
                 if !path.components().any(|part| part.as_os_str() == "dev") {
                     continue;
                 }
-                let number = host.is_live().then(|| fs::metadata(&link).ok()).flatten();
+                let number = host.is_running_system().then(|| fs::metadata(&link).ok()).flatten();
                 let number = number.and_then(|meta| {
                     let (kind, rdev) = (meta.file_type(), meta.rdev());
                     (kind.is_block_device() || kind.is_char_device()).then(|| {

@@ -128,11 +128,6 @@ pub enum VfioError {
         #[source]
         error: io::Error,
     },
-    /// Interrupts are not isolated (`vfio_iommu_type1_attach_group`).
-    #[error(
-        "no interrupt remapping: this platform cannot keep a guest's device from sending the host any interrupt (no GICv3 ITS, or remapping is off), so VFIO refuses it. If the guest is trusted: allow_unsafe_interrupts = true in the guest file"
-    )]
-    UnsafeInterrupts,
     /// A device has no node of its own.
     #[error(
         "{0}: it has no node of its own (vfio-dev in sysfs): the kernel is built without CONFIG_VFIO_DEVICE_CDEV"
@@ -150,7 +145,7 @@ pub enum VfioError {
         error: io::Error,
     },
     /// The IOMMU does not take the group.
-    #[error("the IOMMU does not take the groups: {}; the kernel log says why", errno_text(.0))]
+    #[error("the IOMMU does not take the groups: {}", errno_text(.0))]
     Iommu(#[source] io::Error),
 }
 
@@ -200,11 +195,8 @@ pub(crate) fn try_groups(host: &Host, groups: &[u32]) -> Result<(), VfioError> {
             .map_err(failed)?;
         opened.push(group);
     }
-    match call(&container, VFIO_SET_IOMMU, VFIO_TYPE1V2_IOMMU) {
-        Ok(_) => Ok(()),
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(VfioError::UnsafeInterrupts),
-        Err(error) => Err(VfioError::Iommu(error)),
-    }
+    call(&container, VFIO_SET_IOMMU, VFIO_TYPE1V2_IOMMU).map_err(VfioError::Iommu)?;
+    Ok(())
 }
 
 /// The nodes that QEMU will open for these devices through iommufd. What sysfs does not know is left out.
@@ -264,9 +256,6 @@ pub(crate) fn try_devices(host: &Host, devices: &[PciAddress]) -> Result<(), Vfi
         };
         match call(&device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &raw mut attach as libc::c_ulong) {
             Ok(_) => opened.push(device),
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-                return Err(VfioError::UnsafeInterrupts);
-            }
             Err(error) => return Err(failed("attach to an address space")(error)),
         }
     }

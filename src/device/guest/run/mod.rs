@@ -27,13 +27,16 @@ use crate::device::bind::lease::{Lease, Report, TakeError};
 use crate::device::bind::recover;
 use crate::device::bind::undo::Undo;
 use crate::device::bus::group::is_vfio;
-use crate::device::bus::pci::{self, PciAddress};
+use crate::device::bus::pci::{self, PciAddress, PciDevice};
 use crate::device::bus::vfio::{self, Interface, VfioError};
+use crate::device::causes::facts::{self, Known, Surroundings};
+use crate::device::causes::{Failure, Reason, Step};
 use crate::device::guest::file::{Guest, Hugepages, OnExit};
 use crate::device::guest::memory::{self, MemoryError};
 use crate::device::guest::qemu::argv::{Backing, MONITOR};
 use crate::device::guest::token::{self, SharedToken};
 use crate::device::sys::host::{Host, HostError, errno_text};
+use crate::device::sys::kernel_log::Tail;
 use crate::device::sys::kvm::{Kvm, KvmError};
 use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
@@ -92,6 +95,14 @@ fn undone_text(report: &Report) -> String {
     }
 }
 
+fn because(error: &VfioError, reason: Option<&Reason>) -> String {
+    match (reason, error) {
+        (Some(reason), _) => format!("; {}", reason.with_fix()),
+        (None, VfioError::Group { .. } | VfioError::Iommu(_)) => "; the kernel log says why".into(),
+        (None, _) => String::new(),
+    }
+}
+
 /// The step of a start that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -118,8 +129,14 @@ pub enum StartError {
         error: KvmError,
     },
     /// VFIO refuses the devices.
-    #[error(transparent)]
-    Vfio(#[from] VfioError),
+    #[error("{error}{}", because(.error, .reason.as_ref()))]
+    Vfio {
+        /// What it said.
+        #[source]
+        error: VfioError,
+        /// Why, as far as that is known.
+        reason: Option<Reason>,
+    },
     /// There is no memory for it.
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -295,12 +312,18 @@ fn prepare_devices(
     if let Some(parameter) = &start.parameter {
         lease.journal().set_attribute(&parameter.path, &parameter.value)?;
     }
-    match start.interface {
-        Interface::Container => vfio::try_groups(host, &groups)?,
-        Interface::Iommufd => vfio::try_devices(host, &addresses)?,
-    }
+    let log_end = Tail::open(host);
+    let tried = match start.interface {
+        Interface::Container => vfio::try_groups(host, &groups),
+        Interface::Iommufd => vfio::try_devices(host, &addresses),
+    };
+    tried.map_err(|error| {
+        let reason = why_refused(host, &devices, &error, log_end);
+        StartError::Vfio { error, reason }
+    })?;
     for (shared, group) in of_tokens.iter().filter(|_| start.interface == Interface::Container) {
-        vfio::set_token(host, shared.physical, *group, &shared.token.to_string())?;
+        let set = vfio::set_token(host, shared.physical, *group, &shared.token.to_string());
+        set.map_err(|error| StartError::Vfio { error, reason: None })?;
         token::store(state, shared)
             .map_err(|error| StartError::Directory { path: state.path().to_owned(), error })?;
     }
@@ -312,6 +335,29 @@ fn prepare_devices(
         }
     }
     Ok(())
+}
+
+/// What is known of devices that VFIO does not give away.
+fn why_refused(
+    host: &Host,
+    devices: &[PciDevice],
+    error: &VfioError,
+    log_end: Tail,
+) -> Option<Reason> {
+    let (step, error) = match error {
+        VfioError::Open { error, .. } => (Step::Open, error),
+        VfioError::Group { error, .. } | VfioError::Iommu(error) => (Step::Attach, error),
+        VfioError::Device { error, .. } => (Step::Attach, error),
+        VfioError::NotVfio(_)
+        | VfioError::Version(_)
+        | VfioError::NotViable(_)
+        | VfioError::NoDeviceNode(_) => return None,
+    };
+    let around = Surroundings::default();
+    let facts: Vec<Known> =
+        devices.iter().flat_map(|device| facts::of(host, &around, device)).collect();
+    let errno = error.raw_os_error();
+    Failure { step, errno, lines: &log_end.lines(), facts: &facts }.reason()
 }
 
 /// Makes the nodes that neither the kernel nor ueventd made.
