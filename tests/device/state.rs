@@ -63,15 +63,15 @@ fn what_is_no_file_is_refused() {
     tree.file("victim", "precious");
     let lock = state.path().join("0000:00:02.0.lock");
     let journal = state.journal("guest");
-    let places: [(&str, &dyn Fn(&Path)); 4] = [
-        ("link", &|path| symlink("../victim", path).unwrap()),
-        ("fifo", &|path| fifo(path)),
-        ("directory", &|path| fs::create_dir(path).unwrap()),
-        ("zero", &|path| symlink("/dev/zero", path).unwrap()),
-    ];
-    for (what, make) in places {
-        make(&lock);
-        make(&journal);
+    for what in ["link", "fifo", "directory", "zero"] {
+        for path in [&lock, &journal] {
+            match what {
+                "link" => symlink("../victim", path).unwrap(),
+                "fifo" => fifo(path),
+                "directory" => fs::create_dir(path).unwrap(),
+                _ => symlink("/dev/zero", path).unwrap(),
+            }
+        }
         let Err(LockError::Io { error, .. }) = Lock::acquire(&state, "0000:00:02.0", "test") else {
             panic!("{what}")
         };
