@@ -5,12 +5,12 @@
 //! | [`pci`] | which PCI devices there are, read from sysfs |
 //! | [`group`] | IOMMU groups: what must go together |
 //! | [`names`] | names of vendors, devices and classes |
-//! | [`holders`] | why a device must not be taken from the system |
+//! | [`in_use`] | why a device must not be taken from the system |
 //! | `users` | which processes have a device open through VFIO |
 //! | [`vfio`] | what `/dev/vfio` answers |
 
 pub mod group;
-pub mod holders;
+pub mod in_use;
 pub mod names;
 pub mod pci;
 pub(crate) mod users;

@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// longer is not what it should be, and PID 1 must not fill memory with it.
 const READ_LIMIT: u64 = 64 * 1024;
 
+/// The same for tables: a million routes.
+const TABLE_LIMIT: u64 = 128 << 20;
+
 /// Where `sys` and `proc` are to be found.
 ///
 /// `/` on a booted system, `/vfioboot` for PID 1 (which mounts its own), a
@@ -89,6 +92,30 @@ impl Host {
             .and_then(|file| file.take(READ_LIMIT).read_to_end(&mut bytes))
             .map_err(|error| self.error("read", relative, error))?;
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+    }
+
+    /// As [`read`](Self::read), for the tables of proc that grow with the system: routes, mounts,
+    /// sockets.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub(crate) fn read_table(&self, relative: &str) -> Result<String, HostError> {
+        let mut bytes = Vec::new();
+        fs::File::open(self.path(relative))
+            .and_then(|file| file.take(TABLE_LIMIT).read_to_end(&mut bytes))
+            .map_err(|error| self.error("read", relative, error))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Whether this is the system that the process itself runs on, which answers more than its files
+    /// show: by netlink, and by opening its devices.
+    pub(crate) fn is_live(&self) -> bool {
+        self.kernel.is_none() && self.root == Path::new("/")
+    }
+
+    /// Where a path of sysfs really is: `/sys/devices/...` below the root.
+    pub(crate) fn real(&self, relative: &str) -> Option<PathBuf> {
+        fs::canonicalize(self.path(relative)).ok()
     }
 
     /// The value of an attribute that can be written back: of one that shows all choices

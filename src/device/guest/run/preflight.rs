@@ -159,7 +159,7 @@ impl Start {
         examined.running(state, guest.name.as_str());
         let arch = examined.arch(needs.arch);
         let kvm_unasked = examined.kvm();
-        let bind = examined.devices(&needs.devices);
+        let bind = examined.devices(&needs.devices, &needs.hold);
         let memory = examined.memory(&needs);
         let cpus = examined.cpus(&needs);
         let qemu = examined.qemu(guest, arch);
@@ -303,16 +303,20 @@ impl Examination<'_> {
     }
 
     /// How the devices are moved to vfio-pci.
-    fn devices(&mut self, devices: &[DeviceSpec]) -> Plan {
-        let mut nothing = Plan { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new() };
-        if devices.is_empty() {
+    fn devices(&mut self, devices: &[DeviceSpec], hold: &[DeviceSpec]) -> Plan {
+        let mut nothing = Plan::nothing();
+        if devices.is_empty() && hold.is_empty() {
             return nothing;
         }
         let no_iommu = !group::any_iommu(self.host);
         if no_iommu {
             self.refusals.push(Refusal::NoIommu);
         }
-        let options = BindOptions { force: self.options.force.clone() };
+        let options = BindOptions {
+            force: self.options.force.clone(),
+            hold: hold.to_vec(),
+            ..BindOptions::default()
+        };
         match Plan::new(self.host, devices, &options) {
             Ok(mut plan) => {
                 self.warnings.extend(plan.warnings.drain(..).map(Warning::Device));
