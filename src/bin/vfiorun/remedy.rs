@@ -13,7 +13,7 @@ pub fn bind(refusal: &Refusal) -> String {
         | Refusal::NoDevice(_)
         | Refusal::NoVfioPci
         | Refusal::Bridge(_)
-        | Refusal::NoGroup(_) => refusal.to_string(),
+        | Refusal::Cause { .. } => refusal.to_string(),
         Refusal::Mates { .. } => format!("{refusal}; --with-group takes them too"),
     }
 }

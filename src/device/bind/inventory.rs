@@ -7,6 +7,8 @@ use crate::device::bind::plan;
 use crate::device::bus::group::{self, Group, Member};
 use crate::device::bus::in_use::{InUse, Survey, Weight};
 use crate::device::bus::pci::{self, PciDevice};
+use crate::device::causes::facts::{Fact, Surroundings};
+use crate::device::causes::{self, Reason};
 use crate::device::sys::host::{Host, HostError};
 
 /// A device, and what there is to know about it before it is passed through.
@@ -51,9 +53,9 @@ pub enum Obstacle {
     /// The system has no IOMMU.
     #[error("no IOMMU on this system")]
     NoIommu,
-    /// It has a driver, and still it is in no group.
-    #[error("no IOMMU translates its DMA")]
-    NotTranslated,
+    /// A guest could not have it: it is in no group, its memory is reserved, it is dead.
+    #[error("{0}")]
+    Cause(Reason),
     /// Others of its group stay with the host.
     #[error("only together with {}", plan::join(.0))]
     Mates(Vec<Member>),
@@ -74,6 +76,9 @@ pub enum Warning {
     /// Something depends on it, which can do without.
     #[error("{0}")]
     InUse(InUse),
+    /// VFIO may refuse it.
+    #[error("{}", .0.with_fix())]
+    Cause(Reason),
     /// It keeps the state that a guest leaves it in.
     #[error("it cannot be reset")]
     NoReset,
@@ -90,6 +95,7 @@ pub fn read(host: &Host) -> Result<Vec<Entry>, HostError> {
     let devices = pci::enumerate(host)?;
     let mut looked_at = LookedAt {
         survey: Survey::read(host),
+        around: Surroundings::default(),
         iommu: group::any_iommu(host),
         groups: BTreeMap::new(),
     };
@@ -99,6 +105,7 @@ pub fn read(host: &Host) -> Result<Vec<Entry>, HostError> {
 /// What is read once for all devices.
 struct LookedAt {
     survey: Survey,
+    around: Surroundings,
     iommu: bool,
     groups: BTreeMap<u32, Group>,
 }
@@ -125,9 +132,14 @@ fn entry(host: &Host, device: PciDevice, looked_at: &mut LookedAt) -> Entry {
     if bridge {
         obstacles.push(Obstacle::Bridge);
     } else {
+        let outlook = causes::outlook(host, &looked_at.around, &device);
+        // Where no device has an IOMMU, that is what there is to say.
+        let own = |reason: &Reason| looked_at.iommu || reason.fact() != Some(Fact::NoGroup);
+        obstacles.extend(outlook.refused.into_iter().filter(own).map(Obstacle::Cause));
+        warnings.extend(outlook.doubtful.into_iter().map(Warning::Cause));
         match device.iommu_group {
             None if !looked_at.iommu => obstacles.push(Obstacle::NoIommu),
-            None if device.driver.is_some() => obstacles.push(Obstacle::NotTranslated),
+            None if !obstacles.is_empty() => {}
             None => warnings.push(Warning::NoGroupYet),
             Some(number) => match looked_at.group(host, number) {
                 Ok(group) => {

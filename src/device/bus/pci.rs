@@ -2,8 +2,6 @@
 
 use core::fmt;
 use core::str::FromStr;
-use std::fs::File;
-use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
@@ -178,10 +176,9 @@ pub(crate) fn is_bridge(host: &Host, address: PciAddress) -> bool {
 fn header_type(host: &Host, address: PciAddress) -> Option<u8> {
     const HEADER_TYPE: usize = 0x0e;
     const SEVERAL_FUNCTIONS: u8 = 0x80;
-    let mut config = [0; HEADER_TYPE + 1];
-    let mut file = File::open(host.path(attribute(address, "config"))).ok()?;
-    file.read_exact(&mut config).ok()?;
-    Some(config[HEADER_TYPE]).filter(|byte| *byte != u8::MAX).map(|byte| byte & !SEVERAL_FUNCTIONS)
+    let config = host.bytes(&attribute(address, "config"), HEADER_TYPE as u64 + 1)?;
+    let byte = config.get(HEADER_TYPE).filter(|byte| **byte != u8::MAX)?;
+    Some(byte & !SEVERAL_FUNCTIONS)
 }
 
 /// Whether it belongs to the machine itself: a bridge, or the host bridge, which has the header of an

@@ -197,7 +197,7 @@ fn swapped_to(host: &Host, blocks: &Blocks) -> Vec<usize> {
 /// namespace, a pool, RAID, device mapper, swap. The kernel's own answer (`bd_prepare_to_claim`,
 /// `block/bdev.c`), which is asked on the running system alone.
 pub(crate) fn is_busy(host: &Host, block: &Block) -> bool {
-    host.is_live()
+    host.is_running_system()
         && open_exclusively(host, block)
             .is_some_and(|error| error.raw_os_error() == Some(libc::EBUSY))
 }

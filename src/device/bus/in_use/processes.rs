@@ -104,7 +104,7 @@ fn node_of(host: &Host, descriptor: &std::path::Path) -> Option<Node> {
         return None;
     }
     let mut number = None;
-    if host.is_live() {
+    if host.is_running_system() {
         // What is open, not what has that name here.
         let found = fs::metadata(descriptor).ok()?;
         let kind = found.file_type();

@@ -20,7 +20,7 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(crate) fn read(host: &Host, links: &Interfaces) -> Self {
-        if host.is_live()
+        if host.is_running_system()
             && let Some((all, addresses)) = netlink::tables(links)
         {
             return Self { all, addresses, live: true, source: "rtnetlink" };
