@@ -17,7 +17,7 @@ mod guest;
 mod guest_keys;
 mod guest_process;
 mod guests;
-mod holders;
+mod in_use;
 mod journal;
 mod lease;
 mod original_init;

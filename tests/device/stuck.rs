@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use device_tree::{Tree, fifo};
 use vfioboot::device::bind::driver::BindError;
-use vfioboot::device::bind::inventory::{self, Obstacle};
 use vfioboot::device::bind::lease::{Lease, StepFailure, TakeError};
-use vfioboot::device::bind::plan::{Options, Plan, Refusal, Warning};
+use vfioboot::device::bind::plan::{Options, Plan, Refusal};
+use vfioboot::device::bus::in_use::Need;
 use vfioboot::device::bus::pci;
 use vfioboot::device::sys::bounded::Patience;
 use vfioboot::device::sys::host::Host;
@@ -146,64 +146,20 @@ fn one_device_that_hangs_keeps_no_other_and_is_named_by_its_lock() {
     assert_eq!(said(), "", "nobody holds it any more");
 }
 
-/// What a class of nodes is, where it is in sysfs, and the node that a process has open.
-const NODES: &[(&str, &str, &str)] = &[
-    ("gpu", "drm/card1", "/dev/dri/card1"),
-    ("render", "drm/renderD129", "/chroot/dev/dri/renderD129"),
-    ("sound", "sound/card0/controlC0", "/dev/snd/controlC0"),
-    ("camera", "usb1/1-1/1-1:1.0/video4linux/video2", "/dev/video2"),
-    ("serial", "tty/ttyS4", "/dev/ttyS4"),
-    ("usb-serial", "usb1/1-2/1-2:1.0/ttyUSB0/tty/ttyUSB0", "/dev/ttyUSB0"),
-    ("npu", "accel/accel0", "/dev/accel/accel0"),
-];
-
 #[test]
-fn who_has_a_node_of_the_device_open_is_named_first() {
-    for (name, place, node) in NODES {
-        let (tree, _) = tree(&format!("users-{name}"));
-        tree.file(&format!("sys/devices/pci0000:00/{CARD}/{place}/dev"), "226:9\n");
-        let host = tree.host();
-        assert!(plan(&host, CARD, &Options::default()).is_ok(), "{name}: nobody has it open");
-        process(&tree, 900, "worker", &["/dev/null", node, "socket:[77]"]);
-        let refusals = plan(&host, CARD, &Options::default()).unwrap_err();
-        let [Refusal::Open { users, .. }] = refusals.as_slice() else { panic!("{refusals:?}") };
-        assert_eq!((users[0].pid, users[0].name.as_str()), (900, "worker"), "{name}");
-        let entries = inventory::read(&host).unwrap();
-        let entry = entries.iter().find(|entry| entry.device.address.to_string() == CARD);
-        let open = |obstacle: &Obstacle| matches!(obstacle, Obstacle::Open(_));
-        assert!(entry.unwrap().obstacles.iter().any(open), "{name}");
-        let force = Options { force: vec![CARD.parse().unwrap()] };
-        let taken = plan(&host, CARD, &force).unwrap();
-        assert!(matches!(taken.warnings.as_slice(), [Warning::ForcedOpen { .. }]), "{name}");
-    }
-}
-
-#[test]
-fn nodes_that_sysfs_does_not_show_are_known_by_their_driver() {
-    let (tree, _) = tree("nvidia");
-    tree.unlink_driver(CARD);
-    tree.driver("nvidia");
-    tree.link_driver(CARD, "nvidia");
-    let place = format!("proc/driver/nvidia/gpus/{CARD}/information");
-    tree.file(&place, "Model: \t\t GeForce\nDevice Minor: \t 1\n");
-    process(&tree, 901, "other", &["/dev/nvidiactl", "/dev/nvidia0"]);
-    assert!(plan(&tree.host(), CARD, &Options::default()).is_ok(), "that is another card");
-    process(&tree, 902, "ollama", &["/dev/nvidiactl", "/dev/nvidia1"]);
-    let refusals = plan(&tree.host(), CARD, &Options::default()).unwrap_err();
-    let [Refusal::Open { users, .. }] = refusals.as_slice() else { panic!("{refusals:?}") };
-    assert_eq!(users.iter().map(|user| user.pid).collect::<Vec<_>>(), [902]);
-}
-
-#[test]
-fn who_opens_it_after_the_plan_was_made_is_named_as_well() {
+fn who_opens_it_after_the_plan_was_made_is_named() {
     let (tree, state) = tree("late-user");
     let (host, kernel) = tree.kernel();
     let plan = plan(&host, CARD, &Options::default()).unwrap();
-    tree.file(&format!("sys/devices/pci0000:00/{CARD}/drm/card1/dev"), "226:1\n");
+    let place = format!("sys/devices/pci0000:00/{CARD}/drm/card1");
+    tree.file(&format!("{place}/dev"), "226:1\n");
+    fs::create_dir_all(tree.path("sys/class/drm")).unwrap();
+    symlink(format!("../../../{place}"), tree.path("sys/class/drm/card1")).unwrap();
     process(&tree, 900, "Xorg", &["/dev/dri/card1"]);
     let error = Lease::take(&host, &state, "guest", "run", &plan, &|| false, &mut |_| {});
     let Err(TakeError::Step { cause, .. }) = error else { panic!("{error:?}") };
-    assert!(matches!(*cause, StepFailure::Open { users, .. } if users[0].pid == 900));
+    let StepFailure::Held { holds, .. } = *cause else { panic!("{cause}") };
+    assert!(matches!(&holds[0].need, Need::Open { process, .. } if process.pid == 900));
     assert!(kernel.writes.lock().unwrap().is_empty());
 }
 
@@ -228,13 +184,19 @@ fn a_physical_function_goes_only_when_its_functions_are_free() {
     let function = "0000:00:03.1";
     tree.device(function, ("8086", "10ca"), Some("vfio-pci"));
     tree.iommu_group(3, &[function]);
-    let place = tree.path(&format!("sys/devices/pci0000:00/{CARD}/virtfn0"));
-    symlink(format!("../{function}"), place).unwrap();
-    let refusals = plan(&tree.host(), CARD, &Options::default()).unwrap_err();
-    let [Refusal::Functions { functions, .. }] = refusals.as_slice() else {
-        panic!("{refusals:?}")
+    let place = |device: &str, name: &str| {
+        tree.path(&format!("sys/devices/pci0000:00/{device}")).join(name)
     };
-    assert_eq!(functions[0].address.to_string(), function);
+    symlink(format!("../{function}"), place(CARD, "virtfn0")).unwrap();
+    symlink(format!("../{CARD}"), place(function, "physfn")).unwrap();
+    for driver in ["vfio-pci", "iavf"] {
+        tree.unlink_driver(function);
+        tree.driver(driver);
+        tree.link_driver(function, driver);
+        let refusals = plan(&tree.host(), CARD, &Options::default()).unwrap_err();
+        let [Refusal::Held { holds, .. }] = refusals.as_slice() else { panic!("{refusals:?}") };
+        assert_eq!(holds[0].function, Some(device_tree::at(function)), "{driver}");
+    }
     tree.unlink_driver(function);
     assert!(plan(&tree.host(), CARD, &Options::default()).is_ok());
 }

@@ -5,8 +5,9 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::device::bus::group::is_vfio;
+use crate::device::bus::in_use::{self, InUse};
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
-use crate::device::bus::users::{self, User};
+
 use crate::device::sys::host::{Host, HostError, Write, errno_text};
 
 /// The driver that hands a device to user space.
@@ -70,7 +71,7 @@ pub enum BindError {
     Override(#[source] HostError),
     /// The kernel does not come back from a write. The device is as the kernel keeps it, and nothing can
     /// be put back before it does.
-    #[error("{error}{}", keeps_text(.driver, .users))]
+    #[error("{error}{}", keeps_text(.driver, .open))]
     Stuck {
         /// The write.
         #[source]
@@ -78,7 +79,7 @@ pub enum BindError {
         /// The driver that was to release or to take the device.
         driver: Option<String>,
         /// The processes that have it open.
-        users: Vec<User>,
+        open: Vec<InUse>,
     },
     /// Its driver does not release it.
     #[error("{error}; {restored}")]
@@ -101,11 +102,11 @@ pub enum BindError {
     },
 }
 
-fn keeps_text(driver: &Option<String>, users: &[User]) -> String {
-    match (users, driver) {
+fn keeps_text(driver: &Option<String>, open: &[InUse]) -> String {
+    match (open, driver) {
         ([], None) => String::new(),
         ([], Some(driver)) => format!("; no process is seen to have it open: {driver} keeps it"),
-        (users, _) => format!("; it is kept by {}", users::text(users)),
+        (open, _) => open.iter().map(|used| format!("; {used}")).collect(),
     }
 }
 
@@ -204,8 +205,8 @@ pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<BoundDevice, Bind
         match (host.carry_out(&write), step) {
             (Ok(()), _) => {}
             (Err(error), _) if error.stuck().is_some_and(|stuck| !stuck.gone) => {
-                let users = users::of_device(host, &before);
-                return Err(BindError::Stuck { error, driver: before.driver, users });
+                let open = in_use::open_by_processes(host, address);
+                return Err(BindError::Stuck { error, driver: before.driver, open });
             }
             (Err(error), Step::Override) => return Err(BindError::Override(error)),
             (Err(error), Step::Probe) => probe = Some(error),

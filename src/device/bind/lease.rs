@@ -27,8 +27,8 @@ use crate::device::bind::journal::{self, Journal, JournalError};
 use crate::device::bind::plan::{self, Plan};
 use crate::device::bind::undo::{Ending, Undo, UndoError};
 use crate::device::bus::group::{self, Group, Member, is_vfio};
+use crate::device::bus::in_use::{self, InUse};
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
-use crate::device::bus::users::{self, User};
 use crate::device::causes::facts::{self, Surroundings};
 use crate::device::causes::{Failure, Reason, Step};
 use crate::device::sys::host::{Host, HostError};
@@ -79,7 +79,7 @@ impl fmt::Display for Report {
 pub enum TakeError {
     /// Another process is changing the device, or the kernel has not come back from what one asked of it;
     /// nothing was changed.
-    #[error("{address}: {error}{}", opened_text(.users))]
+    #[error("{address}: {error}{}", opened_text(.open))]
     Lock {
         /// The device.
         address: PciAddress,
@@ -87,7 +87,7 @@ pub enum TakeError {
         #[source]
         error: LockError,
         /// The processes that have it open.
-        users: Vec<User>,
+        open: Vec<InUse>,
     },
     /// The journal cannot be written; nothing was changed that is not in it.
     #[error(transparent)]
@@ -121,10 +121,10 @@ pub enum TakeError {
     },
 }
 
-fn opened_text(users: &[User]) -> String {
-    match users {
+fn opened_text(open: &[InUse]) -> String {
+    match open {
         [] => String::new(),
-        users => format!("; it is open: {}", users::text(users)),
+        open => format!("; {}", plan::join(open)),
     }
 }
 
@@ -164,14 +164,6 @@ pub enum StepFailure {
         /// Why, as far as that is known.
         reason: Option<Reason>,
     },
-    /// It was opened after the plan was made.
-    #[error("{device}: it is open, and its driver would wait for who has it: {}", users::text(.users))]
-    Open {
-        /// The device.
-        device: PciDevice,
-        /// The processes.
-        users: Vec<User>,
-    },
     /// Its group, known only now, has members that stay with the host.
     #[error("{device}: IOMMU group {group} can only be taken as a whole, and it also has {}", plan::join(.mates))]
     Mates {
@@ -188,6 +180,14 @@ pub enum StepFailure {
     /// A record could not be written.
     #[error("{0}")]
     Journal(#[source] JournalError),
+    /// The system needs the device, since the plan was made.
+    #[error("{device}: {}", plan::join(.holds))]
+    Held {
+        /// The device.
+        device: PciDevice,
+        /// What for.
+        holds: Vec<InUse>,
+    },
     /// It was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -338,10 +338,8 @@ fn no_other_owner(
 /// Takes the lock of a device, or says who has it and who keeps them.
 fn lock(host: &Host, state: &StateDir, address: PciAddress, what: &str) -> Result<Lock, TakeError> {
     Lock::acquire(state, &address.to_string(), what).map_err(|error| {
-        let mut found = pci::enumerate(host).unwrap_or_default().into_iter();
-        let device = found.find(|device| device.address == address);
-        let users = device.map(|device| users::of_device(host, &device)).unwrap_or_default();
-        TakeError::Lock { address, error, users }
+        let open = in_use::open_by_processes(host, address);
+        TakeError::Lock { address, error, open }
     })
 }
 
@@ -352,18 +350,18 @@ fn carry_out(
     stop: &dyn Fn() -> bool,
     log: &mut dyn FnMut(&str),
 ) -> Result<Vec<PciDevice>, StepFailure> {
-    let mut devices = Vec::new();
     let addresses = plan.addresses();
+    let mut devices = Vec::new();
     for address in &addresses {
         if stop() {
             return Err(StepFailure::Interrupted);
         }
         // Not as the plan found it: it may have moved since.
         let before = PciDevice::read(host, *address).map_err(StepFailure::Device)?;
-        if before.driver.is_some() && !is_on_vfio(&before) && !plan.forced.contains(address) {
-            let users = users::of_device(host, &before);
-            if !users.is_empty() {
-                return Err(StepFailure::Open { device: before, users });
+        if !is_on_vfio(&before) {
+            let holds = plan.holds_now(host, &before);
+            if !holds.is_empty() {
+                return Err(StepFailure::Held { device: before, holds });
             }
         }
         journal.record(Undo::Device((&before).into())).map_err(StepFailure::Journal)?;

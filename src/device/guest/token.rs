@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use crate::device::bind::driver::is_on_vfio;
 use crate::device::bus::pci::{PciAddress, PciDevice};
 use crate::device::bus::sriov;
-use crate::device::bus::users::{OpenNodes, User};
+use crate::device::bus::users::{self, User};
 use crate::device::sys::host::Host;
 use crate::device::sys::state::{self, StateDir};
 
@@ -103,10 +103,9 @@ pub(crate) fn plan(host: &Host, state: &StateDir, devices: &[PciDevice]) -> Vec<
 
 /// Who has the physical function or one of its virtual ones open.
 fn users(host: &Host, physical: PciAddress) -> Vec<User> {
-    let open = OpenNodes::read(host);
     let own = PciDevice::read(host, physical).into_iter();
     own.chain(sriov::used_functions(host, physical))
-        .flat_map(|device| open.of(host, &device))
+        .flat_map(|device| users::of_device(host, &device))
         .collect()
 }
 

@@ -139,6 +139,8 @@ impl Claim {
 enum Work<'w> {
     Write(&'w [u8]),
     Read,
+    /// Opens it for reading, with these flags as well, and closes it.
+    Open(rustix::fs::OFlags),
 }
 
 /// Writes `value` to the file at `path`, with one `write(2)`, and waits no longer than `patience` says.
@@ -179,6 +181,22 @@ pub(super) fn read(paths: &[std::path::PathBuf]) -> io::Result<Vec<io::Result<Ve
         }
     }
     Ok(all)
+}
+
+/// The error of opening a node for reading with `flags`; `None` when it can be opened. What is locked gives
+/// [`io::ErrorKind::WouldBlock`].
+pub(super) fn refuses_to_open(
+    path: &Path,
+    flags: rustix::fs::OFlags,
+) -> io::Result<Option<io::Error>> {
+    let child = Child::start(&[text_of(path)?], &Work::Open(flags), -1)?;
+    match child.wait(READ_LIMIT, None, 1).into_iter().next() {
+        Some(answer) => Ok(answer.err()),
+        None => {
+            child.kill();
+            Ok(Some(io::ErrorKind::WouldBlock.into()))
+        }
+    }
 }
 
 fn text_of(path: &Path) -> io::Result<CString> {
@@ -326,12 +344,14 @@ fn access(path: &CString, work: &Work<'_>, bytes: &mut [u8]) -> Result<usize, ru
         // Truncation means nothing to sysfs and makes a fake tree readable.
         Work::Write(_) => OFlags::WRONLY | OFlags::TRUNC,
         Work::Read => OFlags::RDONLY | OFlags::NONBLOCK,
+        Work::Open(flags) => OFlags::RDONLY | *flags,
     };
     let file = rustix::fs::open(path.as_c_str(), flags | OFlags::CLOEXEC, Mode::empty())?;
     match work {
         Work::Write(value) if rustix::io::write(&file, value)? == value.len() => Ok(0),
         Work::Write(_) => Err(rustix::io::Errno::IO),
         Work::Read => rustix::io::read(&file, bytes),
+        Work::Open(_) => Ok(0),
     }
 }
 

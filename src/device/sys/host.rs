@@ -15,7 +15,6 @@ use crate::device::sys::bounded::{self, Claim, Patience, Stuck};
 const READ_LIMIT: u64 = 64 * 1024;
 
 /// Tables of proc grow with the machine: a line for each interrupt, a column for each processor.
-/// They are read line by line, so that this is no amount of memory.
 const TABLE_LIMIT: u64 = 64 << 20;
 
 /// Where `sys` and `proc` are to be found.
@@ -166,6 +165,40 @@ impl Host {
             },
         };
         relative.iter().map(next).collect()
+    }
+
+    /// As [`read`](Self::read), for the tables of proc that grow with the system: routes, mounts,
+    /// sockets.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub(crate) fn read_table(&self, relative: &str) -> Result<String, HostError> {
+        let mut bytes = Vec::new();
+        fs::File::open(self.path(relative))
+            .and_then(|file| file.take(TABLE_LIMIT).read_to_end(&mut bytes))
+            .map_err(|error| self.error("read", relative, error))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Where a path of sysfs really is: `/sys/devices/...` below the root.
+    pub(crate) fn real(&self, relative: &str) -> Option<PathBuf> {
+        fs::canonicalize(self.path(relative)).ok()
+    }
+
+    /// The error of an exclusive open of the block device at `path`, which the kernel keeps locked while it
+    /// takes the device away. `None` when it can be had.
+    pub(crate) fn refuses_exclusive_open(&self, path: &Path) -> Option<io::Error> {
+        use rustix::fs::OFlags;
+        // No medium is waited for, and none is drawn in.
+        let flags = OFlags::EXCL | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let asked = self.patience.as_ref().map(|_| bounded::refuses_to_open(path, flags));
+        match asked {
+            Some(Ok(answer)) => answer,
+            // Nothing bounds it, or no child could be made.
+            Some(Err(_)) | None => {
+                rustix::fs::open(path, flags, rustix::fs::Mode::empty()).err().map(io::Error::from)
+            }
+        }
     }
 
     /// Shows each line of a table of proc, however long it is. A file that cannot be read has none.
