@@ -16,7 +16,7 @@ use vfioboot::bootfile::{BootFile, DeviceSpec};
 use vfioboot::modules::ModuleSource;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{
-    self, AvbOptions, HookChoice, LoadedBy, ModuleOptions, Options, Plan, Runtimes,
+    self, AvbOptions, HookChoice, IommuMode, LoadedBy, ModuleOptions, Options, Plan, Runtimes,
 };
 
 use super::image_set::{self, Destination};
@@ -35,7 +35,8 @@ pub struct Args {
     /// The images of one device, each kind once
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// A device to put on vfio-pci: VENDOR:DEVICE (every such one) or DOMAIN:BUS:DEV.FN
+    /// A device to put on vfio-pci: VENDOR:DEVICE (every such one), DOMAIN:BUS:DEV.FN or its path
+    /// below /sys; lspci -nn lists them
     #[arg(long = "device", required = true, value_name = "DEVICE")]
     devices: Vec<DeviceSpec>,
     #[command(flatten)]
@@ -50,6 +51,10 @@ pub struct Args {
     /// A parameter to add to the kernel command line
     #[arg(long, value_name = "PARAMETER", value_parser = super::cmdline::parameters)]
     add_word: Vec<String>,
+    /// What the host's own devices have of the IOMMU; VFIO works in every mode, and
+    /// iommu.passthrough=1 is no requirement of it
+    #[arg(long, value_name = "MODE", default_value = IommuMode::TABLE[0].name, value_parser = iommu_parser())]
+    iommu: IommuMode,
     #[command(flatten)]
     avb: avb::AvbArgs,
     /// Milliseconds that the runtime may take before it starts the original init
@@ -90,6 +95,13 @@ fn hook_parser() -> impl TypedValueParser<Value = HookChoice> {
     let values = HookChoice::TABLE.iter().map(|row| PossibleValue::new(row.name).help(row.help));
     PossibleValuesParser::new(values)
         .try_map(|name| HookChoice::from_name(&name).ok_or("is not the name of a hook"))
+}
+
+/// The modes in the library's table.
+fn iommu_parser() -> impl TypedValueParser<Value = IommuMode> {
+    let values = IommuMode::TABLE.iter().map(|row| PossibleValue::new(row.name).help(row.help));
+    PossibleValuesParser::new(values)
+        .try_map(|name| IommuMode::from_name(&name).ok_or("is not the name of a mode"))
 }
 
 /// The program that loads modules.
@@ -201,6 +213,7 @@ impl Files {
         let mut options = Options::new(args.devices.clone(), runtimes);
         options.modules = modules(&self.directories, &self.modules, args.modules_by)?;
         options.parameters = args.add_word.clone();
+        options.iommu = args.iommu;
         options.deadline_ms = args.deadline;
         options.avb = avb;
         options.wait_ms = args.wait;

@@ -53,6 +53,19 @@ pub enum Error {
         /// Why not.
         reason: RefusedParameter,
     },
+    /// A mode of the IOMMU that this kernel does not have.
+    #[error(
+        "the kernel is {version}, and its IOMMU drivers have no mode \"{mode}\" before {since}: \
+         leave the mode out, or use a newer kernel"
+    )]
+    Iommu {
+        /// The mode.
+        mode: &'static str,
+        /// The first version that has it.
+        since: &'static str,
+        /// The kernel's release.
+        version: String,
+    },
     /// The ramdisk has no program to run after vfiorun.
     #[error(
         "the ramdisk has no {0}: the kernel would mount root= instead, and vfiorun would have no program to start afterwards"
@@ -236,6 +249,9 @@ pub enum RefusedParameter {
     /// The parameter that turns the runtime off.
     #[error("it disables the patch")]
     Disable,
+    /// It says otherwise than the mode of the IOMMU that was asked for.
+    #[error("it contradicts the mode of the IOMMU that was asked for")]
+    Iommu,
 }
 
 /// Why an executable cannot be the runtime.

@@ -67,6 +67,7 @@ pub use hook::choose::{Hook, HookReason, Obstacle};
 pub use hook::kind::{HookChoice, HookKind, HookRow};
 pub use modules::plan::{LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
 pub use options::Options;
+pub use parameters::iommu::{IommuMode, IommuRow};
 pub use parameters::parameter::PlannedParameter;
 pub use plan::{Plan, PlannedImage, plan};
 pub use rc::contribute::RcPlan;

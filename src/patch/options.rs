@@ -3,6 +3,7 @@
 use super::avb::options::AvbOptions;
 use super::hook::kind::HookChoice;
 use super::modules::plan::ModuleOptions;
+use super::parameters::iommu::IommuMode;
 use super::rc::options::RcOptions;
 use super::runtime::Runtimes;
 use crate::bootfile::{BootFile, DeviceSpec};
@@ -19,6 +20,8 @@ pub struct Options<'a> {
     pub modules: ModuleOptions<'a>,
     /// Kernel parameters to add to those that the audit recommends.
     pub parameters: Vec<String>,
+    /// What the host's own devices have of the IOMMU.
+    pub iommu: IommuMode,
     /// Milliseconds that PID 1 may take, see [`BootFile::deadline_ms`].
     pub deadline_ms: u32,
     /// What to do with AVB's metadata.
@@ -39,6 +42,7 @@ impl<'a> Options<'a> {
             runtimes,
             modules: ModuleOptions::default(),
             parameters: Vec::new(),
+            iommu: IommuMode::Auto,
             deadline_ms: BootFile::DEFAULT_DEADLINE_MS,
             avb: AvbOptions::default(),
             wait_ms: BootFile::DEFAULT_WAIT_MS,

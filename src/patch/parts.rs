@@ -60,8 +60,9 @@ impl<'a> Parts<'a> {
             set,
             &options.devices,
             kernel.recommended,
+            options.iommu,
             &options.parameters,
-        );
+        )?;
         let (rc, from_rc) = rc::contribute::contribute(set, &files, &options.rc)?;
 
         let mut all = Contribution::of_warnings(kernel.warnings);
@@ -70,7 +71,7 @@ impl<'a> Parts<'a> {
         all.add(Contribution::of_warnings(unpacking_stops(set, spot)));
         all.add(from_hook);
         all.add(from_parameters);
-        let mut placement = cmdline::place(set, &assignment, &hook, &all.parameters)?;
+        let mut placement = cmdline::place(set, &assignment, &hook, all.line_edit())?;
         all.warnings.append(&mut placement.warnings);
         all.add(from_rc);
         let kernel = kernel.report;

@@ -13,6 +13,7 @@ use super::modules::plan::ModulePlan;
 use super::options::Options;
 use super::original;
 use super::parameters;
+use super::parameters::iommu::{self, IommuMode};
 use super::parameters::parameter::PlannedParameter;
 use super::parts::Parts;
 use super::rc::contribute::RcPlan;
@@ -37,6 +38,8 @@ pub struct Plan<'a> {
     /// The added kernel parameters, each with its purpose.
     #[serde(rename = "words")]
     pub parameters: Vec<PlannedParameter>,
+    /// What the host's own devices have of the IOMMU.
+    pub iommu: IommuMode,
     /// What runs at boot, what could go wrong, how to undo it.
     pub advice: Advice,
     /// The kernel of the plan, and the result of its audit.
@@ -120,6 +123,7 @@ fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'
     set.active().try_for_each(|(_, image)| image.require_unsealed())?;
     parameters::contribute::check(&options.parameters)?;
     set.kernel.require_arch()?;
+    iommu::check(options.iommu, set.kernel, &options.parameters)?;
     let flow = set.flow();
     if flow.kind == FlowKind::LegacySystemAsRoot && flow.certain && !flow.ramdisk_runs {
         return Err(Error::LegacySystemAsRoot);
@@ -136,6 +140,7 @@ fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'
         advice: Advice::new(flow, &hook, &options.devices, &changed),
         hook,
         parameters: all.parameters,
+        iommu: options.iommu,
         kernel: report,
         modules,
         rc,

@@ -114,6 +114,16 @@ pub enum Warning {
         /// The one that the patch adds.
         added: String,
     },
+    /// A command line that the patch does not change says otherwise.
+    #[error(
+        "{present} is on a command line that this patch does not change (of another image, or built \
+         into the kernel), and contradicts what was asked for: which of the two wins depends on the \
+         bootloader's order"
+    )]
+    ContradictedElsewhere {
+        /// The parameter there.
+        present: String,
+    },
     /// The kernel ignores the command line, and parameters with it.
     #[error(
         "the kernel ignores the command line that it is passed: whatever these parameters do must \

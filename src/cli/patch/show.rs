@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use vfioboot::audit::Outcome;
 use vfioboot::modules::alias::MatchKind;
 use vfioboot::patch::{
-    EditKind, HookKind, LoadedBy, ModulePlan, Outlook, Plan, PlannedDriver, Prospect,
+    EditKind, HookKind, IommuMode, LoadedBy, ModulePlan, Outlook, Plan, PlannedDriver, Prospect,
 };
 
 use super::{rc, remedy};
@@ -30,6 +30,10 @@ pub fn plan(plan: &Plan<'_>, inputs: &[&Input], advise: bool) -> io::Result<()> 
         image(plan, inputs, index)?;
     }
     kernel(plan)?;
+    if advise || plan.iommu != IommuMode::Auto {
+        let (name, says) = (plan.iommu.name(), plan.iommu.says());
+        say!("{HEAD}IOMMU{HEAD:#} {name}: {DIM}{says}{DIM:#}")?;
+    }
     if let Some(outlook) = &plan.avb {
         say!("{HEAD}AVB{HEAD:#}: what a device does with the result")?;
         let Outlook { green, yellow, orange } = outlook;
