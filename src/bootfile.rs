@@ -41,7 +41,8 @@ pub struct BootFile {
     /// The program PID 1 executes when it is done: `/init`, or what an earlier
     /// `rdinit=` named.
     pub init: String,
-    /// All the time PID 1 may take before it executes `init`, in milliseconds.
+    /// The time PID 1 may take before it executes `init`, in milliseconds; work that still gets on
+    /// then has up to six times that.
     pub deadline_ms: u32,
     /// How long a listed device that is not there yet is waited for, in milliseconds; within
     /// `deadline_ms`.

@@ -17,6 +17,7 @@ use vfioboot::modules::ModuleSource;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{
     self, AvbOptions, HookChoice, IommuMode, LoadedBy, ModuleOptions, Options, Plan, Runtimes,
+    VfioOption,
 };
 
 use super::image_set::{self, Destination};
@@ -51,6 +52,15 @@ pub struct Args {
     /// A parameter to add to the kernel command line
     #[arg(long, value_name = "PARAMETER", value_parser = super::cmdline::parameters)]
     add_word: Vec<String>,
+    /// A host driver to keep away from devices, by the name of its module: a line in the ramdisk's
+    /// module lists, module_blacklist= or, if it is part of the kernel, initcall_blacklist=; refused
+    /// for a driver that the device needs to boot
+    #[arg(long, value_name = "NAME")]
+    block_driver: Vec<String>,
+    /// An option of a VFIO module: NAME=VALUE (disable_idle_d3=1), or MODULE.NAME=VALUE
+    /// (vfio_iommu_type1.allow_unsafe_interrupts=1); checked against the kernel or the module
+    #[arg(long, value_name = "NAME=VALUE")]
+    vfio_option: Vec<VfioOption>,
     /// What the host's own devices have of the IOMMU; VFIO works in every mode, and
     /// iommu.passthrough=1 is no requirement of it
     #[arg(long, value_name = "MODE", default_value = IommuMode::TABLE[0].name, value_parser = iommu_parser())]
@@ -213,6 +223,8 @@ impl Files {
         let mut options = Options::new(args.devices.clone(), runtimes);
         options.modules = modules(&self.directories, &self.modules, args.modules_by)?;
         options.parameters = args.add_word.clone();
+        options.vfio_options = args.vfio_option.clone();
+        options.block_drivers = args.block_driver.clone();
         options.iommu = args.iommu;
         options.deadline_ms = args.deadline;
         options.avb = avb;

@@ -13,7 +13,7 @@ use super::modules::plan::ModulePlan;
 use super::options::Options;
 use super::original;
 use super::parameters;
-use super::parameters::iommu::{self, IommuMode};
+use super::parameters::iommu::IommuMode;
 use super::parameters::parameter::PlannedParameter;
 use super::parts::Parts;
 use super::rc::contribute::RcPlan;
@@ -123,7 +123,6 @@ fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'
     set.active().try_for_each(|(_, image)| image.require_unsealed())?;
     parameters::contribute::check(&options.parameters)?;
     set.kernel.require_arch()?;
-    iommu::check(options.iommu, set.kernel, &options.parameters)?;
     let flow = set.flow();
     if flow.kind == FlowKind::LegacySystemAsRoot && flow.certain && !flow.ramdisk_runs {
         return Err(Error::LegacySystemAsRoot);

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use device_tree::Tree;
-use vfioboot::bootfile::{BootFile, BootModule};
+use vfioboot::bootfile::{BootFile, BootModule, DeviceSpec};
 use vfioboot::device::boot::apply::{Summary, carry_out, put_back};
 use vfioboot::device::sys::kmsg::{Level, record};
 
@@ -41,11 +41,12 @@ fn every_device_has_a_line_and_failures_do_not_stop_the_others() {
     tree.group("0000:00:02.0", 4);
     let (summary, lines) =
         run(&tree, &file(&["dead:beef", "what", "1b36:0010", "0000:00:02.0"], &["/none.ko"]));
+    let not_a_device = format!("4 {}", "what".parse::<DeviceSpec>().unwrap_err());
     assert_eq!(
         lines,
         [
             "4 /none.ko: not loaded: cannot open the file: ENOENT",
-            "4 \"what\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex",
+            not_a_device.as_str(),
             "6 0000:00:02.0 (1b36:0010): was already on vfio-pci, IOMMU group 4",
             "4 0000:00:03.0 (1b36:0010): failed: vfio-pci did not take it; it is on nvme now",
             "4 dead:beef: no such device",

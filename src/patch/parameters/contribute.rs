@@ -1,7 +1,7 @@
 //! The kernel parameters that a patch adds besides the hook's.
 
 use super::iommu::{self, IommuMode};
-use super::parameter::PlannedParameter;
+use super::parameter::{LineEdit, PlannedParameter};
 use super::x86;
 use crate::bootfile::{self, DeviceSpec};
 use crate::cmdline::Cmdline;
@@ -41,6 +41,21 @@ pub(crate) fn contribute(
     let requested = requested.iter().map(|text| PlannedParameter::last(text, "requested"));
     contribution.parameters.extend(requested);
     Ok(contribution)
+}
+
+/// Refuse parameters that say otherwise than the others of the patch.
+///
+/// # Errors
+/// [`Error::Parameter`].
+pub(crate) fn check_against(requested: &[String], edit: LineEdit<'_>) -> Result<(), Error> {
+    let contradicts =
+        |text: &&String| Cmdline::new(text.as_str()).parameters().any(|own| edit.replaces(&own));
+    match requested.iter().find(contradicts) {
+        Some(text) => {
+            Err(Error::Parameter { text: text.clone(), reason: RefusedParameter::Contradicts })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuse parameters that the patch sets itself, or that would turn it off.

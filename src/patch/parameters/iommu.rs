@@ -10,7 +10,7 @@ use super::x86;
 use crate::cmdline::Cmdline;
 use crate::kernel::{Arch, KernelVersion};
 use crate::patch::contribution::Contribution;
-use crate::patch::error::{Error, RefusedParameter};
+use crate::patch::error::Error;
 use crate::patch::kernel_facts::KernelFacts;
 
 /// What the host's own devices have of the IOMMU.
@@ -126,11 +126,6 @@ impl IommuMode {
     /// What it does, in a sentence.
     pub fn says(self) -> String {
         format!("{}. {NO_REQUIREMENT}", self.row().map_or("", |row| row.says))
-    }
-
-    /// Whether parameters are set whatever is there.
-    pub fn is_explicit(self) -> bool {
-        !matches!(self, IommuMode::Auto | IommuMode::Keep)
     }
 
     fn row(self) -> Option<&'static IommuRow> {
@@ -386,26 +381,4 @@ pub(crate) fn contribute(
         });
     }
     Ok(contribution)
-}
-
-/// Refuse a parameter that contradicts the mode.
-///
-/// # Errors
-/// [`Error::Parameter`].
-pub(crate) fn check(
-    mode: IommuMode,
-    kernel: KernelFacts<'_>,
-    requested: &[String],
-) -> Result<(), Error> {
-    if !mode.is_explicit() {
-        return Ok(());
-    }
-    let ours = contribute(mode, kernel, &[])?;
-    let edit = ours.line_edit();
-    for text in requested {
-        if Cmdline::new(text).parameters().any(|own| edit.replaces(&own)) {
-            return Err(Error::Parameter { text: text.clone(), reason: RefusedParameter::Iommu });
-        }
-    }
-    Ok(())
 }

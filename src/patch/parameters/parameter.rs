@@ -95,9 +95,7 @@ impl PlannedParameter {
     /// of its name.
     fn contradicts(&self, own: &Parameter<'_>) -> bool {
         match &self.position {
-            Position::Only { name, value } => {
-                own.is(name) && own.value != Some(value.as_bytes())
-            }
+            Position::Only { name, value } => own.is(name) && own.value != Some(value.as_bytes()),
             _ => false,
         }
     }
