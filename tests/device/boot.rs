@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use device_tree::Tree;
 use vfioboot::bootfile::{BootFile, BootModule, DeviceSpec};
-use vfioboot::device::boot::apply::{Summary, carry_out, put_back};
+use vfioboot::device::boot::apply::{Summary, carry_out, carry_out_steps, finish, put_back};
 use vfioboot::device::sys::kmsg::{Level, record};
 
 fn file(devices: &[&str], modules: &[&str]) -> BootFile {
@@ -144,4 +144,42 @@ fn a_device_that_appears_in_time_is_bound() {
         ["6 0000:01:00.0 (1b36:0010): appeared late, was already on vfio-pci, no IOMMU group"]
     );
     assert_eq!(summary, Summary { bound: 1, problems: 0 });
+}
+
+#[test]
+fn after_a_stop_nothing_further_is_begun() {
+    let tree = Tree::new("boot-stop");
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("vfio-pci"));
+    tree.device("0000:00:03.0", ("1b36", "0010"), Some("nvme"));
+    let (mut steps, mut lines) = (Vec::new(), Vec::new());
+    let summary = carry_out_steps(
+        &file(&["1b36:0010"], &["/none.ko"]),
+        &tree.host(),
+        &tree.root,
+        &mut |_, text| lines.push(text.to_owned()),
+        &mut |step| {
+            steps.push(step.to_owned());
+            steps.len() < 3
+        },
+    );
+    assert_eq!(steps, ["/none.ko", "0000:00:02.0 (1b36:0010)", "0000:00:03.0 (1b36:0010)"]);
+    assert_eq!(summary, Summary { bound: 1, problems: 2 });
+    assert!(lines[2].contains("0000:00:03.0") && lines[2].contains("not begun"), "{lines:?}");
+    assert_eq!(tree.read("sys/bus/pci/devices/0000:00:03.0/driver_override"), "(null)\n");
+}
+
+#[test]
+fn a_device_between_two_drivers_is_not_left_there() {
+    let tree = Tree::new("boot-finish");
+    for address in ["0000:00:02.0", "0000:00:03.0", "0000:00:04.0"] {
+        tree.device(address, ("1b36", "0010"), (address == "0000:00:03.0").then_some("nvme"));
+    }
+    let field = |address: &str| format!("sys/bus/pci/devices/{address}/driver_override");
+    tree.file(&field("0000:00:02.0"), "vfio-pci\n");
+    let mut lines = Vec::new();
+    finish(&file(&["1b36:0010"], &[]), &tree.host(), &mut |_, text| lines.push(text.to_owned()));
+    // Only the one that was begun. In this tree no driver takes it.
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("0000:00:02.0") && lines[0].contains("no driver"), "{lines:?}");
+    assert_eq!(tree.read(&field("0000:00:02.0")).trim(), "");
 }

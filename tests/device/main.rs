@@ -25,3 +25,4 @@ mod pci;
 mod qemu;
 mod run;
 mod start;
+mod watch;

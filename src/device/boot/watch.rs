@@ -10,9 +10,10 @@ use std::time::Duration;
 const PATIENCE: u32 = 6;
 /// No boot waits longer than this.
 pub(crate) const LONGEST: Duration = Duration::from_secs(60);
-/// The shortest and the longest time without progress after which a process is stuck: drivers wait
-/// for their hardware for a second.
-const QUIET: core::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(5);
+/// The shortest and the longest time without progress after which a process is stuck; between them
+/// it is half of the deadline.
+const QUIET: core::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(5);
 
 /// What is seen of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
