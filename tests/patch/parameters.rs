@@ -79,7 +79,7 @@ fn options<'o>(runtime: &'o [u8], change: impl FnOnce(&mut Options<'o>)) -> Opti
 }
 
 /// Patch; and it stacks with nothing, and unpatch undoes it.
-fn patch<'o>(image: &[u8], options: &Options<'o>) -> Result<Patched, Error> {
+fn patch(image: &[u8], options: &Options<'_>) -> Result<Patched, Error> {
     let set = |bytes| BootSet::from_images(&[Image::parse(bytes).unwrap()]);
     let first = set(image);
     // The set lives as long as the options in the library's signature, and no longer here.
@@ -435,7 +435,7 @@ fn blocked(image: &[u8], names: &[&str]) -> Result<Patched, Error> {
     blocked_with(image, names, |_| {})
 }
 
-fn blocked_with<'o>(
+fn blocked_with(
     image: &[u8],
     names: &[&str],
     change: impl FnOnce(&mut Options<'_>),

@@ -68,8 +68,8 @@ pub(super) fn of(symbols: &Kallsyms, name: &str) -> Vec<String> {
         }
     }
     let listed = |function: &str| {
-        let is = |level: &&str| symbols.has(&format!("__initcall_{function}{level}"));
-        !has_table || LEVELS.iter().any(|level| is(&level))
+        let mut names = LEVELS.iter().map(|level| format!("__initcall_{function}{level}"));
+        !has_table || names.any(|name| symbols.has(&name))
     };
     let usual = USUAL.iter().map(|form| form.replace('@', name));
     let others = OTHERS.iter().filter(|(own, _)| *own == name).map(|(_, f)| (*f).to_owned());
