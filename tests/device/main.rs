@@ -23,6 +23,7 @@ mod original_init;
 mod parity;
 mod pci;
 mod qemu;
+mod reasons;
 mod run;
 mod start;
 mod watch;

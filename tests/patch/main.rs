@@ -14,6 +14,7 @@ mod initramfs;
 mod modules;
 mod parameters;
 mod passes;
+mod peers;
 mod promises;
 mod rc;
 mod rc_check;

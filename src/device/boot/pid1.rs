@@ -83,7 +83,7 @@ pub unsafe fn run(argv: *const *const c_char, envp: *const *const c_char) {
     if in_initramfs {
         make_nodes();
         occupy_standard_fds();
-        let tasks = Tasks { work, mend, say, home: HOME };
+        let tasks = Tasks { work, own: start.own_path(), mend, say, home: HOME };
         supervise::supervise(started, &mut next, tasks);
         if !next.quiet {
             say(Level::Info, &format!("next program: {}", next.init));
@@ -167,7 +167,7 @@ fn occupy_standard_fds() {
 }
 
 /// The child: everything that can go wrong.
-fn work(started: Instant, reports: &mut Reports) {
+fn work(started: Instant, own: &str, reports: &mut Reports) {
     // The boot file first: it names the next program, which is needed also when
     // there is nothing else to do.
     let file = file::read(Path::new(BOOT_FILE));
@@ -194,6 +194,8 @@ fn work(started: Instant, reports: &mut Reports) {
         Ok(file) => file,
         Err(error) => return say(Level::Warning, &format!("{BOOT_FILE}: {error}")),
     };
+    // Before anything that may take time.
+    apply::make_names(&file, own, Path::new("/"), &mut say);
     if let Err(error) = mounted {
         say(Level::Warning, &error.to_string());
     }

@@ -86,7 +86,9 @@ impl Reports {
 /// What the two processes do.
 #[derive(Clone, Copy)]
 pub(super) struct Tasks {
-    pub work: fn(Instant, &mut Reports),
+    pub work: fn(Instant, &'static str, &mut Reports),
+    /// The path of this program, for the work.
+    pub own: &'static str,
     /// What is left to do when the process that worked has died.
     pub mend: fn(),
     pub say: fn(Level, &str),
@@ -96,8 +98,8 @@ pub(super) struct Tasks {
 
 /// Does the work in a process of its own and returns when it is done, dead, or has not got on.
 pub(super) fn supervise(started: Instant, next: &mut Next, tasks: Tasks) {
-    let Tasks { work, say, .. } = tasks;
-    match Child::fork(tasks, move |reports| work(started, reports)) {
+    let Tasks { work, own, say, .. } = tasks;
+    match Child::fork(tasks, move |reports| work(started, own, reports)) {
         Ok(mut child) => child.attend(started, next),
         Err(error) => say(Level::Warning, &format!("fork: {}", errno_text(&error))),
     }
