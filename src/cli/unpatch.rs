@@ -33,9 +33,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })?;
     let changed: Vec<usize> = (0..inputs.len()).filter(|i| originals[*i].is_some()).collect();
     args.destination.check(&inputs, &changed, [])?;
-    for i in changed {
-        let Some(output) = &originals[i] else { continue };
-        let path = args.destination.write(inputs[i], output)?;
+    let results = changed.iter().filter_map(|i| Some((inputs[*i], originals[*i].as_ref()?)));
+    for path in args.destination.write(&results.collect::<Vec<_>>())? {
         if !output::is_stdout(&path) {
             say!("{GOOD}wrote{GOOD:#} {}", path.display())?;
         }
