@@ -134,7 +134,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut written = Vec::new();
     if !args.dry_run {
-        let results = changed.iter().filter_map(|i| Some((inputs[*i], plan.images[*i].output.as_ref()?)));
+        let results =
+            changed.iter().filter_map(|i| Some((inputs[*i], plan.images[*i].output.as_ref()?)));
         let paths = args.destination.write(&results.collect::<Vec<_>>())?;
         written = std::iter::zip(changed, paths).collect();
     }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::common::cli::Scratch;
 use crate::common::archives::{archive, vendor_boot};
+use crate::common::cli::Scratch;
 use crate::common::{fixture, pipe};
 
 use vfioboot::compression::{Budget, Decoder, Error, Format, decode_all, encode};

@@ -32,7 +32,6 @@ pub(super) struct Section {
 /// The digests of what was hashed already: table entries may name the same bytes many times.
 type Hashed = HashMap<Range<*const u8>, Result<String, Exhausted>>;
 
-
 impl<'i> Report<'i> {
     pub fn of(set: &'i BootSet<'i>, index: usize) -> Self {
         let image = &set.images()[index];

@@ -3,11 +3,11 @@
 
 use std::fmt;
 
-use rsa::BoxedUint;
-use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey};
 use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::Kdf;
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
+use rsa::BoxedUint;
+use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey};
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use rsa::traits::PublicKeyParts;
 use sha1::Sha1;
