@@ -4,6 +4,8 @@
 mod unix {
     use std::sync::Once;
 
+    use crate::cli::exit::EXIT_FAILURE;
+
     const MESSAGE: &[u8] = b"vfioboot: an input became shorter while it was read\n";
 
     /// From now on end with a message and the exit status of an error where the kernel finds no page
@@ -26,7 +28,7 @@ mod unix {
         // SAFETY: write and _exit may be called in a signal handler; the message is static.
         unsafe {
             libc::write(libc::STDERR_FILENO, MESSAGE.as_ptr().cast(), MESSAGE.len());
-            libc::_exit(i32::from(crate::cli::EXIT_FAILURE));
+            libc::_exit(i32::from(EXIT_FAILURE));
         }
     }
 }

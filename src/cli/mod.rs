@@ -6,6 +6,7 @@ mod check;
 mod cmdline;
 mod completions;
 mod config;
+mod exit;
 mod extract;
 mod flow;
 mod image_set;
@@ -32,7 +33,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use vfioboot::compression::Budget;
 
-use report::{EXIT_FAILURE, report_avb, report_problems};
+use exit::EXIT_FAILURE;
+use report::{report_avb, report_problems};
 
 /// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
 ///
