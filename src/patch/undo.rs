@@ -225,6 +225,16 @@ impl ImageUndo {
         patched.header().is_some_and(|header| header.cmdline() != self.patched_cmdline)
     }
 
+    /// The command line of the original.
+    pub(crate) fn original_line(&self) -> Option<Vec<u8>> {
+        Header::parse(&self.header).ok().map(|header| header.cmdline())
+    }
+
+    /// The command line that the patch wrote.
+    pub(crate) fn patched_line(&self) -> &[u8] {
+        &self.patched_cmdline
+    }
+
     /// The section that the patch enlarged, and the bytes in it that the original does not have: the
     /// segment, its padding, and anything added later.
     pub(crate) fn inserted(&self, patched: &Image<'_>) -> Option<(SectionName, Range<usize>)> {

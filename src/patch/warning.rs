@@ -15,6 +15,16 @@ pub enum Warning {
     /// No image of the set has a kernel.
     #[error("no kernel in the set: whether it can do passthrough is not checked")]
     NoKernel,
+    /// A patched image that another program has changed since.
+    #[error(
+        "{image} was patched before, and changed by another program since: that program's work is \
+         kept, what the earlier patch added is taken out and put in anew. unpatch of the result gives \
+         the image without the patch, which is not the very first original byte for byte"
+    )]
+    StartedOver {
+        /// The image.
+        image: ImageKind,
+    },
     /// The kernel is damaged or in an unknown container.
     #[error("the kernel cannot be read, so nothing is known about it: {problem}")]
     KernelUnreadable {
