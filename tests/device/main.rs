@@ -16,7 +16,7 @@ mod doctor;
 mod guest;
 mod guest_keys;
 mod guests;
-mod holders;
+mod in_use;
 mod journal;
 mod lease;
 mod original_init;
