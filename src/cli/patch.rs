@@ -156,9 +156,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         args.destination.check(&inputs, &changed, files.all().chain(keys.files()))?;
     }
     let mut written = Vec::new();
-    for i in changed.into_iter().filter(|_| !args.dry_run) {
-        let Some(output) = &plan.images[i].output else { continue };
-        written.push((i, args.destination.write(inputs[i], output)?));
+    if !args.dry_run {
+        let results =
+            changed.iter().filter_map(|i| Some((inputs[*i], plan.images[*i].output.as_ref()?)));
+        let paths = args.destination.write(&results.collect::<Vec<_>>())?;
+        written = std::iter::zip(changed, paths).collect();
     }
     if args.json {
         let files: Vec<_> = inputs.iter().map(|input| input.name()).collect();

@@ -394,4 +394,7 @@ pub enum UndoRecordError {
         /// The format.
         format: u32,
     },
+    /// It names no image, so there is nothing to undo.
+    #[error("it lists no images")]
+    NoImages,
 }
