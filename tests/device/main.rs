@@ -29,3 +29,4 @@ mod run;
 mod start;
 mod state;
 mod stuck;
+mod watch;
