@@ -16,7 +16,7 @@ impl Names {
     }
 
     /// The one that was stated.
-    pub(super) fn stated(name: &str) -> Self {
+    pub(in crate::bootset) fn stated(name: &str) -> Self {
         Names(vec![Cow::Owned(name.to_owned())])
     }
 
