@@ -13,6 +13,7 @@ mod boot_mode;
 mod cgroup;
 mod commands;
 mod doctor;
+mod guard;
 mod guest;
 mod guest_keys;
 mod guest_process;
