@@ -64,7 +64,8 @@ impl Cmdline<Vec<u8>> {
             self.0.splice(next.start..next.start, [parameter, b" "].concat());
             return;
         }
-        if self.0.last().is_some_and(|byte| !is_space(*byte)) {
+        // Also behind a blank: without the parameter and its space the line is what it was.
+        if !self.0.is_empty() {
             self.0.push(b' ');
         }
         self.0.extend_from_slice(parameter);

@@ -149,6 +149,20 @@ pub enum Warning {
         /// Bytes that the kernel keeps.
         kept: usize,
     },
+    /// The image follows a bootloader in the file.
+    #[error(
+        "{image}: it starts at offset {offset:#x} of the file, after {loader}, which stays as it is. \
+         Write the whole file to the partition from below {loader}; its own fastboot would put the \
+         file at that offset"
+    )]
+    AfterLoader {
+        /// The image.
+        image: ImageKind,
+        /// The bootloader.
+        loader: &'static str,
+        /// Its offset in the file, in bytes.
+        offset: usize,
+    },
     /// A file grows, and the size of its partition is not known.
     #[error("{image}: the file grows by {by} bytes to {size}: its partition must be that large")]
     FileGrows {

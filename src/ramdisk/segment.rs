@@ -71,6 +71,9 @@ pub struct Trailing {
     pub reason: &'static str,
 }
 
+/// What follows an lz4_legacy stream in LG's images.
+const LG_SIZE: &str = "the unpacked size, which lz4_lg (LG's form of lz4_legacy) has at its end: the kernel unpacks nothing after it (compress the ramdisk again with lz4 -l)";
+
 /// A piece of a ramdisk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tile {
@@ -94,6 +97,19 @@ impl<'a> Ramdisk<'a> {
         let mut entries = Entries::new(bytes, limits);
         while entries.next_entry()?.is_some() {}
         Ok(entries.into_ramdisk())
+    }
+
+    /// Whether lz4_legacy streams come last, and after them only the size that they unpack to.
+    fn ends_with_lg_size(&self, input: &[u8]) -> bool {
+        let streams = self.segments.iter().rev();
+        let streams = streams.take_while(|own| own.compression == Some(Format::Lz4Legacy));
+        let unpacked: u64 = streams.map(|own| own.unpacked).sum();
+        let end = self.segments.last().map_or(0, |last| last.range.end);
+        let Some((size, rest)) = input.get(end..).and_then(<[u8]>::split_first_chunk) else {
+            return false;
+        };
+        let only = leading_zeros(rest) == rest.len();
+        only && unpacked > 0 && u64::from(u32::from_le_bytes(*size)) == unpacked
     }
 
     /// Every byte of the ramdisk, in order: ranges without gap or overlap.
@@ -333,6 +349,8 @@ impl<'a> Entries<'a> {
         }
         let (compression, source) = match identify(rest, start, self.unpacker.after_raw()) {
             Piece::Junk(reason) => {
+                let reason =
+                    if self.found.ends_with_lg_size(self.input) { LG_SIZE } else { reason };
                 self.found.trailing = Some(Trailing { range: start..self.input.len(), reason });
                 self.position = self.input.len();
                 return Ok(false);

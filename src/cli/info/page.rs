@@ -140,6 +140,9 @@ fn avb_lines(page: &mut Page, image: &Image<'_>) {
 /// The values of a wrapper, and which of them are wrong.
 fn state(wrapper: &Wrapper<'_>) -> String {
     let mut text = wrapper.label().map(|label| format!(" \"{label}\"")).unwrap_or_default();
+    if let Some(offset) = wrapper.after_loader() {
+        let _ = write!(text, " at offset {offset:#x}");
+    }
     let (right, wrong): (Vec<_>, Vec<_>) = wrapper.fields().into_iter().partition(|f| f.right);
     for (fields, verdict) in [(right, "right"), (wrong, "WRONG")] {
         let names: Vec<_> = fields.iter().map(|field| field.name).collect();
