@@ -18,6 +18,7 @@ use crate::device::sys::device_tree;
 use crate::device::sys::host::Host;
 use crate::device::sys::kernel_log;
 use crate::device::sys::machine;
+use tar::Item;
 
 /// A file longer than this is not what it should be.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -149,14 +150,6 @@ pub fn pack(host: &Host) -> Bundle {
     packer.put(machine::UNAME, Item::File(format!("{}\n", machine::of(host)).into_bytes()));
     let entries = packer.items.len();
     Bundle { tar: tar::write(&packer.items), entries, left_out }
-}
-
-/// What is at a path of the tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Item {
-    Directory,
-    File(Vec<u8>),
-    Link(PathBuf),
 }
 
 struct Packer<'h> {
@@ -370,7 +363,7 @@ impl Packer<'_> {
                     && node.has(self.host, name)
             };
             let named = ["pcie@", "pci@", "iommu@"].iter().any(|n| node.name().starts_with(n));
-            if !named && !PROPERTIES.iter().any(|name| matters(&name)) {
+            if !named && !PROPERTIES.iter().any(matters) {
                 continue;
             }
             for name in PROPERTIES {

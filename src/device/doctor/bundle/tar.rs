@@ -2,11 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
-
-use super::Item;
+use std::path::PathBuf;
 
 const BLOCK: usize = 512;
 const NAME: usize = 100;
+
+/// What is at a path of the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Directory,
+    File(Vec<u8>),
+    Link(PathBuf),
+}
 
 /// The archive. Nothing in it says when, where or by whom it was made.
 pub(super) fn write(items: &BTreeMap<String, Item>) -> Vec<u8> {
@@ -44,10 +51,11 @@ fn body(tar: &mut Vec<u8>, bytes: &[u8]) {
 fn header(tar: &mut Vec<u8>, kind: u8, path: &[u8], target: &[u8], size: usize) {
     let mode: &[u8] = if kind == b'5' { b"0000755\0" } else { b"0000644\0" };
     let size = format!("{size:011o}\0");
-    let fields: [(usize, usize, &[u8]); 8] = [
+    let fields: [(usize, usize, &[u8]); 9] = [
         (0, NAME, path),
         (100, 8, mode),
-        (108, 16, b"0000000\00000000\0"),
+        (108, 8, b"0000000\0"),
+        (116, 8, b"0000000\0"),
         (124, 12, size.as_bytes()),
         (136, 20, b"00000000000\0        "),
         (156, 1, &[kind]),
