@@ -1,16 +1,16 @@
 //! The ramdisks of the images, and where each is.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
 use super::mark::PatchMark;
-use crate::bootfile::UNDO_FILE;
 use crate::image::{FragmentType, Image, SectionName};
 use crate::modules::{ModuleFiles, ModuleRequest};
 use crate::ramdisk::kind::Survey;
-use crate::ramdisk::{self, Collector, Entries, Inventory, Limits, NoCollector, RamdiskKind, Skim};
+use crate::ramdisk::{self, Collector, Inventory, Limits, NoCollector, Ours, RamdiskKind, Skim};
 
 /// Where a ramdisk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -47,7 +47,8 @@ pub struct Ramdisk<'a> {
     /// Which boots load it; None for a ramdisk that is not a fragment.
     pub fragment: Option<FragmentType>,
     request: Arc<OnceLock<ModuleRequest>>,
-    contents: OnceLock<Arc<Contents>>,
+    /// Shared with the fragments that the table gives the same bytes.
+    contents: Arc<OnceLock<Arc<Contents>>>,
     /// The modules from a pass of their own.
     modules: OnceLock<ModuleFiles>,
     mark: OnceLock<Option<PatchMark>>,
@@ -139,10 +140,10 @@ impl Ramdisk<'_> {
 
     /// The segment that a patch appended. A ramdisk whose contents are not known yet is decompressed
     /// only if its headers are not enough.
-    pub(crate) fn ours(&self) -> Option<Range<usize>> {
+    pub(crate) fn ours(&self) -> Option<Ours> {
         if self.contents.get().is_none() {
             match ramdisk::skim_ours(self.bytes) {
-                Skim::Ours(range) => return Some(range),
+                Skim::Ours(ours) => return Some(ours),
                 Skim::None => return None,
                 Skim::Unknown => {}
             }
@@ -151,7 +152,7 @@ impl Ramdisk<'_> {
             Ok(inventory) => inventory.ours(),
             // Our segment may be intact although another one is damaged.
             Err(_) => match ramdisk::skim_ours(self.bytes) {
-                Skim::Ours(range) => Some(range),
+                Skim::Ours(ours) => Some(ours),
                 Skim::None | Skim::Unknown => None,
             },
         }
@@ -165,21 +166,35 @@ impl Ramdisk<'_> {
     pub(crate) fn undo_record(&self) -> Result<Option<Vec<u8>>, ramdisk::Error> {
         let Some(ours) = self.ours() else { return Ok(None) };
         let read = self.contents.get().and_then(|contents| contents.inventory.as_ref().ok());
-        match read.and_then(Inventory::undo_record) {
+        match read.and_then(|inventory| inventory.ours().and(inventory.undo_record())) {
             Some(record) => Ok(Some(record.to_vec())),
             // Not kept, or not read.
-            None => record_in(&self.bytes[ours]),
+            None => ours.undo_record(self.bytes, MAX_UNDO_RECORD),
         }
+    }
+
+    /// The undo record, wherever it is now: a tool that rebuilt the ramdisk has put it among the other
+    /// files. Unpacks the ramdisk.
+    pub(crate) fn moved_record(&self) -> Option<&[u8]> {
+        self.inventory().ok()?.undo_record()
+    }
+
+    /// Whether a patch has left anything here that only a patch leaves. Unpacks the ramdisk.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.inventory().is_ok_and(Inventory::is_marked)
     }
 
     /// The mark of the patch that this ramdisk carries.
     pub fn mark(&self) -> Option<&PatchMark> {
-        let record = || {
+        let mark = || {
             // A caller that needs the mark needs the contents, too.
             let _ = self.contents();
-            self.undo_record().ok().flatten()
+            match self.undo_record().ok().flatten() {
+                Some(record) => PatchMark::parse(&record, true),
+                None => PatchMark::parse(self.moved_record()?, false),
+            }
         };
-        self.mark.get_or_init(|| PatchMark::parse(&record()?)).as_ref()
+        self.mark.get_or_init(mark).as_ref()
     }
 }
 
@@ -195,23 +210,6 @@ impl Contents {
 /// Far more than the headers and the padding of any record take in hex.
 const MAX_UNDO_RECORD: u32 = 16 << 20;
 
-/// The undo record in the segment that a patch appended. It is empty if the data is too
-/// large for a record.
-fn record_in(segment: &[u8]) -> Result<Option<Vec<u8>>, ramdisk::Error> {
-    let name = ramdisk::normalise(UNDO_FILE.as_bytes());
-    let mut entries = Entries::of_segment(segment, Limits::default());
-    while let Some(entry) = entries.next_entry()? {
-        if ramdisk::normalise(entry.path()) == name {
-            let mut record = Vec::new();
-            if entry.header.filesize <= MAX_UNDO_RECORD {
-                entries.copy_data(&mut record)?;
-            }
-            return Ok(Some(record));
-        }
-    }
-    Ok(None)
-}
-
 /// All ramdisks: the fragments of a vendor_boot, the ramdisk section of any other image. `request`
 /// says which modules the passes collect.
 pub(super) fn of<'a>(
@@ -219,8 +217,10 @@ pub(super) fn of<'a>(
     request: &Arc<OnceLock<ModuleRequest>>,
 ) -> Vec<Ramdisk<'a>> {
     let mut ramdisks = Vec::new();
+    let mut known: HashMap<Range<*const u8>, Arc<OnceLock<Arc<Contents>>>> = HashMap::new();
     for (image, own) in images.iter().enumerate() {
-        let mut add = |number, section, offset, fragment, name, bytes| {
+        let mut add = |number, section, offset, fragment, name, bytes: &'a [u8]| {
+            let contents = Arc::clone(known.entry(bytes.as_ptr_range()).or_default());
             ramdisks.push(Ramdisk {
                 spot: Spot { image, fragment: number },
                 bytes,
@@ -229,7 +229,7 @@ pub(super) fn of<'a>(
                 name,
                 fragment,
                 request: Arc::clone(request),
-                contents: OnceLock::new(),
+                contents,
                 modules: OnceLock::new(),
                 mark: OnceLock::new(),
             });

@@ -19,6 +19,7 @@
 //! | `contribution` | what one part adds to a patch |
 //! | `hook` | how the kernel starts the runtime |
 //! | `parameters` | the kernel parameters |
+//! | `block` | host drivers that are kept away |
 //! | `modules`, `runtime` | the modules and the executable to add |
 //! | `rc` | rc files of Android's init, where the boot flow makes init read them |
 //! | `avb` | AVB's metadata, and what devices do with it |
@@ -27,10 +28,12 @@
 //! | `advice` | what could go wrong on the device, and how to undo it |
 //! | `segment`, `segment_file`, `initramfs_files` | the appended segment |
 //! | `undo`, `hex`, `unpatch`, `original` | the undo record, and the originals |
+//! | `remove` | a patch taken out of images that another program has changed since |
 
 mod advice;
 mod assignment;
 mod avb;
+mod block;
 mod context;
 mod contribution;
 mod edit;
@@ -48,6 +51,7 @@ mod parameters;
 mod parts;
 mod plan;
 mod rc;
+mod remove;
 mod report;
 mod rewrite;
 mod runtime;
@@ -61,12 +65,19 @@ pub use advice::{Advice, Risk};
 pub use assignment::Decision;
 pub use avb::options::{AvbMode, AvbOptions};
 pub use avb::outlook::{Outlook, Prospect, Reason};
+pub use block::plan::{BlockedDriver, DriverPlace, NotBlocked};
 pub use edit::{AvbEdit, Change, EditKind, ListEdit, PlannedEdit, PlannedFile, SegmentChange};
-pub use error::{Error, ModuleError, RcFinding, RefusedParameter, RuntimeError, UndoRecordError};
+pub use error::{
+    Error, ModuleError, RcFinding, RefusedOption, RefusedParameter, RuntimeError, UndoRecordError,
+};
 pub use hook::choose::{Hook, HookReason, Obstacle};
 pub use hook::kind::{HookChoice, HookKind, HookRow};
 pub use modules::plan::{LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
+pub use modules::vfio_options::{
+    OptionBy, OptionEvidence, PlannedVfioOption, VfioOption, VfioOptionError,
+};
 pub use options::Options;
+pub use parameters::iommu::{IommuMode, IommuRow};
 pub use parameters::parameter::PlannedParameter;
 pub use plan::{Plan, PlannedImage, plan};
 pub use rc::contribute::RcPlan;
@@ -74,8 +85,9 @@ pub use rc::inert::Inert;
 pub use rc::label::Label;
 pub use rc::options::{RcFile, RcOptions};
 pub use rc::reason::{RcPlace, RcReason};
+pub use remove::{Removed, remove};
 pub use report::{FailedRule, KernelReport};
 pub use runtime::{Runtime, Runtimes};
 pub use undo::{ImageUndo, UndoRecord};
-pub use unpatch::{changed_since, is_patched, record_of, unpatch};
+pub use unpatch::{changed_since, has_original, is_patched, record_of, unpatch};
 pub use warning::Warning;

@@ -11,8 +11,9 @@ use super::error::Error;
 use super::hook::choose::Hook;
 use super::modules::plan::ModulePlan;
 use super::options::Options;
-use super::original;
+use super::original::{self, Start};
 use super::parameters;
+use super::parameters::iommu::IommuMode;
 use super::parameters::parameter::PlannedParameter;
 use super::parts::Parts;
 use super::rc::contribute::RcPlan;
@@ -37,6 +38,8 @@ pub struct Plan<'a> {
     /// The added kernel parameters, each with its purpose.
     #[serde(rename = "words")]
     pub parameters: Vec<PlannedParameter>,
+    /// What the host's own devices have of the IOMMU.
+    pub iommu: IommuMode,
     /// What runs at boot, what could go wrong, how to undo it.
     pub advice: Advice,
     /// The kernel of the plan, and the result of its audit.
@@ -97,7 +100,8 @@ impl PlannedImage<'_> {
     }
 }
 
-/// Compute a patch. For images that are already patched it starts from the originals.
+/// Compute a patch. For images that are already patched it starts from the originals; where another
+/// program has changed them since, from what [`remove()`](super::remove()) gives.
 ///
 /// # Errors
 /// [`Error`], each with what to do about it.
@@ -109,7 +113,12 @@ pub fn plan<'s>(set: &'s BootSet<'_>, options: &Options<'s>) -> Result<Plan<'s>,
         let _ = ramdisk.inventory();
     }
     match original::of(set)? {
-        Some(originals) => plan_unpatched(&originals, options),
+        Some(Start { set, inexact }) => {
+            let mut plan = plan_unpatched(&set, options)?;
+            let started_over = inexact.into_iter().map(|image| Warning::StartedOver { image });
+            plan.warnings.splice(0..0, started_over);
+            Ok(plan)
+        }
         None => plan_unpatched(set, options),
     }
 }
@@ -136,6 +145,7 @@ fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'
         advice: Advice::new(flow, &hook, &options.devices, &changed),
         hook,
         parameters: all.parameters,
+        iommu: options.iommu,
         kernel: report,
         modules,
         rc,

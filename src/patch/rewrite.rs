@@ -138,6 +138,7 @@ fn segment(
         wait_ms: options.wait_ms,
         devices: options.devices.iter().map(DeviceSpec::to_string).collect(),
         shadows: parts.all.shadows.clone(),
+        runtime_names: parts.all.runtime_names.clone(),
         modules: parts.all.boot_modules.clone(),
     };
     let runtime = options.runtimes.for_arch(set.kernel.arch())?;

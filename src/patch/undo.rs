@@ -157,7 +157,11 @@ impl UndoRecord {
         if format != UNDO_FORMAT {
             return Err(UndoRecordError::Format { format }.into());
         }
-        Ok(serde_json::from_slice(bytes).map_err(UndoRecordError::Json)?)
+        let record: UndoRecord = serde_json::from_slice(bytes).map_err(UndoRecordError::Json)?;
+        match record.images.is_empty() {
+            true => Err(UndoRecordError::NoImages.into()),
+            false => Ok(record),
+        }
     }
 
     /// The part for an image of this kind.
@@ -219,6 +223,16 @@ impl ImageUndo {
     /// Whether `patched` has another command line than the patch gave it.
     pub(crate) fn cmdline_changed(&self, patched: &Image<'_>) -> bool {
         patched.header().is_some_and(|header| header.cmdline() != self.patched_cmdline)
+    }
+
+    /// The command line of the original.
+    pub(crate) fn original_line(&self) -> Option<Vec<u8>> {
+        Header::parse(&self.header).ok().map(|header| header.cmdline())
+    }
+
+    /// The command line that the patch wrote.
+    pub(crate) fn patched_line(&self) -> &[u8] {
+        &self.patched_cmdline
     }
 
     /// The section that the patch enlarged, and the bytes in it that the original does not have: the

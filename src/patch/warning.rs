@@ -15,6 +15,16 @@ pub enum Warning {
     /// No image of the set has a kernel.
     #[error("no kernel in the set: whether it can do passthrough is not checked")]
     NoKernel,
+    /// A patched image that another program has changed since.
+    #[error(
+        "{image} was patched before, and changed by another program since: that program's work is \
+         kept, what the earlier patch added is taken out and put in anew. unpatch of the result gives \
+         the image without the patch, which is not the very first original byte for byte"
+    )]
+    StartedOver {
+        /// The image.
+        image: ImageKind,
+    },
     /// The kernel is damaged or in an unknown container.
     #[error("the kernel cannot be read, so nothing is known about it: {problem}")]
     KernelUnreadable {
@@ -113,6 +123,36 @@ pub enum Warning {
         present: String,
         /// The one that the patch adds.
         added: String,
+    },
+    /// A driver of storage is kept away, and nothing shows what the host boots from.
+    #[error(
+        "{driver} drives {kind}, and nothing in the images shows what the host boots from: if it is \
+         on such storage, it does not boot without that driver"
+    )]
+    BlocksStorage {
+        /// The driver.
+        driver: String,
+        /// The kind of storage.
+        kind: &'static str,
+    },
+    /// An option of a module that is neither in the kernel nor among the modules.
+    #[error(
+        "{option}: neither the kernel nor a module that was given shows whether there is such a \
+         parameter; one that there is not is ignored"
+    )]
+    OptionNotChecked {
+        /// The option.
+        option: String,
+    },
+    /// A command line that the patch does not change says otherwise.
+    #[error(
+        "{present} is on a command line that this patch does not change (of another image, or built \
+         into the kernel), and contradicts what was asked for: which of the two wins depends on the \
+         bootloader's order"
+    )]
+    ContradictedElsewhere {
+        /// The parameter there.
+        present: String,
     },
     /// The kernel ignores the command line, and parameters with it.
     #[error(

@@ -41,21 +41,22 @@ impl Report<'_> {
             "vbmeta": image.vbmeta().and_then(Result::ok).as_ref().map(crate::cli::avb::json),
             "avb1_signature": image.avb1_signature().map(avb1_json),
             "gki_certificates": certificates,
-            "patched_by": self.patched,
+            "patched_by": self.patched.as_ref().map(|own| &own.tool),
+            "patched_state": self.patched.as_ref().map(|own| own.state.name()),
             "problems": problems,
             "regions": regions,
         })
     }
 }
 
-impl Section<'_> {
+impl Section {
     fn to_json(&self) -> Json {
         json!({
             "name": self.name.trim_start(),
             "offset": self.region.offset,
             "size": self.region.size,
             "compression": self.compression,
-            "sha256": self.sha256(),
+            "sha256": self.sha256.as_ref().ok(),
             "detail": self.detail.as_ref().map(|detail| &detail.json),
         })
     }

@@ -8,7 +8,7 @@ use vfioboot::image::{
 };
 use vfioboot::text;
 
-use super::report::{Report, Section};
+use super::report::{PatchState, Patched, Report, Section};
 use crate::cli::print::{Page, line};
 use crate::cli::style::{DIM, HEAD, NOTE};
 
@@ -26,8 +26,16 @@ impl Report<'_> {
             header_lines(&mut page, header, image.id_is_right());
         }
         avb_lines(&mut page, image);
-        if let Some(tool) = &self.patched {
-            pair(&mut page, "patched", &format!("by {tool} (undo: vfioboot unpatch)"));
+        if let Some(Patched { tool, state }) = &self.patched {
+            /// Exact undo is no longer possible.
+            const SINCE: &str =
+                "vfioboot patch starts over, vfioboot unpatch --remove takes it out";
+            let text = match state {
+                PatchState::Exact => format!("by {tool} (undo: vfioboot unpatch)"),
+                PatchState::Changed => format!("by {tool}, then changed ({SINCE})"),
+                PatchState::Rebuilt => format!("by {tool}, then rebuilt by another tool ({SINCE})"),
+            };
+            pair(&mut page, "patched", &text);
         }
         for section in &self.sections {
             section.append_to(&mut page);
@@ -53,16 +61,20 @@ impl Report<'_> {
     }
 }
 
-impl Section<'_> {
+impl Section {
     fn append_to(&self, page: &mut Page) {
         let compression = self.compression.map_or("", Format::name);
+        let digest = match &self.sha256 {
+            Ok(digest) => digest.clone(),
+            Err(exhausted) => format!("unknown: {exhausted}"),
+        };
         line!(
             page,
             "  {HEAD}{:<20}{HEAD:#} {} bytes at {} {compression} {DIM}sha256 {}{DIM:#}",
             self.name,
             self.region.size,
             self.region.offset,
-            self.sha256()
+            digest
         );
         for line in self.detail.iter().flat_map(|detail| &detail.lines) {
             line!(page, "  {:<20} {line}", "");

@@ -6,7 +6,7 @@ use crate::bootfile::DeviceSpec;
 use crate::device::bind::inventory;
 use crate::device::bind::plan::{Move, Options, Plan};
 use crate::device::bus::group::{GROUPS, Group};
-use crate::device::bus::holders::Holders;
+use crate::device::bus::in_use::{Survey, Weight};
 use crate::device::bus::interrupts::Isolation;
 use crate::device::bus::pci::{self, PciDevice};
 use crate::device::bus::users;
@@ -186,17 +186,22 @@ impl Examination<'_> {
     }
 
     fn in_use(&self) -> Check {
-        let address = self.device.address;
-        let holds = Holders::read(self.host).of(self.host, address, &[address]);
+        let uses = Survey::read(self.host).of(self.host, self.device, &[self.device.address]);
+        let refused = uses.iter().any(|used| used.weight() == Weight::Refuse);
         let users = users::of_device(self.host, self.device);
-        let mut found: Vec<String> = holds.iter().map(ToString::to_string).collect();
+        let mut found: Vec<String> = uses.iter().map(ToString::to_string).collect();
         if !users.is_empty() {
             found.push(format!("open in {}", users::text(&users)));
         }
-        match found.as_slice() {
-            [] => Check::ok("use", "in use", "no"),
-            found => Check::problem("use", "in use", found.join(", "))
-                .fix("stop what uses it; bind --force takes it all the same"),
+        let check = |status: fn(&'static str, &'static str, String) -> Check| {
+            status("use", "in use", found.join("; "))
+        };
+        match (found.is_empty(), refused || !users.is_empty()) {
+            (true, _) => Check::ok("use", "in use", "no"),
+            (false, true) => {
+                check(Check::problem).fix("stop what uses it; bind --force takes it all the same")
+            }
+            (false, false) => check(Check::warning),
         }
     }
 
