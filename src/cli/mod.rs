@@ -2,6 +2,7 @@
 
 mod avb;
 mod check;
+mod check_files;
 mod cmdline;
 mod completions;
 mod config;
@@ -19,6 +20,7 @@ mod print;
 mod ramdisk;
 mod repack;
 mod report;
+mod spill;
 mod style;
 mod unpack;
 mod unpatch;
@@ -28,7 +30,7 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use report::{EXIT_FAILURE, report_avb, report_problems};
+use report::{EXIT_FAILURE, report_avb, report_packing, report_problems};
 
 /// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
 ///

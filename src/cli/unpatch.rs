@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let files = image_set::open(&args.images)?;
+    let files = image_set::open_each(&args.images)?;
     let (set, inputs) = image_set::boot_set(&files)?;
     let originals = patch::unpatch(&set).with_context(|| {
         let names: Vec<_> = args.images.iter().map(|path| path.display().to_string()).collect();
