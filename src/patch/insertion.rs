@@ -3,7 +3,7 @@
 use super::assignment::Assignment;
 use super::error::Error;
 use crate::compression::Format;
-use crate::image::{self, Chunk, Header, Image, SectionName, resize_fragment};
+use crate::image::{self, Chunk, Header, Image, SectionName, Wrapper, resize_fragment};
 use crate::ramdisk::{self, AppendPoint, Inventory};
 
 /// The point at which the segment is inserted.
@@ -16,6 +16,8 @@ pub(crate) struct Insertion<'a> {
     pub ramdisk: &'a [u8],
     /// Index of the fragment.
     fragment: Option<usize>,
+    /// The segment has a multiple of this many bytes, where zeros can be added.
+    alignment: usize,
     /// Format and alignment of the segment.
     pub point: AppendPoint,
 }
@@ -34,6 +36,8 @@ impl<'a> Insertion<'a> {
         assignment: &Assignment,
         inventory: Option<&Inventory>,
     ) -> Result<Self, Error> {
+        let wrapper = carrier.section_wrapper(SectionName::Ramdisk);
+        let wrapper = wrapper.as_ref().or(carrier.wrapper());
         let (section, start, ramdisk) = match assignment.fragment {
             None => {
                 let section = SectionName::Ramdisk;
@@ -51,14 +55,19 @@ impl<'a> Insertion<'a> {
             None => ramdisk::append_point(ramdisk)?,
         };
         let fragment = assignment.fragment;
-        Ok(Insertion { section, offset: start + point.offset, ramdisk, fragment, point })
+        let alignment = match fragment {
+            Some(_) => 4,
+            None => wrapper.map_or(1, Wrapper::alignment),
+        };
+        Ok(Insertion { section, offset: start + point.offset, ramdisk, fragment, alignment, point })
     }
 
-    /// Pad the segment so that a raw archive in a fragment after this one stays at a multiple of 4.
-    /// No zeros may follow lz4_legacy, and only lz4_legacy follows it anyway.
+    /// Pad the segment so that a raw archive in a fragment after this one, and a bootconfig, stay at a
+    /// multiple of 4. No zeros may follow lz4_legacy; only lz4_legacy follows it in a fragment anyway,
+    /// and the kernel reads a bootconfig anywhere.
     pub(crate) fn keep_alignment(&self, segment: &mut Vec<u8>) {
-        if self.fragment.is_some() && self.point.format != Some(Format::Lz4Legacy) {
-            segment.resize(segment.len().next_multiple_of(4), 0);
+        if self.point.format != Some(Format::Lz4Legacy) {
+            segment.resize(segment.len().next_multiple_of(self.alignment), 0);
         }
     }
 
