@@ -9,7 +9,7 @@ use serde_json::json;
 use vfioboot::container::{self, Entry, Opened};
 
 use super::input::Input;
-use super::output;
+use super::output::{self, Links};
 use super::print::{self, say};
 use super::spill;
 use super::style::GOOD;
@@ -80,12 +80,19 @@ fn extract(opened: &mut Opened<'_>, dir: &Path, args: &Args) -> anyhow::Result<(
         output::refuse_inputs(&dir.join(file), [args.input.as_path()])?;
     }
     std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    let (mut paths, mut staged) = (Vec::new(), Vec::new());
     opened.each::<anyhow::Error>(&wanted, MAX_IMAGE, &mut |entry, fill| {
         let path = dir.join(&entry.file);
-        output::write_file(&path, |file| fill(file).map_err(io::Error::other))?;
-        say!("{GOOD}wrote{GOOD:#} {}", path.display())?;
+        let write = |file: &mut dyn io::Write| fill(file).map_err(io::Error::other);
+        staged.push(output::stage(&path, Links::Refuse, write)?);
+        paths.push(path);
         Ok(())
-    })
+    })?;
+    output::publish(staged)?;
+    for path in paths {
+        say!("{GOOD}wrote{GOOD:#} {}", path.display())?;
+    }
+    Ok(())
 }
 
 fn list(entries: &[Entry], as_json: bool) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use vfioboot::container::{self, Choice};
 use vfioboot::image::{self, Output};
 
 use super::input::Input;
-use super::output;
+use super::output::{self, Links};
 
 /// Where results go.
 #[derive(clap::Args)]
@@ -190,14 +190,21 @@ impl Destination {
         }
     }
 
-    /// Write the changed input.
-    pub fn write(&self, input: &Input, bytes: &Output<'_>) -> anyhow::Result<PathBuf> {
-        let path = self.path(input)?;
+    /// Write all results, or none: each is complete before the first gets its name.
+    pub fn write(&self, results: &[(&Input, &Output<'_>)]) -> anyhow::Result<Vec<PathBuf>> {
         if let Some(dir) = &self.dir {
             std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
         }
-        output::write_file(&path, |file| bytes.write_to(file))?;
-        super::report_packing(input, &path);
-        Ok(path)
+        let (mut paths, mut staged) = (Vec::new(), Vec::new());
+        for (input, bytes) in results {
+            let path = self.path(input)?;
+            staged.push(output::stage(&path, Links::Follow, |file| bytes.write_to(file))?);
+            paths.push(path);
+        }
+        output::publish(staged)?;
+        for ((input, _), path) in results.iter().zip(&paths) {
+            super::report_packing(input, path);
+        }
+        Ok(paths)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::form::Form;
 use super::limits::MAX_DEPTH;
-use crate::compression::{self, Format};
+use crate::compression::{self, Exhausted, Format};
 use crate::ota;
 
 /// A container cannot be read, or what is wanted is not in it.
@@ -23,6 +23,9 @@ pub enum Error {
     /// A compressed stream that cannot be read.
     #[error(transparent)]
     Compression(#[from] compression::Error),
+    /// The run has unpacked too much.
+    #[error(transparent)]
+    Budget(#[from] Exhausted),
     /// Something else after a compressed stream.
     #[error(
         "after the {format} stream come {size} bytes from offset {offset} that are not {format}"

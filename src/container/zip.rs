@@ -5,6 +5,7 @@ use std::io::{self, Cursor, Read};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::error::Error;
+use crate::compression::Budget;
 
 const MAGIC: &[u8] = b"PK\x03\x04";
 /// Maximum number of files.
@@ -35,6 +36,22 @@ pub(super) struct Member {
     /// Its decompressed size in bytes.
     pub size: u64,
     index: usize,
+}
+
+/// A file in a zip file, whose decompressed bytes count.
+struct Counted<R> {
+    file: R,
+    is_stored: bool,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        if !self.is_stored {
+            Budget::take(count as u64).map_err(|error| io::Error::other(Error::Budget(error)))?;
+        }
+        Ok(count)
+    }
 }
 
 impl<'a> Archive<'a> {
@@ -89,7 +106,9 @@ impl<'a> Archive<'a> {
     /// # Errors
     /// [`Error::Zip`].
     pub(super) fn reader(&mut self, member: &Member) -> Result<impl Read, Error> {
-        Ok(self.zip.by_index(member.index)?)
+        let file = self.zip.by_index(member.index)?;
+        let is_stored = file.compression() == CompressionMethod::Stored;
+        Ok(Counted { file, is_stored })
     }
 
     /// The first bytes of a file, as far as they can be read.

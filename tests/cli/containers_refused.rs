@@ -8,7 +8,7 @@ use crate::common::cli;
 use cli::Scratch;
 use common::fixture;
 use proptest::prelude::*;
-use vfioboot::compression::{Format, encode};
+use vfioboot::compression::{Budget, Format, encode};
 use vfioboot::container::{self, Choice, Error, Form, Given, Memory, recognise};
 
 fn packed(format: Format, bytes: &[u8]) -> Vec<u8> {
@@ -193,8 +193,14 @@ fn a_small_file_is_not_unpacked_without_end() {
     assert!(matches!(error, Some(Error::TooLarge { .. })), "{error:?}");
     // The same behind the header of a zip file, and as a file of an archive.
     let archive = zip(&[("boot.img", b"x")], zip::CompressionMethod::Stored);
+    let scope = Budget::of(32 << 20).enter();
     let error = read(&bomb(&archive), Choice::Only).err();
-    assert!(matches!(error, Some(Error::TooLarge { .. })), "{error:?}");
+    assert!(matches!(error, Some(Error::Compression(_))), "{error:?}");
+    let zeros = vec![0; 40 << 20];
+    let deflated = zip(&[("boot.img", &zeros)], zip::CompressionMethod::Deflated);
+    let error = read(&deflated, Choice::Only).err();
+    assert!(matches!(error, Some(Error::Budget(_))), "{error:?}");
+    drop(scope);
     let error = read(&tar(&[("boot.img.zst", &image)]), Choice::Only).err();
     assert!(matches!(error, Some(Error::TooLarge { .. })), "{error:?}");
     let mut chunk = sparse(&[0; 4096]);

@@ -10,6 +10,7 @@ mod containers_refused;
 mod examples;
 mod extract;
 mod files;
+mod limits;
 mod ota;
 mod output;
 mod program;
