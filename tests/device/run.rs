@@ -182,6 +182,7 @@ fn launched(name: &str, script: &str, change: impl FnOnce(&mut Launch)) -> Strin
         directory: tree.root.clone(),
         cpus: None,
         cgroups: Vec::new(),
+        nodes: Vec::new(),
         pins_memory: false,
     };
     change(&mut launch);
@@ -205,6 +206,23 @@ fn qemu_has_a_session_of_its_own() {
     let ids = launched("session", "cut -d' ' -f1,6 /proc/$$/stat", |_| {});
     let (pid, session) = ids.trim().split_once(' ').unwrap();
     assert_eq!(pid, session);
+}
+
+/// What is open here, and what is in our environment, is not for a process that a guest may take over.
+#[test]
+fn qemu_has_neither_our_descriptors_nor_our_environment() {
+    use std::os::fd::AsRawFd;
+    let secret = std::fs::File::open("/dev/null").unwrap();
+    // As a shell or a service manager leaves one open.
+    rustix::io::fcntl_setfd(&secret, rustix::io::FdFlags::empty()).unwrap();
+    let number = secret.as_raw_fd();
+    let there = format!("test -e /proc/self/fd/{number} && echo open || echo closed");
+    assert_eq!(launched("descriptors", &there, |_| {}).trim(), "closed");
+    let environment = launched("environment", "tr '\\0' '\\n' < /proc/$$/environ", |_| {});
+    assert!(environment.lines().any(|line| line.starts_with("PATH=")), "{environment}");
+    // cargo's are here.
+    assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO")));
+    assert!(!environment.contains("CARGO"), "{environment}");
 }
 
 #[test]
@@ -233,6 +251,7 @@ fn a_program_that_cannot_be_executed_is_named() {
         directory: tree.root.clone(),
         cpus: None,
         cgroups: Vec::new(),
+        nodes: Vec::new(),
         pins_memory: false,
     };
     let error = launch.start().unwrap_err().to_string();
@@ -328,6 +347,29 @@ fn devices_that_vfio_does_not_hand_out_are_given_back() {
     assert_eq!(driver(&host).as_deref(), Some("nvme"));
     assert_eq!(tree.get_override("0000:00:02.0").trim(), "(null)");
     assert_eq!(StateDir::new(tree.path("state")).journals().unwrap(), Vec::<String>::new());
+}
+
+/// What QEMU writes to its standard error is passed on while it runs, and the reason is found in it.
+#[test]
+fn what_qemu_says_when_it_ends_is_put_down_to_a_cause() {
+    let (tree, host) = machine("run-said");
+    let line = "qemu-system-x86_64: VFIO_MAP_DMA failed: Cannot allocate memory";
+    let script = |text: &str| {
+        let path = tree.path("qemu.sh");
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).unwrap();
+        guest(&format!("qemu = \"{}\"\n", path.display()))
+    };
+    // The last line has no end, and a helper keeps the pipe open.
+    let quoted = format!("printf 'first\\n{line}' >&2; sleep 3 & exit 1");
+    let (report, notices) = ran(&tree, &host, &script(&quoted));
+    let report = report.unwrap();
+    assert_eq!(report.reason.map(|reason| reason.cause.id), Some("qemu-memlock"));
+    let said = notices.iter().any(|one| *one == Progress::Notice(Notice::Said("first".into())));
+    assert!(said, "{notices:?}");
+    let (report, _) = ran(&tree, &host, &script("echo nothing that is known >&2; exit 1"));
+    assert_eq!(report.unwrap().reason, None);
 }
 
 #[test]
