@@ -36,6 +36,11 @@ impl ImageKind {
             ImageKind::Config => "config",
         }
     }
+
+    /// Whether bootloaders take the kernel command line from such an image.
+    pub(crate) fn has_loader_cmdline(self) -> bool {
+        matches!(self, ImageKind::Boot | ImageKind::VendorBoot)
+    }
 }
 
 impl std::fmt::Display for ImageKind {

@@ -16,8 +16,8 @@ use crate::ramdisk::{AppendPoint, GZIP_NAME, normalise};
 pub(crate) struct Segment<'s> {
     /// The vfiorun executable.
     pub runtime: Runtime<'s>,
-    /// Its configuration.
-    pub boot: &'s BootFile,
+    /// Its configuration. None for a segment without the runtime and what only that needs.
+    pub boot: Option<&'s BootFile>,
     /// How to undo the patch.
     pub undo: &'s UndoRecord,
     /// All other files.
@@ -61,7 +61,7 @@ impl Segment<'_> {
     }
 
     fn archive(&self, lead_in: usize) -> Result<Vec<u8>, Error> {
-        let boot = toml::to_string(self.boot)?;
+        let boot = self.boot.map(toml::to_string).transpose()?;
         let undo = self.undo.to_bytes()?;
         let write = || {
             let mut cpio = CpioWriter::with_lead_in(Vec::new(), lead_in)?;
@@ -74,13 +74,14 @@ impl Segment<'_> {
             for name in &also {
                 make_room(&mut cpio, name)?;
             }
-            if self.parts.original.is_none() {
-                let home = in_archive(RUNTIME);
-                let names: Vec<&[u8]> =
-                    std::iter::once(&home).chain(&also).map(Vec::as_slice).collect();
+            let home = boot.is_some().then(|| in_archive(RUNTIME));
+            let names: Vec<&[u8]> = home.iter().chain(&also).map(Vec::as_slice).collect();
+            if self.parts.original.is_none() && !names.is_empty() {
                 cpio.linked(&names, 0o755, self.runtime.executable())?;
             }
-            cpio.file(&in_archive(BOOT_FILE), 0o644, boot.as_bytes())?;
+            if let Some(boot) = &boot {
+                cpio.file(&in_archive(BOOT_FILE), 0o644, boot.as_bytes())?;
+            }
             cpio.file(&in_archive(UNDO_FILE), 0o600, &undo)?;
             self.files(&mut cpio)?;
             if let Some(original) = &self.parts.original {

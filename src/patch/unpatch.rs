@@ -118,17 +118,22 @@ pub fn is_patched(set: &BootSet<'_>) -> Result<bool, Error> {
     Ok(record_of(set)?.is_some() || set.images().iter().any(names_our_runtime))
 }
 
-/// The undo record in one of the ramdisks.
+/// The undo record of a patched set. Each segment has the record of the images that it was patched
+/// with.
 ///
 /// # Errors
 /// [`Error::UndoRecord`], [`Error::Ramdisk`] for damage.
 pub fn record_of(set: &BootSet<'_>) -> Result<Option<UndoRecord>, Error> {
+    let mut all: Option<UndoRecord> = None;
     for ramdisk in set.ramdisks() {
-        if let Some(record) = ramdisk.undo_record()? {
-            return UndoRecord::parse(&record).map(Some);
+        let Some(bytes) = ramdisk.undo_record()? else { continue };
+        let record = UndoRecord::parse(&bytes)?;
+        match &mut all {
+            None => all = Some(record),
+            Some(all) => all.merge(record),
         }
     }
-    Ok(None)
+    Ok(all)
 }
 
 fn names_our_runtime(image: &Image<'_>) -> bool {

@@ -14,6 +14,7 @@ mod initramfs;
 mod modules;
 mod passes;
 mod promises;
+mod proof;
 mod rc;
 mod rc_check;
 mod rc_import;
