@@ -1,6 +1,7 @@
 //! Puts the on-device runtime into vfioboot, so that `patch` needs no other file and does not have
 //! to compress it. Reads every built-in rule profile, so that a broken rule breaks the build, and
-//! leaves the runtime the one that its doctor goes by, as a constant (`build/profile.rs`).
+//! leaves the runtime the one that its doctor goes by, as a constant (`build/profile.rs`); so too the
+//! table of causes (`build/causes.rs`).
 //!
 //! `VFIOBOOT_RUNTIME_DIR` names a directory with `vfiorun-aarch64` and
 //! `vfiorun-x86_64` (`make dist` builds them). Without it vfioboot is built with no
@@ -8,6 +9,8 @@
 
 #![allow(clippy::disallowed_macros, reason = "how a build script talks to cargo")]
 
+#[path = "build/causes.rs"]
+mod causes;
 #[cfg(feature = "desktop")]
 #[allow(dead_code, unused_imports, reason = "a build script only compresses")]
 #[path = "src/compression/mod.rs"]
@@ -26,6 +29,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=VFIOBOOT_RUNTIME_DIR");
     let Some(out) = env::var_os("OUT_DIR") else { panic!("cargo sets OUT_DIR") };
     profile::write(&Path::new(&out).join("profile.rs"));
+    causes::write(&Path::new(&out).join("causes.rs"));
     #[cfg(feature = "desktop")]
     runtime::embed(Path::new(&out));
 }

@@ -2,13 +2,12 @@
 //! constant, so that the device needs no reader of profiles.
 //!
 //! The constant has what the device uses and nothing else, because the program travels in small
-//! ramdisks: no rules that are good to know only, no reasons, no settings for a config, and, where
-//! the device's program is built alone, no rules for other architectures. With the desktop's
-//! library beside it (in tests) every architecture stays, so that the two can be compared.
+//! ramdisks: no rules that are good to know only, no reasons, no settings for a config. The rules of
+//! every architecture stay: the tree of another machine is judged by its own.
 
 use std::error::Error;
+use std::fs;
 use std::path::Path;
-use std::{env, fs};
 
 use crate::rules::config::Value;
 use crate::rules::{
@@ -31,31 +30,19 @@ pub fn write(out: &Path) {
             None => panic!("{error}"),
         });
         if builtin.name == DEVICE
-            && let Err(error) = fs::write(out, for_device(profile, only_arch()).source())
+            && let Err(error) = fs::write(out, for_device(profile).source())
         {
             panic!("{}: {error}", out.display());
         }
     }
 }
 
-/// The one architecture that the program runs on; None: those of all kernels that it is shown.
-fn only_arch() -> Option<Arch> {
-    let alone = env::var_os("CARGO_FEATURE_DESKTOP").is_none();
-    let target = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
-    Arch::from_name(&target).filter(|_| alone)
-}
-
 /// What the device uses of a profile.
-fn for_device(profile: Profile, arch: Option<Arch>) -> Profile {
-    let applies =
-        |scope: &Scope| scope.arch.is_empty() || arch.is_none_or(|arch| scope.arch.contains(&arch));
+fn for_device(profile: Profile) -> Profile {
     let rules = profile.rules.iter().filter(|rule| rule.level != Level::Optional);
-    let rules = rules.filter(|rule| applies(&rule.scope)).map(|rule| Rule {
-        set: List::default(),
-        why: Text::default(),
-        ..rule.clone()
-    });
-    let spoken_of = |note: &&Note| note.parameter.is_some() && applies(&note.scope);
+    let rules =
+        rules.map(|rule| Rule { set: List::default(), why: Text::default(), ..rule.clone() });
+    let spoken_of = |note: &&Note| note.parameter.is_some();
     Profile {
         rules: rules.collect(),
         notes: profile.notes.iter().filter(spoken_of).cloned().collect(),

@@ -12,6 +12,8 @@ use crate::cmdline::Cmdline;
 pub(crate) const BOOT_FILE: &str = "/vfioboot/boot.toml";
 /// The path of the runtime in the ramdisk; the value of `rdinit=`.
 pub const RUNTIME: &str = "/vfioboot/init";
+/// The bytes by which the runtime is known, whatever its name and place. They must never change.
+pub const RUNTIME_MARK: &[u8; 18] = b"\0vfioboot-runtime\0";
 /// The path of the undo record in the ramdisk. Only the desktop reads it.
 pub(crate) const UNDO_FILE: &str = "/vfioboot/undo";
 /// Where the program that the runtime replaces (the init hook) is kept. PID 1 moves it back before it
@@ -54,6 +56,11 @@ pub struct BootFile {
     /// replaced by its original below `ORIGINALS`, or removed when there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadows: Vec<String>,
+    /// More paths of the runtime, absolute: where an rc file starts it. The ramdisk has a symbolic link
+    /// to `RUNTIME` at each, which PID 1 makes a name of its own file (a hard link) before `/vfioboot`
+    /// is removed. So the archive has one copy, and no hard link, which not every tool keeps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runtime_names: Vec<String>,
     /// Modules to load first, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modules: Vec<BootModule>,

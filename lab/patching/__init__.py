@@ -9,7 +9,7 @@ from cpio import Archive
 from family import Failed, Family, Lab, Verdict
 from images import Aosp, initramfs
 
-from . import original, verdict
+from . import original, peer, verdict
 from .cases import CASES, Case
 
 
@@ -32,6 +32,15 @@ def _patch(lab: Lab, case: Case, images: dict[str, Path], into: Path) -> dict[st
 
 def _where(images: dict[str, Path], into: Path) -> list[str | Path]:
     return ["-o", into / next(iter(images))] if len(images) == 1 else ["-d", into]
+
+
+def _after_peer(lab: Lab, case: Case, rebuilt: dict[str, Path], into: Path) -> dict[str, Path]:
+    """Patch rebuilt images again, or remove the patch; returns the written images, by name."""
+    if case.rebuilt == "patch":
+        return rebuilt | _patch(lab, case, rebuilt, into)
+    into.mkdir()
+    lab.call("unpatch", "--remove", *rebuilt.values(), *_where(rebuilt, into))
+    return rebuilt | {name: into / name for name in rebuilt if (into / name).exists()}
 
 
 def _unpatch(lab: Lab, images: dict[str, Path], patched: dict[str, Path], into: Path) -> list[str]:
@@ -68,8 +77,11 @@ def _run_case(lab: Lab, case: Case, work: Path) -> list[str]:
     given = {name: images[name] for name in case.given or images}
     patched = _patch(lab, case, given, work / "patched")
     wrong = [f"the input file {name} was written to" for name in images if images[name].read_bytes() != digest[name]]
+    if case.rebuilt:
+        patched = _after_peer(lab, case, peer.rebuild(aosp, patched, case.compression, work / "rebuilt"), work / "result")
     after = aosp.take_apart(images | patched, directories["after"])
-    wrong += verdict.of_patch(before, after)
+    if not case.rebuilt:
+        wrong += verdict.of_patch(before, after)
     for name, image in patched.items():
         if not aosp.rebuilds(image, directories["again"]):
             wrong.append(f"AOSP's mkbootimg makes another {name} of the same contents")
@@ -84,7 +96,8 @@ def _run_case(lab: Lab, case: Case, work: Path) -> list[str]:
     board = machine.Machine(console=case.console)
     run = machine.boot(board, kernel, initrd, cmdline, scratch=work, timeout=lab.timeout)
     wrong += verdict.of_boot(case, run)
-    wrong += _unpatch(lab, images, patched, work / "unpatched")
+    if not case.rebuilt:
+        wrong += _unpatch(lab, images, patched, work / "unpatched")
     return wrong
 
 

@@ -44,6 +44,8 @@ class Case(family.Case):
     """Whether the kernel has a console. Most phones have none, and PID 1 starts without open files."""
     garbage: bool = False
     """Whether a later segment overwrites the boot file with invalid bytes."""
+    rebuilt: str = ""
+    """What is done after another tool has rebuilt the patched ramdisk: "patch" it again, or "remove" the patch."""
     to_vfio: tuple[Device, ...] = (DISK, SECOND_DISK)
     """Devices that are on vfio-pci when /init starts; all others have their default driver."""
     speaks: bool = True
@@ -159,4 +161,14 @@ def _hooks() -> Iterator[Case]:
     yield Case(name="hook-init/garbage-boot-file", ci=False, garbage=True, to_vfio=(), **asked)
 
 
-CASES: tuple[Case, ...] = (*_formats(), *_devices(), *_leave_alone(), *_command_lines(), *_hooks())
+def _peers() -> Iterator[Case]:
+    """Another tool has rebuilt the ramdisk of a patched image."""
+    hooked: dict[str, Any] = {"header": 4, "compression": "lz4_legacy", "given": (INIT_BOOT,), "hooked": True}
+    yield Case(name="rebuilt/patched-again", rebuilt="patch", header=2)
+    yield Case(name="rebuilt/patched-again/hook-init", ci=False, rebuilt="patch", **hooked)
+    gone: dict[str, Any] = {"rebuilt": "remove", "to_vfio": (), "speaks": False}
+    yield Case(name="rebuilt/removed", ci=False, header=2, cmdline="LAB_VARIABLE=kept", **gone)
+    yield Case(name="rebuilt/removed/hook-init", **gone, **hooked)
+
+
+CASES: tuple[Case, ...] = (*_formats(), *_devices(), *_leave_alone(), *_command_lines(), *_hooks(), *_peers())

@@ -43,7 +43,8 @@ def _vendor_fragment(case: Case, part: str) -> bytes:
 def expected_parts(case: Case) -> set[str]:
     """Files in / when all ramdisks are unpacked."""
     vendor = {3: {"platform"}, 4: {"platform", "dlkm"}}.get(case.header, set())
-    return {"/part-generic", *(f"/part-{part}" for part in vendor)}
+    added = {"/part-peer"} if case.rebuilt else set()
+    return {"/part-generic", *added, *(f"/part-{part}" for part in vendor)}
 
 
 def _blob(name: str, size: int) -> bytes:

@@ -66,3 +66,4 @@ pub use provenance::Provenance;
 pub use ramdisks::{Ramdisk, Spot};
 pub use role::Role;
 pub use set::BootSet;
+pub(crate) use set::Original;

@@ -6,11 +6,10 @@ use std::sync::{Arc, OnceLock};
 use serde::Serialize;
 
 use super::mark::PatchMark;
-use crate::bootfile::UNDO_FILE;
 use crate::image::{FragmentType, Image, SectionName};
 use crate::modules::{ModuleFiles, ModuleRequest};
 use crate::ramdisk::kind::Survey;
-use crate::ramdisk::{self, Collector, Entries, Inventory, Limits, NoCollector, RamdiskKind, Skim};
+use crate::ramdisk::{self, Collector, Inventory, Limits, NoCollector, Ours, RamdiskKind, Skim};
 
 /// Where a ramdisk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -180,10 +179,10 @@ impl Ramdisk<'_> {
 
     /// The segment that a patch appended. A ramdisk whose contents are not known yet is decompressed
     /// only if its headers are not enough.
-    pub(crate) fn ours(&self) -> Option<Range<usize>> {
+    pub(crate) fn ours(&self) -> Option<Ours> {
         if self.contents.get().is_none() {
             match ramdisk::skim_ours(self.bytes) {
-                Skim::Ours(range) => return Some(range),
+                Skim::Ours(ours) => return Some(ours),
                 Skim::None => return None,
                 Skim::Unknown => {}
             }
@@ -192,7 +191,7 @@ impl Ramdisk<'_> {
             Ok(inventory) => inventory.ours(),
             // Our segment may be intact although another one is damaged.
             Err(_) => match ramdisk::skim_ours(self.bytes) {
-                Skim::Ours(range) => Some(range),
+                Skim::Ours(ours) => Some(ours),
                 Skim::None | Skim::Unknown => None,
             },
         }
@@ -206,21 +205,35 @@ impl Ramdisk<'_> {
     pub(crate) fn undo_record(&self) -> Result<Option<Vec<u8>>, ramdisk::Error> {
         let Some(ours) = self.ours() else { return Ok(None) };
         let read = self.contents.get().and_then(|contents| contents.inventory.as_ref().ok());
-        match read.and_then(Inventory::undo_record) {
+        match read.and_then(|inventory| inventory.ours().and(inventory.undo_record())) {
             Some(record) => Ok(Some(record.to_vec())),
             // Not kept, or not read.
-            None => record_in(&self.bytes[ours]),
+            None => ours.undo_record(self.bytes, MAX_UNDO_RECORD),
         }
+    }
+
+    /// The undo record, wherever it is now: a tool that rebuilt the ramdisk has put it among the other
+    /// files. Unpacks the ramdisk.
+    pub(crate) fn moved_record(&self) -> Option<&[u8]> {
+        self.inventory().ok()?.undo_record()
+    }
+
+    /// Whether a patch has left anything here that only a patch leaves. Unpacks the ramdisk.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.inventory().is_ok_and(Inventory::is_marked)
     }
 
     /// The mark of the patch that this ramdisk carries.
     pub fn mark(&self) -> Option<&PatchMark> {
-        let record = || {
+        let mark = || {
             // A caller that needs the mark needs the contents, too.
             let _ = self.contents();
-            self.undo_record().ok().flatten()
+            match self.undo_record().ok().flatten() {
+                Some(record) => PatchMark::parse(&record, true),
+                None => PatchMark::parse(self.moved_record()?, false),
+            }
         };
-        self.mark.get_or_init(|| PatchMark::parse(&record()?)).as_ref()
+        self.mark.get_or_init(mark).as_ref()
     }
 }
 
@@ -235,23 +248,6 @@ impl Contents {
 
 /// Far more than the headers and the padding of any record take in hex.
 const MAX_UNDO_RECORD: u32 = 16 << 20;
-
-/// The undo record in the segment that a patch appended. It is empty if the data is too
-/// large for a record.
-fn record_in(segment: &[u8]) -> Result<Option<Vec<u8>>, ramdisk::Error> {
-    let name = ramdisk::normalise(UNDO_FILE.as_bytes());
-    let mut entries = Entries::of_segment(segment, Limits::default());
-    while let Some(entry) = entries.next_entry()? {
-        if ramdisk::normalise(entry.path()) == name {
-            let mut record = Vec::new();
-            if entry.header.filesize <= MAX_UNDO_RECORD {
-                entries.copy_data(&mut record)?;
-            }
-            return Ok(Some(record));
-        }
-    }
-    Ok(None)
-}
 
 /// All ramdisks: the fragments of a vendor_boot, the ramdisk section of any other image. `request`
 /// says which modules the passes collect.

@@ -36,7 +36,16 @@ pub struct BootSet<'a> {
     exports: OnceLock<Option<Exports>>,
     cmdline: OnceLock<EffectiveCmdline>,
     flow: OnceLock<Flow>,
-    originals: OnceLock<Vec<Option<Vec<u8>>>>,
+    originals: OnceLock<Vec<Option<Original>>>,
+}
+
+/// What a patched image was before.
+#[derive(Debug)]
+pub(crate) struct Original {
+    /// Its file.
+    pub bytes: Vec<u8>,
+    /// Whether it is the original byte for byte, and not the image with the patch taken out of it.
+    pub exact: bool,
 }
 
 impl<'a> BootSet<'a> {
@@ -327,8 +336,8 @@ impl<'a> BootSet<'a> {
     /// Those of `restore`.
     pub(crate) fn originals<E>(
         &self,
-        restore: impl FnOnce() -> Result<Vec<Option<Vec<u8>>>, E>,
-    ) -> Result<&[Option<Vec<u8>>], E> {
+        restore: impl FnOnce() -> Result<Vec<Option<Original>>, E>,
+    ) -> Result<&[Option<Original>], E> {
         if let Some(originals) = self.originals.get() {
             return Ok(originals);
         }

@@ -2,7 +2,7 @@
 
 mod avb;
 mod rc;
-mod remedy;
+pub(super) mod remedy;
 mod show;
 
 use std::borrow::Cow;
@@ -29,7 +29,8 @@ use super::print;
 /// Give all the images there are (boot.img vendor_boot.img init_boot.img): what to change in
 /// which is decided, shown, and only what changed is written. A segment with the runtime is
 /// appended to the ramdisk and rdinit= added to the command line; everything else stays
-/// byte-identical. Patching a patched image starts from its original.
+/// byte-identical. Patching a patched image starts from its original; where another tool has rebuilt it
+/// since, from that without the old patch. Root the device before, not after.
 #[derive(clap::Args)]
 pub struct Args {
     /// The images of one device, each kind once

@@ -1,6 +1,8 @@
 //! Edits of a command line. What is not edited keeps its bytes, doubled and trailing blanks
 //! included.
 
+use std::ops::Range;
+
 use super::ctype::is_space;
 use super::line::Cmdline;
 use super::parameter::{Parameter, Parameters, closes_quotes};
@@ -41,19 +43,36 @@ impl Cmdline<Vec<u8>> {
     pub fn remove(&mut self, name: &str) -> usize {
         let own = self.parameters().filter(|parameter| parameter.is(name));
         let spans: Vec<_> = own.map(|parameter| parameter.span()).collect();
-        for span in spans.iter().rev() {
-            let space = |at: Option<usize>| at.and_then(|at| self.0.get(at)) == Some(&b' ');
-            let before = span.start.checked_sub(1);
-            let cut = if space(Some(span.end)) {
-                span.start..span.end + 1
-            } else if space(before) {
-                span.start - 1..span.end
-            } else {
-                span.clone()
-            };
-            self.0.drain(cut);
-        }
+        spans.iter().rev().for_each(|span| self.cut(span));
         spans.len()
+    }
+
+    /// Replace the last parameter that is written as `old` by `new`, or remove it with one space beside
+    /// it. Whether there was one.
+    pub(crate) fn replace(&mut self, old: &[u8], new: Option<&[u8]>) -> bool {
+        let Some(span) = self.all().filter(|own| own.raw == old).last().map(|own| own.span())
+        else {
+            return false;
+        };
+        match new {
+            Some(new) => drop(self.0.splice(span, new.iter().copied())),
+            None => self.cut(&span),
+        }
+        true
+    }
+
+    /// Remove what is at `span`, with one space beside it.
+    fn cut(&mut self, span: &Range<usize>) {
+        let space = |at: Option<usize>| at.and_then(|at| self.0.get(at)) == Some(&b' ');
+        let before = span.start.checked_sub(1);
+        let cut = if space(Some(span.end)) {
+            span.start..span.end + 1
+        } else if space(before) {
+            span.start - 1..span.end
+        } else {
+            span.clone()
+        };
+        self.0.drain(cut);
     }
 
     fn insert_at_end(&mut self, parameter: &[u8]) {
@@ -64,7 +83,8 @@ impl Cmdline<Vec<u8>> {
             self.0.splice(next.start..next.start, [parameter, b" "].concat());
             return;
         }
-        if self.0.last().is_some_and(|byte| !is_space(*byte)) {
+        // Also behind a blank: without the parameter and its space the line is what it was.
+        if !self.0.is_empty() {
             self.0.push(b' ');
         }
         self.0.extend_from_slice(parameter);

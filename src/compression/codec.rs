@@ -57,6 +57,20 @@ impl<'a> Decoder<'a> {
         Ok(Decoder { format, input, inner, produced: 0, ended: false })
     }
 
+    /// A decoder for lz4_legacy blocks that continue a stream: there is no magic.
+    pub(crate) fn lz4_legacy_blocks(input: &'a [u8]) -> Self {
+        let inner = Inner::Lz4Legacy(Lz4LegacyReader::at(input, 0));
+        Decoder { format: Format::Lz4Legacy, input, inner, produced: 0, ended: false }
+    }
+
+    /// The reader of an lz4_legacy stream.
+    pub(crate) fn lz4_legacy(&self) -> Option<&Lz4LegacyReader<'a>> {
+        match &self.inner {
+            Inner::Lz4Legacy(reader) => Some(reader),
+            _ => None,
+        }
+    }
+
     /// Compressed bytes used so far; exact once the stream has ended.
     pub(crate) fn consumed(&self) -> usize {
         let left = match &self.inner {

@@ -153,6 +153,10 @@ pub(crate) struct Lz4LegacyReader<'a> {
     buffer: Vec<u8>,
     given: usize,
     filled: usize,
+    /// Where the block at hand, or the last one, has its size field, and what came before it unpacks to.
+    begun: (usize, u64),
+    /// Bytes unpacked so far, also those that are not given yet.
+    unpacked: u64,
 }
 
 /// A block being unpacked.
@@ -170,7 +174,33 @@ struct Block<'a> {
 impl<'a> Lz4LegacyReader<'a> {
     /// A reader of the stream that `input` starts with, its magic included.
     pub(crate) fn new(input: &'a [u8]) -> Self {
-        Lz4LegacyReader { input, position: 4, block: None, buffer: Vec::new(), given: 0, filled: 0 }
+        Self::at(input, 4)
+    }
+
+    /// A reader of the blocks from `position` of `input` on.
+    pub(crate) fn at(input: &'a [u8], position: usize) -> Self {
+        Lz4LegacyReader {
+            input,
+            position,
+            block: None,
+            buffer: Vec::new(),
+            given: 0,
+            filled: 0,
+            begun: (position, 0),
+            unpacked: 0,
+        }
+    }
+
+    /// Where the block that was begun last has its size field, and the bytes that those before it
+    /// unpack to.
+    pub(crate) fn begun(&self) -> (usize, u64) {
+        self.begun
+    }
+
+    /// The end of the last block and the bytes that all blocks up to there unpack to; None within a
+    /// block.
+    pub(crate) fn ended(&self) -> Option<(usize, u64)> {
+        self.block.is_none().then_some((self.position, self.unpacked))
     }
 
     /// Compressed bytes used so far, in whole blocks.
@@ -188,6 +218,7 @@ impl<'a> Lz4LegacyReader<'a> {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
                 }
                 Next::Block(bytes) => {
+                    self.begun = (self.position, self.unpacked);
                     self.position += 4 + bytes.len();
                     self.block = Some(Block::new(bytes));
                 }
@@ -204,6 +235,7 @@ impl<'a> Lz4LegacyReader<'a> {
         if let Some(block) = &mut self.block {
             let ended = block.unpack(&mut self.buffer, &mut self.filled);
             let ended = ended.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+            self.unpacked += (self.filled - self.given) as u64;
             if ended {
                 self.block = None;
             }
@@ -336,6 +368,13 @@ impl io::Read for Lz4LegacyReader<'_> {
         self.given += count;
         Ok(count)
     }
+}
+
+/// Unpack the start of a block into `out`; gives what there is of it, up to damage.
+pub(crate) fn start_of<'o>(block: &[u8], out: &'o mut [u8]) -> &'o [u8] {
+    let mut filled = 0;
+    let _ = Block::new(block).unpack(out, &mut filled);
+    &out[..filled]
 }
 
 /// Compress `bytes` into one stream.

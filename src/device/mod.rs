@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`sys`] | the running system: its files under one root, processes, kernel log, locks, KVM |
 //! | [`bus`] | PCI devices, their IOMMU groups, who uses them, what VFIO answers |
+//! | [`causes`] | why a device does not come into a guest, and what to do |
 //! | [`bind`] | devices to vfio-pci and back, with a journal of every step |
 //! | [`boot`] | PID 1, which carries out the boot file and never keeps a system from booting |
 //! | [`guest`] | the guest file, and a virtual machine from its start to its end |
@@ -16,6 +17,7 @@
 pub mod bind;
 pub mod boot;
 pub mod bus;
+pub mod causes;
 pub mod doctor;
 pub mod guest;
 pub mod sys;

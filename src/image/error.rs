@@ -4,6 +4,10 @@ use super::avb::SignError;
 use super::problem::Problem;
 use super::section::SectionName;
 
+fn label_of(label: &str) -> String {
+    if label.is_empty() { String::new() } else { format!(" \"{label}\"") }
+}
+
 /// An image that cannot be read, or cannot be written as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -17,6 +21,14 @@ pub enum Error {
         found: String,
         /// What the file may be, and how to extract an image from it; empty when unknown.
         hint: &'static str,
+    },
+    /// A wrapper around anything else than an image, a kernel or a ramdisk.
+    #[error("is {form}{} around neither a boot image, a kernel nor a ramdisk", label_of(.label))]
+    UnknownPayload {
+        /// The wrapper.
+        form: &'static str,
+        /// The name of the payload in it; empty if there is none.
+        label: String,
     },
     /// The header is longer than the file.
     #[error("the {header} header takes {needed} bytes, the file has {available}")]
@@ -102,7 +114,8 @@ pub enum Error {
     /// The size field of a wrapper was wrong already, and its payload changes size.
     #[error(
         "the {field} in its {form} header is wrong, so a loader would not read what an edit adds: \
-         correct the size first"
+         correct the size first (unpack the image, set compute_wrappers = true in image.toml, repack \
+         it)"
     )]
     WrapperSize {
         /// The wrapper.

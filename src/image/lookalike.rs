@@ -8,6 +8,7 @@ const LOOKALIKES: &[(&[u8], usize, &str)] = &[
     (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img IN OUT first)"),
     (b"CrAU", 0, " (an OTA payload.bin: vfioboot extract FILE -d DIR extracts its images)"),
     (b"CHROMEOS", 0, " (a ChromeOS kernel partition, truncated or damaged)"),
+    (b"AMLSECU!", 0, " (encrypted by Amlogic's secure boot)"),
     (b"DHTB", 0, " (a DHTB header of an unknown version)"),
     (
         b"-SIGNED-BY-SIGNBLOB-",

@@ -40,12 +40,20 @@ impl<'a> Image<'a> {
     /// [`Image::problems`] reports the disagreements and [`Image::rebuild`] refuses the image.
     ///
     /// # Errors
-    /// [`Error::UnknownMagic`], [`Error::TruncatedHeader`], [`Error::UnknownVersion`].
+    /// [`Error::UnknownMagic`], [`Error::UnknownPayload`], [`Error::TruncatedHeader`],
+    /// [`Error::UnknownVersion`].
     pub fn parse(file: &'a [u8]) -> Result<Self, Error> {
         let Some(wrapper) = Wrapper::around_image(file) else {
             return Self::parse_inner(file, None);
         };
-        let mut image = Self::parse_inner(wrapper.payload(), wrapper.payload_kind())?;
+        let parsed = Self::parse_inner(wrapper.payload(), wrapper.payload_kind());
+        let mut image = parsed.map_err(|error| match error {
+            Error::UnknownMagic { .. } => {
+                let label = wrapper.label().unwrap_or_default();
+                Error::UnknownPayload { form: wrapper.name(), label }
+            }
+            error => error,
+        })?;
         for problem in &mut image.problems {
             problem.offset += wrapper.payload_range().start;
         }

@@ -1,7 +1,5 @@
 //! Write an image with an edited header or other sections: everything else is copied.
 
-use std::borrow::Cow;
-
 use super::avb;
 use super::layout::{offset_of, place};
 use super::region::trailing_zeros;
@@ -195,20 +193,27 @@ impl<'a> Image<'a> {
         let old_content = stated.max(old_end).max(self.trailing_end());
         output.push(Chunk::borrowed(&self.bytes()[old_end..old_content]));
         let content_size = output.size();
-        let Some((blob, change)) = avb::rewrite(self, &policy, &output, content_size)? else {
+        // Bytes after the image, which its digest does not cover, stay uncovered.
+        let uncovered = if stated < old_end { 0 } else { old_content - stated };
+        let covered = content_size - uncovered as u64;
+        let Some((blob, change)) = avb::rewrite(self, &policy, &output, covered)? else {
             self.require_room(content_size, 0, file)?;
             output.push(Chunk::Zeros(file - content_size));
             let avb_change = Some(AvbChange::Stripped);
             return Ok(Rebuilt { output, header, avb: None, avb_change, content_size });
         };
         let avb_change = Some(change);
-        if content_size == old_content as u64 && matches!(blob, Cow::Borrowed(_)) {
-            output.push(Chunk::borrowed(&self.bytes()[old_content..]));
-            let avb = Some(footer.clone());
-            return Ok(Rebuilt { output, header, avb, avb_change, content_size });
-        }
+        let old_blob = footer.vbmeta_range();
         let mut footer = footer.clone();
-        footer.original_image_size = content_size;
+        footer.original_image_size = covered;
+        if content_size == old_content as u64 && blob.len() == old_blob.len() {
+            let end = self.bytes().len() - AvbFooter::SIZE;
+            output.push(Chunk::borrowed(&self.bytes()[old_content..old_blob.start]));
+            output.push(Chunk::Bytes(blob));
+            output.push(Chunk::borrowed(&self.bytes()[old_blob.end..end]));
+            output.push(Chunk::owned(footer.to_bytes()));
+            return Ok(Rebuilt { output, header, avb: Some(footer), avb_change, content_size });
+        }
         footer.vbmeta_offset = content_size.next_multiple_of(AvbFooter::BLOB_ALIGNMENT);
         footer.vbmeta_size = blob.len() as u64;
         let end = footer.vbmeta_offset + footer.vbmeta_size;

@@ -91,7 +91,9 @@ pub(super) fn tile_wrapped(file: &[u8], payload: &Range<usize>, inner: &[Region]
     tiles.push(RegionKind::Wrapper, payload.start);
     inner.iter().for_each(|region| tiles.push(region.kind, region.size));
     let rest = &file[payload.end..];
-    tiles.push(RegionKind::Wrapper, rest.len() - trailing_zeros(rest));
+    let zeros = rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len());
+    tiles.pad_to(payload.end + zeros);
+    tiles.push(RegionKind::Wrapper, rest.len() - zeros - trailing_zeros(&rest[zeros..]));
     tiles.pad_to(file.len());
     tiles.regions
 }

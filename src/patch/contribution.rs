@@ -16,8 +16,7 @@ pub(crate) struct Contribution {
     pub files: Vec<SegmentFile>,
     /// Directories of the segment outside of `/vfioboot`.
     pub directories: Vec<SegmentDirectory>,
-    /// More absolute paths of the runtime: hard links, which take no space and remain when PID 1
-    /// removes `/vfioboot`.
+    /// More absolute paths of the runtime, for the boot file.
     pub runtime_names: Vec<String>,
     /// Absolute paths of the ramdisk's files that the segment shadows, for the boot file.
     pub shadows: Vec<String>,

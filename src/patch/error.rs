@@ -177,18 +177,21 @@ pub enum Error {
     /// An image of the patched set was not given.
     #[error("the set was patched with {0}, which is missing: give it as well")]
     SiblingMissing(ImageKind),
-    /// A patched image was changed after the patch, so it cannot be patched again.
-    #[error(
-        "{0} was changed after it was patched, and patching it again would lose that change: unpatch, make the change on the original, patch that"
-    )]
-    ChangedSincePatch(ImageKind),
     /// The patched image was changed afterwards.
     #[error(
-        "{kind} was changed after it was patched, so the original cannot be restored from it (the SHA-256 differs): take the file that patch wrote, or the original"
+        "{kind} was changed after it was patched, as by a tool that rebuilds the ramdisk, so the original cannot be restored from it byte for byte (the SHA-256 differs): take the file that patch wrote, or the original"
     )]
     Undo {
         /// Which image.
         kind: ImageKind,
+    },
+    /// The runtime stands for an init program that is nowhere.
+    #[error(
+        "the program at {path} is vfioboot's runtime, and the original that it stands for is no longer in the ramdisk: take the original image"
+    )]
+    InitLost {
+        /// Where it belongs.
+        path: String,
     },
     /// Making the segment failed: a module of more than 4 GiB, or no memory.
     #[error("packing the segment")]

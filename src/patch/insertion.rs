@@ -5,7 +5,7 @@ use super::error::Error;
 use super::place::Place;
 use crate::bootset::Spot;
 use crate::compression::Format;
-use crate::image::{self, Chunk, Header, Image, SectionName, resize_fragment};
+use crate::image::{self, Chunk, Header, Image, SectionName, Wrapper, resize_fragment};
 use crate::ramdisk::AppendPoint;
 
 /// The point at which the segment is inserted.
@@ -18,6 +18,8 @@ pub(crate) struct Insertion<'a> {
     pub offset: usize,
     /// The ramdisk (of a vendor_boot: the fragment) that grows.
     pub ramdisk: &'a [u8],
+    /// The segment has a multiple of this many bytes, where zeros can be added.
+    alignment: usize,
     /// Format and alignment of the segment.
     pub point: AppendPoint,
 }
@@ -34,20 +36,29 @@ impl<'a> Insertion<'a> {
         let ramdisk = set.ramdisk(place.spot).ok_or(Error::NoRamdisk)?;
         let inventory = set.inventory(place.spot).ok_or(Error::NoRamdisk)?;
         let point = inventory.append_point_after(place.after)?;
+        let carrier = &set.images[place.spot.image];
+        let wrapper = carrier.section_wrapper(SectionName::Ramdisk);
+        let wrapper = wrapper.as_ref().or(carrier.wrapper());
+        let alignment = match place.spot.fragment {
+            Some(_) => 4,
+            None => wrapper.map_or(1, Wrapper::alignment),
+        };
         Ok(Insertion {
             spot: place.spot,
             section: ramdisk.section,
             offset: ramdisk.offset + point.offset,
             ramdisk: ramdisk.bytes,
+            alignment,
             point,
         })
     }
 
-    /// Pad the segment so that a raw archive in a fragment after this one stays at a multiple of 4.
-    /// No zeros may follow lz4_legacy, and only lz4_legacy follows it anyway.
+    /// Pad the segment so that a raw archive in a fragment after this one, and a bootconfig, stay at a
+    /// multiple of 4. No zeros may follow lz4_legacy; only lz4_legacy follows it in a fragment anyway,
+    /// and the kernel reads a bootconfig anywhere.
     pub(crate) fn keep_alignment(&self, segment: &mut Vec<u8>) {
-        if self.spot.fragment.is_some() && self.point.format != Some(Format::Lz4Legacy) {
-            segment.resize(segment.len().next_multiple_of(4), 0);
+        if self.point.format != Some(Format::Lz4Legacy) {
+            segment.resize(segment.len().next_multiple_of(self.alignment), 0);
         }
     }
 

@@ -30,6 +30,7 @@
 //! | `advice` | what could go wrong on the device, and how to undo it |
 //! | `segment`, `segment_file`, `initramfs_files` | the appended segment |
 //! | `undo`, `hex`, `unpatch`, `original` | the undo record, and the originals |
+//! | `remove` | a patch taken out of images that another program has changed since |
 
 mod advice;
 mod assignment;
@@ -55,6 +56,7 @@ mod place;
 mod plan;
 mod prove;
 mod rc;
+mod remove;
 mod report;
 mod rewrite;
 mod runtime;
@@ -83,8 +85,9 @@ pub use rc::inert::Inert;
 pub use rc::label::Label;
 pub use rc::options::{RcFile, RcOptions};
 pub use rc::reason::{RcPlace, RcReason};
+pub use remove::{Removed, remove};
 pub use report::{FailedRule, KernelReport};
 pub use runtime::{Runtime, Runtimes};
 pub use undo::{ImageUndo, UndoRecord};
-pub use unpatch::{changed_since, is_patched, record_of, unpatch};
+pub use unpatch::{changed_since, has_original, is_patched, record_of, unpatch};
 pub use warning::Warning;

@@ -2,28 +2,37 @@
 
 use super::error::Error;
 use super::materialise::copy;
+use super::remove::remove;
 use super::undo::UndoRecord;
 use super::unpatch::{self, changed_since, is_patched, record_of};
-use crate::bootset::{BootSet, File};
+use crate::bootset::{BootSet, File, Original};
+use crate::image::{ImageKind, Output};
 
-/// The set of originals, if the images of `set` are patched. Their bytes live as long as `set`.
+/// What a patch of patched images starts from.
+pub(crate) struct Start<'s> {
+    /// The originals, or the images with the earlier patch taken out.
+    pub set: BootSet<'s>,
+    /// Those that are not the original byte for byte.
+    pub inexact: Vec<ImageKind>,
+}
+
+/// The set to start from, if the images of `set` are patched. Their bytes live as long as `set`.
 ///
 /// # Errors
-/// [`Error::ChangedSincePatch`]; otherwise as [`unpatch::unpatch`].
-pub(crate) fn of<'s>(set: &'s BootSet<'_>) -> Result<Option<BootSet<'s>>, Error> {
+/// As [`unpatch::unpatch`] and [`remove`].
+pub(crate) fn of<'s>(set: &'s BootSet<'_>) -> Result<Option<Start<'s>>, Error> {
     if !is_patched(set)? {
         return Ok(None);
     }
-    if let Some(kind) = changed_since(set)? {
-        return Err(Error::ChangedSincePatch(kind));
-    }
     let originals = set.originals(|| restore(set))?;
     let files = originals.iter().enumerate().map(|(index, original)| {
-        let bytes = original.as_deref().unwrap_or(set.images()[index].file());
+        let bytes = original.as_ref().map_or(set.images()[index].file(), |own| &own.bytes);
         File::new(set.name(index), bytes)
     });
     let restored = BootSet::new(files)?;
-    if let (Some(record), true) = (record_of(set)?, restored.images().len() == set.images().len()) {
+    let same = restored.images().len() == set.images().len();
+    let exact = originals.iter().flatten().all(|original| original.exact);
+    if let (Some(record), true, true) = (record_of(set)?, exact, same) {
         let undone = std::iter::zip(restored.images(), originals);
         for (image, _) in undone.filter(|(_, original)| original.is_some()) {
             // Restoring has compared its digest.
@@ -32,14 +41,17 @@ pub(crate) fn of<'s>(set: &'s BootSet<'_>) -> Result<Option<BootSet<'s>>, Error>
         }
         take_over(&restored, set, originals, &record);
     }
-    Ok(Some(restored))
+    let inexact = std::iter::zip(set.images(), originals);
+    let inexact = inexact.filter(|(_, own)| own.as_ref().is_some_and(|own| !own.exact));
+    let inexact = inexact.map(|(image, _)| image.kind()).collect();
+    Ok(Some(Start { set: restored, inexact }))
 }
 
 /// Ramdisks that were unpacked to find the patch are not unpacked again.
 fn take_over(
     restored: &BootSet<'_>,
     set: &BootSet<'_>,
-    originals: &[Option<Vec<u8>>],
+    originals: &[Option<Original>],
     record: &UndoRecord,
 ) {
     for (own, patched) in std::iter::zip(restored.ramdisks(), set.ramdisks()) {
@@ -54,8 +66,27 @@ fn take_over(
     }
 }
 
-fn restore(set: &BootSet<'_>) -> Result<Vec<Option<Vec<u8>>>, Error> {
-    let originals = unpatch::unpatch(set)?;
-    let copies = originals.iter().map(|original| original.as_ref().map(|own| copy(set, own)));
-    Ok(copies.collect())
+fn restore(set: &BootSet<'_>) -> Result<Vec<Option<Original>>, Error> {
+    let original = |output: &Output<'_>, exact| Original { bytes: copy(set, output), exact };
+    if changed_since(set)?.is_none() {
+        match unpatch::unpatch(set) {
+            Ok(originals) => {
+                let originals = originals.iter().map(Option::as_ref);
+                return Ok(originals.map(|own| own.map(|own| original(own, true))).collect());
+            }
+            // Another program changed the images, or put other ones in their place.
+            Err(Error::Undo { .. }) => {}
+            Err(Error::CarrierMissing(_)) if has_generic_ramdisk(set) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let removed = remove(set)?;
+    let removed = removed.iter().map(Option::as_ref);
+    Ok(removed.map(|own| own.map(|own| original(&own.output, own.exact))).collect())
+}
+
+/// Whether the ramdisk that a patch would change is there.
+fn has_generic_ramdisk(set: &BootSet<'_>) -> bool {
+    let mut ramdisks = set.ramdisks().iter();
+    ramdisks.any(|own| set.images()[own.spot.image].kind() != ImageKind::VendorBoot)
 }

@@ -11,7 +11,7 @@ use super::error::Error;
 use super::hook::choose::Hook;
 use super::modules::plan::ModulePlan;
 use super::options::Options;
-use super::original;
+use super::original::{self, Start};
 use super::parameters;
 use super::parameters::parameter::PlannedParameter;
 use super::parts::Parts;
@@ -102,7 +102,8 @@ impl PlannedImage<'_> {
     }
 }
 
-/// Compute a patch. For images that are already patched it starts from the originals.
+/// Compute a patch. For images that are already patched it starts from the originals; where another
+/// program has changed them since, from what [`remove()`](super::remove()) gives.
 ///
 /// # Errors
 /// [`Error`], each with what to do about it.
@@ -114,7 +115,12 @@ pub fn plan<'s>(set: &'s BootSet<'_>, options: &Options<'s>) -> Result<Plan<'s>,
         let _ = ramdisk.inventory();
     }
     match original::of(set)? {
-        Some(originals) => plan_unpatched(&originals, options),
+        Some(Start { set, inexact }) => {
+            let mut plan = plan_unpatched(&set, options)?;
+            let started_over = inexact.into_iter().map(|image| Warning::StartedOver { image });
+            plan.warnings.splice(0..0, started_over);
+            Ok(plan)
+        }
         None => plan_unpatched(set, options),
     }
 }

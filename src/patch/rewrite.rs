@@ -128,6 +128,7 @@ fn segments<'p, 'a>(
     parts: &'p Parts<'a>,
     options: &Options<'_>,
 ) -> Vec<(&'p Insertion<'a>, Option<BootFile>, &'p Contribution)> {
+    let files = || std::iter::once(&parts.all).chain(parts.late.iter().map(|(_, files)| files));
     let boot = BootFile {
         version: BootFile::VERSION,
         init: parts.hook.init.clone(),
@@ -135,6 +136,7 @@ fn segments<'p, 'a>(
         wait_ms: options.wait_ms,
         devices: options.devices.iter().map(DeviceSpec::to_string).collect(),
         shadows: parts.all.shadows.clone(),
+        runtime_names: files().flat_map(|own| own.runtime_names.iter().cloned()).collect(),
         modules: parts.all.boot_modules.clone(),
     };
     let home = (&parts.insertion, Some(boot), &parts.all);
@@ -244,7 +246,7 @@ impl<'a> Rewritten<'a> {
         let rebuilt = image.rebuild(edit)?;
         let changes = new_id(image, &rebuilt).into_iter().chain(changes::of(image, &rebuilt));
         self.edits.extend(changes.map(|change| PlannedEdit { image: index, change }));
-        self.warnings.extend(file_grows(image, &rebuilt));
+        self.warnings.extend(after_loader(image).into_iter().chain(file_grows(image, &rebuilt)));
         let Rebuilt { output, content_size, .. } = rebuilt;
         self.images.push(RewrittenImage { index, decision, output, content_size });
         Ok(())
@@ -279,6 +281,12 @@ fn new_id(image: &Image<'_>, rebuilt: &Rebuilt<'_>) -> Option<Change> {
     // Of 32 bytes SHA-1 has the first 20.
     let hex = |id: &[u8; 32]| base16ct::lower::encode_string(&id[..20]);
     (before != after).then(|| Change::Id { before: hex(before), after: hex(after) })
+}
+
+fn after_loader(image: &Image<'_>) -> Option<Warning> {
+    let wrapper = image.wrapper()?;
+    let (loader, offset) = (wrapper.name(), wrapper.after_loader()?);
+    Some(Warning::AfterLoader { image: image.kind(), loader, offset })
 }
 
 /// With a footer the file has the size of its partition and keeps it.

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use goblin::elf::header::{EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, et_to_str, machine_to_str};
 use goblin::elf::program_header::{PT_INTERP, PT_LOAD};
 
+use memchr::memmem;
+
 use super::error::{Error, RuntimeError};
+use crate::bootfile::{DISABLE_PARAMETER, RUNTIME_MARK};
 use crate::compression::{self, Format};
 use crate::kernel::Arch;
 
@@ -95,4 +98,13 @@ fn check(
         return Err(RuntimeError::NotAProgram { kind: et_to_str(elf.header.e_type) });
     }
     Ok(())
+}
+
+/// Whether this is the runtime of any version, and so never the original of anything.
+pub(crate) fn is_runtime(program: &[u8]) -> bool {
+    /// What only the runtime has, in versions without a mark.
+    const BEFORE: [&str; 2] = ["/vfioboot/kmsg", DISABLE_PARAMETER];
+    let has = |part: &[u8]| memmem::find(program, part).is_some();
+    program.starts_with(goblin::elf::header::ELFMAG)
+        && (has(RUNTIME_MARK) || BEFORE.iter().all(|part| has(part.as_bytes())))
 }

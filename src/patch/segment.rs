@@ -28,8 +28,9 @@ impl Segment<'_> {
     /// The segment for `point`, with the zeros that must precede it. The same contents give the
     /// same bytes.
     ///
-    /// It has no device nodes: vfiorun does not need any, and `/init` must find the same files as
-    /// without the patch.
+    /// It has no device nodes and no hard links: vfiorun does not need any, `/init` must find the same
+    /// files as without the patch, and tools that rebuild a ramdisk may lose them. For their sake a
+    /// name is there twice only where the kernel could not do without.
     ///
     /// # Errors
     /// [`Error::Pack`], [`Error::BootFile`], [`Error::UndoRecord`].
@@ -38,7 +39,10 @@ impl Segment<'_> {
         let mut segment = vec![0; point.padding];
         match point.format {
             None => segment.extend(archive),
-            Some(format) => segment.extend(self.compress(format, &archive).map_err(Error::Pack)?),
+            Some(format) => {
+                let stream = self.compress(format, &archive).map_err(Error::Pack)?;
+                segment.extend(point.continuing(stream));
+            }
         }
         Ok(segment)
     }
@@ -69,23 +73,20 @@ impl Segment<'_> {
             for directory in &self.parts.directories {
                 cpio.dir(&in_archive(&directory.path), directory.mode)?;
             }
-            let also: Vec<Vec<u8>> =
-                self.parts.runtime_names.iter().map(|path| in_archive(path)).collect();
-            for name in &also {
-                make_room(&mut cpio, name)?;
-            }
-            let home = boot.is_some().then(|| in_archive(RUNTIME));
-            let names: Vec<&[u8]> = home.iter().chain(&also).map(Vec::as_slice).collect();
-            if self.parts.original.is_none() && !names.is_empty() {
-                cpio.linked(&names, 0o755, self.runtime.executable())?;
+            if self.parts.original.is_none() && boot.is_some() {
+                cpio.file(&in_archive(RUNTIME), 0o755, self.runtime.executable())?;
             }
             if let Some(boot) = &boot {
                 cpio.file(&in_archive(BOOT_FILE), 0o644, boot.as_bytes())?;
             }
             cpio.file(&in_archive(UNDO_FILE), 0o600, &undo)?;
             self.files(&mut cpio)?;
+            for path in &self.parts.runtime_names {
+                // PID 1 puts the runtime there. Without it the link leads nowhere.
+                cpio.symlink(&in_archive(path), RUNTIME.as_bytes())?;
+            }
             if let Some(original) = &self.parts.original {
-                original.write(&mut cpio, self.runtime.executable(), &also)?;
+                original.write(&mut cpio, self.runtime.executable())?;
             }
             cpio.finish()
         };
@@ -118,9 +119,8 @@ fn position(archive: &[u8], part: &[u8]) -> Option<usize> {
     memmem::find_iter(archive, start).find(|at| archive[*at..].starts_with(part))
 }
 
-/// Make the kernel remove the file that may be at `path`: one that is opened for writing keeps its
-/// inode and so changes what its other names show, and older kernels make no link over a file
-/// (`clean_path` and `maybe_link` in `init/initramfs.c`).
+/// Make the kernel remove the file at `path`: one that is opened for writing keeps its inode and so
+/// changes what its other names show (`clean_path` in `init/initramfs.c`).
 fn make_room<W: std::io::Write>(cpio: &mut CpioWriter<W>, path: &[u8]) -> std::io::Result<()> {
     cpio.symlink(path, RUNTIME.as_bytes())
 }

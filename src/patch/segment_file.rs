@@ -23,7 +23,7 @@ pub(crate) struct SegmentFile {
     pub header: Header,
     /// Contents; the target of a symbolic link.
     pub bytes: Vec<u8>,
-    /// Whether the kernel must first remove a file that may be at the path.
+    /// Whether the kernel must first remove the file at the path.
     pub replaces: bool,
 }
 
@@ -39,7 +39,7 @@ impl SegmentFile {
         SegmentFile { path: path.to_owned(), header, bytes, replaces: false }
     }
 
-    /// This file, replacing one that may have other names, which keep its data.
+    /// This file, replacing one that has other names, which keep its data.
     pub(crate) fn replacing(self) -> Self {
         SegmentFile { replaces: true, ..self }
     }

@@ -63,19 +63,23 @@ struct WrapperUndo {
     size: u64,
     /// The first bytes before the payload; the patch keeps the others.
     header: Bytes,
-    /// The bytes after the payload.
+    /// The bytes after the payload; [`Tail::Trailing`] are those that the patch kept.
     behind: Vec<Tail>,
 }
 
 impl WrapperUndo {
     fn record(wrapper: &Wrapper<'_>) -> Self {
-        let (header, behind) = wrapper.volatile();
+        let [header, trailer, block] = wrapper.volatile();
         let payload = wrapper.payload_range();
+        let kept = literal(wrapper.rest()).map(|tail| match tail {
+            Tail::Literal(bytes) => Tail::Trailing(bytes.0.len() as u64),
+            zeros => zeros,
+        });
         WrapperUndo {
             start: payload.start as u64,
             size: payload.len() as u64,
             header: Bytes(header.to_vec()),
-            behind: literal(behind).collect(),
+            behind: literal(trailer).chain(kept).chain(literal(block)).collect(),
         }
     }
 
@@ -90,10 +94,17 @@ impl WrapperUndo {
         let rest = header.get(self.header.0.len()..)?;
         let mut chunks = vec![Chunk::owned(self.header.0.clone()), Chunk::borrowed(rest)];
         chunks.extend(payload.into_chunks());
+        let rest = now.rest();
+        let mut kept = &rest[rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len())..];
         for tail in &self.behind {
             chunks.push(match tail {
                 Tail::Zeros(count) if *count <= limit => Chunk::Zeros(*count),
                 Tail::Literal(bytes) => Chunk::owned(bytes.0.clone()),
+                Tail::Trailing(count) => {
+                    let (own, left) = kept.split_at_checked(usize::try_from(*count).ok()?)?;
+                    kept = left;
+                    Chunk::borrowed(own)
+                }
                 _ => return None,
             });
         }
@@ -217,6 +228,16 @@ impl ImageUndo {
     /// Whether `patched` has another command line than the patch gave it.
     pub(crate) fn cmdline_changed(&self, patched: &Image<'_>) -> bool {
         patched.header().is_some_and(|header| header.cmdline() != self.patched_cmdline)
+    }
+
+    /// The command line of the original.
+    pub(crate) fn original_line(&self) -> Option<Vec<u8>> {
+        Header::parse(&self.header).ok().map(|header| header.cmdline())
+    }
+
+    /// The command line that the patch wrote.
+    pub(crate) fn patched_line(&self) -> &[u8] {
+        &self.patched_cmdline
     }
 
     /// The section that the patch enlarged, and the bytes in it that the original does not have: the

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::error::Error;
+use super::remove::words;
 use super::undo::{ImageUndo, UndoRecord};
-use crate::bootfile::RUNTIME;
-use crate::bootset::{BootSet, Role};
+use crate::bootset::{BootSet, Ramdisk, Role};
 use crate::cmdline::Cmdline;
 use crate::image::{Image, ImageKind, Output, SectionName};
 
@@ -19,7 +19,11 @@ pub fn unpatch<'a>(set: &BootSet<'a>) -> Result<Vec<Option<Output<'a>>>, Error> 
     let pairs = undo_of(set, &record)?;
     pairs
         .into_iter()
-        .map(|(image, undo)| undo.map(|undo| undo.restore(image)).transpose())
+        .map(|(image, undo)| match undo.map(|undo| (undo, undo.restore(image))) {
+            // The original was put back meanwhile.
+            Some((undo, Err(_))) if image.sha256() == undo.original_sha256() => Ok(None),
+            restored => restored.map(|(_, output)| output).transpose(),
+        })
         .collect()
 }
 
@@ -60,7 +64,7 @@ pub(super) fn undo_of<'s, 'a>(
 /// Which images no patch changes, if the record could match the wrong one: with two images of a kind,
 /// and with a vendor_kernel_boot, which has the kind of vendor_boot. The record of a recovery image
 /// that was patched alone applies to it.
-fn left_alone(set: &BootSet<'_>, record: &UndoRecord) -> Vec<bool> {
+pub(super) fn left_alone(set: &BootSet<'_>, record: &UndoRecord) -> Vec<bool> {
     let images = set.images();
     let in_doubt = |image: &Image<'_>| {
         let several = images.iter().filter(|other| other.kind() == image.kind()).count() > 1;
@@ -88,7 +92,20 @@ pub fn changed_since(set: &BootSet<'_>) -> Result<Option<ImageKind>, Error> {
     Ok(changed.map(|(_, (image, _))| image.kind()))
 }
 
-fn is_changed(set: &BootSet<'_>, index: usize, undo: &ImageUndo) -> bool {
+/// Whether the original of this image can be had from it, byte for byte; None for an image that no
+/// patch changed.
+///
+/// # Errors
+/// As [`record_of`].
+pub fn has_original(set: &BootSet<'_>, image: usize) -> Result<Option<bool>, Error> {
+    let Some(record) = record_of(set)? else { return Ok(None) };
+    let left_alone = left_alone(set, &record)[image];
+    let image = &set.images()[image];
+    let undo = record.image(image.kind()).filter(|_| !left_alone);
+    Ok(undo.map(|undo| undo.restore(image).is_ok()))
+}
+
+pub(super) fn is_changed(set: &BootSet<'_>, index: usize, undo: &ImageUndo) -> bool {
     let image = &set.images()[index];
     let inserted = undo.inserted(image);
     inserted.is_some_and(|(section, range)| !is_ours(set, index, section, range))
@@ -99,7 +116,7 @@ fn is_changed(set: &BootSet<'_>, index: usize, undo: &ImageUndo) -> bool {
 fn is_ours(set: &BootSet<'_>, image: usize, section: SectionName, range: Range<usize>) -> bool {
     let own = set.ramdisks().iter().filter(|own| own.spot.image == image && own.section == section);
     let mut segments = own.filter_map(|own| {
-        let ours = own.ours()?;
+        let ours = own.ours()?.range;
         Some(own.offset + ours.start..own.offset + ours.end)
     });
     let ours = segments.find(|ours| range.start <= ours.start && ours.end <= range.end);
@@ -110,16 +127,18 @@ fn is_ours(set: &BootSet<'_>, image: usize, section: SectionName, range: Range<u
     })
 }
 
-/// Whether any image of the set is patched: has an undo record or starts our runtime.
+/// Whether any image of the set is patched: has an undo record or a boot file, or starts our runtime.
 ///
 /// # Errors
 /// As [`record_of`].
 pub fn is_patched(set: &BootSet<'_>) -> Result<bool, Error> {
-    Ok(record_of(set)?.is_some() || set.images().iter().any(names_our_runtime))
+    Ok(record_of(set)?.is_some()
+        || set.images().iter().any(names_our_runtime)
+        || set.ramdisks().iter().any(Ramdisk::is_marked))
 }
 
-/// The undo record of a patched set. Each segment has the record of the images that it was patched
-/// with.
+/// The undo record of a patched set: in the segments that the patch appended, each of which has the
+/// record of the images that it was patched with; or where a tool that rebuilt the ramdisk has put it.
 ///
 /// # Errors
 /// [`Error::UndoRecord`], [`Error::Ramdisk`] for damage.
@@ -133,10 +152,14 @@ pub fn record_of(set: &BootSet<'_>) -> Result<Option<UndoRecord>, Error> {
             Some(all) => all.merge(record),
         }
     }
-    Ok(all)
+    if all.is_some() {
+        return Ok(all);
+    }
+    let moved = set.ramdisks().iter().find_map(Ramdisk::moved_record);
+    moved.map(UndoRecord::parse).transpose()
 }
 
 fn names_our_runtime(image: &Image<'_>) -> bool {
     let line = image.header().map(|header| Cmdline::new(header.cmdline()));
-    line.is_some_and(|line| line.value("rdinit") == Some(RUNTIME.as_bytes()))
+    line.is_some_and(|line| words::name_runtime(&line))
 }

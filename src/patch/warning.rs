@@ -14,6 +14,16 @@ pub enum Warning {
     /// No image of the set has a kernel.
     #[error("no kernel in the set: whether it can do passthrough is not checked")]
     NoKernel,
+    /// A patched image that another program has changed since.
+    #[error(
+        "{image} was patched before, and changed by another program since: that program's work is \
+         kept, what the earlier patch added is taken out and put in anew. unpatch of the result gives \
+         the image without the patch, which is not the very first original byte for byte"
+    )]
+    StartedOver {
+        /// The image.
+        image: ImageKind,
+    },
     /// The kernel is damaged or in an unknown container.
     #[error("the kernel cannot be read, so nothing is known about it: {problem}")]
     KernelUnreadable {
@@ -136,6 +146,20 @@ pub enum Warning {
         total: usize,
         /// Bytes that the kernel keeps.
         kept: usize,
+    },
+    /// The image follows a bootloader in the file.
+    #[error(
+        "{image}: it starts at offset {offset:#x} of the file, after {loader}, which stays as it is. \
+         Write the whole file to the partition from below {loader}; its own fastboot would put the \
+         file at that offset"
+    )]
+    AfterLoader {
+        /// The image.
+        image: ImageKind,
+        /// The bootloader.
+        loader: &'static str,
+        /// Its offset in the file, in bytes.
+        offset: usize,
     },
     /// A file grows, and the size of its partition is not known.
     #[error("{image}: the file grows by {by} bytes to {size}: its partition must be that large")]

@@ -1,6 +1,7 @@
 //! The point at which a segment can be appended to a ramdisk.
 
 use crate::compression::Format;
+use crate::compression::lz4_legacy::MAGIC;
 
 /// Where and how a segment can be appended so that every kernel from 4.9 on unpacks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +14,8 @@ pub struct AppendPoint {
     /// Zero bytes to put before the segment: for a raw archive, which must start at a multiple
     /// of 4. Never any after lz4_legacy: kernels before 5.14 take a zero for a block.
     pub padding: usize,
-    /// Zero bytes that the *unpacked* segment must start with. The kernel unpacks one lz4_legacy
-    /// segment after another as one stream, in which headers are at multiples of 4.
+    /// Zero bytes that the *unpacked* segment must start with. Blocks of lz4_legacy continue the
+    /// stream before them, in which headers are at multiples of 4.
     pub lead_in: usize,
 }
 
@@ -24,6 +25,16 @@ impl AppendPoint {
     pub(super) fn at_end(last: Option<Format>, ramdisk: usize) -> Self {
         let padding = if last.is_none() { append_padding(ramdisk) } else { 0 };
         AppendPoint { format: last, offset: ramdisk, padding, lead_in: 0 }
+    }
+
+    /// `stream`, which is a whole one in [`AppendPoint::format`], as it goes here. lz4_legacy has no
+    /// end mark, so its blocks continue the stream before them. A second magic would be legal, but
+    /// not every program reads on there, and magiskboot takes the ramdisk for another format.
+    pub fn continuing(&self, mut stream: Vec<u8>) -> Vec<u8> {
+        if self.format == Some(Format::Lz4Legacy) {
+            stream.drain(..size_of_val(&MAGIC));
+        }
+        stream
     }
 
     /// The point after a chain of lz4_legacy streams that ends at `offset` and unpacks to `unpacked`

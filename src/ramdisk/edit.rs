@@ -1,14 +1,14 @@
 //! Add and remove entries; everything else stays byte for byte.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 
-use super::cpio::{CpioWriter, Entry, FileType, LinkKey, Reader};
+use super::cpio::{CpioWriter, Entry, FileType, Header, LinkKey, Reader};
 use super::tree::Tree;
 use super::{
-    Entries, Error, Inventory, Limits, NoCollector, Ramdisk, Reach, Segment, Tile, append_padding,
-    normalise,
+    Entries, Error, Inventory, Limits, NoCollector, Ours, Ramdisk, Reach, Segment, Tile,
+    append_padding, normalise,
 };
 use crate::compression::{Format, decode_all, encode};
 
@@ -54,7 +54,7 @@ pub fn add<'a>(ramdisk: &'a [u8], file: NewFile<'_>, limits: Limits) -> Result<P
     }
     archive.file(&path, file.mode, file.data)?;
     let archive = archive.finish()?;
-    let segment = compress(point.format, archive, None)?;
+    let segment = point.continuing(compress(point.format, archive, None)?);
     let (before, after) = ramdisk.split_at(point.offset);
     let padding = vec![0; point.padding];
     let pieces = vec![before.into(), padding.into(), segment.into(), after.into()];
@@ -113,21 +113,61 @@ pub fn remove<'a>(
     limits: Limits,
 ) -> Result<Pieces<'a>, Error> {
     let doomed = Doomed { path: normalise(path).into_owned(), recursive };
-    let (touched, parsed) = doomed.find(ramdisk, limits)?;
+    change(ramdisk, &doomed.find(ramdisk, limits)?, limits)
+}
+
+/// What becomes of an entry.
+#[derive(Clone, Debug)]
+pub(crate) enum Fate {
+    /// It goes.
+    Removed,
+    /// It gets the type, mode, owner, time and data of another file. It keeps its name, its inode
+    /// number and its place, and has no other names.
+    Becomes(Header, Vec<u8>),
+}
+
+/// Change entries, by number as [`TreeEntry::source`](super::tree::TreeEntry::source) counts them. Only
+/// segments that hold one are unpacked and compressed again, in their format; the others stay byte for
+/// byte, and so do all other entries, their order and what is between them. A segment in which no
+/// entry is left goes, if there are others.
+///
+/// # Errors
+/// As [`remove`].
+pub(crate) fn change<'a>(
+    ramdisk: &'a [u8],
+    fates: &BTreeMap<usize, Fate>,
+    limits: Limits,
+) -> Result<Pieces<'a>, Error> {
+    let parsed = Ramdisk::parse(ramdisk, limits)?;
     if let Some(trailing) = parsed.trailing {
         let reason = trailing.reason;
         return Err(Error::Junk { offset: trailing.range.start, reason });
     }
     let tiles = parsed.tiles();
+    let alone = parsed.segments.len() == 1;
     let mut pieces = Pieces::new();
-    let mut length = 0;
+    let (mut length, mut number) = (0, 0);
+    let mut last = None;
     for (index, (range, tile)) in tiles.iter().enumerate() {
         let piece: Cow<'a, [u8]> = match tile {
-            Tile::Segment(number) if touched.contains(number) => {
-                doomed.rewrite(&parsed.segments[*number], limits)?.into()
+            Tile::Segment(own) => {
+                let segment = &parsed.segments[*own];
+                let first = number;
+                number += (segment.entries + segment.trailers) as usize;
+                let touched = fates.range(first..number).next().is_some();
+                match touched
+                    .then(|| rewrite(segment, first, fates, (alone, limits)))
+                    .transpose()?
+                {
+                    None => Cow::Borrowed(&ramdisk[range.clone()]),
+                    Some(rewritten) => rewritten.into(),
+                }
             }
             _ => Cow::Borrowed(&ramdisk[range.clone()]),
         };
+        if let (Tile::Segment(own), false) = (tile, piece.is_empty()) {
+            last = parsed.segments[*own].compression;
+        }
         length += piece.len();
         pieces.push(piece);
         // A raw archive must start at a multiple of 4 wherever it moves to.
@@ -139,8 +179,59 @@ pub fn remove<'a>(
             pieces.push(vec![0; padding].into());
         }
     }
-    let last = parsed.segments.last().and_then(|segment| segment.compression);
     Ok(keep_aligned(pieces, ramdisk.len(), last))
+}
+
+/// The ramdisk without our own segment.
+pub(crate) fn without<'a>(ramdisk: &'a [u8], ours: &Ours) -> Pieces<'a> {
+    let pieces = vec![ramdisk[..ours.range.start].into(), ramdisk[ours.range.end..].into()];
+    keep_aligned(pieces, ramdisk.len(), ours.format())
+}
+
+/// The segment with the entries from number `first` on changed; empty if none is left and it is not
+/// `alone`.
+fn rewrite(
+    segment: &Segment<'_>,
+    first: usize,
+    fates: &BTreeMap<usize, Fate>,
+    (alone, limits): (bool, Limits),
+) -> Result<Vec<u8>, Error> {
+    let offset = segment.range.start;
+    let archive = match segment.compression {
+        None => Cow::Borrowed(segment.bytes),
+        Some(format) => {
+            let unpacked = decode_all(format, segment.bytes, limits.held);
+            unpacked.map_err(|source| Error::Compressed { offset, source })?.0.into()
+        }
+    };
+    let mut reader = Reader::with_phase(&archive[..], segment.phase);
+    let mut kept = Vec::with_capacity(archive.len());
+    let (mut position, mut left) = (0, segment.entries);
+    let mut links = Links::default();
+    let fault = |source| Error::Cpio { offset, source };
+    for number in first.. {
+        let Some(entry) = reader.next_entry().map_err(fault)? else { break };
+        let fate = fates.get(&number);
+        links.see(&entry, fate.is_some())?;
+        let Some(fate) = fate else { continue };
+        let start = entry.offset as usize;
+        kept.extend_from_slice(&archive[position..start]);
+        position = (entry.end() as usize).min(archive.len());
+        match fate {
+            Fate::Removed => left -= 1,
+            Fate::Becomes(like, data) => {
+                let mut writer = CpioWriter::new(&mut kept);
+                writer.instead_of(&entry, like, data)?;
+            }
+        }
+    }
+    links.check()?;
+    // The stream that continues one of lz4_legacy goes by its length.
+    if left == 0 && !alone && segment.compression != Some(Format::Lz4Legacy) {
+        return Ok(Vec::new());
+    }
+    kept.extend_from_slice(&archive[position..]);
+    Ok(compress(segment.compression, kept, gzip_name(segment.bytes))?)
 }
 
 /// What to remove.
@@ -160,57 +251,25 @@ impl Doomed {
         below.is_some_and(|below| self.path.is_empty() || below.first() == Some(&b'/'))
     }
 
-    /// The indices of the segments that hold such entries.
-    fn find<'a>(
-        &self,
-        ramdisk: &'a [u8],
-        limits: Limits,
-    ) -> Result<(HashSet<usize>, Ramdisk<'a>), Error> {
+    /// The numbers of these entries.
+    fn find(&self, ramdisk: &[u8], limits: Limits) -> Result<BTreeMap<usize, Fate>, Error> {
         let mut entries = Entries::new(ramdisk, limits);
-        let mut touched = HashSet::new();
+        let mut found = BTreeMap::new();
         let mut children = false;
-        while let Some(entry) = entries.next_entry()? {
+        for number in 0.. {
+            let Some(entry) = entries.next_entry()? else { break };
             children |= self.is_above(&normalise(entry.path())) && !entry.is_trailer();
             if self.is(&entry) {
-                touched.insert(entries.segment());
+                found.insert(number, Fate::Removed);
             }
         }
-        if touched.is_empty() {
+        if found.is_empty() {
             return Err(Error::NotFound { path: self.path.escape_ascii().to_string() });
         }
         if children && !self.recursive {
             return Err(refused(&self.path, "is a directory that is not empty"));
         }
-        Ok((touched, entries.into_ramdisk()))
-    }
-
-    /// The segment without these entries.
-    fn rewrite(&self, segment: &Segment<'_>, limits: Limits) -> Result<Vec<u8>, Error> {
-        let offset = segment.range.start;
-        let archive = match segment.compression {
-            None => Cow::Borrowed(segment.bytes),
-            Some(format) => {
-                let unpacked = decode_all(format, segment.bytes, limits.held);
-                unpacked.map_err(|source| Error::Compressed { offset, source })?.0.into()
-            }
-        };
-        let mut reader = Reader::with_phase(&archive[..], segment.phase);
-        let mut kept = Vec::with_capacity(archive.len());
-        let mut position = 0;
-        let mut links = Links::default();
-        let fault = |source| Error::Cpio { offset, source };
-        while let Some(entry) = reader.next_entry().map_err(fault)? {
-            let doomed = self.is(&entry);
-            links.see(&entry, doomed)?;
-            if doomed {
-                let start = entry.offset as usize;
-                kept.extend_from_slice(&archive[position..start]);
-                position = (entry.end() as usize).min(archive.len());
-            }
-        }
-        links.check()?;
-        kept.extend_from_slice(&archive[position..]);
-        Ok(compress(segment.compression, kept, gzip_name(segment.bytes))?)
+        Ok(found)
     }
 }
 

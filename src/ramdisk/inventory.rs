@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use super::append::AppendPoint;
 use super::cpio::{FileType, Header, leading_zeros};
 use super::kind::{Kinds, Survey};
-use super::ours::{is_directory, is_undo};
+use super::ours::{self, Form, Ours, Sequence, is_directory, is_undo};
 use super::pass::{Before, Collector, NoCollector, Pass, Record};
 use super::tree::{self, Tree, TreeEntry};
 use super::{Entries, Error, Limits, Reach, Segment, Trailing, Unpacker};
@@ -90,21 +90,25 @@ impl Inventory {
     /// The inventory of the same ramdisk without `cut`: our segment and the padding before it. Also
     /// the number of entries that are left. None where only another pass could tell.
     pub(crate) fn original(&self, cut: &Range<usize>) -> Option<(Self, usize)> {
-        let (ours, before) = (self.ours()?, self.before.as_ref()?);
+        let (Ours { range: ours, form }, before) = (self.ours()?, self.before.as_ref()?);
         let (number, others) = (self.segments.len().checked_sub(1)?, before.entries);
-        let segments = &self.segments[..number];
+        let last = &self.segments[number];
+        let mut segments = self.segments[..number].to_vec();
+        if let (Form::Blocks, Some((at, unpacked))) = (form, before.start) {
+            segments.push(Extent { range: last.range.start..at, unpacked, ..last.clone() });
+        }
         let own = others.checked_sub(1).and_then(|last| self.records().get(last));
         let begins = self.records().get(others)?.segment == number
-            && own.is_none_or(|last| last.segment < number);
+            && own.is_none_or(|own| own.segment < segments.len());
         let end = segments.last().map_or(0, |last| last.range.end);
-        let whole = self.segments[number].range == ours
+        let whole = (end.max(last.range.start), last.range.end) == (ours.start, ours.end)
             && (end..=ours.start).contains(&cut.start)
             && (ours.end..=self.size).contains(&cut.end);
         let original = Inventory {
             size: self.size - cut.len(),
             limits: self.limits,
             survey: before.survey.clone(),
-            segments: segments.to_vec(),
+            segments,
             trailing: None,
             all: Arc::clone(&self.all),
             count: others,
@@ -197,6 +201,34 @@ impl Inventory {
         &self.all[..self.count]
     }
 
+    /// The entries in order, TRAILERs included.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] where the names take more than [`Limits::metadata`].
+    pub(crate) fn entries(&self) -> Result<&[Record], Error> {
+        match self.truncated {
+            true => Err(Error::too_many_names(self.limits.metadata)),
+            false => Ok(self.records()),
+        }
+    }
+
+    /// The header and the data of the entry of this number. Files that are not kept cost another pass
+    /// over `ramdisk`, whose inventory this is.
+    ///
+    /// # Errors
+    /// As [`super::Ramdisk::parse`].
+    pub(crate) fn file(
+        &self,
+        ramdisk: &[u8],
+        number: usize,
+    ) -> Result<Option<(Header, Vec<u8>)>, Error> {
+        match self.records().get(number) {
+            Some(Record { header, data: Some(data), .. }) => Ok(Some((*header, data.clone()))),
+            Some(Record { header, .. }) if header.filesize == 0 => Ok(Some((*header, Vec::new()))),
+            _ => tree::read_entry(ramdisk, number as u64, self.limits),
+        }
+    }
+
     /// What it is.
     pub(crate) fn survey(&self) -> &Survey {
         &self.survey
@@ -266,11 +298,9 @@ impl Inventory {
         ramdisk: &[u8],
         found: &TreeEntry,
     ) -> Result<Option<(Header, Vec<u8>)>, Error> {
-        let record = usize::try_from(found.source).ok().and_then(|n| self.records().get(n));
-        match record {
-            Some(Record { header, data: Some(data), .. }) => Ok(Some((*header, data.clone()))),
-            Some(Record { header, .. }) if header.filesize == 0 => Ok(Some((*header, Vec::new()))),
-            _ => tree::read_entry(ramdisk, found.source, self.limits),
+        match usize::try_from(found.source) {
+            Ok(number) => self.file(ramdisk, number),
+            Err(_) => Ok(None),
         }
     }
 
@@ -306,32 +336,65 @@ impl Inventory {
         })
     }
 
-    /// The segment that a patch appended, as [`super::find_ours`] finds it.
-    pub(crate) fn ours(&self) -> Option<Range<usize>> {
+    /// The segment that a patch appended, as [`super::find_ours`] finds it. A tool that made one archive
+    /// of everything keeps our files in it, and then there is none.
+    pub(crate) fn ours(&self) -> Option<Ours> {
         if self.trailing.is_some() {
             return None;
         }
         let records = self.records();
-        let last = records.iter().rposition(|record| is_undo(&record.path))?;
-        let number = records[last].segment;
+        let Range { start: first, end: after } = self.numbers_of_ours()?;
+        let number = records[first].segment;
         let segment = self.segments.get(number)?;
-        let own = records[..last].iter().filter(|record| record.segment == number);
-        let ours = |record: &&Record| is_directory(&record.path);
-        if segment.compression.is_none() {
+        let Range { start, end } = segment.range;
+        match segment.compression {
             // After an archive without a TRAILER ours continues the same segment.
-            let start = own.rev().find(ours)?.offset;
-            return Some(segment.range.start + usize::try_from(start).ok()?..segment.range.end);
+            None => {
+                let start = start + usize::try_from(records[first].offset).ok()?;
+                Some(Ours { range: start..end, form: Form::Raw })
+            }
+            Some(Format::Lz4Legacy) => {
+                let before = self.before.as_ref().filter(|before| before.entries == first)?;
+                let ((from, _), to) = (before.start?, before.end?);
+                let form = match from == start {
+                    true => Form::Stream(Format::Lz4Legacy),
+                    false => Form::Blocks,
+                };
+                Some(Ours { range: from..to, form })
+            }
+            Some(format) => {
+                let around = [records[..first].last(), records.get(after)];
+                let more = around.into_iter().flatten().any(|record| record.segment == number);
+                let form = Form::Stream(format);
+                (!more).then(|| Ours { range: segment.range.clone(), form })
+            }
         }
-        // A tool that made one segment of everything keeps our files in it.
-        let alone = segment.range.start > 0 || own.clone().next().is_some_and(|first| ours(&first));
-        alone.then(|| segment.range.clone())
     }
 
-    /// The data of the last undo record, where [`Inventory::ours`] is.
+    /// The numbers of the entries of an archive of ours, its TRAILER included.
+    pub(crate) fn numbers_of_ours(&self) -> Option<Range<usize>> {
+        let records = self.records();
+        let undo = records.iter().rposition(|record| is_undo(&record.path))?;
+        let first = records[..undo].iter().rposition(|record| is_directory(&record.path))?;
+        let mut sequence = Sequence::starting(&records[first].header)?;
+        let segment = records[first].segment;
+        let mut rest = records[first + 1..].iter().take_while(|record| record.segment == segment);
+        let count = 1 + rest.by_ref().take_while(|record| !record.trailer).count();
+        let end = first + count;
+        let all = records[first + 1..end].iter().all(|record| sequence.goes_on(&record.header));
+        let trailer = records.get(end).is_some_and(|record| record.trailer);
+        (all && undo < end).then(|| first..end + usize::from(trailer))
+    }
+
+    /// The data of the last undo record, wherever it is, if it is kept.
     pub(crate) fn undo_record(&self) -> Option<&[u8]> {
-        self.ours()?;
         let mut records = self.records().iter().rev();
         records.find(|record| is_undo(&record.path))?.data.as_deref()
+    }
+
+    /// Whether a patch has left anything that only a patch leaves.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.records().iter().any(|record| ours::is_mark(&record.path))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::compression::lz4_legacy::{self, BLOCK_SIZE, Next, next_block};
 /// The length of the stream that `bytes` starts with: its magic and blocks. None when the last
 /// block is cut short.
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
-    let mut position = 4;
+    let mut position = FIRST_BLOCK;
     loop {
         let rest = bytes.get(position..).unwrap_or_default();
         match next_block(rest) {
@@ -32,11 +32,31 @@ fn is_gzip(rest: &[u8], next: &Next<'_>) -> bool {
 
 /// What a stream unpacks to, in bytes, without unpacking it.
 pub(super) fn unpacked(stream: &[u8]) -> u64 {
-    let mut position = 4;
+    let mut position = FIRST_BLOCK;
     let mut blocks = Vec::new();
     while let Next::Block(block) = next_block(stream.get(position..).unwrap_or_default()) {
         position += 4 + block.len();
         blocks.push(block);
     }
     lz4_legacy::unpacked_len(&blocks)
+}
+
+/// Where the first block of a stream is.
+pub(super) const FIRST_BLOCK: usize = 4;
+
+/// Where the blocks of a stream are.
+pub(super) fn blocks(stream: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let mut position = FIRST_BLOCK;
+    std::iter::from_fn(move || {
+        let Next::Block(block) = next_block(stream.get(position..)?) else { return None };
+        let at = position;
+        position += 4 + block.len();
+        Some(at)
+    })
+}
+
+/// What the block at `at` of a stream unpacks to at first.
+pub(super) fn start_of_block<'o>(stream: &[u8], at: usize, out: &'o mut [u8]) -> Option<&'o [u8]> {
+    let Next::Block(block) = next_block(stream.get(at..)?) else { return None };
+    Some(lz4_legacy::start_of(block, out))
 }

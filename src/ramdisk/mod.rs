@@ -13,7 +13,7 @@
 //! | `inventory` | all that is asked of a ramdisk, out of that pass |
 //! | `append` | where a segment can be appended |
 //! | `skim` | where ours is, and where one can be appended, without unpacking |
-//! | `ours` | the names by which our segment is known |
+//! | `ours` | the names by which our segment is known, and its undo record |
 //! | [`tree`] | the file tree that the kernel makes of the entries |
 //! | [`edit`] | add and remove entries, everything else byte for byte |
 //! | [`extract`] | entries as files, never outside of one directory |
@@ -49,7 +49,8 @@ pub(crate) use inventory::Inventory;
 pub use inventory::classify_ramdisk;
 pub use kind::RamdiskKind;
 pub use limits::Limits;
-pub(crate) use pass::{Collector, NoCollector};
+pub(crate) use ours::Ours;
+pub(crate) use pass::{Collector, NoCollector, Record};
 pub use segment::Trailing;
 pub(crate) use segment::Unpacker;
 pub use segment::{Entries, Ramdisk, Reach, Segment, Tile};

@@ -42,7 +42,7 @@ impl Collector for NoCollector {
 
 /// An entry of the ramdisk, unchanged.
 #[derive(Clone, Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// As the kernel reads it.
     pub path: Vec<u8>,
     pub header: Header,
@@ -61,6 +61,12 @@ pub(super) struct Before {
     pub entries: usize,
     /// What it was.
     pub survey: Survey,
+    /// In an lz4_legacy stream: where the block begins that begins with the entry, and what the blocks
+    /// before it unpack to.
+    pub start: Option<(usize, u64)>,
+    /// In an lz4_legacy stream: where the block ends that ends with the next TRAILER.
+    pub end: Option<usize>,
+    trailer: bool,
 }
 
 /// What a pass has gathered so far.
@@ -102,6 +108,9 @@ impl Pass {
         collector: &mut dyn Collector,
     ) -> Result<Option<Vec<u8>>, Error> {
         if entry.is_trailer() {
+            if let Some(before) = self.before.as_mut().filter(|before| !before.trailer) {
+                (before.trailer, before.end) = (true, entries.block_end(entry));
+            }
             return Ok(None);
         }
         let name = normalise(entry.path());
@@ -109,7 +118,9 @@ impl Pass {
         if ours::is_directory(&name) && self.notes < MAX_NOTES {
             self.notes += 1;
             let survey = self.classification.clone().finish();
-            self.before = Some(Before { entries: self.entries, survey });
+            let start = entries.block_start(entry);
+            let (number, end, trailer) = (self.entries, None, false);
+            self.before = Some(Before { entries: number, survey, start, end, trailer });
         }
         self.classification.name(&name, entry.file_type());
         if entry.file_type() == FileType::Symlink && size <= NAME_MAX {

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::cpio::{self, Entry, Reader, leading_zeros};
 use super::source::{SegmentSource, lift};
 use super::{Error, Limits};
-use crate::compression::{Decoder, Format};
+use crate::compression::Format;
 
 /// A ramdisk taken apart. Segments, padding and trailing bytes tile the input exactly: see
 /// [`Ramdisk::tiles`].
@@ -37,6 +37,8 @@ pub struct Segment<'a> {
     pub unpacked: u64,
     /// Entries without TRAILERs.
     pub entries: u64,
+    /// TRAILERs.
+    pub(crate) trailers: u64,
     /// Whether an archive in it ends with a TRAILER.
     pub has_trailer: bool,
     /// Whether the kernel gets here.
@@ -71,6 +73,9 @@ pub struct Trailing {
     pub reason: &'static str,
 }
 
+/// What follows an lz4_legacy stream in LG's images.
+const LG_SIZE: &str = "the unpacked size, which lz4_lg (LG's form of lz4_legacy) has at its end: the kernel unpacks nothing after it (compress the ramdisk again with lz4 -l)";
+
 /// A piece of a ramdisk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tile {
@@ -94,6 +99,19 @@ impl<'a> Ramdisk<'a> {
         let mut entries = Entries::new(bytes, limits);
         while entries.next_entry()?.is_some() {}
         Ok(entries.into_ramdisk())
+    }
+
+    /// Whether lz4_legacy streams come last, and after them only the size that they unpack to.
+    fn ends_with_lg_size(&self, input: &[u8]) -> bool {
+        let streams = self.segments.iter().rev();
+        let streams = streams.take_while(|own| own.compression == Some(Format::Lz4Legacy));
+        let unpacked: u64 = streams.map(|own| own.unpacked).sum();
+        let end = self.segments.last().map_or(0, |last| last.range.end);
+        let Some((size, rest)) = input.get(end..).and_then(<[u8]>::split_first_chunk) else {
+            return false;
+        };
+        let only = leading_zeros(rest) == rest.len();
+        only && unpacked > 0 && u64::from(u32::from_le_bytes(*size)) == unpacked
     }
 
     /// Every byte of the ramdisk, in order: ranges without gap or overlap.
@@ -234,22 +252,6 @@ impl<'a> Entries<'a> {
         Self::starting_at(input, 0, limits)
     }
 
-    /// The entries of one segment that was cut out of a ramdisk, such as
-    /// [`super::find_ours`] gives. Unlike [`Entries::new`] it takes the zeros that an lz4_legacy
-    /// segment may start with in its place: see [`super::AppendPoint::lead_in`].
-    pub fn of_segment(segment: &'a [u8], limits: Limits) -> Self {
-        let mut entries = Self::new(segment, limits);
-        if Format::detect(segment) == Some(Format::Lz4Legacy) {
-            let mut start = [0; 4];
-            let decoder = Decoder::new(Format::Lz4Legacy, segment);
-            let read = decoder.map_or(Ok(0), |mut decoder| decoder.read(&mut start));
-            // Damage is reported when the entries are read.
-            let zeros = leading_zeros(&start[..read.unwrap_or(0)]) as u64;
-            entries.unpacker.chain = Chain::Lz4Legacy { end: 0, phase: (4 - zeros % 4) % 4 };
-        }
-        entries
-    }
-
     /// The entries of `segment`, before which the kernel has unpacked a stream: if both are
     /// lz4_legacy, the unpacked bytes begin at `phase` modulo 4.
     pub(super) fn continuing(segment: &'a [u8], phase: u64, limits: Limits) -> Self {
@@ -323,6 +325,24 @@ impl<'a> Entries<'a> {
         self.unpacker.reach
     }
 
+    /// Where the block of lz4_legacy begins whose first header the last entry has, and what the blocks
+    /// before it unpack to. The first block begins with its stream.
+    pub(super) fn block_start(&self, entry: &Entry) -> Option<(usize, u64)> {
+        let open = self.open.as_ref()?;
+        let (at, unpacked) = open.reader.get_ref().lz4_legacy()?.begun();
+        let at = if unpacked == 0 { 0 } else { at };
+        // Up to three zeros may come first.
+        let first = (unpacked..unpacked + 4).contains(&entry.offset);
+        first.then_some((open.segment.range.start + at, unpacked))
+    }
+
+    /// Where the block of lz4_legacy ends that ends with the last entry.
+    pub(super) fn block_end(&self, entry: &Entry) -> Option<usize> {
+        let open = self.open.as_ref()?;
+        let (at, unpacked) = open.reader.get_ref().lz4_legacy()?.ended()?;
+        (unpacked == entry.end()).then_some(open.segment.range.start + at)
+    }
+
     /// What was found. Complete after [`Entries::next_entry`] gave none.
     pub fn into_ramdisk(self) -> Ramdisk<'a> {
         self.found
@@ -343,6 +363,8 @@ impl<'a> Entries<'a> {
         }
         let (compression, source) = match identify(rest, start, self.unpacker.after_raw()) {
             Piece::Junk(reason) => {
+                let reason =
+                    if self.found.ends_with_lg_size(self.input) { LG_SIZE } else { reason };
                 self.found.trailing = Some(Trailing { range: start..self.input.len(), reason });
                 self.position = self.input.len();
                 return Ok(false);
@@ -364,6 +386,7 @@ impl<'a> Entries<'a> {
             bytes: &[],
             unpacked: 0,
             entries: 0,
+            trailers: 0,
             has_trailer: false,
             reach: self.unpacker.reach,
             phase,
@@ -420,6 +443,7 @@ impl Open<'_> {
             let trailer = entry.is_trailer();
             self.segment.has_trailer |= trailer;
             self.segment.entries += u64::from(!trailer);
+            self.segment.trailers += u64::from(trailer);
             self.ended = trailer;
         }
         Ok(entry)

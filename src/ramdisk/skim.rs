@@ -5,7 +5,6 @@
 //! and the LZ4 frame format do not tell where they end; of them our own gzip member is known by the
 //! name in its header. Everything else costs a pass over the ramdisk ([`Inventory`]).
 
-use std::io::{self, BufRead};
 use std::ops::Range;
 
 use memchr::memmem;
@@ -13,10 +12,11 @@ use memchr::memmem;
 use super::append::AppendPoint;
 use super::cpio::{self, Reader, leading_zeros};
 use super::inventory::Inventory;
-use super::ours::{is_directory, is_undo};
+use super::ours::{self, Form, OURS_MAX, Ours, Sequence, is_directory, is_undo};
 use super::segment::{Entries, Piece, identify};
 use super::source::{SegmentSource, lift};
 use super::{Error, Limits, NoCollector, lz4};
+use crate::compression::lz4_legacy::Lz4LegacyReader;
 use crate::compression::{self, Format, xz};
 
 /// FNAME in the gzip header of the segment that `vfioboot` appends.
@@ -27,9 +27,6 @@ const GZIP_START: [u8; 4] = [0x1f, 0x8b, 8, 8];
 const GZIP_HEADER: usize = 10;
 /// How many gzip members with our name are looked at.
 const CANDIDATES: usize = 64;
-/// What our own segment unpacks to at most, in bytes.
-const OURS_MAX: u64 = 512 << 20;
-
 /// Where a segment can be appended to `ramdisk`. Unpacks it only where a format does not tell where
 /// it ends.
 ///
@@ -59,18 +56,19 @@ pub fn append_point(ramdisk: &[u8]) -> Result<AppendPoint, Error> {
 /// The segment that `vfioboot` appended: the last one that holds the entry `vfioboot/undo`. What
 /// follows it, if anything, is for others to judge. None also when the ramdisk is damaged.
 pub fn find_ours(ramdisk: &[u8]) -> Option<Range<usize>> {
-    match skim_ours(ramdisk) {
-        Skim::Ours(range) => Some(range),
+    let ours = match skim_ours(ramdisk) {
+        Skim::Ours(ours) => Some(ours),
         Skim::None => None,
         Skim::Unknown => Inventory::read(ramdisk, Limits::default(), &mut NoCollector).ok()?.ours(),
-    }
+    };
+    ours.map(|ours| ours.range)
 }
 
 /// What the headers tell about our segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Skim {
     /// It is here.
-    Ours(Range<usize>),
+    Ours(Ours),
     /// There is none, or the ramdisk is damaged.
     None,
     /// The ramdisk has to be unpacked to know.
@@ -81,17 +79,31 @@ pub(crate) enum Skim {
 pub(crate) fn skim_ours(ramdisk: &[u8]) -> Skim {
     let segments = match walk(ramdisk) {
         Ok(Some(segments)) => segments,
-        Ok(None) => return last_named_member(ramdisk).map_or(Skim::Unknown, Skim::Ours),
+        Ok(None) => {
+            let ours = last_named_member(ramdisk);
+            let form = Form::Stream(Format::Gzip);
+            return ours.map_or(Skim::Unknown, |range| Skim::Ours(Ours { range, form }));
+        }
         Err(_) => return Skim::None,
     };
     let ours = segments.iter().rev().find_map(|segment| {
-        let (range, bytes) = (segment.range.clone(), &ramdisk[segment.range.clone()]);
-        match segment.format {
-            None => Some(range.start + ours_in_raw(bytes)?..range.end),
-            // Only our own segment is worth unpacking, and it comes after another; alone, it starts
-            // with its directory.
-            Some(format) => holds_undo(format, bytes, range.start == 0).then_some(range),
-        }
+        let Range { start, end } = segment.range;
+        let bytes = &ramdisk[start..end];
+        let (range, form) = match segment.format {
+            None => (start + ours_in_raw(bytes)?..end, Form::Raw),
+            Some(Format::Lz4Legacy) => {
+                let (own, form) = ours_in_lz4_legacy(bytes)?;
+                (start + own.start..start + own.end, form)
+            }
+            // Only our own segment is worth unpacking: it starts with its directory.
+            Some(format) => {
+                let form = Form::Stream(format);
+                let source = form.source(bytes).ok()?;
+                let alone = is_ours(source).is_ok_and(|ours| ours.is_some_and(|(_, last)| last));
+                alone.then_some((start..end, form))?
+            }
+        };
+        Some(Ours { range, form })
     });
     ours.map_or(Skim::None, Skim::Ours)
 }
@@ -204,42 +216,69 @@ fn named_members(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
 /// its own but goes on in the same archive.
 fn ours_in_raw(segment: &[u8]) -> Option<usize> {
     let mut reader = Reader::new(SegmentSource::Raw(segment));
-    let (mut start, mut ours) = (None, None);
+    let mut begun: Option<(usize, Sequence)> = None;
+    let mut ours = None;
     while let Ok(Some(entry)) = reader.next_entry() {
         if is_directory(entry.path()) {
-            start = usize::try_from(entry.offset).ok();
-        } else if is_undo(entry.path()) {
-            ours = start;
+            let start = usize::try_from(entry.offset).ok();
+            begun = start.zip(Sequence::starting(&entry.header));
+            ours = None;
+        } else if let (Some((start, sequence)), false) = (&mut begun, entry.is_trailer()) {
+            if !sequence.goes_on(&entry.header) {
+                (begun, ours) = (None, None);
+            } else if is_undo(entry.path()) {
+                ours = Some(*start);
+            }
         }
     }
     ours
 }
 
-/// Does the segment hold our undo record? With `first`, only if its first entry is ours too.
-fn holds_undo(format: Format, segment: &[u8], first: bool) -> bool {
-    let Ok(source) = SegmentSource::compressed(format, segment, OURS_MAX) else { return false };
-    search_undo(source, first).unwrap_or(false)
+/// Where ours is in a stream: it begins and ends with a block.
+fn ours_in_lz4_legacy(stream: &[u8]) -> Option<(Range<usize>, Form)> {
+    let starts: Vec<usize> = lz4::blocks(stream).collect();
+    starts.into_iter().rev().filter(|at| starts_with_directory(stream, *at)).find_map(|at| {
+        let (start, form) = match at {
+            lz4::FIRST_BLOCK => (0, Form::Stream(Format::Lz4Legacy)),
+            at => (at, Form::Blocks),
+        };
+        let (end, _) = is_ours(form.source(&stream[start..]).ok()?).ok()??;
+        Some((start..start + end?, form))
+    })
 }
 
-fn search_undo(source: SegmentSource<'_>, first: bool) -> Result<bool, cpio::Error> {
-    let (source, phase) = after_lead_in(source)?;
-    let mut reader = Reader::with_phase(source, phase);
-    let mut entry = reader.next_entry()?;
-    if first && entry.as_ref().is_some_and(|entry| !is_directory(entry.path())) {
-        return Ok(false);
-    }
-    while let Some(here) = entry {
-        if is_undo(here.path()) {
-            return Ok(true);
+/// Whether the block at `at` starts with our directory.
+fn starts_with_directory(stream: &[u8], at: usize) -> bool {
+    // Zeros, a header and the name; and room for the decoder.
+    let mut start = [0; 512];
+    let Some(start) = lz4::start_of_block(stream, at, &mut start) else { return false };
+    let start = &start[leading_zeros(start).min(3)..];
+    let entry = Reader::new(SegmentSource::Raw(start)).next_entry();
+    entry.is_ok_and(|entry| entry.is_some_and(|entry| is_directory(entry.path())))
+}
+
+/// Whether an archive that starts with our directory is at the start of `source`, with an undo record
+/// in it. Gives where the block of lz4_legacy ends that ends with its TRAILER, and whether nothing
+/// comes after that.
+fn is_ours(source: SegmentSource<'_>) -> Result<Option<(Option<usize>, bool)>, cpio::Error> {
+    let mut reader = ours::reader(source)?;
+    let first = reader.next_entry()?.filter(|entry| is_directory(entry.path()));
+    let Some(mut sequence) = first.and_then(|entry| Sequence::starting(&entry.header)) else {
+        return Ok(None);
+    };
+    let mut undo = false;
+    while let Some(entry) = reader.next_entry()? {
+        if !entry.is_trailer() && !sequence.goes_on(&entry.header) {
+            return Ok(None);
         }
-        entry = reader.next_entry()?;
+        undo |= is_undo(entry.path());
+        if entry.is_trailer() {
+            let ended = reader.get_ref().lz4_legacy().and_then(Lz4LegacyReader::ended);
+            let ended = ended.filter(|(_, unpacked)| *unpacked == entry.end());
+            let end = ended.map(|(at, _)| at);
+            let last = end.is_some() || reader.next_entry()?.is_none();
+            return Ok(undo.then_some((end, last)));
+        }
     }
-    Ok(false)
-}
-
-/// A segment in the middle of an lz4_legacy chain may start with up to three zeros: see
-/// [`AppendPoint::lead_in`]. The phase that puts its first header at a multiple of 4.
-fn after_lead_in(mut source: SegmentSource<'_>) -> io::Result<(SegmentSource<'_>, u64)> {
-    let zeros = leading_zeros(source.fill_buf()?);
-    Ok((source, (4 - zeros as u64 % 4) % 4))
+    Ok(undo.then_some((None, true)))
 }

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::{Error, Limits, cpio, lz4};
+use crate::compression::lz4_legacy::Lz4LegacyReader;
 use crate::compression::{self, Decoder, Format};
 
 /// What is read at a time from a decoder.
@@ -25,8 +26,25 @@ impl<'a> SegmentSource<'a> {
     ) -> Result<Self, compression::Error> {
         let end = (format == Format::Lz4Legacy).then(|| lz4::length(bytes)).flatten();
         let decoder = Decoder::new(format, &bytes[..end.unwrap_or(bytes.len())])?;
+        Ok(Self::of(decoder, budget))
+    }
+
+    /// lz4_legacy blocks that continue a stream.
+    pub(crate) fn lz4_legacy_blocks(bytes: &'a [u8], budget: u64) -> Self {
+        Self::of(Decoder::lz4_legacy_blocks(bytes), budget)
+    }
+
+    fn of(decoder: Decoder<'a>, budget: u64) -> Self {
         let budgeted = Budgeted { decoder, budget };
-        Ok(SegmentSource::Compressed(Box::new(BufReader::with_capacity(BUFFER, budgeted))))
+        SegmentSource::Compressed(Box::new(BufReader::with_capacity(BUFFER, budgeted)))
+    }
+
+    /// The reader of an lz4_legacy stream.
+    pub(crate) fn lz4_legacy(&self) -> Option<&Lz4LegacyReader<'a>> {
+        match self {
+            SegmentSource::Raw(_) => None,
+            SegmentSource::Compressed(reader) => reader.get_ref().decoder.lz4_legacy(),
+        }
     }
 }
 

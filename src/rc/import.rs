@@ -21,3 +21,16 @@ pub fn add_import(text: &[u8], path: &str) -> Option<Vec<u8>> {
     let end: &[u8] = if closed { b"" } else { b"\n" };
     Some([head, end, line.as_bytes(), tail].concat())
 }
+
+/// Take the lines out that import `path`. None when there are none. What [`add_import`] adds is taken
+/// out as it was added.
+pub fn remove_import(text: &[u8], path: &str) -> Option<Vec<u8>> {
+    let script = Script::read(text);
+    let imports = script.statements.iter().filter(|statement| {
+        statement.words[0] == "import" && statement.words.get(1).is_some_and(|word| word == path)
+    });
+    let mut kept = text.to_vec();
+    let ranges: Vec<_> = imports.map(|import| import.range.clone()).collect();
+    ranges.iter().rev().for_each(|range| drop(kept.drain(range.clone())));
+    (!ranges.is_empty()).then_some(kept)
+}

@@ -303,6 +303,22 @@ fn certificates_of_gki_are_shown() {
     );
 }
 
+/// A dump of a partition that became larger has an old footer and blob before its end.
+#[test]
+fn a_blob_that_no_footer_points_to_is_no_certificate() {
+    let scratch = Scratch::new();
+    let mut image = avb::image("init_boot-SHA256_RSA2048");
+    image.resize(image.len() + 8192, 0);
+    scratch.file("init_boot.img", &image);
+    let text = scratch.ok("info init_boot.img");
+    assert!(!text.contains("GKI"), "{text}");
+    assert!(text.contains("a vbmeta image that no footer points to"), "{text}");
+    // Certificates without a footer are in the last 16 KiB.
+    let image = avb::image("boot-gki");
+    scratch.file("boot.img", &image[..avb::footer(&image)[0]]);
+    assert!(scratch.ok("info boot.img").contains("GKI certificate for boot at 12288"));
+}
+
 #[test]
 fn info_shows_every_kind_of_descriptor() {
     let scratch = scratch(&["vbmeta"]);

@@ -183,6 +183,82 @@ fn avb_around_a_wrapper_is_reported_and_edits_are_refused() {
     }
 }
 
+/// The digest of an unsigned blob covers what the footer says, and that may be less than there is
+/// before the blob.
+#[test]
+fn bytes_after_the_size_in_the_footer_stay_uncovered() {
+    let image = fixture("images/boot-v2-raw.img");
+    let mut bytes = with_avb(&[&image[..], &[0; 4096]].concat());
+    let blob = blob(b"boot", &image);
+    let [size, offset, _] = avb::footer(&bytes);
+    bytes[offset..offset + blob.len()].copy_from_slice(&blob);
+    let footer = PARTITION - 64;
+    bytes[footer + 12..footer + 20].copy_from_slice(&(image.len() as u64).to_be_bytes());
+    for at in [image.len(), image.len() + 1000, size - 1] {
+        let mut bytes = bytes.clone();
+        bytes[at] = 0x5a;
+        let scratch = scratch("boot.img", &bytes);
+        identities(&scratch, "boot.img");
+        scratch.ok("cmdline boot.img --add zz.q=1 -o added.img");
+        let added = scratch.read("added.img");
+        assert!(avb::digest_is_right(avb::blob(&added), content(&added)), "{at}");
+        scratch.ok("cmdline added.img --remove zz.q -o removed.img");
+        assert!(scratch.read("removed.img") == bytes, "{at}");
+    }
+}
+
+/// A vbmeta image in a DHTB form: header or block, and the size of the partition.
+fn vbmeta_in(form: &str, blob: &[u8]) -> Vec<u8> {
+    let payload = |size: usize| [blob, &vec![0; size - blob.len()]].concat();
+    let mut bytes = match form {
+        "header" => dhtb(&payload(8192)),
+        _ => payload(8192),
+    };
+    if form == "block" {
+        let block = dhtb(&bytes)[..512].to_vec();
+        bytes.resize(PARTITION - 512, 0);
+        bytes.extend(block);
+    }
+    // What an older image left in the partition.
+    if form == "header" {
+        bytes.resize(PARTITION - 700, 0);
+        bytes.extend((0..700u32).map(|i| (i * 7) as u8 | 1));
+    }
+    bytes
+}
+
+#[test]
+fn a_form_around_vbmeta_follows_a_new_signature() {
+    for form in ["header", "block"] {
+        let scratch = scratch("boot.img", &fixture("images/boot-v4.img"));
+        scratch.file("init_boot.img", &avb::image("init_boot-SHA256_RSA2048"));
+        scratch.file("vbmeta.img", &vbmeta_in(form, &avb::image("vbmeta")));
+        scratch.file("4096.pem", &std::fs::read(avb::key(4096)).unwrap());
+        scratch.ok("unpack vbmeta.img -d dir");
+        scratch.ok("repack dir -o same.img");
+        assert!(scratch.read("same.img") == scratch.read("vbmeta.img"), "{form}");
+        scratch
+            .ok("patch boot.img init_boot.img vbmeta.img --device 1b36:0010 --hook rdinit --runtime rt -d out \
+             --avb resign --key key.pem --vbmeta-key 4096.pem");
+        let after = scratch.read("out/vbmeta.img");
+        assert_eq!(after.len(), PARTITION, "{form}");
+        let (payload, dhtb_of) = match form {
+            "header" => (&after[512..], &after[..512]),
+            _ => (&after[..PARTITION - 512], &after[PARTITION - 512..]),
+        };
+        let size = u32::from_le_bytes(dhtb_of[48..52].try_into().unwrap()) as usize;
+        assert!(*dhtb_of == dhtb(&payload[..size])[..512], "{form}");
+        let text = scratch.ok("info out/vbmeta.img");
+        assert!(text.contains("around the image, size and sha256 right"), "{text}");
+        scratch.ok("verify out/boot.img out/init_boot.img out/vbmeta.img --key 4096.pem");
+        scratch.ok("unpatch out/boot.img out/init_boot.img out/vbmeta.img -d back");
+        for name in ["boot.img", "init_boot.img", "vbmeta.img"] {
+            let back = scratch.read(&format!("back/{name}"));
+            assert!(back == scratch.read(name), "{form}: {name}");
+        }
+    }
+}
+
 /// Puts a vendor's form around a ramdisk.
 type Wrap = fn(&[u8]) -> Vec<u8>;
 

@@ -2,7 +2,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use vfioboot::compression::{Format, encode};
+use vfioboot::compression::{Format, decode_all, encode};
 use vfioboot::ramdisk::cpio::{CpioWriter, Entry};
 use vfioboot::ramdisk::{Entries, Error, Limits};
 
@@ -129,4 +129,35 @@ pub fn vendor_boot(fragments: &[(&str, Vec<u8>)]) -> Vec<u8> {
     }
     image.resize(image.len().next_multiple_of(page), 0);
     image
+}
+
+/// What the kernel makes of an lz4_legacy stream.
+pub struct Stream {
+    pub unpacked: Vec<u8>,
+    pub consumed: usize,
+    /// How often its magic is there.
+    pub magics: usize,
+}
+
+/// `unlz4` of `lib/decompress_unlz4.c`: a block may be short, a magic between blocks is skipped, and
+/// a size of zero is the end.
+pub fn unlz4(bytes: &[u8]) -> Stream {
+    let mut stream = Stream { unpacked: Vec::new(), consumed: 0, magics: 0 };
+    let magic = vfioboot::compression::lz4_legacy::MAGIC;
+    while let Some(size) = bytes.get(stream.consumed..stream.consumed + 4) {
+        let size = u32::from_le_bytes(size.try_into().unwrap());
+        if size == magic {
+            (stream.magics, stream.consumed) = (stream.magics + 1, stream.consumed + 4);
+            continue;
+        }
+        if size == 0 {
+            break;
+        }
+        let end = stream.consumed + 4 + size as usize;
+        // A block of its own is a stream.
+        let block = [&magic.to_le_bytes(), &bytes[stream.consumed..end]].concat();
+        stream.unpacked.extend(decode_all(Format::Lz4Legacy, &block, 8 << 20).unwrap().0);
+        stream.consumed = end;
+    }
+    stream
 }

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod device_tree;
 pub mod flows;
 pub mod ko;
+pub mod peers;
 pub mod synthetic;
 
 use std::fs;
@@ -16,6 +17,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use vfioboot::bootfile::RUNTIME_MARK;
 use vfioboot::compression::{self, Format};
 use vfioboot::image::{Chunk, Edit, Image, SectionName};
 use vfioboot::ramdisk::cpio::CpioWriter;
@@ -142,9 +144,10 @@ pub const AARCH64: u16 = 183;
 /// See [`AARCH64`].
 pub const X86_64: u16 = 62;
 
-/// The smallest static ELF executable: a header and one program header, no code.
+/// The smallest static ELF executable that passes for the runtime: a header and one program header,
+/// no code, and the mark.
 pub fn elf(machine: u16) -> Vec<u8> {
-    elf_with(machine, 1)
+    [&elf_with(machine, 1)[..], RUNTIME_MARK].concat()
 }
 
 /// The same that asks for an interpreter: a dynamic executable.

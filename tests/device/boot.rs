@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use device_tree::Tree;
 use vfioboot::bootfile::{BootFile, BootModule};
-use vfioboot::device::boot::apply::{Summary, carry_out, put_back};
+use vfioboot::device::boot::apply::{Summary, carry_out, make_names, put_back};
 use vfioboot::device::sys::kmsg::{Level, record};
 
 fn file(devices: &[&str], modules: &[&str]) -> BootFile {
@@ -18,6 +18,7 @@ fn file(devices: &[&str], modules: &[&str]) -> BootFile {
         wait_ms: 0,
         devices: devices.iter().map(|text| (*text).into()).collect(),
         shadows: Vec::new(),
+        runtime_names: Vec::new(),
         modules: modules
             .iter()
             .map(|path| BootModule { path: (*path).into(), params: String::new() })
@@ -94,6 +95,26 @@ fn shadowed_files_get_their_originals_back_and_new_ones_go() {
     assert_eq!(std::fs::read(at("lib/modules/modules.load")).unwrap(), b"theirs");
     assert!(!at("lib/modules/modules.options").exists());
     assert_eq!(said, [""; 0]);
+}
+
+#[test]
+fn the_runtime_is_where_rc_files_start_it_and_stays_there() {
+    let ramdisk = tempfile::tempdir().unwrap();
+    let at = |path: &str| ramdisk.path().join(path);
+    for directory in ["vfioboot", "sbin"] {
+        std::fs::create_dir_all(at(directory)).unwrap();
+    }
+    std::fs::write(at("vfioboot/init"), "program").unwrap();
+    std::os::unix::fs::symlink("/vfioboot/init", at("sbin/vfiorun")).unwrap();
+    let mut file = file(&[], &[]);
+    file.runtime_names = ["/sbin/vfiorun", "/gone/vfiorun"].map(str::to_owned).to_vec();
+    let mut said = Vec::new();
+    make_names(&file, "/vfioboot/init", ramdisk.path(), &mut |_, text| said.push(text.to_owned()));
+    std::fs::remove_dir_all(at("vfioboot")).unwrap();
+    assert!(at("sbin/vfiorun").symlink_metadata().unwrap().is_file());
+    assert_eq!(std::fs::read(at("sbin/vfiorun")).unwrap(), b"program");
+    assert_eq!(std::fs::read_dir(at("sbin")).unwrap().count(), 1);
+    assert_eq!(said, ["/gone/vfiorun: vfiorun is not there: ENOENT"]);
 }
 
 #[test]

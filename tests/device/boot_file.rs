@@ -28,6 +28,7 @@ fn reads_what_people_may_write() {
             wait_ms: 0,
             devices: vec!["1b36:0010".into(), "0000:00:02.0".into()],
             shadows: Vec::new(),
+            runtime_names: Vec::new(),
             modules: vec![module("/mA\\.ko", ""), module("/n.ko", "a=\"b c\"")],
         }
     );
@@ -91,6 +92,7 @@ fn boot_file() -> impl Strategy<Value = BootFile> {
             wait_ms: ms.unsigned_abs() / 2,
             devices,
             shadows: Vec::new(),
+            runtime_names: Vec::new(),
             modules,
         })
 }

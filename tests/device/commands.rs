@@ -56,7 +56,8 @@ fn devices_are_shown_by_group() {
          driver: nvme  reset: flr, bus  passthrough: yes\n\
          in no IOMMU group\n  \
          0000:00:03.0 Intel 82574L Gigabit Ethernet controller [8086:10d3]\n    \
-         driver: e1000e  passthrough: no, no IOMMU translates its DMA\n    \
+         driver: e1000e  passthrough: no, it is not in an IOMMU group: no IOMMU translates its DMA \
+         (e1000e has probed it, which would have given it its group)\n    \
          warning: it cannot be reset\n"
     );
     let document = json(vfiorun(&tree, &["devices", "--json"]), 0);
@@ -226,10 +227,9 @@ fn a_signal_in_the_middle_of_bind_undoes_it() {
         moved(&tree, "vfio-pci", "nvme", "drivers/nvme/bind");
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(2));
-        assert_eq!(
-            String::from_utf8(output.stderr).unwrap(),
-            "vfiorun: interrupted; everything is as it was\n"
-        );
+        // Before it there may be warnings: this tree has the interrupts of the real system.
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.ends_with("vfiorun: interrupted; everything is as it was\n"), "{said}");
         assert_eq!(tree.driver_of(DISK).as_deref(), Some("nvme"));
         assert_eq!(tree.get_override(DISK), "\n");
         assert_eq!(tree.get_override(CARD), "(null)\n", "the second was not begun");

@@ -121,6 +121,8 @@ fn without_an_iommu_nothing_can_be_passed_through() {
 fn a_device_without_a_group_may_get_one_when_it_is_probed() {
     let tree = tree("late-group");
     std::fs::remove_file(tree.path("sys/devices/pci0000:00/0000:00:02.0/iommu_group")).unwrap();
+    says(&tree, "iommu-groups", Status::Problem, "drivers have probed them", "SMMU");
+    tree.unlink_driver("0000:00:02.0");
     says(&tree, "iommu-groups", Status::Warning, "when a driver first probes it", "vfiorun bind");
 }
 
@@ -336,4 +338,77 @@ fn an_empty_tree_gives_problems_and_no_crash() {
     std::fs::create_dir_all(&root).unwrap();
     let checks = examine(&vfioboot::device::sys::host::Host::new(root));
     assert_eq!(verdict(&checks), Status::Problem);
+}
+
+// --- the first cause ---------------------------------------------------------------------------
+
+/// Problems that nothing explains, and what each check follows from.
+fn roots(tree: &Tree) -> (Vec<&'static str>, Vec<(&'static str, &'static str)>) {
+    let checks = examine(&tree.host());
+    let own = checks.iter().filter(|c| c.status == Status::Problem && c.follows_from.is_none());
+    let own = own.map(Check::key).collect();
+    let follow = checks.iter().filter_map(|check| Some((check.key(), check.follows_from?)));
+    (own, follow.collect())
+}
+
+#[test]
+fn a_kernel_without_vfio_and_iommu_is_two_problems() {
+    let tree = tree("two-problems");
+    std::fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
+    std::fs::remove_dir_all(tree.path("sys/class/iommu")).unwrap();
+    std::fs::remove_dir_all(tree.path("sys/kernel/iommu_groups")).unwrap();
+    std::fs::remove_file(tree.path("sys/devices/pci0000:00/0000:00:02.0/iommu_group")).unwrap();
+    tree.file("proc/sys/kernel/arch", "aarch64\n");
+    let mut text = good_config();
+    for symbol in
+        ["VFIO", "VFIO_PCI", "VFIO_IOMMU_TYPE1", "IOMMU_SUPPORT", "ARM_SMMU_V3", "ARM_SMMU"]
+    {
+        text = text.replace(&format!("CONFIG_{symbol}=y\n"), "");
+    }
+    config(&tree, &text);
+    let (own, follow) = roots(&tree);
+    // There is no KVM in a directory, and perhaps no QEMU here.
+    let own: Vec<_> = own.into_iter().filter(|key| !["kvm", "qemu"].contains(key)).collect();
+    assert_eq!(own, ["VB-VFIO-001", "VB-IOMMU-001"]);
+    for (key, cause) in [
+        ("VB-VFIO-003", "VB-VFIO-001"),
+        ("vfio", "VB-VFIO-001"),
+        ("vfio-pci", "VB-VFIO-001"),
+        ("iommu", "VB-IOMMU-001"),
+        ("iommu-groups", "VB-IOMMU-001"),
+    ] {
+        assert!(follow.contains(&(key, cause)), "{key}: {follow:?}");
+    }
+    // The first cause leads, with what follows from it behind it, and what mends all of it.
+    let checks = examine(&tree.host());
+    let place = |key| checks.iter().position(|check| check.key() == key).unwrap();
+    let first = &checks[place("VB-VFIO-001")];
+    assert!(first.fix.as_ref().unwrap().contains("CONFIG_VFIO_PCI=y"), "{first:#?}");
+    assert!(place("VB-VFIO-001") < place("vfio-pci"));
+    assert!(place("vfio-pci") < place("VB-IOMMU-001"));
+    assert!(checks[place("VB-IOMMU-001")..].iter().any(|check| check.status == Status::Ok));
+    assert!(checks[..place("VB-IOMMU-001")].iter().all(|check| check.status != Status::Ok));
+}
+
+#[test]
+fn without_a_config_the_first_thing_that_is_missing_leads() {
+    let tree = tree("no-config");
+    std::fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
+    let (own, follow) = roots(&tree);
+    assert!(own.contains(&"vfio"), "{own:?}");
+    assert_eq!(follow, [("vfio-pci", "vfio")]);
+}
+
+#[test]
+fn the_program_marks_what_follows() {
+    let tree = tree("marks");
+    std::fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
+    let (_, text) = doctor(&tree, true);
+    let json: Value = serde_json::from_str(&text).unwrap();
+    let checks = json["checks"].as_array().unwrap();
+    let check = |id| checks.iter().find(|check| check["id"] == id).unwrap();
+    assert_eq!(check("vfio-pci")["follows_from"], "vfio");
+    assert_eq!(check("vfio")["follows_from"], Value::Null);
+    let (_, text) = doctor(&tree, false);
+    assert!(text.contains("\n  hence  vfio-pci driver: "), "{text}");
 }

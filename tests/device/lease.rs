@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
 use device_tree::{Tree, at};
-use vfioboot::device::bind::lease::{Lease, TakeError};
-use vfioboot::device::bind::plan::{Options, Plan};
+use vfioboot::device::bind::lease::{Lease, StepFailure, TakeError};
+use vfioboot::device::bind::plan::{Options, Plan, Refusal};
 use vfioboot::device::bind::recover::{Verdict, recover, release, survey};
 use vfioboot::device::bind::undo::Ending;
 use vfioboot::device::sys::host::Host;
@@ -244,13 +244,11 @@ fn a_group_that_shows_only_when_probed_is_looked_at_then() {
     tree.device(late, ("1b36", "0010"), None);
     let (host, _) = tree.kernel();
     assert_eq!(plan(&host, &[late]).groups, []);
-    let error = take(&host, &state, &[late]).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        format!(
-            "{late} (1b36:0010): on vfio-pci, but not in an IOMMU group; everything is as it was"
-        )
-    );
+    let error = take(&host, &state, &[late]).unwrap_err();
+    let TakeError::Step { cause, undone } = &error else { panic!("{error}") };
+    let StepFailure::NoGroup { device, reason: Some(reason) } = &**cause else { panic!("{error}") };
+    assert_eq!((device.address.to_string().as_str(), reason.cause.id), (late, "no-group"));
+    assert!(undone.is_clean());
     assert_eq!((tree.driver_of(late), tree.get_override(late)), (None, "(null)\n".into()));
     tree.iommu_group(4, &[late]);
     let lease = take(&host, &state, &[late]).unwrap();
@@ -262,12 +260,12 @@ fn refusals_say_what_is_missing() {
     let (tree, _) = tree("lease-refusals");
     let bare = "0000:00:05.0";
     tree.device(bare, ("8086", "10d3"), Some("e1000e"));
-    assert_eq!(
-        refusal(&tree.host(), &[bare, "dead:beef"]),
-        format!(
-            "dead:beef: no such device (vfiorun devices lists them)\n{bare} (8086:10d3): not in an IOMMU group: no IOMMU translates its DMA (is one present and enabled? vfiorun doctor)"
-        )
-    );
+    let specs = [bare, "dead:beef"].map(|spec| spec.parse().unwrap());
+    let error = Plan::new(&tree.host(), &specs, &Options::default()).unwrap_err();
+    let [Refusal::NoDevice(_), Refusal::Cause { device, reason }] = &error.refusals[..] else {
+        panic!("{error}")
+    };
+    assert_eq!((device.address.to_string().as_str(), reason.cause.id), (bare, "no-group"));
     fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
     assert_eq!(
         refusal(&tree.host(), &[DISK]),

@@ -23,5 +23,6 @@ mod original_init;
 mod parity;
 mod pci;
 mod qemu;
+mod reasons;
 mod run;
 mod start;

@@ -50,7 +50,7 @@ fn cores_of_two_types_are_refused_by_number() {
     let error = chosen(&tree, Cluster::List(vec![3, 4]), 2).unwrap_err();
     assert!(
         error.starts_with(
-            "cpus.cluster: CPUs 3 and 4 are of different types (midr_el1 0x410fd050 and 0x410fd410)"
+            "cpus.cluster: CPUs 3 and 4 are of different types (midr_el1 0x410fd050 and midr_el1 0x410fd410)"
         ),
         "{error}"
     );
@@ -307,4 +307,36 @@ fn a_tap_that_is_not_there_is_named_with_how_to_make_it() {
 fn a_device_that_is_not_there_is_named() {
     let tree = machine("no-device");
     refused(&refusals(&tree, "devices = [\"dead:beef\"]"), "dead:beef: no such device");
+}
+
+/// Vendors' kernels leave `regs/identification` out of sysfs.
+#[test]
+fn types_of_cores_are_told_by_cpuinfo_and_by_capacity() {
+    let tree = Tree::new("start-cpuinfo");
+    tree.file("proc/sys/kernel/arch", "aarch64\n");
+    tree.file("sys/devices/system/cpu/online", "0-5\n");
+    let capacity = |cpu: u32| if cpu < 4 { 381 } else { 1024 };
+    for cpu in 0..6 {
+        let file = format!("sys/devices/system/cpu/cpu{cpu}/cpu_capacity");
+        tree.file(&file, format!("{}\n", capacity(cpu)));
+    }
+    let sets = |tree: &Tree| {
+        let types = core_types(&tree.host()).unwrap();
+        types.into_iter().map(|of| (of.midr, of.cpus)).collect::<Vec<_>>()
+    };
+    assert_eq!(sets(&tree), [(None, vec![4, 5]), (None, vec![0, 1, 2, 3])]);
+    assert_eq!(chosen(&tree, Cluster::Any, 2), Ok(Some(vec![4, 5])));
+    let text = |cpu: u32| {
+        let (variant, part) = if cpu < 4 { (0, "0xd05") } else { (4, "0xd0b") };
+        format!(
+            "processor\t: {cpu}\nBogoMIPS\t: 48\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x{variant}\nCPU part\t: {part}\nCPU revision\t: 1\n\n"
+        )
+    };
+    tree.file("proc/cpuinfo", (0..6).map(text).collect::<String>());
+    let (big, little) = (Some(0x414f_d0b1), Some(0x410f_d051));
+    assert_eq!(sets(&tree), [(big, vec![4, 5]), (little, vec![0, 1, 2, 3])]);
+    // On x86 the turbo of a core makes it no other type.
+    tree.file("proc/sys/kernel/arch", "x86_64\n");
+    tree.file("proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\n");
+    assert_eq!(sets(&tree), [(None, vec![0, 1, 2, 3, 4, 5])]);
 }

@@ -4,6 +4,7 @@ use crate::common;
 
 use common::{fixture, images, real_images, with_avb_footer};
 use proptest::prelude::*;
+use vfioboot::cmdline::Cmdline;
 use vfioboot::image::{
     Chunk, Error, Header, Image, ImageKind, Output, RegionKind, SectionName, unpacked,
 };
@@ -358,6 +359,83 @@ fn a_command_line_that_does_not_fit_says_how_much_too_long_it_is() {
         assert!(header.set_cmdline(&vec![b'x'; capacity]).is_ok(), "{name}");
         let text = header.set_cmdline(&vec![b'x'; capacity + 3]).unwrap_err().to_string();
         assert!(text.ends_with(&format!("holds {capacity} (3 too many)")), "{text}");
+    }
+}
+
+/// The command line fields of an image: offset and size.
+fn cmdline_fields(name: &str) -> Vec<(usize, usize)> {
+    match name.split_once('-').unwrap().1.get(..2).unwrap() {
+        _ if name.starts_with("vendor") => vec![(28, 2048)],
+        "v3" | "v4" => vec![(44, 1536)],
+        _ => vec![(64, 512), (608, 1024)],
+    }
+}
+
+/// Bootloaders take a field that has no NUL.
+#[test]
+fn a_field_that_the_command_line_fills_is_copied() {
+    for name in
+        ["boot-v2-raw", "boot-v3", "boot-v4", "init_boot-v4", "vendor_boot-v3", "vendor_boot-v4"]
+    {
+        let mut bytes = fixture(&format!("images/{name}.img"));
+        for (offset, size) in cmdline_fields(name) {
+            let word = b"fill=xx ".iter().copied().cycle();
+            bytes[offset..offset + size].iter_mut().zip(word).for_each(|(to, from)| *to = from);
+        }
+        let image = parse(&bytes);
+        assert!(repack(&image, |_| None) == bytes, "{name}");
+        let mut edit = image.edit().unwrap();
+        let line = edit.header.cmdline();
+        edit.header.set_cmdline(&line).unwrap();
+        edit.header.set_cmdline(&[&line[..], b"x"].concat()).unwrap_err();
+        assert!(image.rebuild(edit).unwrap().output.to_vec() == bytes, "{name}: not edited");
+
+        let ramdisk = match name.starts_with("vendor") {
+            true => SectionName::Dtb,
+            false => SectionName::Ramdisk,
+        };
+        let mut edit = image.edit().unwrap();
+        edit.sections.push((ramdisk, vec![Chunk::owned(b"070701".repeat(2000))]));
+        let grown = image.rebuild(edit).unwrap().output.to_vec();
+        for (offset, size) in cmdline_fields(name) {
+            assert!(grown[offset..offset + size] == bytes[offset..offset + size], "{name}");
+        }
+    }
+}
+
+/// The image after `edit` of its command line.
+fn with_line(bytes: &[u8], change: impl Fn(&mut Cmdline<Vec<u8>>)) -> Vec<u8> {
+    let image = parse(bytes);
+    let mut edit = image.edit().unwrap();
+    let mut line = Cmdline::new(edit.header.cmdline());
+    change(&mut line);
+    edit.header.set_cmdline(line.as_bytes()).unwrap();
+    image.rebuild(edit).unwrap().output.to_vec()
+}
+
+#[test]
+fn a_parameter_that_is_added_and_removed_leaves_no_trace() {
+    let long = format!("{} quiet", "a=b ".repeat(126));
+    let lines = ["", " ", "quiet", "quiet ", " a  b  ", "a -- b ", "a=\"x y\"\t", &long];
+    for name in ["boot-v2-raw", "boot-v3", "vendor_boot-v3", "vendor_boot-v4"] {
+        for (number, line) in lines.iter().enumerate() {
+            for beside in [&b""[..], b"left over"] {
+                let mut bytes = fixture(&format!("images/{name}.img"));
+                for (index, (offset, size)) in cmdline_fields(name).into_iter().enumerate() {
+                    let field = &mut bytes[offset..offset + size];
+                    field.fill(0);
+                    let text =
+                        if index == 0 { line.as_bytes() } else { &beside[..beside.len().min(4)] };
+                    field[..text.len()].copy_from_slice(text);
+                    field[size - beside.len()..].copy_from_slice(beside);
+                }
+                // Of a line in two fields the second one is edited.
+                let added = with_line(&bytes, |line| line.add("zz.q=1"));
+                assert!(added != bytes);
+                let removed = with_line(&added, |line| assert_eq!(line.remove("zz.q"), 1));
+                assert!(removed == bytes, "{name}, line {number}, {beside:?}");
+            }
+        }
     }
 }
 

@@ -19,6 +19,7 @@ fn all() -> Vec<(String, Vec<u8>)> {
     for (name, at, magic, size) in [
         ("nook", 64, &b"Green Loader"[..], 1 << 20),
         ("acclaim", 48, &b"BauwksBoot"[..], 256 << 10),
+        ("lk2nd", 64, &b"lk2nd"[..], 512 << 10),
     ] {
         let mut bytes = b"ANDROID!".to_vec();
         bytes.resize(size, 0x5a);
@@ -26,7 +27,46 @@ fn all() -> Vec<(String, Vec<u8>)> {
         bytes.extend_from_slice(&image);
         all.push((name.to_owned(), bytes));
     }
+    let ramdisk = Image::parse(&image).unwrap().section(SectionName::Ramdisk).unwrap().to_vec();
+    let initrd = with_bootconfig(&ramdisk, b"kernel.quiet\n\0\0\0");
+    all.push(("bootconfig".to_owned(), with_ramdisk(&image, initrd.clone())));
+    all.push(("bootconfig-ramdisk".to_owned(), initrd));
+    all.push(("name20".to_owned(), with_name_of_20(&image)));
+    all.push(("dhtb-block".to_owned(), with_dhtb_block(&image, 64 << 10)));
     all
+}
+
+/// An initrd as the kernel's `tools/bootconfig -a` leaves it.
+fn with_bootconfig(ramdisk: &[u8], config: &[u8]) -> Vec<u8> {
+    let mut bytes = ramdisk.to_vec();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes.extend_from_slice(config);
+    let sum: u32 = config.iter().map(|byte| u32::from(*byte)).sum();
+    bytes.extend_from_slice(&(config.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    bytes.extend_from_slice(b"#BOOTCONFIG\n");
+    bytes
+}
+
+/// The same image with a name of 20 bytes, as Samsung has it.
+fn with_name_of_20(image: &[u8]) -> Vec<u8> {
+    let mut bytes = image.to_vec();
+    bytes.copy_within(64..1632, 68);
+    bytes[64..68].fill(0);
+    bytes
+}
+
+/// The image in a partition of Unisoc's: size and SHA-256 are in a block at the end.
+fn with_dhtb_block(image: &[u8], partition: usize) -> Vec<u8> {
+    use sha2::Digest;
+    let mut bytes = image.to_vec();
+    bytes.resize(partition - 512, 0);
+    bytes.extend_from_slice(b"DHTB\x01\0\0\0");
+    bytes.extend_from_slice(&sha2::Sha256::digest(image));
+    bytes.extend_from_slice(&[0; 8]);
+    bytes.extend_from_slice(&(image.len() as u32).to_le_bytes());
+    bytes.resize(partition, 0);
+    bytes
 }
 
 fn vendor(name: &str) -> Vec<u8> {
@@ -95,6 +135,11 @@ fn every_form_is_recognised_and_right() {
         ("uboot-ramdisk", vec![("U-Boot legacy image", 3)]),
         ("nook", vec![("Nook HD loader", 0)]),
         ("acclaim", vec![("Acclaim loader", 0)]),
+        ("lk2nd", vec![("lk2nd", 0)]),
+        ("bootconfig", vec![("bootconfig", 0)]),
+        ("bootconfig-ramdisk", vec![("bootconfig", 0)]),
+        ("dhtb-block", vec![("DHTB block", 2)]),
+        ("name20", vec![]),
         ("pxa", vec![]),
         ("amonet", vec![]),
         ("qcdt", vec![]),
@@ -119,6 +164,7 @@ fn vendors_headers_have_a_name() {
     assert_eq!(form("pxa"), Some("PXA header"));
     assert_eq!(form("amonet"), Some("Amonet microloader before the header"));
     assert_eq!(form("sony"), Some("Sony ELF"));
+    assert!(form("name20").unwrap().contains("20 bytes"));
     assert_eq!(form("qcdt"), None);
 }
 
@@ -130,7 +176,10 @@ fn what_is_inside_is_found() {
         let image = Image::parse(&bytes).unwrap();
         for section in [SectionName::Kernel, SectionName::Ramdisk] {
             if let Some(found) = image.section(section) {
-                assert!(Some(found) == plain.section(section), "{name}: {section}");
+                // The bootconfig is at a multiple of 4.
+                let expected = plain.section(section).unwrap();
+                let (same, padding) = found.split_at(expected.len());
+                assert!(same == expected && padding.len() < 4, "{name}: {section}");
             }
         }
     }
@@ -201,6 +250,106 @@ fn the_checksum_of_dhtb_is_the_payloads_sha256() {
 }
 
 #[test]
+fn the_block_at_the_end_stays_at_the_end() {
+    use sha2::Digest;
+    let bytes = vendor("dhtb-block");
+    let grown = with_ramdisk(&bytes, ramdisk(9000));
+    assert_eq!(grown.len(), bytes.len());
+    let (image, block) = grown.split_at(grown.len() - 512);
+    let size = u32::from_le_bytes(block[48..52].try_into().unwrap()) as usize;
+    assert_eq!(block[..8], *b"DHTB\x01\0\0\0");
+    assert_eq!(block[8..40], sha2::Sha256::digest(&image[..size])[..]);
+    assert!(image[size..].iter().all(|byte| *byte == 0), "zeros up to the block");
+
+    let full = with_dhtb_block(&fixture("images/boot-v0-gzip.img"), (12 << 10) + 512);
+    let image = Image::parse(&full).unwrap();
+    let mut edit = image.edit().unwrap();
+    edit.sections.push((SectionName::Ramdisk, vec![Chunk::owned(ramdisk(9000))]));
+    let error = image.rebuild(edit).unwrap_err();
+    assert!(matches!(error, image::Error::PartitionTooSmall { .. }), "{error}");
+}
+
+/// The kernel looks for it at the end of the initrd, and cuts it off before it unpacks the rest.
+#[test]
+fn a_bootconfig_stays_behind_what_is_appended_to_the_ramdisk() {
+    let runtime = elf(AARCH64);
+    for name in ["bootconfig", "bootconfig-ramdisk"] {
+        let bytes = vendor(name);
+        let set = BootSet::from_images(&[Image::parse(&bytes).unwrap()]);
+        let plan = patch::plan(&set, &options(&runtime)).unwrap();
+        let patched = plan.images[0].output.as_ref().unwrap().to_vec();
+        let whole = |bytes: &[u8]| {
+            let image = Image::parse(bytes).unwrap();
+            let wrapper = image.section_wrapper(SectionName::Ramdisk);
+            wrapper.as_ref().or(image.wrapper()).unwrap().whole().to_vec()
+        };
+        let (before, after) = (whole(&bytes), whole(&patched));
+        let trailer = with_bootconfig(b"", b"kernel.quiet\n\0\0\0");
+        assert!(before.ends_with(&trailer) && after.ends_with(&trailer), "{name}");
+        assert!((after.len() - before.len()).is_multiple_of(4), "{name}");
+    }
+}
+
+/// The kernel ignores such a bootconfig, and leaves it in the initrd.
+#[test]
+fn a_bootconfig_with_a_wrong_checksum_is_a_part_of_the_ramdisk() {
+    let mut bytes = vendor("bootconfig-ramdisk");
+    let checksum = bytes.len() - 16;
+    bytes[checksum] ^= 1;
+    assert!(Image::parse(&bytes).unwrap().wrapper().is_none());
+}
+
+#[test]
+fn the_id_after_a_name_of_20_bytes_is_computed() {
+    let bytes = vendor("name20");
+    let image = Image::parse(&bytes).unwrap();
+    assert_eq!(image.id_is_right(), Some(true));
+    let grown = with_ramdisk(&bytes, ramdisk(9000));
+    let grown = Image::parse(&grown).unwrap();
+    assert_eq!(grown.id_is_right(), Some(true));
+    let id = grown.header().unwrap().fields().into_iter().find(|field| field.name == "id").unwrap();
+    assert_eq!(id.offset, 580);
+}
+
+#[test]
+fn a_wrapper_around_anything_else_is_no_image() {
+    let mut bytes = vendor("mtk-ramdisk");
+    bytes[8..40].fill(0);
+    bytes[8..10].copy_from_slice(b"LK");
+    assert!(Image::parse(&bytes).is_ok(), "a ramdisk by its bytes");
+    bytes[512..520].fill(0x5a);
+    let expected = image::Error::UnknownPayload { form: "MTK header", label: "LK".to_owned() };
+    assert_eq!(Image::parse(&bytes).unwrap_err(), expected);
+}
+
+#[test]
+fn an_image_of_amlogics_secure_boot_is_refused() {
+    let mut bytes = fixture("images/boot-v0-gzip.img");
+    bytes[1024..1032].copy_from_slice(b"AMLSECU!");
+    let image = Image::parse(&bytes).unwrap();
+    assert!(repack(&image, |_| None) == bytes);
+    let set = BootSet::from_images(std::slice::from_ref(&image));
+    let runtime = elf(AARCH64);
+    let error = patch::plan(&set, &options(&runtime)).unwrap_err();
+    let expected = |error: &image::Error| matches!(error, image::Error::Sealed { form, .. } if form.contains("AMLSECU"));
+    assert!(matches!(&error, patch::Error::Image(error) if expected(error)), "{error}");
+}
+
+/// A second bootloader is kept, and the plan says where the image is.
+#[test]
+fn a_patch_goes_into_the_image_after_lk2nd() {
+    let bytes = vendor("lk2nd");
+    let set = BootSet::from_images(&[Image::parse(&bytes).unwrap()]);
+    let runtime = elf(AARCH64);
+    let plan = patch::plan(&set, &options(&runtime)).unwrap();
+    let expected =
+        patch::Warning::AfterLoader { image: ImageKind::Boot, loader: "lk2nd", offset: 512 << 10 };
+    assert!(plan.warnings.contains(&expected), "{:?}", plan.warnings);
+    let patched = plan.images[0].output.as_ref().unwrap().to_vec();
+    assert!(patched[..512 << 10] == bytes[..512 << 10]);
+}
+
+#[test]
 fn u_boot_accepts_a_changed_image() {
     if Command::new("dumpimage").arg("-V").output().is_err() {
         eprintln!("dumpimage (Debian: u-boot-tools) is not installed: not asked");
@@ -218,6 +367,16 @@ fn u_boot_accepts_a_changed_image() {
     assert!(text.contains("fixture ramdisk") && text.contains("9000 Bytes"), "{text}");
     grown[100] ^= 1;
     assert!(!verdict(&grown).contains("fixture ramdisk"), "it would take anything");
+}
+
+/// Where a checksum was wrong, the size of a file that grows still follows: it bounds what is loaded.
+#[test]
+fn a_right_size_follows_beside_a_wrong_checksum() {
+    let mut bytes = vendor("dhtb");
+    bytes[9] ^= 1;
+    let image = Image::parse(&bytes).unwrap();
+    let out = repack(&image, |file| (file == "ramdisk").then(|| ramdisk(9000)));
+    assert_eq!(wrappers(&Image::parse(&out).unwrap()), [("DHTB header", vec![true, false])]);
 }
 
 #[test]

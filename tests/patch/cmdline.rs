@@ -241,7 +241,8 @@ fn remove_keeps_arguments_after_the_double_dash() {
 #[test]
 fn spaces_that_are_not_edited_stay() {
     assert_eq!(set("  a=1   b  ", "a", "2"), "  a=2   b  ");
-    assert_eq!(added("  a   b  ", "c"), "  a   b  c");
+    // The added parameter brings its own space, so that removing it gives the line back.
+    assert_eq!(added("  a   b  ", "c"), "  a   b   c");
     assert_eq!(added("  a   b  ", "b"), "  a   b  ");
     assert_eq!(removed("  a  k  b  ", "k").0, "  a  ".to_owned() + " b  ");
     assert_eq!(removed("  a  ", "k").0, "  a  ");

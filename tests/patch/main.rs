@@ -13,6 +13,7 @@ mod hook;
 mod initramfs;
 mod modules;
 mod passes;
+mod peers;
 mod promises;
 mod proof;
 mod rc;

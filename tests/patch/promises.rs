@@ -526,8 +526,16 @@ fn the_segment_is_in_the_ramdisks_own_compression() {
     ];
     for (name, tool, arguments) in tools {
         let bytes = image(name);
-        let segment = ramdisk_of(&patched_one(&bytes)).split_off(ramdisk_of(&bytes).len());
-        let archive = pipe(tool, arguments, &segment);
+        let before = ramdisk_of(&bytes);
+        let mut ramdisk = ramdisk_of(&patched_one(&bytes));
+        let archive = match tool {
+            // One stream.
+            "lz4" => {
+                let length = pipe(tool, arguments, &before).len();
+                pipe(tool, arguments, &ramdisk).split_off(length)
+            }
+            _ => pipe(tool, arguments, &ramdisk.split_off(before.len())),
+        };
         let listing = pipe("cpio", &["-t", "--quiet"], &archive);
         let expected = "vfioboot\nvfioboot/init\nvfioboot/boot.toml\nvfioboot/undo\n";
         assert_eq!(String::from_utf8(listing).unwrap(), expected, "{name}");
@@ -604,6 +612,7 @@ fn the_boot_file_lists_the_devices_in_order() {
         devices: vec!["1b36:0010".to_owned(), "0000:00:02.0".to_owned()],
         modules: Vec::new(),
         shadows: Vec::new(),
+        runtime_names: Vec::new(),
     };
     assert_eq!(boot, expected);
 }

@@ -2,9 +2,11 @@
 
 use crate::common;
 
+use common::archives::read_all;
 #[cfg(feature = "device")]
 use common::pipe;
 use common::{AARCH64, cpio, elf, fixture, with_cmdline, with_section};
+use vfioboot::bootfile::BootFile;
 use vfioboot::bootset::BootSet;
 use vfioboot::image::{Image, SectionName};
 use vfioboot::patch::{
@@ -133,11 +135,37 @@ fn what_init_rc_imports_starts_the_guests_when_android_is_up() {
 
 #[test]
 fn vfiorun_is_a_command_that_takes_no_room() {
-    let ramdisk = patched(&legacy(INIT_RC), autostart());
-    let command = find(&ramdisk, "/sbin/vfiorun").unwrap();
-    assert_eq!(command.source, find(&ramdisk, "/vfioboot/init").unwrap().source);
-    assert_eq!(command.nlink, 2);
-    assert_eq!(header(&ramdisk, "/sbin/vfiorun").mode, 0o100_755);
+    for hook in [HookChoice::Rdinit, HookChoice::Init] {
+        let ramdisk = ramdisk_of(&patched_by(&legacy(INIT_RC), hook, autostart()));
+        let command = find(&ramdisk, "/sbin/vfiorun").unwrap();
+        assert_eq!(
+            (command.file_type, &command.target[..]),
+            (FileType::Symlink, &b"/vfioboot/init"[..])
+        );
+        let file: BootFile = toml::from_str(&read(&ramdisk, "/vfioboot/boot.toml")).unwrap();
+        assert_eq!(file.runtime_names, ["/sbin/vfiorun"]);
+    }
+}
+
+/// magiskboot keeps the bytes of each entry and no hard links, and the last entry of a name.
+#[test]
+fn a_tool_that_keeps_no_hard_links_loses_nothing() {
+    let overlay = magisk(&[("init.rc", INIT_RC.as_bytes()), ("sbin/", b"")]);
+    for image in [legacy(INIT_RC), overlay] {
+        for hook in [HookChoice::Rdinit, HookChoice::Init] {
+            let before = ramdisk_of(&image);
+            let after = ramdisk_of(&patched_by(&image, hook, autostart()));
+            let own = read_all(&after[before.len()..]).unwrap();
+            for (entry, data) in &own {
+                let twice = own.iter().filter(|(other, _)| other.name == entry.name).count();
+                let name = String::from_utf8_lossy(&entry.name);
+                assert_eq!(twice, 1, "{name}");
+                let directory = entry.file_type() == FileType::Directory;
+                assert!(directory || entry.is_trailer() || entry.header.nlink == 1, "{name}");
+                assert!(directory || entry.is_trailer() || !data.is_empty(), "{name}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -326,7 +354,7 @@ fn magiskinit_finds_the_fragment_and_the_program_in_its_overlay() {
     assert!(text.contains("service vfiorun ${MAGISKTMP}/vfiorun autostart\n"), "{text}");
     assert!(text.contains("    seclabel u:r:magisk:s0\n"), "{text}");
     assert_eq!(header(&ramdisk, "/overlay.d/vfioboot.rc").mode, 0o100_644);
-    assert_eq!(header(&ramdisk, "/overlay.d/sbin/vfiorun").mode, 0o100_755);
+    assert_eq!(find(&ramdisk, "/overlay.d/sbin/vfiorun").unwrap().target, b"/vfioboot/init");
     assert_eq!(find(&ramdisk, "/sbin/vfiorun"), None);
 }
 
@@ -334,7 +362,8 @@ fn magiskinit_finds_the_fragment_and_the_program_in_its_overlay() {
 fn on_a_rootfs_with_magisk_the_program_is_also_where_it_survives_the_tmpfs() {
     let image = magisk(&[("init.rc", INIT_RC.as_bytes()), ("sbin/", b"")]);
     let ramdisk = patched(&image, autostart());
-    assert_eq!(find(&ramdisk, "/sbin/vfiorun").unwrap().nlink, 3);
+    let file: BootFile = toml::from_str(&read(&ramdisk, "/vfioboot/boot.toml")).unwrap();
+    assert_eq!(file.runtime_names, ["/overlay.d/sbin/vfiorun", "/sbin/vfiorun"]);
     // magiskinit edits init.rc itself.
     assert_eq!(read(&ramdisk, "/init.rc"), INIT_RC);
 }

@@ -7,14 +7,12 @@ use archives::{COMPRESSIONS, archive, names, noise, ours, packed, read_all, tool
 use vfioboot::compression::{Format, encode};
 use vfioboot::ramdisk::cpio::CpioWriter;
 use vfioboot::ramdisk::edit::{self, NewFile};
-use vfioboot::ramdisk::{
-    Entries, Error, Limits, Ramdisk, Reach, append_padding, append_point, find_ours,
-};
+use vfioboot::ramdisk::{Error, Limits, Ramdisk, Reach, append_padding, append_point, find_ours};
 
 /// Append a segment as the patch does.
 fn append(ramdisk: &[u8]) -> (Vec<u8>, std::ops::Range<usize>) {
     let point = append_point(ramdisk).unwrap();
-    let segment = ours(point.format, point.lead_in);
+    let segment = point.continuing(ours(point.format, point.lead_in));
     let start = point.offset + point.padding;
     let mut bytes = ramdisk[..point.offset].to_vec();
     bytes.resize(start, 0);
@@ -73,14 +71,7 @@ fn an_lz4_stream_of_odd_length_has_a_lead_in() {
         let (patched, range) = append(&lz4);
         assert_eq!(find_ours(&patched), Some(range.clone()));
         assert!(names(&patched).iter().any(|name| name == "vfioboot/undo"));
-        // Cut out, it can be read by itself.
-        let mut entries = Entries::of_segment(&patched[range], Limits::default());
-        let mut names = Vec::new();
-        while let Some(entry) = entries.next_entry().unwrap() {
-            names.push(String::from_utf8(entry.name).unwrap());
-        }
-        assert_eq!(names, ["vfioboot", "vfioboot/init", "vfioboot/undo", "TRAILER!!!"]);
-        // Another one after it counts the whole chain.
+        // Another one after it counts the whole stream.
         let (twice, range) = append(&patched);
         assert_eq!(find_ours(&twice), Some(range));
     }

@@ -197,6 +197,26 @@ fn junk_is_trailing_and_said() {
     assert!(parse(b"070707").trailing.unwrap().reason.contains("old portable"));
 }
 
+/// LG's form of lz4_legacy ends with the unpacked size, which the kernel takes for a block.
+#[test]
+fn the_size_at_the_end_of_lz4_lg_is_named() {
+    let of = |size: usize| archive(&[("init", &noise(size))]);
+    // A size of whole pages starts with a zero, as padding does.
+    let paged = (1..512).map(|n| of(4 * n)).find(|archive| archive.len().is_multiple_of(256));
+    for archive in [of(300), paged.unwrap()] {
+        let stream = packed(Some(Format::Lz4Legacy), &archive);
+        let with = |size: usize, zeros: usize| {
+            [&stream[..], &(size as u32).to_le_bytes(), &vec![0; zeros]].concat()
+        };
+        for zeros in [0, 100] {
+            let trailing = parse(&with(archive.len(), zeros)).trailing.unwrap();
+            assert!(trailing.reason.contains("lz4_lg"), "{}", trailing.reason);
+        }
+        let other = parse(&with(archive.len() + 1, 0)).trailing.unwrap();
+        assert!(!other.reason.contains("lz4_lg"), "{}", other.reason);
+    }
+}
+
 #[test]
 fn errors_name_entry_field_and_offset() {
     let message = |bytes: &[u8]| {

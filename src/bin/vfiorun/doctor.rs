@@ -27,14 +27,15 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
 fn page(checks: &[Check], verdict: Status) -> Page {
     let mut page = Page::new();
     for check in checks {
-        let (style, mark) = match check.status {
-            Status::Ok => (Style::Good, "ok     "),
-            Status::Warning => (Style::Note, "warning"),
-            Status::Problem => (Style::Bad, "problem"),
+        let (style, mark) = match (check.status, check.follows_from) {
+            (Status::Ok, _) => (Style::Good, "ok     "),
+            (Status::Warning, None) => (Style::Note, "warning"),
+            (Status::Problem, None) => (Style::Bad, "problem"),
+            (Status::Warning | Status::Problem, Some(_)) => (Style::Note, "  hence"),
         };
         page.styled(style, mark).put("  ").styled(Style::Head, check.title);
         page.put(": ").put(&check.found).put("\n");
-        if let Some(fix) = &check.fix {
+        if let Some(fix) = check.fix.as_ref().filter(|_| check.follows_from.is_none()) {
             page.put("         ").styled(Style::Label, "fix:").put(" ").put(fix).put("\n");
         }
     }
@@ -44,12 +45,15 @@ fn page(checks: &[Check], verdict: Status) -> Page {
         Status::Ok => (Style::Good, "everything that passthrough needs is present"),
     };
     let count = |status, noun: &str| {
-        let count = checks.iter().filter(|check| check.status == status).count();
+        let own = |check: &&Check| check.status == status && check.follows_from.is_none();
+        let count = checks.iter().filter(own).count();
         format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
     };
+    let more = checks.iter().filter(|check| check.follows_from.is_some()).count();
+    let more = if more > 0 { format!(", {more} that follow") } else { String::new() };
     let (problems, warnings) =
         (count(Status::Problem, "problem"), count(Status::Warning, "warning"));
-    page.styled(style, verdict).put(&format!(": {problems}, {warnings}\n"));
+    page.styled(style, verdict).put(&format!(": {problems}, {warnings}{more}\n"));
     page
 }
 
@@ -57,10 +61,12 @@ fn document(checks: &[Check], verdict: Status) -> serde_json::Value {
     let check = |check: &Check| {
         json!({
             "id": check.id,
+            "rule": check.rule,
             "title": check.title,
             "status": check.status.name(),
             "found": check.found,
             "fix": check.fix,
+            "follows_from": check.follows_from,
         })
     };
     let checks: Vec<_> = checks.iter().map(check).collect();

@@ -30,9 +30,13 @@ use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use vfioboot::bootfile::RUNTIME;
+use vfioboot::bootfile::{RUNTIME, RUNTIME_MARK};
 use vfioboot::device::boot::original_init;
 use vfioboot::device::boot::pid1;
+
+/// The desktop knows the program by it.
+#[used]
+static MARK: [u8; RUNTIME_MARK.len()] = *RUNTIME_MARK;
 
 /// The entry point, called by the C library.
 ///

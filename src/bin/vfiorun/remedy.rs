@@ -13,7 +13,7 @@ pub fn bind(refusal: &Refusal) -> String {
         | Refusal::NoDevice(_)
         | Refusal::NoVfioPci
         | Refusal::Bridge(_)
-        | Refusal::NoGroup(_)
+        | Refusal::Cause { .. }
         | Refusal::Mates { .. } => refusal.to_string(),
     }
 }

@@ -15,6 +15,7 @@ use vfioboot::device::guest::run::supervise::{GuestExit, Notice};
 use vfioboot::device::guest::run::{self, Context, Progress};
 use vfioboot::device::sys::cpu_list;
 use vfioboot::device::sys::host::Host;
+use vfioboot::device::sys::machine;
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
@@ -54,7 +55,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         force: arguments.force.clone(),
         allow_protected: arguments.allow_protected,
         path: std::env::var("PATH").ok(),
-        machine: rustix::system::uname().machine().to_string_lossy().into_owned(),
+        machine: machine::of(&host),
     };
     let start = Start::new(&host, &state, &guest, &options);
     if arguments.libvirt {

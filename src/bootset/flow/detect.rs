@@ -39,7 +39,11 @@ pub(in crate::bootset) fn detect(set: &Basis<'_, '_>) -> Flow {
     let patched = set.set.ramdisks.iter().find_map(|own| Some((own, own.mark()?)));
     if let Some((ramdisk, mark)) = patched {
         let evidence = vec![Evidence::new(ramdisk.spot.image, "ramdisk", "vfioboot/undo")];
-        let text = format!("already patched by {}", mark.tool);
+        let since = match mark.in_own_segment {
+            true => "",
+            false => ", then rebuilt by another tool",
+        };
+        let text = format!("already patched by {}{since}", mark.tool);
         statements.push(Statement { about: "patched", text, evidence });
     }
     for ramdisk in &set.set.ramdisks {

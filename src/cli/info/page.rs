@@ -8,7 +8,7 @@ use vfioboot::image::{
 };
 use vfioboot::text;
 
-use super::report::{Report, Section};
+use super::report::{PatchState, Patched, Report, Section};
 use crate::cli::print::{Page, line};
 use crate::cli::style::{DIM, HEAD, NOTE};
 
@@ -26,8 +26,16 @@ impl Report<'_> {
             header_lines(&mut page, header, image.id_is_right());
         }
         avb_lines(&mut page, image);
-        if let Some(tool) = &self.patched {
-            pair(&mut page, "patched", &format!("by {tool} (undo: vfioboot unpatch)"));
+        if let Some(Patched { tool, state }) = &self.patched {
+            /// Exact undo is no longer possible.
+            const SINCE: &str =
+                "vfioboot patch starts over, vfioboot unpatch --remove takes it out";
+            let text = match state {
+                PatchState::Exact => format!("by {tool} (undo: vfioboot unpatch)"),
+                PatchState::Changed => format!("by {tool}, then changed ({SINCE})"),
+                PatchState::Rebuilt => format!("by {tool}, then rebuilt by another tool ({SINCE})"),
+            };
+            pair(&mut page, "patched", &text);
         }
         for section in &self.sections {
             section.append_to(&mut page);
@@ -140,6 +148,9 @@ fn avb_lines(page: &mut Page, image: &Image<'_>) {
 /// The values of a wrapper, and which of them are wrong.
 fn state(wrapper: &Wrapper<'_>) -> String {
     let mut text = wrapper.label().map(|label| format!(" \"{label}\"")).unwrap_or_default();
+    if let Some(offset) = wrapper.after_loader() {
+        let _ = write!(text, " at offset {offset:#x}");
+    }
     let (right, wrong): (Vec<_>, Vec<_>) = wrapper.fields().into_iter().partition(|f| f.right);
     for (fields, verdict) in [(right, "right"), (wrong, "WRONG")] {
         let names: Vec<_> = fields.iter().map(|field| field.name).collect();

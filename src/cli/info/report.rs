@@ -5,6 +5,7 @@ use vfioboot::bootset::{BootSet, Spot};
 use vfioboot::compression::Format;
 use vfioboot::image::{DtTable, Image, ImageKind, Region, RegionKind, SectionName, Wrapper};
 use vfioboot::kernel::config_file;
+use vfioboot::patch;
 use vfioboot::text;
 
 use super::detail::{Detail, config_detail, kernel_detail, ramdisk_detail, table_detail};
@@ -14,7 +15,48 @@ pub(super) struct Report<'i> {
     pub name: String,
     pub image: &'i Image<'i>,
     pub sections: Vec<Section<'i>>,
-    pub patched: Option<String>,
+    pub patched: Option<Patched>,
+}
+
+/// The patch that an image has.
+pub(super) struct Patched {
+    pub tool: String,
+    pub state: PatchState,
+}
+
+/// What became of a patched image.
+#[derive(Clone, Copy)]
+pub(super) enum PatchState {
+    /// Its original can be had from it.
+    Exact,
+    /// It was changed since.
+    Changed,
+    /// The whole ramdisk was built anew since.
+    Rebuilt,
+}
+
+impl PatchState {
+    /// As it is written in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            PatchState::Exact => "exact",
+            PatchState::Changed => "changed",
+            PatchState::Rebuilt => "rebuilt",
+        }
+    }
+}
+
+impl Patched {
+    fn of(set: &BootSet<'_>, index: usize) -> Option<Self> {
+        let mut ramdisks = set.ramdisks().iter().filter(|own| own.spot.image == index);
+        let mark = ramdisks.find_map(vfioboot::bootset::Ramdisk::mark)?;
+        let state = match (mark.in_own_segment, patch::has_original(set, index)) {
+            (false, _) => PatchState::Rebuilt,
+            (true, Ok(Some(true))) => PatchState::Exact,
+            (true, _) => PatchState::Changed,
+        };
+        Some(Patched { tool: mark.tool.clone(), state })
+    }
 }
 
 pub(super) struct Section<'i> {
@@ -70,8 +112,7 @@ impl<'i> Report<'i> {
             }
         }
         sections.iter_mut().for_each(|section| section.region.offset += image.start());
-        let mut ramdisks = set.ramdisks().iter().filter(|own| own.spot.image == index);
-        let patched = ramdisks.find_map(|own| Some(own.mark()?.tool.clone()));
+        let patched = Patched::of(set, index);
         Report { name: set.name(index).to_owned(), image, sections, patched }
     }
 

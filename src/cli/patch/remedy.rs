@@ -14,6 +14,17 @@ pub fn with_remedy(error: Error) -> anyhow::Error {
         Error::RcInert { .. } => "leave out --rc",
         Error::RcTaken { .. } => "or use --no-autostart and leave out --rc",
         Error::NothingToSign => "--vbmeta FILE",
+        Error::Undo { .. } => {
+            "or vfioboot unpatch --remove, which takes out what the patch added and keeps \
+             everything else; vfioboot patch starts over by itself"
+        }
+        Error::CarrierMissing(_) => {
+            "or, if it is no longer patched, vfioboot unpatch --remove takes rdinit= off the \
+             command line"
+        }
+        Error::UndoRecord(_) => {
+            "vfioboot unpatch --remove takes out what is known of the patch without it"
+        }
         // There is no option for it, or the message says what to do.
         _ => return error.into(),
     };

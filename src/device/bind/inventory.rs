@@ -4,6 +4,8 @@ use crate::device::bind::plan;
 use crate::device::bus::group::{self, Group, Member};
 use crate::device::bus::holders::{Hold, Holders};
 use crate::device::bus::pci::{self, PciDevice};
+use crate::device::causes::facts::{Fact, Surroundings};
+use crate::device::causes::{self, Reason};
 use crate::device::sys::host::{Host, HostError};
 
 /// A device, and what there is to know about it before it is passed through.
@@ -33,9 +35,9 @@ pub enum Obstacle {
     /// The system has no IOMMU.
     #[error("no IOMMU on this system")]
     NoIommu,
-    /// It has a driver, and still it is in no group.
-    #[error("no IOMMU translates its DMA")]
-    NotTranslated,
+    /// A guest could not have it: it is in no group, its memory is reserved, it is dead.
+    #[error("{0}")]
+    Cause(Reason),
     /// Others of its group stay with the host.
     #[error("only together with {}", plan::join(.0))]
     Mates(Vec<Member>),
@@ -53,6 +55,9 @@ pub enum Warning {
     /// The members of its group are not known.
     #[error("{0}")]
     Group(#[source] HostError),
+    /// VFIO may refuse it.
+    #[error("{}", .0.with_fix())]
+    Cause(Reason),
     /// It keeps the state that a guest leaves it in.
     #[error("it cannot be reset")]
     NoReset,
@@ -68,11 +73,19 @@ pub enum Warning {
 pub fn read(host: &Host) -> Result<Vec<Entry>, HostError> {
     let devices = pci::enumerate(host)?;
     let holders = Holders::read(host);
+    let around = Surroundings::default();
     let iommu = group::any_iommu(host);
-    Ok(devices.into_iter().map(|device| entry(host, device, &holders, iommu)).collect())
+    let entry = |device| entry(host, device, &holders, &around, iommu);
+    Ok(devices.into_iter().map(entry).collect())
 }
 
-fn entry(host: &Host, device: PciDevice, holders: &Holders, iommu: bool) -> Entry {
+fn entry(
+    host: &Host,
+    device: PciDevice,
+    holders: &Holders,
+    around: &Surroundings,
+    iommu: bool,
+) -> Entry {
     let address = device.address;
     let class = pci::class(host, address);
     let bridge = pci::belongs_to_machine(host, address);
@@ -85,9 +98,14 @@ fn entry(host: &Host, device: PciDevice, holders: &Holders, iommu: bool) -> Entr
     if bridge {
         obstacles.push(Obstacle::Bridge);
     } else {
+        let outlook = causes::outlook(host, around, &device);
+        // Where no device has an IOMMU, that is what there is to say.
+        let own = |reason: &Reason| iommu || reason.fact() != Some(Fact::NoGroup);
+        obstacles.extend(outlook.refused.into_iter().filter(own).map(Obstacle::Cause));
+        warnings.extend(outlook.doubtful.into_iter().map(Warning::Cause));
         match device.iommu_group {
             None if !iommu => obstacles.push(Obstacle::NoIommu),
-            None if device.driver.is_some() => obstacles.push(Obstacle::NotTranslated),
+            None if !obstacles.is_empty() => {}
             None => warnings.push(Warning::NoGroupYet),
             Some(number) => match Group::read(host, number) {
                 Ok(group) => {

@@ -26,9 +26,12 @@ use crate::device::bind::driver::{self, BindError, VFIO_PCI};
 use crate::device::bind::journal::{self, Journal, JournalError};
 use crate::device::bind::plan::{self, Plan};
 use crate::device::bind::undo::{Ending, Undo};
-use crate::device::bus::group::{Group, Member};
+use crate::device::bus::group::{self, Group, Member};
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
+use crate::device::causes::facts::{self, Surroundings};
+use crate::device::causes::{Failure, Reason, Step};
 use crate::device::sys::host::{Host, HostError};
+use crate::device::sys::kernel_log::Tail;
 use crate::device::sys::lock::{Lock, LockError};
 use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
@@ -116,6 +119,10 @@ fn undone_text(undone: &Report) -> String {
     format!("; not everything could be undone (vfiorun recover tries again):\n{undone}")
 }
 
+fn because(reason: &Option<Reason>) -> String {
+    reason.as_ref().map(|reason| format!("; {}", reason.with_fix())).unwrap_or_default()
+}
+
 /// The step that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StepFailure {
@@ -123,17 +130,24 @@ pub enum StepFailure {
     #[error("{0}")]
     Device(#[source] PciError),
     /// A device does not reach vfio-pci.
-    #[error("{device}: {error}")]
+    #[error("{device}: {error}{}", because(.reason))]
     Bind {
         /// The device.
         device: PciDevice,
-        /// The reason.
+        /// What happened.
         #[source]
         error: Box<BindError>,
+        /// Why, as far as that is known.
+        reason: Option<Reason>,
     },
-    /// It is on vfio-pci and in no group, so nobody could open it.
-    #[error("{0}: on vfio-pci, but not in an IOMMU group")]
-    NoGroup(PciDevice),
+    /// It is on vfio-pci and in no group, or in one that is none, so no guest could have it.
+    #[error("{device}: on vfio-pci, but not in an IOMMU group{}", because(.reason))]
+    NoGroup {
+        /// The device.
+        device: PciDevice,
+        /// Why, as far as that is known.
+        reason: Option<Reason>,
+    },
     /// Its group, known only now, has members that stay with the host.
     #[error("{device}: IOMMU group {group} can only be taken as a whole, and it also has {}", plan::join(.mates))]
     Mates {
@@ -306,18 +320,24 @@ fn carry_out(
         // Not as the plan found it: it may have moved since.
         let before = PciDevice::read(host, *address).map_err(StepFailure::Device)?;
         journal.record(Undo::Device((&before).into())).map_err(StepFailure::Journal)?;
+        let log_end = Tail::open(host);
         match driver::to_vfio_pci(host, *address) {
             Ok(bound) => {
                 log(&format!("{before}: {}", bound.from));
                 devices.push(bound.device);
             }
-            Err(error) => return Err(StepFailure::Bind { device: before, error: error.into() }),
+            Err(error) => {
+                let reason = why_not_bound(host, &before, &error, log_end);
+                return Err(StepFailure::Bind { device: before, error: error.into(), reason });
+            }
         }
     }
     // Again, because a device joins its group only when it is probed for the first time.
     for device in &devices {
-        let Some(number) = device.iommu_group else {
-            return Err(StepFailure::NoGroup(device.clone()));
+        let number = device.iommu_group.filter(|number| !group::is_no_iommu(host, *number));
+        let Some(number) = number else {
+            let reason = why(host, device, Step::Open, None, &[]);
+            return Err(StepFailure::NoGroup { device: device.clone(), reason });
         };
         let group = Group::read(host, number).map_err(StepFailure::Group)?;
         let mates = group.blockers(addresses);
@@ -329,6 +349,33 @@ fn carry_out(
         return Err(StepFailure::Interrupted);
     }
     Ok(devices)
+}
+
+/// What is known of a device that vfio-pci did not take, or that could not be written to.
+fn why_not_bound(
+    host: &Host,
+    device: &PciDevice,
+    error: &BindError,
+    log_end: Tail,
+) -> Option<Reason> {
+    let (step, failed) = match error {
+        BindError::NoVfioPci | BindError::Device(_) => return None,
+        BindError::Override(error) | BindError::Unbind { error, .. } => (Step::Write, Some(error)),
+        BindError::NotTaken { probe, .. } => (Step::Probe, probe.as_ref()),
+    };
+    let errno = failed.and_then(|error| error.error.raw_os_error());
+    why(host, device, step, errno, &log_end.lines())
+}
+
+fn why(
+    host: &Host,
+    device: &PciDevice,
+    step: Step,
+    errno: Option<i32>,
+    lines: &[String],
+) -> Option<Reason> {
+    let facts = facts::of(host, &Surroundings::default(), device);
+    Failure { step, errno, lines, facts: &facts }.reason()
 }
 
 /// Undoes all that is open in a journal, and removes it when nothing is left.

@@ -7,6 +7,8 @@ use crate::device::bind::driver;
 use crate::device::bus::group::{Group, Member};
 use crate::device::bus::holders::{Hold, Holders};
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
+use crate::device::causes::facts::Surroundings;
+use crate::device::causes::{self, Reason};
 use crate::device::sys::host::{Host, HostError, Write};
 
 /// What may be done that is refused otherwise.
@@ -37,6 +39,14 @@ pub enum Warning {
         device: PciDevice,
         /// What the system needs it for.
         holds: Vec<Hold>,
+    },
+    /// Something stands in its way, and is tried because the user named the device, or may do so.
+    #[error("{device}: {}", .reason.with_fix())]
+    Cause {
+        /// The device.
+        device: PciDevice,
+        /// What.
+        reason: Reason,
     },
     /// The members of a group are not known.
     #[error("IOMMU group {group}: {error}")]
@@ -101,11 +111,14 @@ pub enum Refusal {
     /// A bridge belongs to the machine.
     #[error("{0}: a bridge cannot be passed through; name the devices below it")]
     Bridge(PciDevice),
-    /// A driver has it, and still it is in no group: no IOMMU translates its DMA.
-    #[error(
-        "{0}: not in an IOMMU group: no IOMMU translates its DMA (is one present and enabled? vfiorun doctor)"
-    )]
-    NoGroup(PciDevice),
+    /// A guest could not have it: it is in no group, its memory is reserved, it is dead.
+    #[error("{device}: {}", .reason.with_fix())]
+    Cause {
+        /// The device.
+        device: PciDevice,
+        /// Why.
+        reason: Reason,
+    },
     /// Others of its group stay with the host.
     #[error("{device}: IOMMU group {group} can only be taken as a whole, and {} not requested: {}", if mates.len() == 1 { "this member is" } else { "these members are" }, join(.mates))]
     Mates {
@@ -171,6 +184,7 @@ impl Plan {
             host,
             force: &options.force,
             holders: Holders::read(host),
+            around: Surroundings::default(),
             taken,
             groups: Vec::new(),
             warnings: Vec::new(),
@@ -193,6 +207,7 @@ struct Examination<'a> {
     host: &'a Host,
     force: &'a [DeviceSpec],
     holders: Holders,
+    around: Surroundings,
     /// All devices of the plan.
     taken: Vec<PciAddress>,
     groups: Vec<Group>,
@@ -207,29 +222,44 @@ impl Examination<'_> {
             self.refusals.push(Refusal::Bridge(device.clone()));
             return;
         }
-        match device.iommu_group {
-            None if device.driver.is_some() => {
-                self.refusals.push(Refusal::NoGroup(device.clone()));
-            }
-            None => {}
-            Some(number) => {
-                let group = group_of(self.host, number, &mut self.groups, &mut self.warnings);
-                let mates = group.map(|group| group.blockers(&self.taken)).unwrap_or_default();
-                if !mates.is_empty() {
-                    let device = device.clone();
-                    self.refusals.push(Refusal::Mates { device, group: number, mates });
-                }
+        self.outlook(device);
+        if let Some(number) = device.iommu_group {
+            let group = group_of(self.host, number, &mut self.groups, &mut self.warnings);
+            let mates = group.map(|group| group.blockers(&self.taken)).unwrap_or_default();
+            if !mates.is_empty() {
+                let device = device.clone();
+                self.refusals.push(Refusal::Mates { device, group: number, mates });
             }
         }
         let holds = self.holders.of(self.host, address, &self.taken);
         if holds.is_empty() || writes.is_empty() {
             return;
         }
-        if self.force.iter().any(|spec| device.matches(spec)) {
+        if self.is_forced(device) {
             self.warnings.push(Warning::Forced { device: device.clone(), holds });
         } else {
             self.refusals.push(Refusal::Held { device: device.clone(), holds });
         }
+    }
+
+    fn is_forced(&self, device: &PciDevice) -> bool {
+        self.force.iter().any(|spec| device.matches(spec))
+    }
+
+    /// What will keep the device from a guest, whoever else needs it.
+    fn outlook(&mut self, device: &PciDevice) {
+        let outlook = causes::outlook(self.host, &self.around, device);
+        let forced = self.is_forced(device);
+        for reason in outlook.refused {
+            let device = device.clone();
+            match forced {
+                true => self.warnings.push(Warning::Cause { device, reason }),
+                false => self.refusals.push(Refusal::Cause { device, reason }),
+            }
+        }
+        let doubts = outlook.doubtful.into_iter();
+        self.warnings
+            .extend(doubts.map(|reason| Warning::Cause { device: device.clone(), reason }));
     }
 }
 

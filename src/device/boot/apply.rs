@@ -67,6 +67,20 @@ pub fn put_back(file: &BootFile, ramdisk: &Path, log: &mut dyn FnMut(Level, &str
     }
 }
 
+/// Makes this program, which is at `own`, the file at each of the paths that rc files start it by. It
+/// keeps them when `/vfioboot` is removed.
+pub fn make_names(file: &BootFile, own: &str, ramdisk: &Path, log: &mut dyn FnMut(Level, &str)) {
+    let inside = |path: &str| ramdisk.join(path.trim_start_matches('/'));
+    for path in &file.runtime_names {
+        let new = inside(&format!("{path}.new"));
+        // A rename of one name of a file to another would do nothing: what is there is a link.
+        let made = fs::hard_link(inside(own), &new).and_then(|()| fs::rename(&new, inside(path)));
+        if let Err(error) = made {
+            log(Level::Warning, &format!("{path}: vfiorun is not there: {}", errno_text(&error)));
+        }
+    }
+}
+
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {

@@ -107,7 +107,7 @@ pub unsafe fn run(argv: *const *const c_char, envp: *const *const c_char) {
     if in_initramfs {
         make_nodes();
         occupy_standard_fds();
-        supervise(started, &mut next);
+        supervise(started, start.own_path(), &mut next);
         if !next.quiet {
             say(Level::Info, &format!("next program: {}", next.init));
         }
@@ -190,7 +190,7 @@ fn occupy_standard_fds() {
 }
 
 /// Forks the child and returns when it is done, dead, or out of time.
-fn supervise(started: Instant, next: &mut Next) {
+fn supervise(started: Instant, own: &str, next: &mut Next) {
     let (reader, writer) = match rustix::pipe::pipe_with(PipeFlags::CLOEXEC) {
         Ok(ends) => ends,
         Err(error) => return say(Level::Warning, &format!("pipe: {}", errno_text(&error.into()))),
@@ -207,7 +207,7 @@ fn supervise(started: Instant, next: &mut Next) {
             panic::set_hook(Box::new(|info| {
                 say(Level::Warning, &format!("internal error: {info}"));
             }));
-            work(started, File::from(writer));
+            work(started, own, File::from(writer));
             // SAFETY: ends the process; nothing of it is used afterwards.
             unsafe { libc::_exit(0) }
         }
@@ -291,7 +291,7 @@ fn reap(child: Pid) -> Option<WaitStatus> {
 }
 
 /// The child: everything that can go wrong.
-fn work(started: Instant, mut parent: File) {
+fn work(started: Instant, own: &str, mut parent: File) {
     // The boot file first: it names the next program, which is needed also when
     // there is nothing else to do.
     let file = file::read(Path::new(BOOT_FILE));
@@ -323,6 +323,8 @@ fn work(started: Instant, mut parent: File) {
         Ok(file) => file,
         Err(error) => return say(Level::Warning, &format!("{BOOT_FILE}: {error}")),
     };
+    // Before anything that may take time.
+    apply::make_names(&file, own, Path::new("/"), &mut say);
     if let Err(error) = mounted {
         say(Level::Warning, &error.to_string());
     }

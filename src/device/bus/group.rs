@@ -12,6 +12,10 @@ pub(crate) const GROUPS: &str = "sys/kernel/iommu_groups";
 /// The directory with one link for each IOMMU that has a driver.
 pub(crate) const IOMMUS: &str = "sys/class/iommu";
 
+/// The name of a group that VFIO made for a device which no IOMMU translates for
+/// (`vfio_noiommu_group_alloc`).
+pub(crate) const NO_IOMMU: &str = "vfio-noiommu";
+
 /// An IOMMU group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
@@ -87,14 +91,6 @@ impl Group {
         Ok(Self { number, domain, members })
     }
 
-    /// All groups there are, by number. One that goes while it is read is left out.
-    pub(crate) fn all(host: &Host) -> Vec<Self> {
-        let names = host.list(GROUPS).unwrap_or_default();
-        let mut numbers: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        numbers.sort_unstable();
-        numbers.into_iter().filter_map(|number| Self::read(host, number).ok()).collect()
-    }
-
     /// The members that keep the group from a guest, apart from those of `taken`, which will be
     /// on vfio-pci.
     pub(crate) fn blockers(&self, taken: &[PciAddress]) -> Vec<Member> {
@@ -108,16 +104,22 @@ impl Group {
 }
 
 /// Whether there is any group: an IOMMU is at work. On a devicetree system before Linux 6.16 a
-/// group appears only when a driver probes its device.
+/// group appears only when a driver probes its device. What VFIO makes without an IOMMU is none.
 pub(crate) fn any(host: &Host) -> bool {
-    is_not_empty(host, GROUPS)
+    let groups = host.list(GROUPS).unwrap_or_default();
+    let real = |name: &String| !name.parse().is_ok_and(|number| is_no_iommu(host, number));
+    groups.iter().any(real)
+}
+
+/// Whether a group is one of VFIO's own for devices without an IOMMU, which are for programs that
+/// need none and never for a virtual machine.
+pub(crate) fn is_no_iommu(host: &Host, number: u32) -> bool {
+    host.read(&format!("{GROUPS}/{number}/name")).is_ok_and(|name| name == NO_IOMMU)
+        || host.exists(&format!("sys/class/vfio/noiommu-{number}"))
+        || host.exists(&format!("dev/vfio/noiommu-{number}"))
 }
 
 /// Whether an IOMMU is there at all: a driver shows it, or groups do.
 pub(crate) fn any_iommu(host: &Host) -> bool {
-    is_not_empty(host, IOMMUS) || any(host)
-}
-
-fn is_not_empty(host: &Host, directory: &str) -> bool {
-    host.list(directory).is_ok_and(|entries| !entries.is_empty())
+    host.list(IOMMUS).is_ok_and(|units| !units.is_empty()) || any(host)
 }

@@ -73,13 +73,8 @@ pub enum VfioError {
         #[source]
         error: io::Error,
     },
-    /// Interrupts are not isolated (`vfio_iommu_type1_attach_group`).
-    #[error(
-        "no interrupt remapping: this platform cannot keep a guest's device from sending the host any interrupt (no GICv3 ITS, or remapping is off), so VFIO refuses it. If the guest is trusted: allow_unsafe_interrupts = true in the guest file"
-    )]
-    UnsafeInterrupts,
     /// The IOMMU does not take the group.
-    #[error("the IOMMU does not take the groups: {}; the kernel log says why", errno_text(.0))]
+    #[error("the IOMMU does not take the groups: {}", errno_text(.0))]
     Iommu(#[source] io::Error),
 }
 
@@ -129,11 +124,8 @@ pub(crate) fn try_groups(host: &Host, groups: &[u32]) -> Result<(), VfioError> {
             .map_err(failed)?;
         opened.push(group);
     }
-    match call(&container, VFIO_SET_IOMMU, VFIO_TYPE1V2_IOMMU) {
-        Ok(_) => Ok(()),
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(VfioError::UnsafeInterrupts),
-        Err(error) => Err(VfioError::Iommu(error)),
-    }
+    call(&container, VFIO_SET_IOMMU, VFIO_TYPE1V2_IOMMU).map_err(VfioError::Iommu)?;
+    Ok(())
 }
 
 /// Whether the interface is there in the version that QEMU speaks, and with the IOMMU that it uses.

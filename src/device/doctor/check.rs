@@ -24,9 +24,12 @@ impl Status {
 
 /// One prerequisite.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Check {
     /// Stable: `kvm`, `iommu-groups`.
     pub id: &'static str,
+    /// The rule that it is about, of a check of the kernel's config: `VB-KVM-001`.
+    pub rule: Option<&'static str>,
     /// What it is about, for people.
     pub title: &'static str,
     /// Its state.
@@ -35,11 +38,27 @@ pub struct Check {
     pub found: String,
     /// What to do; `None` when nothing is needed.
     pub fix: Option<String>,
+    /// The check that this one only follows from: its [`key`](Check::key). Once that is mended,
+    /// this one is likely to be gone.
+    pub follows_from: Option<&'static str>,
 }
 
 impl Check {
+    /// What names it among all checks: the rule, or the id.
+    pub fn key(&self) -> &'static str {
+        self.rule.unwrap_or(self.id)
+    }
+
     pub(super) fn ok(id: &'static str, title: &'static str, found: impl Into<String>) -> Self {
-        Check { id, title, status: Status::Ok, found: found.into(), fix: None }
+        Check {
+            id,
+            rule: None,
+            title,
+            status: Status::Ok,
+            found: found.into(),
+            fix: None,
+            follows_from: None,
+        }
     }
 
     pub(super) fn warning(id: &'static str, title: &'static str, found: impl Into<String>) -> Self {
@@ -53,12 +72,14 @@ impl Check {
     pub(super) fn fix(self, fix: impl Into<String>) -> Self {
         Check { fix: Some(fix.into()), ..self }
     }
+
+    /// If that check has a problem, this one is a part of it.
+    pub(super) fn follows(self, key: &'static str) -> Self {
+        Check { follows_from: Some(key), ..self }
+    }
 }
 
 /// The worst status of all checks.
 pub fn verdict(checks: &[Check]) -> Status {
     checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok)
 }
-
-/// The architecture this program was built for, as `uname -m` names it.
-pub(super) const ARCH: &str = std::env::consts::ARCH;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::check::ARCH;
 use super::{Check, system};
 use crate::device::guest::cpu::{self, CoreType};
 use crate::device::guest::file::Size;
@@ -10,6 +9,7 @@ use crate::device::guest::memory::{MARGIN, TRANSPARENT, meminfo};
 use crate::device::guest::qemu::{self, probe};
 use crate::device::sys::cpu_list;
 use crate::device::sys::host::Host;
+use crate::device::sys::machine;
 
 /// Less free memory than this is too little for any guest, in bytes.
 const LITTLE_MEMORY: u64 = MARGIN + 128 * Size::MIB;
@@ -92,9 +92,7 @@ fn processors(host: &Host) -> Check {
     let found = match kinds.as_slice() {
         [] | [_] => format!("{count}, all of one kind"),
         kinds => {
-            let text = |CoreType { midr, cpus, .. }: &CoreType| {
-                format!("{}: midr_el1 {:#x}", cpu_list::format(cpus), midr.unwrap_or(0))
-            };
+            let text = |of: &CoreType| format!("{}: {of}", cpu_list::format(&of.cpus));
             format!(
                 "{count} of {} kinds ({}); a guest is kept on one of them",
                 kinds.len(),
@@ -109,7 +107,7 @@ fn qemu(host: &Host) -> Check {
     let check = |status: fn(&'static str, &'static str, String) -> Check, found| {
         status("qemu", "QEMU", found)
     };
-    let name = format!("qemu-system-{ARCH}");
+    let name = format!("qemu-system-{}", machine::of(host));
     let path = std::env::var("PATH").ok();
     let outside =
         qemu::in_root(&host.path(""), &name, path.as_deref()).map(|program| ("", program));

@@ -9,9 +9,10 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 
-use super::check::{ARCH, Check};
+use super::check::Check;
 use crate::cmdline::Cmdline;
 use crate::device::sys::host::{Host, errno_text};
+use crate::device::sys::machine;
 use crate::rules::config::{self, KernelConfig, Value};
 use crate::rules::{
     Arch, Assignment, Condition, Coverage, Fit, Judgement, KernelInfo, KernelVersion, Level,
@@ -140,7 +141,7 @@ impl Finding {
             Level::Required | Level::Forbidden => Check::problem,
             Level::Recommended | Level::Optional => Check::warning,
         };
-        check("config", "kernel config", found).fix(fix.as_ref())
+        Check { rule: Some(id), ..check("config", "kernel config", found).fix(fix.as_ref()) }
     }
 }
 
@@ -178,6 +179,7 @@ pub(super) struct RunningKernel {
     config: Option<KernelConfig>,
     release: Option<String>,
     cmdline: Option<Cmdline<String>>,
+    arch: Option<Arch>,
     /// By the names in `/sys/module`: those that are loaded, and some that are built in.
     modules: Vec<String>,
 }
@@ -194,6 +196,7 @@ impl RunningKernel {
             config,
             release: release.map(|text| text.trim_end().to_owned()),
             cmdline: host.read("proc/cmdline").ok().map(Cmdline::new),
+            arch: Arch::from_name(&machine::of(host)),
             modules: host.list("sys/module").unwrap_or_default(),
         };
         (kernel, error)
@@ -214,10 +217,10 @@ impl KernelInfo for RunningKernel {
     type Origin = BootCmdline;
     type Misfit = Infallible;
 
-    /// By its config, or what this program is built for.
+    /// By its config, or what else shows it.
     fn arch(&self) -> Option<Arch> {
         let by_config = self.config.as_ref().and_then(KernelConfig::arch);
-        by_config.or_else(|| Arch::from_name(ARCH))
+        by_config.or(self.arch)
     }
 
     fn release(&self) -> Option<&str> {

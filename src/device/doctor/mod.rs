@@ -8,7 +8,8 @@
 //! | `kernel_config` | `/proc/config.gz` against the rules of the desktop audit |
 //! | `cmdline` | what the profile notes about the kernel command line |
 //! | `virtualisation` | KVM, and who else may own EL2 |
-//! | `iommu` | groups, the IOMMU's driver, isolated interrupts |
+//! | `iommu` | groups, the IOMMU's driver, the device tree, isolated interrupts |
+//! | `order` | the first cause first, and what follows from it |
 //! | `vfio` | the VFIO interface |
 //! | `guest` | memory, processors and QEMU |
 //! | `boot_log` | what PID 1 did in this boot |
@@ -21,11 +22,13 @@ mod cmdline;
 mod guest;
 mod iommu;
 mod kernel_config;
+mod order;
 mod system;
 mod vfio;
 mod virtualisation;
 
 use crate::cmdline::Cmdline;
+use crate::device::causes::facts::Surroundings;
 use crate::device::sys::host::Host;
 use crate::device::sys::kernel_log;
 
@@ -34,7 +37,8 @@ use kernel_config::RunningKernel;
 
 pub use kernel_config::{BootCmdline, ConfigError, Finding, findings};
 
-/// Examines every prerequisite.
+/// Examines every prerequisite. The problems that nothing explains come first, each with those that
+/// follow from it.
 pub fn examine(host: &Host) -> Vec<Check> {
     let log = kernel_log::read(host);
     let cmdline = Cmdline::new(host.read("proc/cmdline").unwrap_or_default());
@@ -43,9 +47,9 @@ pub fn examine(host: &Host) -> Vec<Check> {
     checks.extend(kernel_config::checks(host, &kernel, no_config));
     checks.extend(cmdline::checks(&cmdline, &kernel.notes()));
     checks.extend(virtualisation::checks(host, &cmdline, log.as_deref().ok()));
-    checks.extend(iommu::checks(host, log.as_deref().ok()));
+    checks.extend(iommu::checks(host, &Surroundings::default(), log.as_deref().ok()));
     checks.extend(vfio::checks(host));
     checks.extend(guest::checks(host));
     checks.push(boot_log::check(&log));
-    checks
+    order::causes_first(checks)
 }

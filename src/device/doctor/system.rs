@@ -1,8 +1,8 @@
 //! Architecture, privileges, SELinux.
 
 use super::Check;
-use super::check::ARCH;
 use crate::device::sys::host::Host;
+use crate::device::sys::machine;
 
 /// Capabilities that binding and a guest need (`include/uapi/linux/capability.h`): number, name,
 /// what for.
@@ -16,13 +16,14 @@ const CAPABILITIES: &[(u32, &str, &str)] = &[
 pub(super) const CAP_SYS_RESOURCE: u32 = 24;
 
 pub(super) fn checks(host: &Host) -> Vec<Check> {
-    vec![architecture(), kernel(host), privileges(host), selinux(host)]
+    vec![architecture(host), kernel(host), privileges(host), selinux(host)]
 }
 
-fn architecture() -> Check {
-    match ARCH {
-        "aarch64" | "x86_64" => Check::ok("arch", "architecture", ARCH),
-        other => Check::problem("arch", "architecture", other)
+fn architecture(host: &Host) -> Check {
+    let name = machine::of(host);
+    match name.as_str() {
+        machine::AARCH64 | machine::X86_64 => Check::ok("arch", "architecture", name),
+        _ => Check::problem("arch", "architecture", name)
             .fix("PCI passthrough to KVM guests is for 64-bit ARM and x86_64"),
     }
 }

@@ -1,9 +1,11 @@
 //! The VFIO interface: modules, nodes, API.
 
+use std::io;
+
 use super::Check;
 use crate::device::bind::driver::vfio_pci_registered;
 use crate::device::bus::vfio::{self, VfioError};
-use crate::device::sys::host::Host;
+use crate::device::sys::host::{Host, errno_text};
 
 pub(super) fn checks(host: &Host) -> Vec<Check> {
     let driver = match vfio_pci_registered(host) {
@@ -31,6 +33,11 @@ fn interface(host: &Host) -> Check {
         Err(error @ VfioError::Open { .. }) if host.exists("sys/class/misc/vfio") => {
             check(Check::warning, format!("{error}, though the kernel has it{newer}"))
                 .fix("vfiorun run makes the node itself where no ueventd does; as another user, use root")
+        }
+        Err(VfioError::Open { path, error }) if error.kind() == io::ErrorKind::PermissionDenied => {
+            check(Check::problem, format!("/{path}: {}", errno_text(&error)))
+                .fix("run it as root")
+                .follows("privileges")
         }
         Err(error @ VfioError::Open { .. }) => check(Check::problem, format!("{error}{newer}"))
             .fix("the kernel needs CONFIG_VFIO (and CONFIG_VFIO_CONTAINER), built in or as a loaded module"),

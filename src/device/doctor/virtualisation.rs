@@ -1,11 +1,11 @@
 //! KVM, and other hypervisors that may own EL2.
 
 use super::Check;
-use super::check::ARCH;
 use crate::cmdline::Cmdline;
 use crate::device::sys::host::Host;
 use crate::device::sys::kernel_log::Message;
 use crate::device::sys::kvm::{self, Kvm, KvmError};
+use crate::device::sys::machine;
 
 pub(super) fn checks(
     host: &Host,
@@ -13,7 +13,7 @@ pub(super) fn checks(
     log: Option<&[Message]>,
 ) -> Vec<Check> {
     let mut checks = vec![kvm(host, log)];
-    checks.extend(mode(cmdline, log));
+    checks.extend(mode(host, cmdline, log));
     checks
 }
 
@@ -24,7 +24,10 @@ fn kvm(host: &Host, log: Option<&[Message]>) -> Check {
         Err(error @ KvmError::Open(_)) if !host.exists("dev/kvm") => {
             return absent(host, log, &error);
         }
-        Err(error) => return problem(error.to_string()).fix(error.fix()),
+        Err(error) => {
+            let check = problem(error.to_string()).fix(error.fix());
+            return if error.is_denied() { check.follows("privileges") } else { check };
+        }
     };
     let created = match vm.create_vm() {
         Ok(created) => created,
@@ -60,8 +63,8 @@ fn absent(host: &Host, log: Option<&[Message]>, error: &KvmError) -> Check {
 }
 
 /// Protected mode keeps the host away from guest memory.
-fn mode(cmdline: &Cmdline<String>, log: Option<&[Message]>) -> Option<Check> {
-    if ARCH != "aarch64" {
+fn mode(host: &Host, cmdline: &Cmdline<String>, log: Option<&[Message]>) -> Option<Check> {
+    if !machine::is_arm(host) {
         return None;
     }
     let logged = |words: &str| log.is_some_and(|log| log.iter().any(|m| m.text.contains(words)));

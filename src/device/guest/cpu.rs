@@ -1,22 +1,36 @@
 //! The host's processors by type.
 
+use core::fmt;
+
 use crate::device::guest::file::Cluster;
 use crate::device::sys::cpu_list;
 use crate::device::sys::host::{Host, HostError};
+use crate::device::sys::machine;
 
 const CPUS: &str = "sys/devices/system/cpu";
 
 /// Processors of one type, in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoreType {
-    /// What identifies the type: `midr_el1` of arm64
-    /// (`Documentation/ABI/testing/sysfs-devices-system-cpu`); `None` where there is but one.
+    /// What identifies the type on arm64: `midr_el1`
+    /// (`Documentation/ABI/testing/sysfs-devices-system-cpu`), which vendors' kernels leave out of
+    /// sysfs and put together from `/proc/cpuinfo`. `None` where neither tells.
     pub midr: Option<u64>,
     /// How fast they are: `cpu_capacity` (1024 is the fastest of the machine), else their
-    /// highest frequency in kHz, else 0.
+    /// highest frequency in kHz, else 0. Where arm64 has no `midr_el1`, it tells types apart.
     pub capacity: u64,
     /// Their numbers.
     pub cpus: Vec<u32>,
+}
+
+impl fmt::Display for CoreType {
+    /// `midr_el1 0x412fd050`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.midr {
+            Some(midr) => write!(f, "midr_el1 {midr:#x}"),
+            None => write!(f, "capacity {}", self.capacity),
+        }
+    }
 }
 
 /// The online processors by type, the fastest type first.
@@ -25,27 +39,79 @@ pub struct CoreType {
 /// When `online` cannot be read.
 pub fn core_types(host: &Host) -> Result<Vec<CoreType>, HostError> {
     let online = cpu_list::parse(&host.read(&format!("{CPUS}/online"))?);
-    let mut types: Vec<CoreType> = Vec::new();
+    let number = |cpu: u32, name: &str| -> Option<u64> {
+        host.read(&format!("{CPUS}/cpu{cpu}/{name}")).ok()?.parse().ok()
+    };
+    let midr = |cpu: u32| {
+        let text = host.read(&format!("{CPUS}/cpu{cpu}/regs/identification/midr_el1")).ok()?;
+        u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()
+    };
+    let mut found: Vec<CoreType> = Vec::new();
     for cpu in online {
-        let read = |name: &str| host.read(&format!("{CPUS}/cpu{cpu}/{name}")).ok();
-        let midr = read("regs/identification/midr_el1").and_then(|text| {
-            let hex = text.trim_start_matches("0x");
-            u64::from_str_radix(hex, 16).ok()
-        });
-        let capacity = read("cpu_capacity")
-            .or_else(|| read("cpufreq/cpuinfo_max_freq"))
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0);
-        match types.iter_mut().find(|of| of.midr == midr) {
+        let capacity =
+            number(cpu, "cpu_capacity").or_else(|| number(cpu, "cpufreq/cpuinfo_max_freq"));
+        let capacity = capacity.unwrap_or(0);
+        found.push(CoreType { midr: midr(cpu), capacity, cpus: vec![cpu] });
+    }
+    if found.iter().any(|one| one.midr.is_none()) {
+        let listed = identified(host);
+        let of = |cpu: u32| listed.iter().find(|(listed, _)| *listed == cpu).map(|(_, midr)| *midr);
+        found.iter_mut().for_each(|one| one.midr = one.midr.or_else(|| of(one.cpus[0])));
+    }
+    // Processors of one type have the same turbo on arm64 only.
+    let by_capacity = machine::is_arm(host);
+    let mut types: Vec<CoreType> = Vec::new();
+    for one in found {
+        let same = |of: &&mut CoreType| {
+            let alike = one.midr.is_some() || !by_capacity || of.capacity == one.capacity;
+            of.midr == one.midr && alike
+        };
+        match types.iter_mut().find(same) {
             Some(of) => {
-                of.capacity = of.capacity.max(capacity);
-                of.cpus.push(cpu);
+                of.capacity = of.capacity.max(one.capacity);
+                of.cpus.extend(one.cpus);
             }
-            None => types.push(CoreType { midr, capacity, cpus: vec![cpu] }),
+            None => types.push(one),
         }
     }
     types.sort_unstable_by_key(|of| (core::cmp::Reverse(of.capacity), of.midr));
     Ok(types)
+}
+
+/// `midr_el1` of each processor from `/proc/cpuinfo`, which shows it in pieces
+/// (`c_show` of `arch/arm64/kernel/cpuinfo.c`).
+fn identified(host: &Host) -> Vec<(u32, u64)> {
+    /// The architecture field when the ID registers tell it.
+    const BY_REGISTERS: u64 = 0xf << 16;
+    let (mut found, mut cpu) = (Vec::new(), None);
+    host.each_line("proc/cpuinfo", &mut |line| {
+        let Some((name, value)) = line.split_once(':') else { return };
+        let value = value.trim();
+        let number = || match value.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16).ok(),
+            None => value.parse().ok(),
+        };
+        let shift = match name.trim() {
+            "processor" => {
+                cpu = value.parse().ok();
+                return;
+            }
+            "CPU implementer" => {
+                found.extend(cpu.map(|cpu| (cpu, BY_REGISTERS)));
+                24
+            }
+            "CPU variant" => 20,
+            "CPU part" => 4,
+            "CPU revision" => 0,
+            _ => return,
+        };
+        if let (Some((of, midr)), Some(piece)) = (found.last_mut(), number())
+            && Some(*of) == cpu
+        {
+            *midr |= piece << shift;
+        }
+    });
+    found
 }
 
 /// Why a choice of processors is impossible.
@@ -56,17 +122,17 @@ pub enum CpuError {
     Offline(u32),
     /// They are not of one type.
     #[error(
-        "cpus.cluster: CPUs {first} and {second} are of different types (midr_el1 {first_midr:#x} and {second_midr:#x}), between which KVM cannot move a guest: name CPUs of one type"
+        "cpus.cluster: CPUs {first} and {second} are of different types ({first_type} and {second_type}), between which KVM cannot move a guest: name CPUs of one type"
     )]
     Mixed {
         /// One CPU.
         first: u32,
         /// Its type.
-        first_midr: u64,
+        first_type: String,
         /// One of another type.
         second: u32,
         /// Its type.
-        second_midr: u64,
+        second_type: String,
     },
     /// The system has none online.
     #[error("no CPU is online in sysfs: is /sys mounted?")]
@@ -96,9 +162,9 @@ pub fn choose(
                 if of != expected {
                     return Err(CpuError::Mixed {
                         first,
-                        first_midr: expected.midr.unwrap_or(0),
+                        first_type: expected.to_string(),
                         second: *cpu,
-                        second_midr: of.midr.unwrap_or(0),
+                        second_type: of.to_string(),
                     });
                 }
             }

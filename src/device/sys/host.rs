@@ -3,13 +3,17 @@
 use core::fmt;
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Attributes and the files of proc that we read are far smaller; whatever is
 /// longer is not what it should be, and PID 1 must not fill memory with it.
 const READ_LIMIT: u64 = 64 * 1024;
+
+/// Tables of proc grow with the machine: a line for each interrupt, a column for each processor.
+/// They are read line by line, so that this is no amount of memory.
+const TABLE_LIMIT: u64 = 64 << 20;
 
 /// Where `sys` and `proc` are to be found.
 ///
@@ -91,6 +95,31 @@ impl Host {
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
     }
 
+    /// Shows each line of a table of proc, however long it is. A file that cannot be read has none.
+    pub(crate) fn each_line(&self, relative: &str, show: &mut dyn FnMut(&str)) {
+        let Ok(file) = fs::File::open(self.path(relative)) else { return };
+        let mut reader = BufReader::new(file.take(TABLE_LIMIT));
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            show(String::from_utf8_lossy(&line).trim_end());
+            line.clear();
+        }
+    }
+
+    /// The first bytes of a binary attribute: a property of the device tree, a config space.
+    /// `None` when it cannot be read.
+    pub(crate) fn bytes(&self, relative: &str, limit: u64) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = fs::File::open(self.path(relative)).ok()?;
+        file.take(limit).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// Whether this is the system that the program runs on, and not a tree of another one.
+    pub(crate) fn is_running_system(&self) -> bool {
+        self.kernel.is_none() && self.root == Path::new("/")
+    }
+
     /// The value of an attribute that can be written back: of one that shows all choices
     /// (`always [madvise] never`) the chosen one.
     ///
@@ -165,6 +194,14 @@ impl Host {
         let mut names = listed().map_err(|error| self.error("list", relative, error))?;
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// The directories in a directory, without links to others. None when it cannot be listed.
+    pub(crate) fn directories(&self, relative: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(relative)) else { return Vec::new() };
+        let entries = entries.filter_map(Result::ok);
+        let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        directories.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
     /// Whether a file or directory is there.

@@ -1,7 +1,7 @@
 //! Reads the kernel log.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
 use crate::device::sys::host::Host;
@@ -26,14 +26,38 @@ impl Message {
     }
 }
 
-/// The messages of the kernel log, oldest first. One read gives one record
-/// (`Documentation/ABI/testing/dev-kmsg`).
+/// The messages of the kernel log, oldest first.
 ///
 /// # Errors
 /// When `/dev/kmsg` is not there or may not be read.
 pub(crate) fn read(host: &Host) -> Result<Vec<Message>, io::Error> {
-    let mut file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(host.path("dev/kmsg"))?;
+    messages(&mut open(host)?)
+}
+
+/// The end of the kernel log, to see what comes after it.
+#[derive(Debug)]
+pub(crate) struct Tail(Option<File>);
+
+impl Tail {
+    /// From now on. A log that cannot be read has nothing to say.
+    pub(crate) fn open(host: &Host) -> Self {
+        let at_end = open(host).and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file));
+        Self(at_end.ok())
+    }
+
+    /// What has come since.
+    pub(crate) fn lines(mut self) -> Vec<String> {
+        let messages = self.0.as_mut().and_then(|file| messages(file).ok()).unwrap_or_default();
+        messages.into_iter().map(|message| message.text).collect()
+    }
+}
+
+fn open(host: &Host) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(host.path("dev/kmsg"))
+}
+
+/// One read gives one record (`Documentation/ABI/testing/dev-kmsg`).
+fn messages(file: &mut File) -> io::Result<Vec<Message>> {
     let mut record = vec![0; 8192];
     let mut lines = Vec::new();
     loop {

@@ -29,9 +29,12 @@ pub(crate) const OTHERS: &[(&str, &str, &str)] =
 /// The mode in which the host has no access to the memory of guests.
 pub(crate) const PROTECTED: &[u8] = b"protected";
 
-/// The mode that the command line asks for (`early_kvm_mode_cfg` of `arch/arm64/kvm/arm.c`).
+/// The mode that the command line asks for (`early_kvm_mode_cfg` of `arch/arm64/kvm/arm.c`): the
+/// last one that the kernel knows; any other leaves what was before.
 pub fn mode<B: AsRef<[u8]>>(line: &Cmdline<B>) -> Option<&[u8]> {
-    line.value("kvm-arm.mode")
+    const KNOWN: &[&[u8]] = &[b"none", b"nvhe", PROTECTED, b"nested"];
+    let known = line.values("kvm-arm.mode").filter(|mode| KNOWN.contains(mode)).last();
+    known.or_else(|| line.value("kvm-arm.mode"))
 }
 
 /// Why there can be no VM.
@@ -52,6 +55,11 @@ pub enum KvmError {
 }
 
 impl KvmError {
+    /// Whether it is this user who may not.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, KvmError::Open(error) if error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// What to do about it.
     pub(crate) fn fix(&self) -> &'static str {
         match self {

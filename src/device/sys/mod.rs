@@ -3,6 +3,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`host`] | the files of a running system under one root, so that tests use a fake tree |
+//! | [`machine`], `device_tree` | the architecture of that system; what its firmware says it consists of |
 //! | [`process`] | processes, kept apart even when a pid is used again |
 //! | [`state`], [`lock`] | where journals are; one process at a time changes devices |
 //! | [`cpu_list`] | lists of processors as the kernel writes them |
@@ -11,11 +12,13 @@
 //! | `toml_text` | TOML into a type, with errors that name the line |
 
 pub mod cpu_list;
+pub(crate) mod device_tree;
 pub mod host;
 pub(crate) mod kernel_log;
 pub mod kmsg;
 pub mod kvm;
 pub mod lock;
+pub mod machine;
 pub mod process;
 pub mod state;
 pub(crate) mod toml_text;

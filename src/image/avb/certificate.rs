@@ -94,21 +94,31 @@ impl<'a> Image<'a> {
         found.next()
     }
 
+    /// The last 16 KiB of the image, without AVB's blob and footer.
+    fn gki_signature(&self) -> Option<(usize, &'a [u8])> {
+        let size = self.avb().map_or(self.bytes().len() as u64, |avb| avb.original_image_size);
+        let end = usize::try_from(size).ok()?;
+        let start = end.checked_sub(GKI_SIGNATURE_SIZE)?;
+        Some((start, self.bytes().get(start..end)?))
+    }
+
     /// The certificates of a GKI boot signature: in its section (v4), or in the last 16 KiB of the
     /// image.
     pub fn gki_certificates(&self) -> Vec<GkiCertificate<'a>> {
+        let own = RegionKind::Section(SectionName::BootSignature);
+        let sections = self.regions().iter().filter(|region| region.kind == own);
+        let sections = sections.map(|region| (region.offset, self.region_bytes(region)));
+        let unknown = |(start, _): &(usize, &[u8])| {
+            let region = self.regions().iter().find(|region| region.offset == *start);
+            region.is_some_and(|region| region.kind == RegionKind::Trailing)
+        };
         let mut certificates = Vec::new();
-        for region in self.regions() {
-            let bytes = match region.kind {
-                RegionKind::Section(SectionName::BootSignature) => self.region_bytes(region),
-                RegionKind::Trailing => self.rest_from(region.offset),
-                _ => continue,
-            };
+        for (offset, bytes) in sections.chain(self.gki_signature().filter(unknown)) {
             let mut start = 0;
             while start < bytes.len().min(GKI_SIGNATURE_SIZE)
-                && let Ok(vbmeta) = Vbmeta::parse(&bytes[start..], region.offset + start)
+                && let Ok(vbmeta) = Vbmeta::parse(&bytes[start..], offset + start)
             {
-                let offset = region.offset + start;
+                let offset = offset + start;
                 start += vbmeta.bytes().len();
                 certificates.push(GkiCertificate { offset, vbmeta });
             }

@@ -5,6 +5,7 @@ pub(crate) mod boot;
 mod field;
 mod head;
 pub(crate) mod legacy;
+mod name20;
 mod pxa;
 mod sony;
 mod text;
@@ -36,6 +37,7 @@ pub struct Header {
 enum Kind {
     Legacy(Box<legacy::Wire>),
     Pxa(Box<pxa::Wire>),
+    Name20(Box<name20::Wire>),
     Boot(Box<boot::Wire>),
     Vendor(Box<vendor::Wire>),
     Sony(Box<sony::Wire>),
@@ -47,6 +49,7 @@ macro_rules! each {
         match $header {
             Kind::Legacy($wire) => $call,
             Kind::Pxa($wire) => $call,
+            Kind::Name20($wire) => $call,
             Kind::Boot($wire) => $call,
             Kind::Vendor($wire) => $call,
             Kind::Sony($wire) => $call,
@@ -102,6 +105,9 @@ impl Header {
                 let offset = legacy::VERSION_AT;
                 Err(Error::UnknownVersion { offset, found, expected: "0 to 4" })
             }
+            Some(found) if !matches!(found, 1 | 2) && name20::Wire::is(bytes) => {
+                read(bytes, "boot image").map(|wire| Header::plain(Kind::Name20(wire)))
+            }
             Some(_) => read(bytes, "boot image").map(|wire| Header::plain(Kind::Legacy(wire))),
         }
     }
@@ -138,7 +144,7 @@ impl Header {
     pub fn version(&self) -> u32 {
         match &self.kind {
             Kind::Legacy(wire) => wire.version(),
-            Kind::Pxa(_) | Kind::Sony(_) => 0,
+            Kind::Pxa(_) | Kind::Name20(_) | Kind::Sony(_) => 0,
             Kind::Boot(wire) => wire.header_version,
             Kind::Vendor(wire) => wire.header_version,
         }
@@ -148,6 +154,7 @@ impl Header {
     pub fn form(&self) -> Option<&'static str> {
         match &self.kind {
             Kind::Pxa(_) => Some("PXA header"),
+            Kind::Name20(_) => Some("header with a name of 20 bytes (Samsung)"),
             Kind::Sony(_) => Some("Sony ELF"),
             _ if !self.prelude.is_empty() => Some("Amonet microloader before the header"),
             _ => None,
@@ -170,6 +177,7 @@ impl Header {
         match &self.kind {
             Kind::Legacy(wire) => wire.page_size,
             Kind::Pxa(wire) => wire.page_size,
+            Kind::Name20(wire) => wire.page_size,
             Kind::Boot(_) => boot::PAGE_SIZE,
             Kind::Vendor(wire) => wire.page_size,
             Kind::Sony(wire) => wire.alignment(),
@@ -189,6 +197,7 @@ impl Header {
         match &self.kind {
             Kind::Legacy(_) => Some(self.prelude.len() + legacy::PAGE_SIZE_AT),
             Kind::Pxa(_) => Some(pxa::PAGE_SIZE_AT),
+            Kind::Name20(_) => Some(name20::PAGE_SIZE_AT),
             Kind::Boot(_) | Kind::Sony(_) => None,
             Kind::Vendor(_) => Some(vendor::PAGE_SIZE_AT),
         }
@@ -230,7 +239,7 @@ impl Header {
         Ok(())
     }
 
-    /// Set the product name of v0–v2 and vendor headers: at most 16 bytes, no NUL.
+    /// Set the product name of v0–v2 and vendor headers: no NUL, and no longer than its field.
     ///
     /// # Errors
     /// [`Error::TextTooLong`], [`Error::NulInText`], [`Error::Field`] if there is no name field.
@@ -238,6 +247,7 @@ impl Header {
         let place: &mut [u8] = match &mut self.kind {
             Kind::Legacy(wire) => &mut wire.name,
             Kind::Pxa(wire) => &mut wire.name,
+            Kind::Name20(wire) => &mut wire.name,
             Kind::Vendor(wire) => &mut wire.name,
             Kind::Boot(_) => {
                 let reason = "boot image headers v3 and v4 have no such field";
@@ -258,6 +268,7 @@ impl Header {
         match &self.kind {
             Kind::Legacy(wire) => [text_of(&wire.cmdline), text_of(&wire.extra_cmdline)].concat(),
             Kind::Pxa(wire) => [text_of(&wire.cmdline), text_of(&wire.extra_cmdline)].concat(),
+            Kind::Name20(wire) => [text_of(&wire.cmdline), text_of(&wire.extra_cmdline)].concat(),
             Kind::Boot(wire) => text_of(&wire.cmdline).to_vec(),
             Kind::Vendor(wire) => text_of(&wire.cmdline).to_vec(),
             Kind::Sony(wire) => wire.cmdline().to_vec(),
@@ -295,6 +306,9 @@ impl Header {
                 text::fill_split(&mut wire.cmdline, &mut wire.extra_cmdline[..room], line)
             }
             Kind::Pxa(wire) => text::fill_split(&mut wire.cmdline, &mut wire.extra_cmdline, line),
+            Kind::Name20(wire) => {
+                text::fill_split(&mut wire.cmdline, &mut wire.extra_cmdline, line)
+            }
             Kind::Boot(wire) => text::fill_cmdline(&mut wire.cmdline, line),
             Kind::Vendor(wire) => text::fill_cmdline(&mut wire.cmdline, line),
             Kind::Sony(wire) => wire.set_cmdline(line),
@@ -305,7 +319,9 @@ impl Header {
     /// at a space, the maximum may be lower.
     pub fn cmdline_capacity(&self) -> usize {
         match &self.kind {
-            Kind::Legacy(_) | Kind::Pxa(_) => 511 + self.extra_cmdline_room().saturating_sub(1),
+            Kind::Legacy(_) | Kind::Pxa(_) | Kind::Name20(_) => {
+                511 + self.extra_cmdline_room().saturating_sub(1)
+            }
             Kind::Boot(_) => 1535,
             Kind::Vendor(_) => 2047,
             Kind::Sony(_) => sony::CMDLINE_CAPACITY,
@@ -323,6 +339,7 @@ impl Header {
         match &self.kind {
             Kind::Legacy(wire) => Some(&wire.id),
             Kind::Pxa(wire) => Some(&wire.id),
+            Kind::Name20(wire) => Some(&wire.id),
             _ => None,
         }
     }
@@ -331,6 +348,7 @@ impl Header {
         match &mut self.kind {
             Kind::Legacy(wire) => wire.id = id,
             Kind::Pxa(wire) => wire.id = id,
+            Kind::Name20(wire) => wire.id = id,
             Kind::Boot(_) | Kind::Vendor(_) | Kind::Sony(_) => {}
         }
     }
@@ -340,6 +358,7 @@ impl Header {
         match &self.kind {
             Kind::Legacy(wire) => Some(OsVersion(wire.os_version)),
             Kind::Boot(wire) => Some(OsVersion(wire.os_version)),
+            Kind::Name20(wire) => Some(OsVersion(wire.os_version)),
             Kind::Vendor(_) | Kind::Pxa(_) | Kind::Sony(_) => None,
         }
     }

@@ -22,16 +22,21 @@ pub(super) fn fill(
         let value = String::from_utf8_lossy(text).into_owned();
         return Err(Error::TextTooLong { field: field.to_owned(), capacity, value });
     }
-    // If the text is unchanged, the bytes after its NUL are kept.
-    if text_of(place) != text {
-        place.fill(0);
+    // The bytes after the NULs of both texts are kept.
+    let old = text_of(place).len();
+    if place[..old] != *text {
+        let end = old.max((text.len() + 1).min(place.len()));
         place[..text.len()].copy_from_slice(text);
+        place[text.len()..end].fill(0);
     }
     Ok(())
 }
 
-/// Write one command line field, always NUL-terminated.
+/// Write one command line field: NUL-terminated, unless the line is the one that fills it already.
 pub(super) fn fill_cmdline(place: &mut [u8], line: &[u8]) -> Result<(), Error> {
+    if text_of(place) == line {
+        return Ok(());
+    }
     let capacity = place.len() - 1;
     if line.len() > capacity {
         return Err(Error::CmdlineTooLong { field: "cmdline", capacity, needed: line.len() });
@@ -39,12 +44,25 @@ pub(super) fn fill_cmdline(place: &mut [u8], line: &[u8]) -> Result<(), Error> {
     fill(place, line, "cmdline", capacity)
 }
 
-/// Write `cmdline` and `extra_cmdline` of v0–v2, which bootloaders concatenate.
+/// Write `cmdline` and `extra_cmdline` of v0–v2, which bootloaders concatenate. Where both are used,
+/// an edit of one leaves the other as it is.
 pub(super) fn fill_split(first: &mut [u8], extra: &mut [u8], line: &[u8]) -> Result<(), Error> {
     if [text_of(first), text_of(extra)].concat() == line {
         return Ok(());
     }
     let (room, extra_room) = (first.len() - 1, extra.len() - 1);
+    if !text_of(extra).is_empty() {
+        if let Some(tail) = line.strip_prefix(text_of(first))
+            && (1..=extra_room).contains(&tail.len())
+        {
+            return fill(extra, tail, "extra_cmdline", extra_room);
+        }
+        if let Some(head) = line.strip_suffix(text_of(extra))
+            && head.len() <= room
+        {
+            return fill(first, head, "cmdline", room);
+        }
+    }
     if line.len() > room + extra_room {
         return Err(Error::CmdlineTooLong {
             field: "cmdline with extra_cmdline",

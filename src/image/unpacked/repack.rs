@@ -189,7 +189,11 @@ fn rebuild(
             )),
         };
     }
-    let wrapper = derived_policy(manifest.compute_wrappers);
+    // A size that was right follows in any case: it bounds what a loader reads.
+    let wrapper = match manifest.compute_wrappers {
+        Some(true) => DerivedPolicy::Recompute,
+        Some(false) | None => DerivedPolicy::KeepRight,
+    };
     let Some(mut edit) = image.edit() else {
         if image.kind() == ImageKind::Vbmeta {
             return Ok(base);
@@ -204,7 +208,10 @@ fn rebuild(
     if !edited && !resized && !image.problems().is_empty() {
         return Ok(base);
     }
-    edit.id = derived_policy(manifest.compute_id);
+    edit.id = match manifest.compute_id {
+        Some(true) => DerivedPolicy::Recompute,
+        Some(false) | None => DerivedPolicy::Keep,
+    };
     edit.wrapper = wrapper;
     for (kind, parts) in sections {
         edit_section(&image, &mut edit, &kind, parts, &base)?;
@@ -226,13 +233,6 @@ fn rebuild(
             Err(Error::Inconsistent(problem.clone()).into())
         }
         _ => Ok(bytes),
-    }
-}
-
-fn derived_policy(compute: Option<bool>) -> DerivedPolicy {
-    match compute {
-        Some(true) => DerivedPolicy::Recompute,
-        Some(false) | None => DerivedPolicy::Keep,
     }
 }
 

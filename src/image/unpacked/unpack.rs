@@ -26,8 +26,7 @@ pub fn unpack<'a>(image: &Image<'a>) -> Unpacked<'a> {
     let wrappers = wrappers(image);
     if !wrappers.is_empty() {
         let right = wrappers.iter().flat_map(Wrapper::fields).all(|field| field.right);
-        manifest +=
-            "# true: sizes and checksums in vendor headers are recomputed. false: they are kept.\n";
+        manifest += "# true: sizes and checksums in vendor headers are recomputed. false: wrong ones are kept.\n";
         let _ = writeln!(manifest, "compute_wrappers = {right}");
     }
     if let Some(header) = image.header() {

@@ -21,6 +21,8 @@ pub(super) enum Position {
     Header(usize),
     /// From the end of the payload.
     Trailer(usize),
+    /// From the start of the block at the end of the file.
+    Block(usize),
 }
 
 /// The kind of a value.
@@ -41,9 +43,9 @@ pub(super) enum Value {
 }
 
 impl Derived {
-    /// Its range within the header or the trailer.
+    /// Its range within the header, the trailer or the block.
     pub(crate) fn range(&self) -> Range<usize> {
-        let (Position::Header(at) | Position::Trailer(at)) = self.position;
+        let (Position::Header(at) | Position::Trailer(at) | Position::Block(at)) = self.position;
         let size = if matches!(self.value, Value::Sha256) { 32 } else { 4 };
         at..at + size
     }

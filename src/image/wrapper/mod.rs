@@ -58,12 +58,10 @@ impl<'a> Wrapper<'a> {
             return None;
         }
         let start = (spec.start)(bytes).filter(|start| *start < bytes.len())?;
-        let room = bytes.len() - start;
-        let stated = spec.stated_size(bytes);
-        // If the size is not valid, the payload is everything after the header.
-        let size = stated.filter(|size| (1..=room.saturating_sub(spec.trailer)).contains(size));
-        let size = size.unwrap_or_else(|| room.saturating_sub(spec.trailer));
-        Some(Wrapper { spec, bytes, payload: start..start + size })
+        let room = (bytes.len() - start).saturating_sub(spec.trailer).saturating_sub(spec.block);
+        // If the size is not valid, the payload is everything that the form does not take itself.
+        let stated = spec.stated_size(bytes).filter(|size| (1..=room).contains(size));
+        Some(Wrapper { spec, bytes, payload: start..start + stated.unwrap_or(room) })
     }
 
     /// Its name.
@@ -95,6 +93,7 @@ impl<'a> Wrapper<'a> {
             offset: match derived.position {
                 Position::Header(at) => at,
                 Position::Trailer(at) => self.payload.end + at,
+                Position::Block(at) => self.bytes.len() - self.block().len() + at,
             },
             right: self.is_right(derived),
         };
@@ -120,39 +119,68 @@ impl<'a> Wrapper<'a> {
         &self.bytes[..self.payload.start]
     }
 
-    fn trailer(&self) -> &'a [u8] {
-        &self.bytes[self.payload.end..][..self.spec.trailer.min(self.rest().len())]
-    }
-
-    /// Everything after the payload: the trailer and unknown bytes.
-    fn rest(&self) -> &'a [u8] {
+    /// Everything after the payload.
+    fn after(&self) -> &'a [u8] {
         &self.bytes[self.payload.end..]
     }
 
-    /// The parts that an edit may change: the header up to the last computed value, and everything
-    /// after the payload.
-    pub(crate) fn volatile(&self) -> (&'a [u8], &'a [u8]) {
+    /// The form's bytes right after the payload.
+    fn trailer(&self) -> &'a [u8] {
+        &self.after()[..self.spec.trailer.min(self.after().len())]
+    }
+
+    /// The form's bytes at the end of the file.
+    fn block(&self) -> &'a [u8] {
+        &self.after()[self.after().len() - self.spec.block.min(self.after().len())..]
+    }
+
+    /// The bytes between the trailer and the block, which an edit keeps; it only drops zeros at
+    /// their end.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.after()[self.trailer().len()..self.after().len() - self.block().len()]
+    }
+
+    /// The parts that an edit may change: the header up to the last computed value, the trailer, and
+    /// the block.
+    pub(crate) fn volatile(&self) -> [&'a [u8]; 3] {
         let header = self.spec.derived.iter().filter(|d| matches!(d.position, Position::Header(_)));
         let end = header.map(Derived::end).max().unwrap_or(0);
-        (&self.header()[..end.min(self.payload.start)], self.rest())
+        [&self.header()[..end.min(self.payload.start)], self.trailer(), self.block()]
+    }
+
+    /// The offset of the payload after a bootloader that starts it from there.
+    pub fn after_loader(&self) -> Option<usize> {
+        let loader = self.spec.size.is_none() && self.payload.start > 0;
+        loader.then_some(self.payload.start)
+    }
+
+    /// The payload should keep its size modulo this number.
+    pub(crate) fn alignment(&self) -> usize {
+        if self.spec.stays_last { 4 } else { 1 }
+    }
+
+    /// The part that has the value.
+    fn part(&self, derived: &Derived) -> &'a [u8] {
+        match derived.position {
+            Position::Header(_) => self.header(),
+            Position::Trailer(_) => self.trailer(),
+            Position::Block(_) => self.block(),
+        }
     }
 
     /// A size of 0 or all ones is not used: the payload goes on to the end of its section. Not so
     /// where a trailer is found by the size.
     fn is_unbounded(&self, size: &Derived) -> bool {
-        let stored = self.header().get(size.range());
+        let stored = self.part(size).get(size.range());
         let unused = stored.is_some_and(|bytes| bytes == [0; 4] || bytes == [0xff; 4]);
         unused && self.spec.trailer == 0
     }
 
     fn is_right(&self, derived: &Derived) -> bool {
         let output = Output::from_chunks(vec![Chunk::borrowed(self.payload())]);
-        let part = match derived.position {
-            Position::Header(_) => self.header(),
-            Position::Trailer(_) => self.trailer(),
-        };
         let expected = derived.expected(self.header(), &output);
-        expected.is_some_and(|expected| part.get(derived.range()) == Some(&expected[..]))
+        let stored = self.part(derived).get(derived.range());
+        expected.is_some_and(|expected| stored == Some(&expected[..]))
     }
 
     /// Wrap another payload, for a section.
@@ -164,10 +192,58 @@ impl<'a> Wrapper<'a> {
         payload: Vec<Chunk<'a>>,
         policy: DerivedPolicy,
     ) -> Result<Vec<Chunk<'a>>, Error> {
+        let Some(Parts { header, payload, trailer, block }) = self.parts(payload, policy)? else {
+            return Ok(vec![Chunk::borrowed(self.bytes)]);
+        };
+        let around = [Chunk::owned(trailer), Chunk::borrowed(self.rest()), Chunk::owned(block)];
+        Ok(std::iter::once(header).chain(payload.into_chunks()).chain(around).collect())
+    }
+
+    /// Wrap another payload, for a file: zeros after it are dropped as the payload grows.
+    ///
+    /// # Errors
+    /// As [`Self::wrap`]; [`Error::PartitionTooSmall`] if no room is left for a block at the end.
+    pub(super) fn wrap_file(
+        &self,
+        payload: Output<'a>,
+        policy: DerivedPolicy,
+    ) -> Result<Output<'a>, Error> {
+        let Some(Parts { header, payload, trailer, block }) =
+            self.parts(payload.into_chunks(), policy)?
+        else {
+            return Ok(Output::from_chunks(vec![Chunk::borrowed(self.bytes)]));
+        };
+        // Zeros fill the partition, unless the form has to be at the end.
+        let zeros = trailing_zeros(self.rest());
+        let fills = (zeros > 0 || !block.is_empty()) && !self.spec.stays_last;
+        let rest = &self.rest()[..self.rest().len() - if fills { zeros } else { 0 }];
+        let kept = [Chunk::owned(trailer), Chunk::borrowed(rest)];
+        let mut output = Output::from_chunks(
+            std::iter::once(header).chain(payload.into_chunks()).chain(kept).collect(),
+        );
+        let room = (self.bytes.len() - block.len()) as u64;
+        let missing = output.size().saturating_sub(room);
+        if missing > 0 && !block.is_empty() {
+            let (partition, image) = (room, output.size());
+            return Err(Error::PartitionTooSmall { partition, image, vbmeta: 0, missing });
+        }
+        if fills {
+            output.push(Chunk::Zeros(room.saturating_sub(output.size())));
+        }
+        output.push(Chunk::owned(block));
+        Ok(output)
+    }
+
+    /// The parts around another payload; None if everything stays as it is.
+    fn parts(
+        &self,
+        payload: Vec<Chunk<'a>>,
+        policy: DerivedPolicy,
+    ) -> Result<Option<Parts<'a>>, Error> {
         let payload = Output::from_chunks(payload);
         let same = payload.equals(self.payload());
         if same && policy != DerivedPolicy::Recompute {
-            return Ok(vec![Chunk::borrowed(self.bytes)]);
+            return Ok(None);
         }
         if let Some(reason) = self.refusal()
             && !same
@@ -175,7 +251,7 @@ impl<'a> Wrapper<'a> {
             return Err(Error::Sealed { form: self.spec.name, reason });
         }
         let mut header = self.header().to_vec();
-        let mut trailer = self.trailer().to_vec();
+        let (mut trailer, mut block) = (self.trailer().to_vec(), self.block().to_vec());
         for derived in self.spec.derived {
             let write = match policy {
                 DerivedPolicy::Keep => false,
@@ -183,14 +259,7 @@ impl<'a> Wrapper<'a> {
                 DerivedPolicy::KeepRight => self.is_right(derived),
             };
             if !write {
-                // A loader reads as many bytes as the wrong size says, without the new ones.
-                if policy == DerivedPolicy::KeepRight
-                    && derived.is_size()
-                    && !self.is_unbounded(derived)
-                    && payload.size() != self.payload().len() as u64
-                {
-                    return Err(Error::WrapperSize { form: self.spec.name, field: derived.name });
-                }
+                self.require_unbounded(derived, payload.size(), policy)?;
                 continue;
             }
             let value = derived.expected(&header, &payload);
@@ -200,43 +269,40 @@ impl<'a> Wrapper<'a> {
             let part = match derived.position {
                 Position::Header(_) => &mut header,
                 Position::Trailer(_) => &mut trailer,
+                Position::Block(_) => &mut block,
             };
             if let Some(place) = part.get_mut(derived.range()) {
                 place.copy_from_slice(&value);
             }
         }
-        let rest = &self.rest()[trailer.len()..];
-        let mut chunks = vec![if header == self.header() {
-            Chunk::borrowed(self.header())
-        } else {
-            Chunk::owned(header)
-        }];
-        chunks.extend(payload.into_chunks());
-        chunks.push(Chunk::owned(trailer));
-        chunks.push(Chunk::borrowed(rest));
-        Ok(chunks)
+        let header = match header == self.header() {
+            true => Chunk::borrowed(self.header()),
+            false => Chunk::owned(header),
+        };
+        Ok(Some(Parts { header, payload, trailer, block }))
     }
 
-    /// Wrap another payload, for a file: trailing zeros are dropped as the payload grows.
-    ///
-    /// # Errors
-    /// As [`Self::wrap`].
-    pub(super) fn wrap_file(
+    /// Refuse a payload of another size if the size in the wrapper stays wrong: a loader reads as
+    /// many bytes as it says, without the new ones.
+    fn require_unbounded(
         &self,
-        payload: Output<'a>,
+        derived: &Derived,
+        size: u64,
         policy: DerivedPolicy,
-    ) -> Result<Output<'a>, Error> {
-        let mut chunks = self.wrap(payload.into_chunks(), policy)?;
-        let rest = self.rest();
-        let zeros = trailing_zeros(rest).min(rest.len() - self.trailer().len());
-        if let [_, .., Chunk::Bytes(last)] = &mut chunks[..]
-            && zeros > 0
-        {
-            let kept = last.len() - zeros;
-            *last = self.bytes[self.bytes.len() - last.len()..][..kept].into();
-            let size: u64 = chunks.iter().map(Chunk::len).sum();
-            chunks.push(Chunk::Zeros((self.bytes.len() as u64).saturating_sub(size)));
+    ) -> Result<(), Error> {
+        let bounds = derived.is_size() && !self.is_unbounded(derived);
+        let changes = size != self.payload().len() as u64;
+        match policy == DerivedPolicy::KeepRight && bounds && changes {
+            true => Err(Error::WrapperSize { form: self.spec.name, field: derived.name }),
+            false => Ok(()),
         }
-        Ok(Output::from_chunks(chunks))
     }
+}
+
+/// A wrapper around another payload.
+struct Parts<'a> {
+    header: Chunk<'a>,
+    payload: Output<'a>,
+    trailer: Vec<u8>,
+    block: Vec<u8>,
 }

@@ -1,7 +1,7 @@
 //! Markers that vendor bootloaders look for right after the image. They move with its end, like all
 //! bytes after the last section.
 
-const TRAILERS: [(&[u8], &str); 3] = [
+const TRAILERS: [(&[u8], &str); 4] = [
     (b"SEANDROIDENFORCE", "SEANDROIDENFORCE (Samsung)"),
     (
         &[
@@ -10,6 +10,7 @@ const TRAILERS: [(&[u8], &str); 3] = [
         ],
         "bump (LG)",
     ),
+    (b"AVB0", "a vbmeta image that no footer points to"),
     (b"SignerVer02", "SignerVer02 (Samsung)"),
 ];
 

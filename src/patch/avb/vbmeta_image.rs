@@ -5,7 +5,7 @@ use super::options::AvbMode;
 use super::signing::{Relation, Signing, partition};
 use crate::bootset::Cover;
 use crate::image::avb::{Vbmeta, VbmetaEdit};
-use crate::image::{AvbFooter, Chunk, Image, Output, RegionKind};
+use crate::image::{AvbFooter, Chunk, DerivedPolicy, Image, Output, RegionKind};
 use crate::patch::edit::{AvbEdit, Change, PlannedEdit};
 use crate::patch::error::Error;
 
@@ -68,7 +68,8 @@ pub(crate) fn build<'o, 'a: 'o>(
     let after = Vbmeta::parse(&blob, 0).map_err(Error::Vbmeta)?;
     let after = format!("{}; {}", signed_by(&after), summary.join(", "));
     let change = Change::Vbmeta { why, before: signed_by(top), after };
-    let output = replace_blob(&images[index], blob)?;
+    let output =
+        images[index].wrap(replace_blob(&images[index], blob)?, DerivedPolicy::KeepRight)?;
     Ok(Some(NewVbmeta { index, output, planned: PlannedEdit { image: index, change } }))
 }
 
@@ -88,7 +89,12 @@ fn replace_blob<'a>(image: &Image<'a>, blob: Vec<u8>) -> Result<Output<'a>, Erro
         return Err(Error::VbmetaTrailing { size: blob.len(), trailing });
     }
     let size = blob.len();
-    let file = image.bytes().len();
+    // A wrapper says how much a loader reads, which is whole blocks.
+    let least = match image.wrapper() {
+        Some(_) => size.next_multiple_of(AvbFooter::BLOB_ALIGNMENT as usize),
+        None => size,
+    };
+    let file = image.bytes().len().max(least);
     let mut output = Output::default();
     output.push(Chunk::owned(blob));
     let zeros = trailing.unwrap_or(file).saturating_sub(size);

@@ -11,6 +11,7 @@ use crate::patch::error::Error;
 use crate::patch::initramfs_files::InitramfsFiles;
 use crate::patch::parameters::parameter::PlannedParameter;
 use crate::patch::place::Places;
+use crate::patch::runtime::is_runtime;
 use crate::patch::warning::Warning;
 
 /// Choose the hook: `rdinit=`, or the init program of the ramdisk `files` displaced.
@@ -39,14 +40,23 @@ pub(crate) fn contribute(
     Ok((hook, contribution))
 }
 
+/// Much more than the runtime has, in bytes; and what the pass over a ramdisk keeps of `/init`.
+const MAX_RUNTIME: u64 = 4 << 20;
+
 /// PID 1 needs a program to execute when it is done. `generic` has the ramdisk that is unpacked last.
 fn require_init(
     generic: &Image<'_>,
     files: &InitramfsFiles<'_, '_>,
     init: &str,
 ) -> Result<Option<Warning>, Error> {
-    if files.has(init.as_bytes())? {
-        return Ok(None);
+    if let Some(found) = files.find(init.as_bytes(), false)? {
+        // The runtime would start itself. Other programs are not worth unpacking the ramdisk again.
+        let may_be = found.path == b"init" && found.size <= MAX_RUNTIME;
+        let program = if may_be { files.entry(&found)? } else { None };
+        return match program.is_some_and(|(_, program)| is_runtime(&program)) {
+            true => Err(Error::InitLost { path: init.to_owned() }),
+            false => Ok(None),
+        };
     }
     let before_v3 = generic.header().map(Header::version).is_some_and(|version| version < 3);
     match generic.kind() {

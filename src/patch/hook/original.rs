@@ -3,6 +3,7 @@
 use crate::bootfile::{ORIGINAL_INIT, ORIGINAL_INIT_LINK};
 use crate::patch::error::Error;
 use crate::patch::initramfs_files::InitramfsFiles;
+use crate::patch::runtime::is_runtime;
 use crate::ramdisk::cpio::{CpioWriter, FileType, Header};
 use crate::ramdisk::normalise;
 
@@ -27,7 +28,7 @@ impl Original {
     /// Find the program at `path`, as the kernel would.
     ///
     /// # Errors
-    /// [`Error::InitNotInRamdisk`], [`Error::InitNotAFile`].
+    /// [`Error::InitNotInRamdisk`], [`Error::InitNotAFile`], [`Error::InitLost`].
     pub(crate) fn read(files: &InitramfsFiles<'_, '_>, path: &str) -> Result<Self, Error> {
         let missing = || Error::InitNotInRamdisk { path: path.to_owned() };
         let found = files.find(path.as_bytes(), false)?.ok_or_else(missing)?;
@@ -38,6 +39,9 @@ impl Original {
             return Ok(Original { path: found.path, copy: Copy::Link(other) });
         }
         let (header, data) = files.entry(&found)?.ok_or_else(missing)?;
+        if is_runtime(&data) {
+            return Err(Error::InitLost { path: path.to_owned() });
+        }
         Ok(Original { path: found.path, copy: Copy::Whole(header, data) })
     }
 
@@ -64,8 +68,7 @@ impl Original {
         }
     }
 
-    /// Write the original under its new name, and `runtime` at the original's path and at the paths
-    /// `also`.
+    /// Write the original under its new name, and `runtime` at the original's path.
     ///
     /// A regular file that overwrites another keeps its inode and so changes what the other names
     /// of a hard link show (`do_name` in `init/initramfs.c` opens with `O_TRUNC`). A symbolic link
@@ -74,7 +77,6 @@ impl Original {
         &self,
         cpio: &mut CpioWriter<W>,
         runtime: &[u8],
-        also: &[Vec<u8>],
     ) -> std::io::Result<()> {
         match &self.copy {
             Copy::Whole(header, data) => {
@@ -83,11 +85,9 @@ impl Original {
             Copy::Link(other) => {
                 let target = [b"/", &other[..]].concat();
                 cpio.symlink(&normalise(ORIGINAL_INIT_LINK.as_bytes()), &target)?;
+                cpio.symlink(&self.path, ORIGINAL_INIT.as_bytes())?;
             }
         }
-        cpio.symlink(&self.path, ORIGINAL_INIT.as_bytes())?;
-        let names: Vec<&[u8]> =
-            std::iter::once(&self.path).chain(also).map(Vec::as_slice).collect();
-        cpio.linked(&names, 0o755, runtime)
+        cpio.file(&self.path, 0o755, runtime)
     }
 }

@@ -55,7 +55,9 @@ pub(crate) fn expected(segment: &Segment<'_>) -> Result<Vec<ExpectedFile>, Error
         add(path, Content::of(file_type, bytes));
         add(&original.path(), program());
     }
-    segment.parts.runtime_names.iter().for_each(|path| add(path, program()));
+    for path in &segment.parts.runtime_names {
+        add(path, Content::Link(RUNTIME.as_bytes().to_vec()));
+    }
     for file in &segment.parts.files {
         add(&file.path, Content::of(file.header.file_type(), file.bytes.clone()));
     }

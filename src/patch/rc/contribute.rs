@@ -22,7 +22,7 @@ use crate::rc::import::add_import;
 use crate::root_manager::RcOverlay;
 
 /// Our own rc file on a legacy rootfs.
-const INIT_RC: &str = "/init.vfioboot.rc";
+pub(crate) const INIT_RC: &str = "/init.vfioboot.rc";
 /// Much more than any init.rc has, in bytes.
 const MAX_INIT_RC: u64 = 4 << 20;
 
@@ -199,11 +199,21 @@ fn manager_overlay(
         let text = text::header() + &service(&format!("{}/{NAME}", own.variable), &context);
         let reason = Some(Label::Manager { context: context.clone(), manager: own.manager });
         label = ChosenLabel { context: Some(context), reason };
-        let path = format!("/{}/vfioboot.rc", own.directory);
+        let path = own_path(own);
         overlay.add(&path, header, text.into_bytes(), &what_own(&label))?;
     }
     user_files(overlay, RcPlace::Overlay(own), header, &options.files)?;
     Ok(label)
+}
+
+/// Our own rc file in the overlay of a root manager.
+fn own_path(own: &RcOverlay) -> String {
+    format!("/{}/vfioboot.rc", own.directory)
+}
+
+/// The paths of our own rc files.
+pub(crate) fn own_paths() -> impl Iterator<Item = String> {
+    std::iter::once(INIT_RC.to_owned()).chain(RcOverlay::all().map(own_path))
 }
 
 fn user_files(

@@ -29,7 +29,7 @@ impl<'o, 's, 'a> Overlay<'o, 's, 'a> {
     /// # Errors
     /// [`Error::RcTaken`].
     pub(crate) fn add_runtime(&mut self, path: &str) -> Result<(), Error> {
-        self.shadow(path, "vfiorun, a hard link")?;
+        self.shadow(path, "vfiorun, which PID 1 puts there")?;
         self.contribution.runtime_names.push(path.to_owned());
         Ok(())
     }
@@ -45,15 +45,17 @@ impl<'o, 's, 'a> Overlay<'o, 's, 'a> {
         bytes: Vec<u8>,
         what: &str,
     ) -> Result<(), Error> {
-        self.shadow(path, what)?;
-        self.contribution.files.push(SegmentFile::like(path, like, bytes).replacing());
+        let other_names = self.shadow(path, what)?;
+        let file = SegmentFile::like(path, like, bytes);
+        self.contribution.files.push(if other_names { file.replacing() } else { file });
         Ok(())
     }
 
-    /// Keep the file at `path`, which PID 1 restores.
-    fn shadow(&mut self, path: &str, what: &str) -> Result<(), Error> {
+    /// Keep the file at `path`, which PID 1 restores. Whether it has other names.
+    fn shadow(&mut self, path: &str, what: &str) -> Result<bool, Error> {
         let found = self.files.find(path.as_bytes(), false)?;
         let shadows = found.is_some();
+        let other_names = found.as_ref().is_some_and(|found| found.nlink > 1);
         if let Some(found) = found {
             let original = match found.file_type {
                 FileType::Regular | FileType::Symlink => self.files.entry(&found)?,
@@ -67,6 +69,6 @@ impl<'o, 's, 'a> Overlay<'o, 's, 'a> {
         }
         self.contribution.shadows.push(path.to_owned());
         self.planned.push(PlannedFile { path: path.to_owned(), what: what.to_owned(), shadows });
-        Ok(())
+        Ok(other_names)
     }
 }

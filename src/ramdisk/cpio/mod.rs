@@ -11,6 +11,7 @@ mod writer;
 pub(crate) use reader::Reader;
 pub(crate) use reader::leading_zeros;
 pub use writer::CpioWriter;
+pub(crate) use writer::FIRST_INO;
 
 use std::io;
 

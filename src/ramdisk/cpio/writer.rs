@@ -7,7 +7,7 @@ use super::{Entry, HEADER_LEN, Header, NAME_MAX, TRAILER};
 /// The inode number of a writer's first entry. Any would do: `nlink` is 1 (2 for directories,
 /// which the kernel never links), so no entry is taken for a link of another, but for the names
 /// of [`CpioWriter::linked`].
-const FIRST_INO: u32 = 0x0076_0001;
+pub(crate) const FIRST_INO: u32 = 0x0076_0001;
 
 /// Writes one archive: the same calls give the same bytes. Times are 0, owner and group root,
 /// inode numbers count up.
@@ -109,6 +109,21 @@ impl<W: Write> CpioWriter<W> {
             return Err(invalid("the header says other lengths"));
         }
         self.put(&entry.raw, &entry.name, data)
+    }
+
+    /// `data` with the type, mode, owner and time of `like` instead of the entry `old`, whose name, inode
+    /// number and form of header it keeps.
+    ///
+    /// # Errors
+    /// As [`CpioWriter::file`].
+    pub(crate) fn instead_of(&mut self, old: &Entry, like: &Header, data: &[u8]) -> io::Result<()> {
+        let filesize = u32::try_from(data.len())
+            .map_err(|_| invalid("a file in an archive is smaller than 4 GiB"))?;
+        let Header { mode, uid, gid, mtime, .. } = *like;
+        let sum = data.iter().fold(0u32, |sum, byte| sum.wrapping_add(u32::from(*byte)));
+        let check = if old.header.crc { sum } else { old.header.check };
+        let header = Header { mode, uid, gid, mtime, nlink: 1, filesize, check, ..old.header };
+        self.put(&header.to_bytes(), &old.name, data)
     }
 
     /// End the archive with its TRAILER.

@@ -25,12 +25,15 @@ use crate::device::bind::journal::{JournalError, StepError};
 use crate::device::bind::lease::{Lease, Report, TakeError};
 use crate::device::bind::recover;
 use crate::device::bind::undo::Undo;
-use crate::device::bus::pci;
+use crate::device::bus::pci::{self, PciDevice};
 use crate::device::bus::vfio::{self, VfioError};
+use crate::device::causes::facts::{self, Known, Surroundings};
+use crate::device::causes::{Failure, Reason, Step};
 use crate::device::guest::file::{Guest, Hugepages, OnExit};
 use crate::device::guest::memory::{self, MemoryError};
 use crate::device::guest::qemu::argv::{Backing, MONITOR};
 use crate::device::sys::host::{Host, HostError, errno_text};
+use crate::device::sys::kernel_log::Tail;
 use crate::device::sys::kvm::{Kvm, KvmError};
 use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
@@ -89,6 +92,14 @@ fn undone_text(report: &Report) -> String {
     }
 }
 
+fn because(error: &VfioError, reason: Option<&Reason>) -> String {
+    match (reason, error) {
+        (Some(reason), _) => format!("; {}", reason.with_fix()),
+        (None, VfioError::Group { .. } | VfioError::Iommu(_)) => "; the kernel log says why".into(),
+        (None, _) => String::new(),
+    }
+}
+
 /// The step of a start that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -115,8 +126,14 @@ pub enum StartError {
         error: KvmError,
     },
     /// VFIO refuses the devices.
-    #[error(transparent)]
-    Vfio(#[from] VfioError),
+    #[error("{error}{}", because(.error, .reason.as_ref()))]
+    Vfio {
+        /// What it said.
+        #[source]
+        error: VfioError,
+        /// Why, as far as that is known.
+        reason: Option<Reason>,
+    },
     /// There is no memory for it.
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -264,7 +281,11 @@ fn prepare_devices(host: &Host, start: &Start, lease: &mut Lease) -> Result<(), 
     if let Some(parameter) = &start.parameter {
         lease.journal().set_attribute(&parameter.path, &parameter.value)?;
     }
-    vfio::try_groups(host, &groups)?;
+    let log_end = Tail::open(host);
+    vfio::try_groups(host, &groups).map_err(|error| {
+        let reason = why_refused(host, &devices, &error, log_end);
+        StartError::Vfio { error, reason }
+    })?;
     // Not before: until here another guest may have them.
     for device in &devices {
         // So that nothing of ours is left in it, however QEMU ends.
@@ -273,6 +294,25 @@ fn prepare_devices(host: &Host, start: &Start, lease: &mut Lease) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// What is known of devices that VFIO does not give away.
+fn why_refused(
+    host: &Host,
+    devices: &[PciDevice],
+    error: &VfioError,
+    log_end: Tail,
+) -> Option<Reason> {
+    let (step, error) = match error {
+        VfioError::Open { error, .. } => (Step::Open, error),
+        VfioError::Group { error, .. } | VfioError::Iommu(error) => (Step::Attach, error),
+        VfioError::NotVfio(_) | VfioError::Version(_) | VfioError::NotViable(_) => return None,
+    };
+    let around = Surroundings::default();
+    let facts: Vec<Known> =
+        devices.iter().flat_map(|device| facts::of(host, &around, device)).collect();
+    let errno = error.raw_os_error();
+    Failure { step, errno, lines: &log_end.lines(), facts: &facts }.reason()
 }
 
 /// Makes the nodes that neither the kernel nor ueventd made.

@@ -9,9 +9,11 @@ use crate::cmdline::Cmdline;
 use crate::device::bind::plan::{
     self, Options as BindOptions, Plan, PlanError, Refusal as PlanRefusal,
 };
+use crate::device::bus::board::Board;
 use crate::device::bus::group;
 use crate::device::bus::pci::{self, PciAddress};
 use crate::device::bus::vfio::{self, Node};
+use crate::device::causes::facts::Fact;
 use crate::device::guest::cgroup::{self, Cgroup};
 use crate::device::guest::cpu::{self, CpuError};
 use crate::device::guest::file::{Arch, Device, Guest, Missing, Needs};
@@ -159,7 +161,7 @@ impl Start {
         examined.running(state, guest.name.as_str());
         let arch = examined.arch(needs.arch);
         let kvm_unasked = examined.kvm();
-        let bind = examined.devices(&needs.devices);
+        let bind = examined.devices(&needs);
         let memory = examined.memory(&needs);
         let cpus = examined.cpus(&needs);
         let qemu = examined.qemu(guest, arch);
@@ -303,7 +305,9 @@ impl Examination<'_> {
     }
 
     /// How the devices are moved to vfio-pci.
-    fn devices(&mut self, devices: &[DeviceSpec]) -> Plan {
+    fn devices(&mut self, needs: &Needs<'_>) -> Plan {
+        let Needs { devices, unsafe_interrupts, .. } = needs;
+        let unsafe_interrupts = *unsafe_interrupts;
         let mut nothing = Plan { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new() };
         if devices.is_empty() {
             return nothing;
@@ -315,14 +319,27 @@ impl Examination<'_> {
         let options = BindOptions { force: self.options.force.clone() };
         match Plan::new(self.host, devices, &options) {
             Ok(mut plan) => {
-                self.warnings.extend(plan.warnings.drain(..).map(Warning::Device));
+                let given = |warning: &plan::Warning| match warning {
+                    plan::Warning::Cause { reason, .. } => {
+                        unsafe_interrupts && reason.fact() == Some(Fact::SharedInterrupts)
+                    }
+                    _ => false,
+                };
+                let warnings = plan.warnings.drain(..).filter(|warning| !given(warning));
+                self.warnings.extend(warnings.map(Warning::Device));
                 nothing = plan;
             }
             Err(mut error) => {
-                // Without an IOMMU none has a group, which is said already.
-                error
-                    .refusals
-                    .retain(|refusal| !(no_iommu && matches!(refusal, PlanRefusal::NoGroup(_))));
+                // Without an IOMMU none has a group, which is said already, unless the device tree
+                // has more to say about it.
+                let said = no_iommu && Board::read(self.host).is_none();
+                error.refusals.retain(|refusal| {
+                    let reason = match refusal {
+                        PlanRefusal::Cause { reason, .. } => reason.fact(),
+                        _ => None,
+                    };
+                    !(said && reason == Some(Fact::NoGroup))
+                });
                 if !error.refusals.is_empty() {
                     self.refusals.push(Refusal::Devices(error));
                 }
