@@ -55,7 +55,7 @@ impl<'a> Parts<'a> {
     pub(crate) fn collect(set: &Context<'_, 'a>, options: &Options<'_>) -> Result<Self, Error> {
         let places = Places::find(set)?;
         let Modules { plan: modules, contribution: from_modules, present } =
-            modules::contribute::contribute(set, &options.devices, &options.modules)?;
+            modules::contribute::contribute(set, options)?;
         let kernel = kernel_check::check(set.kernel, present);
         let files = InitramfsFiles::new(*set);
         let (hook, from_hook) = hook::contribute::contribute(options.hook, set, &places, &files)?;
@@ -64,8 +64,9 @@ impl<'a> Parts<'a> {
             set,
             &options.devices,
             kernel.recommended,
+            options.iommu,
             &options.parameters,
-        );
+        )?;
         let (rc, from_rc) = rc::contribute::contribute(set, &files, &options.rc)?;
 
         let mut all = Contribution::of_warnings(kernel.warnings);
@@ -73,7 +74,8 @@ impl<'a> Parts<'a> {
         all.add(Contribution::of_warnings(two_generic_ramdisks(set, &assignment)));
         all.add(from_hook);
         all.add(from_parameters);
-        let mut placement = cmdline::place(set, &assignment, &hook, &all.parameters)?;
+        parameters::contribute::check_against(&options.parameters, all.line_edit())?;
+        let mut placement = cmdline::place(set, &assignment, &hook, all.line_edit())?;
         all.warnings.append(&mut placement.warnings);
         all.add(from_rc);
         let Division { home, late } = Division::of(set, &places, assignment.home, &mut all)?;

@@ -47,16 +47,17 @@ pub(super) fn prove(
     Ok(parts.all.parameters.iter().map(|parameter| parameter.text.clone()).collect())
 }
 
-/// Every word of the original is there, unless the patch has one of the same name.
+/// Every word of the original is there, unless the patch has one of the same name or takes it off.
 fn kept(before: &Image<'_>, now: &Image<'_>, parts: &Parts<'_>) -> Result<(), Error> {
     let line =
         |image: &Image<'_>| Cmdline::new(image.header().map(Header::cmdline).unwrap_or_default());
     let (before, after) = (line(before), line(now));
     for word in before.all() {
-        let replaced = parts.all.parameters.iter().any(|own| {
+        let named = parts.all.parameters.iter().any(|own| {
             let own = Cmdline::new(own.text.as_bytes());
             own.all().any(|own| same_name(own.name, word.name))
         });
+        let replaced = named || parts.all.line_edit().replaces(&word);
         if !replaced && !after.all().any(|own| own.raw == word.raw) {
             return Err(Unproven::WordLost { word: word.to_string(), image: now.kind() }.into());
         }
