@@ -86,7 +86,7 @@ pub(crate) fn rewrite<'a>(
             edit.avb = signing.policy(&set.images[target.index]);
         }
     }
-    let vbmeta = signing.vbmeta;
+    let vbmetas: Vec<usize> = signing.vbmetas.iter().map(|own| own.index).collect();
     let mut rewritten = Rewritten {
         images: Vec::new(),
         segments: Vec::new(),
@@ -98,7 +98,8 @@ pub(crate) fn rewrite<'a>(
     let mut grown = Vec::new();
     for (insertion, boot, files) in segments(parts, options) {
         let home = boot.is_some();
-        let undo = undo_record(set, parts, &targets, vbmeta.filter(|_| home), insertion)?;
+        let vbmetas = if home { &vbmetas[..] } else { &[] };
+        let undo = undo_record(set, parts, &targets, vbmetas, insertion)?;
         let runtime = options.runtimes.for_arch(set.kernel.arch())?;
         let segment = Segment { runtime, boot: boot.as_ref(), undo: &undo, parts: files };
         let mut bytes = segment.pack(&insertion.point)?;
@@ -176,7 +177,7 @@ fn undo_record(
     set: &Context<'_, '_>,
     parts: &Parts<'_>,
     targets: &[RewriteTarget<'_>],
-    vbmeta: Option<usize>,
+    vbmetas: &[usize],
     insertion: &Insertion<'_>,
 ) -> Result<UndoRecord, Error> {
     let home = insertion.spot == parts.insertion.spot;
@@ -194,8 +195,9 @@ fn undo_record(
         let inserted = Some((insertion.section, insertion.offset as u64));
         Ok(ImageUndo::record(image, edit, &insertion.sections(image, vec![0])?, inserted))
     });
-    let vbmeta = vbmeta.map(|index| Ok(ImageUndo::record(&set.images[index], None, &[], None)));
-    let records: Result<Vec<ImageUndo>, Error> = records.chain(vbmeta).collect();
+    let vbmetas = vbmetas.iter();
+    let vbmetas = vbmetas.map(|index| Ok(ImageUndo::record(&set.images[*index], None, &[], None)));
+    let records: Result<Vec<ImageUndo>, Error> = records.chain(vbmetas).collect();
     Ok(UndoRecord::new(records?))
 }
 
@@ -252,7 +254,7 @@ impl<'a> Rewritten<'a> {
         Ok(())
     }
 
-    /// Write the vbmeta image for the others, where it changes.
+    /// Write the vbmeta images for the others, where they change.
     fn sign(&mut self, set: &Context<'_, 'a>) -> Result<(), Error> {
         let signing = &self.signing;
         let of = |index| self.images.iter().find(|image| image.index == index);
@@ -260,10 +262,10 @@ impl<'a> Rewritten<'a> {
             let image = of(index)?;
             Some(Written { output: &image.output, content_size: image.content_size })
         };
-        let vbmeta = vbmeta_image::build(signing, set.images, written)?;
+        let vbmetas = vbmeta_image::build(signing, set.images, written)?;
         let content_size = |index| of(index).map_or(0, |image| image.content_size);
         self.warnings.extend(signing.warnings(set.images, content_size));
-        if let Some(vbmeta) = vbmeta {
+        for vbmeta in vbmetas {
             self.edits.push(vbmeta.planned);
             self.images.push(RewrittenImage {
                 index: vbmeta.index,

@@ -4,7 +4,7 @@ use super::read_back::ReadBack;
 use super::report::AvbProof;
 use super::unproven::Unproven;
 use crate::bootset::BootSet;
-use crate::bootset::avb::{self, Outcome};
+use crate::bootset::avb::{self, NotVerified, Outcome};
 use crate::image::{AvbPolicy, Image};
 use crate::patch::avb::options::AvbMode;
 use crate::patch::avb::signing::{Relation, Signing};
@@ -35,7 +35,7 @@ pub(super) fn prove(
             Ok(Some(AvbProof::Removed))
         }
         AvbMode::Preserve
-            if signing.vbmeta.is_none() && signing.changed.iter().all(|(i, _)| keeps(*i)) =>
+            if signing.vbmetas.is_empty() && signing.changed.iter().all(|(i, _)| keeps(*i)) =>
         {
             pairs().try_for_each(|(before, now)| kept(before, now))?;
             Ok(Some(AvbProof::Kept))
@@ -91,15 +91,29 @@ fn right(read: &ReadBack<'_>, signing: &Signing<'_>) -> Result<(), Error> {
         let described = signing
             .changed
             .iter()
-            .any(|(own, relation)| own == index && matches!(relation, Relation::Covered(_)));
-        let signed =
-            resigned && (image.avb().is_some() || described || signing.vbmeta == Some(*index));
+            .any(|(own, relation)| own == index && matches!(relation, Relation::Covered(..)));
+        let signed = resigned
+            && (image.avb().is_some()
+                || described
+                || signing.vbmetas.iter().any(|own| own.index == *index));
+        let own = report.images.get(*index);
+        // No digest of a vbmeta image is for it, or not for all of it: that was so before.
+        let uncovered = own.is_some_and(|own| match own.reason {
+            Some(
+                NotVerified::NotCovered { .. }
+                | NotVerified::NotDescribed { .. }
+                | NotVerified::PersistentDigest { .. }
+                | NotVerified::Partly { .. },
+            ) => true,
+            Some(_) | None => false,
+        });
         let promised = |part: &str| match part {
-            "structure" | "hash" | "digest" => true,
-            "signature" => signed,
+            "structure" | "hash" => true,
+            "digest" => !uncovered,
+            "signature" => signed && !uncovered,
             _ => false,
         };
-        let checks = report.images.get(*index).map(|own| own.checks.as_slice());
+        let checks = own.map(|own| own.checks.as_slice());
         let mut failed = checks.unwrap_or_default().iter();
         let failed = failed.find(|own| own.outcome == Outcome::Fail && promised(own.part));
         if let Some(failed) = failed {
