@@ -157,7 +157,11 @@ impl UndoRecord {
         if format != UNDO_FORMAT {
             return Err(UndoRecordError::Format { format }.into());
         }
-        Ok(serde_json::from_slice(bytes).map_err(UndoRecordError::Json)?)
+        let record: UndoRecord = serde_json::from_slice(bytes).map_err(UndoRecordError::Json)?;
+        match record.images.is_empty() {
+            true => Err(UndoRecordError::NoImages.into()),
+            false => Ok(record),
+        }
     }
 
     /// The part for an image of this kind.

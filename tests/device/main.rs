@@ -26,3 +26,4 @@ mod qemu;
 mod reasons;
 mod run;
 mod start;
+mod watch;
