@@ -70,7 +70,8 @@ impl DiskUse {
                 // Filesystems that span disks have a number of no disk.
                 tops.extend(blocks.called(host, &mount.source));
             }
-            let spanned = filesystems.iter().filter(|disks| tops.iter().any(|top| disks.contains(top)));
+            let spanned =
+                filesystems.iter().filter(|disks| tops.iter().any(|top| disks.contains(top)));
             let spanned = spanned.flatten().copied();
             for number in tops.iter().copied().chain(spanned).flat_map(|top| blocks.below(top)) {
                 let known = places.entry(number).or_default();
