@@ -14,6 +14,7 @@ mod cgroup;
 mod commands;
 mod doctor;
 mod guard;
+mod doctor_device;
 mod guest;
 mod guest_keys;
 mod guest_process;
