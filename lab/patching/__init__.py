@@ -78,7 +78,8 @@ def _run_case(lab: Lab, case: Case, work: Path) -> list[str]:
     patched = _patch(lab, case, given, work / "patched")
     wrong = [f"the input file {name} was written to" for name in images if images[name].read_bytes() != digest[name]]
     if case.rebuilt:
-        patched = _after_peer(lab, case, peer.rebuild(aosp, patched, case.compression, work / "rebuilt"), work / "result")
+        rebuilt = peer.rebuild(aosp, patched, case.compression, work / "rebuilt")
+        patched = _after_peer(lab, case, rebuilt, work / "result")
     after = aosp.take_apart(images | patched, directories["after"])
     if not case.rebuilt:
         wrong += verdict.of_patch(before, after)
