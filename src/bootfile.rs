@@ -43,7 +43,8 @@ pub struct BootFile {
     /// The program PID 1 executes when it is done: `/init`, or what an earlier
     /// `rdinit=` named.
     pub init: String,
-    /// All the time PID 1 may take before it executes `init`, in milliseconds.
+    /// The time PID 1 may take before it executes `init`, in milliseconds; work that still gets on
+    /// then has up to six times that.
     pub deadline_ms: u32,
     /// How long a listed device that is not there yet is waited for, in milliseconds; within
     /// `deadline_ms`.
@@ -93,17 +94,18 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// How a user names a PCI device.
+/// How a user names a PCI device: as lspci prints it, or by its directory in sysfs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DeviceSpec {
-    /// `vendor:device`, every such device: `1b36:0010`.
+    /// `vendor:device`, every such device: `1b36:0010`, on input also in brackets.
     Id {
         /// PCI vendor id.
         vendor: u16,
         /// PCI device id.
         device: u16,
     },
-    /// A place on the bus: `0000:00:02.0` (the domain may be left out on input).
+    /// A place on the bus: `0000:00:02.0`. On input the domain may be left out, or the whole be the
+    /// last part of a path below `/sys`.
     Address {
         /// PCI domain (segment), up to 32 bits wide in Linux.
         domain: u32,
@@ -116,10 +118,14 @@ pub enum DeviceSpec {
     },
 }
 
-/// A device name that is neither `VENDOR:DEVICE` nor `DOMAIN:BUS:DEV.FN`.
+/// Where a user reads the ids and addresses of the devices there are, for messages.
+pub const WHERE_DEVICES_ARE_LISTED: &str =
+    "lspci -nn, vfiorun devices and cat /sys/bus/pci/devices/*/uevent show both for each device";
+
+/// Text that names no PCI device.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "\"{0}\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex"
+    "\"{0}\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex, or its path below /sys; {WHERE_DEVICES_ARE_LISTED}"
 )]
 pub struct DeviceSpecError(pub String);
 
@@ -127,23 +133,29 @@ impl core::str::FromStr for DeviceSpec {
     type Err = DeviceSpecError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_device(text).ok_or_else(|| DeviceSpecError(text.into()))
+        let parsed = match (text.strip_prefix("/sys/"), text.strip_prefix('[')) {
+            (Some(path), _) => parse_sysfs_path(path),
+            (None, Some(id)) => id.strip_suffix(']').and_then(parse_id),
+            (None, None) => parse_id(text).or_else(|| parse_address(text)),
+        };
+        parsed.ok_or_else(|| DeviceSpecError(text.into()))
     }
 }
 
-fn parse_device(text: &str) -> Option<DeviceSpec> {
-    // Exact digits only: `from_str_radix` would also take a sign.
-    fn hex(text: &str, digits: core::ops::RangeInclusive<usize>) -> Option<u32> {
-        let hexadecimal = text.bytes().all(|b| b.is_ascii_hexdigit());
-        (digits.contains(&text.len()) && hexadecimal).then(|| u32::from_str_radix(text, 16).ok())?
-    }
-    let Some((place, function)) = text.split_once('.') else {
-        let (vendor, device) = text.split_once(':')?;
-        return Some(DeviceSpec::Id {
-            vendor: hex(vendor, 4..=4)? as u16,
-            device: hex(device, 4..=4)? as u16,
-        });
-    };
+/// A number of exactly so many digits: `from_str_radix` would also take a sign.
+fn hex(text: &str, digits: core::ops::RangeInclusive<usize>) -> Option<u32> {
+    let hexadecimal = text.bytes().all(|b| b.is_ascii_hexdigit());
+    (digits.contains(&text.len()) && hexadecimal).then(|| u32::from_str_radix(text, 16).ok())?
+}
+
+fn parse_id(text: &str) -> Option<DeviceSpec> {
+    let (vendor, device) = text.split_once(':')?;
+    let id = |text: &str| hex(text, 4..=4).map(|number| number as u16);
+    Some(DeviceSpec::Id { vendor: id(vendor)?, device: id(device)? })
+}
+
+fn parse_address(text: &str) -> Option<DeviceSpec> {
+    let (place, function) = text.split_once('.')?;
     let function = hex(function, 1..=1).filter(|f| *f < 8)? as u8;
     let (bus_part, device) = place.rsplit_once(':')?;
     let device = hex(device, 2..=2).filter(|d| *d < 32)? as u8;
@@ -152,6 +164,18 @@ fn parse_device(text: &str) -> Option<DeviceSpec> {
         None => (0, bus_part),
     };
     Some(DeviceSpec::Address { domain, bus: hex(bus, 2..=2)? as u8, device, function })
+}
+
+/// The directory of a device, under whichever of its names: below `bus/pci/devices`, a driver, an
+/// IOMMU group, or `devices/pci…` with the bridges before it. Links are not followed: the desktop
+/// has other devices.
+fn parse_sysfs_path(path: &str) -> Option<DeviceSpec> {
+    let mut parts = path.trim_end_matches('/').split('/');
+    let name = parts.next_back()?;
+    let plain = parts.all(|part| !matches!(part, "" | "." | ".."));
+    // sysfs always writes the domain.
+    let whole = name.bytes().filter(|byte| *byte == b':').count() == 2;
+    (plain && whole).then(|| parse_address(name))?
 }
 
 impl core::fmt::Display for DeviceSpec {

@@ -84,7 +84,7 @@ def _run_case(lab: Lab, case: Case, work: Path) -> list[str]:
     if not case.rebuilt:
         wrong += verdict.of_patch(before, after)
     for name, image in patched.items():
-        if not aosp.rebuilds(image, directories["again"]):
+        if not aosp.rebuilds(image, directories["again"], shrunk=bool(case.rebuilt)):
             wrong.append(f"AOSP's mkbootimg makes another {name} of the same contents")
 
     if case.garbage:

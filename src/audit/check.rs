@@ -11,6 +11,7 @@ use super::error::{CheckError, Problem};
 use super::evaluate::{Evaluation, Finding, evaluate};
 use super::run::{self, Report, Subject};
 use crate::bootset::{self, BootSet, CmdlinePart, Facts, File, Origin, Provenance};
+use crate::compression::Budget;
 use crate::image::ImageKind;
 use crate::kernel::{KernelConfig, config_file};
 use crate::modules::ModuleRequest;
@@ -32,12 +33,21 @@ pub struct Options<'a> {
     pub cmdline: Option<String>,
     /// All modules of the kernel; None if only those in the images are known.
     pub modules: Option<GivenModules<'a>>,
+    /// What each input may cost; by default what inputs of its size may.
+    pub budget: Option<Budget>,
 }
 
 impl Options<'_> {
     /// Options that use only the images, and in which required rules affect the outcome.
     pub fn new(profile: Profile) -> Self {
-        Options { profile, fail_on: Level::Required, config: None, cmdline: None, modules: None }
+        Options {
+            profile,
+            fail_on: Level::Required,
+            config: None,
+            cmdline: None,
+            modules: None,
+            budget: None,
+        }
     }
 }
 
@@ -104,6 +114,8 @@ fn check_config(
 /// [`CheckError`].
 pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Report, CheckError> {
     let Some((main, _)) = files.split_first() else { return Err(CheckError::Empty) };
+    let size = files.iter().map(|file| file.bytes.len() as u64).sum();
+    let _scope = options.budget.unwrap_or(Budget::for_input(size)).enter();
     let set = BootSet::new(files.iter().cloned()).map_err(|error| match error {
         bootset::Error::Image { file, source } if file != main.name => {
             CheckError::ImageBeside { file, error: source }

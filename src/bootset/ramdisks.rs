@@ -1,5 +1,6 @@
 //! The ramdisks of the images, and where each is.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -46,7 +47,8 @@ pub struct Ramdisk<'a> {
     /// Which boots load it; None for a ramdisk that is not a fragment.
     pub fragment: Option<FragmentType>,
     request: Arc<OnceLock<ModuleRequest>>,
-    contents: OnceLock<Arc<Contents>>,
+    /// Shared with the fragments that the table gives the same bytes.
+    contents: Arc<OnceLock<Arc<Contents>>>,
     /// The modules from a pass of their own.
     modules: OnceLock<ModuleFiles>,
     mark: OnceLock<Option<PatchMark>>,
@@ -215,8 +217,10 @@ pub(super) fn of<'a>(
     request: &Arc<OnceLock<ModuleRequest>>,
 ) -> Vec<Ramdisk<'a>> {
     let mut ramdisks = Vec::new();
+    let mut known: HashMap<Range<*const u8>, Arc<OnceLock<Arc<Contents>>>> = HashMap::new();
     for (image, own) in images.iter().enumerate() {
-        let mut add = |number, section, offset, fragment, name, bytes| {
+        let mut add = |number, section, offset, fragment, name, bytes: &'a [u8]| {
+            let contents = Arc::clone(known.entry(bytes.as_ptr_range()).or_default());
             ramdisks.push(Ramdisk {
                 spot: Spot { image, fragment: number },
                 bytes,
@@ -225,7 +229,7 @@ pub(super) fn of<'a>(
                 name,
                 fragment,
                 request: Arc::clone(request),
-                contents: OnceLock::new(),
+                contents,
                 modules: OnceLock::new(),
                 mark: OnceLock::new(),
             });

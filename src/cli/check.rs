@@ -13,6 +13,7 @@ use vfioboot::audit::run::Run;
 use vfioboot::audit::{
     BUILTIN, Level, Options, Outcome, Profile, Provenance, check_all, fragment, group,
 };
+use vfioboot::compression::Budget;
 use vfioboot::kernel::{KernelConfig, config_file};
 use vfioboot::modules::ModuleSource;
 
@@ -100,10 +101,11 @@ impl FailOn {
     }
 }
 
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Args, limit: Option<Budget>) -> anyhow::Result<ExitCode> {
     let baseline = args.baseline.as_deref().map(open_baseline).transpose()?;
     let modules = open_modules(&args.modules)?;
-    let options = options(args, &modules)?;
+    let mut options = options(args, &modules)?;
+    options.budget = limit;
     refuse_inputs(args)?;
     let groups = group::group(&group::expand(&args.inputs, &Input::read), &Input::read, args.jobs);
     let mut run = check_all(&groups, &options, args.jobs, &Input::read);
@@ -192,14 +194,14 @@ fn exit_status(run: &Run) -> ExitCode {
 }
 
 fn open_baseline(path: &Path) -> anyhow::Result<Baseline> {
-    let input = Input::open(path)?;
-    let baseline = Baseline::parse(&input).map_err(|error| match error {
+    let text = Input::text(path)?;
+    let baseline = Baseline::parse(text.as_bytes()).map_err(|error| match error {
         error @ BaselineError::Format(_) => {
             anyhow!("{error}: write it again with --write-baseline")
         }
         error => error.into(),
     });
-    baseline.with_context(|| input.name())
+    baseline.with_context(|| path.display().to_string())
 }
 
 fn profile_help() -> String {
@@ -217,9 +219,7 @@ fn open_profile(name: &str) -> anyhow::Result<Profile> {
         }
         Err(_) => {}
     }
-    let input = Input::open(path)?;
-    let text = std::str::from_utf8(&input).with_context(|| format!("{name}: is not text"))?;
-    Ok(Profile::parse(text, name)?)
+    Ok(Profile::parse(&Input::text(path)?, name)?)
 }
 
 fn open_config(path: &Path) -> anyhow::Result<(KernelConfig, Provenance)> {

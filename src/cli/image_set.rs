@@ -7,7 +7,7 @@ use vfioboot::bootset::{BootSet, Role};
 use vfioboot::image::{self, Output};
 
 use super::input::Input;
-use super::output;
+use super::output::{self, Links};
 
 /// Where results go.
 #[derive(clap::Args)]
@@ -154,13 +154,18 @@ impl Destination {
         }
     }
 
-    /// Write the changed input.
-    pub fn write(&self, input: &Input, bytes: &Output<'_>) -> anyhow::Result<PathBuf> {
-        let path = self.path(input)?;
+    /// Write all results, or none: each is complete before the first gets its name.
+    pub fn write(&self, results: &[(&Input, &Output<'_>)]) -> anyhow::Result<Vec<PathBuf>> {
         if let Some(dir) = &self.dir {
             std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
         }
-        output::write_file(&path, |file| bytes.write_to(file))?;
-        Ok(path)
+        let (mut paths, mut staged) = (Vec::new(), Vec::new());
+        for (input, bytes) in results {
+            let path = self.path(input)?;
+            staged.push(output::stage(&path, Links::Follow, |file| bytes.write_to(file))?);
+            paths.push(path);
+        }
+        output::publish(staged)?;
+        Ok(paths)
     }
 }

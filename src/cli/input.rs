@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use vfioboot::bootset::{File, Identity, Pages};
+use vfioboot::compression::Budget;
+
+use super::bus_error;
 
 /// The bytes of one input and its name for messages.
 #[derive(Debug)]
@@ -35,9 +38,7 @@ impl Input {
     /// The same with the error of the system alone, which does not name the file.
     pub fn read(path: &Path) -> io::Result<Self> {
         if path == Path::new("-") {
-            let mut bytes = Vec::new();
-            io::stdin().lock().read_to_end(&mut bytes)?;
-            return Ok(Self::owned(path, bytes));
+            return Ok(Self::owned(path, read_stream(io::stdin().lock())?));
         }
         let mut file = fs::File::open(path)?;
         let metadata = file.metadata()?;
@@ -48,9 +49,7 @@ impl Input {
         let block_device = metadata.file_type().is_block_device();
         if !metadata.is_file() && !block_device {
             // A pipe has no length to map.
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            return Ok(Self::owned(path, bytes));
+            return Ok(Self::owned(path, read_stream(file)?));
         }
         // The size in the metadata of a block device is 0.
         let size = file.seek(SeekFrom::End(0))?;
@@ -59,15 +58,30 @@ impl Input {
         }
         let length = usize::try_from(size)
             .map_err(|_| io::Error::new(io::ErrorKind::OutOfMemory, "does not fit into memory"))?;
+        bus_error::report();
         // SAFETY: the mapping is private and read-only. Another process that truncates the
-        // file while we read it can end us with SIGBUS; it cannot make us write anything.
+        // file while we read it ends us with an error message; it cannot make us write anything.
         let map = unsafe { memmap2::MmapOptions::new().len(length).map(&file) }?;
+        Budget::grant(size);
         let partition = block_device.then_some(size);
         let identity = Some(Identity { device: metadata.dev(), inode: metadata.ino() });
         Ok(Input { path: path.into(), partition, identity, bytes: Bytes::Mapped(map) })
     }
 
+    /// Read a text that a person or this program wrote.
+    pub fn text(path: &Path) -> anyhow::Result<String> {
+        let read = || -> anyhow::Result<String> {
+            let input = match path == Path::new("-") {
+                true => read_to(io::stdin().lock(), MAX_TEXT)?,
+                false => read_to(fs::File::open(path)?, MAX_TEXT)?,
+            };
+            Ok(String::from_utf8(input)?)
+        };
+        read().with_context(|| path.display().to_string())
+    }
+
     fn owned(path: &Path, bytes: Vec<u8>) -> Self {
+        Budget::grant(bytes.len() as u64);
         let bytes = Bytes::Owned(bytes);
         Input { path: path.into(), partition: None, identity: None, bytes }
     }
@@ -81,6 +95,27 @@ impl Input {
     /// The name for messages.
     pub fn name(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+/// The most that is read of what has no size, such as a pipe.
+const MAX_STREAM: u64 = 512 << 20;
+/// The same of a text.
+const MAX_TEXT: u64 = 16 << 20;
+
+fn read_stream(stream: impl Read) -> io::Result<Vec<u8>> {
+    read_to(stream, MAX_STREAM)
+}
+
+fn read_to(stream: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stream.take(limit + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > limit {
+        false => Ok(bytes),
+        true => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("has no end after {limit} bytes, the limit for what is not a file"),
+        )),
     }
 }
 

@@ -23,8 +23,7 @@ pub struct PassphraseSource {
 impl PassphraseSource {
     fn get(&self, key: &Path) -> anyhow::Result<Option<Zeroizing<String>>> {
         if let Some(file) = &self.key_pass_file {
-            let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-            let text = Zeroizing::new(text);
+            let text = Zeroizing::new(Input::text(file)?);
             let line = text.lines().next().unwrap_or_default().to_owned();
             return Ok(Some(Zeroizing::new(line)));
         }

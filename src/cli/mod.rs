@@ -1,16 +1,19 @@
 //! The command line of `vfioboot`: one file a subcommand.
 
 mod avb;
+mod bus_error;
 mod check;
 mod cmdline;
 mod completions;
 mod config;
+mod exit;
 mod extract;
 mod flow;
 mod image_set;
 mod info;
 mod input;
 mod keys;
+mod limit;
 mod man;
 mod module;
 mod output;
@@ -28,7 +31,10 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use report::{EXIT_FAILURE, report_avb, report_problems};
+use vfioboot::compression::Budget;
+
+use exit::EXIT_FAILURE;
+use report::{report_avb, report_problems};
 
 /// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
 ///
@@ -37,6 +43,10 @@ use report::{EXIT_FAILURE, report_avb, report_problems};
 #[derive(Parser)]
 #[command(name = "vfioboot", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
+    /// How much a run may unpack, such as 4G; by default far more than any real image of that size
+    /// needs
+    #[arg(long, global = true, value_name = "SIZE", value_parser = limit::parse)]
+    limit: Option<Budget>,
     #[command(subcommand)]
     command: Command,
 }
@@ -71,12 +81,13 @@ pub fn run() -> ExitCode {
             );
         }
     };
+    let _scope = cli.limit.unwrap_or(Budget::for_input(0)).enter();
     status(match cli.command {
         Command::Info(args) => info::run(&args),
         Command::Unpack(args) => unpack::run(&args),
         Command::Repack(args) => repack::run(&args),
         Command::Config(args) => config::run(&args),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => check::run(&args, cli.limit),
         Command::Cmdline(args) => cmdline::run(&args),
         Command::Patch(args) => patch::run(&args),
         Command::Unpatch(args) => unpatch::run(&args),

@@ -16,7 +16,8 @@ use vfioboot::bootfile::{BootFile, DeviceSpec};
 use vfioboot::modules::ModuleSource;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{
-    self, AvbOptions, HookChoice, LoadedBy, ModuleOptions, Options, Plan, Runtimes,
+    self, AvbOptions, HookChoice, IommuMode, LoadedBy, ModuleOptions, Options, Plan, Runtimes,
+    VfioOption,
 };
 
 use super::image_set::{self, Destination};
@@ -36,7 +37,8 @@ pub struct Args {
     /// The images of one device, each kind once
     #[arg(required = true)]
     images: Vec<PathBuf>,
-    /// A device to put on vfio-pci: VENDOR:DEVICE (every such one) or DOMAIN:BUS:DEV.FN
+    /// A device to put on vfio-pci: VENDOR:DEVICE (every such one), DOMAIN:BUS:DEV.FN or its path
+    /// below /sys; lspci -nn lists them
     #[arg(long = "device", required = true, value_name = "DEVICE")]
     devices: Vec<DeviceSpec>,
     #[command(flatten)]
@@ -51,6 +53,19 @@ pub struct Args {
     /// A parameter to add to the kernel command line
     #[arg(long, value_name = "PARAMETER", value_parser = super::cmdline::parameters)]
     add_word: Vec<String>,
+    /// A host driver to keep away from devices, by the name of its module: a line in the ramdisk's
+    /// module lists, module_blacklist= or, if it is part of the kernel, initcall_blacklist=; refused
+    /// for a driver that the device needs to boot
+    #[arg(long, value_name = "NAME")]
+    block_driver: Vec<String>,
+    /// An option of a VFIO module: NAME=VALUE (disable_idle_d3=1), or MODULE.NAME=VALUE
+    /// (vfio_iommu_type1.allow_unsafe_interrupts=1); checked against the kernel or the module
+    #[arg(long, value_name = "NAME=VALUE")]
+    vfio_option: Vec<VfioOption>,
+    /// What the host's own devices have of the IOMMU; VFIO works in every mode, and
+    /// iommu.passthrough=1 is no requirement of it
+    #[arg(long, value_name = "MODE", default_value = IommuMode::TABLE[0].name, value_parser = iommu_parser())]
+    iommu: IommuMode,
     #[command(flatten)]
     avb: avb::AvbArgs,
     /// Milliseconds that the runtime may take before it starts the original init
@@ -91,6 +106,13 @@ fn hook_parser() -> impl TypedValueParser<Value = HookChoice> {
     let values = HookChoice::TABLE.iter().map(|row| PossibleValue::new(row.name).help(row.help));
     PossibleValuesParser::new(values)
         .try_map(|name| HookChoice::from_name(&name).ok_or("is not the name of a hook"))
+}
+
+/// The modes in the library's table.
+fn iommu_parser() -> impl TypedValueParser<Value = IommuMode> {
+    let values = IommuMode::TABLE.iter().map(|row| PossibleValue::new(row.name).help(row.help));
+    PossibleValuesParser::new(values)
+        .try_map(|name| IommuMode::from_name(&name).ok_or("is not the name of a mode"))
 }
 
 /// The program that loads modules.
@@ -134,9 +156,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         args.destination.check(&inputs, &changed, files.all().chain(keys.files()))?;
     }
     let mut written = Vec::new();
-    for i in changed.into_iter().filter(|_| !args.dry_run) {
-        let Some(output) = &plan.images[i].output else { continue };
-        written.push((i, args.destination.write(inputs[i], output)?));
+    if !args.dry_run {
+        let results =
+            changed.iter().filter_map(|i| Some((inputs[*i], plan.images[*i].output.as_ref()?)));
+        let paths = args.destination.write(&results.collect::<Vec<_>>())?;
+        written = std::iter::zip(changed, paths).collect();
     }
     if args.json {
         let files: Vec<_> = inputs.iter().map(|input| input.name()).collect();
@@ -202,6 +226,9 @@ impl Files {
         let mut options = Options::new(args.devices.clone(), runtimes);
         options.modules = modules(&self.directories, &self.modules, args.modules_by)?;
         options.parameters = args.add_word.clone();
+        options.vfio_options = args.vfio_option.clone();
+        options.block_drivers = args.block_driver.clone();
+        options.iommu = args.iommu;
         options.deadline_ms = args.deadline;
         options.avb = avb;
         options.wait_ms = args.wait;

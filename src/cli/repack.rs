@@ -1,6 +1,5 @@
 //! `vfioboot repack`: the image that an unpacked directory describes.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,8 +30,7 @@ const PAGE: usize = 4096;
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let manifest_path = args.dir.join(unpacked::MANIFEST);
-    let manifest =
-        fs::read_to_string(&manifest_path).with_context(|| manifest_path.display().to_string())?;
+    let manifest = Input::text(&manifest_path)?;
     let mut read = vec![manifest_path];
     let mut files = Vec::new();
     let bytes = unpacked::repack(&manifest, |name| {

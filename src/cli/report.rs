@@ -5,10 +5,6 @@ use vfioboot::image::{AvbChange, Image};
 use super::input::Input;
 use super::print::complain;
 
-/// Invalid arguments or unreadable input. Everything but `check` and `verify` ends in
-/// 0 or this.
-pub const EXIT_FAILURE: u8 = 2;
-
 /// Say on standard error where the header and the file disagree.
 pub fn report_problems(input: &Input, image: &Image<'_>) {
     for problem in image.problems() {

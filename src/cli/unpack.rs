@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use vfioboot::image::{Image, unpacked};
 
 use super::input::Input;
-use super::output;
+use super::output::{self, Links};
 
 /// Unpack an image into a directory: its sections and an editable image.toml
 ///
@@ -32,12 +32,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     fs::create_dir_all(&args.dir).with_context(|| args.dir.display().to_string())?;
     let unpacked = unpacked::unpack(&image);
-    for (name, bytes) in &unpacked.files {
+    // The manifest last, so that a directory with a manifest is a whole one.
+    let manifest = (unpacked::MANIFEST, unpacked.manifest.as_bytes());
+    let files = unpacked.files.iter().map(|(name, bytes)| (name.as_str(), *bytes));
+    let mut staged = Vec::new();
+    for (name, bytes) in files.chain([manifest]) {
         let path = args.dir.join(name);
         output::refuse_inputs(&path, [args.image.as_path()])?;
-        output::write_file(&path, |file| file.write_all(bytes))?;
+        staged.push(output::stage(&path, Links::Refuse, |file| file.write_all(bytes))?);
     }
-    // Last, so that a directory with a manifest is a whole one.
-    output::write_file(&manifest, |file| file.write_all(unpacked.manifest.as_bytes()))?;
+    output::publish(staged)?;
     Ok(ExitCode::SUCCESS)
 }

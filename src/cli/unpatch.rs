@@ -49,10 +49,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })?;
     let changed: Vec<usize> = (0..inputs.len()).filter(|i| results[*i].is_some()).collect();
     args.destination.check(&inputs, &changed, [])?;
-    for i in changed {
-        let Some(Result { output, exact, avb }) = &results[i] else { continue };
-        let path = args.destination.write(inputs[i], output)?;
-        if !output::is_stdout(&path) {
+    let outputs = changed.iter().filter_map(|i| Some((inputs[*i], &results[*i].as_ref()?.output)));
+    let paths = args.destination.write(&outputs.collect::<Vec<_>>())?;
+    for (path, result) in paths.iter().zip(changed.iter().filter_map(|i| results[*i].as_ref())) {
+        let Result { exact, avb, .. } = result;
+        if !output::is_stdout(path) {
             let what = match (args.remove, exact) {
                 (false, _) => "",
                 (true, true) => ": the original, byte for byte",

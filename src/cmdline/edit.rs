@@ -75,6 +75,42 @@ impl Cmdline<Vec<u8>> {
         self.0.drain(cut);
     }
 
+    /// Set `name=value` as the only parameter of this name: the one that is there is replaced, and
+    /// several make room for one at the end.
+    pub(crate) fn set_only(&mut self, name: &str, value: &str) {
+        let (all, last) = (self.parameters().filter(|own| own.is(name)).count(), self.value(name));
+        if all == 1 && last == Some(value.as_bytes()) {
+            return;
+        }
+        if all > 1 {
+            self.remove(name);
+        }
+        self.set(name, value);
+    }
+
+    /// Take `element` out of every `name=element,…`; a parameter that has no other goes.
+    pub(crate) fn remove_element(&mut self, name: &str, element: &str) {
+        let parts = |value: &[u8]| -> Vec<Vec<u8>> {
+            value.split(|byte| *byte == b',').map(<[u8]>::to_vec).collect()
+        };
+        loop {
+            let with = |own: &Parameter<'_>| {
+                let parts = parts(own.value?);
+                let rest: Vec<_> = parts.iter().filter(|p| *p != element.as_bytes()).collect();
+                let found = own.is(name) && rest.len() < parts.len();
+                found.then(|| (own.span(), rest.into_iter().cloned().collect::<Vec<_>>()))
+            };
+            let Some((span, rest)) = self.parameters().find_map(|own| with(&own)) else { return };
+            match rest.as_slice() {
+                [] => self.cut(&span),
+                rest => {
+                    let new = [name.as_bytes(), b"=", &rest.join(&b',')].concat();
+                    drop(self.0.splice(span, new));
+                }
+            }
+        }
+    }
+
     fn insert_at_end(&mut self, parameter: &[u8]) {
         let end = self.all().find(Parameter::ends_parameters);
         // A quote that is not closed would take in what follows.

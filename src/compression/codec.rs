@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 
 use lzma_rust2::{Action, LzmaStream, Status, XzStream};
 
+use super::budget::{Budget, Exhausted};
 use super::error::Error;
 use super::format::Format;
 use super::lz4_legacy::{self, Lz4LegacyReader};
@@ -107,6 +108,10 @@ impl<'a> Decoder<'a> {
 
     /// Turn an error of [`Read`] into the typed one, with the position.
     pub fn error(&self, error: &io::Error) -> Error {
+        if let Some(exhausted) = error.get_ref().and_then(|cause| cause.downcast_ref()) {
+            let exhausted: &Exhausted = exhausted;
+            return Error::Budget { format: self.format, source: *exhausted };
+        }
         Error::Corrupt {
             format: self.format,
             consumed: self.consumed(),
@@ -176,6 +181,7 @@ impl Read for Decoder<'_> {
         self.ended = count == 0;
         self.produced += count as u64;
         UNPACKED.set(UNPACKED.get() + count as u64);
+        Budget::take_unpacked(self.format, count as u64).map_err(io::Error::other)?;
         Ok(count)
     }
 }

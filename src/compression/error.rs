@@ -1,3 +1,4 @@
+use super::budget::Exhausted;
 use super::format::Format;
 
 /// A compressed stream that could not be decoded.
@@ -23,5 +24,13 @@ pub enum Error {
         format: Format,
         /// The limit in bytes.
         limit: u64,
+    },
+    /// The run has unpacked too much, over all its parts.
+    #[error("{format} stream: {source}")]
+    Budget {
+        /// The format of the stream that took the rest.
+        format: Format,
+        /// The budget.
+        source: Exhausted,
     },
 }

@@ -2,6 +2,7 @@
 //!
 //! Sits below both [`crate::ramdisk`] and [`crate::kernel`], which share it.
 
+mod budget;
 mod codec;
 mod error;
 mod format;
@@ -9,6 +10,7 @@ pub mod lz4_legacy;
 mod parts;
 pub(crate) mod xz;
 
+pub use budget::{Budget, BudgetScope, Exhausted};
 #[doc(hidden)]
 pub use codec::unpacked_in_thread;
 pub use codec::{Decoder, decode_all, encode};

@@ -76,6 +76,9 @@ impl Fragment<'_> {
     }
 }
 
+/// The most entries that are read of a table; real ones have fewer than ten.
+const MAX_ENTRIES: u32 = 4096;
+
 impl<'a> Image<'a> {
     /// The vendor ramdisk fragments in table order; for v3 the one vendor ramdisk. Entries that
     /// point outside the section are left out (and reported by [`Image::problems`]).
@@ -113,7 +116,7 @@ impl<'a> Image<'a> {
             return None;
         }
         let table = self.section(SectionName::VendorRamdiskTable)?;
-        Some(table.chunks_exact(size).take(count as usize).collect())
+        Some(table.chunks_exact(size).take(count.min(MAX_ENTRIES) as usize).collect())
     }
 
     /// Where the table and the section disagree.
@@ -134,6 +137,11 @@ impl<'a> Image<'a> {
                 "is {count}: that many entries of {size} bytes do not fit the table of {}",
                 table.len()
             );
+            let field = "vendor_ramdisk_table_entry_num";
+            problems.push(Problem { field, offset: 2116, message });
+        }
+        if count > MAX_ENTRIES {
+            let message = format!("is {count}, expected at most {MAX_ENTRIES}");
             let field = "vendor_ramdisk_table_entry_num";
             problems.push(Problem { field, offset: 2116, message });
         }

@@ -72,6 +72,11 @@ impl Kallsyms {
     pub fn has(&self, name: &str) -> bool {
         self.names.contains(name.as_bytes())
     }
+
+    /// All names in no order, each once, without the suffixes of compilers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.names.places.iter().map(|place| self.names.at(*place))
+    }
 }
 
 /// A search for the table in a window that slides over a kernel. Offsets are relative to the start of

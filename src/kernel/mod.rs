@@ -21,6 +21,7 @@ pub(crate) mod exports;
 pub(crate) mod kallsyms;
 mod layer;
 pub mod module;
+mod parameters;
 mod scan;
 pub mod symbols;
 
@@ -326,6 +327,15 @@ impl<'a> Kernel<'a> {
             Some(needles.iter().map(found).collect())
         };
         Ok(self.in_unpacked(&look, 0)?.unwrap_or_else(|| vec![false; needles.len()]))
+    }
+
+    /// The parameters of these built-in modules (by name, with `_`), as `module.parameter`. None
+    /// for an unsupported compression. Needs as much memory as [`Kernel::kallsyms`].
+    ///
+    /// # Errors
+    /// [`Error::Compression`] if a stream cannot be decompressed or is larger than that.
+    pub(crate) fn parameters_of(&self, modules: &[&str]) -> Result<Option<Vec<String>>, Error> {
+        self.in_unpacked(&|bytes| Some(parameters::of(bytes, modules)), 0)
     }
 
     /// Examine the decompressed kernel, at any nesting of containers.

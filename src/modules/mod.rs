@@ -10,6 +10,7 @@
 //! | `files` | collects those of a ramdisk in a pass over it |
 //! | `problem` | problems with a source |
 //! | `role` | the roles of drivers |
+//! | `supply` | modules that are read only when they are wanted |
 //! | [`tree`] | the modules of one device, with their lists |
 //! | `closure` | the modules to load for a module, and their order |
 //! | [`alias`] | which drivers match a PCI device |
@@ -22,6 +23,7 @@ pub(crate) mod files;
 pub(crate) mod fit;
 mod problem;
 mod role;
+pub(crate) mod supply;
 pub mod survey;
 pub mod tree;
 

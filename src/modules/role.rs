@@ -13,6 +13,12 @@ pub enum Role {
     HostBridge,
     /// It drives an IOMMU.
     Iommu,
+    /// It drives a UFS host controller.
+    UfsHost,
+    /// It drives an MMC host controller.
+    MmcHost,
+    /// It gives other drivers of the board their clocks, power, pins, resets or PHYs.
+    Supplier,
 }
 
 /// Symbols that only drivers of a role import, because they register the driver.
@@ -32,6 +38,33 @@ const ROLES: &[(&str, Role)] = &[
     ("__iommu_device_register", Role::Iommu),
     ("iommu_device_sysfs_add", Role::Iommu),
     ("bus_set_iommu", Role::Iommu),
+    // drivers/ufs
+    ("ufshcd_init", Role::UfsHost),
+    ("ufshcd_pltfrm_init", Role::UfsHost),
+    // drivers/mmc/host
+    ("mmc_add_host", Role::MmcHost),
+    ("sdhci_add_host", Role::MmcHost),
+    ("__sdhci_add_host", Role::MmcHost),
+    ("sdhci_pltfm_register", Role::MmcHost),
+    ("sdhci_pltfm_init_and_add_host", Role::MmcHost),
+    // drivers/clk, regulator, pinctrl, pmdomain, reset, interconnect, phy
+    ("of_clk_add_hw_provider", Role::Supplier),
+    ("devm_of_clk_add_hw_provider", Role::Supplier),
+    ("of_clk_add_provider", Role::Supplier),
+    ("qcom_cc_probe", Role::Supplier),
+    ("qcom_cc_really_probe", Role::Supplier),
+    ("devm_regulator_register", Role::Supplier),
+    ("regulator_register", Role::Supplier),
+    ("pinctrl_register", Role::Supplier),
+    ("devm_pinctrl_register", Role::Supplier),
+    ("msm_pinctrl_probe", Role::Supplier),
+    ("of_genpd_add_provider_onecell", Role::Supplier),
+    ("of_genpd_add_provider_simple", Role::Supplier),
+    ("devm_reset_controller_register", Role::Supplier),
+    ("reset_controller_register", Role::Supplier),
+    ("icc_provider_register", Role::Supplier),
+    ("icc_provider_add", Role::Supplier),
+    ("__devm_of_phy_provider_register", Role::Supplier),
 ];
 
 /// The roles of the driver, by its ELF file.

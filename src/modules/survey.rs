@@ -139,13 +139,28 @@ pub(crate) fn visit(
     problems: &mut Vec<ModuleProblem>,
     look: &mut dyn FnMut(&SourceFile<'_>),
 ) -> Result<(), SurveyError> {
-    let mut survey = Visitor { problems, look, modules: 0 };
+    visit_some(source, problems, &mut |_| true, look)
+}
+
+/// Like [`visit`], and only those files are read whose path `wants` accepts; it is asked once for
+/// each, also in a directory before the file is opened.
+///
+/// # Errors
+/// [`SurveyError`].
+pub(crate) fn visit_some(
+    source: &ModuleSource<'_>,
+    problems: &mut Vec<ModuleProblem>,
+    wants: &mut dyn FnMut(&str) -> bool,
+    look: &mut dyn FnMut(&SourceFile<'_>),
+) -> Result<(), SurveyError> {
+    let mut survey = Visitor { problems, wants, look, modules: 0 };
     let (name, bytes) = match source {
         ModuleSource::Directory(path) => return survey.directory(path, path, 0),
         ModuleSource::Bytes { name, bytes } => (name.as_str(), *bytes),
     };
     if bytes.starts_with(b"\x7fELF") {
-        return survey.show(name, name, bytes);
+        survey.single(name, bytes);
+        return Ok(());
     }
     if is_tar(bytes) {
         return survey.tar_archive(bytes, name);
@@ -154,7 +169,8 @@ pub(crate) fn visit(
         let mut head = [0; TAR_BLOCK];
         let filled = fill(&mut Decoder::new(format, bytes)?, &mut head);
         if head[..filled].starts_with(b"\x7fELF") {
-            return survey.show(name, name, bytes);
+            survey.single(name, bytes);
+            return Ok(());
         }
         if is_tar(&head[..filled]) {
             return survey.tar_archive(Decoder::new(format, bytes)?, name);
@@ -236,18 +252,33 @@ fn pax_path(bytes: &[u8]) -> Option<&[u8]> {
 /// The state of a search.
 struct Visitor<'s> {
     problems: &'s mut Vec<ModuleProblem>,
+    wants: &'s mut dyn FnMut(&str) -> bool,
     look: &'s mut dyn FnMut(&SourceFile<'_>),
     modules: usize,
 }
 
 impl Visitor<'_> {
-    fn show(&mut self, path: &str, file: &str, bytes: &[u8]) -> Result<(), SurveyError> {
+    /// Whether to read the file.
+    fn wants(&mut self, path: &str) -> Result<bool, SurveyError> {
+        if !is_wanted(path) {
+            return Ok(false);
+        }
         self.modules += 1;
         if self.modules > MAX_MODULES {
             return Err(SurveyError::TooMany);
         }
+        Ok((self.wants)(path.trim_start_matches('/')))
+    }
+
+    fn show(&mut self, path: &str, file: &str, bytes: &[u8]) {
         (self.look)(&SourceFile { path: path.trim_start_matches('/'), file, bytes });
-        Ok(())
+    }
+
+    /// A file that is a module whatever its name is.
+    fn single(&mut self, name: &str, bytes: &[u8]) {
+        if (self.wants)(name.trim_start_matches('/')) {
+            self.show(name, name, bytes);
+        }
     }
 
     /// Symbolic links to directories (`build` and `source` of a modules tree) are not followed.
@@ -265,12 +296,12 @@ impl Visitor<'_> {
                 continue;
             }
             let inside = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            if !is_wanted(&inside) || !path.is_file() {
+            if !is_wanted(&inside) || !path.is_file() || !self.wants(&inside)? {
                 continue;
             }
             let file = path.display().to_string();
             match fs::read(&path) {
-                Ok(bytes) => self.show(&inside, &file, &bytes)?,
+                Ok(bytes) => self.show(&inside, &file, &bytes),
                 Err(error) => {
                     let cause = ProblemCause::Read(Arc::new(error));
                     self.problems.push(ModuleProblem::new(file, cause));
@@ -318,12 +349,19 @@ impl Visitor<'_> {
         }
         let short = || String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let path = long_path.take().unwrap_or_else(short);
-        if !kind.is_file() || !is_wanted(&path) || entry.size() > MAX_MODULE {
+        if !kind.is_file() || entry.size() > MAX_MODULE {
             return Ok(Ok(()));
+        }
+        let inside = path.trim_start_matches("./");
+        match self.wants(inside) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
         }
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes)?;
-        Ok(self.show(path.trim_start_matches("./"), &format!("{name}: {path}"), &bytes))
+        self.show(inside, &format!("{name}: {path}"), &bytes);
+        Ok(Ok(()))
     }
 
     fn ramdisk(&mut self, ramdisk: &[u8], name: &str) -> Result<(), SurveyError> {
@@ -340,8 +378,8 @@ impl Visitor<'_> {
             };
             let path = String::from_utf8_lossy(entry.path()).into_owned();
             if entry.file_type() != FileType::Regular
-                || !is_wanted(&path)
                 || u64::from(entry.header.filesize) > MAX_MODULE
+                || !self.wants(path.trim_start_matches("./"))?
             {
                 continue;
             }
@@ -350,7 +388,7 @@ impl Visitor<'_> {
                 self.problems.push(damaged(error));
                 return Ok(());
             }
-            self.show(path.trim_start_matches("./"), &format!("{name}: {path}"), &bytes)?;
+            self.show(path.trim_start_matches("./"), &format!("{name}: {path}"), &bytes);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::bootset::sources::DeviceTreeLine;
 use crate::bootset::{BootSet, Cover, Flow, Initramfs, Ramdisk, Role, Spot};
 use crate::image::avb::Vbmeta;
 use crate::image::{Image, ImageKind};
-use crate::kernel::Exports;
+use crate::kernel::{Exports, Kallsyms};
 use crate::modules::{ModuleFile, ModuleSource, ModuleTree};
 use crate::ramdisk::cpio::Header;
 use crate::ramdisk::tree::{Tree, TreeEntry};
@@ -136,6 +136,27 @@ impl<'s, 'a> Context<'s, 'a> {
     /// The symbols that the kernel exports to modules; None if they cannot be read.
     pub(crate) fn exports(&self) -> Option<&'s Exports> {
         self.set.exports()
+    }
+
+    /// The names `module.parameter` of the parameters of these modules in the kernel; None if it
+    /// cannot be read. Decompresses the kernel into memory.
+    pub(crate) fn built_in_parameters(&self, modules: &[&str]) -> Option<Vec<String>> {
+        self.set.parse_kernel()?.ok()?.parameters_of(modules).ok()?
+    }
+
+    /// The names in the kernel's symbol table; None if they cannot be read. Decompresses the kernel
+    /// into memory.
+    pub(crate) fn kernel_symbols(&self) -> Option<Kallsyms> {
+        self.set.parse_kernel()?.ok()?.kallsyms().ok()?
+    }
+
+    /// The values of a key in the bootconfigs of the images that a patch may change.
+    pub(crate) fn bootconfig_values(&self, key: &str) -> Vec<String> {
+        let active: Vec<usize> = self.active().map(|(index, _)| index).collect();
+        let configs = self.set.command_lines().bootconfigs.iter();
+        let entries =
+            configs.filter(|(index, _)| active.contains(index)).flat_map(|own| own.1.entries());
+        entries.filter(|entry| entry.key == key).flat_map(|entry| entry.values).collect()
     }
 
     /// Refuse a set in which two images of a kind may change.

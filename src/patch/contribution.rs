@@ -2,7 +2,7 @@
 
 use super::edit::Change;
 use super::hook::original::Original;
-use super::parameters::parameter::PlannedParameter;
+use super::parameters::parameter::{Contradiction, LineEdit, PlannedParameter};
 use super::segment_file::{SegmentDirectory, SegmentFile};
 use super::warning::Warning;
 use crate::bootfile::BootModule;
@@ -24,6 +24,8 @@ pub(crate) struct Contribution {
     pub boot_modules: Vec<BootModule>,
     /// Kernel parameters, in order.
     pub parameters: Vec<PlannedParameter>,
+    /// What contradicts them and is taken off the command line.
+    pub contradictions: Vec<Contradiction>,
     /// Changes of the image that carries the segment.
     pub changes: Vec<Change>,
     /// What may go wrong.
@@ -36,6 +38,11 @@ impl Contribution {
         Contribution { warnings: warnings.into_iter().collect(), ..Contribution::default() }
     }
 
+    /// What becomes of the command line.
+    pub(crate) fn line_edit(&self) -> LineEdit<'_> {
+        LineEdit { parameters: &self.parameters, contradictions: &self.contradictions }
+    }
+
     /// Append another contribution.
     pub(crate) fn add(&mut self, other: Contribution) {
         let Contribution {
@@ -46,6 +53,7 @@ impl Contribution {
             shadows,
             boot_modules,
             parameters,
+            contradictions,
             changes,
             warnings,
         } = other;
@@ -56,6 +64,7 @@ impl Contribution {
         self.shadows.extend(shadows);
         self.boot_modules.extend(boot_modules);
         self.parameters.extend(parameters);
+        self.contradictions.extend(contradictions);
         self.changes.extend(changes);
         self.warnings.extend(warnings);
     }

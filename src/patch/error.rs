@@ -1,5 +1,6 @@
 //! Why a patch is refused.
 
+use super::block::plan::NotBlocked;
 use super::rc::inert::Inert;
 use crate::bootset;
 use crate::bootset::UNDO_FORMAT;
@@ -52,6 +53,35 @@ pub enum Error {
         text: String,
         /// Why not.
         reason: RefusedParameter,
+    },
+    /// A mode of the IOMMU that this kernel does not have.
+    #[error(
+        "the kernel is {version}, and its IOMMU drivers have no mode \"{mode}\" before {since}: \
+         leave the mode out, or use a newer kernel"
+    )]
+    Iommu {
+        /// The mode.
+        mode: &'static str,
+        /// The first version that has it.
+        since: &'static str,
+        /// The kernel's release.
+        version: String,
+    },
+    /// A driver that is not kept away.
+    #[error("the driver {name} cannot be kept away: {reason}")]
+    BlockDriver {
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: NotBlocked,
+    },
+    /// An option of a VFIO module that cannot be set.
+    #[error("option {option}: {reason}")]
+    VfioOption {
+        /// The option as given.
+        option: String,
+        /// Why not.
+        reason: RefusedOption,
     },
     /// The ramdisk has no program to run after vfiorun.
     #[error(
@@ -244,6 +274,42 @@ pub enum RefusedParameter {
     /// The parameter that turns the runtime off.
     #[error("it disables the patch")]
     Disable,
+    /// It says otherwise than another option.
+    #[error("it contradicts what another option of the patch sets")]
+    Contradicts,
+}
+
+/// Why an option of a VFIO module cannot be set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefusedOption {
+    /// `ids`.
+    #[error("the ids follow from the devices of the patch")]
+    Ids,
+    /// Another module's.
+    #[error("only options of {} are set here", .modules.join(", "))]
+    NotOfVfio {
+        /// The modules of VFIO.
+        modules: Vec<&'static str>,
+    },
+    /// No module has it.
+    #[error(
+        "neither the kernel nor its VFIO modules have such a parameter{}",
+        if .has.is_empty() { String::new() } else { format!(": they have {}", .has.join(", ")) }
+    )]
+    Unknown {
+        /// The parameters that there are.
+        has: Vec<String>,
+    },
+    /// A value of another type.
+    #[error("the value is not {expected}")]
+    Value {
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// Given again with another value.
+    #[error("it is given twice, with two values")]
+    Twice,
 }
 
 /// Why an executable cannot be the runtime.
@@ -333,4 +399,7 @@ pub enum UndoRecordError {
         /// The format.
         format: u32,
     },
+    /// It names no image, so there is nothing to undo.
+    #[error("it lists no images")]
+    NoImages,
 }

@@ -105,6 +105,14 @@ impl<'s> KernelFacts<'s> {
         !self.facts().is_gki() && drivers.iter().any(|driver| driver.iter().all(built_in))
     }
 
+    /// The names (with `_`) of the drivers that a rule of the passthrough audit asks for.
+    pub(crate) fn drivers_of(&self, rule: &str) -> Vec<String> {
+        let Ok(profile) = Profile::builtin("passthrough") else { return Vec::new() };
+        let condition = profile.rule(rule).map(|rule| &rule.condition);
+        let Some(Condition::Symbols(drivers)) = condition else { return Vec::new() };
+        drivers.iter().flat_map(|all| all.iter()).map(|symbol| profile.module_of(symbol)).collect()
+    }
+
     /// Whether the kernel's config is known.
     pub(crate) fn has_config(&self) -> bool {
         self.facts().config.is_some()

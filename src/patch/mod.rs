@@ -19,6 +19,7 @@
 //! | `contribution` | what one part adds to a patch |
 //! | `hook` | how the kernel starts the runtime |
 //! | `parameters` | the kernel parameters |
+//! | `block` | host drivers that are kept away |
 //! | `modules`, `runtime` | the modules and the executable to add |
 //! | `rc` | rc files of Android's init, where the boot flow makes init read them |
 //! | `avb` | AVB's metadata, and what devices do with it |
@@ -32,6 +33,7 @@
 mod advice;
 mod assignment;
 mod avb;
+mod block;
 mod context;
 mod contribution;
 mod edit;
@@ -63,12 +65,19 @@ pub use advice::{Advice, Risk};
 pub use assignment::Decision;
 pub use avb::options::{AvbMode, AvbOptions};
 pub use avb::outlook::{Outlook, Prospect, Reason};
+pub use block::plan::{BlockedDriver, DriverPlace, NotBlocked};
 pub use edit::{AvbEdit, Change, EditKind, ListEdit, PlannedEdit, PlannedFile, SegmentChange};
-pub use error::{Error, ModuleError, RcFinding, RefusedParameter, RuntimeError, UndoRecordError};
+pub use error::{
+    Error, ModuleError, RcFinding, RefusedOption, RefusedParameter, RuntimeError, UndoRecordError,
+};
 pub use hook::choose::{Hook, HookReason, Obstacle};
 pub use hook::kind::{HookChoice, HookKind, HookRow};
 pub use modules::plan::{LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
+pub use modules::vfio_options::{
+    OptionBy, OptionEvidence, PlannedVfioOption, VfioOption, VfioOptionError,
+};
 pub use options::Options;
+pub use parameters::iommu::{IommuMode, IommuRow};
 pub use parameters::parameter::PlannedParameter;
 pub use plan::{Plan, PlannedImage, plan};
 pub use rc::contribute::RcPlan;

@@ -46,7 +46,7 @@ impl<'a> Parts<'a> {
     pub(crate) fn collect(set: &Context<'_, 'a>, options: &Options<'_>) -> Result<Self, Error> {
         let assignment = Assignment::choose(set)?;
         let Modules { plan: modules, contribution: from_modules, present } =
-            modules::contribute::contribute(set, &options.devices, &options.modules)?;
+            modules::contribute::contribute(set, options)?;
         let kernel = kernel_check::check(set.kernel, present);
         let spot = Spot { image: assignment.carrier, fragment: assignment.fragment };
         let inventory = set.inventory(spot);
@@ -60,8 +60,9 @@ impl<'a> Parts<'a> {
             set,
             &options.devices,
             kernel.recommended,
+            options.iommu,
             &options.parameters,
-        );
+        )?;
         let (rc, from_rc) = rc::contribute::contribute(set, &files, &options.rc)?;
 
         let mut all = Contribution::of_warnings(kernel.warnings);
@@ -70,7 +71,8 @@ impl<'a> Parts<'a> {
         all.add(Contribution::of_warnings(unpacking_stops(set, spot)));
         all.add(from_hook);
         all.add(from_parameters);
-        let mut placement = cmdline::place(set, &assignment, &hook, &all.parameters)?;
+        parameters::contribute::check_against(&options.parameters, all.line_edit())?;
+        let mut placement = cmdline::place(set, &assignment, &hook, all.line_edit())?;
         all.warnings.append(&mut placement.warnings);
         all.add(from_rc);
         let kernel = kernel.report;

@@ -13,6 +13,7 @@ use super::modules::plan::ModulePlan;
 use super::options::Options;
 use super::original::{self, Start};
 use super::parameters;
+use super::parameters::iommu::IommuMode;
 use super::parameters::parameter::PlannedParameter;
 use super::parts::Parts;
 use super::rc::contribute::RcPlan;
@@ -37,6 +38,8 @@ pub struct Plan<'a> {
     /// The added kernel parameters, each with its purpose.
     #[serde(rename = "words")]
     pub parameters: Vec<PlannedParameter>,
+    /// What the host's own devices have of the IOMMU.
+    pub iommu: IommuMode,
     /// What runs at boot, what could go wrong, how to undo it.
     pub advice: Advice,
     /// The kernel of the plan, and the result of its audit.
@@ -142,6 +145,7 @@ fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'
         advice: Advice::new(flow, &hook, &options.devices, &changed),
         hook,
         parameters: all.parameters,
+        iommu: options.iommu,
         kernel: report,
         modules,
         rc,

@@ -124,6 +124,36 @@ pub enum Warning {
         /// The one that the patch adds.
         added: String,
     },
+    /// A driver of storage is kept away, and nothing shows what the host boots from.
+    #[error(
+        "{driver} drives {kind}, and nothing in the images shows what the host boots from: if it is \
+         on such storage, it does not boot without that driver"
+    )]
+    BlocksStorage {
+        /// The driver.
+        driver: String,
+        /// The kind of storage.
+        kind: &'static str,
+    },
+    /// An option of a module that is neither in the kernel nor among the modules.
+    #[error(
+        "{option}: neither the kernel nor a module that was given shows whether there is such a \
+         parameter; one that there is not is ignored"
+    )]
+    OptionNotChecked {
+        /// The option.
+        option: String,
+    },
+    /// A command line that the patch does not change says otherwise.
+    #[error(
+        "{present} is on a command line that this patch does not change (of another image, or built \
+         into the kernel), and contradicts what was asked for: which of the two wins depends on the \
+         bootloader's order"
+    )]
+    ContradictedElsewhere {
+        /// The parameter there.
+        present: String,
+    },
     /// The kernel ignores the command line, and parameters with it.
     #[error(
         "the kernel ignores the command line that it is passed: whatever these parameters do must \

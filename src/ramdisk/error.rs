@@ -1,7 +1,7 @@
 //! What can be wrong with a ramdisk.
 
 use super::cpio;
-use crate::compression;
+use crate::compression::{self, Exhausted};
 
 /// A ramdisk that cannot be read or changed as asked. Offsets are in bytes from the start of
 /// the ramdisk.
@@ -65,6 +65,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// The run has read too much, over all its parts.
+    #[error(transparent)]
+    Budget(#[from] Exhausted),
     /// Writing the result failed.
     #[error("cannot write")]
     Io(#[from] std::io::Error),

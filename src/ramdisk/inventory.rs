@@ -10,7 +10,7 @@ use super::ours::{self, Form, Ours, Sequence, is_directory, is_undo};
 use super::pass::{Before, Collector, NoCollector, Pass, Record};
 use super::tree::{self, Tree, TreeEntry};
 use super::{Entries, Error, Limits, Reach, Segment, Trailing};
-use crate::compression::Format;
+use crate::compression::{Budget, Format};
 
 /// The entries of a ramdisk, what it is, and the data of its small files.
 #[derive(Debug)]
@@ -68,6 +68,8 @@ impl Inventory {
         limits: Limits,
         collector: &mut dyn Collector,
     ) -> Result<Self, Error> {
+        // What is not compressed costs work, too, above all if table entries name it many times.
+        Budget::take(bytes.len() as u64)?;
         let mut entries = Entries::new(bytes, limits);
         let mut pass = Pass::default();
         pass.run(&mut entries, limits, collector)?;

@@ -194,6 +194,11 @@ impl Tree {
         }
     }
 
+    /// Every path, in order.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &[u8]> {
+        self.nodes.keys().map(Vec::as_slice)
+    }
+
     /// Is anything below the directory `path`?
     pub(crate) fn has_children(&self, path: &[u8]) -> bool {
         let prefix = [path, b"/"].concat();

@@ -8,6 +8,7 @@ mod common;
 mod examples;
 mod extract;
 mod files;
+mod limits;
 mod ota;
 mod output;
 mod program;

@@ -6,8 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use device_tree::Tree;
-use vfioboot::bootfile::{BootFile, BootModule};
-use vfioboot::device::boot::apply::{Summary, carry_out, make_names, put_back};
+use vfioboot::bootfile::{BootFile, BootModule, DeviceSpec};
+use vfioboot::device::boot::apply::{
+    Summary, carry_out, carry_out_steps, finish, make_names, put_back,
+};
 use vfioboot::device::sys::kmsg::{Level, record};
 
 fn file(devices: &[&str], modules: &[&str]) -> BootFile {
@@ -42,11 +44,12 @@ fn every_device_has_a_line_and_failures_do_not_stop_the_others() {
     tree.group("0000:00:02.0", 4);
     let (summary, lines) =
         run(&tree, &file(&["dead:beef", "what", "1b36:0010", "0000:00:02.0"], &["/none.ko"]));
+    let not_a_device = format!("4 {}", "what".parse::<DeviceSpec>().unwrap_err());
     assert_eq!(
         lines,
         [
             "4 /none.ko: not loaded: cannot open the file: ENOENT",
-            "4 \"what\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex",
+            not_a_device.as_str(),
             "6 0000:00:02.0 (1b36:0010): was already on vfio-pci, IOMMU group 4",
             "4 0000:00:03.0 (1b36:0010): failed: vfio-pci did not take it; it is on nvme now",
             "4 dead:beef: no such device",
@@ -164,4 +167,42 @@ fn a_device_that_appears_in_time_is_bound() {
         ["6 0000:01:00.0 (1b36:0010): appeared late, was already on vfio-pci, no IOMMU group"]
     );
     assert_eq!(summary, Summary { bound: 1, problems: 0 });
+}
+
+#[test]
+fn after_a_stop_nothing_further_is_begun() {
+    let tree = Tree::new("boot-stop");
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("vfio-pci"));
+    tree.device("0000:00:03.0", ("1b36", "0010"), Some("nvme"));
+    let (mut steps, mut lines) = (Vec::new(), Vec::new());
+    let summary = carry_out_steps(
+        &file(&["1b36:0010"], &["/none.ko"]),
+        &tree.host(),
+        &tree.root,
+        &mut |_, text| lines.push(text.to_owned()),
+        &mut |step| {
+            steps.push(step.to_owned());
+            steps.len() < 3
+        },
+    );
+    assert_eq!(steps, ["/none.ko", "0000:00:02.0 (1b36:0010)", "0000:00:03.0 (1b36:0010)"]);
+    assert_eq!(summary, Summary { bound: 1, problems: 2 });
+    assert!(lines[2].contains("0000:00:03.0") && lines[2].contains("not begun"), "{lines:?}");
+    assert_eq!(tree.read("sys/bus/pci/devices/0000:00:03.0/driver_override"), "(null)\n");
+}
+
+#[test]
+fn a_device_between_two_drivers_is_not_left_there() {
+    let tree = Tree::new("boot-finish");
+    for address in ["0000:00:02.0", "0000:00:03.0", "0000:00:04.0"] {
+        tree.device(address, ("1b36", "0010"), (address == "0000:00:03.0").then_some("nvme"));
+    }
+    let field = |address: &str| format!("sys/bus/pci/devices/{address}/driver_override");
+    tree.file(&field("0000:00:02.0"), "vfio-pci\n");
+    let mut lines = Vec::new();
+    finish(&file(&["1b36:0010"], &[]), &tree.host(), &mut |_, text| lines.push(text.to_owned()));
+    // Only the one that was begun. In this tree no driver takes it.
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("0000:00:02.0") && lines[0].contains("no driver"), "{lines:?}");
+    assert_eq!(tree.read(&field("0000:00:02.0")).trim(), "");
 }

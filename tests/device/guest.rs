@@ -142,7 +142,7 @@ fn values_say_what_was_expected() {
         ),
         (
             "devices = [\"nvme\"]",
-            "guest.toml:1: devices: \"nvme\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex",
+            "guest.toml:1: devices: \"nvme\" is not a PCI device: expected VENDOR:DEVICE (1b36:0010) or DOMAIN:BUS:DEVICE.FUNCTION (0000:00:02.0), in hex, or its path below /sys; lspci -nn, vfiorun devices and cat /sys/bus/pci/devices/*/uevent show both for each device",
         ),
         (
             "[network]\nforwards = [\"22\"]",

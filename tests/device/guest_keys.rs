@@ -213,6 +213,7 @@ fn with(key: &Key) -> (&'static str, String) {
         "devices.options" => {
             "devices = [{ device = \"1b36:0010\", options = [\"a=b\"] }]".to_owned()
         }
+        "hold" => "hold = [\"0000:00:1f.4\"]".to_owned(),
         "chroot" => "chroot = \"/c\"".to_owned(),
         "qemu" => "qemu = \"/q\"".to_owned(),
         "qemu_arguments" => "qemu_arguments = [\"-x\"]".to_owned(),
@@ -265,6 +266,7 @@ fn arguments(guest: &Guest) -> Vec<String> {
 /// Keys that QEMU's arguments say nothing of: who carries them out.
 const NOT_ARGUMENTS: &[(&str, &str)] = &[
     ("autostart", "vfiorun autostart"),
+    ("hold", "the lease"),
     ("on_exit", "the end of the lease"),
     ("allow_unsafe_interrupts", "a parameter of vfio_iommu_type1"),
     ("qemu", "the program that is started"),

@@ -75,3 +75,51 @@ fn matches_by_id_and_by_address() {
     assert!(!matches("0000:00:02.1"));
     assert!(!matches("0001:00:02.0"));
 }
+
+#[test]
+fn a_device_is_named_as_lspci_and_sysfs_name_it() {
+    let spec = |text: &str| text.parse::<DeviceSpec>();
+    let id = DeviceSpec::Id { vendor: 0x10de, device: 0x1c82 };
+    for text in ["10de:1c82", "[10de:1c82]", "10DE:1C82"] {
+        assert_eq!(spec(text), Ok(id.clone()), "{text}");
+    }
+    let address = |domain, bus| DeviceSpec::Address { domain, bus, device: 0, function: 0 };
+    for (text, expected) in [
+        ("01:00.0", address(0, 1)),
+        ("0000:01:00.0", address(0, 1)),
+        ("10000:01:00.0", address(0x10000, 1)),
+        ("/sys/bus/pci/devices/0000:01:00.0", address(0, 1)),
+        ("/sys/bus/pci/devices/0000:01:00.0/", address(0, 1)),
+        ("/sys/devices/pci0000:00/0000:00:01.0/0000:02:00.0", address(0, 2)),
+        ("/sys/devices/platform/40000000.pcie/pci0002:00/0002:00:00.0", address(2, 0)),
+        ("/sys/bus/pci/drivers/nvme/0000:01:00.0", address(0, 1)),
+        ("/sys/kernel/iommu_groups/4/devices/0000:01:00.0", address(0, 1)),
+    ] {
+        assert_eq!(spec(text), Ok(expected), "{text}");
+        assert_eq!(spec(&spec(text).unwrap().to_string()), spec(text), "{text}");
+    }
+    for text in [
+        "[10de:1c82",
+        "10de:1c82]",
+        "[01:00.0]",
+        "[[10de:1c82]]",
+        "10de:1c8",
+        "+10d:1c82",
+        "01:00.8",
+        "01:20.0",
+        "/sys/",
+        "/sys/bus/pci/devices",
+        "/sys/bus/pci/devices/01:00.0",
+        "/sys/bus/pci/devices/0000:01:00.0/vendor",
+        "/sys/bus/pci/devices/../0000:01:00.0",
+        "/sys//0000:01:00.0",
+        "/dev/0000:01:00.0",
+        "sys/bus/pci/devices/0000:01:00.0",
+        "/sys/bus/pci/devices/10de:1c82",
+    ] {
+        let error = spec(text).unwrap_err().to_string();
+        for place in ["lspci -nn", "vfiorun devices", "/sys/bus/pci/devices/*/uevent"] {
+            assert!(error.contains(place), "{text}: {error}");
+        }
+    }
+}

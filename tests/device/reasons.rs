@@ -47,7 +47,7 @@ fn bind(tree: &Tree, force: bool) -> (Vec<&'static str>, Vec<&'static str>) {
         };
         warnings.iter().filter_map(id).collect()
     };
-    match Plan::new(&tree.host(), &[spec()], &Options { force }) {
+    match Plan::new(&tree.host(), &[spec()], &Options { force, ..Options::default() }) {
         Ok(plan) => (Vec::new(), warned(&plan.warnings)),
         Err(error) => {
             let id = |refusal: &Refusal| match refusal {

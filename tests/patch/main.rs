@@ -12,6 +12,7 @@ mod flow;
 mod hook;
 mod initramfs;
 mod modules;
+mod parameters;
 mod passes;
 mod peers;
 mod promises;

@@ -3,7 +3,7 @@
 use crate::common;
 use crate::common::ko;
 
-use common::{AARCH64, RELEASE, cpio, elf, kernel};
+use common::{AARCH64, RELEASE, cpio, elf, kernel, module};
 use ko::{Form, Ko, kernel_with_exports, usual_exports};
 use vfioboot::bootset::BootSet;
 use vfioboot::image::Image;
@@ -272,4 +272,59 @@ fn who_loads_can_be_asked_for() {
     let asked = ModuleOptions { by: Some(LoadedBy::Libmodprobe), ..ModuleOptions::default() };
     let text = refusal(&image, asked);
     assert!(text.contains("has no modules.load"), "{text}");
+}
+
+/// A directory with VFIO among modules that cannot be read.
+fn distribution(named: bool, indexed: bool) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = directory.path().join("lib/modules").join(RELEASE).join("kernel");
+    std::fs::create_dir_all(&kernel).unwrap();
+    for (i, (name, ko)) in vfio().into_iter().enumerate() {
+        let name = if named { name.to_owned() } else { format!("m{i}.ko") };
+        std::fs::write(kernel.join(name), ko.bytes()).unwrap();
+    }
+    for i in 0..20 {
+        std::fs::write(kernel.join(format!("other{i}.ko.xz")), b"no module").unwrap();
+    }
+    if indexed {
+        std::fs::write(kernel.join("../modules.dep"), b"kernel/vfio.ko:\n").unwrap();
+    }
+    directory
+}
+
+fn from_directory(directory: &tempfile::TempDir) -> ModuleOptions<'static> {
+    let source = ModuleSource::Directory(directory.path().to_owned());
+    ModuleOptions { sources: vec![source], ..ModuleOptions::default() }
+}
+
+#[test]
+fn of_a_directory_only_what_is_needed_is_read() {
+    let image = boot(&kernel(CONFIG), &ramdisk(&vfio()[..1], &[]));
+    for (named, indexed) in [(true, true), (true, false), (false, false)] {
+        let directory = distribution(named, indexed);
+        with_plan(&image, from_directory(&directory), |plan| {
+            let plan = plan.unwrap();
+            let names: Vec<&str> = plan.modules.load.iter().map(|own| own.name.as_str()).collect();
+            assert_eq!(names, ["vfio", "vfio_pci", "vfio_iommu_type1"]);
+            let unreadable = |own: &&Warning| matches!(own, Warning::ModuleUnreadable(_));
+            assert_eq!(plan.warnings.iter().filter(unreadable).count(), 0);
+        });
+    }
+    // By its modules.dep it does not have VFIO, and modprobe would not find it either.
+    let text = refusal(&image, from_directory(&distribution(false, true)));
+    assert!(text.contains("no module vfio_pci"), "{text}");
+}
+
+#[test]
+fn of_several_kernels_in_a_directory_the_right_one_counts() {
+    let directory = distribution(true, true);
+    let other = directory.path().join("lib/modules/5.0.0-other/kernel");
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::write(other.join("vfio-pci.ko"), module("vfio-pci", "5.0.0-other", "")).unwrap();
+    let image = boot(&kernel(CONFIG), &ramdisk(&vfio()[..1], &[]));
+    with_plan(&image, from_directory(&directory), |plan| {
+        let modules = plan.unwrap().modules.load;
+        let added = modules.iter().find(|own| own.name == "vfio_pci").unwrap();
+        assert!(added.added_from.as_ref().unwrap().contains(RELEASE));
+    });
 }

@@ -17,7 +17,10 @@ pub struct Arguments {
     /// VENDOR:DEVICE (every such device) or DOMAIN:BUS:DEVICE.FUNCTION
     #[arg(required = true, value_name = "DEV")]
     devices: Vec<DeviceSpec>,
-    /// Take this device although it holds a mount, swap, the only uplink or the display
+    /// Take the rest of their IOMMU groups too
+    #[arg(long)]
+    with_group: bool,
+    /// Take this device although the system needs it: a disk in use, the only uplink, the display
     #[arg(long, value_name = "DEV")]
     force: Vec<DeviceSpec>,
     /// Show every write and make none
@@ -30,7 +33,11 @@ pub struct Arguments {
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let host = global.host();
-    let options = Options { force: arguments.force.clone() };
+    let options = Options {
+        force: arguments.force.clone(),
+        with_group: arguments.with_group,
+        hold: Vec::new(),
+    };
     let plan = match Plan::new(&host, &arguments.devices, &options) {
         Ok(plan) => plan,
         Err(error) => return refuse(&error, arguments.dry_run, arguments.json),

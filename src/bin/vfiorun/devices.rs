@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use vfioboot::device::bind::inventory::{self, Entry};
 use vfioboot::device::bus::group::Group;
+use vfioboot::device::bus::in_use::{InUse, Weight};
 use vfioboot::device::bus::names::Names;
 use vfioboot::device::bus::pci::PciDevice;
 use vfioboot::device::sys::host::Host;
@@ -150,7 +151,17 @@ fn document(entry: &Entry, names: &Names) -> Value {
         "bridge": entry.bridge,
         "reset_methods": entry.reset_methods,
         "passthrough": entry.obstacles.is_empty(),
+        "in_use": entry.in_use().map(in_use).collect::<Vec<_>>(),
         "obstacles": output::texts(&entry.obstacles),
         "warnings": output::texts(&entry.warnings),
+    })
+}
+
+/// Something that depends on a device, and where that was read.
+fn in_use(used: &InUse) -> Value {
+    json!({
+        "reason": used.to_string(),
+        "source": used.source,
+        "refuses": used.weight() == Weight::Refuse,
     })
 }

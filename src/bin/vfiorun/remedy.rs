@@ -13,16 +13,24 @@ pub fn bind(refusal: &Refusal) -> String {
         | Refusal::NoDevice(_)
         | Refusal::NoVfioPci
         | Refusal::Bridge(_)
-        | Refusal::Cause { .. }
-        | Refusal::Mates { .. } => refusal.to_string(),
+        | Refusal::Cause { .. } => refusal.to_string(),
+        Refusal::Mates { .. } => format!("{refusal}; --with-group takes them too"),
     }
+}
+
+/// The same for a guest, whose file says what is taken.
+fn device(refusal: &Refusal) -> String {
+    let Refusal::Mates { mates, .. } = refusal else { return bind(refusal) };
+    let names: Vec<String> = mates.iter().map(|mate| format!("\"{}\"", mate.name)).collect();
+    let names = names.join(", ");
+    format!("{refusal}; in the guest file, devices gives them to it, hold = [{names}] keeps them")
 }
 
 /// A reason against starting a guest, with the option that overrides it: one line for each device.
 pub fn start(refusal: &preflight::Refusal) -> String {
     match refusal {
         preflight::Refusal::Devices(error) => {
-            error.refusals.iter().map(bind).collect::<Vec<_>>().join("\n")
+            error.refusals.iter().map(device).collect::<Vec<_>>().join("\n")
         }
         preflight::Refusal::Protected => format!("{refusal}, or try it with --allow-protected"),
         preflight::Refusal::Running { .. }

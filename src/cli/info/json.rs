@@ -49,14 +49,14 @@ impl Report<'_> {
     }
 }
 
-impl Section<'_> {
+impl Section {
     fn to_json(&self) -> Json {
         json!({
             "name": self.name.trim_start(),
             "offset": self.region.offset,
             "size": self.region.size,
             "compression": self.compression,
-            "sha256": self.sha256(),
+            "sha256": self.sha256.as_ref().ok(),
             "detail": self.detail.as_ref().map(|detail| &detail.json),
         })
     }

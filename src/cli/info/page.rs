@@ -65,16 +65,20 @@ impl Report<'_> {
     }
 }
 
-impl Section<'_> {
+impl Section {
     fn append_to(&self, page: &mut Page) {
         let compression = self.compression.map_or("", Format::name);
+        let digest = match &self.sha256 {
+            Ok(digest) => digest.clone(),
+            Err(exhausted) => format!("unknown: {exhausted}"),
+        };
         line!(
             page,
             "  {HEAD}{:<20}{HEAD:#} {} bytes at {} {compression} {DIM}sha256 {}{DIM:#}",
             self.name,
             self.region.size,
             self.region.offset,
-            self.sha256()
+            digest
         );
         for line in self.detail.iter().flat_map(|detail| &detail.lines) {
             line!(page, "  {:<20} {line}", "");

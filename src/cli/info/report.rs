@@ -1,8 +1,11 @@
 //! Everything about one image, computed once for both forms of output.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use sha2::{Digest, Sha256};
 use vfioboot::bootset::{BootSet, Spot};
-use vfioboot::compression::Format;
+use vfioboot::compression::{Budget, Exhausted, Format};
 use vfioboot::image::{DtTable, Image, ImageKind, Region, RegionKind, SectionName, Wrapper};
 use vfioboot::kernel::config_file;
 use vfioboot::patch;
@@ -14,7 +17,7 @@ use super::detail::{Detail, config_detail, kernel_detail, ramdisk_detail, table_
 pub(super) struct Report<'i> {
     pub name: String,
     pub image: &'i Image<'i>,
-    pub sections: Vec<Section<'i>>,
+    pub sections: Vec<Section>,
     pub patched: Option<Patched>,
 }
 
@@ -66,18 +69,22 @@ impl Patched {
     }
 }
 
-pub(super) struct Section<'i> {
+pub(super) struct Section {
     pub name: String,
     pub region: Region,
-    pub bytes: &'i [u8],
     pub compression: Option<Format>,
     pub detail: Option<Detail>,
+    /// In hex, unless the budget ended before it.
+    pub sha256: Result<String, Exhausted>,
 }
+
+/// The digests of what was hashed already: table entries may name the same bytes many times.
+type Hashed = HashMap<Range<*const u8>, Result<String, Exhausted>>;
 
 impl<'i> Report<'i> {
     pub fn of(set: &'i BootSet<'i>, index: usize) -> Self {
         let image = &set.images()[index];
-        let mut sections = Vec::new();
+        let (mut sections, mut hashed) = (Vec::new(), Hashed::new());
         for region in image.regions() {
             let RegionKind::Section(name) = region.kind else { continue };
             let bytes = image.region_bytes(region);
@@ -97,7 +104,7 @@ impl<'i> Report<'i> {
                 SectionName::Dt | SectionName::Extra => DtTable::parse(bytes).map(table_detail),
                 _ => None,
             };
-            sections.push(Section::of(name.as_str().to_owned(), place, bytes, detail));
+            sections.push(Section::of(name.as_str().to_owned(), place, bytes, detail, &mut hashed));
             if let (SectionName::DtEntries, Some(section)) = (name, sections.last_mut()) {
                 section.detail = DtTable::parse(image.bytes()).map(table_detail);
             }
@@ -115,7 +122,7 @@ impl<'i> Report<'i> {
                 };
                 let own = set.ramdisk(Spot { image: index, fragment: Some(i) });
                 let detail = own.map(ramdisk_detail);
-                sections.push(Section::of(label, place, fragment.bytes, detail));
+                sections.push(Section::of(label, place, fragment.bytes, detail, &mut hashed));
             }
         }
         sections.iter_mut().for_each(|section| section.region.offset += image.start());
@@ -133,12 +140,19 @@ impl<'i> Report<'i> {
     }
 }
 
-impl<'i> Section<'i> {
-    fn of(name: String, region: Region, bytes: &'i [u8], detail: Option<Detail>) -> Self {
-        Section { name, region, bytes, compression: Format::detect(bytes), detail }
-    }
-
-    pub fn sha256(&self) -> String {
-        base16ct::lower::encode_string(&Sha256::digest(self.bytes))
+impl Section {
+    fn of(
+        name: String,
+        region: Region,
+        bytes: &[u8],
+        detail: Option<Detail>,
+        hashed: &mut Hashed,
+    ) -> Self {
+        let digest = || {
+            Budget::take(bytes.len() as u64)?;
+            Ok(base16ct::lower::encode_string(&Sha256::digest(bytes)))
+        };
+        let sha256 = hashed.entry(bytes.as_ptr_range()).or_insert_with(digest).clone();
+        Section { name, region, compression: Format::detect(bytes), detail, sha256 }
     }
 }

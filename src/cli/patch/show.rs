@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use vfioboot::audit::Outcome;
 use vfioboot::modules::alias::MatchKind;
 use vfioboot::patch::{
-    EditKind, HookKind, LoadedBy, ModulePlan, Outlook, Plan, PlannedDriver, Prospect,
+    BlockedDriver, DriverPlace, EditKind, HookKind, IommuMode, LoadedBy, ModulePlan, Outlook, Plan,
+    PlannedDriver, PlannedVfioOption, Prospect,
 };
 
 use super::{rc, remedy};
@@ -30,6 +31,10 @@ pub fn plan(plan: &Plan<'_>, inputs: &[&Input], advise: bool) -> io::Result<()> 
         image(plan, inputs, index)?;
     }
     kernel(plan)?;
+    if advise || plan.iommu != IommuMode::Auto {
+        let (name, says) = (plan.iommu.name(), plan.iommu.says());
+        say!("{HEAD}IOMMU{HEAD:#} {name}: {DIM}{says}{DIM:#}")?;
+    }
     if let Some(outlook) = &plan.avb {
         say!("{HEAD}AVB{HEAD:#}: what a device does with the result")?;
         let Outlook { green, yellow, orange } = outlook;
@@ -143,7 +148,8 @@ fn print_prospect(state: &str, prospect: &Prospect, why: &str) -> io::Result<()>
 
 /// Print the modules and their effect.
 fn print_modules(plan: &ModulePlan) -> io::Result<()> {
-    if plan.by.is_none() && plan.drivers.is_empty() && plan.host_bridges.is_empty() {
+    let nothing = plan.by.is_none() && plan.drivers.is_empty() && plan.host_bridges.is_empty();
+    if nothing && plan.options.is_empty() && plan.blocked.is_empty() {
         return Ok(());
     }
     let who = match plan.by {
@@ -162,7 +168,25 @@ fn print_modules(plan: &ModulePlan) -> io::Result<()> {
     for driver in &plan.drivers {
         say!("  {} {}", driver.device, rival(driver, plan.by))?;
     }
+    for option in &plan.options {
+        let PlannedVfioOption { module, name, value, evidence, .. } = option;
+        say!("  option {module}.{name}={value}  {DIM}{evidence}{DIM:#}")?;
+    }
+    for driver in &plan.blocked {
+        say!("  {} is kept away  {DIM}{}{DIM:#}", driver.name, block(driver))?;
+    }
     Ok(())
+}
+
+/// Say what keeps a driver away.
+fn block(driver: &BlockedDriver) -> String {
+    match driver.place {
+        DriverPlace::Listed => "first-stage init does not load it".to_owned(),
+        DriverPlace::Module => "the kernel refuses the module".to_owned(),
+        DriverPlace::BuiltIn => {
+            format!("part of the kernel, which does not call {}", driver.initcalls.join(", "))
+        }
+    }
 }
 
 /// Describe how a driver matches a device, and why it does not bind it.

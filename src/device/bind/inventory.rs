@@ -1,8 +1,11 @@
 //! The PCI devices of a system, and whether each can be passed through.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
+
 use crate::device::bind::plan;
 use crate::device::bus::group::{self, Group, Member};
-use crate::device::bus::holders::{Hold, Holders};
+use crate::device::bus::in_use::{InUse, Survey, Weight};
 use crate::device::bus::pci::{self, PciDevice};
 use crate::device::causes::facts::{Fact, Surroundings};
 use crate::device::causes::{self, Reason};
@@ -26,6 +29,21 @@ pub struct Entry {
     pub warnings: Vec<Warning>,
 }
 
+impl Entry {
+    /// What depends on the device, whether it keeps it from a guest or not.
+    pub fn in_use(&self) -> impl Iterator<Item = &InUse> {
+        let obstacles = self.obstacles.iter().filter_map(|obstacle| match obstacle {
+            Obstacle::Held(used) => Some(used),
+            _ => None,
+        });
+        let warnings = self.warnings.iter().filter_map(|warning| match warning {
+            Warning::InUse(used) => Some(used),
+            _ => None,
+        });
+        obstacles.chain(warnings)
+    }
+}
+
 /// Why a device cannot be passed through alone, as it is now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
@@ -43,7 +61,7 @@ pub enum Obstacle {
     Mates(Vec<Member>),
     /// The system needs it.
     #[error("{0}")]
-    Held(Hold),
+    Held(InUse),
 }
 
 /// What to know about a device before a guest uses it.
@@ -55,6 +73,9 @@ pub enum Warning {
     /// The members of its group are not known.
     #[error("{0}")]
     Group(#[source] HostError),
+    /// Something depends on it, which can do without.
+    #[error("{0}")]
+    InUse(InUse),
     /// VFIO may refuse it.
     #[error("{}", .0.with_fix())]
     Cause(Reason),
@@ -72,20 +93,33 @@ pub enum Warning {
 /// When the kernel shows no PCI bus.
 pub fn read(host: &Host) -> Result<Vec<Entry>, HostError> {
     let devices = pci::enumerate(host)?;
-    let holders = Holders::read(host);
-    let around = Surroundings::default();
-    let iommu = group::any_iommu(host);
-    let entry = |device| entry(host, device, &holders, &around, iommu);
-    Ok(devices.into_iter().map(entry).collect())
+    let mut looked_at = LookedAt {
+        survey: Survey::read(host),
+        around: Surroundings::default(),
+        iommu: group::any_iommu(host),
+        groups: BTreeMap::new(),
+    };
+    Ok(devices.into_iter().map(|device| entry(host, device, &mut looked_at)).collect())
 }
 
-fn entry(
-    host: &Host,
-    device: PciDevice,
-    holders: &Holders,
-    around: &Surroundings,
+/// What is read once for all devices.
+struct LookedAt {
+    survey: Survey,
+    around: Surroundings,
     iommu: bool,
-) -> Entry {
+    groups: BTreeMap<u32, Group>,
+}
+
+impl LookedAt {
+    fn group(&mut self, host: &Host, number: u32) -> Result<&Group, HostError> {
+        Ok(match self.groups.entry(number) {
+            MapEntry::Occupied(known) => known.into_mut(),
+            MapEntry::Vacant(place) => place.insert(Group::read(host, number)?),
+        })
+    }
+}
+
+fn entry(host: &Host, device: PciDevice, looked_at: &mut LookedAt) -> Entry {
     let address = device.address;
     let class = pci::class(host, address);
     let bridge = pci::belongs_to_machine(host, address);
@@ -98,16 +132,16 @@ fn entry(
     if bridge {
         obstacles.push(Obstacle::Bridge);
     } else {
-        let outlook = causes::outlook(host, around, &device);
+        let outlook = causes::outlook(host, &looked_at.around, &device);
         // Where no device has an IOMMU, that is what there is to say.
-        let own = |reason: &Reason| iommu || reason.fact() != Some(Fact::NoGroup);
+        let own = |reason: &Reason| looked_at.iommu || reason.fact() != Some(Fact::NoGroup);
         obstacles.extend(outlook.refused.into_iter().filter(own).map(Obstacle::Cause));
         warnings.extend(outlook.doubtful.into_iter().map(Warning::Cause));
         match device.iommu_group {
-            None if !iommu => obstacles.push(Obstacle::NoIommu),
+            None if !looked_at.iommu => obstacles.push(Obstacle::NoIommu),
             None if !obstacles.is_empty() => {}
             None => warnings.push(Warning::NoGroupYet),
-            Some(number) => match Group::read(host, number) {
+            Some(number) => match looked_at.group(host, number) {
                 Ok(group) => {
                     let mates = group.blockers(&[address]);
                     if !mates.is_empty() {
@@ -117,8 +151,12 @@ fn entry(
                 Err(error) => warnings.push(Warning::Group(error)),
             },
         }
-        let holds = holders.of(host, address, &[address]);
-        obstacles.extend(holds.into_iter().map(Obstacle::Held));
+        for used in looked_at.survey.of(host, &device, &[address]) {
+            match used.weight() {
+                Weight::Refuse => obstacles.push(Obstacle::Held(used)),
+                Weight::Warn => warnings.push(Warning::InUse(used)),
+            }
+        }
         warnings.extend(reset_warning(host, &device, reset_methods.as_deref()));
     }
     Entry { device, class, bridge, reset_methods, obstacles, warnings }

@@ -27,6 +27,7 @@ use crate::device::bind::journal::{self, Journal, JournalError};
 use crate::device::bind::plan::{self, Plan};
 use crate::device::bind::undo::{Ending, Undo};
 use crate::device::bus::group::{self, Group, Member};
+use crate::device::bus::in_use::InUse;
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
 use crate::device::causes::facts::{self, Surroundings};
 use crate::device::causes::{Failure, Reason, Step};
@@ -164,6 +165,14 @@ pub enum StepFailure {
     /// A record could not be written.
     #[error("{0}")]
     Journal(#[source] JournalError),
+    /// The system needs the device, since the plan was made.
+    #[error("{device}: {}", plan::join(.holds))]
+    Held {
+        /// The device.
+        device: PciDevice,
+        /// What for.
+        holds: Vec<InUse>,
+    },
     /// It was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -189,7 +198,7 @@ impl Lease {
         let addresses = plan.addresses();
         no_other_owner(host, state, &addresses, log)?;
         let mut journal = Journal::create(host, state, name, what)?;
-        match carry_out(host, &addresses, &mut journal, stop, log) {
+        match carry_out(host, plan, &mut journal, stop, log) {
             Ok(devices) => Ok(Self {
                 host: host.clone(),
                 state: state.clone(),
@@ -307,18 +316,25 @@ fn no_other_owner(
 
 fn carry_out(
     host: &Host,
-    addresses: &[PciAddress],
+    plan: &Plan,
     journal: &mut Journal,
     stop: &dyn Fn() -> bool,
     log: &mut dyn FnMut(&str),
 ) -> Result<Vec<PciDevice>, StepFailure> {
+    let addresses = plan.addresses();
     let mut devices = Vec::new();
-    for address in addresses {
+    for address in &addresses {
         if stop() {
             return Err(StepFailure::Interrupted);
         }
         // Not as the plan found it: it may have moved since.
         let before = PciDevice::read(host, *address).map_err(StepFailure::Device)?;
+        if before.driver.as_deref() != Some(VFIO_PCI) {
+            let holds = plan.holds_now(host, &before);
+            if !holds.is_empty() {
+                return Err(StepFailure::Held { device: before, holds });
+            }
+        }
         journal.record(Undo::Device((&before).into())).map_err(StepFailure::Journal)?;
         let log_end = Tail::open(host);
         match driver::to_vfio_pci(host, *address) {
@@ -340,7 +356,7 @@ fn carry_out(
             return Err(StepFailure::NoGroup { device: device.clone(), reason });
         };
         let group = Group::read(host, number).map_err(StepFailure::Group)?;
-        let mates = group.blockers(addresses);
+        let mates = group.blockers(&addresses);
         if !mates.is_empty() {
             return Err(StepFailure::Mates { device: device.clone(), group: number, mates });
         }

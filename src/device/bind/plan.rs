@@ -5,7 +5,7 @@ use core::fmt;
 use crate::bootfile::DeviceSpec;
 use crate::device::bind::driver;
 use crate::device::bus::group::{Group, Member};
-use crate::device::bus::holders::{Hold, Holders};
+use crate::device::bus::in_use::{InUse, Survey, Weight};
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
 use crate::device::causes::facts::Surroundings;
 use crate::device::causes::{self, Reason};
@@ -14,8 +14,12 @@ use crate::device::sys::host::{Host, HostError, Write};
 /// What may be done that is refused otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Devices to take although the system needs them, by name: see [`Holders`].
+    /// Devices to take although the system needs them, by name: see [`Survey`].
     pub force: Vec<DeviceSpec>,
+    /// Whether the other members of their groups are taken too.
+    pub with_group: bool,
+    /// Devices that are taken so that their group can be used, and that no guest gets.
+    pub hold: Vec<DeviceSpec>,
 }
 
 /// Devices to put on vfio-pci.
@@ -27,6 +31,8 @@ pub struct Plan {
     pub groups: Vec<Group>,
     /// What works, but not as well as it might.
     pub warnings: Vec<Warning>,
+    /// Devices that are taken although the system needs them.
+    force: Vec<DeviceSpec>,
 }
 
 /// What works, but not as well as it might.
@@ -38,7 +44,15 @@ pub enum Warning {
         /// The device.
         device: PciDevice,
         /// What the system needs it for.
-        holds: Vec<Hold>,
+        holds: Vec<InUse>,
+    },
+    /// Something depends on the device, which can do without.
+    #[error("{device}: {}", join(.uses))]
+    InUse {
+        /// The device.
+        device: PciDevice,
+        /// What.
+        uses: Vec<InUse>,
     },
     /// Something stands in its way, and is tried because the user named the device, or may do so.
     #[error("{device}: {}", .reason.with_fix())]
@@ -69,6 +83,21 @@ pub struct Move {
 }
 
 impl Plan {
+    /// A plan without any device.
+    pub(crate) fn nothing() -> Self {
+        Self { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new(), force: Vec::new() }
+    }
+
+    /// What the system needs a device for at this moment, unless the user took it by name.
+    pub(crate) fn holds_now(&self, host: &Host, device: &PciDevice) -> Vec<InUse> {
+        if self.force.iter().any(|spec| device.matches(spec)) {
+            return Vec::new();
+        }
+        let mut uses = Survey::read(host).of(host, device, &self.addresses());
+        uses.retain(|used| used.weight() == Weight::Refuse);
+        uses
+    }
+
     /// The addresses of the devices.
     pub(crate) fn addresses(&self) -> Vec<PciAddress> {
         self.moves.iter().map(|a_move| a_move.before.address).collect()
@@ -130,13 +159,23 @@ pub enum Refusal {
         mates: Vec<Member>,
     },
     /// The system needs it.
-    #[error("{device}: {}", join(.holds))]
+    #[error("{device}: {}{}", join(.holds), others_text(.others))]
     Held {
         /// The device.
         device: PciDevice,
         /// What for.
-        holds: Vec<Hold>,
+        holds: Vec<InUse>,
+        /// Those that the same name was about and that nothing needs.
+        others: Vec<PciAddress>,
     },
+}
+
+fn others_text(others: &[PciAddress]) -> String {
+    match others {
+        [] => String::new(),
+        [one] => format!("; {one}, which has the same id, is not in use: name it by this address"),
+        more => format!("; not in use, with the same id: {}", join(more)),
+    }
 }
 
 /// Several with commas.
@@ -159,18 +198,7 @@ impl Plan {
             Ok(devices) => devices,
             Err(error) => return Err(PlanError { refusals: vec![Refusal::NoPci(error)] }),
         };
-        let mut wanted: Vec<PciDevice> = Vec::new();
-        for spec in specs {
-            let found: Vec<&PciDevice> = devices.iter().filter(|d| d.matches(spec)).collect();
-            if found.is_empty() {
-                refusals.push(Refusal::NoDevice(spec.clone()));
-            }
-            for device in found {
-                if !wanted.contains(device) {
-                    wanted.push(device.clone());
-                }
-            }
-        }
+        let wanted = wanted(host, &devices, specs, options, &mut refusals);
         let taken: Vec<PciAddress> = wanted.iter().map(|device| device.address).collect();
         let moves: Vec<Move> = wanted
             .into_iter()
@@ -182,8 +210,9 @@ impl Plan {
         }
         let mut examined = Examination {
             host,
+            specs,
             force: &options.force,
-            holders: Holders::read(host),
+            survey: Survey::read(host),
             around: Surroundings::default(),
             taken,
             groups: Vec::new(),
@@ -191,22 +220,58 @@ impl Plan {
             refusals,
         };
         for a_move in &moves {
-            examined.device(a_move);
+            examined.device(a_move, &moves);
         }
         let Examination { groups, warnings, refusals, .. } = examined;
         if refusals.is_empty() {
-            Ok(Self { moves, groups, warnings })
+            Ok(Self { moves, groups, warnings, force: options.force.clone() })
         } else {
             Err(PlanError { refusals })
         }
     }
 }
 
+/// The devices to move, each once: those named, those held, and the rest of their groups when that
+/// is asked for.
+fn wanted(
+    host: &Host,
+    devices: &[PciDevice],
+    specs: &[DeviceSpec],
+    options: &Options,
+    refusals: &mut Vec<Refusal>,
+) -> Vec<PciDevice> {
+    let mut wanted: Vec<PciDevice> = Vec::new();
+    let mut add = |device: &PciDevice| {
+        if !wanted.contains(device) {
+            wanted.push(device.clone());
+        }
+    };
+    for spec in specs.iter().chain(&options.hold) {
+        let found: Vec<&PciDevice> = devices.iter().filter(|d| d.matches(spec)).collect();
+        if found.is_empty() {
+            refusals.push(Refusal::NoDevice(spec.clone()));
+        }
+        found.into_iter().for_each(&mut add);
+    }
+    if options.with_group {
+        let groups: Vec<u32> = wanted.iter().filter_map(|device| device.iommu_group).collect();
+        for device in devices {
+            let is_mate = device.iommu_group.is_some_and(|group| groups.contains(&group));
+            if is_mate && !pci::belongs_to_machine(host, device.address) && !wanted.contains(device)
+            {
+                wanted.push(device.clone());
+            }
+        }
+    }
+    wanted
+}
+
 /// The examination of a plan, device by device.
 struct Examination<'a> {
     host: &'a Host,
+    specs: &'a [DeviceSpec],
     force: &'a [DeviceSpec],
-    holders: Holders,
+    survey: Survey,
     around: Surroundings,
     /// All devices of the plan.
     taken: Vec<PciAddress>,
@@ -216,7 +281,7 @@ struct Examination<'a> {
 }
 
 impl Examination<'_> {
-    fn device(&mut self, Move { before: device, writes }: &Move) {
+    fn device(&mut self, Move { before: device, writes }: &Move, moves: &[Move]) {
         let address = device.address;
         if pci::belongs_to_machine(self.host, address) {
             self.refusals.push(Refusal::Bridge(device.clone()));
@@ -231,15 +296,39 @@ impl Examination<'_> {
                 self.refusals.push(Refusal::Mates { device, group: number, mates });
             }
         }
-        let holds = self.holders.of(self.host, address, &self.taken);
-        if holds.is_empty() || writes.is_empty() {
+        if writes.is_empty() {
+            return;
+        }
+        let uses = self.survey.of(self.host, device, &self.taken);
+        let (holds, uses): (Vec<InUse>, Vec<InUse>) =
+            uses.into_iter().partition(|used| used.weight() == Weight::Refuse);
+        if !uses.is_empty() {
+            self.warnings.push(Warning::InUse { device: device.clone(), uses });
+        }
+        if holds.is_empty() {
             return;
         }
         if self.is_forced(device) {
             self.warnings.push(Warning::Forced { device: device.clone(), holds });
         } else {
-            self.refusals.push(Refusal::Held { device: device.clone(), holds });
+            let others = self.free_namesakes(device, moves);
+            self.refusals.push(Refusal::Held { device: device.clone(), holds, others });
         }
+    }
+
+    /// The devices that were named together with this one, by an id, and that nothing needs.
+    fn free_namesakes(&self, device: &PciDevice, moves: &[Move]) -> Vec<PciAddress> {
+        let by_id = |spec: &&DeviceSpec| matches!(spec, DeviceSpec::Id { .. });
+        let Some(id) = self.specs.iter().filter(by_id).find(|spec| device.matches(spec)) else {
+            return Vec::new();
+        };
+        let is_free = |other: &&PciDevice| {
+            let uses = self.survey.of(self.host, other, &[other.address]);
+            !uses.iter().any(|used| used.weight() == Weight::Refuse)
+        };
+        let others = moves.iter().map(|other| &other.before);
+        let others = others.filter(|other| other.address != device.address && other.matches(id));
+        others.filter(is_free).map(|other| other.address).collect()
     }
 
     fn is_forced(&self, device: &PciDevice) -> bool {

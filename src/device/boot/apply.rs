@@ -102,8 +102,20 @@ pub fn carry_out(
     ramdisk: &Path,
     log: &mut dyn FnMut(Level, &str),
 ) -> Summary {
+    carry_out_steps(file, host, ramdisk, log, &mut |_| true)
+}
+
+/// Like [`carry_out`], and calls `step` with each module or device before it is its turn; when that
+/// returns `false`, nothing further is begun.
+pub fn carry_out_steps(
+    file: &BootFile,
+    host: &Host,
+    ramdisk: &Path,
+    log: &mut dyn FnMut(Level, &str),
+    step: &mut dyn FnMut(&str) -> bool,
+) -> Summary {
     let started = Instant::now();
-    let mut work = Work { host, log, summary: Summary::default() };
+    let mut work = Work { host, log, step, stopped: false, summary: Summary::default() };
     work.load_modules(&file.modules, ramdisk);
     let vfio = driver::vfio_pci_registered(host);
     if !vfio {
@@ -129,6 +141,9 @@ pub fn carry_out(
 struct Work<'a> {
     host: &'a Host,
     log: &'a mut dyn FnMut(Level, &str),
+    step: &'a mut dyn FnMut(&str) -> bool,
+    /// Nothing further is begun.
+    stopped: bool,
     summary: Summary,
 }
 
@@ -138,8 +153,20 @@ impl Work<'_> {
         (self.log)(Level::Warning, text);
     }
 
+    /// Whether to begin the next step.
+    fn begin(&mut self, what: &str) -> bool {
+        self.stopped |= !(self.step)(what);
+        if self.stopped {
+            self.problem(&format!("{what}: not begun: the time is over"));
+        }
+        !self.stopped
+    }
+
     fn load_modules(&mut self, modules: &[BootModule], ramdisk: &Path) {
         for BootModule { path, params } in modules {
+            if !self.begin(path) {
+                continue;
+            }
             match modules::load(&ramdisk.join(path.trim_start_matches('/')), params) {
                 Ok(LoadResult::Now) => (self.log)(Level::Info, &format!("{path}: loaded")),
                 Ok(LoadResult::Before) => {
@@ -180,13 +207,16 @@ impl Work<'_> {
                     continue;
                 }
                 known.push(device.address);
+                if !self.begin(&device.to_string()) {
+                    continue;
+                }
                 match to_vfio_pci(self.host, device, late.then_some(arrivals), self.log) {
                     true => self.summary.bound += 1,
                     false => self.summary.problems += 1,
                 }
             }
             specs = missing;
-            if specs.is_empty() || !arrivals.wait() {
+            if specs.is_empty() || self.stopped || !arrivals.wait() {
                 break;
             }
             late = true;
@@ -196,6 +226,36 @@ impl Work<'_> {
             if late { format!(" (waited {} ms)", wait.as_millis()) } else { String::new() };
         for spec in specs {
             self.problem(&format!("{spec}: no such device{waited}"));
+        }
+    }
+}
+
+/// Finishes what a process that died has begun: a device that it took from its driver, and that is on
+/// no driver since, gets to vfio-pci, or back to a driver of its own.
+pub fn finish(file: &BootFile, host: &Host, log: &mut dyn FnMut(Level, &str)) {
+    let specs: Vec<DeviceSpec> = file.devices.iter().filter_map(|text| text.parse().ok()).collect();
+    for device in pci::enumerate(host).unwrap_or_default() {
+        let begun = device.driver.is_none()
+            && device.driver_override.as_deref() == Some(driver::VFIO_PCI)
+            && specs.iter().any(|spec| device.matches(spec));
+        if !begun {
+            continue;
+        }
+        if driver::to_vfio_pci(host, device.address).is_ok() {
+            log(Level::Info, &format!("{device}: was left without a driver, is on vfio-pci now"));
+            continue;
+        }
+        match driver::release(host, device.address) {
+            Ok(driver) => {
+                let driver = driver.as_deref().unwrap_or("no driver");
+                log(
+                    Level::Warning,
+                    &format!("{device}: was left without a driver, is on {driver}"),
+                );
+            }
+            Err(error) => {
+                log(Level::Warning, &format!("{device}: is left without a driver: {error}"));
+            }
         }
     }
 }

@@ -8,6 +8,8 @@
 //! | `late` | devices that appear only after PID 1 has started |
 //! | [`apply`] | carries out the boot file: all of the above, in order |
 //! | [`original_init`] | the program that the runtime replaces, put back |
+//! | `supervise` | the process that does the work, and the one that waits for it |
+//! | [`watch`] | whether that work gets on |
 //! | [`pid1`] | fork, deadline, cleanup, exec of the real init |
 
 pub mod apply;
@@ -17,3 +19,5 @@ pub mod mode;
 pub(crate) mod modules;
 pub mod original_init;
 pub mod pid1;
+mod supervise;
+pub mod watch;

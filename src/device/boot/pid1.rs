@@ -1,8 +1,9 @@
 //! The process that cannot fail.
 //!
 //! PID 1 does next to nothing itself: it forks a child for the work, waits for it
-//! no longer than the deadline, removes every trace, and executes the real init
-//! with the arguments, environment and open files that the kernel meant for it.
+//! until the deadline and longer only while it gets on ([`super::watch`]), removes every
+//! trace, and executes the real init with the arguments, environment and open files that
+//! the kernel meant for it.
 //! Whatever happens in the child (an error, a panic, a crash, a driver that never
 //! returns from `unbind`) costs time at most.
 //!
@@ -11,25 +12,23 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::panic;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use std::{panic, thread};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
-use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use rustix::thread::UnshareFlags;
 
 use crate::bootfile::{BOOT_FILE, BootFile, ORIGINAL_INIT, ORIGINAL_INIT_LINK};
 use crate::device::boot::apply;
 use crate::device::boot::file;
 use crate::device::boot::original_init;
+use crate::device::boot::supervise::{self, Next, Reports, Tasks};
 use crate::device::sys::host::{Host, errno_text};
 use crate::device::sys::kmsg::{self, Level};
 
@@ -43,29 +42,6 @@ const DEFAULT_INIT: &str = "/init";
 /// Where the kernel itself looks when there is no `/init` (`init/main.c`,
 /// `kernel_init`).
 const KERNEL_INITS: &[&str] = &["/sbin/init", "/etc/init", "/bin/init", "/bin/sh"];
-/// No boot file can make a device wait longer than this.
-const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
-/// How long a killed (or finished) child may take to become waitable. It is much
-/// longer only when it hangs in the kernel, and then nobody waits for it.
-const REAP_TIME: Duration = Duration::from_millis(200);
-
-/// The messages of the child to its parent through the pipe, one line each.
-mod message {
-    /// Followed by the deadline in milliseconds.
-    pub(crate) const DEADLINE: char = 'd';
-    /// Followed by the path of the next program.
-    pub(crate) const INIT: char = 'i';
-    /// Nothing was done and the reason was logged: no more lines in the log.
-    pub(crate) const QUIET: char = 'q';
-}
-
-/// What PID 1 does next.
-struct Next {
-    init: String,
-    deadline: Duration,
-    quiet: bool,
-}
-
 /// What `main` was started with.
 #[derive(Clone, Copy)]
 struct Start {
@@ -107,7 +83,8 @@ pub unsafe fn run(argv: *const *const c_char, envp: *const *const c_char) {
     if in_initramfs {
         make_nodes();
         occupy_standard_fds();
-        supervise(started, start.own_path(), &mut next);
+        let tasks = Tasks { work, own: start.own_path(), mend, say, home: HOME };
+        supervise::supervise(started, &mut next, tasks);
         if !next.quiet {
             say(Level::Info, &format!("next program: {}", next.init));
         }
@@ -189,118 +166,13 @@ fn occupy_standard_fds() {
     }
 }
 
-/// Forks the child and returns when it is done, dead, or out of time.
-fn supervise(started: Instant, own: &str, next: &mut Next) {
-    let (reader, writer) = match rustix::pipe::pipe_with(PipeFlags::CLOEXEC) {
-        Ok(ends) => ends,
-        Err(error) => return say(Level::Warning, &format!("pipe: {}", errno_text(&error.into()))),
-    };
-    // SAFETY: this process has one thread (std's runtime is not even started), so
-    // the child is a full copy in which everything, allocation too, is allowed.
-    match unsafe { libc::fork() } {
-        -1 => {
-            let error = io::Error::last_os_error();
-            say(Level::Warning, &format!("fork: {}", errno_text(&error)));
-        }
-        0 => {
-            drop(reader);
-            panic::set_hook(Box::new(|info| {
-                say(Level::Warning, &format!("internal error: {info}"));
-            }));
-            work(started, own, File::from(writer));
-            // SAFETY: ends the process; nothing of it is used afterwards.
-            unsafe { libc::_exit(0) }
-        }
-        raw => {
-            // The pipe's end is the sign that the child is over, however that came
-            // about; so the child's must be the only end for writing.
-            drop(writer);
-            let Some(child) = Pid::from_raw(raw) else { return };
-            let in_time = listen(started, reader, next);
-            if !in_time {
-                _ = rustix::process::kill_process(child, Signal::KILL);
-            }
-            let end = match reap(child) {
-                Some(_) if !in_time => "deadline: the work was killed",
-                Some(status) if status.exited() => return,
-                Some(_) => return say(Level::Warning, "the work crashed"),
-                None => "the work hangs in the kernel and was abandoned",
-            };
-            let ms = started.elapsed().as_millis();
-            say(Level::Warning, &format!("{end} ({ms} ms)"));
-        }
-    }
-}
-
-/// Reads the child's messages. `true` when they ended, `false` when time did.
-fn listen(started: Instant, reader: OwnedFd, next: &mut Next) -> bool {
-    let mut reader = File::from(reader);
-    let mut pending = Vec::new();
-    loop {
-        let left = next.deadline.saturating_sub(started.elapsed());
-        if left.is_zero() {
-            return false;
-        }
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos() as _ };
-        match rustix::event::poll(&mut [PollFd::new(&reader, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) | Err(Errno::INTR) => continue,
-            Ok(_) => {}
-            // No way to wait: as if time were over.
-            Err(_) => return false,
-        }
-        let mut buffer = [0; 512];
-        match reader.read(&mut buffer) {
-            Ok(0) => return true,
-            Ok(n) => pending.extend_from_slice(buffer.get(..n).unwrap_or_default()),
-            Err(_) => return false,
-        }
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = pending.drain(..=end).collect();
-            handle(String::from_utf8_lossy(&line).trim_end_matches('\n'), next);
-        }
-    }
-}
-
-/// Takes one message of the child into account.
-fn handle(line: &str, next: &mut Next) {
-    let mut chars = line.chars();
-    match (chars.next(), chars.as_str()) {
-        (Some(message::DEADLINE), ms) => {
-            if let Ok(ms) = ms.parse() {
-                next.deadline = Duration::from_millis(ms).min(LONGEST_DEADLINE);
-            }
-        }
-        (Some(message::INIT), path) => path.clone_into(&mut next.init),
-        (Some(message::QUIET), _) => next.quiet = true,
-        _ => {}
-    }
-}
-
-/// Waits for the end of `child`, but not long.
-fn reap(child: Pid) -> Option<WaitStatus> {
-    let started = Instant::now();
-    loop {
-        if let Ok(Some((_, status))) = rustix::process::waitpid(Some(child), WaitOptions::NOHANG) {
-            return Some(status);
-        }
-        if started.elapsed() > REAP_TIME {
-            return None;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// The child: everything that can go wrong.
-fn work(started: Instant, own: &str, mut parent: File) {
+fn work(started: Instant, own: &str, reports: &mut Reports) {
     // The boot file first: it names the next program, which is needed also when
     // there is nothing else to do.
     let file = file::read(Path::new(BOOT_FILE));
     if let Ok(file) = &file {
-        // A dead parent is a dead kernel; nothing to do about a write error.
-        _ = parent.write_all(
-            format!("{}{}\n{}{}\n", message::DEADLINE, file.deadline_ms, message::INIT, file.init)
-                .as_bytes(),
-        );
+        reports.plan(file.deadline_ms, &file.init);
     }
     let version = env!("CARGO_PKG_VERSION");
     let mounted = mount_all();
@@ -315,8 +187,7 @@ fn work(started: Instant, own: &str, mut parent: File) {
             (Ok(()), Ok(file)) => apply::give_back(file, &host, &mut say),
             (Ok(()), Err(_)) => {}
         }
-        _ = parent.write_all(format!("{}\n", message::QUIET).as_bytes());
-        return;
+        return reports.quiet();
     }
     say(Level::Info, &format!("{version} starts"));
     let file = match file {
@@ -328,11 +199,20 @@ fn work(started: Instant, own: &str, mut parent: File) {
     if let Err(error) = mounted {
         say(Level::Warning, &error.to_string());
     }
-    let done = apply::carry_out(&file, &host, Path::new("/"), &mut say);
+    let done = apply::carry_out_steps(&file, &host, Path::new("/"), &mut say, &mut |what| {
+        reports.step(what)
+    });
     let level = if done.problems == 0 { Level::Info } else { Level::Warning };
     let ms = started.elapsed().as_millis();
     let apply::Summary { bound, problems } = done;
     say(level, &format!("done in {ms} ms: {bound} on vfio-pci, {problems} problems"));
+}
+
+/// What is left to do when the child has died: no device stays between two drivers.
+fn mend() {
+    if let (Ok(file), Ok(())) = (file::read(Path::new(BOOT_FILE)), mount_all()) {
+        apply::finish(&file, &Host::new(HOME), &mut say);
+    }
 }
 
 /// Why proc and sysfs are not mounted.

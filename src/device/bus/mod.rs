@@ -7,13 +7,13 @@
 //! | `board` | what the device tree says about host bridges, their IOMMU and their MSIs |
 //! | `interrupts` | whether a device can raise only its own interrupts |
 //! | [`names`] | names of vendors, devices and classes |
-//! | [`holders`] | why a device must not be taken from the system |
+//! | [`in_use`] | why a device must not be taken from the system |
 //! | `users` | which processes have a device open through VFIO |
 //! | [`vfio`] | what `/dev/vfio` answers |
 
 pub mod board;
 pub mod group;
-pub mod holders;
+pub mod in_use;
 pub(crate) mod interrupts;
 pub mod names;
 pub mod pci;

@@ -156,21 +156,37 @@ pub(crate) fn class(host: &Host, address: PciAddress) -> Option<u32> {
     u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
 }
 
-/// Whether it is a PCI-to-PCI or CardBus bridge (header type 1 or 2), which no guest can have.
+/// Whether it is a PCI-to-PCI or CardBus bridge (header type 1 or 2), which no guest can have:
+/// VFIO takes header type 0 alone.
 ///
-/// The kernel goes by the header type; the class code says the same and needs no look into the
-/// config space.
+/// The type is what the device itself says in its config space. The class code says the same of most
+/// devices, and is asked where the config space cannot be read.
 pub(crate) fn is_bridge(host: &Host, address: PciAddress) -> bool {
     const PCI_BRIDGE: u32 = 0x0604;
     const CARDBUS_BRIDGE: u32 = 0x0607;
-    class(host, address).is_some_and(|class| [PCI_BRIDGE, CARDBUS_BRIDGE].contains(&(class >> 8)))
+    match header_type(host, address) {
+        Some(header) => header == 1 || header == 2,
+        None => class(host, address)
+            .is_some_and(|class| [PCI_BRIDGE, CARDBUS_BRIDGE].contains(&(class >> 8))),
+    }
 }
 
-/// Whether it is of the base class of bridges: PCI ones, and the host and ISA bridges that belong
-/// to the machine itself.
+/// The header type without the bit for several functions. `None` when it cannot be read, or when
+/// the device does not answer: then every bit is set.
+fn header_type(host: &Host, address: PciAddress) -> Option<u8> {
+    const HEADER_TYPE: usize = 0x0e;
+    const SEVERAL_FUNCTIONS: u8 = 0x80;
+    let config = host.bytes(&attribute(address, "config"), HEADER_TYPE as u64 + 1)?;
+    let byte = config.get(HEADER_TYPE).filter(|byte| **byte != u8::MAX)?;
+    Some(byte & !SEVERAL_FUNCTIONS)
+}
+
+/// Whether it belongs to the machine itself: a bridge, or the host bridge, which has the header of an
+/// endpoint. Other devices of the base class of bridges (FPGAs, NTBs, what is left of ISA) are
+/// endpoints as any other.
 pub(crate) fn belongs_to_machine(host: &Host, address: PciAddress) -> bool {
-    const BRIDGE: u32 = 0x06;
-    class(host, address).is_some_and(|class| class >> 16 == BRIDGE)
+    const HOST_BRIDGE: u32 = 0x0600;
+    is_bridge(host, address) || class(host, address).is_some_and(|class| class >> 8 == HOST_BRIDGE)
 }
 
 /// The path of a device's attribute, relative to the [`Host`].

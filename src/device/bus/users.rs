@@ -1,5 +1,6 @@
 //! The processes that have a device open through VFIO.
 
+use core::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -13,6 +14,13 @@ pub struct User {
     pub pid: u32,
     /// Its name, of at most 15 bytes (`/proc/PID/comm`).
     pub name: String,
+}
+
+impl fmt::Display for User {
+    /// `qemu-system-aar (pid 1234)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.name, self.pid)
+    }
 }
 
 /// The processes that have the VFIO node of the device's group, or of the device itself, open.
@@ -42,7 +50,5 @@ pub(crate) fn of_device(host: &Host, device: &PciDevice) -> Vec<User> {
 
 /// `qemu-system-aar (pid 1234)`, several with commas.
 pub(crate) fn text(users: &[User]) -> String {
-    let names: Vec<String> =
-        users.iter().map(|User { pid, name }| format!("{name} (pid {pid})")).collect();
-    names.join(", ")
+    users.iter().map(User::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 const READ_LIMIT: u64 = 64 * 1024;
 
 /// Tables of proc grow with the machine: a line for each interrupt, a column for each processor.
-/// They are read line by line, so that this is no amount of memory.
 const TABLE_LIMIT: u64 = 64 << 20;
 
 /// Where `sys` and `proc` are to be found.
@@ -93,6 +92,24 @@ impl Host {
             .and_then(|file| file.take(READ_LIMIT).read_to_end(&mut bytes))
             .map_err(|error| self.error("read", relative, error))?;
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+    }
+
+    /// As [`read`](Self::read), for the tables of proc that grow with the system: routes, mounts,
+    /// sockets.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub(crate) fn read_table(&self, relative: &str) -> Result<String, HostError> {
+        let mut bytes = Vec::new();
+        fs::File::open(self.path(relative))
+            .and_then(|file| file.take(TABLE_LIMIT).read_to_end(&mut bytes))
+            .map_err(|error| self.error("read", relative, error))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Where a path of sysfs really is: `/sys/devices/...` below the root.
+    pub(crate) fn real(&self, relative: &str) -> Option<PathBuf> {
+        fs::canonicalize(self.path(relative)).ok()
     }
 
     /// Shows each line of a table of proc, however long it is. A file that cannot be read has none.

@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+use pkcs8::pkcs5::EncryptionScheme;
+use pkcs8::pkcs5::pbes2::Kdf;
+use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rsa::BoxedUint;
 use rsa::pkcs1::{DecodeRsaPrivateKey, DecodeRsaPublicKey};
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
@@ -33,6 +36,11 @@ pub enum KeyError {
     /// An encrypted key that the passphrase does not decrypt.
     #[error("cannot be decrypted: the passphrase is wrong, or the encryption is not PBES2")]
     Passphrase(#[source] pkcs8::Error),
+    /// An encrypted key whose parameters ask for far more work than any tool writes.
+    #[error(
+        "is encrypted with parameters that cost too much (more than {MAX_ITERATIONS} iterations of PBKDF2, or {MAX_SCRYPT} bytes for scrypt): encrypt it again with openssl pkcs8 -topk8"
+    )]
+    Cost,
     /// A key in OpenSSL's own, non-standard encryption.
     #[error(
         "is encrypted in OpenSSL's old format (Proc-Type: 4,ENCRYPTED), which is not supported: convert it with openssl pkcs8 -topk8 -in OLD -out NEW"
@@ -158,6 +166,7 @@ impl SigningKey {
         let pem = pem_text(bytes)?.ok_or(KeyError::Format)?;
         let begins = |label: &str| pem.starts_with(&format!("-----BEGIN {label}-----"));
         let key = if begins("ENCRYPTED PRIVATE KEY") {
+            require_fair_cost(pem)?;
             let passphrase = passphrase.ok_or(KeyError::PassphraseNeeded)?;
             rsa::PrivateKey::from_pkcs8_encrypted_pem(pem, passphrase)
                 .map_err(KeyError::Passphrase)?
@@ -217,6 +226,29 @@ fn pem_text(bytes: &[u8]) -> Result<Option<&str>, KeyError> {
     let start = bytes.windows(BEGIN.len()).position(|window| window == BEGIN);
     let Some(start) = start else { return Ok(None) };
     std::str::from_utf8(&bytes[start..]).map(Some).map_err(malformed)
+}
+
+/// The most iterations of PBKDF2: about eight times what is recommended today.
+const MAX_ITERATIONS: u32 = 5_000_000;
+/// The most memory for scrypt, in bytes, and the most passes over it; openssl takes 16 MiB and one.
+const MAX_SCRYPT: u64 = 128 << 20;
+const MAX_SCRYPT_PASSES: u16 = 16;
+
+/// Refuse an encrypted key that says itself how much work it is, and says too much.
+fn require_fair_cost(pem: &str) -> Result<(), KeyError> {
+    let malformed = |error| KeyError::Passphrase(pkcs8::Error::from(error));
+    let (_, document) = SecretDocument::from_pem(pem).map_err(malformed)?;
+    let key: EncryptedPrivateKeyInfoRef<'_> = document.decode_msg().map_err(malformed)?;
+    let EncryptionScheme::Pbes2(parameters) = &key.encryption_algorithm else { return Ok(()) };
+    let fair = match &parameters.kdf {
+        Kdf::Pbkdf2(own) => own.iteration_count <= MAX_ITERATIONS,
+        Kdf::Scrypt(own) => {
+            let memory = own.cost_parameter.saturating_mul(128 * u64::from(own.block_size));
+            memory <= MAX_SCRYPT && own.parallelization <= MAX_SCRYPT_PASSES
+        }
+        _ => true,
+    };
+    if fair { Ok(()) } else { Err(KeyError::Cost) }
 }
 
 fn require_size(bits: usize) -> Result<(), KeyError> {

@@ -1,5 +1,7 @@
 //! Errors of a bootconfig or an edit of one.
 
+use super::Limits;
+
 /// A bootconfig that the kernel would reject, or an edit that cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -46,7 +48,7 @@ pub enum Error {
     },
     /// A key to set that is not valid.
     #[error(
-        "\"{0}\" is not a bootconfig key: expected words of letters, digits, - and _, separated by dots"
+        "\"{0}\" is not a bootconfig key: expected at most {max} words of letters, digits, - and _, separated by dots", max = Limits::KEY_WORDS
     )]
     Key(String),
     /// A value to set that is not one value or a comma-separated list.

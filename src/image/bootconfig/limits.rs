@@ -18,4 +18,7 @@ impl Limits {
     pub(crate) const KEY_BYTES: usize = 255;
     /// Number of words in a key, and nesting depth of braces (`XBC_DEPTH_MAX`).
     pub(crate) const DEPTH: usize = 16;
+    /// Number of words in a key that the kernel can read out again: at `XBC_DEPTH_MAX` words
+    /// `xbc_node_compose_key_after` fails, and what comes after the key is lost.
+    pub(crate) const KEY_WORDS: usize = Self::DEPTH - 1;
 }

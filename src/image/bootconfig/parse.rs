@@ -54,10 +54,10 @@ pub(super) fn parse(text: &[u8]) -> Result<Parsed, Error> {
     Ok(Parsed { statements: parser.statements, nodes: parser.nodes })
 }
 
-/// Whether the kernel accepts all words of `key`.
+/// Whether the kernel accepts all words of `key`, and can put them together again.
 pub(super) fn is_key(key: &str) -> bool {
     let count = key.split('.').count();
-    valid_words(key.as_bytes()) && count <= Limits::DEPTH && key.len() <= Limits::KEY_BYTES
+    valid_words(key.as_bytes()) && count <= Limits::KEY_WORDS && key.len() <= Limits::KEY_BYTES
 }
 
 /// Whether a key consists of words that `xbc_valid_keyword` accepts, separated by dots.

@@ -51,22 +51,13 @@ pub fn repack<B: AsRef<[u8]>>(
     }
     // The base for rebuild: the image as if no section had changed its size.
     let mut base = Vec::new();
-    let size = manifest.region.iter().fold(0, |sum: usize, region| sum.saturating_add(region.size));
+    let size = require_sizes(&manifest)?;
     // Only an optimization: it avoids repeated copies while the buffer grows.
     let _ = base.try_reserve_exact(size);
     let mut sections: Vec<(String, Vec<Part>)> = Vec::new();
     // An AVB footer contains offsets in the file, so regions before it cannot change their size.
     let has_footer = manifest.region.iter().any(|region| region.kind == "avb_footer");
-    let mut total = 0u64;
     for region in &manifest.region {
-        total = total.saturating_add(region.size as u64);
-        if total > MAX_SIZE {
-            let message = format!(
-                "region {}: with its size of {} the image exceeds the limit of {MAX_SIZE} bytes",
-                region.kind, region.size
-            );
-            return Err(RepackError::Manifest(message));
-        }
         let Some(name) = &region.file else {
             base.resize(base.len() + region.size, 0);
             continue;
@@ -99,8 +90,32 @@ pub fn repack<B: AsRef<[u8]>>(
     rebuild(&manifest, base, sections)
 }
 
-/// Limit for the sizes in `image.toml`: no partition that a bootloader reads is larger.
-const MAX_SIZE: u64 = 4 << 30;
+/// Limits for the sizes in `image.toml`, which a file of a few bytes can set to anything: all of them
+/// together, as no partition that a bootloader reads is larger; and those of zeros, which no file
+/// stands for.
+const MAX_SIZE: usize = 4 << 30;
+const MAX_ZEROS: usize = 256 << 20;
+
+/// The sum of the sizes.
+fn require_sizes(manifest: &Manifest) -> Result<usize, RepackError> {
+    let (mut total, mut zeros) = (0usize, 0usize);
+    for region in &manifest.region {
+        total = total.saturating_add(region.size);
+        if region.file.is_none() {
+            zeros = zeros.saturating_add(region.size);
+        }
+        let (what, limit) = match (total > MAX_SIZE, zeros > MAX_ZEROS) {
+            (true, _) => ("the image", MAX_SIZE),
+            (_, true) => ("what is zero in the image", MAX_ZEROS),
+            (false, false) => continue,
+        };
+        return Err(RepackError::Manifest(format!(
+            "region {}: with its size of {} {what} exceeds the limit of {limit} bytes",
+            region.kind, region.size
+        )));
+    }
+    Ok(total)
+}
 
 /// Check that the sizes in `image.toml` are those in the header: they describe the layout before the
 /// edit. To change the size of a region, edit its file.

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::plan::ModuleOptions;
+use super::plan::{ModuleOptions, VFIO};
 use crate::audit::Built;
 use crate::kernel::Module;
+use crate::kernel::module::normalise;
 use crate::kernel::symbols::Symbols;
 use crate::modules::depmod::Softdep;
+use crate::modules::supply::{Supplied, Supply};
 use crate::modules::survey::visit;
 use crate::modules::{Dependencies, Misfit, ModuleFile, ModuleSource, ModuleTree, misfits};
 use crate::patch::context::Context;
@@ -22,14 +24,15 @@ const NEEDED: &[(&str, &str)] =
 #[derive(Debug, Default)]
 pub(crate) struct Chosen {
     pub modules: Vec<ChosenModule>,
-    /// The modules themselves, of those that are added.
-    added: Vec<Module>,
+    /// What they say of themselves, in the same order.
+    pub infos: Vec<Module>,
 }
 
 impl Chosen {
     /// The modules that the ramdisk does not have yet.
     pub(crate) fn added(&self) -> impl Iterator<Item = &Module> {
-        self.added.iter()
+        let both = self.modules.iter().zip(&self.infos);
+        both.filter(|(chosen, _)| chosen.added.is_some()).map(|(_, module)| module)
     }
 }
 
@@ -64,16 +67,79 @@ pub(crate) fn decompress(path: &str, bytes: &[u8]) -> Result<(String, Vec<u8>), 
     Ok((format!("{stem}.ko"), bytes.into_owned()))
 }
 
+/// What was given, and what of it was read.
+pub(crate) struct Given<'o> {
+    files: Vec<File<'o>>,
+    pub supply: Supply<'o>,
+}
+
+impl<'o> Given<'o> {
+    /// Read the modules that were given one by one, and of the sources those that they and VFIO need.
+    ///
+    /// # Errors
+    /// [`Error::Module`], [`Error::ModuleSource`].
+    pub(crate) fn read(
+        tree: &ModuleTree,
+        kernel: &KernelFacts<'_>,
+        options: &'o ModuleOptions<'_>,
+    ) -> Result<Self, Error> {
+        let files = read_files(&options.files)?;
+        let needed = NEEDED.iter().map(|(_, name)| *name).chain(VFIO.iter().copied());
+        let first = needed.map(str::to_owned).collect();
+        let mut given =
+            Given { files, supply: Supply::open(&options.sources, kernel.version(), &first)? };
+        for (symbol, name) in NEEDED {
+            let missing = tree.named(name).is_none() && given.file(name).is_none();
+            if missing && kernel.built(symbol) != Built::In && given.supply.get(name).is_none() {
+                given.supply.read_all()?;
+            }
+        }
+        given.read_needs(tree)?;
+        Ok(given)
+    }
+
+    /// Read what is needed by what is there, over and over.
+    fn read_needs(&mut self, tree: &ModuleTree) -> Result<(), Error> {
+        let named = self.files.iter().map(|(module, _)| module.name.clone());
+        let mut open: Vec<String> =
+            named.chain(NEEDED.iter().map(|(_, name)| (*name).to_owned())).collect();
+        let mut seen: BTreeSet<String> = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let in_ramdisk = self.file(&name).is_none() && tree.named(&name).is_some();
+            if self.file(&name).is_none() && !in_ramdisk {
+                self.supply.read(&[&name])?;
+            }
+            let given = self.file(&name).map(|(module, _)| module).or(tree.named(&name));
+            let Some(module) = given.or(self.supply.get(&name).map(|own| &own.module)) else {
+                continue;
+            };
+            let own = module.softdeps.iter().map(|text| Softdep::parse(&name, text));
+            let listed = tree.lists.softdeps.iter().filter(|own| own.module == name).cloned();
+            let soft = own.chain(listed).flat_map(|softdep| [softdep.pre, softdep.post].concat());
+            open.extend(soft.map(|name| normalise(&name)));
+            open.extend(module.depends.iter().cloned());
+        }
+        Ok(())
+    }
+
+    fn file(&self, name: &str) -> Option<&File<'o>> {
+        self.files.iter().find(|(module, _)| module.name == name)
+    }
+}
+
 /// Choose. What was given as files is always loaded; whatever else vfio-pci needs comes from the
 /// ramdisk if that has it, otherwise from the sources.
 pub(crate) fn choose(
     tree: &ModuleTree,
-    supply: &ModuleTree,
+    given: &Given<'_>,
     kernel: &KernelFacts<'_>,
     options: &ModuleOptions<'_>,
 ) -> Result<(Chosen, Vec<Warning>), Error> {
-    let files = read_files(&options.files)?;
-    let dependencies = dependencies(tree, supply, &files);
+    let Given { files, supply } = given;
+    let dependencies = dependencies(tree, given);
     let mut wanted: Vec<&str> = files.iter().map(|(module, _)| module.name.as_str()).collect();
     let mut warnings = Vec::new();
     for (symbol, name) in NEEDED {
@@ -89,37 +155,30 @@ pub(crate) fn choose(
             (_, false) => {}
         }
     }
-    let order = dependencies.load_order(&wanted)?;
-    let given = |name: &str| files.iter().find(|(module, _)| module.name == name);
-    let supplied = order.iter().filter(|name| given(name).is_none() && tree.named(name).is_none());
-    let paths = supplied.filter_map(|name| Some(supply.named(name)?.path.as_str()));
-    let mut supplied = contents(&options.sources, &paths.collect())?;
     let mut chosen = Chosen::default();
-    for name in order {
-        let (module, added) = match (given(&name), tree.named(&name), supply.named(&name)) {
+    for name in dependencies.load_order(&wanted)? {
+        let (module, added) = match (given.file(&name), tree.named(&name), supply.get(&name)) {
             (Some((module, bytes)), _, _) => {
                 (module, Some(Added { from: module.path.clone(), bytes: bytes.to_vec() }))
             }
             (None, Some(module), _) => (module, None),
-            (None, None, Some(module)) => {
-                let bytes = supplied.remove(&module.path).unwrap_or_default();
-                (module, Some(Added { from: module.file.clone(), bytes }))
+            (None, None, Some(Supplied { module, bytes })) => {
+                (module, Some(Added { from: module.file.clone(), bytes: bytes.clone() }))
             }
             (None, None, None) => continue,
         };
-        if added.is_some() {
-            chosen.added.push(module.clone());
-        }
+        chosen.infos.push(module.clone());
         chosen.modules.push(ChosenModule { name, path: module.path.clone(), added });
     }
     Ok((chosen, warnings))
 }
 
 /// The dependencies among the files given, the modules of the ramdisk and those of the sources.
-fn dependencies(tree: &ModuleTree, supply: &ModuleTree, files: &[File<'_>]) -> Dependencies {
-    let mut all: Vec<Module> = files.iter().map(|(module, _)| module.clone()).collect();
-    for module in tree.modules.values().chain(supply.modules.values()) {
-        if all.iter().all(|other| other.name != module.name) {
+fn dependencies(tree: &ModuleTree, given: &Given<'_>) -> Dependencies {
+    let mut all: Vec<Module> = given.files.iter().map(|(module, _)| module.clone()).collect();
+    let mut names: BTreeSet<String> = all.iter().map(|module| module.name.clone()).collect();
+    for module in tree.modules.values().chain(given.supply.modules()) {
+        if names.insert(module.name.clone()) {
             all.push(module.clone());
         }
     }
@@ -178,7 +237,7 @@ pub(crate) fn contents(
 /// Refuse modules that the kernel will not load. Those that the ramdisk has are not checked: they
 /// came with it.
 pub(crate) fn check_fit(chosen: &Chosen, set: &Context<'_, '_>) -> Result<(), Error> {
-    if chosen.added.is_empty() {
+    if chosen.added().next().is_none() {
         return Ok(());
     }
     // A kernel that cannot be read is not compared.

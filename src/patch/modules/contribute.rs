@@ -2,16 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use super::choose::Given;
+use super::lists::Lists;
 use super::plan::{LoadedBy, ModuleOptions, ModulePlan, PlannedDriver};
-use super::{choose, decide, libmodprobe, pid1};
+use super::vfio_options::PlannedVfioOption;
+use super::{choose, decide, libmodprobe, pid1, vfio_options};
 use crate::bootfile::DeviceSpec;
 use crate::kernel::Module;
 use crate::modules::ModuleTree;
 use crate::modules::tree::Role;
+use crate::patch::block;
 use crate::patch::context::Context;
 use crate::patch::contribution::Contribution;
 use crate::patch::edit::Change;
 use crate::patch::error::Error;
+use crate::patch::options::Options;
 use crate::patch::warning::Warning;
 
 /// The modules of a patch.
@@ -25,33 +30,46 @@ pub(crate) struct Modules {
     pub present: Option<Vec<Module>>,
 }
 
-/// Resolve modules for `devices` on the kernel of the set. The modules of vendor_kernel_boot images
+/// Resolve modules for the devices on the kernel of the set. The modules of vendor_kernel_boot images
 /// are there too, and those images are not changed.
 ///
 /// # Errors
 /// [`Error::Module`], [`Error::Closure`], [`Error::Misfits`], [`Error::ModuleSource`],
-/// [`Error::NoModule`], [`Error::NoLibmodprobe`].
-pub(crate) fn contribute(
-    set: &Context<'_, '_>,
-    devices: &[DeviceSpec],
-    options: &ModuleOptions<'_>,
-) -> Result<Modules, Error> {
-    let requested =
-        !options.files.is_empty() || !options.sources.is_empty() || options.by.is_some();
-    let certain = requested || set.kernel.has_config();
-    let may_matter = requested || set.kernel.modules_may_matter();
+/// [`Error::NoModule`], [`Error::NoLibmodprobe`], [`Error::VfioOption`], [`Error::BlockDriver`].
+pub(crate) fn contribute(set: &Context<'_, '_>, options: &Options<'_>) -> Result<Modules, Error> {
+    let mut modules = match may_matter(set, options) {
+        true => load(set, options)?,
+        false => {
+            let mut modules = Modules::default();
+            modules.take_options(vfio_options::resolve(set, &[], &options.vfio_options)?);
+            modules
+        }
+    };
+    let parameters = modules.plan.options.iter().filter_map(PlannedVfioOption::parameter);
+    modules.contribution.parameters.extend(parameters);
+    Ok(modules)
+}
+
+/// Whether modules decide whether the devices get to vfio-pci.
+fn may_matter(set: &Context<'_, '_>, options: &Options<'_>) -> bool {
+    let ModuleOptions { files, sources, by } = &options.modules;
+    let given = !files.is_empty() || !sources.is_empty() || by.is_some();
+    let requested = given || !options.block_drivers.is_empty();
     // Without a config only the module itself shows that VFIO is one.
-    if !may_matter || !certain && !set.has_vfio_pci() {
-        return Ok(Modules::default());
-    }
+    let certain = set.kernel.has_config() || set.has_vfio_pci();
+    requested || certain && set.kernel.modules_may_matter()
+}
+
+fn load(set: &Context<'_, '_>, options: &Options<'_>) -> Result<Modules, Error> {
+    let (devices, own) = (&options.devices, &options.modules);
     let tree = set.modules();
-    let supply = ModuleTree::read(&options.sources)?;
-    let (chosen, warnings) = choose::choose(&tree, &supply, &set.kernel, options)?;
+    let mut given = Given::read(&tree, &set.kernel, own)?;
+    let (chosen, warnings) = choose::choose(&tree, &given, &set.kernel, own)?;
     choose::check_fit(&chosen, set)?;
     let bridges: Vec<String> =
         tree.with_role(Role::HostBridge).into_iter().map(str::to_owned).collect();
-    let decision = decide::decide(&tree, &bridges, &chosen, &set.kernel, options.by)?;
-    let problems = tree.problems.iter().chain(&supply.problems).cloned();
+    let decision = decide::decide(&tree, &bridges, &chosen, &set.kernel, own.by)?;
+    let problems = tree.problems.iter().chain(&given.supply.problems).cloned();
     let problems = problems.map(Warning::ModuleUnreadable);
     let mut modules = Modules {
         plan: ModulePlan {
@@ -65,21 +83,39 @@ pub(crate) fn contribute(
         contribution: Contribution::of_warnings(warnings.into_iter().chain(problems)),
         present: Some(tree.modules.values().chain(chosen.added()).cloned().collect()),
     };
+    modules.take_options(vfio_options::resolve(set, &chosen.infos, &options.vfio_options)?);
+    let mut lists = Lists::new(&tree);
     let loaded = match decision.by {
-        LoadedBy::Pid1 => pid1::load(set, &tree, &decision.first, &chosen)?,
+        LoadedBy::Pid1 => pid1::load(set, &tree, &decision.first, &chosen, &modules.plan.options)?,
         LoadedBy::Libmodprobe => {
             let known = set.kernel.version().is_some();
-            libmodprobe::load(&tree, &modules.plan, &chosen, devices, known)?
+            libmodprobe::load(&mut lists, &modules.plan, &chosen, devices, known)?
         }
     };
+    let blocked =
+        block::contribute::contribute(set, &mut lists, &mut given.supply, &options.block_drivers)?;
+    if decision.by == LoadedBy::Pid1 {
+        let warning = block::contribute::recovery_warning(&tree, &blocked);
+        modules.contribution.warnings.extend(warning);
+    }
+    modules.plan.blocked = blocked.drivers;
+    modules.contribution.add(blocked.contribution);
     modules.plan.load = loaded.modules;
     modules.contribution.add(loaded.contribution);
-    modules.plan.lists = lists(&modules.contribution);
+    modules.contribution.add(lists.finish());
+    modules.plan.lists = list_edits(&modules.contribution);
     Ok(modules)
 }
 
+impl Modules {
+    fn take_options(&mut self, (options, warnings): (Vec<PlannedVfioOption>, Vec<Warning>)) {
+        self.plan.options = options;
+        self.contribution.warnings.extend(warnings);
+    }
+}
+
 /// The lists that a contribution changes.
-fn lists(contribution: &Contribution) -> Vec<crate::patch::edit::ListEdit> {
+fn list_edits(contribution: &Contribution) -> Vec<crate::patch::edit::ListEdit> {
     let lists = contribution.changes.iter().filter_map(|change| match change {
         Change::ModuleList(list) => Some(list.clone()),
         _ => None,

@@ -1,6 +1,5 @@
 //! Extends the lists of a ramdisk's modules, as first-stage init reads them
-//! (`libmodprobe` in AOSP's system/core): the appended segment shadows them, and PID 1 restores the
-//! originals in a boot without the patch.
+//! (`libmodprobe` in AOSP's system/core).
 //!
 //! - `modules.load` is loaded in order: VFIO goes before the first line that brings a bus or a
 //!   device's own driver up.
@@ -13,56 +12,33 @@
 use std::collections::BTreeSet;
 
 use super::choose::{self, Chosen, ChosenModule};
+use super::lists::{List, Lists};
 use super::pid1::Loaded;
 use super::plan::{ModulePlan, PlannedDriver, PlannedModule};
-use crate::bootfile::{DeviceSpec, ORIGINALS};
+use super::vfio_options::{OptionBy, PlannedVfioOption, VFIO_MODULES, VFIO_PCI};
+use crate::bootfile::DeviceSpec;
 use crate::modules::ModuleTree;
 use crate::modules::depmod::name_of;
 use crate::patch::contribution::Contribution;
-use crate::patch::edit::{Change, ListEdit};
 use crate::patch::error::Error;
 use crate::patch::segment_file::SegmentFile;
 use crate::patch::warning::Warning;
 
 /// The directory for added modules, below that of the lists.
 const SUBDIRECTORY: &str = "vfioboot";
-/// The driver for the devices.
-const VFIO_PCI: &str = "vfio_pci";
-
-/// The lists that are extended.
-#[derive(Clone, Copy)]
-enum List {
-    Dep,
-    Load,
-    Softdep,
-    Options,
-    Blocklist,
-}
-
-impl List {
-    fn name(self) -> &'static str {
-        match self {
-            List::Dep => "modules.dep",
-            List::Load => "modules.load",
-            List::Softdep => "modules.softdep",
-            List::Options => "modules.options",
-            List::Blocklist => "modules.blocklist",
-        }
-    }
-}
-
 /// First-stage init loads the `chosen` modules before the drivers and host bridges of `plan`.
 /// `kernel_known`: the set has a kernel that could be read.
 ///
 /// # Errors
 /// [`Error::Module`].
 pub(crate) fn load(
-    tree: &ModuleTree,
+    lists: &mut Lists<'_>,
     plan: &ModulePlan,
     chosen: &Chosen,
     devices: &[DeviceSpec],
     kernel_known: bool,
 ) -> Result<Loaded, Error> {
+    let tree = lists.tree;
     let mut loaded = Loaded {
         contribution: Contribution::of_warnings(warnings(tree, plan, devices, kernel_known)),
         ..Loaded::default()
@@ -82,14 +58,13 @@ pub(crate) fn load(
         .cloned()
         .collect();
 
-    let mut lists = Shadow { contribution: &mut loaded.contribution, tree };
     lists.append(List::Dep, &dep_lines);
-    lists.load(&loaded.modules, &rivals);
+    load_first(lists, &loaded.modules, &rivals);
     let softdeps: Vec<String> =
         rivals.iter().map(|rival| format!("softdep {rival} pre: {VFIO_PCI}")).collect();
     lists.append(List::Softdep, &softdeps);
-    lists.options(devices);
-    lists.unblock(&names);
+    options(lists, devices, &plan.options);
+    lists.remove(List::Blocklist, |line| blocks(line, &names));
     Ok(loaded)
 }
 
@@ -167,108 +142,43 @@ fn dep_line(
     line
 }
 
-/// Lists that shadow the ramdisk's own.
-struct Shadow<'s> {
-    contribution: &'s mut Contribution,
-    tree: &'s ModuleTree,
+/// `modules.load` with VFIO before whatever brings a rival up.
+fn load_first(lists: &mut Lists<'_>, modules: &[PlannedModule], rivals: &BTreeSet<String>) {
+    let all = lists.tree.dependencies(|_| true);
+    let brings_up = |line: &String| {
+        let name = name_of(line.trim());
+        let needs = all.needs(&name).unwrap_or_default();
+        rivals.contains(&name) || needs.iter().any(|needed| rivals.contains(needed))
+    };
+    let added: Vec<String> = modules
+        .iter()
+        .map(|module| module.path.rsplit('/').next().unwrap_or_default().to_owned())
+        .collect();
+    lists.insert(List::Load, &added, brings_up);
 }
 
-impl Shadow<'_> {
-    fn lines(&self, list: List) -> Vec<String> {
-        let bytes = self.tree.raw_lists.get(list.name()).map(Vec::as_slice).unwrap_or_default();
-        String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect()
-    }
-
-    fn put(&mut self, list: List, lines: &[String], added: Vec<String>, removed: Vec<String>) {
-        if added.is_empty() && removed.is_empty() {
-            return;
-        }
-        let path = format!("/{}/{}", self.tree.directory, list.name());
-        let mut text = lines.join("\n");
-        text.push('\n');
-        self.contribution.files.push(SegmentFile::new(&path, 0o644, text.into_bytes()));
-        if let Some(original) = self.tree.raw_lists.get(list.name()) {
-            let kept = format!("{ORIGINALS}{path}");
-            self.contribution.files.push(SegmentFile::new(&kept, 0o644, original.clone()));
-        }
-        self.contribution.shadows.push(path.clone());
-        self.contribution.changes.push(Change::ModuleList(ListEdit { path, added, removed }));
-    }
-
-    fn append(&mut self, list: List, added: &[String]) {
-        let mut lines = self.lines(list);
-        lines.extend(added.iter().cloned());
-        self.put(list, &lines, added.to_vec(), Vec::new());
-    }
-
-    fn load(&mut self, modules: &[PlannedModule], rivals: &BTreeSet<String>) {
-        let mut lines = self.lines(List::Load);
-        let all = self.tree.dependencies(|_| true);
-        let brings_up = |line: &String| {
-            let name = name_of(line.trim());
-            let needs = all.needs(&name).unwrap_or_default();
-            rivals.contains(&name) || needs.iter().any(|needed| rivals.contains(needed))
-        };
-        let at = lines.iter().position(brings_up).unwrap_or(lines.len());
-        let added: Vec<String> = modules
+/// The options of the loaded modules: the devices' ids, and those that the user asked for.
+fn options(lists: &mut Lists<'_>, devices: &[DeviceSpec], options: &[PlannedVfioOption]) {
+    let ids: Vec<String> = devices
+        .iter()
+        .filter(|device| matches!(device, DeviceSpec::Id { .. }))
+        .map(DeviceSpec::to_string)
+        .collect();
+    let ids = (!ids.is_empty()).then(|| ("ids".to_owned(), ids.join(",")));
+    for module in VFIO_MODULES {
+        let ids = ids.iter().filter(|_| module.name == VFIO_PCI).cloned();
+        let requested = options
             .iter()
-            .map(|module| module.path.rsplit('/').next().unwrap_or_default().to_owned())
-            .collect();
-        let place = match lines.get(at) {
-            Some(next) => format!("before {next}"),
-            None => "at the end".to_owned(),
-        };
-        lines.splice(at..at, added.iter().cloned());
-        let shown = vec![format!("{} ({place})", added.join(" "))];
-        self.put(List::Load, &lines, shown, Vec::new());
+            .filter(|own| own.by == OptionBy::Module && own.module == module.name)
+            .map(|own| (own.name.clone(), own.value.clone()));
+        let all: Vec<(String, String)> = ids.chain(requested).collect();
+        lists.options(module.name, &all, &["ids"]);
     }
+}
 
-    fn options(&mut self, devices: &[DeviceSpec]) {
-        let ids: Vec<String> = devices
-            .iter()
-            .filter(|device| matches!(device, DeviceSpec::Id { .. }))
-            .map(DeviceSpec::to_string)
-            .collect();
-        if ids.is_empty() {
-            return;
-        }
-        let mut lines = self.lines(List::Options);
-        let ours = |line: &&mut String| {
-            let mut words = line.split(' ');
-            words.next() == Some("options")
-                && words.next().map(name_of).as_deref() == Some(VFIO_PCI)
-        };
-        let ids = ids.join(",");
-        let (added, removed) = match lines.iter_mut().find(ours) {
-            Some(line) => {
-                let old = line.clone();
-                let words = old.split(' ').map(|word| match word.strip_prefix("ids=") {
-                    Some(before) => format!("ids={before},{ids}"),
-                    None => word.to_owned(),
-                });
-                *line = words.collect::<Vec<_>>().join(" ");
-                if *line == old {
-                    line.push_str(&format!(" ids={ids}"));
-                }
-                (line.clone(), vec![old])
-            }
-            None => {
-                let line = format!("options {VFIO_PCI} ids={ids}");
-                lines.push(line.clone());
-                (line, Vec::new())
-            }
-        };
-        self.put(List::Options, &lines, vec![added], removed);
-    }
-
-    fn unblock(&mut self, names: &[&str]) {
-        let blocks = |line: &String| {
-            let mut words = line.split(' ');
-            let command = words.next() == Some("blocklist");
-            command && words.next().is_some_and(|name| names.contains(&name_of(name).as_str()))
-        };
-        let (removed, lines): (Vec<String>, Vec<String>) =
-            self.lines(List::Blocklist).into_iter().partition(blocks);
-        self.put(List::Blocklist, &lines, Vec::new(), removed);
-    }
+/// Whether a line blocks one of these modules.
+fn blocks(line: &str, names: &[&str]) -> bool {
+    let mut words = line.split(' ');
+    let command = words.next() == Some("blocklist");
+    command && words.next().is_some_and(|name| names.contains(&name_of(name).as_str()))
 }

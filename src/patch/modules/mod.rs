@@ -6,12 +6,16 @@
 //! | `choose` | chooses from the given modules and those of the ramdisk |
 //! | `decide` | who loads: PID 1, or the ramdisk's own first-stage init |
 //! | `pid1` | modules that PID 1 loads |
-//! | `libmodprobe` | the lists of a ramdisk with lines added |
+//! | `lists` | the lists of a ramdisk, edited |
+//! | `libmodprobe` | modules that first-stage init loads by them |
+//! | `vfio_options` | the options of the VFIO modules that the user asks for |
 //! | `contribute` | the contribution of modules to a patch |
 
 pub(crate) mod choose;
 pub(crate) mod contribute;
 pub(crate) mod decide;
 pub(crate) mod libmodprobe;
+pub(crate) mod lists;
 pub(crate) mod pid1;
 pub(crate) mod plan;
+pub(crate) mod vfio_options;

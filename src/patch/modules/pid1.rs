@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::choose::{self, Chosen, ChosenModule};
 use super::plan::PlannedModule;
+use super::vfio_options::{OptionBy, PlannedVfioOption};
 use crate::bootfile::BootModule;
 use crate::modules::ModuleTree;
 use crate::patch::context::Context;
@@ -29,6 +30,7 @@ pub(crate) fn load(
     tree: &ModuleTree,
     first: &[String],
     chosen: &Chosen,
+    options: &[PlannedVfioOption],
 ) -> Result<Loaded, Error> {
     let bridges = first.iter().map(|name| {
         let path = tree.named(name).map(|module| module.path.clone()).unwrap_or_default();
@@ -42,11 +44,13 @@ pub(crate) fn load(
         let mut path = format!("/{file}");
         let bytes = added.as_ref().map(|added| &added.bytes).or(packed.get(file));
         if let Some(bytes) = bytes {
-            let (name, bytes) = choose::decompress(file, bytes)?;
-            path = format!("{MODULE_DIR}/{name}");
+            let (file, bytes) = choose::decompress(file, bytes)?;
+            path = format!("{MODULE_DIR}/{file}");
             loaded.contribution.files.push(SegmentFile::new(&path, 0o644, bytes));
         }
-        let boot_module = BootModule { path: path.clone(), params: String::new() };
+        let own = options.iter().filter(|own| own.by == OptionBy::Module && own.module == *name);
+        let params: Vec<String> = own.map(|own| format!("{}={}", own.name, own.value)).collect();
+        let boot_module = BootModule { path: path.clone(), params: params.join(" ") };
         loaded.contribution.boot_modules.push(boot_module);
         let added_from = added.as_ref().map(|added| added.from.clone());
         loaded.modules.push(PlannedModule { name: name.clone(), path, added_from });

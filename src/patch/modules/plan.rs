@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::vfio_options::PlannedVfioOption;
 use crate::modules::alias::MatchKind;
 use crate::modules::{ModuleRequest, ModuleSource};
+use crate::patch::block::plan::BlockedDriver;
 use crate::patch::edit::ListEdit;
 
 /// Who loads modules at boot.
@@ -30,7 +32,7 @@ pub struct ModuleOptions<'a> {
 }
 
 /// The modules of vfio-pci and what they may need: the plan may have to add them unpacked.
-const VFIO: &[&str] = &[
+pub(in crate::patch) const VFIO: &[&str] = &[
     "vfio_pci",
     "vfio_pci_core",
     "vfio_iommu_type1",
@@ -63,6 +65,10 @@ pub struct ModulePlan {
     pub host_bridges: Vec<String>,
     /// What changes in the ramdisk's lists.
     pub lists: Vec<ListEdit>,
+    /// The options of VFIO's modules that the patch sets.
+    pub options: Vec<PlannedVfioOption>,
+    /// The host drivers that the patch keeps away.
+    pub blocked: Vec<BlockedDriver>,
 }
 
 /// A module that will be loaded.

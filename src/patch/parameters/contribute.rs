@@ -1,6 +1,7 @@
 //! The kernel parameters that a patch adds besides the hook's.
 
-use super::parameter::PlannedParameter;
+use super::iommu::{self, IommuMode};
+use super::parameter::{LineEdit, PlannedParameter};
 use super::x86;
 use crate::bootfile::{self, DeviceSpec};
 use crate::cmdline::Cmdline;
@@ -10,13 +11,17 @@ use crate::patch::contribution::Contribution;
 use crate::patch::error::{Error, RefusedParameter};
 
 /// The ids of the devices for a vfio-pci that is part of the kernel, what the audit `recommends`,
-/// the IOMMU parameters of x86_64, and what the user `requested`.
+/// those of the IOMMU's mode, and what the user `requested`.
+///
+/// # Errors
+/// As [`iommu::contribute`].
 pub(crate) fn contribute(
     set: &Context<'_, '_>,
     devices: &[DeviceSpec],
     recommends: Vec<PlannedParameter>,
+    iommu: IommuMode,
     requested: &[String],
-) -> Contribution {
+) -> Result<Contribution, Error> {
     let mut contribution = Contribution::default();
     let ids: Vec<String> = devices
         .iter()
@@ -32,10 +37,25 @@ pub(crate) fn contribute(
     let headers = set.active().filter_map(|(_, image)| Image::header(image));
     let mut lines: Vec<Cmdline> = headers.map(Header::cmdline).map(Cmdline::new).collect();
     lines.extend(requested.iter().map(|text| Cmdline::new(text.clone().into_bytes())));
-    contribution.add(x86::contribute(set.kernel, &lines));
+    contribution.add(iommu::contribute(iommu, set.kernel, &lines)?);
     let requested = requested.iter().map(|text| PlannedParameter::last(text, "requested"));
     contribution.parameters.extend(requested);
-    contribution
+    Ok(contribution)
+}
+
+/// Refuse parameters that say otherwise than the others of the patch.
+///
+/// # Errors
+/// [`Error::Parameter`].
+pub(crate) fn check_against(requested: &[String], edit: LineEdit<'_>) -> Result<(), Error> {
+    let contradicts =
+        |text: &&String| Cmdline::new(text.as_str()).parameters().any(|own| edit.replaces(&own));
+    match requested.iter().find(contradicts) {
+        Some(text) => {
+            Err(Error::Parameter { text: text.clone(), reason: RefusedParameter::Contradicts })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuse parameters that the patch sets itself, or that would turn it off.

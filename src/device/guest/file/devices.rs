@@ -8,7 +8,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::keys::{Example::Inside, Key, Kind, row};
 use super::needs::Needs;
-use crate::bootfile::DeviceSpec;
+use crate::bootfile::{DeviceSpec, DeviceSpecError};
 use crate::device::bus::pci::PciAddress;
 use crate::device::guest::libvirt::{Unsupported, Xml};
 use crate::device::guest::qemu::argv::{Argv, value};
@@ -25,6 +25,20 @@ pub struct Device {
     pub root_port: bool,
     /// More properties of QEMU's vfio-pci, each `NAME=VALUE`.
     pub options: Vec<String>,
+}
+
+/// A device of the host that its guest does not get, taken because it is in the group of one that
+/// the guest gets.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct HeldDevice(pub DeviceSpec);
+
+impl TryFrom<String> for HeldDevice {
+    type Error = DeviceSpecError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self)
+    }
 }
 
 /// The keys of its table.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::cpus::{self, Cpus};
-use super::devices::{self, Device};
+use super::devices::{self, Device, HeldDevice};
 use super::disks::{self, Disk};
 use super::display::{self, Display};
 use super::keys::{
@@ -33,6 +33,9 @@ pub struct Guest {
     /// The devices of the host for it.
     #[serde(default)]
     pub devices: Vec<Device>,
+    /// Devices of the host that are in the groups of those and that it does not get.
+    #[serde(default)]
+    pub hold: Vec<HeldDevice>,
     /// The driver that the devices have when the guest has ended.
     #[serde(default)]
     pub on_exit: OnExit,
@@ -121,6 +124,7 @@ const KEYS: &[Key] = &[
     row("autostart", Kind::Flag, ByDefault("false"), "whether `vfiorun autostart` starts it"),
     row("devices", Kind::Devices, Set("[\n    \"1b36:0010\",\n    { device = \"0000:01:00.0\", root_port = true, romfile = \"gpu.rom\", options = [\"x-no-kvm-intx=on\"] },\n]"),
         "Devices of the host: VENDOR:DEVICE (every such device) or DOMAIN:BUS:DEVICE.FUNCTION, alone or\nin a table with options."),
+    row("hold", Kind::HeldDevices, Unset("[\"0000:00:1f.4\"]"), "taken with the IOMMU group, and not given to the guest"),
     row("on_exit", Kind::Choice(&["restore", "host"]), ByDefault("\"restore\""), "or \"host\": to the host's own driver, also from vfio-pci"),
     row("on_reboot", Kind::Choice(&["restart", "exit"]), ByDefault("\"restart\""), "or \"exit\": a reboot of the guest ends QEMU"),
     row("allow_unsafe_interrupts", Kind::Flag, ByDefault("false"), "use devices whose interrupts the platform does not isolate"),
@@ -192,6 +196,7 @@ impl Guest {
             name: _,
             autostart: _,
             devices,
+            hold,
             on_exit: _,
             on_reboot: _,
             allow_unsafe_interrupts,
@@ -209,6 +214,7 @@ impl Guest {
         } = self;
         let mut needs = Needs { unsafe_interrupts: *allow_unsafe_interrupts, ..Needs::default() };
         devices.iter().for_each(|device| device.needs(&mut needs));
+        needs.hold.extend(hold.iter().map(|device| device.0.clone()));
         machine.needs(&mut needs);
         boot.needs(&mut needs);
         memory.needs(&mut needs);
@@ -231,6 +237,7 @@ impl Guest {
             name,
             autostart: _,
             devices: _,
+            hold: _,
             on_exit: _,
             on_reboot,
             allow_unsafe_interrupts: _,
@@ -280,6 +287,7 @@ impl Guest {
             name,
             autostart,
             devices: _,
+            hold,
             on_exit,
             on_reboot,
             allow_unsafe_interrupts,
@@ -299,6 +307,7 @@ impl Guest {
         self.without_effect(arch).for_each(|key| unsupported.when(true, key));
         // `virsh autostart` does it.
         unsupported.when(*autostart, "autostart");
+        unsupported.when(!hold.is_empty(), "hold");
         unsupported.when(*on_exit == OnExit::Host, "on_exit");
         unsupported.when(*allow_unsafe_interrupts, "allow_unsafe_interrupts");
         unsupported.when(chroot.is_some(), "chroot");

@@ -62,6 +62,8 @@ pub enum Kind {
     Device,
     /// A list of PCI devices.
     Devices,
+    /// A list of PCI devices without options.
+    HeldDevices,
     /// Processors of the host.
     Cpus,
     /// A list of forwarded ports.
@@ -84,7 +86,7 @@ impl Kind {
             Self::Size => "a size",
             Self::Number(..) | Self::Seconds => "a number",
             Self::Choice(_) => "a choice",
-            Self::Device | Self::Devices => "a device",
+            Self::Device | Self::Devices | Self::HeldDevices => "a device",
             Self::Cpus => "a choice of processors",
             Self::Forwards => "a forward",
         }
@@ -115,6 +117,9 @@ impl fmt::Display for Kind {
             Self::Device | Self::Devices => f.write_str(
                 "a device in quotes, as in \"1b36:0010\" or \"0000:00:02.0\", or a table with \"device\"",
             ),
+            Self::HeldDevices => {
+                f.write_str("a list of devices in quotes, as in [\"0000:00:1f.4\"]")
+            }
             Self::Cpus => f.write_str("\"any\", \"big\", \"little\" or a list of CPU numbers"),
             Self::Forwards => {
                 f.write_str("[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT, as in \"2222:22\"")

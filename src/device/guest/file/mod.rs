@@ -32,7 +32,7 @@ mod read;
 mod values;
 
 pub use cpus::Cpus;
-pub use devices::Device;
+pub use devices::{Device, HeldDevice};
 pub use disks::{Disk, DiskFormat, DiskInterface};
 pub use display::{Display, DisplayKind};
 pub use guest::{Guest, OnExit, OnReboot, Shutdown, all_keys};

@@ -15,6 +15,8 @@ pub(crate) struct Needs<'g> {
     pub arch: Option<Arch>,
     /// Devices of the host.
     pub devices: Vec<DeviceSpec>,
+    /// Devices that are taken and not given to the guest.
+    pub hold: Vec<DeviceSpec>,
     /// Whether interrupts need not be isolated.
     pub unsafe_interrupts: bool,
     /// Memory.

@@ -306,17 +306,21 @@ impl Examination<'_> {
 
     /// How the devices are moved to vfio-pci.
     fn devices(&mut self, needs: &Needs<'_>) -> Plan {
-        let Needs { devices, unsafe_interrupts, .. } = needs;
+        let Needs { devices, hold, unsafe_interrupts, .. } = needs;
         let unsafe_interrupts = *unsafe_interrupts;
-        let mut nothing = Plan { moves: Vec::new(), groups: Vec::new(), warnings: Vec::new() };
-        if devices.is_empty() {
+        let mut nothing = Plan::nothing();
+        if devices.is_empty() && hold.is_empty() {
             return nothing;
         }
         let no_iommu = !group::any_iommu(self.host);
         if no_iommu {
             self.refusals.push(Refusal::NoIommu);
         }
-        let options = BindOptions { force: self.options.force.clone() };
+        let options = BindOptions {
+            force: self.options.force.clone(),
+            hold: hold.to_vec(),
+            ..BindOptions::default()
+        };
         match Plan::new(self.host, devices, &options) {
             Ok(mut plan) => {
                 let given = |warning: &plan::Warning| match warning {

@@ -1,0 +1,21 @@
+//! The network: which cards the ways out, servers and the present session need.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `interfaces` | the interfaces there are |
+//! | `table`, `netlink`, `routes` | the routing tables, asked of the kernel or read from proc |
+//! | `footing` | what an interface stands on, down to the cards |
+//! | `sockets` | the TCP connections of processes |
+//! | `session` | where the present session came from |
+//! | `servers` | disks and filesystems that are on the network |
+//! | `ways` | what the device of a card is needed for |
+
+mod footing;
+mod interfaces;
+mod netlink;
+mod routes;
+mod servers;
+mod session;
+mod sockets;
+mod table;
+pub(crate) mod ways;

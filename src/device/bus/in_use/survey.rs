@@ -1,0 +1,131 @@
+//! The system looked at once, and what each of its devices is needed for.
+
+use std::collections::BTreeMap;
+
+use super::blocks::Blocks;
+use super::carriers::{Carrier, Functions};
+use super::disks::{self, DiskUse};
+use super::machine::Machine;
+use super::mounts;
+use super::need::{InUse, Need};
+use super::network::ways::Network;
+use super::processes;
+use crate::device::bus::group;
+use crate::device::bus::pci::{self, PciAddress, PciDevice};
+use crate::device::sys::host::Host;
+
+/// What is in use, read once for all devices. What cannot be read counts as not there.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    functions: Functions,
+    blocks: Blocks,
+    /// What each device is needed for, whatever others are taken.
+    facts: BTreeMap<PciAddress, Vec<InUse>>,
+    /// The disks of each device, to be asked for.
+    disks: BTreeMap<PciAddress, Vec<usize>>,
+    network: Network,
+    machine: Machine,
+}
+
+impl Survey {
+    /// Looks at the system.
+    pub fn read(host: &Host) -> Self {
+        let functions = Functions::read(host);
+        let blocks = Blocks::read(host, &functions);
+        let mounts = mounts::all(host);
+        let used = DiskUse::read(host, &blocks, &mounts);
+        let network = Network::read(host, &functions, &mounts, &blocks, &used);
+        let machine = Machine::read(host, &functions);
+        let opened = processes::open_nodes(host, &functions, &blocks);
+        let mut survey = Self {
+            functions,
+            blocks,
+            facts: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            network,
+            machine,
+        };
+        for (number, fact) in used.iter() {
+            let carriers = survey.blocks.get(number).map(|block| block.carriers.clone());
+            survey.add(&carriers.unwrap_or_default(), fact);
+        }
+        for (carriers, fact) in opened.iter().chain(&survey.machine.facts.clone()) {
+            survey.add(carriers, fact);
+        }
+        survey.set_aside(host);
+        for (number, block) in survey.blocks.iter() {
+            for Carrier { address, .. } in &block.carriers {
+                survey.disks.entry(*address).or_default().push(number);
+            }
+        }
+        survey
+    }
+
+    fn add(&mut self, carriers: &[Carrier], fact: &InUse) {
+        for Carrier { address, function } in carriers {
+            let mut fact = fact.clone();
+            fact.function = *function;
+            let known = self.facts.entry(*address).or_default();
+            if !known.contains(&fact) {
+                known.push(fact);
+            }
+        }
+    }
+
+    /// Functions on vfio-pci are for guests, and go with their physical function.
+    fn set_aside(&mut self, host: &Host) {
+        for (function, physical) in self.functions.all().collect::<Vec<_>>() {
+            let Ok(Some(driver)) = pci::driver(host, function) else { continue };
+            let known = self.facts.entry(physical).or_default();
+            if group::is_vfio(&driver) && !known.iter().any(|fact| fact.function == Some(function))
+            {
+                let source = format!("/{}", pci::attribute(function, "driver"));
+                let need = Need::Function { driver };
+                known.push(InUse { need, source, function: Some(function) });
+            }
+        }
+    }
+
+    /// What `device` is needed for when the devices `taken` (this one among them) are all taken
+    /// from the system. On the running system its disks are asked for now.
+    pub fn of(&self, host: &Host, device: &PciDevice, taken: &[PciAddress]) -> Vec<InUse> {
+        let mut found = self.facts.get(&device.address).cloned().unwrap_or_default();
+        if !found.iter().any(InUse::is_storage) {
+            found.extend(self.busy(host, device.address));
+        }
+        let gone = self.functions.with_functions(taken);
+        found.extend(self.network.of(device.address, &gone));
+        for fact in self.machine.of(host, device, &gone) {
+            // The table of what a driver carries may say what sysfs showed.
+            if !found.iter().any(|known| known.need == fact.need || is_same_part(known, &fact)) {
+                found.push(fact);
+            }
+        }
+        found
+    }
+
+    /// The disks that nothing was found to use, and that somebody has for himself all the same.
+    fn busy(&self, host: &Host, address: PciAddress) -> Vec<InUse> {
+        let disks = self.disks.get(&address).map(Vec::as_slice).unwrap_or_default();
+        // A disk is busy when one of its partitions is.
+        let whole = disks.iter().filter(|number| self.blocks.disk_of(**number) == **number);
+        let blocks = whole.filter_map(|number| self.blocks.get(*number));
+        let busy = blocks.filter(|block| disks::is_busy(host, block));
+        busy.map(|block| {
+            let function = block.carriers.iter().find(|carrier| carrier.address == address);
+            InUse {
+                need: Need::Busy { block: block.name.clone() },
+                source: format!("open /dev/{} (O_EXCL): EBUSY", block.name),
+                function: function.and_then(|carrier| carrier.function),
+            }
+        })
+        .collect()
+    }
+}
+
+fn is_same_part(one: &InUse, other: &InUse) -> bool {
+    match (&one.need, &other.need) {
+        (Need::Part { what, .. }, Need::Part { what: other, .. }) => what == other,
+        _ => false,
+    }
+}
