@@ -6,6 +6,7 @@ mod budget;
 mod codec;
 mod error;
 mod format;
+mod lz4_frame;
 pub mod lz4_legacy;
 mod parts;
 pub(crate) mod xz;
