@@ -7,11 +7,12 @@ import device
 import flows
 import late
 import modules
+import params
 import patching
 import pc
 from family import Family
 
 FAMILIES: tuple[Family[Any], ...] = (
-    patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, late.FAMILY, flows.FAMILY,
+    patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, flows.FAMILY,
     pc.FAMILY,
 )  # fmt: skip
