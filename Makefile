@@ -46,9 +46,10 @@ fragment: dist ## merge the output of `check --fragment` into failing configs wi
 bench: dist ## compare time and memory with the unavoidable work; BENCH=--short is what CI runs
 	@benches/run $(BENCH)
 
-judge: dist ## validate the audit's reports with the schemas of SARIF, JUnit and vfioboot, and guests with libvirt's
+judge: dist ## validate the audit's reports with the schemas of SARIF, JUnit and vfioboot, guests with libvirt's, and ask AVBTOOL= about AVB
 	@scripts/judge-reports.sh
 	@scripts/judge-libvirt.sh
+	@scripts/judge-avb.sh
 
 evidence: ## measure the evidence in symbol tables: precision and recall over kernels with a known config
 	@scripts/evidence.sh

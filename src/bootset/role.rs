@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::avb::is_chained;
+use super::avb::{is_chained, stem};
 use super::members::Members;
 use super::ramdisks::Spot;
 use crate::image::{Header, Image, ImageKind, SectionName};
@@ -119,18 +119,25 @@ impl Serialize for Role {
 
 /// The role of each image. Ramdisks are read only where the headers do not decide: for two images
 /// of one kind, for an init_boot (a recovery without a kernel has the same header), and for a
-/// vendor_boot without a command line.
+/// vendor_boot without a command line. The name of a file decides only where two images are left.
 pub(super) fn decide(set: &Members<'_>) -> Vec<Role> {
     let images = &set.images;
-    let boots = images.iter().filter(|image| image.kind() == ImageKind::Boot).count();
+    let boots = images.iter().enumerate().filter(|(_, image)| image.kind() == ImageKind::Boot);
+    let boots: Vec<usize> = boots.map(|(index, _)| index).collect();
+    let several = boots.len() > 1;
+    let by_contents = several && boots.iter().any(|boot| is_recovery(set, *boot));
+    let is_second = |index| match by_contents {
+        true => is_recovery(set, index),
+        false => stem(set.name(index)) == "recovery",
+    };
     let one = |(index, image): (usize, &Image<'_>)| match image.kind() {
-        ImageKind::Boot if boots > 1 && is_recovery(set, index) => Role::Recovery,
+        ImageKind::Boot if several && is_second(index) => Role::Recovery,
         ImageKind::Boot => Role::Boot,
         ImageKind::InitBoot if is_recovery(set, index) => Role::Recovery,
         ImageKind::InitBoot => Role::InitBoot,
         ImageKind::VendorBoot if is_kernel_boot(set, index) => Role::VendorKernelBoot,
         ImageKind::VendorBoot => Role::VendorBoot,
-        ImageKind::Vbmeta if is_chained(images, index) => Role::ChainedVbmeta,
+        ImageKind::Vbmeta if is_chained(set, index) => Role::ChainedVbmeta,
         ImageKind::Vbmeta => Role::Vbmeta,
         ImageKind::Ramdisk => Role::Ramdisk,
         ImageKind::Kernel => Role::Kernel,

@@ -329,8 +329,31 @@ impl<'a> BootSet<'a> {
         self.position(Role::Vbmeta)
     }
 
+    /// The partitions that each image may be for.
+    pub(super) fn partition_names(&self) -> Vec<avb::Names> {
+        avb::names(&self.members, self.roles())
+    }
+
+    /// The partition that the image of this index is for, as AVB's descriptors name it.
+    pub fn partition(&self, image: usize) -> Option<String> {
+        let own = self.images().get(image)?.partition_name();
+        match own {
+            Some(name) => Some(name.escape_ascii().to_string()),
+            None => self.partition_names().get(image)?.first().map(str::to_owned),
+        }
+    }
+
     /// How the vbmeta image `vbmeta` covers the image of this index; None if no descriptor names it.
     pub fn cover(&self, vbmeta: &Vbmeta<'_>, image: usize) -> Option<Cover> {
-        avb::cover(vbmeta, self.images().get(image)?)
+        let own = self.images().get(image)?;
+        match own.kind() {
+            ImageKind::Vbmeta => avb::chain_to(vbmeta, self.name(image), own).map(Cover::Chain),
+            _ => {
+                let own =
+                    own.partition_name().map(|name| String::from_utf8_lossy(name).into_owned());
+                let own = || avb::cover(vbmeta, &avb::Names::stated(own.as_deref()?));
+                avb::cover(vbmeta, self.partition_names().get(image)?).or_else(own)
+            }
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! `vfioboot verify`: whether images match their AVB metadata.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::{Context, bail};
 use serde_json::{Value as Json, json};
+use vfioboot::bootset::BootSet;
 use vfioboot::bootset::avb::{self, Outcome};
 use vfioboot::image::{Image, ImageKind};
 
@@ -15,10 +17,11 @@ use super::style::{BAD, DIM, GOOD, HEAD};
 
 /// Check AVB: structure, digests, signatures, and the chain from vbmeta.img
 ///
-/// Each image is checked against the vbmeta image it carries. Together with a vbmeta.img the
-/// images are also checked against what it says of their partitions: the digest, or the key of
-/// a chained partition. Ends with 0 when everything is verified, with 1 when something is not
-/// (or is not signed at all), with 2 when an input cannot be read.
+/// An image is verified when a digest of its partition, signed by the key that must have signed,
+/// is that of its contents. The digest is in the vbmeta image that the image carries; with a
+/// vbmeta.img it is there, in one that it chains to (vbmeta_system.img), or in the image's own if
+/// its partition is chained. Ends with 0 when everything is verified, with 1 when something is not
+/// (or no digest covers it), with 2 when an input cannot be read.
 #[derive(clap::Args)]
 pub struct Args {
     /// The images
@@ -31,6 +34,10 @@ pub struct Args {
     /// The vbmeta image of the device; the same as giving it among the images
     #[arg(long, value_name = "FILE")]
     vbmeta: Option<PathBuf>,
+    /// The partition of an image, where its file does not tell: a recovery.img that looks like
+    /// boot, or a partition with another name. With several images: FILE=NAME
+    #[arg(long, value_name = "NAME")]
+    partition: Vec<String>,
     #[command(flatten)]
     passphrase: PassphraseSource,
     /// Print JSON
@@ -53,7 +60,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         anyhow::bail!("{}: is not a vbmeta image", path.display());
     }
     let key = args.key.as_ref().map(|path| keys::public_key(path, &args.passphrase)).transpose()?;
-    let verification = avb::verify(&set, key.as_ref());
+    let partitions = partitions(&args.partition, &set, &inputs)?;
+    let verification = avb::verify_as(&set, key.as_ref(), &partitions);
     let reports =
         std::iter::zip(std::iter::zip(inputs.iter().copied(), set.images()), &verification.images);
     if args.json {
@@ -63,6 +71,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                     "file": input.name(),
                     "kind": image.kind(),
                     "verified": report.verified,
+                    "reason": report.reason,
+                    "partition": report.partition,
                     "checks": report.checks,
                     "vbmeta": image.vbmeta().and_then(Result::ok).as_ref().map(super::avb::json),
                 })
@@ -81,12 +91,42 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn print(input: &Input, image: &Image<'_>, report: &avb::ImageVerification) -> std::io::Result<()> {
-    let (style, verdict) = match report.verified {
-        true => (GOOD, "verified"),
-        false => (BAD, "not verified"),
+/// The partitions that were named: by image.
+fn partitions<'p>(
+    named: &'p [String],
+    set: &BootSet<'_>,
+    inputs: &[&Input],
+) -> anyhow::Result<Vec<(usize, &'p str)>> {
+    let images = set.images().iter().enumerate();
+    let images = images.filter(|(_, image)| image.kind() != ImageKind::Vbmeta);
+    let images: Vec<usize> = images.map(|(index, _)| index).collect();
+    let one = |text: &'p String| match (text.rsplit_once('='), images.as_slice()) {
+        (None, [image]) => Ok((*image, text.as_str())),
+        (None, images) => bail!(
+            "--partition {text}: {} images were given that are not vbmeta images: name the file, \
+             FILE={text}",
+            images.len()
+        ),
+        (Some((file, name)), _) => {
+            let own = inputs.iter().position(|input| input.path == Path::new(file));
+            let image =
+                own.with_context(|| format!("--partition {text}: {file} is no image of the set"))?;
+            Ok((image, name))
+        }
     };
-    say!("{HEAD}{}{HEAD:#} ({}): {style}{verdict}{style:#}", input.name(), image.kind())?;
+    named.iter().map(one).collect()
+}
+
+fn print(input: &Input, image: &Image<'_>, report: &avb::ImageVerification) -> std::io::Result<()> {
+    let (style, verdict) = match &report.reason {
+        None => (GOOD, "verified".to_owned()),
+        Some(reason) => (BAD, format!("not verified: {reason}")),
+    };
+    // Another partition than the kind's own is worth a word.
+    let kind = image.kind().to_string();
+    let partition = report.partition.as_deref().filter(|name| **name != kind);
+    let partition = partition.map(|name| format!(", partition {name}")).unwrap_or_default();
+    say!("{HEAD}{}{HEAD:#} ({kind}{partition}): {style}{verdict}{style:#}", input.name())?;
     for check in &report.checks {
         let (style, outcome) = match check.outcome {
             Outcome::Pass => (GOOD, "ok"),

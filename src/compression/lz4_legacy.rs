@@ -34,7 +34,7 @@ pub(crate) fn next_block(bytes: &[u8]) -> Next<'_> {
     match rest.get(..size as usize) {
         Some(block) => Next::Block(block),
         // `size_append` in scripts/Makefile.lib: the unpacked size, alone after the stream.
-        None if rest.is_empty() => Next::End,
+        None if rest.iter().all(|byte| *byte == 0) => Next::End,
         // The start of another stream, or padding and then one, can be read as a size: that of
         // gzip without flags, that of lzma. It ends this one, whatever the kernel makes of it.
         None if Format::detect(behind_zeros(bytes)).is_some() => Next::End,

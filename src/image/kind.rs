@@ -36,6 +36,19 @@ impl ImageKind {
             ImageKind::Config => "config",
         }
     }
+
+    /// The names of the partitions that such an image may be for, as AVB's descriptors have them; none
+    /// if that is not known. The first one is the usual one.
+    pub(crate) fn partitions(self) -> &'static [&'static str] {
+        match self {
+            ImageKind::Boot => &["boot", "recovery"],
+            // A recovery image without a kernel has the same header.
+            ImageKind::InitBoot => &["init_boot", "recovery"],
+            ImageKind::VendorBoot => &["vendor_boot", "vendor_kernel_boot"],
+            ImageKind::Dtbo => &["dtbo"],
+            ImageKind::Ramdisk | ImageKind::Kernel | ImageKind::Vbmeta | ImageKind::Config => &[],
+        }
+    }
 }
 
 impl std::fmt::Display for ImageKind {

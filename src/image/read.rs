@@ -220,6 +220,13 @@ impl<'a> Image<'a> {
         &self.regions
     }
 
+    /// Bytes that header and sections take, from the start of the image.
+    pub(crate) fn described_size(&self) -> usize {
+        let described = |kind| matches!(kind, RegionKind::Header | RegionKind::Section(_));
+        let regions = self.regions.iter().filter(|region| described(region.kind));
+        regions.map(|region| region.offset + region.size).max().unwrap_or(0)
+    }
+
     /// The disagreements between the header and the file.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

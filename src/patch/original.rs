@@ -37,7 +37,7 @@ pub(crate) fn of<'s>(set: &'s BootSet<'_>) -> Result<Option<Start<'s>>, Error> {
         let undone = std::iter::zip(restored.images(), originals);
         for (image, _) in undone.filter(|(_, original)| original.is_some()) {
             // Restoring has compared its digest.
-            let undo = record.image(image.kind());
+            let undo = record.image(image);
             undo.into_iter().for_each(|undo| image.set_sha256(undo.original_sha256()));
         }
         take_over(&restored, set, originals, &record);
@@ -59,7 +59,7 @@ fn take_over(
         let image = &set.images()[patched.spot.image];
         let cut = match &originals[patched.spot.image] {
             None => Some(0..0),
-            Some(_) => record.image(image.kind()).and_then(|undo| undo.cut(image, patched.section)),
+            Some(_) => record.image(image).and_then(|undo| undo.cut(image, patched.section)),
         };
         if let (Some(cut), true) = (cut, own.spot == patched.spot) {
             own.take_over(patched, &cut);

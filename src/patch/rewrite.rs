@@ -67,7 +67,7 @@ pub(crate) fn rewrite<'a>(
             edit.avb = signing.policy(&set.images[target.index]);
         }
     }
-    let undo = undo_record(set, parts, &targets, signing.vbmeta)?;
+    let undo = undo_record(set, parts, &targets, &signing)?;
     let segment = segment(set, parts, options, &undo)?;
     let mut rewritten = Rewritten {
         images: Vec::new(),
@@ -108,7 +108,7 @@ fn undo_record(
     set: &Context<'_, '_>,
     parts: &Parts<'_>,
     targets: &[RewriteTarget<'_>],
-    vbmeta: Option<usize>,
+    signing: &Signing<'_>,
 ) -> Result<UndoRecord, Error> {
     let insertion = &parts.insertion;
     let records = targets.iter().map(|target| {
@@ -120,8 +120,9 @@ fn undo_record(
         let inserted = Some((insertion.section, insertion.offset as u64));
         Ok(ImageUndo::record(image, edit, &insertion.sections(image, vec![0])?, inserted))
     });
-    let vbmeta = vbmeta.map(|index| Ok(ImageUndo::record(&set.images[index], None, &[], None)));
-    let records: Result<Vec<ImageUndo>, Error> = records.chain(vbmeta).collect();
+    let vbmetas = signing.vbmetas.iter();
+    let vbmetas = vbmetas.map(|own| Ok(ImageUndo::record(&set.images[own.index], None, &[], None)));
+    let records: Result<Vec<ImageUndo>, Error> = records.chain(vbmetas).collect();
     Ok(UndoRecord::new(records?))
 }
 
@@ -191,17 +192,17 @@ impl<'a> Rewritten<'a> {
         Ok(())
     }
 
-    /// Write the vbmeta image for the others, where it changes.
+    /// Write the vbmeta images for the others, where they change.
     fn sign(&mut self, set: &Context<'_, 'a>, signing: &Signing<'a>) -> Result<(), Error> {
         let of = |index| self.images.iter().find(|image| image.index == index);
         let written = |index| {
             let image = of(index)?;
             Some(Written { output: &image.output, content_size: image.content_size })
         };
-        let vbmeta = vbmeta_image::build(signing, set.images, written)?;
+        let vbmetas = vbmeta_image::build(signing, set.images, written)?;
         let content_size = |index| of(index).map_or(0, |image| image.content_size);
         self.warnings.extend(signing.warnings(set.images, content_size));
-        if let Some(vbmeta) = vbmeta {
+        for vbmeta in vbmetas {
             self.edits.push(vbmeta.planned);
             self.images.push(RewrittenImage {
                 index: vbmeta.index,

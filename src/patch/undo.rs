@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, UndoRecordError};
 use crate::bootset::UNDO_FORMAT;
+use crate::image::avb::Vbmeta;
 use crate::image::layout::{Placed, place};
 use crate::image::{
     Chunk, Edit, Header, Image, ImageKind, Output, RegionKind, SectionName, Wrapper,
@@ -25,7 +26,7 @@ pub struct UndoRecord {
 /// How to restore one original image from the patched one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageUndo {
-    /// What kind of image it is; a set has one of each at most.
+    /// What kind of image it is.
     pub kind: ImageKind,
     /// Size of the original file in bytes.
     size: u64,
@@ -164,9 +165,10 @@ impl UndoRecord {
         }
     }
 
-    /// The part for an image of this kind.
-    pub(crate) fn image(&self, kind: ImageKind) -> Option<&ImageUndo> {
-        self.images.iter().find(|image| image.kind == kind)
+    /// The part for this image, patched or not: a set has one of each kind, but more vbmeta images.
+    pub(crate) fn image(&self, image: &Image<'_>) -> Option<&ImageUndo> {
+        let mut all = self.images.iter();
+        all.find(|undo| undo.kind == image.kind() && undo.describes_the_same(image))
     }
 }
 
@@ -218,6 +220,24 @@ impl ImageUndo {
             displaced,
             tail,
         }
+    }
+
+    /// Of a vbmeta image: whether this one describes the same partitions. A patch changes their digests
+    /// and keys only.
+    fn describes_the_same(&self, image: &Image<'_>) -> bool {
+        fn described(vbmeta: &Vbmeta<'_>) -> Vec<(&'static str, Option<Vec<u8>>)> {
+            let descriptors = vbmeta.descriptors.iter().map(|entry| &entry.descriptor);
+            descriptors.map(|own| (own.kind(), own.partition().map(<[u8]>::to_vec))).collect()
+        }
+        if self.kind != ImageKind::Vbmeta {
+            return true;
+        }
+        let mut original = Output::default();
+        let known = self.tail(image, 0, &mut original).map(|()| original.to_vec());
+        let known =
+            known.as_deref().and_then(|bytes| Some(described(&Vbmeta::parse(bytes, 0).ok()?)));
+        let found = image.vbmeta().and_then(Result::ok);
+        known.is_some() && known == found.as_ref().map(described)
     }
 
     /// Whether `patched` has another command line than the patch gave it.

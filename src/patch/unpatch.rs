@@ -49,11 +49,11 @@ pub(super) fn undo_of<'s, 'a>(
 ) -> Result<Vec<(&'s Image<'a>, Option<&'s ImageUndo>)>, Error> {
     let left_alone = left_alone(set, record);
     let pairs = std::iter::zip(set.images(), left_alone);
-    let pairs = pairs
-        .map(|(image, left_alone)| (image, record.image(image.kind()).filter(|_| !left_alone)));
+    let pairs =
+        pairs.map(|(image, left_alone)| (image, record.image(image).filter(|_| !left_alone)));
     let pairs: Vec<_> = pairs.collect();
     let given = |undo: &ImageUndo| {
-        pairs.iter().any(|(_, own)| own.is_some_and(|own| own.kind == undo.kind))
+        pairs.iter().any(|(_, own)| own.is_some_and(|own| std::ptr::eq(own, undo)))
     };
     match record.images.iter().find(|undo| !given(undo)) {
         Some(missing) => Err(Error::SiblingMissing(missing.kind)),
@@ -68,7 +68,7 @@ pub(super) fn left_alone(set: &BootSet<'_>, record: &UndoRecord) -> Vec<bool> {
     let images = set.images();
     let in_doubt = |image: &Image<'_>| {
         let several = images.iter().filter(|other| other.kind() == image.kind()).count() > 1;
-        record.image(image.kind()).is_some() && (several || image.kind() == ImageKind::VendorBoot)
+        record.image(image).is_some() && (several || image.kind() == ImageKind::VendorBoot)
     };
     match images.iter().any(in_doubt) {
         true => set.roles().iter().map(|role: &Role| role.left_alone().is_some()).collect(),
@@ -86,7 +86,7 @@ pub fn changed_since(set: &BootSet<'_>) -> Result<Option<ImageKind>, Error> {
     let left_alone = left_alone(set, &record);
     let mut images = std::iter::zip(set.images(), left_alone).enumerate();
     let changed = images.find(|(index, (image, left_alone))| {
-        let undo = record.image(image.kind()).filter(|_| !left_alone);
+        let undo = record.image(image).filter(|_| !left_alone);
         undo.is_some_and(|undo| is_changed(set, *index, undo))
     });
     Ok(changed.map(|(_, (image, _))| image.kind()))
@@ -101,7 +101,7 @@ pub fn has_original(set: &BootSet<'_>, image: usize) -> Result<Option<bool>, Err
     let Some(record) = record_of(set)? else { return Ok(None) };
     let left_alone = left_alone(set, &record)[image];
     let image = &set.images()[image];
-    let undo = record.image(image.kind()).filter(|_| !left_alone);
+    let undo = record.image(image).filter(|_| !left_alone);
     Ok(undo.map(|undo| undo.restore(image).is_ok()))
 }
 

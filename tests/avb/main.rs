@@ -6,6 +6,7 @@
 mod common;
 
 mod cmdline;
+mod judged;
 mod patched;
 mod signed;
 mod verify;

@@ -482,3 +482,76 @@ fn an_image_that_avbtool_would_not_sign_is_signed_with_a_warning() {
     let text = scratch.ok(&format!("{PATCH} --avb resign --key 4096.pem"));
     assert!(!text.contains("avbtool"), "{text}");
 }
+
+/// A set whose boot.img has its digest in vbmeta_system.img, and vendor_boot.img in vbmeta_vendor.img.
+fn tree() -> Scratch {
+    let scratch = scratch("init_boot-unsigned");
+    let init_boot = scratch.image("init_boot.img", "init_boot-v4");
+    assert_eq!(init_boot.len() % 4096, 0);
+    scratch.image("vendor_boot.img", "vendor_boot-v4");
+    for (file, name) in [
+        ("vbmeta.img", "vbmeta-systems"),
+        ("vbmeta_system.img", "vbmeta_system-boot"),
+        ("vbmeta_vendor.img", "vbmeta_vendor"),
+    ] {
+        scratch.file(file, &avb::image(name));
+    }
+    scratch
+}
+
+const TREE: &str = "boot.img init_boot.img vendor_boot.img vbmeta_system.img vbmeta_vendor.img \
+                    vbmeta.img";
+
+#[test]
+fn a_tree_of_vbmeta_images_is_signed_down_to_the_image() {
+    let scratch = tree();
+    scratch.ok(&format!("verify {TREE} --key 4096.pem"));
+    let patch = "--runtime rt --device 1b36:0010 -d out --avb resign --key 2048.pem \
+                 --vbmeta-key 8192.pem";
+    scratch.ok(&format!("patch {TREE} {patch}"));
+    let written = scratch.names("out");
+    assert!(written.contains(&"vbmeta.img".to_owned()), "{written:?}");
+    let all: Vec<String> = TREE
+        .split_whitespace()
+        .map(|name| match written.iter().any(|own| own == name) {
+            true => format!("out/{name}"),
+            false => name.to_owned(),
+        })
+        .collect();
+    let all = all.join(" ");
+    scratch.ok(&format!("verify {all} --key 8192.pem"));
+    for name in written.iter().filter(|name| name.starts_with("vbmeta")) {
+        // The hash algorithm stays.
+        let (bits, hash) = match name.as_str() {
+            "vbmeta.img" => (8192, "sha256"),
+            "vbmeta_vendor.img" => (2048, "sha512"),
+            _ => (2048, "sha256"),
+        };
+        let blob = scratch.read(&format!("out/{name}"));
+        assert!(avb::openssl_verifies(&blob, hash, &avb::key(bits)), "{name}");
+    }
+    // Each comes back from its own record, whatever its file is called.
+    scratch.ok(&format!("unpatch {all} -d back"));
+    for name in &written {
+        assert!(scratch.read(&format!("back/{name}")) == scratch.read(name), "{name}");
+    }
+    scratch.ok(&format!("patch {all} {} -d again", patch.replace("-d out", "")));
+    for name in &written {
+        let same = scratch.read(&format!("again/{name}")) == scratch.read(&format!("out/{name}"));
+        assert!(same, "{name}: patches do not stack");
+    }
+}
+
+#[test]
+fn another_vbmeta_image_is_never_restored_from_the_record_of_vbmeta() {
+    let scratch = scratch("init_boot-SHA256_RSA2048");
+    scratch.file("vbmeta.img", &avb::image("vbmeta"));
+    scratch.file("vbmeta_system.img", &avb::image("vbmeta_system"));
+    scratch.ok(&format!("{PATCH} vbmeta.img vbmeta_system.img --avb resign --key 2048.pem"));
+    assert!(!scratch.exists("out/vbmeta_system.img"));
+    let error = scratch.error("unpatch out/boot.img out/init_boot.img vbmeta_system.img -d back");
+    assert!(error.contains("vbmeta"), "{error}");
+    scratch.ok("unpatch out/boot.img out/init_boot.img vbmeta_system.img out/vbmeta.img -d back");
+    assert!(scratch.read("back/vbmeta.img") == scratch.read("vbmeta.img"));
+    assert!(!scratch.exists("back/vbmeta_system.img"));
+}

@@ -281,10 +281,83 @@ fn what_does_not_make_an_image_verified() {
 
 #[test]
 fn flags_of_a_chained_image_must_be_zero() {
-    let scratch = scratch(&["boot-flags", "vbmeta"]);
+    let scratch = scratch(&["boot-flags", "vbmeta-chain-boot", "vbmeta"]);
     scratch.ok("verify boot-flags.img");
-    let text = negative(&scratch, "boot-flags.img vbmeta.img");
+    let text = negative(&scratch, "boot-flags.img vbmeta-chain-boot.img");
     assert!(text.contains("in a chained vbmeta image they must be 0"), "{text}");
+    // libavb reads no vbmeta image of a partition whose digest it has.
+    let text = scratch.ok("verify boot-flags.img vbmeta.img");
+    assert!(text.contains("note signature  its own vbmeta image is not read"), "{text}");
+}
+
+/// The reason of the first image, as JSON.
+fn reason(scratch: &Scratch, arguments: &str) -> Value {
+    let json: Value =
+        serde_json::from_str(&negative(scratch, &format!("{arguments} --json"))).unwrap();
+    json["images"][0]["reason"].clone()
+}
+
+#[test]
+fn the_partition_is_named_where_the_file_does_not_tell() {
+    let scratch = scratch(&["boot-of-another-name", "boot-of-dtbo", "recovery", "vbmeta-boot"]);
+    let found = reason(&scratch, "boot-of-another-name.img");
+    assert_eq!(found["kind"], "not_covered");
+    assert_eq!(found["partition"], "boot");
+    assert_eq!(found["described"], serde_json::json!(["kernel_boot"]));
+    let text = scratch.ok("verify boot-of-another-name.img --partition kernel_boot");
+    assert!(text.contains("(boot, partition kernel_boot): verified"), "{text}");
+    // Both are for another partition than the one that is named.
+    let found = reason(&scratch, "recovery.img --partition boot");
+    assert_eq!(found["kind"], "not_covered");
+    assert_eq!(reason(&scratch, "boot-of-dtbo.img --partition dtbo")["kind"], "digest");
+
+    scratch.image("boot.img", "boot-v4");
+    let set = "boot.img recovery.img vbmeta-boot.img";
+    let found = reason(&scratch, &format!("{set} --partition boot.img=dtbo"));
+    assert_eq!(found, serde_json::json!({ "kind": "not_described", "partition": "dtbo" }));
+    let error = scratch.error(&format!("verify {set} --partition boot"));
+    assert!(error.contains("FILE=boot"), "{error}");
+    let error = scratch.error(&format!("verify {set} --partition other.img=boot"));
+    assert!(error.contains("other.img is no image of the set"), "{error}");
+}
+
+#[test]
+fn recovery_is_not_taken_for_boot() {
+    let scratch = scratch(&["vbmeta-boot", "vbmeta-boot-recovery", "recovery"]);
+    scratch.image("boot.img", "boot-v4");
+    let json = negative(&scratch, "boot.img recovery.img vbmeta-boot.img --json");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["images"][0]["verified"], true);
+    let expected = serde_json::json!({ "kind": "not_described", "partition": "recovery" });
+    assert_eq!(json["images"][1]["reason"], expected);
+    let v2 = std::fs::read(common::fixture_path("images/boot-v2-raw.img")).unwrap();
+    scratch.file("boot.img", &v2);
+    scratch.ok("verify recovery.img boot.img vbmeta-boot-recovery.img");
+}
+
+#[test]
+fn vbmeta_images_below_vbmeta_never_stop_a_run() {
+    let scratch = scratch(&["vbmeta-boot", "vbmeta_vendor", "vbmeta_system-other-key"]);
+    scratch.image("boot.img", "boot-v4");
+    scratch.file("vbmeta_system.img", &avb::image("vbmeta_system-other-key"));
+    let arguments = "vbmeta_vendor.img boot.img vbmeta_system.img vbmeta-boot.img --json";
+    let json: Value = serde_json::from_str(&negative(&scratch, arguments)).unwrap();
+    let images = json["images"].as_array().unwrap();
+    let verified: Vec<_> =
+        images.iter().map(|image| image["verified"].as_bool().unwrap()).collect();
+    assert_eq!(verified, [false, true, false, true]);
+    assert_eq!(images[0]["reason"]["kind"], "not_described");
+}
+
+#[test]
+fn the_same_file_by_another_path_is_one() {
+    let scratch = scratch(&["vbmeta-boot"]);
+    scratch.image("boot.img", "boot-v4");
+    std::fs::create_dir(scratch.path("dir")).unwrap();
+    std::os::unix::fs::symlink("../vbmeta-boot.img", scratch.path("dir/link.img")).unwrap();
+    for again in ["./vbmeta-boot.img", "dir/../vbmeta-boot.img", "dir/link.img"] {
+        scratch.ok(&format!("verify boot.img ./boot.img vbmeta-boot.img --vbmeta {again}"));
+    }
 }
 
 #[test]

@@ -260,7 +260,7 @@ fn arch(guest: &Guest) -> Arch {
 fn arguments(guest: &Guest) -> Vec<String> {
     let devices: Vec<_> = guest.devices.iter().map(|device| (at("0000:00:02.0"), device)).collect();
     let backing = Backing::Anonymous;
-    guest.arguments(&Resources { arch: arch(guest), backing, directory: "/run/g" }, &devices)
+    guest.arguments(&Resources::new(arch(guest), backing, "/run/g"), &devices)
 }
 
 /// Keys that QEMU's arguments say nothing of: who carries them out.
@@ -293,7 +293,7 @@ fn every_key_is_in_the_domain_of_libvirt_or_named_as_lost() {
         let devices: Vec<_> =
             guest.devices.iter().map(|device| (at("0000:00:02.0"), device)).collect();
         let qemu = guest.qemu.as_deref().unwrap_or("q");
-        let xml = guest.domain(arch(guest), qemu, &devices);
+        let xml = guest.domain(arch(guest), qemu, &devices).unwrap();
         let body = xml.find("<domain").unwrap();
         (xml[..body].to_owned(), xml[body..].to_owned())
     };

@@ -163,17 +163,17 @@ fn an_attribute_that_does_not_take_the_value_is_an_error() {
 #[test]
 fn directories_and_nodes_are_removed_and_others_left() {
     let (tree, state) = tree("journal-directory");
-    tree.file("run/there/file", "");
+    tree.file("dev/there/file", "");
     let mut journal = Journal::create(&tree.host(), &state, "guest", "run").unwrap();
-    assert!(!journal.make_directory("run/there").unwrap());
-    assert!(journal.make_directory("run/new").unwrap());
-    journal.record(Undo::Node { path: "run/new/socket".into() }).unwrap();
-    tree.file("run/new/socket", "");
+    assert!(!journal.make_directory("dev/there").unwrap());
+    assert!(journal.make_directory("dev/new").unwrap());
+    journal.record(Undo::Node { path: "dev/new/socket".into() }).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(tree.path("dev/new/socket")).unwrap();
     let endings: Vec<Ending> =
         journal.recorded().open_steps().map(|(_, step)| step.carry_out(&tree.host())).collect();
     assert!(matches!(endings.as_slice(), [Ending::Done, Ending::Done]), "{endings:?}");
-    assert!(!tree.path("run/new").exists());
-    assert!(tree.path("run/there/file").exists());
+    assert!(!tree.path("dev/new").exists());
+    assert!(tree.path("dev/there/file").exists());
     let endings: Vec<Ending> =
         journal.recorded().open_steps().map(|(_, step)| step.carry_out(&tree.host())).collect();
     assert!(matches!(endings.as_slice(), [Ending::Gone, Ending::Gone]), "{endings:?}");

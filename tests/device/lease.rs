@@ -12,7 +12,7 @@ use vfioboot::device::bind::plan::{Options, Plan, Refusal};
 use vfioboot::device::bind::recover::{Verdict, recover, release, survey};
 use vfioboot::device::bind::undo::Ending;
 use vfioboot::device::sys::host::Host;
-use vfioboot::device::sys::lock::Lock;
+use vfioboot::device::sys::lock::{Lock, LockError};
 use vfioboot::device::sys::state::StateDir;
 
 const DISK: &str = "0000:00:02.0";
@@ -282,11 +282,17 @@ fn refusals_say_what_is_missing() {
 fn a_second_instance_is_refused_by_name() {
     let (tree, state) = tree("lease-second");
     let (host, kernel) = tree.kernel();
-    let lock = Lock::acquire(&state, "bind 0000:00:09.0").unwrap();
-    let error = take(&host, &state, &[DISK]).unwrap_err().to_string();
+    let lock = Lock::acquire(&state, DISK, "bind 0000:00:02.0").unwrap();
+    let error = take(&host, &state, &[DISK]).unwrap_err();
     let pid = std::process::id();
-    assert_eq!(error, format!("another vfiorun is running: pid {pid}, bind 0000:00:09.0"));
+    assert!(
+        matches!(&error, TakeError::Lock { address, error: LockError::Held(who), .. }
+            if *address == at(DISK) && *who == format!("pid {pid}, bind 0000:00:02.0")),
+        "{error}"
+    );
     assert!(kernel.writes.lock().unwrap().is_empty());
+    // Others are not concerned.
+    take(&host, &state, &[CARD]).unwrap().release().unwrap();
     drop(lock);
     take(&host, &state, &[DISK]).unwrap();
 }

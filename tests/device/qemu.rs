@@ -21,7 +21,7 @@ fn guest(text: &str) -> Guest {
 fn arguments(text: &str, arch: Arch, backing: Backing) -> String {
     let guest = guest(text);
     let devices: Vec<_> = guest.devices.iter().map(|device| (at("0000:00:02.0"), device)).collect();
-    guest.arguments(&Resources { arch, backing, directory: "/run/g" }, &devices).join(" ")
+    guest.arguments(&Resources::new(arch, backing, "/run/g"), &devices).join(" ")
 }
 
 #[test]
@@ -101,7 +101,8 @@ fn hugetlb_pages_become_the_memory_of_the_machine() {
 fn libvirt_has_managed_devices() {
     let guest =
         guest("devices = [\"1b36:0010\"]\n[boot]\nkernel = \"/k\"\ncmdline = \"a<b & 'c'\"");
-    let xml = guest.domain(Arch::Aarch64, "/usr/bin/q", &[(at("0001:02:03.4"), &guest.devices[0])]);
+    let devices = [(at("0001:02:03.4"), &guest.devices[0])];
+    let xml = guest.domain(Arch::Aarch64, "/usr/bin/q", &devices).unwrap();
     assert!(xml.starts_with("<domain type='kvm'>\n  <name>g</name>\n"), "{xml}");
     assert!(xml.contains("<hostdev mode='subsystem' type='pci' managed='yes'>"), "{xml}");
     assert!(
@@ -117,7 +118,7 @@ fn the_xml_names_keys_that_libvirt_cannot_express() {
     let guest = guest(
         "chroot = \"/c\"\nqemu_arguments = [\"-x\"]\n[[disks]]\npath = \"/d\"\ninterface = \"nvme\"\nformat = \"raw\"",
     );
-    let xml = guest.domain(Arch::X86_64, "q", &[]);
+    let xml = guest.domain(Arch::X86_64, "q", &[]).unwrap();
     assert!(
         xml.starts_with(
             "<!-- guest file keys that libvirt cannot express: chroot, qemu_arguments, disks.interface -->\n"

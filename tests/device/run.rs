@@ -182,6 +182,7 @@ fn launched(name: &str, script: &str, change: impl FnOnce(&mut Launch)) -> Strin
         directory: tree.root.clone(),
         cpus: None,
         cgroups: Vec::new(),
+        nodes: Vec::new(),
         pins_memory: false,
     };
     change(&mut launch);
@@ -205,6 +206,23 @@ fn qemu_has_a_session_of_its_own() {
     let ids = launched("session", "cut -d' ' -f1,6 /proc/$$/stat", |_| {});
     let (pid, session) = ids.trim().split_once(' ').unwrap();
     assert_eq!(pid, session);
+}
+
+/// What is open here, and what is in our environment, is not for a process that a guest may take over.
+#[test]
+fn qemu_has_neither_our_descriptors_nor_our_environment() {
+    use std::os::fd::AsRawFd;
+    let secret = std::fs::File::open("/dev/null").unwrap();
+    // As a shell or a service manager leaves one open.
+    rustix::io::fcntl_setfd(&secret, rustix::io::FdFlags::empty()).unwrap();
+    let number = secret.as_raw_fd();
+    let there = format!("test -e /proc/self/fd/{number} && echo open || echo closed");
+    assert_eq!(launched("descriptors", &there, |_| {}).trim(), "closed");
+    let environment = launched("environment", "tr '\\0' '\\n' < /proc/$$/environ", |_| {});
+    assert!(environment.lines().any(|line| line.starts_with("PATH=")), "{environment}");
+    // cargo's are here.
+    assert!(std::env::vars().any(|(name, _)| name.starts_with("CARGO")));
+    assert!(!environment.contains("CARGO"), "{environment}");
 }
 
 #[test]
@@ -233,6 +251,7 @@ fn a_program_that_cannot_be_executed_is_named() {
         directory: tree.root.clone(),
         cpus: None,
         cgroups: Vec::new(),
+        nodes: Vec::new(),
         pins_memory: false,
     };
     let error = launch.start().unwrap_err().to_string();

@@ -223,7 +223,7 @@ fn every_write_of_a_start_is_shown_in_order() {
     let start =
         start(&tree, &guest("devices = [\"1b36:0010\"]\nallow_unsafe_interrupts = true\n"), false);
     assert_eq!(
-        start.steps(),
+        start.steps(None),
         [
             "echo vfio-pci > /sys/bus/pci/devices/0000:00:02.0/driver_override",
             "echo 0000:00:02.0 > /sys/bus/pci/devices/0000:00:02.0/driver/unbind",

@@ -136,8 +136,8 @@ fn every_form_is_recognised_and_right() {
         ("nook", vec![("Nook HD loader", 0)]),
         ("acclaim", vec![("Acclaim loader", 0)]),
         ("lk2nd", vec![("lk2nd", 0)]),
-        ("bootconfig", vec![("bootconfig", 0)]),
-        ("bootconfig-ramdisk", vec![("bootconfig", 0)]),
+        ("bootconfig", vec![("bootconfig trailer", 0)]),
+        ("bootconfig-ramdisk", vec![("bootconfig trailer", 0)]),
         ("dhtb-block", vec![("DHTB block", 2)]),
         ("name20", vec![]),
         ("pxa", vec![]),
@@ -324,15 +324,20 @@ fn a_wrapper_around_anything_else_is_no_image() {
 
 #[test]
 fn an_image_of_amlogics_secure_boot_is_refused() {
-    let mut bytes = fixture("images/boot-v0-gzip.img");
-    bytes[1024..1032].copy_from_slice(b"AMLSECU!");
-    let image = Image::parse(&bytes).unwrap();
-    assert!(repack(&image, |_| None) == bytes);
-    let set = BootSet::from_images(std::slice::from_ref(&image));
-    let runtime = elf(AARCH64);
-    let error = patch::plan(&set, &options(&runtime)).unwrap_err();
-    let expected = |error: &image::Error| matches!(error, image::Error::Sealed { form, .. } if form.contains("AMLSECU"));
-    assert!(matches!(&error, patch::Error::Image(error) if expected(error)), "{error}");
+    for at in [1024, 2048] {
+        let mut bytes = fixture("images/boot-v0-gzip.img");
+        bytes[at..at + 8].copy_from_slice(b"AMLSECU!");
+        let image = Image::parse(&bytes).unwrap();
+        assert!(repack(&image, |_| None) == bytes);
+        let set = BootSet::from_images(std::slice::from_ref(&image));
+        let runtime = elf(AARCH64);
+        let error = patch::plan(&set, &options(&runtime)).unwrap_err();
+        let sealed = |error: &image::Error| match error {
+            image::Error::Sealed { form, .. } => form.contains("AMLSECU"),
+            _ => false,
+        };
+        assert!(matches!(&error, patch::Error::Image(error) if sealed(error)), "{error}");
+    }
 }
 
 /// A second bootloader is kept, and the plan says where the image is.

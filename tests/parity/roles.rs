@@ -85,6 +85,20 @@ fn a_recovery_image_beside_a_boot_image() {
     agree(&scratch, &["r.img", "b.img"], &expected);
 }
 
+/// Its ramdisk says nothing, as an encrypted or an empty one does.
+#[test]
+fn a_recovery_image_is_known_by_its_name_where_the_contents_do_not_decide() {
+    let scratch =
+        scratch(&[("recovery.img", image("boot-v2-raw")), ("boot_a.img", flows::two_stage())]);
+    let expected = [("recovery.img", Role::Recovery), ("boot_a.img", Role::Boot)];
+    agree(&scratch, &["recovery.img", "boot_a.img"], &expected);
+    // What the ramdisk says comes first.
+    scratch.file("recovery.img", &flows::two_stage());
+    scratch.file("boot_a.img", &beside("recovery-v2"));
+    let expected = [("recovery.img", Role::Boot), ("boot_a.img", Role::Recovery)];
+    agree(&scratch, &["recovery.img", "boot_a.img"], &expected);
+}
+
 #[test]
 fn a_vendor_kernel_boot_image_beside_vendor_boot() {
     let scratch = scratch(&[

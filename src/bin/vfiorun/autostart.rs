@@ -1,6 +1,6 @@
 //! `vfiorun autostart`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use vfioboot::cmdline::Cmdline;
 use vfioboot::device::guest::cgroup;
 use vfioboot::device::guest::file::{self, GuestError};
 use vfioboot::device::sys::host::{Host, errno_text};
-use vfioboot::device::sys::state::StateDir;
+use vfioboot::device::sys::state::{self, StateDir};
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
@@ -96,9 +96,8 @@ fn start(global: &Global, state: &StateDir, file: &Path) -> Result<Option<String
         return Ok(None);
     }
     let name = &guest.name;
-    let log = state.path().join("log").join(format!("{name}.{LOG}"));
-    match detached(global, file, &log) {
-        Ok(pid) => Ok(Some(format!("{name}: pid {pid}, console in {}\n", log.display()))),
+    match detached(global, state, file, &format!("{name}.{LOG}")) {
+        Ok((pid, log)) => Ok(Some(format!("{name}: pid {pid}, console in {}\n", log.display()))),
         Err(error) => Err(AutostartError::Start { file: file.to_owned(), error }),
     }
 }
@@ -110,7 +109,7 @@ enum AutostartError {
     #[error(transparent)]
     Guest(#[from] GuestError),
     /// No process could be started for it.
-    #[error("{}: not started: {error}", file.display())]
+    #[error("{}: not started: {}", file.display(), errno_text(.error))]
     Start {
         file: PathBuf,
         #[source]
@@ -127,12 +126,15 @@ struct DirectoryError {
     error: io::Error,
 }
 
-/// Starts a vfiorun for the guest, in a session of its own. Returns its pid.
-fn detached(global: &Global, file: &Path, log: &Path) -> io::Result<u32> {
-    if let Some(directory) = log.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let log = File::create(log)?;
+/// Starts a vfiorun for the guest, in a session of its own. Returns its pid and its log.
+fn detached(
+    global: &Global,
+    state: &StateDir,
+    file: &Path,
+    log: &str,
+) -> io::Result<(u32, PathBuf)> {
+    let path = state.directory("log")?.join(log);
+    let log = state::create_anew(&path)?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("vfiorun").arg("run").arg(file);
     command.arg("--sysroot").arg(&global.sysroot);
@@ -153,5 +155,5 @@ fn detached(global: &Global, file: &Path, log: &Path) -> io::Result<u32> {
             rustix::process::setsid().map(drop).map_err(io::Error::from)
         });
     }
-    Ok(command.spawn()?.id())
+    Ok((command.spawn()?.id(), path))
 }

@@ -1,5 +1,7 @@
 //! `vfiorun bind`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use vfioboot::bootfile::DeviceSpec;
 use vfioboot::device::bind::lease::Lease;
@@ -7,7 +9,7 @@ use vfioboot::device::bind::plan::{Move, Options, Plan, PlanError};
 use vfioboot::device::bus::pci::PciDevice;
 use vfioboot::device::sys::process::Process;
 
-use crate::global::Global;
+use crate::global::{Global, Waiting};
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::output::StepWriter;
 use crate::{interrupt, output, remedy, writes};
@@ -29,6 +31,8 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
@@ -66,7 +70,7 @@ fn carry_out(
     arguments: &Arguments,
     plan: &Plan,
 ) -> Result<Vec<PciDevice>, Failure> {
-    let host = global.host();
+    let host = global.host_within(&arguments.waiting, Arc::new(interrupt::count));
     interrupt::listen();
     let names: Vec<String> = arguments.devices.iter().map(DeviceSpec::to_string).collect();
     let what = format!("bind {}", names.join(" "));

@@ -1,9 +1,23 @@
 //! The options of every subcommand.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use vfioboot::device::sys::bounded::Patience;
 use vfioboot::device::sys::host::Host;
 use vfioboot::device::sys::state::StateDir;
+
+use crate::{interrupt, output};
+
+/// How long the kernel is waited for, of the subcommands that change devices.
+#[derive(clap::Args)]
+pub struct Waiting {
+    /// Seconds that the kernel has for each write that it may not come back from, as when a driver waits
+    /// for who has the device open
+    #[arg(long, value_name = "SECONDS", default_value_t = Patience::DEFAULT_SECONDS)]
+    timeout: u32,
+}
 
 /// The options of every subcommand.
 #[derive(clap::Args)]
@@ -18,9 +32,24 @@ pub struct Global {
 }
 
 impl Global {
-    /// The system to work on.
+    /// The system to look at.
     pub fn host(&self) -> Host {
-        Host::new(&self.sysroot)
+        self.patient(Patience::DEFAULT_SECONDS, Arc::new(interrupt::count))
+    }
+
+    /// The system to work on, with what `signals` counts as the signals to end.
+    pub fn host_within(
+        &self,
+        waiting: &Waiting,
+        signals: Arc<dyn Fn() -> usize + Send + Sync>,
+    ) -> Host {
+        self.patient(waiting.timeout, signals)
+    }
+
+    fn patient(&self, seconds: u32, signals: Arc<dyn Fn() -> usize + Send + Sync>) -> Host {
+        let limit = Duration::from_secs(seconds.into());
+        let tell = Arc::new(|text: &str| output::complain(text));
+        Host::new(&self.sysroot).within(Patience { limit, tell, signals })
     }
 
     /// Where the journals are.

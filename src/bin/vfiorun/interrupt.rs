@@ -1,23 +1,28 @@
-//! SIGINT and SIGTERM, remembered until they are asked for between two steps.
+//! SIGINT and SIGTERM, counted until they are asked for between two steps.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static SIGNALS: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn remember(_signal: libc::c_int) {
-    INTERRUPTED.store(true, Ordering::Relaxed);
+    SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// From now on SIGINT, SIGTERM and SIGHUP end nothing; [`requested`] says that one came.
 pub fn listen() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let handler: extern "C" fn(libc::c_int) = remember;
-        // SAFETY: the handler stores to an atomic, which is allowed at any moment.
+        // SAFETY: the handler counts in an atomic, which is allowed at any moment.
         unsafe { libc::signal(signal, handler as libc::sighandler_t) };
     }
 }
 
+/// How many came.
+pub fn count() -> usize {
+    SIGNALS.load(Ordering::Relaxed)
+}
+
 /// Whether one came.
 pub fn requested() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
+    count() > 0
 }

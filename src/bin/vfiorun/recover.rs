@@ -1,12 +1,14 @@
 //! `vfiorun recover`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use vfioboot::device::bind::lease::Report;
 use vfioboot::device::bind::recover::{self, Leftover, Verdict};
 
-use crate::global::Global;
+use crate::global::{Global, Waiting};
 use crate::outcome::{Answer, Failure, Outcome};
-use crate::output;
+use crate::{interrupt, output};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -19,10 +21,16 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
-    let (host, state) = (global.host(), global.state());
+    let host = global.host_within(&arguments.waiting, Arc::new(interrupt::count));
+    let state = global.state();
+    if !arguments.dry_run {
+        interrupt::listen();
+    }
     let all: Vec<(Leftover, Report)> = match arguments.dry_run {
         true => {
             let found = recover::survey(&host, &state)?;

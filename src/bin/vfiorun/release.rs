@@ -1,12 +1,14 @@
 //! `vfiorun release`.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use vfioboot::bootfile::DeviceSpec;
 use vfioboot::device::bind::recover::{self, Release};
 use vfioboot::device::bus::pci::{self, PciDevice};
 use vfioboot::device::sys::host::Host;
 
-use crate::global::Global;
+use crate::global::{Global, Waiting};
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::output::StepWriter;
 use crate::{interrupt, output, writes};
@@ -22,10 +24,13 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
-    let (host, state) = (global.host(), global.state());
+    let host = global.host_within(&arguments.waiting, Arc::new(interrupt::count));
+    let state = global.state();
     let wanted = devices(&host, &arguments.devices)?;
     interrupt::listen();
     let (mut documents, mut failed) = (Vec::new(), false);

@@ -43,6 +43,8 @@ pub fn start(refusal: &preflight::Refusal) -> String {
         | preflight::Refusal::Cpu(_)
         | preflight::Refusal::Cpus(_)
         | preflight::Refusal::Qemu(_)
+        | preflight::Refusal::OldQemu { .. }
+        | preflight::Refusal::Token(_)
         | preflight::Refusal::Missing(_) => refusal.to_string(),
     }
 }

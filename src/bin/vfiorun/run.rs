@@ -1,6 +1,7 @@
 //! `vfiorun run`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
 use vfioboot::bootfile::DeviceSpec;
@@ -17,7 +18,7 @@ use vfioboot::device::sys::cpu_list;
 use vfioboot::device::sys::host::Host;
 use vfioboot::device::sys::machine;
 
-use crate::global::Global;
+use crate::global::{Global, Waiting};
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::{output, remedy};
 
@@ -44,12 +45,16 @@ pub struct Arguments {
     /// Report only what goes wrong; the guest's console is shown anyway
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
-    let (host, state) = (global.host(), global.state());
     // Before anything is done that a signal could interrupt.
-    let signals = Signals::hold()?;
+    let signals = Arc::new(Signals::hold()?);
+    let counted = Arc::clone(&signals);
+    let host = global.host_within(&arguments.waiting, Arc::new(move || counted.stops()));
+    let state = global.state();
     let guest = file::read(&arguments.file)?;
     let options = Options {
         force: arguments.force.clone(),
@@ -60,7 +65,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let start = Start::new(&host, &state, &guest, &options);
     if arguments.libvirt {
         let devices = start.devices(&host, &guest);
-        output::print(&guest.domain(start.arch, &start.qemu, &devices))?;
+        output::print(&guest.domain(start.arch, &start.qemu, &devices)?)?;
         return Ok(Answer::Yes);
     }
     if arguments.dry_run {
@@ -159,7 +164,7 @@ fn dry_run(host: &Host, guest: &Guest, start: &Start, as_json: bool) -> Outcome 
             "warnings": output::texts(&start.warnings),
             "devices": devices.iter().map(|(a, _)| a.to_string()).collect::<Vec<_>>(),
             "cpus": start.cpus,
-            "steps": start.steps(),
+            "steps": start.steps(guest.chroot.as_deref()),
             "chroot": guest.chroot,
             "qemu": start.qemu,
             "argv": argv,
@@ -179,7 +184,7 @@ fn text(guest: &Guest, start: &Start, refusals: &[String], argv: &[String]) -> S
     for warning in &start.warnings {
         text.push_str(&format!("# warning: {warning}\n"));
     }
-    for step in start.steps() {
+    for step in start.steps(guest.chroot.as_deref()) {
         text.push_str(&format!("{step}\n"));
     }
     if let Some(cpus) = &start.cpus {

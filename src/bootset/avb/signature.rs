@@ -1,29 +1,22 @@
 //! The signature of a vbmeta image, its hash and its key.
 
 use super::changed::{hash_message, place};
-use super::report::{Outcome, Report};
+use super::report::{NotVerified, Report};
 use crate::image::avb::{Algorithm, PublicKey, RsaAlgorithm, Vbmeta};
 
 impl Report {
-    /// Check hash, signature and key. `is_read`: libavb reads the image for its signature.
-    pub(crate) fn signature(
-        &mut self,
-        vbmeta: &Vbmeta<'_>,
-        trusted: Option<&PublicKey>,
-        is_read: bool,
-    ) {
+    /// Check hash, signature and key.
+    pub(crate) fn signature(&mut self, vbmeta: &Vbmeta<'_>, trusted: Option<&PublicKey>) {
         let rsa = match vbmeta.algorithm() {
             Algorithm::Rsa(rsa) => rsa,
-            Algorithm::None if !is_read => {
-                return self.say("signature", Outcome::Note, "algorithm NONE: not signed itself");
-            }
             Algorithm::None => {
-                return self.say("signature", Outcome::Fail, "algorithm NONE: it is not signed");
+                let reason = NotVerified::NotSigned;
+                return self.fail("signature", reason, "algorithm NONE: it is not signed");
             }
             other @ Algorithm::Other(_) => {
                 let message =
                     format!("signed with {}, which is not checked here, unlike RSA", other.name());
-                return self.say("signature", Outcome::Fail, message);
+                return self.fail("signature", NotVerified::Signature, message);
             }
         };
         let (key, consistent) = self.embedded_key(vbmeta);
@@ -47,11 +40,12 @@ impl Report {
                     place(vbmeta, offset),
                     if same_n0inv { "rr" } else { "n0inv" },
                 );
-                self.say("key", Outcome::Fail, message);
+                self.fail("key", NotVerified::Signature, message);
                 (Some(key), false)
             }
             Err(error) => {
-                self.say("key", Outcome::Fail, format!("the embedded key {error}"));
+                let message = format!("the embedded key {error}");
+                self.fail("key", NotVerified::Signature, message);
                 (None, true)
             }
         }
@@ -69,12 +63,13 @@ impl Report {
         let signs = |digest: &[u8]| {
             key.is_some_and(|key| key.verifies(rsa.hash, digest, vbmeta.signature()))
         };
-        self.decide(
-            "hash",
-            hash_right,
-            format!("{} of header and auxiliary block", rsa.hash.name()),
-            hash_message(vbmeta, rsa.hash, &signs),
-        );
+        match hash_right {
+            true => self.pass("hash", format!("{} of header and auxiliary block", rsa.hash.name())),
+            false => {
+                let message = hash_message(vbmeta, rsa.hash, &signs);
+                self.fail("hash", NotVerified::Signature, message);
+            }
+        }
         // libavb compares the signature with the hash that it computed itself.
         let signed = signs(&digest);
         let what = match (hash_right, signs(vbmeta.hash())) {
@@ -86,8 +81,13 @@ impl Report {
                 vbmeta.signature().len()
             ),
         };
-        let fail = format!("the {} signature {what}", rsa.name);
-        self.decide("signature", signed, rsa.name.to_owned(), fail);
+        match signed {
+            true => self.pass("signature", rsa.name),
+            false => {
+                let message = format!("the {} signature {what}", rsa.name);
+                self.fail("signature", NotVerified::Signature, message);
+            }
+        }
         (signed, hash_right)
     }
 
@@ -95,16 +95,16 @@ impl Report {
         let fingerprint = key.fingerprint();
         let Some(trusted) = trusted else {
             let message = format!("RSA-{}, sha1 {fingerprint}", key.bits());
-            return self.say("key", Outcome::Note, message);
+            return self.note("key", message);
         };
-        self.decide(
-            "key",
-            trusted == key,
-            format!("the embedded key is the given one (sha1 {fingerprint})"),
-            format!(
-                "the embedded key (sha1 {fingerprint}) is not the given one (sha1 {})",
-                trusted.fingerprint()
-            ),
+        if trusted == key {
+            let message = format!("the embedded key is the given one (sha1 {fingerprint})");
+            return self.pass("key", message);
+        }
+        let message = format!(
+            "the embedded key (sha1 {fingerprint}) is not the given one (sha1 {})",
+            trusted.fingerprint()
         );
+        self.fail("key", NotVerified::Key, message);
     }
 }

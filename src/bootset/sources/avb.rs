@@ -67,7 +67,7 @@ fn chains_to(above: &Named<'_, '_>, below: &Named<'_, '_>) -> bool {
     let vbmeta = above.image.vbmeta().and_then(Result::ok);
     vbmeta.is_some_and(|vbmeta| {
         vbmeta.descriptors.iter().any(|entry| match &entry.descriptor {
-            Descriptor::ChainPartition(chain) => leads_to(chain, below.image),
+            Descriptor::ChainPartition(chain) => leads_to(chain, below.file, below.image),
             Descriptor::Property { .. }
             | Descriptor::Hashtree(_)
             | Descriptor::Hash(_)
@@ -120,7 +120,10 @@ impl AvbLine {
                 }
                 // In a chained vbmeta image libavb refuses another chain.
                 Descriptor::ChainPartition(chain) if flags.is_some() => {
-                    let next = images.iter().find(|named| leads_to(chain, named.image));
+                    let leads = |named: &&Named<'_, '_>| {
+                        leads_to(chain, named.file, named.image) && named.image.vbmeta().is_some()
+                    };
+                    let next = images.iter().find(leads);
                     if let Some(next) = next {
                         self.take(next, &[], flags);
                     }

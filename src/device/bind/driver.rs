@@ -4,11 +4,20 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::bus::group::is_vfio;
+use crate::device::bus::in_use::{self, InUse};
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
+
 use crate::device::sys::host::{Host, HostError, Write, errno_text};
 
 /// The driver that hands a device to user space.
 pub(crate) const VFIO_PCI: &str = "vfio-pci";
+
+/// Whether a device is on a driver that hands it to user space: vfio-pci, or one of its variants for a
+/// single kind of device (`mlx5_vfio_pci`), which is kept.
+pub(crate) fn is_on_vfio(device: &PciDevice) -> bool {
+    device.driver.as_deref().is_some_and(is_vfio)
+}
 
 /// Makes the PCI core look for a driver for the device whose address is written.
 const DRIVERS_PROBE: &str = "sys/bus/pci/drivers_probe";
@@ -27,6 +36,8 @@ pub struct BoundDevice {
 pub enum Origin {
     /// vfio-pci already: nothing was written.
     VfioPci,
+    /// This variant of vfio-pci, which it keeps: nothing was written.
+    Variant(String),
     /// This one.
     Driver(String),
     /// None.
@@ -38,6 +49,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::VfioPci => f.write_str("was already on vfio-pci"),
+            Self::Variant(driver) => write!(f, "stays on {driver}"),
             Self::Driver(driver) => write!(f, "from {driver} to vfio-pci"),
             Self::Nothing => f.write_str("from no driver to vfio-pci"),
         }
@@ -57,6 +69,18 @@ pub enum BindError {
     /// Its `driver_override` cannot be set; it was not touched.
     #[error("{0}")]
     Override(#[source] HostError),
+    /// The kernel does not come back from a write. The device is as the kernel keeps it, and nothing can
+    /// be put back before it does.
+    #[error("{error}{}", keeps_text(.driver, .open))]
+    Stuck {
+        /// The write.
+        #[source]
+        error: HostError,
+        /// The driver that was to release or to take the device.
+        driver: Option<String>,
+        /// The processes that have it open.
+        open: Vec<InUse>,
+    },
     /// Its driver does not release it.
     #[error("{error}; {restored}")]
     Unbind {
@@ -76,6 +100,14 @@ pub enum BindError {
         /// The state it was left in.
         restored: Box<RestoredState>,
     },
+}
+
+fn keeps_text(driver: &Option<String>, open: &[InUse]) -> String {
+    match (open, driver) {
+        ([], None) => String::new(),
+        ([], Some(driver)) => format!("; no process is seen to have it open: {driver} keeps it"),
+        (open, _) => open.iter().map(|used| format!("; {used}")).collect(),
+    }
 }
 
 fn probe_text(probe: &Option<HostError>) -> String {
@@ -127,7 +159,7 @@ pub(crate) fn writes(before: &PciDevice) -> Vec<Write> {
 }
 
 fn steps(before: &PciDevice) -> Vec<(Step, Write)> {
-    if before.driver.as_deref() == Some(VFIO_PCI) {
+    if is_on_vfio(before) {
         return Vec::new();
     }
     // First the override: from here on no other driver can win a race for it.
@@ -160,8 +192,10 @@ fn probe_write(address: PciAddress) -> Write {
 /// kernel let us.
 pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<BoundDevice, BindError> {
     let before = PciDevice::read(host, address)?;
-    if before.driver.as_deref() == Some(VFIO_PCI) {
-        return Ok(BoundDevice { device: before, from: Origin::VfioPci });
+    if let Some(driver) = before.driver.clone().filter(|_| is_on_vfio(&before)) {
+        let vfio_pci = driver == VFIO_PCI;
+        let from = if vfio_pci { Origin::VfioPci } else { Origin::Variant(driver) };
+        return Ok(BoundDevice { device: before, from });
     }
     if !vfio_pci_registered(host) {
         return Err(BindError::NoVfioPci);
@@ -170,6 +204,10 @@ pub fn to_vfio_pci(host: &Host, address: PciAddress) -> Result<BoundDevice, Bind
     for (step, write) in steps(&before) {
         match (host.carry_out(&write), step) {
             (Ok(()), _) => {}
+            (Err(error), _) if error.stuck().is_some_and(|stuck| !stuck.gone) => {
+                let open = in_use::open_by_processes(host, address);
+                return Err(BindError::Stuck { error, driver: before.driver, open });
+            }
             (Err(error), Step::Override) => return Err(BindError::Override(error)),
             (Err(error), Step::Probe) => probe = Some(error),
             (Err(error), Step::Unbind | Step::RemoveId) => {
@@ -212,6 +250,9 @@ pub enum PutBackError {
     /// It cannot be read.
     #[error(transparent)]
     Device(#[from] PciError),
+    /// The kernel does not come back from a write.
+    #[error(transparent)]
+    Stuck(HostError),
     /// It is on another driver, or has another override, than before.
     #[error("{}{}", mismatch(.now, .original), .error.as_ref().map(|e| format!(" (could not {e})")).unwrap_or_default())]
     Mismatch {
@@ -281,8 +322,13 @@ pub(crate) fn put_back(host: &Host, original: &DriverState) -> Result<bool, PutB
     let writes = writes_back(&now, original);
     let mut error = None;
     for write in &writes {
-        if let Err(failed) = host.carry_out(write) {
-            error = error.or(Some(failed));
+        match host.carry_out(write) {
+            // What follows would wait as well.
+            Err(failed) if failed.stuck().is_some_and(|stuck| !stuck.gone) => {
+                return Err(PutBackError::Stuck(failed));
+            }
+            Err(failed) => error = error.or(Some(failed)),
+            Ok(()) => {}
         }
     }
     let mut now = PciDevice::read(host, address)?;
@@ -344,13 +390,14 @@ pub(crate) fn release(host: &Host, address: PciAddress) -> Result<Option<String>
         match (host.carry_out(&write), step) {
             (Ok(()), _) => {}
             // It was not given the id; no driver wants the device, as is read back below.
+            (Err(error), _) if error.stuck().is_some() => return Err(ReleaseError::Write(error)),
             (Err(_), Step::RemoveId | Step::Probe) => {}
             (Err(error), Step::Override | Step::Unbind) => return Err(ReleaseError::Write(error)),
         }
     }
-    match PciDevice::read(host, address)?.driver {
-        Some(driver) if driver == VFIO_PCI => Err(ReleaseError::Still),
-        driver => Ok(driver),
+    match PciDevice::read(host, address)? {
+        device if is_on_vfio(&device) => Err(ReleaseError::Still),
+        device => Ok(device.driver),
     }
 }
 

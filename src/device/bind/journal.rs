@@ -8,15 +8,19 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
 
 use serde::{Deserialize, Serialize};
 
 use crate::device::bind::undo::Undo;
 use crate::device::sys::host::{Host, HostError, errno_text};
 use crate::device::sys::process::Process;
-use crate::device::sys::state::StateDir;
+use crate::device::sys::state::{self, StateDir};
 
 /// The version of the records.
 const FORMAT: u32 = 1;
@@ -24,6 +28,9 @@ const FORMAT: u32 = 1;
 const BOOT_ID: &str = "proc/sys/kernel/random/boot_id";
 /// A journal has some dozens of records; a larger file is not a journal.
 const SIZE_LIMIT: u64 = 1 << 20;
+/// How long another process that works on the same journal is waited for.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Whose journal it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +111,13 @@ pub struct JournalContents {
     pub size: u64,
 }
 
+impl JournalError {
+    /// Whether the journal is gone: another process has undone it, or its owner has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 impl JournalContents {
     /// The steps that are not undone, the last first, with their numbers.
     pub fn open_steps(&self) -> impl Iterator<Item = (usize, &Undo)> {
@@ -123,10 +137,11 @@ impl JournalContents {
 /// When the file cannot be read, or is of a version that is not known.
 pub fn read(path: &Path) -> Result<JournalContents, JournalError> {
     let io = |error| JournalError::Io { path: path.to_owned(), action: "read", error };
-    if fs::metadata(path).map_err(io)?.len() > SIZE_LIMIT {
-        return Err(JournalError::TooLarge(path.to_owned()));
-    }
-    let recorded = parse(&fs::read(path).map_err(io)?);
+    let bytes = state::read(path, SIZE_LIMIT).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => JournalError::TooLarge(path.to_owned()),
+        _ => io(error),
+    })?;
+    let recorded = parse(&bytes);
     match &recorded.header {
         Some(Header { format, .. }) if *format != FORMAT => {
             Err(JournalError::Format { path: path.to_owned(), format: *format })
@@ -159,6 +174,22 @@ pub fn parse(bytes: &[u8]) -> JournalContents {
         recorded.size += line.len() as u64;
     }
     recorded
+}
+
+/// Locks the file of a journal, which is unlocked when it is closed.
+fn lock(file: &File) -> io::Result<()> {
+    let started = Instant::now();
+    while let Err(error) = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        if error != rustix::io::Errno::WOULDBLOCK || started.elapsed() >= TIMEOUT {
+            return Err(error.into());
+        }
+        thread::sleep(RETRY_INTERVAL);
+    }
+    // Whoever had it may have removed it.
+    match file.metadata()?.nlink() {
+        0 => Err(io::ErrorKind::NotFound.into()),
+        _ => Ok(()),
+    }
 }
 
 fn record(line: &[u8]) -> Option<Record> {
@@ -206,7 +237,7 @@ impl Journal {
             what: what.to_owned(),
         };
         state.create().map_err(io)?;
-        if path.exists() {
+        if path.symlink_metadata().is_ok() {
             let old = read(&path)?;
             match &old.header {
                 Some(other) if !old.is_stale(host) => {
@@ -220,7 +251,7 @@ impl Journal {
             }
         }
         let file =
-            OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
+            state::open(&path, OpenOptions::new().append(true).create_new(true)).map_err(io)?;
         let mut journal = Self { host: host.clone(), path, file, recorded: parse(&[]) };
         journal.append(&Record::Header(header.clone()))?;
         journal.sync_directory()?;
@@ -228,15 +259,17 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Opens a journal that another process left, to undo it. A torn record at its end is cut off.
+    /// Opens a journal that another process left, to undo it: one process at a time. A torn record at
+    /// its end is cut off.
     ///
     /// # Errors
-    /// When it cannot be read or written.
+    /// When it cannot be read or written, or another process works on it.
     pub fn open(host: &Host, state: &StateDir, name: &str) -> Result<Self, JournalError> {
         let path = state.journal(name);
-        let recorded = read(&path)?;
         let io = |error| JournalError::Io { path: path.clone(), action: "write", error };
-        let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
+        let file = state::open(&path, OpenOptions::new().append(true)).map_err(io)?;
+        lock(&file).map_err(io)?;
+        let recorded = read(&path)?;
         file.set_len(recorded.size).map_err(io)?;
         Ok(Self { host: host.clone(), path, file, recorded })
     }

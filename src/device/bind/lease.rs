@@ -22,12 +22,12 @@
 use core::fmt;
 use std::time::Duration;
 
-use crate::device::bind::driver::{self, BindError, VFIO_PCI};
+use crate::device::bind::driver::{self, BindError, is_on_vfio};
 use crate::device::bind::journal::{self, Journal, JournalError};
 use crate::device::bind::plan::{self, Plan};
-use crate::device::bind::undo::{Ending, Undo};
-use crate::device::bus::group::{self, Group, Member};
-use crate::device::bus::in_use::InUse;
+use crate::device::bind::undo::{Ending, Undo, UndoError};
+use crate::device::bus::group::{self, Group, Member, is_vfio};
+use crate::device::bus::in_use::{self, InUse};
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
 use crate::device::causes::facts::{self, Surroundings};
 use crate::device::causes::{Failure, Reason, Step};
@@ -37,7 +37,7 @@ use crate::device::sys::lock::{Lock, LockError};
 use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
 
-/// How long the end of a lease waits for another process that is changing devices.
+/// How long the end of a lease waits for another process that is changing a device.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Devices on vfio-pci, and the journal of how they came there.
@@ -45,7 +45,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Lease {
     host: Host,
     state: StateDir,
-    what: String,
     devices: Vec<PciDevice>,
     journal: Journal,
     over: bool,
@@ -78,9 +77,18 @@ impl fmt::Display for Report {
 /// Why the devices are not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
-    /// Another process is changing devices; nothing was changed.
-    #[error(transparent)]
-    Lock(#[from] LockError),
+    /// Another process is changing the device, or the kernel has not come back from what one asked of it;
+    /// nothing was changed.
+    #[error("{address}: {error}{}", opened_text(.open))]
+    Lock {
+        /// The device.
+        address: PciAddress,
+        /// Who has it, and what for.
+        #[source]
+        error: LockError,
+        /// The processes that have it open.
+        open: Vec<InUse>,
+    },
     /// The journal cannot be written; nothing was changed that is not in it.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -111,6 +119,13 @@ pub enum TakeError {
         /// What undoing the others gave.
         undone: Report,
     },
+}
+
+fn opened_text(open: &[InUse]) -> String {
+    match open {
+        [] => String::new(),
+        open => format!("; {}", plan::join(open)),
+    }
 }
 
 fn undone_text(undone: &Report) -> String {
@@ -194,21 +209,25 @@ impl Lease {
         stop: &dyn Fn() -> bool,
         log: &mut dyn FnMut(&str),
     ) -> Result<Self, TakeError> {
-        let _lock = Lock::acquire(state, what)?;
         let addresses = plan.addresses();
+        // Until the journal says whose they are; in one order, so that no two wait for each other.
+        let mut sorted = addresses.clone();
+        sorted.sort_unstable();
+        let locks = sorted
+            .into_iter()
+            .map(|address| lock(host, state, address, what))
+            .collect::<Result<Vec<Lock>, _>>()?;
         no_other_owner(host, state, &addresses, log)?;
         let mut journal = Journal::create(host, state, name, what)?;
-        match carry_out(host, plan, &mut journal, stop, log) {
-            Ok(devices) => Ok(Self {
-                host: host.clone(),
-                state: state.clone(),
-                what: what.to_owned(),
-                devices,
-                journal,
-                over: false,
-            }),
+        let claims = locks.iter().map(|lock| lock.claim().clone()).collect();
+        let working = host.with_claims(claims);
+        match carry_out(&working, plan, &mut journal, stop, log) {
+            Ok(devices) => {
+                let (host, state) = (host.clone(), state.clone());
+                Ok(Self { host, state, devices, journal, over: false })
+            }
             Err(cause) => {
-                let undone = undo(host, &mut journal)?;
+                let undone = undo_held(&working, &mut journal, &|_| true)?;
                 Err(TakeError::Step { cause: Box::new(cause), undone })
             }
         }
@@ -227,8 +246,8 @@ impl Lease {
     /// Undoes everything, in reverse order.
     ///
     /// # Errors
-    /// When another process changes devices all the time, or the journal cannot be written. A
-    /// step that cannot be undone is in the report, and stays in the journal.
+    /// When the journal cannot be written. A step that cannot be undone is in the report, and stays in
+    /// the journal.
     pub fn release(mut self) -> Result<Report, TakeError> {
         self.end()
     }
@@ -241,7 +260,7 @@ impl Lease {
     pub fn keep(mut self) -> Result<(), JournalError> {
         self.over = true;
         let unchanged = |undo: &Undo| {
-            undo.device().is_some_and(|original| original.driver.as_deref() == Some(VFIO_PCI))
+            undo.device().is_some_and(|original| original.driver.as_deref().is_some_and(is_vfio))
         };
         if self.journal.recorded().steps.iter().all(unchanged) {
             self.journal.remove()
@@ -252,8 +271,7 @@ impl Lease {
 
     fn end(&mut self) -> Result<Report, TakeError> {
         self.over = true;
-        let _lock = Lock::wait(&self.state, &format!("{}: the end", self.what), TIMEOUT)?;
-        Ok(undo(&self.host, &mut self.journal)?)
+        Ok(undo(&self.host, &self.state, &mut self.journal)?)
     }
 }
 
@@ -276,7 +294,10 @@ fn no_other_owner(
 ) -> Result<(), TakeError> {
     let io = |error| JournalError::Io { path: state.path().to_owned(), action: "list", error };
     for name in state.journals().map_err(io)? {
-        let recorded = journal::read(&state.journal(&name))?;
+        let recorded = match journal::read(&state.journal(&name)) {
+            Err(error) if error.is_gone() => continue,
+            recorded => recorded?,
+        };
         let Some(header) = &recorded.header else { continue };
         if recorded.is_stale(host) {
             log(&format!("\"{}\" is from an earlier boot: discarded", header.what));
@@ -297,7 +318,7 @@ fn no_other_owner(
                 return Err(TakeError::LeftBehind { address, what });
             }
             // Somebody else took it off vfio-pci since: the record says nothing any more.
-            if pci::driver(host, address).ok().flatten().as_deref() != Some(VFIO_PCI) {
+            if !pci::driver(host, address).ok().flatten().as_deref().is_some_and(is_vfio) {
                 outdated.push(number);
             }
         }
@@ -312,6 +333,14 @@ fn no_other_owner(
         }
     }
     Ok(())
+}
+
+/// Takes the lock of a device, or says who has it and who keeps them.
+fn lock(host: &Host, state: &StateDir, address: PciAddress, what: &str) -> Result<Lock, TakeError> {
+    Lock::acquire(state, &address.to_string(), what).map_err(|error| {
+        let open = in_use::open_by_processes(host, address);
+        TakeError::Lock { address, error, open }
+    })
 }
 
 fn carry_out(
@@ -329,7 +358,7 @@ fn carry_out(
         }
         // Not as the plan found it: it may have moved since.
         let before = PciDevice::read(host, *address).map_err(StepFailure::Device)?;
-        if before.driver.as_deref() != Some(VFIO_PCI) {
+        if !is_on_vfio(&before) {
             let holds = plan.holds_now(host, &before);
             if !holds.is_empty() {
                 return Err(StepFailure::Held { device: before, holds });
@@ -375,7 +404,7 @@ fn why_not_bound(
     log_end: Tail,
 ) -> Option<Reason> {
     let (step, failed) = match error {
-        BindError::NoVfioPci | BindError::Device(_) => return None,
+        BindError::NoVfioPci | BindError::Device(_) | BindError::Stuck { .. } => return None,
         BindError::Override(error) | BindError::Unbind { error, .. } => (Step::Write, Some(error)),
         BindError::NotTaken { probe, .. } => (Step::Probe, probe.as_ref()),
     };
@@ -395,15 +424,43 @@ fn why(
 }
 
 /// Undoes all that is open in a journal, and removes it when nothing is left.
-pub(super) fn undo(host: &Host, journal: &mut Journal) -> Result<Report, JournalError> {
-    undo_some(host, journal, &|_| true)
+pub(super) fn undo(
+    host: &Host,
+    state: &StateDir,
+    journal: &mut Journal,
+) -> Result<Report, JournalError> {
+    undo_some(host, state, journal, &|_| true)
 }
 
-/// Undoes those open steps of a journal that `which` picks.
+/// Undoes those open steps of a journal that `which` picks, each under the lock of its device.
 pub(super) fn undo_some(
+    host: &Host,
+    state: &StateDir,
+    journal: &mut Journal,
+    which: &dyn Fn(&Undo) -> bool,
+) -> Result<Report, JournalError> {
+    undo_each(journal, which, &|step| {
+        let Some(address) = step.subject() else { return step.carry_out(host) };
+        match Lock::wait(state, &address.to_string(), &step.to_string(), TIMEOUT) {
+            Ok(lock) => step.carry_out(&host.with_claims(vec![lock.claim().clone()])),
+            Err(error) => Ending::Failed(UndoError::Locked(error)),
+        }
+    })
+}
+
+/// As [`undo_some`], for who has the lock of the device already.
+pub(super) fn undo_held(
     host: &Host,
     journal: &mut Journal,
     which: &dyn Fn(&Undo) -> bool,
+) -> Result<Report, JournalError> {
+    undo_each(journal, which, &|step| step.carry_out(host))
+}
+
+fn undo_each(
+    journal: &mut Journal,
+    which: &dyn Fn(&Undo) -> bool,
+    carry_out: &dyn Fn(&Undo) -> Ending,
 ) -> Result<Report, JournalError> {
     let open: Vec<(usize, Undo)> = journal
         .recorded()
@@ -413,7 +470,7 @@ pub(super) fn undo_some(
         .collect();
     let mut report = Report::default();
     for (number, step) in open {
-        let ending = step.carry_out(host);
+        let ending = carry_out(&step);
         if !matches!(ending, Ending::Failed(_)) {
             journal.mark_undone(number)?;
         }

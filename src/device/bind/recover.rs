@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use crate::device::bind::driver::{self, ReleaseError, VFIO_PCI};
+use crate::device::bind::driver::{self, ReleaseError, is_on_vfio};
 use crate::device::bind::journal::{self, Journal, JournalError};
 use crate::device::bind::lease::{self, Report};
 use crate::device::bind::undo::{Ending, Undo, UndoError};
+use crate::device::bus::group::is_vfio;
 use crate::device::bus::pci::{PciAddress, PciDevice, PciError};
 use crate::device::bus::users::{self, User};
 use crate::device::sys::host::{Host, Write};
@@ -14,7 +15,7 @@ use crate::device::sys::lock::{Lock, LockError};
 use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
 
-/// How long a recovery waits for another process that is changing devices.
+/// How long giving back waits for another process that is changing the device.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A journal, and what is to be done with it.
@@ -46,9 +47,15 @@ pub enum Verdict {
 /// Why nothing was recovered or released.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
-    /// Another process is changing devices.
-    #[error(transparent)]
-    Lock(#[from] LockError),
+    /// Another process is changing the device, or the kernel has not come back from what one asked of it.
+    #[error("{address}: {error}")]
+    Lock {
+        /// The device.
+        address: PciAddress,
+        /// Who has it, and what for.
+        #[source]
+        error: LockError,
+    },
     /// A journal cannot be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -101,7 +108,10 @@ pub fn survey(host: &Host, state: &StateDir) -> Result<Vec<Leftover>, JournalErr
     let io = |error| JournalError::Io { path: state.path().to_owned(), action: "list", error };
     let mut all = Vec::new();
     for name in state.journals().map_err(io)? {
-        let recorded = journal::read(&state.journal(&name))?;
+        let recorded = match journal::read(&state.journal(&name)) {
+            Err(error) if error.is_gone() => continue,
+            recorded => recorded?,
+        };
         let verdict = match &recorded.header {
             None => Verdict::Discard,
             Some(_) if recorded.is_stale(host) => Verdict::Discard,
@@ -120,44 +130,50 @@ pub fn survey(host: &Host, state: &StateDir) -> Result<Vec<Leftover>, JournalErr
 /// an owner at work, which is ended first.
 ///
 /// # Errors
-/// When there is no lock, or a journal cannot be read or written.
+/// When a journal cannot be read or written.
 pub fn recover(
     host: &Host,
     state: &StateDir,
     force: bool,
 ) -> Result<Vec<(Leftover, Report)>, RecoverError> {
-    if state.journals().is_ok_and(|journals| journals.is_empty()) {
-        return Ok(Vec::new());
-    }
-    // An owner that hangs in the kernel holds the lock as well; reading the journals needs none.
     let mut ended = Vec::new();
     if force {
         for found in survey(host, state)? {
-            if let Verdict::Alive(owner) = found.verdict {
+            if let Verdict::Alive(owner) = found.verdict.clone() {
                 let name = format!("vfiorun, \"{}\"", found.what);
                 let step = Undo::of_process(owner, name);
                 let ending = step.carry_out(host);
-                ended.push((found.name, step, ending));
+                ended.push((found, step, ending));
             }
         }
     }
-    let _lock = Lock::wait(state, "recover", TIMEOUT)?;
     let mut all = Vec::new();
     for found in survey(host, state)? {
         let mut report = Report::default();
-        match found.verdict {
-            Verdict::Kept | Verdict::Alive(_) => {}
-            Verdict::Discard => Journal::open(host, state, &found.name)?.remove()?,
-            Verdict::Undo => {
-                report = lease::undo(host, &mut Journal::open(host, state, &found.name)?)?;
-            }
+        let opened = match found.verdict {
+            Verdict::Kept | Verdict::Alive(_) => None,
+            Verdict::Discard | Verdict::Undo => match Journal::open(host, state, &found.name) {
+                // Somebody else has done it in the meantime.
+                Err(error) if error.is_gone() => continue,
+                journal => Some(journal?),
+            },
+        };
+        match opened {
+            Some(journal) if found.verdict == Verdict::Discard => journal.remove()?,
+            Some(mut journal) => report = lease::undo(host, state, &mut journal)?,
+            None => {}
         }
-        if let Some(position) = ended.iter().position(|(name, ..)| *name == found.name) {
+        if let Some(position) = ended.iter().position(|(of, ..)| of.name == found.name) {
             let (_, step, ending) = ended.swap_remove(position);
             report.steps.insert(0, (step, ending));
         }
         all.push((found, report));
     }
+    // These undid their steps themselves.
+    all.extend(ended.into_iter().map(|(found, step, ending)| {
+        let found = Leftover { verdict: Verdict::Undo, steps: Vec::new(), ..found };
+        (found, Report { steps: vec![(step, ending)] })
+    }));
     Ok(all)
 }
 
@@ -197,7 +213,7 @@ pub fn plan_release(
             }
         }
     }
-    if device.driver.as_deref() != Some(VFIO_PCI) {
+    if !is_on_vfio(&device) {
         return Ok(Release { device, journal: None, writes: Vec::new() });
     }
     // The kernel would wait for them, for ever, in the write to `unbind`.
@@ -206,7 +222,7 @@ pub fn plan_release(
         return Err(RecoverError::InUse { address, users });
     }
     Ok(match original {
-        Some((journal, original)) if original.driver.as_deref() != Some(VFIO_PCI) => Release {
+        Some((journal, original)) if !original.driver.as_deref().is_some_and(is_vfio) => Release {
             writes: driver::writes_back(&device, &original),
             journal: Some(journal),
             device,
@@ -224,7 +240,10 @@ pub fn release(
     state: &StateDir,
     address: PciAddress,
 ) -> Result<(Release, Option<String>), RecoverError> {
-    let _lock = Lock::wait(state, &format!("release {address}"), TIMEOUT)?;
+    let what = format!("release {address}");
+    let lock = Lock::wait(state, &address.to_string(), &what, TIMEOUT)
+        .map_err(|error| RecoverError::Lock { address, error })?;
+    let host = &host.with_claims(vec![lock.claim().clone()]);
     let plan = plan_release(host, state, address)?;
     if plan.writes.is_empty() {
         let driver = plan.device.driver.clone();
@@ -235,7 +254,8 @@ pub fn release(
         let driver = driver::release(host, address).map_err(failed)?;
         return Ok((plan, driver));
     };
-    let report = lease::undo_some(host, &mut Journal::open(host, state, name)?, &|undo| {
+    let mut journal = Journal::open(host, state, name)?;
+    let report = lease::undo_held(host, &mut journal, &|undo| {
         undo.device().is_some_and(|original| original.address == address)
     })?;
     if let Some((_, Ending::Failed(error))) = report.steps.into_iter().next() {

@@ -3,16 +3,19 @@
 use core::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Component, Path};
 use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::bind::driver::{self, DriverState, PutBackError, VFIO_PCI};
+use crate::device::bind::driver::{self, DriverState, PutBackError};
 use crate::device::bus::group::is_vfio;
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
 use crate::device::bus::users::{self, User};
 use crate::device::sys::host::{Host, HostError, errno_text};
+use crate::device::sys::lock::LockError;
 use crate::device::sys::process::Process;
 
 /// How to undo one step. It is written before the step is made, so undoing must bear that the
@@ -109,6 +112,20 @@ pub enum UndoError {
     /// Processes have the device open, and the kernel would wait for them.
     #[error("it is in use by {}", users::text(.0))]
     InUse(Vec<User>),
+    /// Another process is at the device, or the kernel has not come back from what one asked of it.
+    #[error(transparent)]
+    Locked(#[from] LockError),
+    /// A record of a path that no step is made at.
+    #[error("/{path} is not below {expected}: this step is not one of vfiorun's")]
+    Outside {
+        /// The path.
+        path: String,
+        /// Where it should be.
+        expected: &'static str,
+    },
+    /// What is there is not what a step makes.
+    #[error("it is neither a device node nor a socket: this step is not one of vfiorun's")]
+    NotNode,
     /// A process survives SIGKILL.
     #[error("{name} ({process}) does not end")]
     Process {
@@ -139,11 +156,16 @@ impl Undo {
     pub fn carry_out(&self, host: &Host) -> Ending {
         match self {
             Self::Device(original) => device(host, original).unwrap_or_else(Ending::Failed),
-            Self::Attribute { path, value } => {
-                attribute(host, path, value).unwrap_or_else(Ending::Failed)
+            Self::Attribute { path, value } => within(path, ATTRIBUTES)
+                .and_then(|()| attribute(host, path, value))
+                .unwrap_or_else(Ending::Failed),
+            Self::Node { path } => {
+                within(path, "").and_then(|()| node(host, path)).unwrap_or_else(Ending::Failed)
             }
-            Self::Node { path } => removed(fs::remove_file(host.path(path))),
-            Self::Directory { path } => removed(fs::remove_dir(host.path(path))),
+            Self::Directory { path } => match within(path, DIRECTORIES) {
+                Ok(()) => removed(fs::remove_dir(host.path(path))),
+                Err(error) => Ending::Failed(error),
+            },
             Self::Process { pid, start_time, name } => {
                 end(host, Process { pid: *pid, start_time: *start_time }, name)
             }
@@ -157,6 +179,15 @@ impl Undo {
         Self::Process { pid, start_time, name }
     }
 
+    /// The device that the step changed, and that undoing it changes.
+    pub(crate) fn subject(&self) -> Option<PciAddress> {
+        match self {
+            Self::Device(original) => Some(original.address),
+            Self::Reset { address } => Some(*address),
+            _ => None,
+        }
+    }
+
     /// The device that the step was about, if it was about the driver of one.
     pub(crate) fn device(&self) -> Option<&DriverState> {
         match self {
@@ -166,13 +197,43 @@ impl Undo {
     }
 }
 
+/// Where steps set attributes, and where they make directories.
+const ATTRIBUTES: &str = "sys/ or proc/";
+const DIRECTORIES: &str = "sys/ or dev/";
+
+/// Whether `path` is below one of the directories that `expected` names; with none, whether it is a path
+/// at all: a journal decides nothing else than what steps do.
+fn within(path: &str, expected: &'static str) -> Result<(), UndoError> {
+    let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    let mut places = expected.split(" or ").filter(|place| !place.is_empty()).peekable();
+    let inside = places.peek().is_none() || places.any(|place| path.starts_with(place));
+    match plain && inside {
+        true => Ok(()),
+        false => Err(UndoError::Outside { path: path.to_owned(), expected }),
+    }
+}
+
+/// Removes a device node or a socket, and nothing else: a record could name any file.
+fn node(host: &Host, path: &str) -> Result<Ending, UndoError> {
+    let place = host.path(path);
+    let kind = match place.symlink_metadata() {
+        Ok(meta) => meta.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ending::Gone),
+        Err(error) => return Err(UndoError::Remove(error)),
+    };
+    match kind.is_socket() || (kind.is_char_device() && path.starts_with("dev/")) {
+        true => Ok(removed(fs::remove_file(place))),
+        false => Err(UndoError::NotNode),
+    }
+}
+
 fn device(host: &Host, original: &DriverState) -> Result<Ending, UndoError> {
     let now = match PciDevice::read(host, original.address) {
         Ok(now) => now,
         Err(_) if !pci::exists(host, original.address) => return Ok(Ending::Gone),
         Err(error) => return Err(error.into()),
     };
-    if now.driver != original.driver && now.driver.as_deref() == Some(VFIO_PCI) {
+    if now.driver != original.driver && driver::is_on_vfio(&now) {
         refuse_in_use(host, &now)?;
     }
     match driver::put_back(host, original) {

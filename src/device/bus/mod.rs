@@ -8,6 +8,7 @@
 //! | `interrupts` | whether a device can raise only its own interrupts |
 //! | [`names`] | names of vendors, devices and classes |
 //! | [`in_use`] | why a device must not be taken from the system |
+//! | `sriov` | physical and virtual functions |
 //! | `users` | which processes have a device open through VFIO |
 //! | [`vfio`] | what `/dev/vfio` answers |
 
@@ -17,5 +18,6 @@ pub mod in_use;
 pub(crate) mod interrupts;
 pub mod names;
 pub mod pci;
+pub(crate) mod sriov;
 pub(crate) mod users;
 pub mod vfio;

@@ -75,7 +75,8 @@ pub struct PciDevice {
     pub device: u16,
     /// The driver it is bound to.
     pub driver: Option<String>,
-    /// The only driver that may bind it, if one is set.
+    /// The only driver that may bind it, if one is set. Among all devices ([`enumerate`]) also `None`
+    /// where the kernel keeps the device locked.
     pub driver_override: Option<String>,
     /// Its IOMMU group. On devicetree systems before Linux 6.16 a device has none
     /// until a driver probes it for the first time (`drivers/of/device.c`,
@@ -103,8 +104,22 @@ impl PciDevice {
     /// Reads one device.
     ///
     /// # Errors
-    /// When its ids cannot be read: it is gone, or the tree is not sysfs.
+    /// When its ids cannot be read: it is gone, or the tree is not sysfs; or when the kernel keeps it
+    /// locked.
     pub fn read(host: &Host, address: PciAddress) -> Result<Self, PciError> {
+        let mut device = Self::read_unlocked(host, address)?;
+        let path = [attribute(address, OVERRIDE)];
+        device.driver_override = match host.read_locked(&path).into_iter().next() {
+            Some(Err(error)) if error.error.kind() == std::io::ErrorKind::WouldBlock => {
+                return Err(error.into());
+            }
+            value => value.and_then(override_of),
+        };
+        Ok(device)
+    }
+
+    /// Reads what no lock keeps.
+    fn read_unlocked(host: &Host, address: PciAddress) -> Result<Self, PciError> {
         let id = |name: &str| -> Result<u16, PciError> {
             let path = attribute(address, name);
             let value = host.read(&path)?;
@@ -118,11 +133,7 @@ impl PciDevice {
             vendor: id("vendor")?,
             device: id("device")?,
             driver: driver(host, address)?,
-            // Unset reads "(null)" (a NULL through "%s"), on some kernels nothing.
-            driver_override: host
-                .read(&attribute(address, "driver_override"))
-                .ok()
-                .filter(|value| !value.is_empty() && value != "(null)"),
+            driver_override: None,
             iommu_group: iommu_group(host, address),
         })
     }
@@ -143,6 +154,14 @@ impl fmt::Display for PciDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({:04x}:{:04x})", self.address, self.vendor, self.device)
     }
+}
+
+/// The attribute that names the only driver that may bind a device.
+const OVERRIDE: &str = "driver_override";
+
+/// Unset it reads "(null)" (a NULL through "%s"), on some kernels nothing.
+fn override_of(value: Result<String, HostError>) -> Option<String> {
+    value.ok().filter(|value| !value.is_empty() && value != "(null)")
 }
 
 /// Whether the device is (still) on its bus.
@@ -216,8 +235,13 @@ pub fn enumerate(host: &Host) -> Result<Vec<PciDevice>, HostError> {
     let mut devices: Vec<PciDevice> = host
         .list(DEVICES)?
         .iter()
-        .filter_map(|name| PciDevice::read(host, name.parse().ok()?).ok())
+        .filter_map(|name| PciDevice::read_unlocked(host, name.parse().ok()?).ok())
         .collect();
+    let paths: Vec<String> =
+        devices.iter().map(|device| attribute(device.address, OVERRIDE)).collect();
+    for (device, value) in devices.iter_mut().zip(host.read_locked(&paths)) {
+        device.driver_override = override_of(value);
+    }
     devices.sort_unstable_by_key(|device| device.address);
     Ok(devices)
 }

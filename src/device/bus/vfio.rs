@@ -1,14 +1,39 @@
 //! VFIO: its nodes, and whether groups can be used
 //! (`Documentation/driver-api/vfio.rst`, `include/uapi/linux/vfio.h`).
 
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use crate::device::bus::pci::{self, PciAddress};
 use crate::device::sys::host::{Host, errno_text};
 
 /// The node that all groups share.
 pub(crate) const CONTAINER: &str = "dev/vfio/vfio";
+
+/// The node of iommufd.
+pub(crate) const IOMMU: &str = "dev/iommu";
+
+/// How devices are opened (`Documentation/driver-api/vfio.rst`, "VFIO Device cdev").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// Groups in a container.
+    Container,
+    /// Each device by its own node, and an iommufd for them: kernels without `VFIO_CONTAINER`.
+    Iommufd,
+}
+
+impl Interface {
+    /// The one that this kernel has: with both it is the container, which every QEMU knows.
+    pub fn of(host: &Host) -> Self {
+        let any = |paths: [&str; 2]| paths.into_iter().any(|path| host.exists(path));
+        match any([CONTAINER, "sys/class/misc/vfio/dev"]) {
+            false if any([IOMMU, "sys/class/misc/iommu/dev"]) => Self::Iommufd,
+            _ => Self::Container,
+        }
+    }
+}
 
 /// The parameter that lets VFIO accept devices whose interrupts are not isolated.
 pub(crate) const UNSAFE_INTERRUPTS: &str =
@@ -20,6 +45,11 @@ const VFIO_CHECK_EXTENSION: libc::c_int = 0x3b65;
 const VFIO_SET_IOMMU: libc::c_int = 0x3b66;
 const VFIO_GROUP_GET_STATUS: libc::c_int = 0x3b67;
 const VFIO_GROUP_SET_CONTAINER: libc::c_int = 0x3b68;
+const VFIO_GROUP_GET_DEVICE_FD: libc::c_int = 0x3b6a;
+const VFIO_DEVICE_BIND_IOMMUFD: libc::c_int = 0x3b76;
+const VFIO_DEVICE_ATTACH_IOMMUFD_PT: libc::c_int = 0x3b77;
+// Of `include/uapi/linux/iommufd.h`: `_IO(';', 0x81)`
+const IOMMU_IOAS_ALLOC: libc::c_int = 0x3b81;
 
 const VFIO_API_VERSION: libc::c_int = 0;
 const VFIO_TYPE1V2_IOMMU: libc::c_ulong = 3;
@@ -30,6 +60,31 @@ const VFIO_GROUP_FLAGS_VIABLE: u32 = 1;
 struct GroupStatus {
     argsz: u32,
     flags: u32,
+}
+
+/// `struct iommu_ioas_alloc`
+#[repr(C)]
+struct IoasAlloc {
+    size: u32,
+    flags: u32,
+    out_ioas_id: u32,
+}
+
+/// `struct vfio_device_bind_iommufd`
+#[repr(C)]
+struct BindIommufd {
+    argsz: u32,
+    flags: u32,
+    iommufd: i32,
+    out_devid: u32,
+}
+
+/// `struct vfio_device_attach_iommufd_pt`
+#[repr(C)]
+struct AttachIommufd {
+    argsz: u32,
+    flags: u32,
+    pt_id: u32,
 }
 
 /// A character device that must be there.
@@ -69,6 +124,22 @@ pub enum VfioError {
     Group {
         /// Its number.
         group: u32,
+        /// The reason.
+        #[source]
+        error: io::Error,
+    },
+    /// A device has no node of its own.
+    #[error(
+        "{0}: it has no node of its own (vfio-dev in sysfs): the kernel is built without CONFIG_VFIO_DEVICE_CDEV"
+    )]
+    NoDeviceNode(PciAddress),
+    /// A device cannot be opened through iommufd.
+    #[error("{address}: {step}: {}", errno_text(.error))]
+    Device {
+        /// The device.
+        address: PciAddress,
+        /// What was asked.
+        step: &'static str,
         /// The reason.
         #[source]
         error: io::Error,
@@ -128,6 +199,99 @@ pub(crate) fn try_groups(host: &Host, groups: &[u32]) -> Result<(), VfioError> {
     Ok(())
 }
 
+/// The nodes that QEMU will open for these devices through iommufd. What sysfs does not know is left out.
+pub fn device_nodes(host: &Host, devices: &[PciAddress]) -> Vec<Node> {
+    let node = |attribute: String, path: String| {
+        let text = host.read(&attribute).ok()?;
+        let (major, minor) = text.split_once(':')?;
+        Some(Node { path, number: (major.parse().ok()?, minor.parse().ok()?) })
+    };
+    let shared = [("kvm", "dev/kvm"), ("iommu", IOMMU)];
+    let shared = shared
+        .into_iter()
+        .filter_map(|(name, path)| node(format!("sys/class/misc/{name}/dev"), path.to_owned()));
+    let own = devices.iter().filter_map(|address| {
+        let name = device_name(host, *address)?;
+        let attribute = pci::attribute(*address, &format!("vfio-dev/{name}/dev"));
+        node(attribute, format!("dev/vfio/devices/{name}"))
+    });
+    shared.chain(own).collect()
+}
+
+/// The name of a device's own node.
+fn device_name(host: &Host, address: PciAddress) -> Option<String> {
+    host.list(&pci::attribute(address, "vfio-dev")).ok()?.into_iter().next()
+}
+
+/// Does with the devices what QEMU will do through iommufd, and then closes them: open, bind to one
+/// iommufd, attach to one address space.
+///
+/// # Errors
+/// See [`VfioError`].
+pub(crate) fn try_devices(host: &Host, devices: &[PciAddress]) -> Result<(), VfioError> {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let iommufd = open(host, IOMMU)?;
+    let mut space = IoasAlloc { size: size_of::<IoasAlloc>() as u32, flags: 0, out_ioas_id: 0 };
+    call(&iommufd, IOMMU_IOAS_ALLOC, &raw mut space as libc::c_ulong).map_err(VfioError::Iommu)?;
+    // Declared after the iommufd, so closed before it.
+    let mut opened = Vec::new();
+    for &address in devices {
+        let name = device_name(host, address).ok_or(VfioError::NoDeviceNode(address))?;
+        let device = open(host, &format!("dev/vfio/devices/{name}"))?;
+        let failed = |step| move |error| VfioError::Device { address, step, error };
+        let mut bind = BindIommufd {
+            argsz: size_of::<BindIommufd>() as u32,
+            flags: 0,
+            iommufd: iommufd.as_raw_fd(),
+            out_devid: 0,
+        };
+        call(&device, VFIO_DEVICE_BIND_IOMMUFD, &raw mut bind as libc::c_ulong)
+            .map_err(failed("bind to iommufd"))?;
+        let mut attach = AttachIommufd {
+            argsz: size_of::<AttachIommufd>() as u32,
+            flags: 0,
+            pt_id: space.out_ioas_id,
+        };
+        match call(&device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &raw mut attach as libc::c_ulong) {
+            Ok(_) => opened.push(device),
+            Err(error) => return Err(failed("attach to an address space")(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Gives a physical function on vfio-pci a token for its virtual ones: it is opened with it, and closed.
+///
+/// # Errors
+/// See [`VfioError`]; `EACCES` in [`VfioError::Device`] when its functions are open with another one.
+pub(crate) fn set_token(
+    host: &Host,
+    physical: PciAddress,
+    group: u32,
+    token: &str,
+) -> Result<(), VfioError> {
+    let failed = |error| VfioError::Group { group, error };
+    let container = open_container(host)?;
+    let opened = open(host, &format!("dev/vfio/{group}"))?;
+    if !viable(&opened).map_err(failed)? {
+        return Err(VfioError::NotViable(group));
+    }
+    let descriptor: libc::c_int = container.as_raw_fd();
+    call(&opened, VFIO_GROUP_SET_CONTAINER, &raw const descriptor as libc::c_ulong)
+        .map_err(failed)?;
+    call(&container, VFIO_SET_IOMMU, VFIO_TYPE1V2_IOMMU).map_err(VfioError::Iommu)?;
+    let refused = |error| VfioError::Device { address: physical, step: "set its token", error };
+    let name = CString::new(format!("{physical} vf_token={token}"))
+        .map_err(|error| refused(error.into()))?;
+    let device =
+        call(&opened, VFIO_GROUP_GET_DEVICE_FD, name.as_ptr() as libc::c_ulong).map_err(refused)?;
+    // SAFETY: VFIO_GROUP_GET_DEVICE_FD returned a descriptor that nobody else knows of.
+    drop(unsafe { OwnedFd::from_raw_fd(device) });
+    Ok(())
+}
+
 /// Whether the interface is there in the version that QEMU speaks, and with the IOMMU that it uses.
 ///
 /// # Errors
@@ -163,8 +327,8 @@ fn viable(group: &File) -> io::Result<bool> {
 /// `argument` is what the request takes: a number, or the address of a value that outlives the
 /// call.
 fn call(file: &File, request: libc::c_int, argument: libc::c_ulong) -> io::Result<i32> {
-    // SAFETY: a number, a `c_int` that is read, or a `GroupStatus` whose `argsz` is its size;
-    // the callers above keep them alive during the call.
+    // SAFETY: a number, a `c_int` that is read, a text that ends in NUL, or a structure above whose
+    // first field is its size; the callers keep them alive during the call.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), request as _, argument) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -1,5 +1,33 @@
 //! libvirt's domain XML (<https://libvirt.org/formatdomain.html>): how it is written.
 
+/// A value that XML cannot have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: it has the character U+{:04X}, which XML and so libvirt cannot have", u32::from(*.character))]
+pub struct NotXml {
+    /// The key.
+    pub key: &'static str,
+    /// The character.
+    pub character: char,
+}
+
+impl NotXml {
+    /// Looks for one among the values of these keys.
+    pub(crate) fn find(texts: &[(&'static str, &str)]) -> Result<(), Self> {
+        for (key, text) in texts {
+            if let Some(character) = text.chars().find(|character| !is_xml(*character)) {
+                return Err(Self { key, character });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `Char` of XML 1.0, without the discouraged control characters.
+fn is_xml(character: char) -> bool {
+    let allowed = matches!(character, '\t' | '\n' | '\r');
+    allowed || !(character.is_control() || matches!(character, '\u{fffe}' | '\u{ffff}'))
+}
+
 /// The keys of a guest file that have a value which libvirt cannot express.
 #[derive(Debug, Default)]
 pub(crate) struct Unsupported(Vec<&'static str>);
@@ -73,5 +101,17 @@ fn attribute_text(attributes: &[(&str, &str)]) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&apos;")
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\'' => escaped.push_str("&apos;"),
+            // A parser makes spaces or line feeds of them where they stand for themselves.
+            '\t' | '\n' | '\r' => escaped.push_str(&format!("&#{};", u32::from(character))),
+            other => escaped.push(other),
+        }
+    }
+    escaped
 }

@@ -1,6 +1,6 @@
 //! The memory that a guest can have, and its pages.
 
-use crate::device::guest::file::{Hugepages, Size};
+use crate::device::guest::file::{Arch, Hugepages, Size};
 use crate::device::guest::qemu::argv::Backing;
 use crate::device::sys::host::{Host, HostError, Write};
 
@@ -32,7 +32,8 @@ pub enum MemoryError {
     NoLine(&'static str),
     /// There is too little.
     #[error(
-        "memory.size: the guest wants {wanted} MiB, all of which its devices pin, but {available} MiB are available and {margin} MiB must stay for the host: make it smaller, or stop programs that use memory",
+        "memory.size: the guest wants {wanted} MiB, all of which its devices pin, but {available} MiB are available{} and {margin} MiB must stay for the host: make it smaller, or stop programs that use memory",
+        cma_text(.cma),
         margin = MARGIN / Size::MIB
     )]
     TooLittle {
@@ -40,10 +41,29 @@ pub enum MemoryError {
         wanted: u64,
         /// In MiB.
         available: u64,
+        /// What is free for contiguous allocations alone (CMA), in MiB; not part of `available`.
+        cma: u64,
+    },
+    /// It has no addresses for it.
+    #[error(
+        "memory.size: the guest wants {wanted} MiB, but this processor gives guests addresses of {bits} bits, and the first GiB is for devices: make it smaller"
+    )]
+    NotAddressable {
+        /// In MiB.
+        wanted: u64,
+        /// The bits of an address.
+        bits: u32,
     },
     /// The guest file asks for hugetlb pages and there are none.
     #[error("memory.hugepages: no hugetlb pages: {0}; \"auto\" takes what there is")]
     NoHugetlb(#[source] Box<HugetlbError>),
+}
+
+fn cma_text(cma: &u64) -> String {
+    match cma {
+        0 => String::new(),
+        cma => format!(" (and {cma} MiB of CMA, which cannot be pinned)"),
+    }
 }
 
 /// Why a guest cannot have hugetlb pages.
@@ -99,12 +119,33 @@ pub(crate) fn meminfo(host: &Host, name: &'static str) -> Result<u64, MemoryErro
         .ok_or(MemoryError::NoLine(name))
 }
 
-/// What the kernel thinks can be had without swapping (`MemAvailable`), in bytes.
+/// What the kernel thinks can be had without swapping (`MemAvailable`), in bytes, without what is free for
+/// contiguous allocations alone (`CmaFree`): pages that are pinned for long may not be there
+/// (`FOLL_LONGTERM` in `mm/gup.c`).
 ///
 /// # Errors
 /// Without `/proc/meminfo`.
 pub(crate) fn available(host: &Host) -> Result<u64, MemoryError> {
-    meminfo(host, "MemAvailable")
+    let cma = meminfo(host, "CmaFree").unwrap_or(0);
+    Ok(meminfo(host, "MemAvailable")?.saturating_sub(cma))
+}
+
+/// Where the memory of QEMU's `virt` begins, in bytes.
+const VIRT_RAM: u64 = 1 << 30;
+/// The bits of a guest physical address where KVM does not say: arm64 before Linux 4.20.
+const IPA_BITS: u32 = 40;
+
+/// Whether a guest can address so much memory (`KVM_CAP_ARM_VM_IPA_SIZE`).
+///
+/// # Errors
+/// When it cannot.
+pub fn fits(size: Size, arch: Arch, ipa_bits: Option<u32>) -> Result<(), MemoryError> {
+    let bits = ipa_bits.unwrap_or(IPA_BITS);
+    let end = VIRT_RAM.saturating_add(size.0);
+    match arch == Arch::Aarch64 && 1_u64.checked_shl(bits).is_some_and(|limit| end > limit) {
+        true => Err(MemoryError::NotAddressable { wanted: size.mib(), bits }),
+        false => Ok(()),
+    }
 }
 
 /// How a guest gets memory of this size: hugetlb, else transparent huge pages, else ordinary ones.
@@ -146,6 +187,7 @@ pub(crate) fn fallback(
         return Err(MemoryError::TooLittle {
             wanted: size.mib(),
             available: available / Size::MIB,
+            cma: meminfo(host, "CmaFree").unwrap_or(0) / Size::MIB,
         });
     }
     let wanted = pages != Hugepages::None;

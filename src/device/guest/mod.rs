@@ -5,13 +5,15 @@
 //! | [`mod@file`] | the guest file: for each key what it needs, and what it is for QEMU and libvirt |
 //! | [`cpu`], [`memory`], [`cgroup`] | where a guest runs and what its memory is made of |
 //! | [`qemu`] | QEMU's command line, its monitor, where it is |
-//! | `libvirt` | libvirt's domain XML |
+//! | [`token`] | what a physical function and its virtual ones share |
+//! | [`libvirt`] | libvirt's domain XML |
 //! | [`run`] | examine, take the devices, start, supervise, give back |
 
 pub mod cgroup;
 pub mod cpu;
 pub mod file;
-pub(crate) mod libvirt;
+pub mod libvirt;
 pub mod memory;
 pub mod qemu;
 pub mod run;
+pub mod token;

@@ -4,8 +4,11 @@ use core::fmt;
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::device::sys::bounded::{self, Claim, Patience, Stuck};
 
 /// Attributes and the files of proc that we read are far smaller; whatever is
 /// longer is not what it should be, and PID 1 must not fill memory with it.
@@ -22,6 +25,8 @@ const TABLE_LIMIT: u64 = 64 << 20;
 pub struct Host {
     root: PathBuf,
     kernel: Option<Arc<Kernel>>,
+    patience: Option<Patience>,
+    claims: Vec<Claim>,
 }
 
 /// Takes a write, given its path relative to the root and the value, instead of the kernel.
@@ -46,6 +51,28 @@ impl fmt::Display for Write {
     }
 }
 
+impl Write {
+    /// What it does that may take long, for people; `None` for what is done at once.
+    fn slow(&self, host: &Host) -> Option<String> {
+        let Self { path, value } = self;
+        let parts: Vec<&str> = path.split('/').collect();
+        Some(match parts.as_slice() {
+            [.., address, "driver", "unbind"] => {
+                let link = path.trim_end_matches("/unbind");
+                let driver = host.link_name(link).ok().flatten();
+                format!("unbinding {address} from {}", driver.as_deref().unwrap_or("its driver"))
+            }
+            [.., "drivers", driver, "unbind"] => format!("unbinding {value} from {driver}"),
+            [.., "drivers", driver, "bind"] => format!("binding {value} to {driver}"),
+            [.., "drivers_probe"] => format!("probing {value}"),
+            [.., address, "reset"] => format!("resetting {address}"),
+            [.., address, "sriov_numvfs"] => format!("making {value} functions of {address}"),
+            [.., "nr_hugepages"] => format!("making {value} huge pages"),
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host").field("root", &self.root).finish_non_exhaustive()
@@ -65,16 +92,35 @@ pub struct HostError {
     pub error: io::Error,
 }
 
+impl HostError {
+    /// What the kernel did not come back from, if that is the reason.
+    pub fn stuck(&self) -> Option<&Stuck> {
+        Stuck::of(&self.error)
+    }
+}
+
 impl Host {
     /// The system whose `sys` and `proc` directories are in `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), kernel: None }
+        Self { root: root.into(), kernel: None, patience: None, claims: Vec::new() }
     }
 
     /// A tree with a stand-in for the kernel: `kernel` takes every write of
     /// `write`, and may move links, refuse, or lie. For tests.
     pub fn with_kernel(root: impl Into<PathBuf>, kernel: Arc<Kernel>) -> Self {
-        Self { root: root.into(), kernel: Some(kernel) }
+        Self { kernel: Some(kernel), ..Self::new(root) }
+    }
+
+    /// The same system, whose kernel is waited for no longer than `patience` says. Without, a write
+    /// takes as long as it takes.
+    pub fn within(self, patience: Patience) -> Self {
+        Self { patience: Some(patience), ..self }
+    }
+
+    /// The same system for an operation that has these locks: they stay locked where the kernel does not
+    /// come back from a write to what they are for.
+    pub(crate) fn with_claims(&self, claims: Vec<Claim>) -> Self {
+        Self { claims, ..self.clone() }
     }
 
     /// A path below the root: `sys/bus/pci`.
@@ -88,10 +134,37 @@ impl Host {
     /// When it cannot be opened or read. Bytes that are not UTF-8 are replaced.
     pub fn read(&self, relative: &str) -> Result<String, HostError> {
         let mut bytes = Vec::new();
-        fs::File::open(self.path(relative))
+        open(&self.path(relative))
             .and_then(|file| file.take(READ_LIMIT).read_to_end(&mut bytes))
             .map_err(|error| self.error("read", relative, error))?;
-        Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+        Ok(text(&bytes))
+    }
+
+    /// As [`read`](Self::read), for attributes of devices that the kernel reads under the device's lock:
+    /// one that is locked is not waited for ([`io::ErrorKind::WouldBlock`]).
+    pub(crate) fn read_locked(&self, relative: &[String]) -> Vec<Result<String, HostError>> {
+        let failed = |error, path: &String| self.error("read", path, error);
+        let stuck =
+            |path: &String| self.claims.iter().any(|c| c.is_stuck() && c.is_about(path, ""));
+        if self.patience.is_none() {
+            return relative.iter().map(|path| self.read(path)).collect();
+        }
+        let free: Vec<&String> = relative.iter().filter(|path| !stuck(path)).collect();
+        let paths: Vec<PathBuf> = free.iter().map(|path| self.path(path)).collect();
+        let mut answers = match bounded::read(&paths) {
+            Ok(answers) => answers.into_iter(),
+            // No child could be made.
+            Err(_) => return relative.iter().map(|path| self.read(path)).collect(),
+        };
+        let next = |path: &String| match stuck(path) {
+            true => Err(failed(io::ErrorKind::WouldBlock.into(), path)),
+            false => match answers.next() {
+                Some(Ok(bytes)) => Ok(text(&bytes)),
+                Some(Err(error)) => Err(failed(error, path)),
+                None => Err(failed(io::ErrorKind::WouldBlock.into(), path)),
+            },
+        };
+        relative.iter().map(next).collect()
     }
 
     /// As [`read`](Self::read), for the tables of proc that grow with the system: routes, mounts,
@@ -112,9 +185,25 @@ impl Host {
         fs::canonicalize(self.path(relative)).ok()
     }
 
+    /// The error of an exclusive open of the block device at `path`, which the kernel keeps locked while it
+    /// takes the device away. `None` when it can be had.
+    pub(crate) fn refuses_exclusive_open(&self, path: &Path) -> Option<io::Error> {
+        use rustix::fs::OFlags;
+        // No medium is waited for, and none is drawn in.
+        let flags = OFlags::EXCL | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let asked = self.patience.as_ref().map(|_| bounded::refuses_to_open(path, flags));
+        match asked {
+            Some(Ok(answer)) => answer,
+            // Nothing bounds it, or no child could be made.
+            Some(Err(_)) | None => {
+                rustix::fs::open(path, flags, rustix::fs::Mode::empty()).err().map(io::Error::from)
+            }
+        }
+    }
+
     /// Shows each line of a table of proc, however long it is. A file that cannot be read has none.
     pub(crate) fn each_line(&self, relative: &str, show: &mut dyn FnMut(&str)) {
-        let Ok(file) = fs::File::open(self.path(relative)) else { return };
+        let Ok(file) = open(&self.path(relative)) else { return };
         let mut reader = BufReader::new(file.take(TABLE_LIMIT));
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
@@ -127,7 +216,7 @@ impl Host {
     /// `None` when it cannot be read.
     pub(crate) fn bytes(&self, relative: &str, limit: u64) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        let file = fs::File::open(self.path(relative)).ok()?;
+        let file = open(&self.path(relative)).ok()?;
         file.take(limit).read_to_end(&mut bytes).ok()?;
         Some(bytes)
     }
@@ -161,18 +250,41 @@ impl Host {
                 self.error(&format!("write \"{}\" to", value.trim_end()), relative, error)
             });
         }
-        // Truncation means nothing to sysfs and makes a fake tree readable.
-        OpenOptions::new()
-            .write(true)
-            .truncate(true)
-            .open(self.path(relative))
-            .and_then(|mut file| match file.write(value.as_bytes())? {
+        let write = Write { path: relative.to_owned(), value: value.to_owned() };
+        self.make(&write).map_err(|error| {
+            self.error(&format!("write \"{}\" to", value.trim_end()), relative, error)
+        })
+    }
+
+    /// Makes a write, by a child where the kernel is not to be waited for as long as it likes.
+    fn make(&self, write: &Write) -> io::Result<()> {
+        let Write { path, value } = write;
+        let Some(patience) = &self.patience else {
+            // Truncation means nothing to sysfs and makes a fake tree readable.
+            let mut file = OpenOptions::new().write(true).truncate(true).open(self.path(path))?;
+            return match file.write(value.as_bytes())? {
                 n if n == value.len() => Ok(()),
                 _ => Err(io::ErrorKind::WriteZero.into()),
-            })
-            .map_err(|error| {
-                self.error(&format!("write \"{}\" to", value.trim_end()), relative, error)
-            })
+            };
+        };
+        let claim = self.claims.iter().find(|claim| claim.is_about(path, value));
+        if claim.is_some_and(Claim::is_stuck) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let slow = write.slow(self);
+        if let Some(doing) = &slow {
+            (patience.tell)(&format!("{doing}…"));
+            claim.inspect(|claim| claim.note(doing));
+        }
+        let doing = slow.as_deref().unwrap_or("the write");
+        let done = bounded::write(&self.path(path), value, doing, patience, claim);
+        if let Some(claim) = claim.filter(|_| slow.is_some()) {
+            match done.as_ref().err().and_then(Stuck::of).filter(|stuck| !stuck.gone) {
+                Some(stuck) => claim.note(&stuck.to_string()),
+                None => claim.note(""),
+            }
+        }
+        done
     }
 
     /// Carries out one [`Write`].
@@ -231,10 +343,29 @@ impl Host {
     }
 }
 
+/// Opens a file for reading, and waits for nothing: what is no file is an error.
+fn open(path: &Path) -> io::Result<fs::File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_end().to_owned()
+}
+
 /// The name that C gives an error (`ENODEV`), which is what the kernel log and
 /// every forum thread use; its number where the list below ends.
 pub fn errno_text(error: &io::Error) -> String {
-    let Some(number) = error.raw_os_error() else { return error.kind().to_string() };
+    let Some(number) = error.raw_os_error() else {
+        return match (error.get_ref(), error.kind()) {
+            (Some(reason), _) => reason.to_string(),
+            (None, io::ErrorKind::WouldBlock) => "the kernel keeps the device locked".to_owned(),
+            (None, kind) => kind.to_string(),
+        };
+    };
     let name = match number {
         libc::EPERM => "EPERM",
         libc::ENOENT => "ENOENT",

@@ -22,7 +22,7 @@ impl<'a> Image<'a> {
     pub(crate) fn partition_name(&self) -> Option<&'a [u8]> {
         let size = self.avb()?.original_image_size;
         let vbmeta = self.vbmeta()?.ok()?;
-        let (_, hash) = vbmeta.own_hash(size)?;
+        let (_, hash) = vbmeta.own_hash(self.kind().partitions(), size)?;
         Some(hash.partition_name)
     }
 

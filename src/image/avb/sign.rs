@@ -148,7 +148,7 @@ impl Image<'_> {
     pub fn unsigned_digest_is_right(&self) -> Option<bool> {
         let size = self.avb()?.original_image_size;
         let vbmeta = self.vbmeta()?.ok().filter(|v| v.algorithm() == Algorithm::None)?;
-        let (_, hash) = vbmeta.own_hash(size)?;
+        let (_, hash) = vbmeta.own_hash(self.kind().partitions(), size)?;
         let content = self.bytes().get(..usize::try_from(hash.image_size).ok()?)?;
         let digest = hash.algorithm()?.digest(&[hash.salt, content]);
         Some(hash.digest.is_empty() || digest == hash.digest)
@@ -173,9 +173,9 @@ pub(in crate::image) fn rewrite<'a>(
 ) -> Result<Option<Blob<'a>>, SignError> {
     let Some(footer) = image.avb() else { return Ok(None) };
     let blob = image.bytes().get(footer.vbmeta_range()).unwrap_or_default();
-    let old_size = footer.original_image_size;
+    let (names, old_size) = (image.kind().partitions(), footer.original_image_size);
     let edited = |vbmeta: Vbmeta<'a>| {
-        let (index, _) = vbmeta.own_hash(old_size).ok_or(SignError::NoHashDescriptor)?;
+        let (index, _) = vbmeta.own_hash(names, old_size).ok_or(SignError::NoHashDescriptor)?;
         let mut edit = VbmetaEdit::new(vbmeta);
         edit.set_digest(index, output, size)?;
         Ok::<_, SignError>(edit)
@@ -186,7 +186,7 @@ pub(in crate::image) fn rewrite<'a>(
             let kept = (Cow::Borrowed(blob), AvbChange::Preserved);
             let Ok(vbmeta) = Vbmeta::parse(blob, 0) else { return Ok(Some(kept)) };
             // Without a hash descriptor there is no digest to update.
-            if vbmeta.algorithm() != Algorithm::None || vbmeta.own_hash(old_size).is_none() {
+            if vbmeta.algorithm() != Algorithm::None || vbmeta.own_hash(names, old_size).is_none() {
                 return Ok(Some(kept));
             }
             let bytes = edited(vbmeta)?.write_unsigned().filter(|bytes| bytes != blob);

@@ -326,14 +326,24 @@ impl<'a> Vbmeta<'a> {
         })
     }
 
-    /// The hash descriptor of the partition that contains this vbmeta image and whose content has
-    /// `image_size` bytes: the one with that size, or the only one.
-    pub(crate) fn own_hash(&self, image_size: u64) -> Option<(usize, &Hash<'a>)> {
-        let of_size = self.hashes().find(|(_, hash)| hash.image_size == image_size);
-        of_size.or_else(|| {
-            let mut all = self.hashes();
-            all.next().filter(|_| all.next().is_none())
-        })
+    /// The hash descriptor of the partition that contains this vbmeta image, and whose content has
+    /// `image_size` bytes: that of one of these partitions, of that size if there are several. Of
+    /// descriptors for other partitions it is the one of that size, or the only one.
+    pub(crate) fn own_hash(
+        &self,
+        partitions: &[&str],
+        image_size: u64,
+    ) -> Option<(usize, &Hash<'a>)> {
+        let named =
+            |hash: &Hash<'_>| partitions.iter().any(|name| name.as_bytes() == hash.partition_name);
+        let any_named = self.hashes().any(|(_, hash)| named(hash));
+        let candidates = || self.hashes().filter(|(_, hash)| !any_named || named(hash));
+        let of_size = candidates().find(|(_, hash)| hash.image_size == image_size);
+        let first = || {
+            let mut all = candidates();
+            all.next().filter(|_| any_named || all.next().is_none())
+        };
+        of_size.or_else(first)
     }
 
     // Parsing has checked that every part is inside its block.

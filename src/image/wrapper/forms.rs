@@ -241,11 +241,15 @@ pub(super) static FORMS: [Spec; 12] = [
         start: |bytes| prelude(bytes, 512 << 10),
         ..PLAIN
     },
-    // Amlogic's signed boot image: the sections are encrypted, and a block in the page of the header
-    // has their hashes (`AMLSECU!` in their U-Boot's `cmd/amlogic`).
+    // Amlogic's secure boot: the sections are encrypted, and a block in the page of the header or
+    // before the kernel has their hashes (`AML_SECU_BOOT_IMG_HDR_MAGIC` of their U-Boot's imgread.c).
     Spec {
         name: "Amlogic secure boot (AMLSECU)",
-        magics: &[(Start(1024), b"AMLSECU!")],
+        magics: &[
+            (Start(1024), b"AMLSECU!"),
+            (Start(2048), b"AMLSECU!"),
+            (Start(4096), b"AMLSECU!"),
+        ],
         start: |bytes| Header::starts(bytes).then_some(0),
         refusal: |_| {
             Some(
@@ -259,7 +263,7 @@ pub(super) static FORMS: [Spec; 12] = [
     // "#BOOTCONFIG\n". The kernel takes it away before it unpacks the initrd
     // (`get_boot_config_from_initrd` of init/main.c), and looks for it at the end only.
     Spec {
-        name: "bootconfig",
+        name: "bootconfig trailer",
         magics: &[
             (End(12), BOOTCONFIG),
             // A bootloader may align the size to 4.

@@ -147,17 +147,17 @@ impl Outlook {
 
 fn preserved(signing: &Signing<'_>, images: &[Image<'_>]) -> Outlook {
     let kept = |(i, _): &(usize, Relation)| images[*i].keeps_vbmeta(AvbPolicy::Preserve);
-    let locked = match (signing.vbmeta, signing.changed.iter().all(kept)) {
-        (None, true) => Reason::OldDigest,
-        (None, false) => Reason::UnsignedBlob,
-        (Some(_), _) => Reason::UnsignedVbmeta,
+    let locked = match (signing.vbmetas.is_empty(), signing.changed.iter().all(kept)) {
+        (true, true) => Reason::OldDigest,
+        (true, false) => Reason::UnsignedBlob,
+        (false, _) => Reason::UnsignedVbmeta,
     };
     Outlook::locked(locked, Prospect::boots(Reason::ErrorsTolerated))
 }
 
 fn resigned(signing: &Signing<'_>, key: &SigningKey) -> Outlook {
     let orange = Prospect::boots(Reason::Right);
-    let Some(top) = signing.top.as_ref().filter(|_| signing.vbmeta.is_some()) else {
+    let Some(top) = signing.top.as_ref().filter(|_| signing.changes_top()) else {
         let (green, yellow) = match &signing.top {
             None => (Reason::VbmetaNotGiven, Reason::NeedsOwnVbmeta),
             Some(_) => (Reason::NotDescribed, Reason::NotDescribed),
@@ -181,7 +181,8 @@ fn resigned(signing: &Signing<'_>, key: &SigningKey) -> Outlook {
 fn stripped(signing: &Signing<'_>, images: &[Image<'_>]) -> Outlook {
     let with_footer = signing.changed.iter().filter(|(i, _)| images[*i].avb().is_some());
     let relations: Vec<(usize, Relation)> = with_footer.copied().collect();
-    let chained = relations.iter().find(|(_, r)| matches!(r, Relation::Covered(Cover::Chain(_))));
+    let chained =
+        relations.iter().find(|(_, r)| matches!(r, Relation::Covered(_, Cover::Chain(_))));
     let orange = match chained {
         Some((i, _)) => Prospect::fails(Reason::ChainBroken { partition: partition(&images[*i]) }),
         None if relations.iter().any(|(_, r)| *r == Relation::Unknown) => {

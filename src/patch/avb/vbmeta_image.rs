@@ -1,15 +1,15 @@
-//! The vbmeta.img for images that change.
+//! The vbmeta images for images that change.
 
 use super::changes::signed_by;
 use super::options::AvbMode;
-use super::signing::{Relation, Signing, partition};
+use super::signing::{Relation, Resigned, Signing, partition};
 use crate::bootset::Cover;
-use crate::image::avb::{Vbmeta, VbmetaEdit};
+use crate::image::avb::{Vbmeta, VbmetaEdit, printable};
 use crate::image::{AvbFooter, Chunk, DerivedPolicy, Image, Output, RegionKind};
 use crate::patch::edit::{AvbEdit, Change, PlannedEdit};
 use crate::patch::error::Error;
 
-/// The vbmeta.img for images that change.
+/// A vbmeta image for images that change.
 pub(crate) struct NewVbmeta<'a> {
     /// Its index in the set.
     pub index: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Written<'o, 'a> {
     pub content_size: u64,
 }
 
-/// The vbmeta.img for the `written` images, by index; None if it does not change.
+/// The vbmeta images for the `written` images, by index; those that the top-level one chains to first.
 ///
 /// # Errors
 /// [`Error::SignVbmeta`], [`Error::VbmetaTrailing`], [`Error::NothingToSign`].
@@ -35,42 +35,65 @@ pub(crate) fn build<'o, 'a: 'o>(
     signing: &Signing<'a>,
     images: &[Image<'a>],
     written: impl Fn(usize) -> Option<Written<'o, 'a>>,
-) -> Result<Option<NewVbmeta<'a>>, Error> {
-    let (Some(index), Some(top)) = (signing.vbmeta, &signing.top) else { return Ok(None) };
-    let mut edit = VbmetaEdit::new(top.clone());
+) -> Result<Vec<NewVbmeta<'a>>, Error> {
+    signing.vbmetas.iter().map(|own| one(signing, own, images, &written)).collect()
+}
+
+fn one<'o, 'a: 'o>(
+    signing: &Signing<'a>,
+    own: &Resigned<'a>,
+    images: &[Image<'a>],
+    written: &impl Fn(usize) -> Option<Written<'o, 'a>>,
+) -> Result<NewVbmeta<'a>, Error> {
+    let mut edit = VbmetaEdit::new(own.vbmeta.clone());
     let mut summary = Vec::new();
     for (i, relation) in &signing.changed {
+        let Relation::Covered(by, cover) = *relation else { continue };
+        if by != own.index {
+            continue;
+        }
         let partition = partition(&images[*i]);
-        match (*relation, signing.options.mode) {
-            (Relation::Covered(Cover::Digest(descriptor)), _) => {
+        match (cover, signing.options.mode) {
+            (Cover::Digest(descriptor), _) => {
                 let Some(Written { output, content_size }) = written(*i) else { continue };
                 let size = hashed_size(&images[*i], content_size, output.size());
                 edit.set_digest(descriptor, output, size)?;
                 summary.push(format!("digest of {partition} ({size} bytes)"));
             }
-            (Relation::Covered(Cover::Chain(descriptor)), AvbMode::Resign(key)) => {
+            (Cover::Chain(descriptor), AvbMode::Resign(key)) => {
                 let key = key.public();
                 edit.set_chain_key(descriptor, &key.to_avb());
                 summary.push(format!("key of {partition} (sha1 {})", key.fingerprint()));
             }
-            (Relation::Covered(Cover::Chain(_)), AvbMode::Preserve | AvbMode::Strip)
-            | (Relation::Absent | Relation::Unknown, _) => {}
+            (Cover::Chain(_), AvbMode::Preserve | AvbMode::Strip) => {}
         }
     }
-    if let Some(flags) = signing.options.vbmeta_flags {
+    let chained = signing.vbmetas.iter().filter(|_| own.chain.is_none());
+    for chained in chained {
+        let (Some(descriptor), Some(key)) = (chained.chain, signing.signer(chained)) else {
+            continue;
+        };
+        let key = key.public();
+        edit.set_chain_key(descriptor, &key.to_avb());
+        let partition = own.vbmeta.descriptors[descriptor].descriptor.partition();
+        let partition = printable(partition.unwrap_or_default());
+        summary.push(format!("key of {partition} (sha1 {})", key.fingerprint()));
+    }
+    if let Some(flags) = signing.options.vbmeta_flags.filter(|_| own.chain.is_none()) {
         edit.set_flags(flags);
         summary.push(format!("flags {flags}"));
     }
-    let (why, blob) = match signing.options.vbmeta_signer() {
+    let (why, blob) = match signing.signer(own) {
         Some(key) => (AvbEdit::TopResigned, edit.sign(key)?),
         None => (AvbEdit::TopRehashed, edit.write_unsigned().ok_or(Error::NothingToSign)?),
     };
     let after = Vbmeta::parse(&blob, 0).map_err(Error::Vbmeta)?;
     let after = format!("{}; {}", signed_by(&after), summary.join(", "));
-    let change = Change::Vbmeta { why, before: signed_by(top), after };
-    let output =
-        images[index].wrap(replace_blob(&images[index], blob)?, DerivedPolicy::KeepRight)?;
-    Ok(Some(NewVbmeta { index, output, planned: PlannedEdit { image: index, change } }))
+    let change = Change::Vbmeta { why, before: signed_by(&own.vbmeta), after };
+    let image = &images[own.index];
+    let output = image.wrap(replace_blob(image, blob)?, DerivedPolicy::KeepRight)?;
+    let planned = PlannedEdit { image: own.index, change };
+    Ok(NewVbmeta { index: own.index, output, planned })
 }
 
 /// The number of bytes that are hashed: without a footer up to the padding, in whole blocks.

@@ -53,7 +53,7 @@ pub fn remove<'a>(set: &BootSet<'a>) -> Result<Vec<Option<Removed<'a>>>, Error> 
     let left_alone = record.as_ref().map(|record| left_alone(set, record)).unwrap_or_default();
     let undo = |index: usize| {
         let record = record.as_ref().filter(|_| !left_alone[index])?;
-        record.image(set.images()[index].kind())
+        record.image(&set.images()[index])
     };
     (0..set.images().len()).map(|index| of_image(set, index, undo(index))).collect()
 }

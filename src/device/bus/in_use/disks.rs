@@ -2,10 +2,10 @@
 //! of others, and whoever has a disk for himself.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 
@@ -197,9 +197,12 @@ fn swapped_to(host: &Host, blocks: &Blocks) -> Vec<usize> {
 /// namespace, a pool, RAID, device mapper, swap. The kernel's own answer (`bd_prepare_to_claim`,
 /// `block/bdev.c`), which is asked on the running system alone.
 pub(crate) fn is_busy(host: &Host, block: &Block) -> bool {
-    host.is_running_system()
-        && open_exclusively(host, block)
-            .is_some_and(|error| error.raw_os_error() == Some(libc::EBUSY))
+    host.is_running_system() && open_exclusively(host, block).is_some_and(|error| is_taken(&error))
+}
+
+/// Somebody has it for himself, or the kernel itself is at it.
+fn is_taken(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EBUSY) || error.kind() == io::ErrorKind::WouldBlock
 }
 
 /// The error of an exclusive open. `None` when it succeeds, or when there is nothing to open.
@@ -214,18 +217,12 @@ fn open_exclusively(host: &Host, block: &Block) -> Option<io::Error> {
     let nodes = [format!("dev/{name}"), format!("dev/block/{name}")].map(|node| host.path(node));
     let is_it = |node: &&PathBuf| fs::metadata(node).is_ok_and(|found| found.rdev() == device);
     if let Some(node) = nodes.iter().find(is_it) {
-        return open_node(node);
+        return host.refuses_exclusive_open(node);
     }
     // Nobody made its node.
     let node = host.path(format!("dev/.vfiorun-{}-{major}-{minor}", std::process::id()));
     mknodat(CWD, &node, FileType::BlockDevice, Mode::RUSR, device).ok()?;
-    let answer = open_node(&node);
+    let answer = host.refuses_exclusive_open(&node);
     _ = fs::remove_file(&node);
     answer
-}
-
-fn open_node(node: &Path) -> Option<io::Error> {
-    // No medium is waited for, and none is drawn in.
-    let flags = libc::O_EXCL | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    OpenOptions::new().read(true).custom_flags(flags).open(node).err()
 }

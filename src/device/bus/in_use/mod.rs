@@ -24,4 +24,5 @@ mod processes;
 pub mod survey;
 
 pub use need::{InUse, Need, Weight};
+pub(crate) use processes::open_by_processes;
 pub use survey::Survey;

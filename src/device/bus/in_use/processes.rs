@@ -8,6 +8,7 @@ use super::blocks::Blocks;
 use super::carriers::{Carrier, Functions};
 use super::need::{InUse, Need};
 use crate::device::bus::group::Group;
+use crate::device::bus::pci::PciAddress;
 use crate::device::bus::users::User;
 use crate::device::sys::host::Host;
 
@@ -62,6 +63,16 @@ pub(crate) fn open_nodes(
         found.push((carriers, InUse::new(need, format!("/proc/{}/fd", first.pid))));
     }
     found
+}
+
+/// The processes that have a device open, or one of its functions. Nothing of the device is opened or
+/// waited for: the kernel may be keeping it locked.
+pub(crate) fn open_by_processes(host: &Host, address: PciAddress) -> Vec<InUse> {
+    let functions = Functions::read(host);
+    let blocks = Blocks::read(host, &functions);
+    let open = open_nodes(host, &functions, &blocks).into_iter();
+    let of_device = |carriers: &[Carrier]| carriers.iter().any(|on| on.address == address);
+    open.filter(|(carriers, _)| of_device(carriers)).map(|(_, used)| used).collect()
 }
 
 /// Every open node of a device and who has it. Our own are not among them.

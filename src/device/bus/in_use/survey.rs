@@ -10,7 +10,6 @@ use super::mounts;
 use super::need::{InUse, Need};
 use super::network::ways::Network;
 use super::processes;
-use crate::device::bus::group;
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
 use crate::device::sys::host::Host;
 
@@ -72,13 +71,12 @@ impl Survey {
         }
     }
 
-    /// Functions on vfio-pci are for guests, and go with their physical function.
+    /// Functions with a driver are used by the host or are for guests, and go with their physical one.
     fn set_aside(&mut self, host: &Host) {
         for (function, physical) in self.functions.all().collect::<Vec<_>>() {
             let Ok(Some(driver)) = pci::driver(host, function) else { continue };
             let known = self.facts.entry(physical).or_default();
-            if group::is_vfio(&driver) && !known.iter().any(|fact| fact.function == Some(function))
-            {
+            if !known.iter().any(|fact| fact.function == Some(function)) {
                 let source = format!("/{}", pci::attribute(function, "driver"));
                 let need = Need::Function { driver };
                 known.push(InUse { need, source, function: Some(function) });
@@ -101,6 +99,11 @@ impl Survey {
                 found.push(fact);
             }
         }
+        // That a function has a driver says nothing where it is known what for.
+        let is_bare = |fact: &InUse| matches!(fact.need, Need::Function { .. });
+        let known: Vec<PciAddress> =
+            found.iter().filter(|fact| !is_bare(fact)).filter_map(|fact| fact.function).collect();
+        found.retain(|fact| !is_bare(fact) || !fact.function.is_some_and(|f| known.contains(&f)));
         found
     }
 

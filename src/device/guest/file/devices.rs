@@ -7,11 +7,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::keys::{Example::Inside, Key, Kind, row};
-use super::needs::Needs;
+use super::needs::{Needs, nodes_of};
 use crate::bootfile::{DeviceSpec, DeviceSpecError};
 use crate::device::bus::pci::PciAddress;
 use crate::device::guest::libvirt::{Unsupported, Xml};
-use crate::device::guest::qemu::argv::{Argv, value};
+use crate::device::guest::qemu::argv::{Argv, IOMMUFD, Resources, value};
 
 /// A device of the host: its name alone, or a table with options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,16 +56,41 @@ impl Device {
         self.romfile.as_mut().filter(|path| path.contains('/'))
     }
 
+    /// Whether its options give a token.
+    pub(crate) fn has_token(&self) -> bool {
+        self.options.iter().any(|option| option.starts_with("vf-token="))
+    }
+
     pub(super) fn needs(&self, needs: &mut Needs<'_>) {
         // QEMU says which options its vfio-pci has.
-        let Self { spec, romfile: _, root_port: _, options: _ } = self;
+        let Self { spec, romfile: _, root_port: _, options } = self;
         needs.devices.push(spec.clone());
+        options.iter().for_each(|option| needs.nodes.extend(nodes_of(option)));
     }
 
     /// `address` is where `spec` is found, `number` tells the devices apart.
-    pub(super) fn arguments(&self, argv: &mut Argv, number: usize, address: PciAddress) {
+    pub(super) fn arguments(
+        &self,
+        argv: &mut Argv,
+        number: usize,
+        address: PciAddress,
+        resources: &Resources<'_>,
+    ) {
         let Self { spec: _, romfile, root_port, options } = self;
-        let mut text = format!("vfio-pci,id=hostdev{number},host={address}");
+        // QEMU's addresses have domains of four digits.
+        let place = match resources.iommufd || address.domain > 0xffff {
+            true => format!("sysfsdev=/sys/bus/pci/devices/{address}"),
+            false => format!("host={address}"),
+        };
+        let mut text = format!("vfio-pci,id=hostdev{number},{place}");
+        if resources.iommufd {
+            text.push_str(&format!(",iommufd={IOMMUFD}"));
+        }
+        if !self.has_token()
+            && let Some(token) = resources.token(address)
+        {
+            text.push_str(&format!(",vf-token={token}"));
+        }
         if *root_port {
             // Chassis numbers start at 1.
             argv.pair("-device", format!("pcie-root-port,id=port{number},chassis={}", number + 1));

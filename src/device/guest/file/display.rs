@@ -6,6 +6,7 @@ use super::keys::{
     Example::{Default as ByDefault, Unset},
     Key, Kind, row,
 };
+use super::needs::Needs;
 use super::values::Arch;
 use crate::device::guest::libvirt::Xml;
 use crate::device::guest::qemu::argv::{Argv, Resources, VNC, value};
@@ -43,6 +44,15 @@ pub(super) const KEYS: &[Key] = &[
 impl Display {
     pub(super) fn without_effect(&self) -> Option<&'static str> {
         (self.socket.is_some() && self.kind != DisplayKind::Vnc).then_some("display.socket")
+    }
+
+    pub(super) fn needs<'g>(&'g self, needs: &mut Needs<'g>) {
+        needs.sockets.extend(self.own_socket().map(|path| ("display.socket", path)));
+    }
+
+    /// The socket that is made for it elsewhere than in the guest's directory.
+    pub(crate) fn own_socket(&self) -> Option<&str> {
+        self.socket.as_deref().filter(|_| self.kind == DisplayKind::Vnc)
     }
 
     pub(super) fn arguments(&self, argv: &mut Argv, resources: &Resources<'_>) {

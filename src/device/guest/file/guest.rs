@@ -13,12 +13,13 @@ use super::keys::{
 };
 use super::machine::{self, Boot, Machine};
 use super::memory::{self, Memory};
-use super::needs::Needs;
+use super::needs::{Needs, nodes_of};
 use super::network::{self, Network};
 use super::values::{Arch, Name};
 use crate::device::bus::pci::PciAddress;
-use crate::device::guest::libvirt::{Unsupported, Xml};
-use crate::device::guest::qemu::argv::{Argv, Resources};
+use crate::device::guest::libvirt::{NotXml, Unsupported, Xml};
+use crate::device::guest::qemu::argv::{Argv, IOMMUFD, Resources};
+use crate::device::guest::qemu::sandbox;
 
 /// A guest file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -202,14 +203,14 @@ impl Guest {
             allow_unsafe_interrupts,
             qemu: _,
             chroot: _,
-            qemu_arguments: _,
+            qemu_arguments,
             machine,
             boot,
             memory,
             cpus,
             disks,
             network,
-            display: Display { kind: _, socket: _ },
+            display,
             shutdown: Shutdown { timeout: _, quit_timeout: _ },
         } = self;
         let mut needs = Needs { unsafe_interrupts: *allow_unsafe_interrupts, ..Needs::default() };
@@ -221,6 +222,8 @@ impl Guest {
         cpus.needs(&mut needs);
         disks.iter().for_each(|disk| disk.needs(&mut needs));
         network.needs(&mut needs);
+        display.needs(&mut needs);
+        qemu_arguments.iter().for_each(|word| needs.nodes.extend(nodes_of(word)));
         needs
     }
 
@@ -257,6 +260,15 @@ impl Guest {
         argv.flag("-nodefaults");
         argv.flag("-no-user-config");
         argv.pair("-name", format!("guest={name}"));
+        if resources.sandbox && !qemu_arguments.iter().any(|word| word == "-sandbox") {
+            argv.pair(
+                "-sandbox",
+                match qemu_arguments.is_empty() {
+                    true => sandbox::ARGUMENTS,
+                    false => sandbox::ARGUMENTS_WITH_HELPERS,
+                },
+            );
+        }
         memory.backend(&mut argv, resources.backing);
         machine.arguments(&mut argv, resources);
         cpus.arguments(&mut argv);
@@ -268,8 +280,11 @@ impl Guest {
             disk.arguments(&mut argv, number);
         }
         network.arguments(&mut argv);
+        if resources.iommufd && !devices.is_empty() {
+            argv.pair("-object", format!("iommufd,id={IOMMUFD}"));
+        }
         for (number, (address, device)) in devices.iter().enumerate() {
-            device.arguments(&mut argv, number, *address);
+            device.arguments(&mut argv, number, *address, resources);
         }
         match on_reboot {
             OnReboot::Restart => {}
@@ -282,7 +297,16 @@ impl Guest {
     /// were found.
     ///
     /// The keys of the guest file that libvirt cannot express are named in a comment at its head.
-    pub fn domain(&self, arch: Arch, qemu: &str, devices: &[(PciAddress, &Device)]) -> String {
+    ///
+    /// # Errors
+    /// When a value has a character that XML cannot have.
+    pub fn domain(
+        &self,
+        arch: Arch,
+        qemu: &str,
+        devices: &[(PciAddress, &Device)],
+    ) -> Result<String, NotXml> {
+        NotXml::find(&self.domain_texts(qemu))?;
         let Self {
             name,
             autostart,
@@ -335,7 +359,30 @@ impl Guest {
                 display.domain(xml);
             });
         });
-        unsupported.comment() + &xml.into_text()
+        Ok(unsupported.comment() + &xml.into_text())
+    }
+
+    /// The texts that come into the domain as they are, with the keys that they come from.
+    fn domain_texts<'g>(&'g self, qemu: &'g str) -> Vec<(&'static str, &'g str)> {
+        let Self { machine, boot, disks, network, display, devices, .. } = self;
+        let mut texts = vec![("qemu", qemu)];
+        let keys = [
+            ("machine.type", &machine.kind),
+            ("machine.gic", &machine.gic),
+            ("boot.firmware", &boot.firmware),
+            ("boot.firmware_variables", &boot.firmware_variables),
+            ("boot.kernel", &boot.kernel),
+            ("boot.initrd", &boot.initrd),
+            ("boot.cmdline", &boot.cmdline),
+            ("network.mac", &network.mac),
+            ("network.tap", &network.tap),
+            ("display.socket", &display.socket),
+        ];
+        texts.extend(keys.into_iter().filter_map(|(key, text)| Some((key, text.as_deref()?))));
+        texts.extend(disks.iter().map(|disk| ("disks.path", disk.path.as_str())));
+        let roms = devices.iter().filter_map(|device| device.romfile.as_deref());
+        texts.extend(roms.map(|rom| ("devices.romfile", rom)));
+        texts
     }
 }
 

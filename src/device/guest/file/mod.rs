@@ -40,7 +40,7 @@ pub use keys::Conflict;
 pub use machine::{Boot, Machine};
 pub use memory::Memory;
 pub use needs::Missing;
-pub(crate) use needs::Needs;
+pub(crate) use needs::{Needs, socket_fits};
 pub use network::{Network, NetworkMode};
 pub use read::{GuestError, parse, read};
 pub use values::Name;

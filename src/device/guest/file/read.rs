@@ -1,6 +1,8 @@
 //! Reads and checks a guest file.
 
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::guest::Guest;
@@ -23,6 +25,9 @@ pub enum GuestError {
         #[source]
         error: io::Error,
     },
+    /// It is a FIFO, a node or a directory.
+    #[error("{0}: this is not a file")]
+    NotFile(String),
     /// It is larger than any guest file is.
     #[error("{0}: larger than {SIZE_LIMIT} bytes: this is not a guest file")]
     TooLarge(String),
@@ -59,9 +64,9 @@ pub fn read(path: &Path) -> Result<Guest, GuestError> {
     use io::Read;
     let file = path.display().to_string();
     let mut text = String::new();
-    let read = std::fs::File::open(path)
-        .and_then(|opened| opened.take(SIZE_LIMIT + 1).read_to_string(&mut text));
-    match read {
+    let opened = open(path).map_err(|error| GuestError::Io { file: file.clone(), error })?;
+    let Some(opened) = opened else { return Err(GuestError::NotFile(file)) };
+    match opened.take(SIZE_LIMIT + 1).read_to_string(&mut text) {
         Err(error) => return Err(GuestError::Io { file, error }),
         Ok(n) if n as u64 > SIZE_LIMIT => return Err(GuestError::TooLarge(file)),
         Ok(_) => {}
@@ -81,6 +86,12 @@ pub fn read(path: &Path) -> Result<Guest, GuestError> {
         .map_err(|error| GuestError::Io { file: path.display().to_string(), error })?;
     resolve(&mut guest, &directory);
     Ok(guest)
+}
+
+/// Opens what is a file, and waits for nothing.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// Makes paths absolute that are relative to the guest file. In a chroot they are relative to

@@ -1,11 +1,15 @@
 //! The command line of QEMU: how it is written, and what of it no key decides.
 
+use crate::device::bus::pci::PciAddress;
 use crate::device::guest::file::Arch;
+use crate::device::guest::token::SharedToken;
 
 /// The first monitor: the supervisor's.
 pub(crate) const MONITOR: &str = "qmp.sock";
 /// The second: for `status`, while the supervisor has the first.
 pub const CONTROL: &str = "control.sock";
+/// The object that devices are opened through.
+pub(crate) const IOMMUFD: &str = "iommufd0";
 /// The screen.
 pub(crate) const VNC: &str = "vnc.sock";
 
@@ -18,6 +22,25 @@ pub struct Resources<'a> {
     pub backing: Backing,
     /// Where QEMU makes its sockets, as it sees that directory.
     pub directory: &'a str,
+    /// Whether devices are opened through iommufd.
+    pub iommufd: bool,
+    /// The tokens of physical functions.
+    pub tokens: &'a [SharedToken],
+    /// Whether QEMU filters its system calls.
+    pub sandbox: bool,
+}
+
+impl<'a> Resources<'a> {
+    /// What there is without anything special: devices are opened by their groups.
+    pub fn new(arch: Arch, backing: Backing, directory: &'a str) -> Self {
+        Self { arch, backing, directory, iommufd: false, tokens: &[], sandbox: false }
+    }
+
+    /// The token that a device is opened with.
+    pub(crate) fn token(&self, device: PciAddress) -> Option<String> {
+        let shared = self.tokens.iter().find(|shared| shared.devices.contains(&device))?;
+        Some(shared.token.to_string())
+    }
 }
 
 /// The pages of a guest's memory.

@@ -5,6 +5,7 @@ pub mod probe;
 pub mod qmp;
 
 mod find;
+pub(crate) mod sandbox;
 
 pub(crate) use find::in_root;
 pub use find::{FindError, find};

@@ -24,10 +24,32 @@ pub(crate) fn abilities(program: &str, chroot: Option<&Path>) -> Option<Abilitie
     Some(Abilities { kvm, vfio_pci })
 }
 
+/// What QEMU's vfio-pci can do that not every version can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VfioAbilities {
+    /// It opens devices through iommufd.
+    pub iommufd: bool,
+    /// It gives the token of a physical function.
+    pub vf_token: bool,
+}
+
+/// What vfio-pci of the QEMU at `program` can do. `None` when it does not run, or has none.
+pub(crate) fn vfio_abilities(program: &str, chroot: Option<&Path>) -> Option<VfioAbilities> {
+    let text = ask_for(program, chroot, ["-device", "vfio-pci,help"])?;
+    // "  iommufd=<link<iommufd>>"
+    let has =
+        |name: &str| text.lines().any(|line| line.trim().split(['=', ' ']).next() == Some(name));
+    Some(VfioAbilities { iommufd: has("iommufd"), vf_token: has("vf-token") })
+}
+
 /// What it lists for `OPTION help`.
 fn ask(program: &str, chroot: Option<&Path>, option: &str) -> Option<String> {
+    ask_for(program, chroot, [option, "help"])
+}
+
+fn ask_for(program: &str, chroot: Option<&Path>, arguments: [&str; 2]) -> Option<String> {
     let mut command = Command::new(program);
-    command.args([option, "help"]).stdin(Stdio::null()).stderr(Stdio::null());
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
     if let Some(chroot) = chroot.filter(|chroot| *chroot != Path::new("/")) {
         let root = CString::new(chroot.as_os_str().as_encoded_bytes()).ok()?;
         let enter = move || -> io::Result<()> {

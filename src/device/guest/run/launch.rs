@@ -12,6 +12,7 @@ use rustix::process::{Pid, Resource, Rlimit};
 use rustix::thread::{CpuSet, UnshareFlags};
 
 use super::signals;
+use crate::device::sys::descriptors;
 use crate::device::sys::host::errno_text;
 
 /// Where a guest's directory is visible inside a chroot.
@@ -20,6 +21,13 @@ pub(crate) const CHROOT_DIRECTORY: &str = "/run/vfiorun";
 /// The weight of QEMU for the kernel's memory killer: its memory is pinned and does not come back by
 /// swapping (`oom_score_adj` in `proc(5)`): nearly last.
 const OOM_SCORE_ADJ: &str = "-800";
+
+/// What QEMU gets of our environment: whatever else is there is nobody's business in the process that a
+/// guest may take over.
+const ENVIRONMENT: &[&str] = &["LANG", "PATH", "TERM", "TMPDIR"];
+/// What programs of the user's own arguments may need besides: a screen, and sound.
+const ENVIRONMENT_OF_SESSION: &[&str] =
+    &["DISPLAY", "HOME", "WAYLAND_DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR"];
 
 /// QEMU, about to be started.
 #[derive(Clone, Debug)]
@@ -36,6 +44,8 @@ pub struct Launch {
     pub cpus: Option<Vec<u32>>,
     /// The files that it writes `0` to, to join control groups.
     pub cgroups: Vec<PathBuf>,
+    /// In a chroot: the nodes below `/dev` that it gets besides the usual ones.
+    pub nodes: Vec<String>,
     /// Whether it pins memory.
     pub pins_memory: bool,
 }
@@ -63,7 +73,13 @@ impl Launch {
         let failed = |step: &str, error| LaunchError { step: step.to_owned(), error };
         let (mut reader, mut writer) = io::pipe().map_err(|error| failed("pipe", error))?;
         let mut command = Command::new(&self.program);
-        command.args(&self.argv).stdin(Stdio::null());
+        command.args(&self.argv).stdin(Stdio::null()).env_clear();
+        let session = ENVIRONMENT_OF_SESSION.iter().filter(|_| self.chroot.is_none());
+        for name in ENVIRONMENT.iter().chain(session) {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
         let this = self.clone();
         let parent = rustix::process::getpid();
         // SAFETY: the process has one thread, so that the child may do whatever it likes.
@@ -116,8 +132,10 @@ impl Launch {
                 .map_err(|error| step("raise RLIMIT_MEMLOCK", error.into()))?;
         }
         if let Some(chroot) = &self.chroot {
-            enter(chroot, &self.directory)?;
+            enter(chroot, &self.directory, &self.nodes)?;
         }
+        // std's own pipe, by which a failure to execute is reported, is among them.
+        descriptors::close_at_exec(3);
         signals::release().map_err(|error| step("sigprocmask", error))
     }
 }
@@ -126,9 +144,13 @@ fn write_existing(path: &Path, text: &str) -> io::Result<()> {
     fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
 
+/// The nodes below `/dev` that every QEMU gets in a chroot, as far as the host has them.
+const NODES: &[&str] =
+    &["null", "zero", "full", "random", "urandom", "kvm", "vfio", "iommu", "net", "ptmx", "pts"];
+
 /// Makes `root` the root directory, with the host's devices, `/sys`, `/proc` and the guest's
 /// directory in it. All mounts are in a namespace that goes away with QEMU.
-fn enter(root: &Path, directory: &Path) -> Result<(), LaunchError> {
+fn enter(root: &Path, directory: &Path, nodes: &[String]) -> Result<(), LaunchError> {
     let step = |text: String| {
         move |error: rustix::io::Errno| LaunchError { step: text, error: error.into() }
     };
@@ -145,14 +167,20 @@ fn enter(root: &Path, directory: &Path) -> Result<(), LaunchError> {
     let none: Option<&CStr> = None;
     rustix::mount::mount("vfiorun", &dev, "tmpfs", MountFlags::NOSUID, none)
         .map_err(step(format!("mount a tmpfs on {}", dev.display())))?;
-    for node in ["null", "zero", "full", "random", "urandom", "kvm", "vfio", "net", "ptmx", "pts"] {
+    let named = nodes.iter().filter_map(|node| node.strip_prefix("/dev/"));
+    for node in NODES.iter().copied().chain(named) {
         let source = Path::new("/dev").join(node);
         let Ok(meta) = fs::metadata(&source) else { continue };
         let target = dev.join(node);
-        let made = match meta.is_dir() {
+        // In a directory that is there whole.
+        if target.exists() {
+            continue;
+        }
+        let parent = target.parent().unwrap_or(&dev);
+        let made = fs::create_dir_all(parent).and_then(|()| match meta.is_dir() {
             true => fs::create_dir(&target),
             false => fs::File::create(&target).map(drop),
-        };
+        });
         made.map_err(|error| LaunchError { step: format!("make {}", target.display()), error })?;
         bind(&source, &target)?;
     }

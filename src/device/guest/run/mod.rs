@@ -16,6 +16,7 @@ pub mod supervise;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,13 +26,15 @@ use crate::device::bind::journal::{JournalError, StepError};
 use crate::device::bind::lease::{Lease, Report, TakeError};
 use crate::device::bind::recover;
 use crate::device::bind::undo::Undo;
-use crate::device::bus::pci::{self, PciDevice};
-use crate::device::bus::vfio::{self, VfioError};
+use crate::device::bus::group::is_vfio;
+use crate::device::bus::pci::{self, PciAddress, PciDevice};
+use crate::device::bus::vfio::{self, Interface, VfioError};
 use crate::device::causes::facts::{self, Known, Surroundings};
 use crate::device::causes::{Failure, Reason, Step};
 use crate::device::guest::file::{Guest, Hugepages, OnExit};
 use crate::device::guest::memory::{self, MemoryError};
 use crate::device::guest::qemu::argv::{Backing, MONITOR};
+use crate::device::guest::token::{self, SharedToken};
 use crate::device::sys::host::{Host, HostError, errno_text};
 use crate::device::sys::kernel_log::Tail;
 use crate::device::sys::kvm::{Kvm, KvmError};
@@ -191,10 +194,11 @@ pub fn run(
     let addresses: Vec<_> = lease.devices().iter().map(|device| device.address).collect();
     let ended = with_devices(context, guest, file, start, &mut lease, notify);
     record::remove(&record::directory(state, &guest.name));
+    remove_socket(guest);
     let report = lease.release().map_err(RunError::Release)?;
     if guest.on_exit == OnExit::Host {
         for address in addresses {
-            if pci::driver(host, address).is_ok_and(|driver| driver.as_deref() == Some("vfio-pci"))
+            if pci::driver(host, address).is_ok_and(|driver| driver.as_deref().is_some_and(is_vfio))
                 && let Err(error) = recover::release(host, state, address)
             {
                 notify(&Progress::Warning(error.to_string()));
@@ -204,6 +208,17 @@ pub fn run(
     match ended {
         Ok(ended) => Ok(RunReport { ended, report }),
         Err(cause) => Err(RunError::Start { cause: Box::new(cause), report }),
+    }
+}
+
+/// Removes the socket of the screen, which QEMU leaves. In a chroot it may have been where nobody else
+/// sees it, and is gone.
+fn remove_socket(guest: &Guest) {
+    let Some(path) = guest.display.own_socket() else { return };
+    let root = Path::new(guest.chroot.as_deref().unwrap_or("/"));
+    let place = root.join(path.trim_start_matches('/'));
+    if place.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket()) {
+        _ = fs::remove_file(place);
     }
 }
 
@@ -218,7 +233,7 @@ fn with_devices(
 ) -> Result<GuestExit, StartError> {
     let Context { host, state, signals } = context;
     let devices = lease.devices().to_vec();
-    prepare_devices(host, start, lease)?;
+    prepare_devices(context, guest, start, lease)?;
     let backing = prepare_memory(host, guest, start, lease, notify)?;
     let cgroups = make_cgroups(host, start, lease, notify)?;
     let directory = record::make_directory(state, &guest.name).map_err(|error| {
@@ -234,6 +249,7 @@ fn with_devices(
         directory,
         cpus: start.cpus.clone(),
         cgroups,
+        nodes: start.chroot_nodes.clone(),
         pins_memory: !devices.is_empty() || guest.memory.locked,
     };
     if signals.stop_wanted() {
@@ -268,24 +284,49 @@ fn with_devices(
 }
 
 /// Asks KVM and VFIO for the devices, as QEMU will, and records their resets.
-fn prepare_devices(host: &Host, start: &Start, lease: &mut Lease) -> Result<(), StartError> {
+fn prepare_devices(
+    context: Context<'_>,
+    guest: &Guest,
+    start: &Start,
+    lease: &mut Lease,
+) -> Result<(), StartError> {
+    let Context { host, state, .. } = context;
     let devices = lease.devices().to_vec();
+    let addresses: Vec<PciAddress> = devices.iter().map(|device| device.address).collect();
     let mut groups: Vec<u32> = devices.iter().filter_map(|device| device.iommu_group).collect();
     groups.sort_unstable();
     groups.dedup();
-    make_nodes(host, &groups, lease)?;
+    let of_tokens: Vec<(&SharedToken, u32)> = start
+        .tokens
+        .iter()
+        .filter(|shared| shared.users.is_empty())
+        .filter_map(|shared| Some((shared, pci::iommu_group(host, shared.physical)?)))
+        .collect();
+    let all: Vec<u32> = groups.iter().copied().chain(of_tokens.iter().map(|of| of.1)).collect();
+    make_nodes(host, start.interface, &all, &addresses, lease)?;
     if start.kvm_unasked {
         let asked = Kvm::open(&host.path("dev/kvm")).and_then(|kvm| kvm.create_vm());
-        asked.map_err(|error| StartError::Kvm { error })?;
+        let vm = asked.map_err(|error| StartError::Kvm { error })?;
+        memory::fits(guest.memory.size, start.arch, vm.ipa_bits)?;
     }
     if let Some(parameter) = &start.parameter {
         lease.journal().set_attribute(&parameter.path, &parameter.value)?;
     }
     let log_end = Tail::open(host);
-    vfio::try_groups(host, &groups).map_err(|error| {
+    let tried = match start.interface {
+        Interface::Container => vfio::try_groups(host, &groups),
+        Interface::Iommufd => vfio::try_devices(host, &addresses),
+    };
+    tried.map_err(|error| {
         let reason = why_refused(host, &devices, &error, log_end);
         StartError::Vfio { error, reason }
     })?;
+    for (shared, group) in of_tokens.iter().filter(|_| start.interface == Interface::Container) {
+        let set = vfio::set_token(host, shared.physical, *group, &shared.token.to_string());
+        set.map_err(|error| StartError::Vfio { error, reason: None })?;
+        token::store(state, shared)
+            .map_err(|error| StartError::Directory { path: state.path().to_owned(), error })?;
+    }
     // Not before: until here another guest may have them.
     for device in &devices {
         // So that nothing of ours is left in it, however QEMU ends.
@@ -306,7 +347,11 @@ fn why_refused(
     let (step, error) = match error {
         VfioError::Open { error, .. } => (Step::Open, error),
         VfioError::Group { error, .. } | VfioError::Iommu(error) => (Step::Attach, error),
-        VfioError::NotVfio(_) | VfioError::Version(_) | VfioError::NotViable(_) => return None,
+        VfioError::Device { error, .. } => (Step::Attach, error),
+        VfioError::NotVfio(_)
+        | VfioError::Version(_)
+        | VfioError::NotViable(_)
+        | VfioError::NoDeviceNode(_) => return None,
     };
     let around = Surroundings::default();
     let facts: Vec<Known> =
@@ -316,10 +361,18 @@ fn why_refused(
 }
 
 /// Makes the nodes that neither the kernel nor ueventd made.
-fn make_nodes(host: &Host, groups: &[u32], lease: &mut Lease) -> Result<(), StartError> {
-    for node in preflight::missing_nodes(host, groups) {
-        if node.path.starts_with("dev/vfio/") {
-            lease.journal().make_directory("dev/vfio")?;
+fn make_nodes(
+    host: &Host,
+    interface: Interface,
+    groups: &[u32],
+    devices: &[PciAddress],
+    lease: &mut Lease,
+) -> Result<(), StartError> {
+    for node in preflight::missing_nodes(host, interface, groups, devices) {
+        for directory in ["dev/vfio", "dev/vfio/devices"] {
+            if Path::new(&node.path).parent().is_some_and(|parent| parent.starts_with(directory)) {
+                lease.journal().make_directory(directory)?;
+            }
         }
         let (major, minor) = node.number;
         lease.journal().record(Undo::Node { path: node.path.clone() })?;

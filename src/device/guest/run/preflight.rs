@@ -11,17 +11,21 @@ use crate::device::bind::plan::{
 };
 use crate::device::bus::board::Board;
 use crate::device::bus::group;
-use crate::device::bus::pci::{self, PciAddress};
-use crate::device::bus::vfio::{self, Node};
+use crate::device::bus::pci::{self, PciAddress, PciDevice};
+use crate::device::bus::users;
+use crate::device::bus::vfio::{self, Interface, Node};
 use crate::device::causes::facts::Fact;
 use crate::device::guest::cgroup::{self, Cgroup};
 use crate::device::guest::cpu::{self, CpuError};
-use crate::device::guest::file::{Arch, Device, Guest, Missing, Needs};
+use crate::device::guest::file::{Arch, Device, Guest, Missing, Needs, Size, socket_fits};
 use crate::device::guest::memory::{self, MemoryError, MemoryPlan};
-use crate::device::guest::qemu::argv::{Backing, Resources};
-use crate::device::guest::qemu::{self, FindError};
+use crate::device::guest::qemu::argv::{Backing, CONTROL, Resources};
+use crate::device::guest::qemu::probe;
+use crate::device::guest::qemu::{self, FindError, sandbox};
+use crate::device::guest::token::{self, SharedToken};
 use crate::device::sys::cpu_list;
 use crate::device::sys::host::{Host, HostError, Write};
+use crate::device::sys::inside;
 use crate::device::sys::kernel_log;
 use crate::device::sys::kvm::{self, Kvm, KvmError};
 use crate::device::sys::state::StateDir;
@@ -101,6 +105,21 @@ pub enum Refusal {
     /// A file or an interface that the guest file names.
     #[error(transparent)]
     Missing(Missing),
+    /// QEMU is too old for what the kernel has.
+    #[error("{program} has no {what}: {reason}. It takes QEMU {since}")]
+    OldQemu {
+        /// Its path.
+        program: String,
+        /// What is missing.
+        what: &'static str,
+        /// Why it is needed.
+        reason: &'static str,
+        /// The first version that has it.
+        since: &'static str,
+    },
+    /// The token of a physical function cannot be set, and is not known.
+    #[error("{physical}: it is on vfio-pci, and its token was set by {}: give QEMU that one, with options = [\"vf-token=UUID\"] of the device in the guest file", users::text(&.0.users), physical = .0.physical)]
+    Token(SharedToken),
 }
 
 /// What works, but not as well as it might.
@@ -150,6 +169,14 @@ pub struct Start {
     pub cgroups: Vec<Cgroup>,
     /// Where QEMU makes its sockets, as it sees that directory.
     pub directory: String,
+    /// How devices are opened.
+    pub interface: Interface,
+    /// The tokens of physical functions on vfio-pci.
+    pub tokens: Vec<SharedToken>,
+    /// Whether QEMU filters its system calls.
+    pub sandbox: bool,
+    /// In a chroot: the nodes below `/dev` that QEMU gets besides the usual ones.
+    pub chroot_nodes: Vec<String>,
 }
 
 impl Start {
@@ -160,13 +187,20 @@ impl Start {
             Examination { host, options, refusals: Vec::new(), warnings: Vec::new() };
         examined.running(state, guest.name.as_str());
         let arch = examined.arch(needs.arch);
-        let kvm_unasked = examined.kvm();
+        let kvm_unasked = examined.kvm(needs.memory, arch);
         let bind = examined.devices(&needs);
         let memory = examined.memory(&needs);
         let cpus = examined.cpus(&needs);
         let qemu = examined.qemu(guest, arch);
-        let root = Path::new(guest.chroot.as_deref().unwrap_or("/"));
+        let root = guest.chroot.as_deref().map(Path::new);
         examined.refusals.extend(needs.missing(host, root).into_iter().map(Refusal::Missing));
+        let outside = record::directory(state, &guest.name);
+        // The longest of them.
+        let socket = outside.join(CONTROL).display().to_string();
+        examined.refusals.extend(socket_fits("--state", &socket).map(Refusal::Missing));
+        let interface = Interface::of(host);
+        let tokens = examined.tokens(state, guest, &bind);
+        examined.qemu_has(guest, &qemu, interface, &tokens);
         examined.warnings.extend(guest.without_effect(arch).map(Warning::NoEffect));
         let groups: Vec<u32> = bind.groups.iter().map(|group| group.number).collect();
         let parameter = (needs.unsafe_interrupts
@@ -174,14 +208,18 @@ impl Start {
         .then(|| Write { path: vfio::UNSAFE_INTERRUPTS.to_owned(), value: "Y".to_owned() });
         let directory = match guest.chroot {
             Some(_) => CHROOT_DIRECTORY.to_owned(),
-            None => record::directory(state, &guest.name).display().to_string(),
+            None => outside.display().to_string(),
         };
+        let program = inside::resolve(root.unwrap_or(Path::new("/")), &qemu, &[]);
+        let program = program.strip_prefix("/").unwrap_or(&program);
+        let sandbox = sandbox::is_there(&root.unwrap_or(Path::new("/")).join(program));
+        let addresses = bind.addresses();
         Self {
             refusals: examined.refusals,
             warnings: examined.warnings,
             arch,
             qemu,
-            nodes: missing_nodes(host, &groups),
+            nodes: missing_nodes(host, interface, &groups, &addresses),
             kvm_unasked,
             bind,
             memory,
@@ -189,6 +227,10 @@ impl Start {
             cgroups: cgroup::plan(host, guest.name.as_str(), cpus.as_deref()),
             cpus,
             directory,
+            chroot_nodes: root.map(|root| needs.nodes(host, root)).unwrap_or_default(),
+            interface,
+            tokens,
+            sandbox,
         }
     }
 
@@ -199,8 +241,13 @@ impl Start {
 
     /// QEMU's arguments for memory of these pages.
     pub(super) fn argv_with(&self, host: &Host, guest: &Guest, backing: Backing) -> Vec<String> {
-        let (arch, directory) = (self.arch, self.directory.as_str());
-        guest.arguments(&Resources { arch, backing, directory }, &self.devices(host, guest))
+        let resources = Resources {
+            iommufd: self.interface == Interface::Iommufd,
+            tokens: &self.tokens,
+            sandbox: self.sandbox,
+            ..Resources::new(self.arch, backing, &self.directory)
+        };
+        guest.arguments(&resources, &self.devices(host, guest))
     }
 
     /// The devices of the guest by address, each with its options. In a start that is refused
@@ -226,8 +273,8 @@ impl Start {
         present.into_iter().chain(absent).collect()
     }
 
-    /// All that is written, made and started, as a shell would do it, in order.
-    pub fn steps(&self) -> Vec<String> {
+    /// All that is written, made and started, as a shell would do it, in order. `chroot` is the guest's.
+    pub fn steps(&self, chroot: Option<&str>) -> Vec<String> {
         let mut steps: Vec<String> = Vec::new();
         let writes = self.bind.moves.iter().flat_map(|a_move| &a_move.writes);
         steps.extend(writes.map(Write::to_string));
@@ -239,13 +286,29 @@ impl Start {
             steps.push(format!("mkdir /{}", cgroup.directory));
             steps.extend(cgroup.writes.iter().map(Write::to_string));
         }
+        for shared in self.tokens.iter().filter(|shared| shared.users.is_empty()) {
+            steps.push(format!("# {}: vf-token {}", shared.physical, shared.token));
+        }
+        if let Some(chroot) = chroot {
+            let root = chroot.trim_end_matches('/');
+            let bound = self.chroot_nodes.iter();
+            steps.extend(bound.map(|node| format!("mount --bind {node} {root}{node}")));
+        }
         steps
     }
 }
 
 /// The nodes that QEMU will open and that are not there.
-pub(super) fn missing_nodes(host: &Host, groups: &[u32]) -> Vec<Node> {
-    let mut nodes = vfio::nodes(host, groups);
+pub(super) fn missing_nodes(
+    host: &Host,
+    interface: Interface,
+    groups: &[u32],
+    devices: &[PciAddress],
+) -> Vec<Node> {
+    let mut nodes = match interface {
+        Interface::Container => vfio::nodes(host, groups),
+        Interface::Iommufd => vfio::device_nodes(host, devices),
+    };
     nodes.retain(|node| !host.exists(&node.path));
     nodes
 }
@@ -278,7 +341,7 @@ impl Examination<'_> {
     }
 
     /// Whether there can be a VM; `true` when that cannot be asked yet.
-    fn kvm(&mut self) -> bool {
+    fn kvm(&mut self, memory: Size, arch: Arch) -> bool {
         let host = self.host;
         let no_node = !host.exists("dev/kvm");
         if no_node && host.exists(kvm::IN_SYSFS) {
@@ -286,7 +349,10 @@ impl Examination<'_> {
         }
         let other = kvm::OTHERS.iter().find(|(node, ..)| host.exists(node));
         match (Kvm::open(&host.path("dev/kvm")).and_then(|kvm| kvm.create_vm()), other) {
-            (Ok(_), _) => {}
+            (Ok(vm), _) => {
+                let fits = memory::fits(memory, arch, vm.ipa_bits);
+                self.refusals.extend(fits.err().map(Refusal::Memory));
+            }
             (Err(_), Some((_, name, _))) => self.refusals.push(Refusal::Hypervisor(name)),
             (Err(error), None) => {
                 let log =
@@ -350,6 +416,56 @@ impl Examination<'_> {
             }
         }
         nothing
+    }
+
+    /// The tokens of the physical functions on vfio-pci that the devices belong to.
+    fn tokens(&mut self, state: &StateDir, guest: &Guest, bind: &Plan) -> Vec<SharedToken> {
+        let devices: Vec<_> = bind.moves.iter().map(|a_move| a_move.before.clone()).collect();
+        let mut tokens = token::plan(self.host, state, &devices);
+        // The user gives it.
+        let given = |address: &PciAddress| {
+            let device = devices.iter().find(|device| device.address == *address);
+            let named =
+                |found: &PciDevice| guest.devices.iter().find(|named| found.matches(&named.spec));
+            device.and_then(named).is_some_and(Device::has_token)
+        };
+        tokens.iter_mut().for_each(|shared| shared.devices.retain(|address| !given(address)));
+        tokens.retain(|shared| !shared.devices.is_empty());
+        let unknown = tokens.iter().filter(|shared| !shared.known && !shared.users.is_empty());
+        self.refusals.extend(unknown.cloned().map(Refusal::Token));
+        tokens
+    }
+
+    /// Whether QEMU has what not every version has, where the guest needs it.
+    fn qemu_has(
+        &mut self,
+        guest: &Guest,
+        program: &str,
+        interface: Interface,
+        tokens: &[SharedToken],
+    ) {
+        let iommufd = interface == Interface::Iommufd && !guest.devices.is_empty();
+        if !iommufd && tokens.is_empty() {
+            return;
+        }
+        let root = guest.chroot.as_deref().map(Path::new);
+        // One that does not run says so itself.
+        let Some(has) = probe::vfio_abilities(program, root) else { return };
+        let old = |what, reason, since| Refusal::OldQemu {
+            program: program.to_owned(),
+            what,
+            reason,
+            since,
+        };
+        if iommufd && !has.iommufd {
+            let reason = "this kernel has no VFIO container (CONFIG_VFIO_CONTAINER), only iommufd";
+            self.refusals.push(old("iommufd", reason, "9.0"));
+        }
+        if !tokens.is_empty() && !has.vf_token {
+            let reason =
+                "the physical function of a device is on vfio-pci, which asks for its token";
+            self.refusals.push(old("vf-token", reason, "8.1"));
+        }
     }
 
     fn memory(&mut self, needs: &Needs<'_>) -> MemoryPlan {

@@ -1,7 +1,7 @@
 //! Which guests are running: a file for each, in the state directory.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::device::guest::file::Name;
 use crate::device::sys::host::Host;
 use crate::device::sys::process::Process;
-use crate::device::sys::state::StateDir;
+use crate::device::sys::state::{self, StateDir};
 
 /// The version of [`Record`].
 pub(crate) const FORMAT: u32 = 1;
 
 const GUESTS: &str = "guests";
 const RECORD: &str = "guest.json";
+/// A record has some hundred bytes.
+const SIZE_LIMIT: u64 = 64 * 1024;
 
 /// A guest that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,12 +53,9 @@ pub fn directory(state: &StateDir, name: &Name) -> PathBuf {
 /// Makes the guest's directory, for root alone.
 ///
 /// # Errors
-/// As `mkdir(2)`.
+/// As [`StateDir::directory`].
 pub(crate) fn make_directory(state: &StateDir, name: &Name) -> io::Result<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt;
-    let directory = directory(state, name);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-    Ok(directory)
+    state.directory(&format!("{GUESTS}/{name}"))
 }
 
 /// Writes the record of a guest into its directory.
@@ -65,7 +64,7 @@ pub(crate) fn make_directory(state: &StateDir, name: &Name) -> io::Result<PathBu
 /// When it cannot be written.
 pub(crate) fn write(directory: &Path, record: &Record) -> io::Result<()> {
     let new = directory.join("guest.json.new");
-    fs::write(&new, serde_json::to_vec(record)?)?;
+    state::create_anew(&new)?.write_all(&serde_json::to_vec(record)?)?;
     fs::rename(new, directory.join(RECORD))
 }
 
@@ -79,7 +78,7 @@ pub(crate) fn remove(directory: &Path) {
 pub fn running(host: &Host, state: &StateDir) -> Vec<Record> {
     let Ok(entries) = fs::read_dir(state.path().join(GUESTS)) else { return Vec::new() };
     let mut records: Vec<Record> = entries
-        .filter_map(|entry| fs::read(entry.ok()?.path().join(RECORD)).ok())
+        .filter_map(|entry| state::read(&entry.ok()?.path().join(RECORD), SIZE_LIMIT).ok())
         .filter_map(|bytes| serde_json::from_slice(&bytes).ok())
         .filter(|record: &Record| record.format == FORMAT && record.is_alive(host))
         .collect();

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A signal that means something to a supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,13 @@ pub(crate) enum Signal {
 
 /// The signals of this process from now on, held back until they are read (`signalfd(2)`).
 #[derive(Debug)]
-pub struct Signals(OwnedFd);
+pub struct Signals {
+    fd: OwnedFd,
+    /// Signals to end that were counted and are still to be read.
+    waiting: AtomicUsize,
+    /// All signals to end so far.
+    stops: AtomicUsize,
+}
 
 impl Signals {
     /// Holds them back.
@@ -34,16 +41,33 @@ impl Signals {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: signalfd returned a new descriptor, which nothing else owns.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { fd, waiting: AtomicUsize::new(0), stops: AtomicUsize::new(0) })
+    }
+
+    /// How many signals to end have arrived so far. Those that are not read yet stay to be read.
+    pub fn stops(&self) -> usize {
+        while let Some(signal) = self.arrived() {
+            self.waiting.fetch_add(usize::from(signal == Signal::Stop), Ordering::Relaxed);
+        }
+        self.stops.load(Ordering::Relaxed)
     }
 
     /// The next one that has arrived.
     pub(crate) fn next(&self) -> Option<Signal> {
+        let less = |waiting: usize| waiting.checked_sub(1);
+        match self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(_) => Some(Signal::Stop),
+            Err(_) => self.arrived(),
+        }
+    }
+
+    fn arrived(&self) -> Option<Signal> {
         let mut info = std::mem::MaybeUninit::<libc::signalfd_siginfo>::zeroed();
         let size = size_of::<libc::signalfd_siginfo>();
         // SAFETY: `info` has `size` bytes, and zeros are a valid value of it.
         let (read, info) = unsafe {
-            let read = libc::read(self.0.as_raw_fd(), info.as_mut_ptr().cast(), size);
+            let read = libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), size);
             (read, info.assume_init())
         };
         if usize::try_from(read) != Ok(size) {
@@ -51,7 +75,10 @@ impl Signals {
         }
         Some(match info.ssi_signo as libc::c_int {
             libc::SIGCHLD => Signal::Child,
-            _ => Signal::Stop,
+            _ => {
+                self.stops.fetch_add(1, Ordering::Relaxed);
+                Signal::Stop
+            }
         })
     }
 
@@ -63,7 +90,7 @@ impl Signals {
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
@@ -83,7 +110,12 @@ fn set() -> libc::sigset_t {
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         for signal in [libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            libc::sigaddset(set.as_mut_ptr(), signal);
+            // What `nohup` has it ignore stays ignored: held back it would arrive here.
+            let mut old = std::mem::zeroed::<libc::sigaction>();
+            let known = libc::sigaction(signal, std::ptr::null(), &raw mut old) == 0;
+            if signal != libc::SIGHUP || !known || old.sa_sigaction != libc::SIG_IGN {
+                libc::sigaddset(set.as_mut_ptr(), signal);
+            }
         }
         set.assume_init()
     }
