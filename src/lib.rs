@@ -15,7 +15,8 @@
 //! | [`ramdisk`] | segments, newc cpio, what kind of ramdisk this is |
 //! | [`kernel`] | kernel containers, version, IKCONFIG, symbols, single modules |
 //! | [`modules`] | trees of kernel modules: their lists, what a module needs, who drives a device |
-//! | [`ota`] | OTA payloads, OTA and factory zips: the partitions in them |
+//! | [`ota`] | OTA payloads: the partitions in them |
+//! | [`container`] | files around images: compression, archives, updates, sparse and super images |
 //! | [`bootset`] | the images of one device, as that device will use them |
 //! | [`audit`] | a kernel config + rules → findings |
 //! | [`rc`] | the Android init language: `.rc` files |
@@ -48,6 +49,8 @@ pub mod audit;
 pub mod bootset;
 #[cfg(feature = "desktop")]
 pub mod compression;
+#[cfg(feature = "desktop")]
+pub mod container;
 #[cfg(feature = "desktop")]
 pub mod image;
 #[cfg(feature = "desktop")]

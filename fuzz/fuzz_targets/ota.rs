@@ -1,9 +1,10 @@
-//! Any bytes as a payload.bin or a zip file: what is written is not more than the manifest says, and
-//! has its hash.
+//! Any bytes as a payload.bin or another container: what is written is not more than the container says,
+//! and that of a payload has its hash.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vfioboot::ota::{Archive, Payload};
+use vfioboot::container::{self, Choice, Error, Memory};
+use vfioboot::ota::Payload;
 
 /// A partition of more bytes is only zeros: files are smaller.
 const LARGE: u64 = 1 << 20;
@@ -17,13 +18,19 @@ fuzz_target!(|file: &[u8]| {
             assert!(written.is_err() || out.len() as u64 == partition.size);
         }
     }
-    let Ok(mut archive) = Archive::open(file) else { return };
-    let _ = archive.contents();
-    let members: Vec<_> = archive.images().map(|(_, member)| member.clone()).collect();
-    for member in members {
-        if let Ok(Some(bytes)) = archive.stored(&member) {
-            assert_eq!(bytes.len() as u64, member.size);
+    let _ = container::open(file, "file.img.gz", &Memory, |opened| {
+        let all: Vec<usize> = (0..opened.entries().len()).collect();
+        for at in all {
+            let _ = opened.each::<Error>(&[at], LARGE, &mut |entry, fill| {
+                let mut out = Vec::new();
+                let written = fill(&mut out);
+                // Only a compressed file can have more bytes than its archive says.
+                assert!(written.is_err() || entry.size.is_none_or(|_| out.len() as u64 <= LARGE));
+                Ok(())
+            });
         }
-        let _ = archive.copy(&member, &mut std::io::sink());
-    }
+        let _ = opened.boot_set();
+        Ok::<(), Error>(())
+    });
+    let _ = container::read(file, "file.img.gz", Choice::Only, &Memory);
 });

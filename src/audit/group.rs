@@ -32,6 +32,11 @@ pub trait Open: Sync {
     /// # Errors
     /// The system's error.
     fn open(&self, path: &Path) -> io::Result<Self::Bytes>;
+
+    /// Whether the file can be opened more than once: a pipe cannot.
+    fn opens_again(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+    }
 }
 
 impl<F, B> Open for F
@@ -139,8 +144,8 @@ fn part(path: &Path, files: &impl Open) -> Part {
     if path == Path::new("-") {
         return Part::Kernel;
     }
-    let regular = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let Some(input) = regular.then(|| files.open(path).ok()).flatten() else {
+    let opens_again = files.opens_again(path);
+    let Some(input) = opens_again.then(|| files.open(path).ok()).flatten() else {
         return Part::Alone;
     };
     let bytes = input.as_ref();

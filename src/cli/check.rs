@@ -17,6 +17,7 @@ use vfioboot::compression::Budget;
 use vfioboot::kernel::{KernelConfig, config_file};
 use vfioboot::modules::ModuleSource;
 
+use super::check_files::CheckFiles;
 use super::print::{self, complain};
 use super::{EXIT_FAILURE, input::Input, output};
 
@@ -26,8 +27,9 @@ use super::{EXIT_FAILURE, input::Input, output};
 /// the result is inconclusive.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Boot images, bare kernels, .config files (also gzipped), directories with such files; `-`
-    /// is standard input. A vendor_boot, init_boot, vbmeta or ramdisk belongs to the boot image or
+    /// Boot images, bare kernels, .config files (also gzipped), directories with such files,
+    /// containers with images (factory and OTA zips, tar archives, compressed images); `-` is
+    /// standard input. A vendor_boot, init_boot, vbmeta or ramdisk belongs to the boot image or
     /// kernel before it, preferably in the same directory
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
@@ -107,8 +109,9 @@ pub fn run(args: &Args, limit: Option<Budget>) -> anyhow::Result<ExitCode> {
     let mut options = options(args, &modules)?;
     options.budget = limit;
     refuse_inputs(args)?;
-    let groups = group::group(&group::expand(&args.inputs, &Input::read), &Input::read, args.jobs);
-    let mut run = check_all(&groups, &options, args.jobs, &Input::read);
+    let (paths, files) = CheckFiles::expand(&args.inputs);
+    let groups = group::group(&paths, &files, args.jobs);
+    let mut run = check_all(&groups, &options, args.jobs, &files);
     if let Some(baseline) = &baseline {
         baseline.apply(&mut run);
     }

@@ -129,6 +129,7 @@ fn edit(args: &Args, input: &Input, image: &Image<'_>, output: &Path) -> anyhow:
         .with_context(|| input.name())?;
     output::refuse_inputs(output, [input.path.as_path()])?;
     output::write_file(output, |file| rebuilt.output.write_to(file))?;
+    super::report_packing(input, output);
     super::report_avb(&input.name(), rebuilt.avb_change);
     if let Some(config) = &config {
         bootconfig::report(input, config, &line);

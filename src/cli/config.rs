@@ -8,7 +8,9 @@ use vfioboot::audit::CheckError;
 use vfioboot::bootset::{self, BootSet, File};
 use vfioboot::kernel::Scan;
 
-use super::{input::Input, print};
+use super::image_set;
+use super::input::Input;
+use super::print;
 
 /// Print the kernel config that is embedded in a kernel or in the kernel of a boot image
 ///
@@ -16,20 +18,21 @@ use super::{input::Input, print};
 /// CONFIG_IKCONFIG=y.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A boot image or a bare kernel (Image, Image.gz, EFI zboot, zImage, bzImage, vmlinux); `-`
-    /// is standard input
+    /// A boot image or a bare kernel (Image, Image.gz, EFI zboot, zImage, bzImage, vmlinux), or a
+    /// container with one; `-` is standard input
     input: PathBuf,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let input = Input::open(&args.input)?;
-    let text = embedded_config(&input).with_context(|| input.name())?;
+    let inputs = image_set::open(std::slice::from_ref(&args.input))?;
+    let text = embedded_config(&inputs).with_context(|| args.input.display().to_string())?;
     print::contents(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn embedded_config(input: &Input) -> anyhow::Result<Vec<u8>> {
-    let set = BootSet::new([File::new(input.name(), input)]).map_err(|error| match error {
+fn embedded_config(inputs: &[Input]) -> anyhow::Result<Vec<u8>> {
+    let files = inputs.iter().map(|input| File::new(input.name(), input));
+    let set = BootSet::new(files).map_err(|error| match error {
         // The caller names the file.
         bootset::Error::Image { source, .. } => anyhow::Error::from(source),
         other => other.into(),

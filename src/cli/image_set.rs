@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use vfioboot::bootset::{BootSet, Role};
+use vfioboot::container::{self, Choice};
 use vfioboot::image::{self, Output};
 
 use super::input::Input;
@@ -20,9 +21,44 @@ pub struct Destination {
     pub dir: Option<PathBuf>,
 }
 
-/// Open all the images of a set.
+/// Open all the images of a set, also those in containers.
 pub fn open(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
-    paths.iter().map(|path| Input::open(path)).collect()
+    let images = paths.iter().map(|path| images(path, Choice::BootSet));
+    Ok(images.collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// Open images to edit: each path is one image, which a container around it does not change.
+pub fn open_each(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
+    paths.iter().map(|path| open_one(path)).collect()
+}
+
+/// The same for one image.
+pub fn open_one(path: &Path) -> anyhow::Result<Input> {
+    let images = images(path, Choice::Only)?;
+    images.into_iter().next().with_context(|| format!("{}: has no image", path.display()))
+}
+
+fn images(path: &Path, choice: Choice) -> anyhow::Result<Vec<Input>> {
+    let input = Input::open(path)?;
+    let images = input.images(choice).map_err(|error| container_error(error, path));
+    images.with_context(|| path.display().to_string())
+}
+
+/// An error of a container, with the next command.
+fn container_error(error: container::Error, path: &Path) -> anyhow::Error {
+    let extract = |partitions: &[String]| {
+        let partitions = partitions.iter().map(|name| format!(" {name}")).collect::<String>();
+        format!("vfioboot extract {} -d DIR{partitions}", path.display())
+    };
+    match &error {
+        container::Error::Several { boot_set, .. } => {
+            anyhow!("{error}: take them out first with {}", extract(boot_set))
+        }
+        container::Error::NoBootImage { .. } => {
+            anyhow!("{error}; {} takes others out", extract(&["PARTITION".to_owned()]))
+        }
+        _ => error.into(),
+    }
 }
 
 /// The set of images in these files, and the file of each image: the same file given twice is one
@@ -148,9 +184,9 @@ impl Destination {
             return Ok(path.clone());
         }
         let dir = self.dir.as_deref().unwrap_or(Path::new("."));
-        match input.path.file_name() {
-            Some(name) if input.path != Path::new("-") => Ok(dir.join(name)),
-            _ => bail!("standard input has no name to write under in {}: use -o", dir.display()),
+        match input.file_name() {
+            Some(name) => Ok(dir.join(name)),
+            None => bail!("standard input has no name to write under in {}: use -o", dir.display()),
         }
     }
 
@@ -166,6 +202,9 @@ impl Destination {
             paths.push(path);
         }
         output::publish(staged)?;
+        for ((input, _), path) in results.iter().zip(&paths) {
+            super::report_packing(input, path);
+        }
         Ok(paths)
     }
 }

@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (set, inputs) = image_set::any_set(&opened)?;
     set.request_modules(ModuleRequest::default());
     let reports: Vec<Report<'_>> =
-        (0..set.images().len()).map(|image| Report::of(&set, image)).collect();
+        (0..set.images().len()).map(|image| Report::of(&set, image, inputs[image])).collect();
     let flow = super::flow::of(&set);
     if args.json {
         let images: Vec<Json> = reports.iter().map(Report::to_json).collect();

@@ -1,4 +1,4 @@
-//! Input files: mapped into memory, or read from standard input for `-`.
+//! Input files: mapped into memory, or read from standard input for `-`; or images in them.
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use vfioboot::bootset::{File, Identity, Pages};
 use vfioboot::compression::Budget;
+use vfioboot::container::{self, Choice, Form, Given, Inside, Kept};
 
 use super::bus_error;
+use super::spill;
 
 /// The bytes of one input and its name for messages.
 #[derive(Debug)]
@@ -21,12 +23,31 @@ pub struct Input {
     pub partition: Option<u64>,
     identity: Option<Identity>,
     bytes: Bytes,
+    container: Option<Container>,
 }
 
-#[derive(Debug)]
 enum Bytes {
     Mapped(memmap2::Mmap),
     Owned(Vec<u8>),
+    /// Unpacked.
+    Kept(Kept),
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bytes")
+    }
+}
+
+/// Where in its file an image is.
+#[derive(Debug)]
+struct Container {
+    /// The name of the image's own file.
+    file: String,
+    /// Its path in a file with several.
+    path: Option<String>,
+    /// What is around it, outermost first.
+    forms: Vec<Form>,
 }
 
 impl Input {
@@ -65,7 +86,8 @@ impl Input {
         Budget::grant(size);
         let partition = block_device.then_some(size);
         let identity = Some(Identity { device: metadata.dev(), inode: metadata.ino() });
-        Ok(Input { path: path.into(), partition, identity, bytes: Bytes::Mapped(map) })
+        let bytes = Bytes::Mapped(map);
+        Ok(Input { path: path.into(), partition, identity, bytes, container: None })
     }
 
     /// Read a text that a person or this program wrote.
@@ -83,7 +105,29 @@ impl Input {
     fn owned(path: &Path, bytes: Vec<u8>) -> Self {
         Budget::grant(bytes.len() as u64);
         let bytes = Bytes::Owned(bytes);
-        Input { path: path.into(), partition: None, identity: None, bytes }
+        Input { path: path.into(), partition: None, identity: None, bytes, container: None }
+    }
+
+    /// The images in this file: the file itself, or those in a container.
+    pub fn images(self, choice: Choice) -> Result<Vec<Self>, container::Error> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match container::read(&self, &name, choice, &spill::Files::default())? {
+            Given::Plain => Ok(vec![self]),
+            Given::Images(images) => {
+                let image = |image: Inside| Input {
+                    path: self.path.clone(),
+                    partition: None,
+                    identity: None,
+                    bytes: Bytes::Kept(image.bytes),
+                    container: Some(Container {
+                        file: image.file,
+                        path: image.path,
+                        forms: image.forms,
+                    }),
+                };
+                Ok(images.into_iter().map(image).collect())
+            }
+        }
     }
 
     /// As a file of a set.
@@ -94,7 +138,37 @@ impl Input {
 
     /// The name for messages.
     pub fn name(&self) -> String {
-        self.path.display().to_string()
+        self.full_path().display().to_string()
+    }
+
+    /// The path, with the path in the container.
+    pub fn full_path(&self) -> PathBuf {
+        match self.container.as_ref().and_then(|container| container.path.as_ref()) {
+            Some(inside) => self.path.join(inside),
+            None => self.path.clone(),
+        }
+    }
+
+    /// The name of a file with the image alone; None for standard input.
+    pub fn file_name(&self) -> Option<PathBuf> {
+        if self.path == Path::new("-") {
+            return None;
+        }
+        match &self.container {
+            Some(container) => Some(container.file.clone().into()),
+            None => self.path.file_name().map(PathBuf::from),
+        }
+    }
+
+    /// What is around the image, outermost first.
+    pub fn forms(&self) -> &[Form] {
+        self.container.as_ref().map_or(&[], |container| &container.forms)
+    }
+
+    /// The same in words.
+    pub fn packing(&self) -> Option<String> {
+        let forms: Vec<String> = self.forms().iter().map(Form::to_string).collect();
+        (!forms.is_empty()).then(|| forms.join(", "))
     }
 }
 
@@ -138,6 +212,7 @@ impl Deref for Input {
         match &self.bytes {
             Bytes::Mapped(map) => map,
             Bytes::Owned(bytes) => bytes,
+            Bytes::Kept(bytes) => (**bytes).as_ref(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod avb;
 mod bus_error;
 mod check;
+mod check_files;
 mod cmdline;
 mod completions;
 mod config;
@@ -22,6 +23,7 @@ mod print;
 mod ramdisk;
 mod repack;
 mod report;
+mod spill;
 mod style;
 mod unpack;
 mod unpatch;
@@ -34,7 +36,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use vfioboot::compression::Budget;
 
 use exit::EXIT_FAILURE;
-use report::{report_avb, report_problems};
+use report::{report_avb, report_packing, report_problems};
 
 /// Patch Android and ARM boot images so that PCI devices are on vfio-pci before /init runs.
 ///

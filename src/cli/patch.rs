@@ -131,7 +131,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut paths = args.images.clone();
     paths.extend(args.avb.vbmeta.clone());
-    let opened = image_set::open(&paths)?;
+    let opened = image_set::open_each(&paths)?;
     let (set, inputs) = image_set::boot_set(&opened)?;
     let keys = args.avb.keys()?;
     let avb = args.avb.options(&keys, &set, args.images.len())?;

@@ -32,7 +32,7 @@ pub struct Args {
     image: PathBuf,
 
     /// Which ramdisk fragment of a vendor_boot image, counted from 0
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", global = true)]
     fragment: Option<usize>,
 
     #[command(subcommand)]
@@ -55,8 +55,9 @@ enum Action {
     /// Extract all files into a new or empty directory
     ///
     /// Nothing is written outside of it. Entries with an absolute name, with ".." or with a
-    /// symbolic link among their parents are skipped and said, and so are devices, pipes and
-    /// sockets. Owners are not set.
+    /// symbolic link among their parents are skipped and named, and so are names that the file
+    /// system refuses: then the exit status is 1. Devices, pipes and sockets are skipped and named,
+    /// too. Owners are not set.
     Extract {
         /// The directory
         dir: PathBuf,
@@ -105,14 +106,16 @@ fn octal(text: &str) -> Result<u32, String> {
     }
 }
 
+/// The status when an entry could not be extracted.
+const EXIT_INCOMPLETE: u8 = 1;
+
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let input = Input::open(&args.image)?;
+    let input = image_set::open_one(&args.image)?;
     let found = RamdiskInFile::find(&input, args.fragment).with_context(|| input.name())?;
-    act(args, &input, &found).with_context(|| input.name())?;
-    Ok(ExitCode::SUCCESS)
+    act(args, &input, &found).with_context(|| input.name())
 }
 
-fn act(args: &Args, input: &Input, found: &RamdiskInFile<'_>) -> anyhow::Result<()> {
+fn act(args: &Args, input: &Input, found: &RamdiskInFile<'_>) -> anyhow::Result<ExitCode> {
     let limits = Limits::default();
     match &args.action {
         Action::Ls { json } => list::list(found.ramdisk, *json, &input.name())?,
@@ -122,9 +125,13 @@ fn act(args: &Args, input: &Input, found: &RamdiskInFile<'_>) -> anyhow::Result<
             out.finish()?;
         }
         Action::Extract { dir } => {
-            for skipped in extract::extract(found.ramdisk, dir, limits)? {
+            let all_skipped = extract::extract(found.ramdisk, dir, limits)?;
+            for skipped in &all_skipped {
                 let name = text::visible_bytes(&skipped.name);
                 complain(format_args!("skipped {name}: {}", skipped.reason));
+            }
+            if all_skipped.iter().any(|skipped| !skipped.reason.by_type()) {
+                return Ok(ExitCode::from(EXIT_INCOMPLETE));
             }
         }
         Action::Add { path, file, mode, output, partition } => {
@@ -140,7 +147,7 @@ fn act(args: &Args, input: &Input, found: &RamdiskInFile<'_>) -> anyhow::Result<
             found.write(pieces, output, partition, input)?;
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Only whether a file is executable goes into the image: the rest of its mode is the habit of
@@ -261,6 +268,7 @@ impl<'a> RamdiskInFile<'a> {
         let content = content.unwrap_or(size);
         partition.require_room(input.partition, size, content, remedy)?;
         output::write_file(output, |out| bytes.write_to(out))?;
+        super::report_packing(input, output);
         super::report_avb(&output.display().to_string(), avb);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Messages of the subcommands on standard error.
 
+use std::path::Path;
+
 use vfioboot::image::{AvbChange, Image};
 
 use super::input::Input;
@@ -9,6 +11,20 @@ use super::print::complain;
 pub fn report_problems(input: &Input, image: &Image<'_>) {
     for problem in image.problems() {
         complain(format_args!("warning: {}: {problem}", input.name()));
+    }
+}
+
+/// Say that a result is not packed as its input is.
+pub fn report_packing(input: &Input, output: &Path) {
+    if let Some(packing) = input.packing() {
+        let output = match super::output::is_stdout(output) {
+            true => "standard output".to_owned(),
+            false => output.display().to_string(),
+        };
+        complain(format_args!(
+            "note: {} is an image in another form ({packing}): {output} is the plain image",
+            input.name()
+        ));
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use vfioboot::image::{Image, unpacked};
 
-use super::input::Input;
+use super::image_set;
 use super::output::{self, Links};
 
 /// Unpack an image into a directory: its sections and an editable image.toml
@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let input = Input::open(&args.image)?;
+    let input = image_set::open_one(&args.image)?;
     let image = Image::parse(&input).with_context(|| input.name())?;
     super::report_problems(&input, &image);
     let manifest = args.dir.join(unpacked::MANIFEST);

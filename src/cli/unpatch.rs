@@ -41,7 +41,7 @@ struct Result<'a> {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let files = image_set::open(&args.images)?;
+    let files = image_set::open_each(&args.images)?;
     let (set, inputs) = image_set::boot_set(&files)?;
     let results = results(args, &set).map_err(remedy::with_remedy).with_context(|| {
         let names: Vec<_> = args.images.iter().map(|path| path.display().to_string()).collect();

@@ -10,6 +10,7 @@ use lzma_rust2::{Action, LzmaStream, Status, XzStream};
 use super::budget::{Budget, Exhausted};
 use super::error::Error;
 use super::format::Format;
+use super::lz4_frame;
 use super::lz4_legacy::{self, Lz4LegacyReader};
 
 /// Windows and dictionaries above 128 MiB are refused: the largest that any kernel build asks
@@ -179,6 +180,9 @@ impl Read for Decoder<'_> {
             Inner::Bzip2(decoder) => decoder.read(buffer),
         }?;
         self.ended = count == 0;
+        if self.ended && self.format == Format::Lz4Frame && !lz4_frame::is_whole(self.input) {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends early"));
+        }
         self.produced += count as u64;
         UNPACKED.set(UNPACKED.get() + count as u64);
         Budget::take_unpacked(self.format, count as u64).map_err(io::Error::other)?;

@@ -2,6 +2,7 @@
 
 use super::dt_table::DTBO_MAGIC;
 use super::error::Error;
+use crate::compression::Format;
 
 /// Files that are often mistaken for boot images: magic, its offset, and what to do with the file.
 const LOOKALIKES: &[(&[u8], usize, &str)] = &[
@@ -26,6 +27,34 @@ const LOOKALIKES: &[(&[u8], usize, &str)] = &[
     (b"PARM", 0, " (Rockchip's parameter file, which has no kernel and no ramdisk)"),
     (b"$OS$", 0, " (an Intel OSIP image: unpack it with mboot first)"),
     (b"\x03SIN", 0, " (Sony's SIN file: unpack it with UnSIN first)"),
+    (
+        &[0x53, 0xef],
+        0x438,
+        " (an ext4 file system: list its files with debugfs -R \"ls -l /\" FILE, and take one out with \
+         debugfs -R \"dump /PATH OUT\" FILE)",
+    ),
+    (
+        &[0xe2, 0xe1, 0xf5, 0xe0],
+        0x400,
+        " (an EROFS file system: take its files out with fsck.erofs --extract=DIR FILE)",
+    ),
+    (
+        &[0x10, 0x20, 0xf5, 0xf2],
+        0x400,
+        " (an F2FS file system: mount it with mount -o loop,ro -t f2fs FILE DIR)",
+    ),
+    (
+        b"EFI PART",
+        512,
+        " (a disk with partitions: losetup -P -r --show -f FILE gives a device for each)",
+    ),
+    (b"7z\xbc\xaf\x27\x1c", 0, " (a 7z archive: unpack it with 7z x FILE first)"),
+    (b"Rar!\x1a\x07", 0, " (a RAR archive: unpack it with unrar x FILE first)"),
+    (
+        b"OPPOENCRYPT!",
+        0,
+        " (an encrypted .ozip file of OPPO or realme: decrypt it with ozipdecrypt first)",
+    ),
     (b"LOKI", 0x400, " (an image patched by loki: undo that with loki_tool unlok first)"),
 ];
 
@@ -39,9 +68,13 @@ pub(super) fn unknown_magic(bytes: &[u8]) -> Error {
         .find(|(magic, offset, _)| bytes.get(*offset..).is_some_and(|at| at.starts_with(magic)))
         .map(|(.., hint)| *hint)
         .or_else(|| zip_hint(bytes))
+        .or_else(|| Format::detect(bytes).map(|_| STREAM))
         .unwrap_or_default();
     Error::UnknownMagic { found, hint }
 }
+
+/// What is not compressed as a kernel, a ramdisk or an image is.
+const STREAM: &str = " (a compressed stream that is damaged, or that has none of these in it)";
 
 /// Names in a zip file that identify it, and how to extract the image.
 const ZIP_ENTRIES: &[(&[u8], &str)] = &[

@@ -1,14 +1,14 @@
-//! Errors of reading an update file.
+//! Errors of reading a payload.
 
 use super::manifest::MAX_MANIFEST;
 use crate::compression;
 
-/// An update file cannot be read, or a partition cannot be extracted.
+/// A payload cannot be read, or a partition cannot be extracted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Neither a payload nor a zip file.
-    #[error("is not an OTA: expected \"CrAU\" (a payload.bin) or a zip file, found {found}")]
+    /// Not a payload.
+    #[error("is not an OTA payload: expected \"CrAU\" at offset 0, found {found}")]
     UnknownMagic {
         /// The first bytes, printable.
         found: String,
@@ -130,22 +130,6 @@ pub enum Error {
         found: String,
         /// The hash in the manifest.
         expected: String,
-    },
-    /// A zip file that cannot be read.
-    #[error("the zip file")]
-    Zip(#[from] zip::result::ZipError),
-    /// A zip file without a payload and without images.
-    #[error("the zip file contains neither a payload.bin nor an image such as boot.img")]
-    NothingInside,
-    /// A file in a zip file whose size differs from the one in the directory.
-    #[error("{name} in the zip file has {found} bytes, but the zip directory has {expected}")]
-    EntrySize {
-        /// Its name.
-        name: String,
-        /// Extracted bytes, at most one more than expected.
-        found: u64,
-        /// Expected bytes.
-        expected: u64,
     },
     /// The result cannot be written.
     #[error(transparent)]

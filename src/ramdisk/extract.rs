@@ -20,19 +20,68 @@ pub struct Skipped {
     /// Its name.
     pub name: Vec<u8>,
     /// Why.
-    pub reason: &'static str,
+    pub reason: SkipReason,
+}
+
+/// Why an entry was not extracted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// The kernel skips it, too.
+    #[error("its name has {0} bytes with its NUL, expected 1 to {NAME_MAX}: the kernel skips it")]
+    NameSize(u32),
+    /// A device node.
+    #[error("device nodes are not made")]
+    Device,
+    /// A pipe or a socket.
+    #[error("pipes and sockets are not made")]
+    Pipe,
+    /// Its mode has no file type.
+    #[error("it has no known file type")]
+    UnknownType,
+    /// It is no directory, and its name is that of the root.
+    #[error("its name is empty")]
+    Nameless,
+    /// Its name starts with `/`.
+    #[error("its name is absolute")]
+    Absolute,
+    /// Its name has a `..`.
+    #[error("its name has \"..\" in it")]
+    DotDot,
+    /// One of its parents is a symbolic link.
+    #[error("one of its parents is a symbolic link")]
+    BelowLink,
+    /// One of its parents is a file.
+    #[error("one of its parents is not a directory")]
+    BelowFile,
+    /// A directory with files in it would be replaced.
+    #[error("a directory that is not empty is in its place")]
+    DirectoryInPlace,
+    /// The target of a symbolic link.
+    #[error("its target is longer than any path")]
+    LongTarget,
+    /// The file system has no such name or link: the name is too long, a link has no target.
+    #[error("the file system refuses it: {0}")]
+    FileSystem(String),
+}
+
+impl SkipReason {
+    /// Whether entries of this type are never extracted: devices, pipes and sockets.
+    pub fn by_type(&self) -> bool {
+        matches!(self, SkipReason::Device | SkipReason::Pipe)
+    }
 }
 
 /// Unpack `ramdisk` into `directory`, which is made when it is missing and must be empty. Later
 /// entries replace earlier ones as in the kernel. Owners are not set; times and permissions are.
 ///
 /// Nothing is ever written outside of `directory`: entries with an absolute name, a `..` in it or
-/// a symbolic link among its parents are skipped, and so are devices, pipes and sockets. Gives
-/// what was skipped.
+/// a symbolic link among its parents are skipped, and so are devices, pipes and sockets, and what the
+/// file system has no name for. Gives what was skipped.
 ///
 /// # Errors
 /// As [`super::Ramdisk::parse`]; [`Error::Refused`] when `directory` is not empty or the file
-/// system refuses an entry, with its name.
+/// system takes nothing more, with the name of the entry.
 pub fn extract(ramdisk: &[u8], directory: &Path, limits: Limits) -> Result<Vec<Skipped>, Error> {
     fs::create_dir_all(directory)?;
     if fs::read_dir(directory)?.next().is_some() {
@@ -50,6 +99,11 @@ pub fn extract(ramdisk: &[u8], directory: &Path, limits: Limits) -> Result<Vec<S
                     target.held += entry.name.len();
                     skipped.push(Skipped { name: entry.path().to_vec(), reason });
                 }
+                Stop::System(error) if !ends_extraction(&error) => {
+                    target.held += entry.name.len();
+                    let reason = SkipReason::FileSystem(error.to_string());
+                    skipped.push(Skipped { name: entry.path().to_vec(), reason });
+                }
                 Stop::System(error) => {
                     let path = entry.path().escape_ascii().to_string();
                     return Err(Error::Refused { path, reason: error.to_string() });
@@ -62,14 +116,27 @@ pub fn extract(ramdisk: &[u8], directory: &Path, limits: Limits) -> Result<Vec<S
         }
     }
     target.finish()?;
+    skipped.extend(entries.ignored().iter().map(|entry| Skipped {
+        name: entry.name.clone(),
+        reason: SkipReason::NameSize(entry.namesize),
+    }));
     Ok(skipped)
 }
 
 /// Why an entry was not made.
 enum Stop {
-    Skip(&'static str),
+    Skip(SkipReason),
     System(io::Error),
     Ramdisk(Error),
+}
+
+/// Whether no other entry could be made either.
+fn ends_extraction(error: &io::Error) -> bool {
+    use io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 impl From<io::Error> for Stop {
@@ -94,7 +161,12 @@ impl Extraction<'_> {
             self.links.clear();
             return Ok(());
         }
-        let Some(path) = self.place(entry.path())? else { return Ok(()) };
+        let Some(path) = self.place(entry.path())? else {
+            return match entry.file_type() {
+                FileType::Directory => Ok(()),
+                _ => Err(Stop::Skip(SkipReason::Nameless)),
+            };
+        };
         let mode = entry.header.mode & MODE_MASK;
         match entry.file_type() {
             FileType::Directory => {
@@ -107,7 +179,7 @@ impl Extraction<'_> {
             }
             FileType::Regular => self.file(entry, &path, mode, data)?,
             FileType::Symlink if entry.header.filesize > NAME_MAX => {
-                return Err(Stop::Skip("its target is longer than any path"));
+                return Err(Stop::Skip(SkipReason::LongTarget));
             }
             FileType::Symlink => {
                 let mut target = Vec::new();
@@ -116,12 +188,12 @@ impl Extraction<'_> {
                 symlink(OsStr::from_bytes(&target), &path)?;
             }
             FileType::CharDevice | FileType::BlockDevice => {
-                return Err(Stop::Skip("device nodes are not made"));
+                return Err(Stop::Skip(SkipReason::Device));
             }
             FileType::Fifo | FileType::Socket => {
-                return Err(Stop::Skip("pipes and sockets are not made"));
+                return Err(Stop::Skip(SkipReason::Pipe));
             }
-            FileType::Unknown => return Err(Stop::Skip("it has no known file type")),
+            FileType::Unknown => return Err(Stop::Skip(SkipReason::UnknownType)),
         }
         Ok(())
     }
@@ -169,10 +241,10 @@ impl Extraction<'_> {
     /// Where an entry goes; none for the root itself. Makes missing parents.
     fn place(&self, name: &[u8]) -> Result<Option<PathBuf>, Stop> {
         if name.starts_with(b"/") {
-            return Err(Stop::Skip("its name is absolute"));
+            return Err(Stop::Skip(SkipReason::Absolute));
         }
         if components(name).any(|part| part == b"..") {
-            return Err(Stop::Skip("its name has \"..\" in it"));
+            return Err(Stop::Skip(SkipReason::DotDot));
         }
         let mut parts = components(name).peekable();
         let mut path = self.root.to_path_buf();
@@ -184,9 +256,9 @@ impl Extraction<'_> {
             match fs::symlink_metadata(&path) {
                 Ok(found) if found.is_dir() => {}
                 Ok(found) if found.is_symlink() => {
-                    return Err(Stop::Skip("one of its parents is a symbolic link"));
+                    return Err(Stop::Skip(SkipReason::BelowLink));
                 }
-                Ok(_) => return Err(Stop::Skip("one of its parents is not a directory")),
+                Ok(_) => return Err(Stop::Skip(SkipReason::BelowFile)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir(&path)?,
                 Err(error) => return Err(error.into()),
             }
@@ -220,8 +292,7 @@ fn clear(path: &Path) -> Result<(), Stop> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
         Ok(found) if found.is_dir() => {
-            return fs::remove_dir(path)
-                .map_err(|_| Stop::Skip("a directory that is not empty is in its place"));
+            return fs::remove_dir(path).map_err(|_| Stop::Skip(SkipReason::DirectoryInPlace));
         }
         Ok(_) => fs::remove_file(path),
     };

@@ -53,7 +53,7 @@ pub(crate) use ours::Ours;
 pub(crate) use pass::{Collector, NoCollector, Record};
 pub use segment::Trailing;
 pub(crate) use segment::Unpacker;
-pub use segment::{Entries, Ramdisk, Reach, Segment, Tile};
+pub use segment::{Entries, Ignored, Ramdisk, Reach, Segment, Tile};
 pub(crate) use signs::renewed_by;
 pub(crate) use skim::{GZIP_NAME, Skim, skim_ours};
 pub use skim::{append_point, find_ours};

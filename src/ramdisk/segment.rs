@@ -170,7 +170,20 @@ pub struct Entries<'a> {
     open: Option<Open<'a>>,
     found: Ramdisk<'a>,
     unpacker: Unpacker,
+    ignored: Vec<Ignored>,
 }
+
+/// An entry that the kernel skips: it has no name, or one that is longer than [`cpio::NAME_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// The start of its name.
+    pub name: Vec<u8>,
+    /// The length of its name with its NUL, in bytes.
+    pub namesize: u32,
+}
+
+/// Maximum number of such entries that are noted.
+const MAX_IGNORED: usize = 1024;
 
 /// The segment being read.
 struct Open<'a> {
@@ -252,6 +265,16 @@ impl<'a> Entries<'a> {
         Self::starting_at(input, 0, limits)
     }
 
+    /// The entries of `segment`, before which the kernel has unpacked a stream: if both are
+    /// lz4_legacy, the unpacked bytes begin at `phase` modulo 4.
+    pub(super) fn continuing(segment: &'a [u8], phase: u64, limits: Limits) -> Self {
+        let mut entries = Self::new(segment, limits);
+        if phase > 0 {
+            entries.unpacker.chain = Chain::Lz4Legacy { end: 0, phase };
+        }
+        entries
+    }
+
     /// The entries from `position` of `input` on, where a segment or padding starts.
     pub(super) fn starting_at(input: &'a [u8], position: usize, limits: Limits) -> Self {
         Entries {
@@ -262,6 +285,7 @@ impl<'a> Entries<'a> {
             open: None,
             found: Ramdisk { segments: Vec::new(), padding: Vec::new(), trailing: None },
             unpacker: Unpacker::default(),
+            ignored: Vec::new(),
         }
     }
 
@@ -277,6 +301,12 @@ impl<'a> Entries<'a> {
             let Some(open) = &mut self.open else { return Ok(None) };
             let entry = open.next_entry();
             match entry.map_err(|error| lift(error, open.segment.range.start, &self.limits))? {
+                Some(entry) if !entry.is_unpacked() => {
+                    if self.ignored.len() < MAX_IGNORED {
+                        let name = open.reader.skipped_name().to_vec();
+                        self.ignored.push(Ignored { name, namesize: entry.header.namesize });
+                    }
+                }
                 Some(entry) => return Ok(Some(entry)),
                 None => self.close()?,
             }
@@ -303,6 +333,11 @@ impl<'a> Entries<'a> {
             out.write_all(&buffer[..count])?;
             copied += count as u64;
         }
+    }
+
+    /// The entries so far that the kernel skips; [`Entries::next_entry`] does, too.
+    pub fn ignored(&self) -> &[Ignored] {
+        &self.ignored
     }
 
     /// The index of the segment that the last entry is in.
@@ -429,7 +464,7 @@ impl Open<'_> {
             }
         }
         let entry = self.reader.next_entry()?;
-        if let Some(entry) = &entry {
+        if let Some(entry) = entry.as_ref().filter(|entry| entry.is_unpacked()) {
             let trailer = entry.is_trailer();
             self.segment.has_trailer |= trailer;
             self.segment.entries += u64::from(!trailer);

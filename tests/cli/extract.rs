@@ -2,10 +2,9 @@
 //! with an encoder of its own; what comes out must be those images.
 
 use crate::common;
+use crate::common::archives::zip;
 use crate::common::avb;
 use crate::common::cli;
-
-use std::io::Write;
 
 use cli::Scratch;
 use common::fixture;
@@ -31,16 +30,6 @@ fn payload(edit: impl FnOnce(&mut Vec<u8>)) -> Scratch {
     let scratch = Scratch::new();
     scratch.file("payload.bin", &bytes);
     scratch
-}
-
-fn zip(files: &[(&str, &[u8])], method: zip::CompressionMethod) -> Vec<u8> {
-    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, bytes) in files {
-        let options = zip::write::SimpleFileOptions::default().compression_method(method);
-        writer.start_file(*name, options).unwrap();
-        writer.write_all(bytes).unwrap();
-    }
-    writer.finish().unwrap().into_inner()
 }
 
 /// All that `out` should have of a full OTA.
@@ -203,7 +192,7 @@ fn a_damaged_payload_writes_nothing_and_says_what_is_wrong() {
 }
 
 #[test]
-fn files_that_are_not_an_ota_are_refused() {
+fn files_that_are_no_container_are_refused() {
     let scratch = Scratch::new();
     scratch.image("boot.img", "boot-v4");
     scratch.file("empty", b"");
@@ -214,10 +203,10 @@ fn files_that_are_not_an_ota_are_refused() {
     let cases = [
         (
             "boot.img",
-            "is not an OTA: expected \"CrAU\" (a payload.bin) or a zip file, found \"ANDROID!\"",
+            "is no container of images: expected an OTA payload.bin, a zip file, a tar archive",
         ),
         ("empty", "found an empty file"),
-        ("text.zip", "the zip file contains neither a payload.bin nor an image"),
+        ("text.zip", "the zip file contains neither an image"),
         ("cut.zip", "the zip file: "),
     ];
     for (name, expected) in cases {

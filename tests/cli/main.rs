@@ -5,6 +5,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod containers;
+mod containers_refused;
 mod examples;
 mod extract;
 mod files;

@@ -1,7 +1,8 @@
-//! Archives and tools for the ramdisk tests.
+//! Archives, containers of images, and tools for the tests.
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use sha2::{Digest, Sha256};
 use vfioboot::compression::{Format, decode_all, encode};
 use vfioboot::ramdisk::cpio::{CpioWriter, Entry};
 use vfioboot::ramdisk::{Entries, Error, Limits};
@@ -128,6 +129,146 @@ pub fn vendor_boot(fragments: &[(&str, Vec<u8>)]) -> Vec<u8> {
         offset += bytes.len() as u32;
     }
     image.resize(image.len().next_multiple_of(page), 0);
+    image
+}
+
+/// A zip file; each file is compressed with `method`.
+pub fn zip(files: &[(&str, &[u8])], method: zip::CompressionMethod) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in files {
+        let options = zip::write::SimpleFileOptions::default().compression_method(method);
+        writer.start_file(*name, options).unwrap();
+        writer.write_all(bytes).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// A tar archive.
+pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, *bytes).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// A tar archive with the line of md5sum after its end, as Odin takes it.
+pub fn tar_md5(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut bytes = tar(files);
+    bytes.extend(b"0123456789abcdef0123456789abcdef  AP.tar\n");
+    bytes
+}
+
+/// A sparse image of `image`, in which runs of equal blocks are fill chunks and zeros are left out.
+pub fn sparse(image: &[u8]) -> Vec<u8> {
+    const BLOCK: usize = 4096;
+    assert!(image.len().is_multiple_of(BLOCK));
+    let mut chunks = Vec::new();
+    for block in image.chunks(BLOCK) {
+        let fill: [u8; 4] = block[..4].try_into().unwrap();
+        let is_fill = block.chunks(4).all(|word| word == fill);
+        let (kind, data): (u16, &[u8]) = match (is_fill, fill) {
+            (true, [0, 0, 0, 0]) => (0xcac3, &[]),
+            (true, _) => (0xcac2, &fill),
+            (false, _) => (0xcac1, block),
+        };
+        let mut chunk = kind.to_le_bytes().to_vec();
+        chunk.extend([0, 0]);
+        chunk.extend(1u32.to_le_bytes());
+        chunk.extend((12 + data.len() as u32).to_le_bytes());
+        chunk.extend(data);
+        chunks.push(chunk);
+    }
+    // A checksum, which covers no block.
+    chunks.push([&0xcac4u16.to_le_bytes()[..], &[0; 6], &16u32.to_le_bytes(), &[0; 4]].concat());
+    let mut bytes = 0xed26_ff3a_u32.to_le_bytes().to_vec();
+    for half in [1u16, 0, 28, 12] {
+        bytes.extend(half.to_le_bytes());
+    }
+    for word in [BLOCK, image.len() / BLOCK, chunks.len(), 0] {
+        bytes.extend((word as u32).to_le_bytes());
+    }
+    bytes.extend(chunks.concat());
+    bytes
+}
+
+/// A super image with these logical partitions, each in two extents if it has two sectors, with a sector
+/// of zeros (which takes no place) at its end.
+pub fn super_image(partitions: &[(&str, &[u8])]) -> Vec<u8> {
+    const METADATA: usize = 4096;
+    const DATA: usize = 64 << 10;
+    let mut image = vec![0; DATA];
+    let (mut table, mut extents) = (Vec::new(), Vec::new());
+    let mut extent = |sectors: usize, kind: u32, sector: usize| {
+        extents.extend((sectors as u64).to_le_bytes());
+        extents.extend(kind.to_le_bytes());
+        extents.extend((sector as u64).to_le_bytes());
+        extents.extend(0u32.to_le_bytes());
+    };
+    let mut count = 0u32;
+    for (name, bytes) in partitions {
+        assert!(bytes.len().is_multiple_of(512));
+        let mut entry = name.as_bytes().to_vec();
+        entry.resize(36, 0);
+        let first = count;
+        let (one, two) = bytes.split_at(bytes.len() / 1024 * 512);
+        // The second part comes first in the image.
+        let places: Vec<usize> = [two, one]
+            .iter()
+            .map(|part| {
+                let at = image.len() / 512;
+                image.extend_from_slice(part);
+                at
+            })
+            .collect();
+        for (part, place) in [(one, places[1]), (two, places[0])] {
+            if !part.is_empty() {
+                extent(part.len() / 512, 0, place);
+                count += 1;
+            }
+        }
+        if !bytes.is_empty() {
+            extent(1, 1, 0);
+            count += 1;
+        }
+        for word in [1, first, count - first, 0] {
+            entry.extend(u32::to_le_bytes(word));
+        }
+        table.extend(entry);
+    }
+    let sum = |bytes: &[u8]| Sha256::digest(bytes).to_vec();
+    let mut geometry: Vec<u8> =
+        [0x616c_4467_u32, 52].iter().flat_map(|w| w.to_le_bytes()).collect();
+    geometry.resize(40, 0);
+    for word in [METADATA as u32, 2, 4096] {
+        geometry.extend(word.to_le_bytes());
+    }
+    let checksum = sum(&geometry);
+    geometry[8..40].copy_from_slice(&checksum);
+    let tables = [&table[..], &extents].concat();
+    let mut header = 0x414c_5030_u32.to_le_bytes().to_vec();
+    header.extend([10, 0, 2, 0]);
+    header.extend(256u32.to_le_bytes());
+    header.resize(44, 0);
+    header.extend((tables.len() as u32).to_le_bytes());
+    header.extend(sum(&tables));
+    for word in [0, partitions.len() as u32, 52, table.len() as u32, count, 24] {
+        header.extend(word.to_le_bytes());
+    }
+    header.resize(256, 0);
+    let checksum = sum(&header);
+    header[12..44].copy_from_slice(&checksum);
+    for at in [4096, 8192] {
+        image[at..at + geometry.len()].copy_from_slice(&geometry);
+    }
+    for slot in 0..4 {
+        let at = 12288 + slot * METADATA;
+        let metadata = [&header[..], &tables].concat();
+        image[at..at + metadata.len()].copy_from_slice(&metadata);
+    }
     image
 }
 

@@ -13,6 +13,7 @@ mod boot_mode;
 mod cgroup;
 mod commands;
 mod doctor;
+mod doctor_device;
 mod guest;
 mod guest_keys;
 mod guest_process;

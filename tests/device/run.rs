@@ -349,6 +349,29 @@ fn devices_that_vfio_does_not_hand_out_are_given_back() {
     assert_eq!(StateDir::new(tree.path("state")).journals().unwrap(), Vec::<String>::new());
 }
 
+/// What QEMU writes to its standard error is passed on while it runs, and the reason is found in it.
+#[test]
+fn what_qemu_says_when_it_ends_is_put_down_to_a_cause() {
+    let (tree, host) = machine("run-said");
+    let line = "qemu-system-x86_64: VFIO_MAP_DMA failed: Cannot allocate memory";
+    let script = |text: &str| {
+        let path = tree.path("qemu.sh");
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).unwrap();
+        guest(&format!("qemu = \"{}\"\n", path.display()))
+    };
+    // The last line has no end, and a helper keeps the pipe open.
+    let quoted = format!("printf 'first\\n{line}' >&2; sleep 3 & exit 1");
+    let (report, notices) = ran(&tree, &host, &script(&quoted));
+    let report = report.unwrap();
+    assert_eq!(report.reason.map(|reason| reason.cause.id), Some("qemu-memlock"));
+    let said = notices.iter().any(|one| *one == Progress::Notice(Notice::Said("first".into())));
+    assert!(said, "{notices:?}");
+    let (report, _) = ran(&tree, &host, &script("echo nothing that is known >&2; exit 1"));
+    assert_eq!(report.unwrap().reason, None);
+}
+
 #[test]
 fn a_guest_ends_with_the_result_of_qemu() {
     let (tree, host) = machine("result");

@@ -9,9 +9,9 @@ use std::process::Command as Process;
 use archives::{archive, names, noise, packed, vendor_boot};
 use assert_cmd::Command;
 use predicates::prelude::*;
-use vfioboot::compression::Format;
+use vfioboot::compression::{Format, decode_all};
 use vfioboot::image::{Image, SectionName};
-use vfioboot::ramdisk::cpio::CpioWriter;
+use vfioboot::ramdisk::cpio::{CpioWriter, Header};
 
 fn vfioboot() -> Command {
     Command::cargo_bin("vfioboot").unwrap()
@@ -128,6 +128,103 @@ fn extract_says_what_it_skips() {
         .stderr(predicate::str::contains("vfioboot: skipped dev/null: device nodes are not made"));
     assert_eq!(fs::read(fixture.path("out/init")).unwrap(), b"new\n");
     fixture.run(&["rd", "extract", "out"]).code(2).stderr(predicate::str::contains("is not empty"));
+}
+
+/// An entry with names that [`CpioWriter`] does not write.
+fn by_hand(name: &[u8], mode: u32, data: &[u8]) -> Vec<u8> {
+    let header = Header {
+        mode,
+        nlink: 1,
+        filesize: data.len() as u32,
+        namesize: name.len() as u32 + 1,
+        ..Header::default()
+    };
+    let mut bytes = header.to_bytes().to_vec();
+    for part in [&[name, &[0]].concat()[..], data] {
+        bytes.extend_from_slice(part);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    bytes
+}
+
+#[test]
+fn extract_makes_what_can_be_made_and_names_the_rest() {
+    let long = "n".repeat(256);
+    let deep = "d/".repeat(2500);
+    let longest = "x".repeat(5000);
+    let cases: [(&[u8], u32, &[u8], &str); 6] = [
+        (b"lnk", 0o120_777, b"a\0b", "lnk"),
+        (b"empty", 0o120_777, b"", "empty"),
+        (long.as_bytes(), 0o100_644, b"x", "nnnnnnnn"),
+        (deep.as_bytes(), 0o040_755, b"", "d/d/d/"),
+        (longest.as_bytes(), 0o100_644, b"data", "xxxxxxxx"),
+        (b"", 0o100_644, b"data", "skipped"),
+    ];
+    for (name, mode, data, named) in cases {
+        let fixture = Fixture::new();
+        let mut bytes = by_hand(b"before", 0o100_644, b"one");
+        bytes.extend(by_hand(name, mode, data));
+        bytes.extend(by_hand(b"after", 0o100_644, b"two"));
+        bytes.extend(by_hand(b"TRAILER!!!", 0, b""));
+        fixture.write("rd", &packed(Some(Format::Gzip), &bytes));
+        let run = fixture.run(&["rd", "extract", "out"]).code(1);
+        run.stderr(predicate::str::contains(named));
+        for (file, expected) in [("before", "one"), ("after", "two")] {
+            let found = fs::read_to_string(fixture.path("out").join(file)).unwrap();
+            assert_eq!(found, expected, "{named}");
+        }
+    }
+}
+
+#[test]
+fn an_entry_that_the_kernel_skips_is_none() {
+    // do_header skips a name of more than PATH_MAX bytes, or of none; the tree does not have it.
+    let longest = "x".repeat(5000);
+    let mut bytes = by_hand(b"first", 0o100_644, b"1");
+    bytes.extend(by_hand(longest.as_bytes(), 0o100_644, b"data"));
+    let mut nameless = by_hand(b"abc", 0o100_644, b"");
+    nameless[94..102].copy_from_slice(b"00000000");
+    // Its data is what was its name.
+    nameless[54..62].copy_from_slice(b"00000004");
+    bytes.extend(nameless);
+    bytes.extend(by_hand(b"last", 0o100_644, b"2"));
+    bytes.extend(by_hand(b"TRAILER!!!", 0, b""));
+    let fixture = Fixture::new();
+    for compression in [None, Some(Format::Gzip)] {
+        fixture.write("rd", &packed(compression, &bytes));
+        assert_eq!(names(&fs::read(fixture.path("rd")).unwrap()), ["first", "last"]);
+        let run = fixture.run(&["rd", "ls"]).success();
+        run.stderr(predicate::str::contains("5001").and(predicate::str::contains("0 bytes")));
+        // What is rewritten keeps it.
+        fixture.run(&["rd", "rm", "first", "-o", "less"]).success();
+        let less = fs::read(fixture.path("less")).unwrap();
+        assert_eq!(names(&less), ["last"]);
+        let whole = match compression {
+            None => less,
+            Some(format) => decode_all(format, &less, 1 << 20).unwrap().0,
+        };
+        assert!(whole == bytes[by_hand(b"first", 0o100_644, b"1").len()..], "{compression:?}");
+    }
+}
+
+#[test]
+fn the_fragment_is_chosen_before_and_after_the_subcommand() {
+    let fixture = Fixture::new();
+    let one = packed(Some(Format::Gzip), &archive(&[("one", b"1")]));
+    let two = packed(Some(Format::Gzip), &archive(&[("two", b"2")]));
+    fixture.write("vendor_boot.img", &vendor_boot(&[("", one), ("other", two)]));
+    let image = "vendor_boot.img";
+    for arguments in [
+        &["--fragment", "1", image, "ls"][..],
+        &[image, "--fragment", "1", "ls"],
+        &[image, "ls", "--fragment", "1"],
+        &[image, "cat", "two", "--fragment=1"],
+        &[image, "extract", "--fragment", "1", "out"],
+    ] {
+        fixture.run(arguments).success();
+    }
+    assert_eq!(fs::read_to_string(fixture.path("out/two")).unwrap(), "2");
+    fixture.run(&[image, "ls", "--fragment", "2"]).code(2);
 }
 
 #[test]

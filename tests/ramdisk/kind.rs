@@ -9,7 +9,7 @@ use archives::{archive, noise, packed};
 use vfioboot::compression::Format;
 use vfioboot::ramdisk::classify_ramdisk;
 use vfioboot::ramdisk::cpio::CpioWriter;
-use vfioboot::ramdisk::extract::extract;
+use vfioboot::ramdisk::extract::{SkipReason, extract};
 use vfioboot::ramdisk::kind::{Kinds, classify};
 use vfioboot::ramdisk::{Error, Limits, RamdiskKind};
 use vfioboot::root_manager::Manager;
@@ -99,8 +99,8 @@ fn files_come_out_as_the_kernel_would_make_them() {
     let skipped = extract(&[first, second].concat(), &root, Limits::default()).unwrap();
     assert_eq!(skipped.len(), 1);
     assert_eq!(
-        (&skipped[0].name[..], skipped[0].reason),
-        (&b"full"[..], "a directory that is not empty is in its place")
+        (&skipped[0].name[..], &skipped[0].reason),
+        (&b"full"[..], &SkipReason::DirectoryInPlace)
     );
     assert_eq!(fs::read(root.join("d/a")).unwrap(), b"new");
     assert_eq!(fs::read_link(root.join("link")).unwrap().to_str(), Some("/etc/passwd"));
@@ -137,17 +137,17 @@ fn nothing_leaves_the_directory() {
     writer.node(b"pipe", 0o010_666, (0, 0)).unwrap();
     let root = dir.path().join("root");
     let skipped = extract(&writer.finish().unwrap(), &root, Limits::default()).unwrap();
-    let reasons: Vec<_> = skipped.iter().map(|skipped| skipped.reason).collect();
+    let reasons: Vec<_> = skipped.iter().map(|skipped| &skipped.reason).collect();
     assert_eq!(
         reasons,
         [
-            "its name is absolute",
-            "its name has \"..\" in it",
-            "its name has \"..\" in it",
-            "one of its parents is a symbolic link",
-            "one of its parents is a symbolic link",
-            "device nodes are not made",
-            "pipes and sockets are not made",
+            &SkipReason::Absolute,
+            &SkipReason::DotDot,
+            &SkipReason::DotDot,
+            &SkipReason::BelowLink,
+            &SkipReason::BelowLink,
+            &SkipReason::Device,
+            &SkipReason::Pipe,
         ]
     );
     assert_eq!(fs::read(outside.join("victim")).unwrap(), b"safe");

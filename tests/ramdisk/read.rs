@@ -239,8 +239,9 @@ fn errors_name_entry_field_and_offset() {
         )
     );
     assert!(message(&with(second + 4, b"7")).contains("magic is \"070771\""));
-    assert!(message(&with(94, b"00000000")).contains("namesize at offset 0x5e is \"0\""));
-    assert!(message(&with(94, b"ffffffff")).contains("expected 1 to 4096 bytes"));
+    // The kernel skips such an entry, and what it takes for the next one is no header.
+    assert!(read_all(&with(94, b"00000000")).unwrap().is_empty());
+    assert!(message(&with(94, b"ffffffff")).contains("ends inside its name"));
     assert!(message(&with(115, b"!")).contains("expected a NUL at its end"));
     assert!(
         message(&good[..118]).contains("\"first\" at offset 0x0: the archive ends inside its data")

@@ -67,6 +67,11 @@ pub fn complain(message: &str) {
     _ = writeln!(io::stderr(), "vfiorun: {}", text::visible_lines(message));
 }
 
+/// Writes a line of another program to standard error.
+pub fn pass_on(line: &str) {
+    _ = writeln!(io::stderr(), "{}", text::visible_lines(line));
+}
+
 /// Writes what the parser of the arguments says: help to standard output, errors to standard error.
 ///
 /// # Errors

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 use vfioboot::bootfile::DeviceSpec;
-use vfioboot::device::bind::lease::Report;
 use vfioboot::device::bind::undo::Ending;
 use vfioboot::device::guest::file::{self, Guest};
 use vfioboot::device::guest::qemu::probe;
 use vfioboot::device::guest::qemu::qmp::{self, ShutdownCause};
 use vfioboot::device::guest::run::preflight::{Options, Start};
 use vfioboot::device::guest::run::signals::Signals;
-use vfioboot::device::guest::run::supervise::{GuestExit, Notice};
+use vfioboot::device::guest::run::supervise::Notice;
 use vfioboot::device::guest::run::{self, Context, Progress};
 use vfioboot::device::sys::cpu_list;
 use vfioboot::device::sys::host::Host;
@@ -85,8 +84,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let finished = run::run(context, &guest, &file, &start, &mut |progress| {
         show(progress, arguments.quiet);
     })?;
-    let run::RunReport { ended, report } = finished;
-    if !ended.ran
+    let run::RunReport { ended, reason, .. } = &finished;
+    if let Some(reason) = reason {
+        output::complain(&reason.with_fix());
+    } else if !ended.ran
         && ended.escalation.is_none()
         && let Some(explain) = probe::explain(
             &start.qemu,
@@ -96,10 +97,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     {
         output::complain(&explain);
     }
-    finish(&guest, &ended, &report, arguments)
+    finish(&guest, &finished, arguments)
 }
 
-fn finish(guest: &Guest, ended: &GuestExit, report: &Report, arguments: &Arguments) -> Outcome {
+fn finish(guest: &Guest, finished: &run::RunReport, arguments: &Arguments) -> Outcome {
+    let run::RunReport { ended, reason, report } = finished;
     if arguments.json {
         output::print_json(&json!({
             "format": 1,
@@ -109,6 +111,9 @@ fn finish(guest: &Guest, ended: &GuestExit, report: &Report, arguments: &Argumen
             "qemu_status": ended.status.code(),
             "reason": ended.reason.as_ref().map(ShutdownCause::name),
             "panicked": ended.panicked,
+            "cause": reason.as_ref().map(|reason| {
+                json!({ "id": reason.cause.id, "found": reason.to_string(), "fix": reason.cause.fix })
+            }),
             "undone": report.steps.iter().map(|(step, ending)| {
                 json!({ "step": step.to_string(), "result": ending.to_string() })
             }).collect::<Vec<_>>(),
@@ -134,6 +139,7 @@ fn finish(guest: &Guest, ended: &GuestExit, report: &Report, arguments: &Argumen
 fn show(progress: &Progress, quiet: bool) {
     let text = match progress {
         Progress::Warning(text) => format!("warning: {text}"),
+        Progress::Notice(Notice::Said(line)) => return output::pass_on(line),
         Progress::Notice(Notice::MonitorLost(reason)) => format!("warning: {reason}"),
         _ if quiet => return,
         Progress::Step(text) => text.clone(),
@@ -141,7 +147,7 @@ fn show(progress: &Progress, quiet: bool) {
             Notice::Running(version) => format!("the guest runs (QEMU {version})"),
             Notice::Event(qmp::Event::Reset) => "the guest is being reset".to_owned(),
             Notice::Event(qmp::Event::Panicked) => "the guest panicked".to_owned(),
-            Notice::Event(_) | Notice::MonitorLost(_) => return,
+            Notice::Event(_) | Notice::MonitorLost(_) | Notice::Said(_) => return,
             Notice::PoweringDown(time) => {
                 format!("asked the guest to power down; it has {} s", time.as_secs())
             }

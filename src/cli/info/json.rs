@@ -32,6 +32,7 @@ impl Report<'_> {
             .collect();
         json!({
             "file": self.name,
+            "container": self.forms.iter().map(|form| form.id()).collect::<Vec<_>>(),
             "kind": image.kind(),
             "size": image.file().len(),
             "wrappers": wrappers,

@@ -18,6 +18,10 @@ impl Report<'_> {
         let image = self.image;
         line!(page, "{HEAD}{}{HEAD:#}: {}", self.name, describe(image));
         pair(&mut page, "size", &format!("{} bytes", image.file().len()));
+        if !self.forms.is_empty() {
+            let forms: Vec<_> = self.forms.iter().map(ToString::to_string).collect();
+            pair(&mut page, "out of", &forms.join(", "));
+        }
         for (around, wrapper) in self.wrappers() {
             let text = format!("{} around the {around}{}", wrapper.name(), state(&wrapper));
             pair(&mut page, "wrapper", &text);

@@ -6,16 +6,21 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 use vfioboot::bootset::{BootSet, Spot};
 use vfioboot::compression::{Budget, Exhausted, Format};
+use vfioboot::container::Form;
 use vfioboot::image::{DtTable, Image, ImageKind, Region, RegionKind, SectionName, Wrapper};
 use vfioboot::kernel::config_file;
 use vfioboot::patch;
 use vfioboot::text;
+
+use crate::cli::input::Input;
 
 use super::detail::{Detail, config_detail, kernel_detail, ramdisk_detail, table_detail};
 
 /// Everything about one image, computed once for both forms of output.
 pub(super) struct Report<'i> {
     pub name: String,
+    /// What is around the image in its file, outermost first.
+    pub forms: &'i [Form],
     pub image: &'i Image<'i>,
     pub sections: Vec<Section>,
     pub patched: Option<Patched>,
@@ -75,7 +80,7 @@ pub(super) struct Section {
 type Hashed = HashMap<Range<*const u8>, Result<String, Exhausted>>;
 
 impl<'i> Report<'i> {
-    pub fn of(set: &'i BootSet<'i>, index: usize) -> Self {
+    pub fn of(set: &'i BootSet<'i>, index: usize, input: &'i Input) -> Self {
         let image = &set.images()[index];
         let (mut sections, mut hashed) = (Vec::new(), Hashed::new());
         for region in image.regions() {
@@ -120,7 +125,7 @@ impl<'i> Report<'i> {
         }
         sections.iter_mut().for_each(|section| section.region.offset += image.start());
         let patched = Patched::of(set, index);
-        Report { name: set.name(index).to_owned(), image, sections, patched }
+        Report { name: set.name(index).to_owned(), forms: input.forms(), image, sections, patched }
     }
 
     /// Each vendor's wrapper with the name of its payload.

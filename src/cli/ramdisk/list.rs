@@ -39,6 +39,7 @@ pub fn list(ramdisk: &[u8], json: bool, name: &str) -> anyhow::Result<()> {
             writeln!(out, "{}", shown(format_args!("{}", line(&entry, &target))))?;
         }
     }
+    let ignored = entries.ignored().to_vec();
     let found = entries.into_ramdisk();
     if json {
         out.write_all(b"\n],\"segments\":")?;
@@ -55,6 +56,14 @@ pub fn list(ramdisk: &[u8], json: bool, name: &str) -> anyhow::Result<()> {
         out.write_all(b"}\n")?;
     }
     out.flush()?;
+    for entry in ignored {
+        complain(format_args!(
+            "{name}: no kernel unpacks an entry whose name has {} bytes with its NUL, expected 1 to \
+             {NAME_MAX}: {}",
+            entry.namesize,
+            text::visible_bytes(&entry.name)
+        ));
+    }
     warn(&found, name);
     Ok(())
 }

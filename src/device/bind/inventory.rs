@@ -77,7 +77,7 @@ pub enum Warning {
     #[error("{0}")]
     InUse(InUse),
     /// VFIO may refuse it.
-    #[error("{}", .0.with_fix())]
+    #[error("{0}")]
     Cause(Reason),
     /// It keeps the state that a guest leaves it in.
     #[error("it cannot be reset")]
@@ -123,10 +123,7 @@ fn entry(host: &Host, device: PciDevice, looked_at: &mut LookedAt) -> Entry {
     let address = device.address;
     let class = pci::class(host, address);
     let bridge = pci::belongs_to_machine(host, address);
-    let reset_methods: Option<Vec<String>> = host
-        .read(&pci::attribute(address, "reset_method"))
-        .ok()
-        .map(|text| text.split_whitespace().map(str::to_owned).collect());
+    let reset_methods = reset_methods(host, &device);
     let mut obstacles = Vec::new();
     let mut warnings = Vec::new();
     if bridge {
@@ -136,7 +133,8 @@ fn entry(host: &Host, device: PciDevice, looked_at: &mut LookedAt) -> Entry {
         // Where no device has an IOMMU, that is what there is to say.
         let own = |reason: &Reason| looked_at.iommu || reason.fact() != Some(Fact::NoGroup);
         obstacles.extend(outlook.refused.into_iter().filter(own).map(Obstacle::Cause));
-        warnings.extend(outlook.doubtful.into_iter().map(Warning::Cause));
+        let doubts = outlook.doubtful.into_iter().filter(|_| looked_at.iommu);
+        warnings.extend(doubts.map(Warning::Cause));
         match device.iommu_group {
             None if !looked_at.iommu => obstacles.push(Obstacle::NoIommu),
             None if !obstacles.is_empty() => {}
@@ -162,8 +160,18 @@ fn entry(host: &Host, device: PciDevice, looked_at: &mut LookedAt) -> Entry {
     Entry { device, class, bridge, reset_methods, obstacles, warnings }
 }
 
+/// How the kernel can reset a device; see [`Entry::reset_methods`].
+pub(crate) fn reset_methods(host: &Host, device: &PciDevice) -> Option<Vec<String>> {
+    let text = host.read(&pci::attribute(device.address, "reset_method")).ok()?;
+    Some(text.split_whitespace().map(str::to_owned).collect())
+}
+
 /// A device that cannot be reset alone keeps the state that a guest leaves it in.
-fn reset_warning(host: &Host, device: &PciDevice, methods: Option<&[String]>) -> Option<Warning> {
+pub(crate) fn reset_warning(
+    host: &Host,
+    device: &PciDevice,
+    methods: Option<&[String]>,
+) -> Option<Warning> {
     match methods {
         Some([]) => Some(Warning::NoReset),
         Some([only]) if only == "bus" => Some(Warning::BusReset),

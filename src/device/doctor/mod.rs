@@ -12,17 +12,23 @@
 //! | `order` | the first cause first, and what follows from it |
 //! | `vfio` | the VFIO interface |
 //! | `guest` | memory, processors and QEMU |
+//! | [`device`] | everything about one device |
+//! | [`bundle`] | what is read here, packed for another machine to judge |
+//! | `recorded` | what only the running system can answer, from a bundle |
 //! | `boot_log` | what PID 1 did in this boot |
 //!
 //! Nothing is changed. A check that cannot be made says why; no check stops the others.
 
 mod boot_log;
+pub mod bundle;
 mod check;
 mod cmdline;
+pub mod device;
 mod guest;
 mod iommu;
 mod kernel_config;
 mod order;
+mod recorded;
 mod system;
 mod vfio;
 mod virtualisation;
@@ -40,6 +46,13 @@ pub use kernel_config::{BootCmdline, ConfigError, Finding, findings};
 /// Examines every prerequisite. The problems that nothing explains come first, each with those that
 /// follow from it.
 pub fn examine(host: &Host) -> Vec<Check> {
+    let mut checks = look(host);
+    recorded::replay(host, &mut checks);
+    order::causes_first(checks)
+}
+
+/// Every prerequisite, in the order of the examination.
+fn look(host: &Host) -> Vec<Check> {
     let log = kernel_log::read(host);
     let cmdline = Cmdline::new(host.read("proc/cmdline").unwrap_or_default());
     let mut checks = system::checks(host);
@@ -51,5 +64,5 @@ pub fn examine(host: &Host) -> Vec<Check> {
     checks.extend(vfio::checks(host));
     checks.extend(guest::checks(host));
     checks.push(boot_log::check(&log));
-    order::causes_first(checks)
+    checks
 }

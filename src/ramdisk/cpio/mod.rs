@@ -137,6 +137,11 @@ impl Header {
         bytes
     }
 
+    /// Whether the name has a length that the kernel takes.
+    fn has_name(&self) -> bool {
+        (1..=NAME_MAX).contains(&self.namesize)
+    }
+
     /// Read the fields of `bytes`; `offset` is where they are, for messages.
     fn parse(bytes: &[u8; HEADER_LEN], offset: u64) -> Result<Self, Error> {
         let (magic, digits) = bytes.split_at(6);
@@ -255,6 +260,12 @@ impl Entry {
     /// The name as the kernel reads it: up to the first NUL.
     pub fn path(&self) -> &[u8] {
         self.name.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    /// Whether the kernel unpacks it: `do_header` in `init/initramfs.c` skips an entry whose name is
+    /// empty or longer than [`NAME_MAX`].
+    pub(crate) fn is_unpacked(&self) -> bool {
+        self.header.has_name()
     }
 
     /// Is this the end of an archive rather than a file?

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::{Entry, Error, HEADER_LEN, Header, NAME_MAX, align4, lossy};
+use super::{Entry, Error, HEADER_LEN, Header, align4, lossy};
 
 /// Reads entries one after the other, over TRAILERs and the zero padding between entries, the
 /// way `init/initramfs.c` does. Memory: the entry's header and name.
@@ -16,8 +16,10 @@ pub(crate) struct Reader<R> {
     /// What to add to `position` to get the number whose multiples of 4 headers start at.
     phase: u64,
     current: Option<Current>,
-    /// The name of the current entry.
+    /// The name of the current entry; empty for one that the kernel skips.
     name: Vec<u8>,
+    /// The start of the name of the last entry that the kernel skips.
+    skipped_name: Vec<u8>,
     /// The end of the last entry with its padding.
     entry_end: u64,
 }
@@ -39,7 +41,15 @@ impl<R: BufRead> Reader<R> {
     /// As [`Reader::new`], for bytes that the kernel sees at an offset of `phase` modulo 4:
     /// what follows an lz4_legacy stream of that length directly.
     pub(crate) fn with_phase(inner: R, phase: u64) -> Self {
-        Reader { inner, position: 0, phase, current: None, name: Vec::new(), entry_end: 0 }
+        Reader {
+            inner,
+            position: 0,
+            phase,
+            current: None,
+            name: Vec::new(),
+            skipped_name: Vec::new(),
+            entry_end: 0,
+        }
     }
 
     /// The source.
@@ -57,7 +67,8 @@ impl<R: BufRead> Reader<R> {
         self.entry_end
     }
 
-    /// The next entry, TRAILERs included; none at the end.
+    /// The next entry, TRAILERs included, also one that the kernel skips
+    /// ([`Entry::is_unpacked`]), which has no name here; none at the end.
     ///
     /// # Errors
     /// Every [`Error`]; which entry, which field and where.
@@ -74,22 +85,43 @@ impl<R: BufRead> Reader<R> {
         let mut raw = [0; HEADER_LEN];
         self.fill(&mut raw).map_err(|error| cut(error, offset, "header"))?;
         let header = Header::parse(&raw, offset)?;
-        if header.namesize == 0 || header.namesize > NAME_MAX {
-            return Err(Error::Field {
-                entry: String::new(),
-                field: "namesize",
-                offset: offset + 94,
-                found: header.namesize.to_string(),
-                expected: "1 to 4096 bytes",
-            });
+        match header.has_name() {
+            true => self.read_name(header.namesize as usize, offset)?,
+            false => self.skip_name(header.namesize.into(), offset)?,
         }
-        self.read_name(header.namesize as usize, offset)?;
         self.skip_padding()?;
         let entry = Entry { offset, header, raw, name: self.name.clone() };
         self.entry_end = entry.end();
         let left = u64::from(header.filesize);
+        let header = Header { crc: header.crc && entry.is_unpacked(), ..header };
         self.current = Some(Current { offset, header, left, sum: 0 });
         Ok(Some(entry))
+    }
+
+    /// The start of the name of the last entry that the kernel skips.
+    pub(in crate::ramdisk) fn skipped_name(&self) -> &[u8] {
+        &self.skipped_name
+    }
+
+    /// Skip a name of `size` bytes that the kernel does not read.
+    fn skip_name(&mut self, size: u64, offset: u64) -> Result<(), Error> {
+        /// What is kept of it.
+        const SHOWN: usize = 256;
+        self.name.clear();
+        self.skipped_name.clear();
+        let mut left = size;
+        while left > 0 {
+            let buffer = self.inner.fill_buf()?;
+            if buffer.is_empty() {
+                return Err(Error::Truncated { entry: String::new(), offset, what: "name" });
+            }
+            let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let kept = count.min(SHOWN - self.skipped_name.len());
+            self.skipped_name.extend_from_slice(&buffer[..kept]);
+            self.consume(count);
+            left -= count as u64;
+        }
+        Ok(())
     }
 
     /// Read the name of the entry at `offset`, `size` bytes with its NUL.

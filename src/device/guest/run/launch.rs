@@ -62,7 +62,7 @@ pub struct LaunchError {
 }
 
 impl Launch {
-    /// Starts it, in a session of its own, with our standard output and error.
+    /// Starts it, in a session of its own, with our standard output and a pipe for its errors.
     ///
     /// When this process ends, whatever the reason, QEMU gets a SIGTERM, on which it closes its
     /// disks in order: a guest without a supervisor would keep the devices forever.
@@ -73,7 +73,7 @@ impl Launch {
         let failed = |step: &str, error| LaunchError { step: step.to_owned(), error };
         let (mut reader, mut writer) = io::pipe().map_err(|error| failed("pipe", error))?;
         let mut command = Command::new(&self.program);
-        command.args(&self.argv).stdin(Stdio::null()).env_clear();
+        command.args(&self.argv).stdin(Stdio::null()).stderr(Stdio::piped()).env_clear();
         let session = ENVIRONMENT_OF_SESSION.iter().filter(|_| self.chroot.is_none());
         for name in ENVIRONMENT.iter().chain(session) {
             if let Some(value) = std::env::var_os(name) {

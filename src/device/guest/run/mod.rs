@@ -5,6 +5,7 @@
 //! | [`preflight`] | everything that is examined before, and the start as data |
 //! | [`launch`] | the process of QEMU, between fork and exec |
 //! | [`supervise`] | QEMU until it has ended |
+//! | `stderr` | what QEMU writes to its standard error |
 //! | [`signals`] | signals that are read instead of interrupting |
 //! | [`record`] | which guests are running |
 
@@ -12,6 +13,7 @@ pub mod launch;
 pub mod preflight;
 pub mod record;
 pub mod signals;
+mod stderr;
 pub mod supervise;
 
 use std::fs;
@@ -62,6 +64,8 @@ pub enum Progress {
 pub struct RunReport {
     /// How it ended.
     pub ended: GuestExit,
+    /// Why it did not run, as far as QEMU or the kernel said.
+    pub reason: Option<Reason>,
     /// What was undone.
     pub report: Report,
 }
@@ -98,7 +102,9 @@ fn undone_text(report: &Report) -> String {
 fn because(error: &VfioError, reason: Option<&Reason>) -> String {
     match (reason, error) {
         (Some(reason), _) => format!("; {}", reason.with_fix()),
-        (None, VfioError::Group { .. } | VfioError::Iommu(_)) => "; the kernel log says why".into(),
+        (None, VfioError::Group { .. } | VfioError::Device { .. } | VfioError::Iommu(_)) => {
+            "; the kernel log says why".into()
+        }
         (None, _) => String::new(),
     }
 }
@@ -192,6 +198,7 @@ pub fn run(
     })
     .map_err(RunError::Take)?;
     let addresses: Vec<_> = lease.devices().iter().map(|device| device.address).collect();
+    let log_end = Tail::open(host);
     let ended = with_devices(context, guest, file, start, &mut lease, notify);
     record::remove(&record::directory(state, &guest.name));
     remove_socket(guest);
@@ -206,7 +213,10 @@ pub fn run(
         }
     }
     match ended {
-        Ok(ended) => Ok(RunReport { ended, report }),
+        Ok(ended) => {
+            let reason = why_not_run(&ended, log_end);
+            Ok(RunReport { ended, reason, report })
+        }
         Err(cause) => Err(RunError::Start { cause: Box::new(cause), report }),
     }
 }
@@ -335,6 +345,15 @@ fn prepare_devices(
         }
     }
     Ok(())
+}
+
+/// What QEMU or the kernel said about a guest that did not run, or that QEMU ended with an error.
+fn why_not_run(ended: &GuestExit, log_end: Tail) -> Option<Reason> {
+    if ended.escalation.is_some() || (ended.ran && ended.status.success()) {
+        return None;
+    }
+    let lines: Vec<String> = ended.said.iter().cloned().chain(log_end.lines()).collect();
+    Failure { step: Step::Qemu, errno: None, lines: &lines, facts: &[] }.reason()
 }
 
 /// What is known of devices that VFIO does not give away.

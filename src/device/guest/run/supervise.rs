@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal as KillSignal};
 
 use super::signals::{Signal, Signals};
+use super::stderr::Stderr;
 use crate::device::guest::file::Shutdown;
 use crate::device::guest::qemu::qmp::{self, Message, Monitor, ShutdownCause};
 
@@ -22,6 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub enum Notice {
     /// The guest runs; QEMU's version.
     Running(String),
+    /// QEMU wrote a line to its standard error.
+    Said(String),
     /// Something happened to it.
     Event(qmp::Event),
     /// It was asked to power down.
@@ -47,6 +50,8 @@ pub struct GuestExit {
     pub reason: Option<ShutdownCause>,
     /// How far we had to go to end it; `None` when it ended by itself.
     pub escalation: Option<Escalation>,
+    /// The last lines that QEMU wrote to its standard error.
+    pub said: Vec<String>,
 }
 
 /// How long a killed QEMU may take to go before it is checked and killed again.
@@ -116,6 +121,7 @@ pub fn supervise(
     signals: &Signals,
     notify: &mut dyn FnMut(&Notice),
 ) -> io::Result<GuestExit> {
+    let mut stderr = Stderr::of(&mut child);
     let mut guest = Supervision {
         pid: Pid::from_child(&child),
         path: monitor,
@@ -137,7 +143,8 @@ pub fn supervise(
                 return Err(error);
             }
         }
-        guest.wait(signals);
+        guest.wait(signals, &stderr);
+        stderr.pass_on(&mut |line| notify(&Notice::Said(line.to_owned())));
         while let Some(signal) = signals.next() {
             if signal == Signal::Stop {
                 guest.escalate(notify);
@@ -149,10 +156,11 @@ pub fn supervise(
         guest.listen(notify);
     };
     // What it said last.
+    let said = stderr.end(&mut |line| notify(&Notice::Said(line.to_owned())));
     guest.listen(notify);
     let Supervision { ran, panicked, reason, escalation, .. } = guest;
     let panicked = panicked || reason == Some(ShutdownCause::GuestPanic);
-    Ok(GuestExit { status, ran, panicked, reason, escalation })
+    Ok(GuestExit { status, ran, panicked, reason, escalation, said })
 }
 
 enum Connection {
@@ -177,12 +185,13 @@ struct Supervision<'a> {
 
 impl Supervision<'_> {
     /// Waits for a signal, a message, or the time for something.
-    fn wait(&self, signals: &Signals) {
+    fn wait(&self, signals: &Signals, stderr: &Stderr) {
         let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let look = !matches!(self.monitor, Connection::Open(_));
         let limit = left.into_iter().chain(look.then_some(POLL_INTERVAL)).min();
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+        fds.extend(stderr.poll_fd());
         if let Connection::Open(monitor) = &self.monitor {
             fds.push(PollFd::new(monitor, PollFlags::IN));
         }
