@@ -5,6 +5,7 @@ from typing import Any
 import bootconfig
 import device
 import flows
+import in_use
 import late
 import modules
 import patching
@@ -13,5 +14,5 @@ from family import Family
 
 FAMILIES: tuple[Family[Any], ...] = (
     patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, late.FAMILY, flows.FAMILY,
-    pc.FAMILY,
+    pc.FAMILY, in_use.FAMILY,
 )  # fmt: skip

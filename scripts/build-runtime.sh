@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$ROOT"
 
 # It travels in the ramdisk of 8 MiB partitions.
-LIMIT=$((900 * 1024))
+LIMIT=$((1024 * 1024))
 ARCHES=(aarch64 x86_64)
 
 has_target() { [ -d "$(rustc --print target-libdir --target "$1-unknown-linux-musl" 2> /dev/null)" ]; }

@@ -47,7 +47,7 @@ CASES = (
 )
 
 
-def _system() -> Path:
+def system() -> Path:
     """The system that it boots; see system.sh."""
     with _SYSTEM_LOCK:
         (directory,) = from_script(LAB / "pc" / "system.sh")
@@ -96,13 +96,13 @@ def _wrong(case: PcCase, run: machine.Run) -> Iterator[str]:
 
 def _run(lab: Lab, cases: Sequence[PcCase], work: Path) -> Verdict:
     (case,) = cases
-    system, original = _system(), work / "original"
+    parts, original = system(), work / "original"
     original.mkdir()
-    images = _images(lab, system, original)
+    images = _images(lab, parts, original)
     if case.patched:
         ids = dict.fromkeys(device.id for device in case.devices)
         options = [word for device in ids for word in ("--device", device)]
-        options += ["--add-module", str(system / "modules")]
+        options += ["--add-module", str(parts / "modules")]
         _, images = chain.patch(lab, images, options, work)
     run = chain.boot(lab, case.board, images, "", work)
     return {case.name: list(_wrong(case, run))}

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # system.sh: the system of the PC, from Debian's amd64 packages; prints its directory:
 #   vmlinuz    the cloud kernel, with NVMe and the Intel IOMMU built in
-#   modules    lib/modules/RELEASE with the modules of VFIO and depmod's lists
+#   modules    lib/modules/RELEASE with the modules of VFIO, virtio, FAT and loop, and depmod's lists
 #   busybox    static
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/../../scripts/common.sh"
 
-RECIPE=2
+RECIPE=3
 # depmod is in /sbin, which is not in every user's PATH
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
@@ -26,7 +26,9 @@ if [ ! -d "$final" ]; then
         "$kernel:amd64=$version" "busybox-static:amd64=$busybox" >&2)
     for deb in "$SCRATCH"/debs/*.deb; do
         dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$SCRATCH/root" --wildcards \
-            './bin/busybox' './boot/vmlinuz-*' './lib/modules/*/modules.*' '*/drivers/vfio/*' '*/virt/lib/*' 2> "$SCRATCH/tar.log" \
+            './bin/busybox' './boot/vmlinuz-*' './lib/modules/*/modules.*' '*/drivers/vfio/*' '*/virt/lib/*' \
+            '*/drivers/virtio/*' '*/net/virtio_net.ko' '*/net/net_failover.ko' '*/core/failover.ko' '*/block/loop.ko' \
+            '*/fs/fat/*' '*/nls/nls_cp437.ko' '*/nls/nls_ascii.ko' '*/nls/nls_iso8859-1.ko' 2> "$SCRATCH/tar.log" \
             || grep -q 'Not found in archive' "$SCRATCH/tar.log" || die "$(cat "$SCRATCH/tar.log")"
     done
     depmod -b "$SCRATCH/root" "$(ls "$SCRATCH/root/lib/modules")"

@@ -122,6 +122,18 @@ impl Initramfs {
         self.parts[..=last].iter().find_map(|part| Some((part.spot, part.stops?)))
     }
 
+    /// The number of segments of the ramdisk at `spot` that the kernel unpacks; None if it unpacks
+    /// nothing there, or the ramdisk is not part of the initramfs.
+    pub fn reached(&self, spot: Spot) -> Option<usize> {
+        let last = self.parts.iter().position(|part| part.spot == spot)?;
+        if self.parts[..last].iter().any(|part| part.stops.is_some()) {
+            return None;
+        }
+        let part = &self.parts[last];
+        let reached = part.segments.iter().take_while(|step| step.reach != Reach::Never).count();
+        (reached > 0 || part.stops.is_none()).then_some(reached)
+    }
+
     /// Whether the kernel reaches the last segment of the ramdisk at `spot`; None if it is not part of
     /// the initramfs.
     pub fn reach(&self, spot: Spot) -> Option<Reach> {

@@ -7,6 +7,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `set` | the set itself |
+//! | `successor` | the set with other bytes in some images |
 //! | `members` | its images and their ramdisks |
 //! | `file` | a file of the set; the same file given twice |
 //! | `role` | what each image is for |
@@ -42,6 +43,7 @@ mod ramdisks;
 mod role;
 mod set;
 pub mod sources;
+mod successor;
 
 pub use avb::Cover;
 pub use cmdline::{CmdlineMode, CmdlineParameter};

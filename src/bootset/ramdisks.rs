@@ -138,6 +138,47 @@ impl Ramdisk<'_> {
         original.into_iter().for_each(|original| drop(self.contents.set(original)));
     }
 
+    /// Reuse the contents of a ramdisk with the same bytes.
+    pub(crate) fn share(&self, same: &Ramdisk<'_>) {
+        let Some(contents) = same.contents.get() else { return };
+        if std::ptr::eq(self.bytes, same.bytes) || self.bytes == same.bytes {
+            // Contents that are known already are the same.
+            drop(self.contents.set(Arc::clone(contents)));
+        }
+    }
+
+    /// Read this ramdisk, which is `original` with the bytes `inserted` in it. Where the format allows
+    /// it only those are unpacked. Gives the numbers of the entries in them; None if the rest is
+    /// not the same.
+    ///
+    /// # Errors
+    /// As [`Ramdisk::inventory`].
+    pub(crate) fn read_grown(
+        &self,
+        original: &Ramdisk<'_>,
+        inserted: &Range<usize>,
+        collector: &mut dyn Collector,
+    ) -> Result<Option<Range<usize>>, Arc<ramdisk::Error>> {
+        let Ok(before) = original.inventory() else { return Ok(None) };
+        let (Some(head), Some(tail)) =
+            (self.bytes.get(..inserted.start), self.bytes.get(inserted.end..))
+        else {
+            return Ok(None);
+        };
+        if !(original.bytes.len() == head.len() + tail.len()
+            && original.bytes.starts_with(head)
+            && original.bytes.ends_with(tail))
+        {
+            return Ok(None);
+        }
+        let grown = before.grown(self.bytes, inserted, collector).transpose();
+        let grown = grown.unwrap_or_else(|| self.read(collector)).map_err(Arc::new)?;
+        let new = before.entries_added(&grown, inserted.start);
+        let contents = Contents { inventory: Ok(grown), modules: None };
+        drop(self.contents.set(Arc::new(contents)));
+        Ok(new)
+    }
+
     /// The segment that a patch appended. A ramdisk whose contents are not known yet is decompressed
     /// only if its headers are not enough.
     pub(crate) fn ours(&self) -> Option<Ours> {

@@ -72,7 +72,7 @@ impl<'a> BootSet<'a> {
         Self::of(Members::of(names, images.to_vec(), (0..images.len()).collect()))
     }
 
-    fn of(members: Members<'a>) -> Self {
+    pub(super) fn of(members: Members<'a>) -> Self {
         BootSet {
             members,
             roles: OnceLock::new(),
@@ -106,6 +106,11 @@ impl<'a> BootSet<'a> {
     /// The number of the first file that has the image of this index.
     pub fn file_of(&self, image: usize) -> Option<usize> {
         self.members.given.iter().position(|own| *own == image)
+    }
+
+    /// The images and their ramdisks.
+    pub(super) fn own_members(&self) -> &Members<'a> {
+        &self.members
     }
 
     /// The images with their indices and roles.
@@ -151,14 +156,24 @@ impl<'a> BootSet<'a> {
         self.initramfs.get_or_init(|| Initramfs::read(&self.members, self.roles()))
     }
 
-    fn inventories(&self) -> Vec<(&'a [u8], &Inventory)> {
+    /// The ramdisks of the initramfs in memory order, and of each the number of entries that the kernel
+    /// gets to.
+    pub(super) fn inventories(&self) -> Vec<(&Ramdisk<'a>, &Inventory, usize)> {
+        let initramfs = self.initramfs();
+        let reached = |own: &Ramdisk<'a>, inventory: &Inventory| {
+            initramfs.reached(own.spot).map_or(0, |segments| inventory.entries_in(segments))
+        };
         self.in_memory_order()
             .into_iter()
-            .filter_map(|own| Some((own.bytes, own.inventory().ok()?)))
+            .filter_map(|own| {
+                let inventory = own.inventory().ok()?;
+                Some((own, inventory, reached(own, inventory)))
+            })
             .collect()
     }
 
-    /// The file tree that the kernel unpacks from the initramfs, as far as its ramdisks can be read.
+    /// The file tree that the kernel unpacks from the initramfs: nothing of what comes after the place
+    /// at which it stops.
     ///
     /// # Errors
     /// [`ramdisk::Error::TooMany`] if the names of a ramdisk take more than
@@ -167,7 +182,8 @@ impl<'a> BootSet<'a> {
         let tree = self.tree.get_or_init(|| {
             let initramfs = self.initramfs();
             let last = initramfs.parts.last().and_then(|part| initramfs.reach(part.spot));
-            let inventories: Vec<_> = self.inventories().into_iter().map(|(_, own)| own).collect();
+            let inventories: Vec<_> =
+                self.inventories().into_iter().map(|(_, own, count)| (own, count)).collect();
             Inventory::tree_of(&inventories, last.unwrap_or(Reach::Always))
         });
         tree.as_ref().map_err(|limit| ramdisk::Error::too_many_names(*limit))
@@ -178,16 +194,21 @@ impl<'a> BootSet<'a> {
     /// # Errors
     /// As [`ramdisk::Ramdisk::parse`].
     pub fn entry(&self, found: &TreeEntry) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
-        let mut source = found.source;
-        for (ramdisk, inventory) in self.inventories() {
-            let count = inventory.len() as u64;
+        let Some((ramdisk, inventory, number)) = self.locate(found.source) else { return Ok(None) };
+        let here = TreeEntry { source: number as u64, ..found.clone() };
+        inventory.entry(ramdisk.bytes, &here)
+    }
+
+    /// The ramdisk with an entry of [`BootSet::tree`], and the number of the entry in it.
+    pub(crate) fn locate(&self, source: u64) -> Option<(&Ramdisk<'a>, &Inventory, usize)> {
+        let mut source = usize::try_from(source).ok()?;
+        for (ramdisk, inventory, count) in self.inventories() {
             if source < count {
-                let here = TreeEntry { source, ..found.clone() };
-                return inventory.entry(ramdisk, &here);
+                return Some((ramdisk, inventory, source));
             }
             source -= count;
         }
-        Ok(None)
+        None
     }
 
     /// The modules of the initramfs and their lists; see [`BootSet::request_modules`].
@@ -332,15 +353,6 @@ impl<'a> BootSet<'a> {
     /// The partitions that each image may be for.
     pub(super) fn partition_names(&self) -> Vec<avb::Names> {
         avb::names(&self.members, self.roles())
-    }
-
-    /// The partition that the image of this index is for, as AVB's descriptors name it.
-    pub fn partition(&self, image: usize) -> Option<String> {
-        let own = self.images().get(image)?.partition_name();
-        match own {
-            Some(name) => Some(name.escape_ascii().to_string()),
-            None => self.partition_names().get(image)?.first().map(str::to_owned),
-        }
     }
 
     /// How the vbmeta image `vbmeta` covers the image of this index; None if no descriptor names it.

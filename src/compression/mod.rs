@@ -16,5 +16,5 @@ pub use budget::{Budget, BudgetScope, Exhausted};
 pub use codec::unpacked_in_thread;
 pub use codec::{Decoder, decode_all, encode};
 pub use error::Error;
-pub use format::Format;
+pub use format::{Format, LZ4_LEGACY_MAGIC};
 pub use parts::{Known, encode_around, part};

@@ -37,6 +37,11 @@ impl ImageKind {
         }
     }
 
+    /// Whether bootloaders take the kernel command line from such an image.
+    pub(crate) fn has_loader_cmdline(self) -> bool {
+        matches!(self, ImageKind::Boot | ImageKind::VendorBoot)
+    }
+
     /// The names of the partitions that such an image may be for, as AVB's descriptors have them; none
     /// if that is not known. The first one is the usual one.
     pub(crate) fn partitions(self) -> &'static [&'static str] {

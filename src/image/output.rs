@@ -133,7 +133,7 @@ impl<'a> Output<'a> {
     }
 
     /// Pass all bytes to `sink`, in pieces.
-    pub(super) fn each(&self, mut sink: impl FnMut(&[u8])) {
+    pub(crate) fn each(&self, mut sink: impl FnMut(&[u8])) {
         for chunk in &self.chunks {
             let taken: Result<(), std::convert::Infallible> = chunk.each(|bytes| {
                 sink(bytes);

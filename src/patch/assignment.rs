@@ -6,15 +6,16 @@ use serde::{Serialize, Serializer};
 
 use super::context::Context;
 use super::error::Error;
-use crate::image::{FragmentType, Image, ImageKind, SectionName};
+use super::hook::kind::HookKind;
+use super::hook::rdinit;
+use super::place::{Place, Places};
+use crate::image::ImageKind;
 
 /// The images of a set that a patch changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Assignment {
-    /// Index of the image whose ramdisk the segment is appended to.
-    pub carrier: usize,
-    /// Index of the fragment, of a vendor_boot image.
-    pub fragment: Option<usize>,
+    /// Where the segment with the runtime goes.
+    pub home: Place,
     /// Index of the image whose command line field takes the parameters. None for a bare ramdisk,
     /// whose command line is in the bootloader's configuration, and for init_boot alone.
     pub cmdline: Option<usize>,
@@ -29,11 +30,11 @@ pub(crate) struct Assignment {
 pub enum Decision {
     /// Unchanged: its role does not allow a change, for this reason.
     LeftAlone(&'static str),
-    /// Changed: init_boot.
+    /// Changed: the generic ramdisk.
     GenericRamdisk,
     /// Changed: vendor_boot or boot, in a set with init_boot.
     CmdlineOutsideInitBoot,
-    /// Changed: a boot image with a ramdisk.
+    /// Changed: an image with a ramdisk and the command line.
     RamdiskAndCmdline,
     /// Changed: a bare ramdisk.
     BareRamdisk,
@@ -41,12 +42,18 @@ pub enum Decision {
     CmdlineOutsideRamdisk,
     /// Changed: vendor_boot, without a generic ramdisk in the set.
     OnlyRamdisk,
+    /// Changed: the image whose `rdinit=` counts.
+    RdinitIsThere,
+    /// Changed: files that must overwrite others are unpacked after those.
+    UnpackedAfter,
     /// Changed: the vbmeta image.
     Digests,
     /// Unchanged: a boot image.
     NotTheActiveImage,
     /// Unchanged: vendor_boot before the generic ramdisk.
     UnpackedBefore,
+    /// Unchanged: the generic ramdisk, in a set in which another image has the command line.
+    NoCmdline,
     /// Unchanged: anything else.
     NothingToChange,
 }
@@ -60,18 +67,27 @@ impl fmt::Display for Decision {
                 "bootloaders take the command line from vendor_boot and boot, not from init_boot"
             }
             Decision::RamdiskAndCmdline => {
-                "it has the ramdisk and a command line that bootloaders read"
+                "it has a ramdisk and a command line that bootloaders read, so it boots whichever \
+                 other image is flashed or replaced"
             }
             Decision::BareRamdisk => "it is the ramdisk",
             Decision::CmdlineOutsideRamdisk => "a bare ramdisk has no command line",
             Decision::OnlyRamdisk => {
                 "it has the only ramdisk of the set, and a command line that bootloaders read"
             }
+            Decision::RdinitIsThere => "the rdinit= that counts is on its command line",
+            Decision::UnpackedAfter => {
+                "files that replace others of the ramdisks must be unpacked after those"
+            }
             Decision::Digests => "it has the digests and keys of the images that change",
             Decision::NotTheActiveImage => {
                 "the ramdisk and the command line that count are in other images"
             }
             Decision::UnpackedBefore => "its ramdisk is unpacked before the one that is patched",
+            Decision::NoCmdline => {
+                "bootloaders take no command line from it: the files of the patch are in the image \
+                 whose command line names them"
+            }
             Decision::NothingToChange => "nothing in it has to change",
         })
     }
@@ -84,68 +100,42 @@ impl Serialize for Decision {
 }
 
 impl Assignment {
-    /// Choose the images. The generic ramdisk comes last in memory and every boot loads it, so it
-    /// carries the segment if there is one. The parameters go into an image whose command line
-    /// bootloaders read, preferably one that changes anyway.
+    /// Choose the images. A word on the command line and the file that it names stand in one image,
+    /// so that this image boots with any other. What takes the path of the init program is unpacked
+    /// last.
     ///
     /// # Errors
-    /// [`Error::TwoOfAKind`], [`Error::NoRamdisk`].
-    pub(crate) fn choose(set: &Context<'_, '_>) -> Result<Self, Error> {
-        set.require_one_of_each()?;
-        let with_ramdisk = |kind| {
-            let index = set.find(kind)?;
-            set.images[index].section(SectionName::Ramdisk).map(|_| index)
+    /// [`Error::NoRamdisk`].
+    pub(crate) fn choose(
+        set: &Context<'_, '_>,
+        places: &Places,
+        hook: HookKind,
+    ) -> Result<Self, Error> {
+        let last = places.last_of_every_boot().ok_or(Error::NoRamdisk)?;
+        let home = match hook {
+            HookKind::Rdinit => places.together.unwrap_or(last),
+            HookKind::Init => last,
         };
-        let vendor_boot = set.find(ImageKind::VendorBoot);
-        let cmdline = vendor_boot.or(set.find(ImageKind::Boot));
-        if let Some(carrier) = with_ramdisk(ImageKind::InitBoot) {
-            // Two partitions change either way; the kernel's own stays as it is signed.
-            return Ok(Assignment {
-                carrier,
-                fragment: None,
-                cmdline,
-                carrier_reason: Decision::GenericRamdisk,
-                cmdline_reason: Decision::CmdlineOutsideInitBoot,
-            });
-        }
-        if let Some(carrier) = with_ramdisk(ImageKind::Boot) {
-            return Ok(Assignment::one(carrier, None, Decision::RamdiskAndCmdline));
-        }
-        if let Some(carrier) = with_ramdisk(ImageKind::Ramdisk) {
-            return Ok(Assignment {
-                carrier,
-                fragment: None,
-                cmdline,
-                carrier_reason: Decision::BareRamdisk,
-                cmdline_reason: Decision::CmdlineOutsideRamdisk,
-            });
-        }
-        let fragment = vendor_boot.and_then(|index| last_normal_fragment(&set.images[index]));
-        match (vendor_boot, fragment) {
-            (Some(carrier), Some(fragment)) => {
-                Ok(Assignment::one(carrier, Some(fragment), Decision::OnlyRamdisk))
+        let has_cmdline = |index: usize| set.images[index].kind().has_loader_cmdline();
+        let cmdline = match hook {
+            // Nothing on the line names a file, so any image would do.
+            HookKind::Init if has_cmdline(home.spot.image) => Some(home.spot.image),
+            HookKind::Rdinit | HookKind::Init => places.cmdline,
+        };
+        let carrier_reason = match set.images[home.spot.image].kind() {
+            ImageKind::InitBoot => Decision::GenericRamdisk,
+            ImageKind::Ramdisk => Decision::BareRamdisk,
+            ImageKind::VendorBoot if !places.beside(home.spot.image) => Decision::OnlyRamdisk,
+            _ => Decision::RamdiskAndCmdline,
+        };
+        let cmdline_reason = match carrier_reason {
+            same if cmdline == Some(home.spot.image) => same,
+            _ if rdinit::last(set).is_some_and(|(index, _)| Some(index) == cmdline) => {
+                Decision::RdinitIsThere
             }
-            _ => Err(Error::NoRamdisk),
-        }
+            Decision::BareRamdisk => Decision::CmdlineOutsideRamdisk,
+            _ => Decision::CmdlineOutsideInitBoot,
+        };
+        Ok(Assignment { home, cmdline, carrier_reason, cmdline_reason })
     }
-
-    /// One image for both.
-    fn one(carrier: usize, fragment: Option<usize>, reason: Decision) -> Self {
-        Assignment {
-            carrier,
-            fragment,
-            cmdline: Some(carrier),
-            carrier_reason: reason,
-            cmdline_reason: reason,
-        }
-    }
-}
-
-/// The last fragment that a normal boot loads.
-fn last_normal_fragment(image: &Image<'_>) -> Option<usize> {
-    let fragments = image.fragments();
-    fragments.iter().rposition(|fragment| {
-        let normal = matches!(fragment.kind, FragmentType::None | FragmentType::Platform);
-        normal && !fragment.bytes.is_empty()
-    })
 }

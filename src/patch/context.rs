@@ -17,7 +17,8 @@ use crate::ramdisk::{self, Inventory};
 /// A set of unpatched images. Indices are those of its images.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'s, 'a> {
-    set: &'s BootSet<'a>,
+    /// The set itself.
+    pub set: &'s BootSet<'a>,
     /// All images.
     pub images: &'s [Image<'a>],
     /// The kernel of the set.
@@ -110,6 +111,11 @@ impl<'s, 'a> Context<'s, 'a> {
         found: &TreeEntry,
     ) -> Result<Option<(Header, Vec<u8>)>, ramdisk::Error> {
         self.set.entry(found)
+    }
+
+    /// The ramdisk that has an entry of [`Context::tree`].
+    pub(crate) fn spot_of(&self, source: u64) -> Option<Spot> {
+        self.set.locate(source).map(|(ramdisk, ..)| ramdisk.spot)
     }
 
     /// The modules of the initramfs and their lists.

@@ -111,6 +111,8 @@ pub struct SegmentChange {
     pub format: Option<Format>,
     /// Bytes of the segment.
     pub segment_size: usize,
+    /// It has the runtime.
+    pub runtime: bool,
     /// How the kernel starts the runtime.
     pub hook: HookKind,
     /// The reason for that.
@@ -253,6 +255,9 @@ impl Change {
 impl SegmentChange {
     fn why(&self) -> String {
         let SegmentChange { hook_reason, init, .. } = self;
+        if !self.runtime {
+            return "the kernel unpacks it after the files that it replaces".to_owned();
+        }
         match self.hook {
             HookKind::Rdinit => "the kernel unpacks it after the original, which stays \
                                  byte-identical, and starts /vfioboot/init from it"
@@ -278,6 +283,7 @@ impl SegmentChange {
         let SegmentChange { segment_size, init, original_size, .. } = self;
         let format = self.format.map_or("raw cpio", Format::name);
         let files = match self.hook {
+            _ if !self.runtime => "the files for other programs and /vfioboot/undo".to_owned(),
             HookKind::Rdinit => "/vfioboot/{init,boot.toml,undo}".to_owned(),
             HookKind::Init => format!(
                 "{init}, /vfioboot/{{boot.toml,undo}} and the original {init} ({original_size} \

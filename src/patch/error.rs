@@ -1,9 +1,10 @@
 //! Why a patch is refused.
 
 use super::block::plan::NotBlocked;
+use super::prove::unproven::Unproven;
 use super::rc::inert::Inert;
 use crate::bootset;
-use crate::bootset::UNDO_FORMAT;
+use crate::bootset::{Stop, UNDO_FORMAT};
 use crate::compression;
 use crate::image::{self, ImageKind};
 use crate::kernel;
@@ -38,6 +39,20 @@ pub enum Error {
         "skip_initramfs on the command line: on this legacy system-as-root device the kernel does not unpack the ramdisk, so nothing in it can run. Either root the image with Magisk first, which makes the kernel unpack it, and patch the result; or leave the image alone and bind after boot: the module of `vfioboot module` in a root manager, or vfiorun bind"
     )]
     LegacySystemAsRoot,
+    /// The kernel stops before the end of every ramdisk to which a segment could be added.
+    #[error(
+        "nothing that is added to the ramdisks would be unpacked: the kernel stops in the ramdisk of \
+         {image}, because {stop}"
+    )]
+    NotReached {
+        /// The image whose ramdisk it is.
+        image: ImageKind,
+        /// Why.
+        stop: Stop,
+    },
+    /// The result does not show what a patch promises; nothing is written.
+    #[error("read back, the patched images are not what they should be, so nothing is written")]
+    NotProven(#[from] Unproven),
     /// A processor architecture without passthrough.
     #[error("the kernel is for {arch}, vfiorun runs on arm64 and x86_64: {why}")]
     Architecture {

@@ -2,31 +2,21 @@
 
 use super::context::Context;
 use super::error::Error;
-use crate::bootset::Spot;
 use crate::ramdisk::cpio::Header;
 use crate::ramdisk::tree::{Tree, TreeEntry};
-use crate::ramdisk::{Limits, Ramdisk};
 
 /// The files that the kernel unpacks from all ramdisks of a set.
 pub(crate) struct InitramfsFiles<'s, 'a> {
     set: Context<'s, 'a>,
-    carrier: Spot,
 }
 
 impl<'s, 'a> InitramfsFiles<'s, 'a> {
-    /// The files of `set`, whose ramdisk `carrier` will be patched.
-    pub(crate) fn new(set: Context<'s, 'a>, carrier: Spot) -> Self {
-        InitramfsFiles { set, carrier }
+    /// The files of `set`.
+    pub(crate) fn new(set: Context<'s, 'a>) -> Self {
+        InitramfsFiles { set }
     }
 
-    /// The tree. It is an error if the ramdisk to patch is damaged; of other ramdisks, the readable
-    /// part is used.
     fn tree(&self) -> Result<&'s Tree, Error> {
-        if let Some(ramdisk) = self.set.ramdisk(self.carrier)
-            && ramdisk.inventory().is_err()
-        {
-            Ramdisk::parse(ramdisk.bytes, Limits::default())?;
-        }
         Ok(self.set.tree()?)
     }
 

@@ -1,21 +1,23 @@
 //! The point in an image at which the segment is inserted.
 
-use super::assignment::Assignment;
+use super::context::Context;
 use super::error::Error;
+use super::place::Place;
+use crate::bootset::Spot;
 use crate::compression::Format;
 use crate::image::{self, Chunk, Header, Image, SectionName, Wrapper, resize_fragment};
-use crate::ramdisk::{self, AppendPoint, Inventory};
+use crate::ramdisk::AppendPoint;
 
 /// The point at which the segment is inserted.
 pub(crate) struct Insertion<'a> {
+    /// Where the ramdisk is.
+    pub spot: Spot,
     /// The section that grows.
     pub section: SectionName,
     /// The offset in it, in bytes.
     pub offset: usize,
     /// The ramdisk (of a vendor_boot: the fragment) that grows.
     pub ramdisk: &'a [u8],
-    /// Index of the fragment.
-    fragment: Option<usize>,
     /// The segment has a multiple of this many bytes, where zeros can be added.
     alignment: usize,
     /// Format and alignment of the segment.
@@ -26,40 +28,29 @@ pub(crate) struct Insertion<'a> {
 pub(crate) type Sections<'a> = Vec<(SectionName, Vec<Chunk<'a>>)>;
 
 impl<'a> Insertion<'a> {
-    /// The end of the assigned ramdisk in the image `carrier`; `inventory` is that of the ramdisk.
+    /// The insertion at this place of a set.
     ///
     /// # Errors
-    /// [`Error::NoRamdisk`], [`Error::Image`] for a fragment in a vendor's wrapper,
-    /// [`Error::Ramdisk`] for a ramdisk to which nothing can be appended.
-    pub(crate) fn find(
-        carrier: &Image<'a>,
-        assignment: &Assignment,
-        inventory: Option<&Inventory>,
-    ) -> Result<Self, Error> {
+    /// [`Error::NoRamdisk`], [`Error::Ramdisk`] for a ramdisk to which nothing can be appended.
+    pub(crate) fn find(set: &Context<'_, 'a>, place: Place) -> Result<Self, Error> {
+        let ramdisk = set.ramdisk(place.spot).ok_or(Error::NoRamdisk)?;
+        let inventory = set.inventory(place.spot).ok_or(Error::NoRamdisk)?;
+        let point = inventory.append_point_after(place.after)?;
+        let carrier = &set.images[place.spot.image];
         let wrapper = carrier.section_wrapper(SectionName::Ramdisk);
         let wrapper = wrapper.as_ref().or(carrier.wrapper());
-        let (section, start, ramdisk) = match assignment.fragment {
-            None => {
-                let section = SectionName::Ramdisk;
-                (section, 0, carrier.section(section).ok_or(Error::NoRamdisk)?)
-            }
-            Some(index) => {
-                let fragments = carrier.fragments();
-                let fragment = fragments.get(index).ok_or(Error::NoRamdisk)?;
-                fragment.require_bare()?;
-                (SectionName::VendorRamdisk, fragment.offset, fragment.bytes)
-            }
-        };
-        let point = match inventory {
-            Some(inventory) => inventory.append_point()?,
-            None => ramdisk::append_point(ramdisk)?,
-        };
-        let fragment = assignment.fragment;
-        let alignment = match fragment {
+        let alignment = match place.spot.fragment {
             Some(_) => 4,
             None => wrapper.map_or(1, Wrapper::alignment),
         };
-        Ok(Insertion { section, offset: start + point.offset, ramdisk, fragment, alignment, point })
+        Ok(Insertion {
+            spot: place.spot,
+            section: ramdisk.section,
+            offset: ramdisk.offset + point.offset,
+            ramdisk: ramdisk.bytes,
+            alignment,
+            point,
+        })
     }
 
     /// Pad the segment so that a raw archive in a fragment after this one, and a bootconfig, stay at a
@@ -89,7 +80,9 @@ impl<'a> Insertion<'a> {
         let mut sections = vec![(section, chunks)];
         let table = carrier.header().and_then(Header::ramdisk_table);
         let old_table = carrier.section(SectionName::VendorRamdiskTable);
-        if let (Some(index), Some((_, entry_size)), Some(old)) = (self.fragment, table, old_table) {
+        if let (Some(index), Some((_, entry_size)), Some(old)) =
+            (self.spot.fragment, table, old_table)
+        {
             let table = u32::try_from(fragment_size)
                 .ok()
                 .and_then(|size| resize_fragment(old, entry_size, index, size))

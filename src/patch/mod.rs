@@ -13,8 +13,11 @@
 //! | `plan` | what is changed, where and why |
 //! | `parts` | the contributions added up |
 //! | `rewrite` | the images rewritten |
+//! | `prove`, `materialise` | the results, read back before they are written |
 //! | `context` | the set that is patched |
+//! | `place` | where the kernel reaches a segment |
 //! | `assignment` | which image carries the segment, and which the kernel parameters |
+//! | `division` | which files go into which segment |
 //! | `insertion` | the point in the image at which the segment is inserted |
 //! | `contribution` | what one part adds to a patch |
 //! | `hook` | how the kernel starts the runtime |
@@ -36,6 +39,7 @@ mod avb;
 mod block;
 mod context;
 mod contribution;
+mod division;
 mod edit;
 mod error;
 mod hex;
@@ -44,12 +48,15 @@ mod initramfs_files;
 mod insertion;
 mod kernel_check;
 mod kernel_facts;
+mod materialise;
 mod modules;
 mod options;
 mod original;
 mod parameters;
 mod parts;
+mod place;
 mod plan;
+mod prove;
 mod rc;
 mod remove;
 mod report;
@@ -80,6 +87,8 @@ pub use options::Options;
 pub use parameters::iommu::{IommuMode, IommuRow};
 pub use parameters::parameter::PlannedParameter;
 pub use plan::{Plan, PlannedImage, plan};
+pub use prove::report::{AvbProof, Proof, Step, Undone};
+pub use prove::unproven::Unproven;
 pub use rc::contribute::RcPlan;
 pub use rc::inert::Inert;
 pub use rc::label::Label;

@@ -1,8 +1,7 @@
 //! The originals that a patch of patched images starts from: patches never stack.
 
-use std::io::{self, Write};
-
 use super::error::Error;
+use super::materialise::copy;
 use super::remove::remove;
 use super::undo::UndoRecord;
 use super::unpatch::{self, changed_since, is_patched, record_of};
@@ -90,34 +89,4 @@ fn restore(set: &BootSet<'_>) -> Result<Vec<Option<Original>>, Error> {
 fn has_generic_ramdisk(set: &BootSet<'_>) -> bool {
     let mut ramdisks = set.ramdisks().iter();
     ramdisks.any(|own| set.images()[own.spot.image].kind() != ImageKind::VendorBoot)
-}
-
-/// The bytes of an original. The patched images are released meanwhile: they are not read
-/// again.
-fn copy(set: &BootSet<'_>, original: &Output<'_>) -> Vec<u8> {
-    let mut copy = Copy { set, bytes: Vec::with_capacity(original.size() as usize) };
-    // Writing to a vector does not fail.
-    let written = original.write_to(&mut copy);
-    debug_assert!(written.is_ok());
-    copy.bytes
-}
-
-struct Copy<'c, 'a> {
-    set: &'c BootSet<'a>,
-    bytes: Vec<u8>,
-}
-
-impl Write for Copy<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        /// The part of an image that is in memory twice.
-        const STEP: usize = 4 << 20;
-        let step = &bytes[..bytes.len().min(STEP)];
-        self.set.release_pages();
-        self.bytes.extend_from_slice(step);
-        Ok(step.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -3,6 +3,7 @@
 use super::assignment::Assignment;
 use super::context::Context;
 use super::contribution::Contribution;
+use super::division::Division;
 use super::error::Error;
 use super::hook::choose::Hook;
 use super::initramfs_files::InitramfsFiles;
@@ -11,19 +12,21 @@ use super::modules::contribute::Modules;
 use super::modules::plan::ModulePlan;
 use super::options::Options;
 use super::parameters::cmdline::{self, Placement};
+use super::place::Places;
 use super::rc::contribute::RcPlan;
 use super::report::KernelReport;
 use super::warning::Warning;
 use super::{hook, kernel_check, modules, parameters, rc};
-use crate::bootset::Spot;
 use crate::image::{ImageKind, SectionName};
 
 /// Everything that is decided before an image is rewritten.
 pub(crate) struct Parts<'a> {
     /// The images that change.
     pub assignment: Assignment,
-    /// The point at which the segment is inserted.
+    /// The point at which the segment with the runtime is inserted.
     pub insertion: Insertion<'a>,
+    /// The point at which a second segment is inserted, and its files.
+    pub late: Option<(Insertion<'a>, Contribution)>,
     /// How the kernel starts the runtime.
     pub hook: Hook,
     /// The modules.
@@ -39,23 +42,24 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
+    /// The points at which segments are inserted.
+    pub(crate) fn insertions(&self) -> impl Iterator<Item = &Insertion<'a>> {
+        let late = self.late.iter().map(|(insertion, _)| insertion);
+        std::iter::once(&self.insertion).chain(late)
+    }
+
     /// Compute every contribution and add them up.
     ///
     /// # Errors
     /// Why a patch is not possible.
     pub(crate) fn collect(set: &Context<'_, 'a>, options: &Options<'_>) -> Result<Self, Error> {
-        let assignment = Assignment::choose(set)?;
+        let places = Places::find(set)?;
         let Modules { plan: modules, contribution: from_modules, present } =
             modules::contribute::contribute(set, options)?;
         let kernel = kernel_check::check(set.kernel, present);
-        let spot = Spot { image: assignment.carrier, fragment: assignment.fragment };
-        let inventory = set.inventory(spot);
-        let carrier = &set.images[assignment.carrier];
-        let insertion = Insertion::find(carrier, &assignment, inventory)?;
-        kernel_check::require(set.kernel, insertion.point.format)?;
-        let files = InitramfsFiles::new(*set, spot);
-        let (hook, from_hook) =
-            hook::contribute::contribute(options.hook, set, &assignment, &files)?;
+        let files = InitramfsFiles::new(*set);
+        let (hook, from_hook) = hook::contribute::contribute(options.hook, set, &places, &files)?;
+        let mut assignment = Assignment::choose(set, &places, hook.kind)?;
         let from_parameters = parameters::contribute::contribute(
             set,
             &options.devices,
@@ -67,30 +71,31 @@ impl<'a> Parts<'a> {
 
         let mut all = Contribution::of_warnings(kernel.warnings);
         all.add(from_modules);
-        all.add(Contribution::of_warnings(two_generic_ramdisks(set)));
-        all.add(Contribution::of_warnings(unpacking_stops(set, spot)));
+        all.add(Contribution::of_warnings(two_generic_ramdisks(set, &assignment)));
         all.add(from_hook);
         all.add(from_parameters);
         parameters::contribute::check_against(&options.parameters, all.line_edit())?;
         let mut placement = cmdline::place(set, &assignment, &hook, all.line_edit())?;
         all.warnings.append(&mut placement.warnings);
         all.add(from_rc);
+        let Division { home, late } = Division::of(set, &places, assignment.home, &mut all)?;
+        assignment.home = home;
+        let insertion = Insertion::find(set, home)?;
+        kernel_check::require(set.kernel, insertion.point.format)?;
+        let late = late.map(|late| Ok::<_, Error>((Insertion::find(set, late.place)?, late.files)));
+        let late = late.transpose()?;
         let kernel = kernel.report;
-        Ok(Parts { assignment, insertion, hook, modules, kernel, rc, placement, all })
+        Ok(Parts { assignment, insertion, late, hook, modules, kernel, rc, placement, all })
     }
 }
 
-/// The bootloader chooses between two generic ramdisks.
-fn two_generic_ramdisks(set: &Context<'_, '_>) -> Option<Warning> {
+/// The bootloader chooses between two generic ramdisks, and the patch is in one of them.
+fn two_generic_ramdisks(set: &Context<'_, '_>, assignment: &Assignment) -> Option<Warning> {
     let has = |kind| {
         let image = set.find(kind).map(|index| &set.images[index]);
         image.is_some_and(|image| image.section(SectionName::Ramdisk).is_some())
     };
-    (has(ImageKind::Boot) && has(ImageKind::InitBoot)).then_some(Warning::TwoGenericRamdisks)
-}
-
-/// The kernel stops before the end of the ramdisk `carrier`.
-fn unpacking_stops(set: &Context<'_, '_>, carrier: Spot) -> Option<Warning> {
-    let (spot, stop) = set.initramfs().stop_before_end_of(carrier)?;
-    Some(Warning::UnpackingStops { image: set.images[spot.image].kind(), stop })
+    let patched = set.images[assignment.home.spot.image].kind() == ImageKind::InitBoot;
+    (patched && has(ImageKind::Boot) && has(ImageKind::InitBoot))
+        .then_some(Warning::TwoGenericRamdisks)
 }

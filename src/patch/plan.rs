@@ -16,6 +16,8 @@ use super::parameters;
 use super::parameters::iommu::IommuMode;
 use super::parameters::parameter::PlannedParameter;
 use super::parts::Parts;
+use super::prove;
+use super::prove::report::Proof;
 use super::rc::contribute::RcPlan;
 use super::report::KernelReport;
 use super::rewrite::{self, RewrittenImage};
@@ -52,6 +54,8 @@ pub struct Plan<'a> {
     /// Kernel parameters that the bootloader's configuration needs, because no image can carry them.
     #[serde(rename = "words_for_bootloader")]
     pub parameters_for_bootloader: Vec<String>,
+    /// What the patched images showed when they were read back.
+    pub proof: Proof,
     /// What devices do with the result; None if no image uses AVB.
     pub avb: Option<Outlook>,
     /// The images in the order they were given.
@@ -86,6 +90,7 @@ impl PlannedImage<'_> {
             (Some(reason), _) => Decision::LeftAlone(reason),
             (None, Role::Boot) => Decision::NotTheActiveImage,
             (None, Role::VendorBoot) => Decision::UnpackedBefore,
+            (None, Role::InitBoot) => Decision::NoCmdline,
             (None, _) => Decision::NothingToChange,
         };
         PlannedImage {
@@ -135,6 +140,7 @@ fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'
     }
     let parts = Parts::collect(&set, options)?;
     let rewritten = rewrite::rewrite(&set, &parts, options)?;
+    let proof = prove::prove(&set, &parts, &rewritten)?;
     let images = planned_images(&set, rewritten.images);
     let changed = images.iter().filter(|image| image.output.is_some());
     let changed: Vec<Role> = changed.map(|image| image.role).collect();
@@ -150,6 +156,7 @@ fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'
         modules,
         rc,
         parameters_for_bootloader: placement.for_bootloader,
+        proof,
         avb: rewritten.outlook,
         images,
         flow: flow.clone(),

@@ -16,8 +16,8 @@ use crate::ramdisk::{AppendPoint, GZIP_NAME, normalise};
 pub(crate) struct Segment<'s> {
     /// The vfiorun executable.
     pub runtime: Runtime<'s>,
-    /// Its configuration.
-    pub boot: &'s BootFile,
+    /// Its configuration. None for a segment without the runtime and what only that needs.
+    pub boot: Option<&'s BootFile>,
     /// How to undo the patch.
     pub undo: &'s UndoRecord,
     /// All other files.
@@ -65,7 +65,7 @@ impl Segment<'_> {
     }
 
     fn archive(&self, lead_in: usize) -> Result<Vec<u8>, Error> {
-        let boot = toml::to_string(self.boot)?;
+        let boot = self.boot.map(toml::to_string).transpose()?;
         let undo = self.undo.to_bytes()?;
         let write = || {
             let mut cpio = CpioWriter::with_lead_in(Vec::new(), lead_in)?;
@@ -73,10 +73,12 @@ impl Segment<'_> {
             for directory in &self.parts.directories {
                 cpio.dir(&in_archive(&directory.path), directory.mode)?;
             }
-            if self.parts.original.is_none() {
+            if self.parts.original.is_none() && boot.is_some() {
                 cpio.file(&in_archive(RUNTIME), 0o755, self.runtime.executable())?;
             }
-            cpio.file(&in_archive(BOOT_FILE), 0o644, boot.as_bytes())?;
+            if let Some(boot) = &boot {
+                cpio.file(&in_archive(BOOT_FILE), 0o644, boot.as_bytes())?;
+            }
             cpio.file(&in_archive(UNDO_FILE), 0o600, &undo)?;
             self.files(&mut cpio)?;
             for path in &self.parts.runtime_names {

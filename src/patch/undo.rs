@@ -165,6 +165,15 @@ impl UndoRecord {
         }
     }
 
+    /// Add the images of another record that this one does not have.
+    pub(crate) fn merge(&mut self, other: UndoRecord) {
+        for image in other.images {
+            if !self.images.contains(&image) {
+                self.images.push(image);
+            }
+        }
+    }
+
     /// The part for this image, patched or not: a set has one of each kind, but more vbmeta images.
     pub(crate) fn image(&self, image: &Image<'_>) -> Option<&ImageUndo> {
         let mut all = self.images.iter();
@@ -293,22 +302,27 @@ impl ImageUndo {
     /// [`Error::Undo`] when the patched image was changed since, so that the original cannot be
     /// had.
     pub(crate) fn restore<'a>(&self, patched: &Image<'a>) -> Result<Output<'a>, Error> {
+        let output = self.rebuild(patched).ok_or(Error::Undo { kind: self.kind })?;
+        if output.size() != self.size || output.sha256() != self.sha256 {
+            return Err(Error::Undo { kind: self.kind });
+        }
+        Ok(output)
+    }
+
+    /// What the record makes of `patched`, not compared with the SHA-256; None if it lacks something
+    /// that it must have.
+    pub(super) fn rebuild<'a>(&self, patched: &Image<'a>) -> Option<Output<'a>> {
         // A patch never makes a file smaller, so a record cannot restore an image larger than the
         // patched one.
         let possible = self.size.max(self.image_size()) <= patched.file().len() as u64;
         let output = possible.then(|| self.assemble(patched)).flatten();
-        let output = match (&self.wrapper, patched.wrapper()) {
+        match (&self.wrapper, patched.wrapper()) {
             (None, None) => output,
             (Some(undo), Some(now)) => output
                 .and_then(|output| undo.restore(now, output, self.size))
                 .map(Output::from_chunks),
             _ => None,
-        };
-        let output = output.ok_or(Error::Undo { kind: self.kind })?;
-        if output.size() != self.size || output.sha256() != self.sha256 {
-            return Err(Error::Undo { kind: self.kind });
         }
-        Ok(output)
     }
 
     /// SHA-256 of the original file.

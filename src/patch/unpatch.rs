@@ -137,16 +137,23 @@ pub fn is_patched(set: &BootSet<'_>) -> Result<bool, Error> {
         || set.ramdisks().iter().any(Ramdisk::is_marked))
 }
 
-/// The undo record in one of the ramdisks: in the segment that the patch appended, or where a tool that
-/// rebuilt the ramdisk has put it.
+/// The undo record of a patched set: in the segments that the patch appended, each of which has the
+/// record of the images that it was patched with; or where a tool that rebuilt the ramdisk has put it.
 ///
 /// # Errors
 /// [`Error::UndoRecord`], [`Error::Ramdisk`] for damage.
 pub fn record_of(set: &BootSet<'_>) -> Result<Option<UndoRecord>, Error> {
+    let mut all: Option<UndoRecord> = None;
     for ramdisk in set.ramdisks() {
-        if let Some(record) = ramdisk.undo_record()? {
-            return UndoRecord::parse(&record).map(Some);
+        let Some(bytes) = ramdisk.undo_record()? else { continue };
+        let record = UndoRecord::parse(&bytes)?;
+        match &mut all {
+            None => all = Some(record),
+            Some(all) => all.merge(record),
         }
+    }
+    if all.is_some() {
+        return Ok(all);
     }
     let moved = set.ramdisks().iter().find_map(Ramdisk::moved_record);
     moved.map(UndoRecord::parse).transpose()

@@ -4,7 +4,6 @@ use serde::{Serialize, Serializer};
 
 use super::report::FailedRule;
 use crate::bootfile::DeviceSpec;
-use crate::bootset::Stop;
 use crate::image::ImageKind;
 use crate::modules::ModuleProblem;
 use crate::rc::Finding;
@@ -96,17 +95,6 @@ pub enum Warning {
          /vfioboot/init and does not boot"
     )]
     TwoGenericRamdisks,
-    /// The kernel does not get to the end of the initramfs.
-    #[error(
-        "the kernel stops unpacking in the ramdisk of {image}, because {stop}: what comes after that \
-         is missing at boot, the patch with it"
-    )]
-    UnpackingStops {
-        /// The image whose ramdisk it is.
-        image: ImageKind,
-        /// Why.
-        stop: Stop,
-    },
     /// The ramdisk has no init program, and another one may have it.
     #[error(
         "this ramdisk has no {init}: the device does not boot unless another ramdisk, loaded with \

@@ -1,16 +1,17 @@
 //! Everything that is asked of a ramdisk, out of one pass over it.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use super::append::AppendPoint;
-use super::cpio::{FileType, Header};
+use super::cpio::{FileType, Header, leading_zeros};
 use super::kind::{Kinds, Survey};
 use super::ours::{self, Form, Ours, Sequence, is_directory, is_undo};
 use super::pass::{Before, Collector, NoCollector, Pass, Record};
 use super::tree::{self, Tree, TreeEntry};
-use super::{Entries, Error, Limits, Reach, Segment, Trailing};
-use crate::compression::{Budget, Format};
+use super::{Entries, Error, Limits, Reach, Segment, Trailing, Unpacker};
+use crate::compression::{Budget, Format, LZ4_LEGACY_MAGIC};
 
 /// The entries of a ramdisk, what it is, and the data of its small files.
 #[derive(Debug)]
@@ -120,6 +121,84 @@ impl Inventory {
         (begins && whole && !self.truncated).then_some((original, others))
     }
 
+    /// The inventory of the same ramdisk with the bytes `inserted` in it, of which `ramdisk` are all:
+    /// only those are unpacked. None where only a pass over all of it could tell.
+    ///
+    /// # Errors
+    /// Damage in the inserted bytes.
+    pub(crate) fn grown(
+        &self,
+        ramdisk: &[u8],
+        inserted: &Range<usize>,
+        collector: &mut dyn Collector,
+    ) -> Result<Option<Self>, Error> {
+        let before = self.segments.partition_point(|own| own.range.end <= inserted.start);
+        let (head, tail) = self.segments.split_at(before);
+        let Some(format) = head.last().and_then(|last| last.compression) else { return Ok(None) };
+        if self.truncated || self.trailing.is_some() {
+            return Ok(None);
+        }
+        let mut walk = Replay::default();
+        if !head.iter().all(|own| walk.segment(own, 0).is_some()) {
+            return Ok(None);
+        }
+        let zeros = leading_zeros(&ramdisk[inserted.clone()]);
+        let start = inserted.start + zeros;
+        let phase = walk.unpacker.begin(start, start - walk.end, Some(format));
+        let entries = self.entries_in(before);
+        let mut shifted = Shifted { collector, by: entries };
+        let piece = &ramdisk[start..inserted.end];
+        let Some((pass, mut own)) = read_piece(format, piece, phase, self.limits, &mut shifted)?
+        else {
+            return Ok(None);
+        };
+        own.range = start..start + own.range.end;
+        own.reach = walk.unpacker.reach();
+        walk.unpacker.end(Some(format), own.range.clone(), own.unpacked);
+        walk.end = own.range.end;
+        let mut segments = [head, &[own]].concat();
+        for segment in tail {
+            let Some(moved) = walk.segment(segment, inserted.len()) else { return Ok(None) };
+            segments.push(moved);
+        }
+        let (first, last) = self.records().split_at(entries);
+        let numbered = |records: &[Record], more: usize| -> Vec<Record> {
+            let number = |own: &Record| Record { segment: own.segment + more, ..own.clone() };
+            records.iter().map(number).collect()
+        };
+        let mut all = first.to_vec();
+        all.extend(numbered(&pass.records, before));
+        all.extend(numbered(last, 1));
+        Ok(Some(Inventory {
+            size: ramdisk.len(),
+            limits: self.limits,
+            survey: self.survey.clone(),
+            segments,
+            trailing: None,
+            count: all.len(),
+            all: Arc::new(all),
+            truncated: pass.truncated,
+            before: None,
+            tree: OnceLock::new(),
+        }))
+    }
+
+    /// The numbers of the entries that `grown` has more, from the offset `at` of the ramdisk on; None
+    /// if the others are not the same.
+    pub(crate) fn entries_added(&self, grown: &Inventory, at: usize) -> Option<Range<usize>> {
+        let before = self.segments.partition_point(|own| own.range.end <= at);
+        let (first, last) = self.records().split_at(self.entries_in(before));
+        let more = grown.count.checked_sub(self.count)?;
+        let records = grown.records();
+        let end = first.len() + more;
+        let same = |(own, other): (&Record, &Record)| {
+            (&own.path, own.header, &own.data) == (&other.path, other.header, &other.data)
+        };
+        let kept = records[..first.len()].iter().chain(records.get(end..)?);
+        let same = std::iter::zip(kept, first.iter().chain(last)).all(same);
+        (same && !grown.truncated).then_some(first.len()..end)
+    }
+
     fn records(&self) -> &[Record] {
         &self.all[..self.count]
     }
@@ -184,21 +263,31 @@ impl Inventory {
         Ok(self.tree.get_or_init(|| Tree::of(self.records().iter().map(node), reach)))
     }
 
-    /// The file tree that the kernel makes of several ramdisks, one after the other; `reach` is
-    /// that of the last segment. [`TreeEntry::source`] counts over all of them.
+    /// The file tree that the kernel makes of several ramdisks, one after the other; of each the
+    /// number of entries that it gets to. `reach` is that of the last segment.
+    /// [`TreeEntry::source`] counts over these entries.
     ///
     /// # Errors
     /// [`Limits::metadata`] of the first whose names take more than that.
-    pub(crate) fn tree_of(inventories: &[&Inventory], reach: Reach) -> Result<Tree, usize> {
-        if let Some(own) = inventories.iter().find(|own| own.truncated) {
+    pub(crate) fn tree_of(
+        inventories: &[(&Inventory, usize)],
+        reach: Reach,
+    ) -> Result<Tree, usize> {
+        if let Some((own, _)) = inventories.iter().find(|(own, _)| own.truncated) {
             return Err(own.limits.metadata);
         }
-        Ok(Tree::of(inventories.iter().flat_map(|own| own.records()).map(node), reach))
+        let records = inventories.iter().flat_map(|(own, count)| own.records().iter().take(*count));
+        Ok(Tree::of(records.map(node), reach))
     }
 
-    /// How many entries there are, TRAILERs included.
-    pub(crate) fn len(&self) -> usize {
-        self.count
+    /// The number of entries in the first `segments` segments.
+    pub(crate) fn entries_in(&self, segments: usize) -> usize {
+        self.records().partition_point(|record| record.segment < segments)
+    }
+
+    /// The header of the entry of this number.
+    pub(crate) fn header(&self, entry: usize) -> Option<&Header> {
+        self.records().get(entry).map(|record| &record.header)
     }
 
     /// The header and the data of what [`Tree::find`] gave. Files that are not kept cost another
@@ -214,6 +303,22 @@ impl Inventory {
         match usize::try_from(found.source) {
             Ok(number) => self.file(ramdisk, number),
             Err(_) => Ok(None),
+        }
+    }
+
+    /// Where a segment can be put after the first `segments` segments.
+    ///
+    /// # Errors
+    /// As [`Inventory::append_point`], where these are all.
+    pub(crate) fn append_point_after(&self, segments: usize) -> Result<AppendPoint, Error> {
+        match self.segments.get(..segments).unwrap_or_default() {
+            [.., last] if segments < self.segments.len() => Ok(match last.compression {
+                Some(Format::Lz4Legacy) => {
+                    AppendPoint::after_lz4_legacy(last.range.end, (last.phase + last.unpacked) % 4)
+                }
+                format => AppendPoint::at_end(format, last.range.end),
+            }),
+            _ => self.append_point(),
         }
     }
 
@@ -318,4 +423,74 @@ impl Survey {
 /// As [`super::Ramdisk::parse`].
 pub fn classify_ramdisk(ramdisk: &[u8], limits: Limits) -> Result<Kinds, Error> {
     Ok(Survey::read(ramdisk, limits)?.kinds)
+}
+
+/// The segments of a ramdisk as the kernel takes them, one after the other.
+#[derive(Default)]
+struct Replay {
+    unpacker: Unpacker,
+    /// Where the last one ends.
+    end: usize,
+}
+
+impl Replay {
+    /// The next segment, which was `shift` bytes further in front; None if the kernel takes it in
+    /// another way here.
+    fn segment(&mut self, own: &Extent, shift: usize) -> Option<Extent> {
+        let range = own.range.start + shift..own.range.end + shift;
+        let raw = own.compression.is_none() || self.unpacker.after_raw();
+        let phase = self.unpacker.begin(range.start, range.start - self.end, own.compression);
+        if phase != own.phase || (raw && !range.start.is_multiple_of(4)) {
+            return None;
+        }
+        let reach = self.unpacker.reach();
+        self.unpacker.end(own.compression, range.clone(), own.unpacked);
+        self.end = range.end;
+        Some(Extent { range, reach, ..own.clone() })
+    }
+}
+
+/// A collector for entries before which there are others.
+struct Shifted<'c> {
+    collector: &'c mut dyn Collector,
+    by: usize,
+}
+
+impl Collector for Shifted<'_> {
+    fn wants(&self, path: &str, size: u32) -> bool {
+        self.collector.wants(path, size)
+    }
+
+    fn take(&mut self, entry: usize, path: &str, data: &[u8]) {
+        self.collector.take(self.by + entry, path, data);
+    }
+}
+
+/// Read the segment that is all of `piece`, apart from zeros at its end. None if it is not one.
+/// Blocks of lz4_legacy may have no magic: they continue the stream before them.
+fn read_piece(
+    format: Format,
+    piece: &[u8],
+    phase: u64,
+    limits: Limits,
+    collector: &mut dyn Collector,
+) -> Result<Option<(Pass, Extent)>, Error> {
+    let magic = LZ4_LEGACY_MAGIC.to_le_bytes();
+    let continues = format == Format::Lz4Legacy && !piece.starts_with(&magic);
+    let stream = match continues {
+        true => Cow::Owned([&magic, piece].concat()),
+        false => Cow::Borrowed(piece),
+    };
+    let mut entries = Entries::continuing(&stream, phase, limits);
+    let mut pass = Pass::default();
+    pass.run(&mut entries, limits, collector)?;
+    let layout = entries.into_ramdisk();
+    let ([segment], None) = (layout.segments.as_slice(), &layout.trailing) else { return Ok(None) };
+    if segment.compression != Some(format) || segment.range.start > 0 {
+        return Ok(None);
+    }
+    let mut extent = Extent::of(segment);
+    extent.range.end -= if continues { magic.len() } else { 0 };
+    extent.phase = phase;
+    Ok(Some((pass, extent)))
 }

@@ -41,7 +41,7 @@ impl Collector for NoCollector {
 }
 
 /// An entry of the ramdisk, unchanged.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Record {
     /// As the kernel reads it.
     pub path: Vec<u8>,

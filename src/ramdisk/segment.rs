@@ -265,6 +265,16 @@ impl<'a> Entries<'a> {
         Self::starting_at(input, 0, limits)
     }
 
+    /// The entries of `segment`, before which the kernel has unpacked a stream: if both are
+    /// lz4_legacy, the unpacked bytes begin at `phase` modulo 4.
+    pub(super) fn continuing(segment: &'a [u8], phase: u64, limits: Limits) -> Self {
+        let mut entries = Self::new(segment, limits);
+        if phase > 0 {
+            entries.unpacker.chain = Chain::Lz4Legacy { end: 0, phase };
+        }
+        entries
+    }
+
     /// The entries from `position` of `input` on, where a segment or padding starts.
     pub(super) fn starting_at(input: &'a [u8], position: usize, limits: Limits) -> Self {
         Entries {

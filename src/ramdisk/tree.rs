@@ -65,6 +65,21 @@ pub struct TreeEntry {
     pub target: Vec<u8>,
 }
 
+/// What is at one path of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TreeNode<'t> {
+    /// The path.
+    pub path: &'t [u8],
+    /// As in [`TreeEntry`].
+    pub file_type: FileType,
+    /// As in [`TreeEntry`].
+    pub nlink: usize,
+    /// As in [`TreeEntry`].
+    pub source: u64,
+    /// As in [`TreeEntry`].
+    pub target: &'t [u8],
+}
+
 impl Tree {
     /// The tree that `ramdisk` unpacks to. Memory: names and symbolic link targets, bounded by
     /// [`Limits::metadata`].
@@ -217,6 +232,15 @@ impl Tree {
             nlink: inode.nlink,
             target: self.targets.get(&path).cloned().unwrap_or_default(),
             path,
+        })
+    }
+
+    /// Everything in the tree, in the order of the paths.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = TreeNode<'_>> {
+        self.nodes.iter().map(|(path, inode)| {
+            let Inode { file_type, nlink, source, .. } = self.inodes[*inode];
+            let target = self.targets.get(path).map_or(&[][..], Vec::as_slice);
+            TreeNode { path, file_type, nlink, source, target }
         })
     }
 

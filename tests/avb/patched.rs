@@ -11,7 +11,9 @@ use cli::{Scratch, error_of};
 use common::{AARCH64, elf};
 use serde_json::Value;
 
-const PATCH: &str = "patch --runtime rt --device 1b36:0010 boot.img init_boot.img -d out";
+/// Both images change: the word is in one, the runtime in the other.
+const PATCH: &str =
+    "patch --runtime rt --device 1b36:0010 --hook rdinit boot.img init_boot.img -d out";
 const SIGNED: &str = "init_boot-SHA256_RSA4096";
 
 /// A boot.img without AVB, this init_boot.img of `fixtures/avb`, and the test keys.
@@ -114,7 +116,7 @@ fn the_same_input_gives_the_same_bytes() {
     scratch.ok(&format!("{PATCH} --avb resign --key 4096.pem"));
     assert!(scratch.read("out/init_boot.img") == once);
     // and patching the patched one starts from the original
-    scratch.ok("patch --runtime rt --device 1b36:0010 out/boot.img out/init_boot.img -d again --avb resign --key 4096.pem");
+    scratch.ok("patch --runtime rt --device 1b36:0010 --hook rdinit out/boot.img out/init_boot.img -d again --avb resign --key 4096.pem");
     assert!(scratch.read("again/init_boot.img") == once);
 }
 
@@ -422,7 +424,7 @@ fn what_does_not_go_together_is_refused() {
 #[test]
 fn a_key_is_not_an_output() {
     let scratch = scratch(SIGNED);
-    let text = scratch.error("patch --runtime rt --device 1b36:0010 init_boot.img boot.img -o 4096.pem --avb resign --key 4096.pem");
+    let text = scratch.error("patch --runtime rt --device 1b36:0010 --hook rdinit init_boot.img boot.img -o 4096.pem --avb resign --key 4096.pem");
     assert!(text.contains("images change") || text.contains("is an input file"), "{text}");
     assert!(scratch.read("4096.pem") == fs::read(avb::key(4096)).unwrap());
 }

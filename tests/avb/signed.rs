@@ -38,7 +38,9 @@ fn scratch(image: &[u8]) -> Scratch {
     scratch
 }
 
-const PATCH: &str = "patch --runtime rt --device 1b36:0010 boot.img init_boot.img -d out";
+/// Both images change: the word is in one, the runtime in the other.
+const PATCH: &str =
+    "patch --runtime rt --device 1b36:0010 --hook rdinit boot.img init_boot.img -d out";
 
 /// What AVB's footer counts as the image.
 fn content(image: &[u8]) -> &[u8] {

@@ -238,7 +238,7 @@ fn a_form_around_vbmeta_follows_a_new_signature() {
         scratch.ok("repack dir -o same.img");
         assert!(scratch.read("same.img") == scratch.read("vbmeta.img"), "{form}");
         scratch
-            .ok("patch boot.img init_boot.img vbmeta.img --device 1b36:0010 --runtime rt -d out \
+            .ok("patch boot.img init_boot.img vbmeta.img --device 1b36:0010 --hook rdinit --runtime rt -d out \
              --avb resign --key key.pem --vbmeta-key 4096.pem");
         let after = scratch.read("out/vbmeta.img");
         assert_eq!(after.len(), PARTITION, "{form}");

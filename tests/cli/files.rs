@@ -179,7 +179,7 @@ fn the_size_of_one_partition_is_not_for_two_images() {
     scratch.image("init_boot.img", "init_boot-v4");
     scratch.file("vfiorun", &elf(AARCH64));
     let error = scratch.error(
-        "patch vendor_boot.img init_boot.img --device 1b36:0010 --runtime vfiorun \
+        "patch vendor_boot.img init_boot.img --device 1b36:0010 --runtime vfiorun --hook init --add-word a=1 \
          --partition-size 8388608 -d out",
     );
     assert!(error.contains("is that of one partition, and 2 images change"), "{error}");

@@ -58,6 +58,27 @@ fn every_device_has_a_line_and_failures_do_not_stop_the_others() {
     assert_eq!(summary, Summary { bound: 1, problems: 4 });
 }
 
+/// The kernel itself can make something of a disk (`dm-mod.create=`) before any program runs.
+#[test]
+fn a_disk_that_the_kernel_uses_already_is_left_alone() {
+    let tree = Tree::new("boot-in-use");
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("nvme"));
+    tree.driver("vfio-pci");
+    let disk = "sys/devices/pci0000:00/0000:00:02.0/nvme/nvme0/nvme0n1";
+    let dm = "sys/devices/virtual/block/dm-0";
+    for place in [disk, dm] {
+        let name = place.rsplit('/').next().unwrap();
+        std::fs::create_dir_all(tree.path(place).join("holders")).unwrap();
+        std::fs::create_dir_all(tree.path("sys/class/block")).unwrap();
+        let link = tree.path(&format!("sys/class/block/{name}"));
+        std::os::unix::fs::symlink(tree.path(place), link).unwrap();
+    }
+    std::os::unix::fs::symlink(tree.path(dm), tree.path(disk).join("holders/dm-0")).unwrap();
+    let (summary, _) = run(&tree, &file(&["1b36:0010"], &[]));
+    assert_eq!(summary, Summary { bound: 0, problems: 1 });
+    assert_eq!(tree.get_override("0000:00:02.0"), "(null)\n");
+}
+
 #[test]
 fn a_kernel_without_vfio_or_pci_is_named_as_such() {
     let tree = Tree::new("boot-no-vfio");

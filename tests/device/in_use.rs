@@ -245,6 +245,21 @@ fn what_is_made_of_a_disk_holds_it_mounted_or_not() {
     );
 }
 
+/// Which has no `slaves`.
+#[test]
+fn a_loop_device_on_a_disk_holds_it() {
+    let tree = tree("loop");
+    disk(&tree);
+    let looped = "sys/devices/virtual/block/loop0";
+    block(&tree, looped, "7:0");
+    tree.file(&format!("{looped}/loop/backing_file"), "/dev/nvme0n1p1\n");
+    assert!(matches!(needs(&tree, ONE)[..], [Need::Holder { .. }]));
+    mounted(&tree, "7:0", "/mnt", "ext4", "/dev/loop0");
+    assert_eq!(needs(&tree, ONE), [mount("nvme0n1p1", "/mnt")]);
+    tree.file(&format!("{looped}/loop/backing_file"), "/images/disk.img\n");
+    assert!(is_free(&tree, ONE));
+}
+
 #[test]
 fn every_disk_of_a_filesystem_that_spans_several_is_held() {
     let spanning = tree("btrfs");
@@ -474,9 +489,12 @@ fn what_cannot_be_followed_refuses_every_card_that_it_may_stand_on() {
     routes(&tree, &[("wg0", ANY, 0, ANY), ("eth0", [203, 0, 113, 9], 32, GATEWAY)]);
     assert_eq!(needs(&tree, ONE), [perhaps_uplink("wg0", "eth0")]);
     assert!(is_free(&tree, TWO), "no route leads through it");
-    // Ethernet in something unknown may be anywhere there is a link.
+    // Ethernet in something unknown may also leave by what is a port of something.
+    let known = perhaps_uplink("wg0", "eth1");
     tree.file(&format!("{tunnel}/type"), "1\n");
-    assert_eq!(needs(&tree, TWO), [perhaps_uplink("wg0", "eth1")]);
+    assert!(is_free(&tree, TWO));
+    tree.file(&format!("{other}/flags"), "0x1103\n");
+    assert_eq!(needs(&tree, TWO), [known]);
     tree.file(&format!("{other}/carrier"), "0\n");
     assert!(is_free(&tree, TWO));
 }

@@ -21,6 +21,9 @@ fn scratch() -> Scratch {
     scratch
 }
 
+/// Makes two images of a set change: one has the runtime, the other the word.
+const TWO: &str = "--hook init --add-word extra=1";
+
 /// The same with the three images of a device.
 fn set() -> Scratch {
     let scratch = scratch();
@@ -79,7 +82,7 @@ fn the_mode_of_an_existing_output_stays() {
 #[test]
 fn a_set_is_written_into_a_directory_and_only_what_changed() {
     let scratch = set();
-    scratch.ok(&format!("{PATCH} boot.img vendor_boot.img init_boot.img -d new/dir"));
+    scratch.ok(&format!("{PATCH} boot.img vendor_boot.img init_boot.img {TWO} -d new/dir"));
     assert_eq!(scratch.names("new/dir"), ["init_boot.img", "vendor_boot.img"]);
     scratch.ok("unpatch new/dir/init_boot.img new/dir/vendor_boot.img -d back");
     for name in ["init_boot.img", "vendor_boot.img"] {
@@ -90,8 +93,8 @@ fn a_set_is_written_into_a_directory_and_only_what_changed() {
 #[test]
 fn a_patched_set_can_be_patched_again_into_the_same_bytes() {
     let scratch = set();
-    scratch.ok(&format!("{PATCH} boot.img vendor_boot.img init_boot.img -d one"));
-    scratch.ok(&format!("{PATCH} boot.img one/vendor_boot.img one/init_boot.img -d two"));
+    scratch.ok(&format!("{PATCH} boot.img vendor_boot.img init_boot.img {TWO} -d one"));
+    scratch.ok(&format!("{PATCH} boot.img one/vendor_boot.img one/init_boot.img {TWO} -d two"));
     for name in ["init_boot.img", "vendor_boot.img"] {
         assert!(scratch.read(&format!("one/{name}")) == scratch.read(&format!("two/{name}")));
     }
@@ -99,7 +102,7 @@ fn a_patched_set_can_be_patched_again_into_the_same_bytes() {
 
 #[test]
 fn several_changed_images_need_a_directory() {
-    let error = set().error(&format!("{PATCH} vendor_boot.img init_boot.img -o out.img"));
+    let error = set().error(&format!("{PATCH} vendor_boot.img init_boot.img {TWO} -o out.img"));
     assert!(error.contains("2 images change (vendor_boot.img, init_boot.img): name a directory"));
 }
 
@@ -108,7 +111,7 @@ fn two_results_do_not_overwrite_each_other() {
     let scratch = scratch();
     scratch.image("a/boot.img", "vendor_boot-v4");
     scratch.image("b/boot.img", "init_boot-v4");
-    let error = scratch.error(&format!("{PATCH} a/boot.img b/boot.img -d out"));
+    let error = scratch.error(&format!("{PATCH} a/boot.img b/boot.img {TWO} -d out"));
     assert!(error.contains("out/boot.img: two images would be written to this file"), "{error}");
     assert!(!scratch.exists("out"));
 }
@@ -500,10 +503,10 @@ fn unpatch_refuses_what_is_not_patched() {
 #[test]
 fn unpatch_names_a_missing_sibling() {
     let scratch = set();
-    scratch.ok(&format!("{PATCH} vendor_boot.img init_boot.img -d out"));
+    scratch.ok(&format!("{PATCH} boot.img init_boot.img --hook rdinit -d out"));
     let error = scratch.error("unpatch out/init_boot.img -o back.img");
-    assert!(error.contains("the set was patched with vendor_boot, which is missing"), "{error}");
-    let error = scratch.error("unpatch out/vendor_boot.img -o back.img");
+    assert!(error.contains("the set was patched with boot, which is missing"), "{error}");
+    let error = scratch.error("unpatch out/boot.img -o back.img");
     assert!(error.contains("give the image with the ramdisk as well"), "{error}");
 }
 

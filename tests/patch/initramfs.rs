@@ -9,7 +9,7 @@ use common::{AARCH64, cpio, elf, fixture, with_section};
 use vfioboot::bootset::{BootSet, Stop};
 use vfioboot::compression::Format;
 use vfioboot::image::{Image, ImageKind, SectionName};
-use vfioboot::patch::{self, HookChoice, Options, Runtimes, Warning};
+use vfioboot::patch::{self, Error, HookChoice, Options, Runtimes};
 use vfioboot::ramdisk::Reach;
 
 /// The ramdisks of a vendor_boot v3 and of an init_boot, one after the other in memory.
@@ -40,15 +40,16 @@ fn walk(set: &[Vec<u8>]) -> (Vec<(ImageKind, Reach)>, Option<Stop>) {
     })
 }
 
-fn stops(set: &[Vec<u8>]) -> Option<(ImageKind, Stop)> {
+/// Why nothing can be added to the set; None if it can be patched.
+fn refused(set: &[Vec<u8>]) -> Option<(ImageKind, Stop)> {
     let runtime = elf(AARCH64);
     look(set, |set| {
         let devices = vec!["1b36:0010".parse().unwrap()];
-        let plan = patch::plan(set, &Options::new(devices, Runtimes::given(&runtime))).unwrap();
-        plan.warnings.into_iter().find_map(|warning| match warning {
-            Warning::UnpackingStops { image, stop } => Some((image, stop)),
-            _ => None,
-        })
+        match patch::plan(set, &Options::new(devices, Runtimes::given(&runtime))) {
+            Ok(_) => None,
+            Err(Error::NotReached { image, stop }) => Some((image, stop)),
+            Err(error) => panic!("{}", common::message(&error)),
+        }
     })
 }
 
@@ -71,7 +72,7 @@ fn junk_in_the_vendor_ramdisk_ends_the_unpacking_and_the_plan_says_so() {
     let stop = Stop::Junk(vendor.len());
     let reached = vec![(ImageKind::VendorBoot, Reach::Always), (ImageKind::Boot, Reach::Never)];
     assert_eq!(walk(&set), (reached, Some(stop)));
-    assert_eq!(stops(&set), Some((ImageKind::VendorBoot, stop)));
+    assert_eq!(refused(&set), Some((ImageKind::VendorBoot, stop)));
 }
 
 /// `unlz4` takes what follows its blocks for the size of another one, unless it is its own magic.
@@ -83,11 +84,11 @@ fn gzip_directly_after_lz4_legacy_is_never_unpacked() {
     let (reached, stop) = walk(&after_gzip);
     assert_eq!(reached[1], (ImageKind::Boot, Reach::Never));
     assert_eq!(stop, Some(Stop::AfterLz4Legacy(0)));
-    assert_eq!(stops(&after_gzip), Some((ImageKind::Boot, Stop::AfterLz4Legacy(0))));
+    assert_eq!(refused(&after_gzip), None, "the first ramdisk is reached");
 
     let after_lz4 = set(lz4, packed(Some(Format::Lz4Legacy), &archive("init")));
     assert_eq!(walk(&after_lz4).1, None);
-    assert_eq!(stops(&after_lz4), None);
+    assert_eq!(refused(&after_lz4), None);
 }
 
 /// With `--hook init` the runtime takes the path of a program that only the vendor ramdisk has.

@@ -16,6 +16,7 @@ mod parameters;
 mod passes;
 mod peers;
 mod promises;
+mod proof;
 mod rc;
 mod rc_check;
 mod rc_import;

@@ -19,7 +19,7 @@ use vfioboot::bootset::BootSet;
 use vfioboot::cmdline::Cmdline;
 use vfioboot::compression::{self, Format};
 use vfioboot::image::{Image, ImageKind, RegionKind, SectionName};
-use vfioboot::patch::{self, Error, HookChoice, Options, Plan, Runtimes, Warning};
+use vfioboot::patch::{self, Error, HookChoice, HookKind, Options, Plan, Runtimes, Warning};
 use vfioboot::ramdisk::{self, Entries, Limits};
 
 fn image(name: &str) -> Vec<u8> {
@@ -575,7 +575,7 @@ fn the_kernel_reaches_the_segment_after_lz4_of_any_length() {
 #[test]
 fn the_ramdisk_holds_runtime_boot_file_and_undo_record_with_their_modes() {
     for (name, set) in sets() {
-        let changed = patched(set);
+        let changed = patched_with(set, |options| options.hook = HookChoice::Rdinit);
         let carrier =
             patch::record_of(&BootSet::from_images(&parse(&changed))).unwrap().unwrap().images[0]
                 .kind;
@@ -685,9 +685,13 @@ fn an_existing_rdinit_is_replaced_in_place_and_executed_later() {
 fn an_rdinit_in_boot_is_replaced_there_even_if_vendor_boot_has_the_parameters() {
     let boot = with_cmdline(&image("boot-v4"), "rdinit=/init quiet");
     let set = [boot, image("vendor_boot-v4"), image("init_boot-v4")];
-    let changed = patched(&set);
+    let changed = patched_with(&set, |options| options.hook = HookChoice::Rdinit);
     assert_eq!(words(&changed[0])[..2], ["rdinit=/vfioboot/init", "quiet"]);
     assert!(changed[1] == set[1], "vendor_boot stays");
+    assert!(unpatched(&changed).unwrap() == set);
+    // Without a ramdisk in that image, the runtime takes the path that the word names.
+    let changed = patched(&set);
+    assert!(changed[..2] == set[..2], "init_boot changes alone");
     assert!(unpatched(&changed).unwrap() == set);
 }
 
@@ -761,22 +765,25 @@ fn changed_of(set: &[Vec<u8>]) -> Vec<bool> {
 }
 
 #[test]
-fn a_set_changes_the_generic_ramdisk_and_the_vendors_line() {
+fn word_and_runtime_are_in_one_image_of_a_set() {
     let set = [image("boot-v4"), image("vendor_boot-v4"), image("init_boot-v4")];
-    assert_eq!(changed_of(&set), [false, true, true]);
+    assert_eq!(changed_of(&set), [false, true, false]);
     let changed = patched(&set);
     assert_eq!(words(&changed[1])[0], "rdinit=/vfioboot/init");
-    assert_eq!(ramdisk_of(&changed[1]), ramdisk_of(&set[1]));
+    assert!(ramdisk_of(&changed[1]).starts_with(&ramdisk_of(&set[1])));
+    assert!(ramdisk::find_ours(&ramdisk_of(&changed[1])).is_some());
 }
 
 #[test]
-fn without_vendor_boot_the_line_of_boot_changes() {
-    assert_eq!(changed_of(&[image("init_boot-v4"), image("boot-v4")]), [true, true]);
+fn where_word_and_runtime_cannot_be_in_one_image_no_word_names_the_runtime() {
+    let set = [image("init_boot-v4"), image("boot-v4")];
+    assert_eq!(changed_of(&set), [true, false]);
+    planned(&set, |_| {}, |plan| assert_eq!(plan.unwrap().hook.kind, HookKind::Init));
 }
 
 #[test]
 fn a_boot_image_with_a_ramdisk_changes_alone() {
-    assert_eq!(changed_of(&[image("vendor_boot-v3"), image("boot-v3")]), [false, true]);
+    assert_eq!(changed_of(&[image("vendor_boot-v4"), image("boot-v4-ramdisk")]), [false, true]);
 }
 
 #[test]
@@ -796,16 +803,18 @@ fn two_images_of_a_kind_are_refused() {
 
 #[test]
 fn a_missing_sibling_is_named_on_unpatch() {
-    let changed = patched(&[image("init_boot-v4"), image("vendor_boot-v4")]);
+    let set = [image("init_boot-v4"), image("boot-v4")];
+    let changed = patched_with(&set, |options| options.hook = HookChoice::Rdinit);
     let error = refusal(&changed[..1]);
-    assert!(matches!(error, Error::SiblingMissing(ImageKind::VendorBoot)), "{error}");
+    assert!(matches!(error, Error::SiblingMissing(ImageKind::Boot)), "{error}");
 }
 
 #[test]
 fn a_missing_carrier_is_named_on_unpatch() {
-    let changed = patched(&[image("init_boot-v4"), image("vendor_boot-v4")]);
+    let set = [image("init_boot-v4"), image("boot-v4")];
+    let changed = patched_with(&set, |options| options.hook = HookChoice::Rdinit);
     let error = refusal(&changed[1..]);
-    assert!(matches!(error, Error::CarrierMissing(ImageKind::VendorBoot)), "{error}");
+    assert!(matches!(error, Error::CarrierMissing(ImageKind::Boot)), "{error}");
 }
 
 #[test]
@@ -1178,15 +1187,14 @@ fn junk_after_a_gzip_ramdisk_is_refused() {
 
 #[test]
 fn two_generic_ramdisks_get_a_warning() {
-    let set = [image("boot-v4-ramdisk"), image("init_boot-v4"), image("vendor_boot-v4")];
-    planned(
-        &set,
-        |_| {},
-        |plan| {
-            let warnings = plan.unwrap().warnings;
-            assert!(warnings.contains(&Warning::TwoGenericRamdisks));
-        },
-    );
+    let warns = |set: &[Vec<u8>]| {
+        let warnings = planned(set, |_| {}, |plan| plan.unwrap().warnings);
+        warnings.contains(&Warning::TwoGenericRamdisks)
+    };
+    let set = [image("init_boot-v4"), image("boot-v4-ramdisk"), image("vendor_boot-v4")];
+    assert!(warns(&set[..2]));
+    // Every device loads the vendor ramdisk.
+    assert!(!warns(&set));
 }
 
 #[test]

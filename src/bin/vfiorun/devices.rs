@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use vfioboot::device::bind::inventory::{self, Entry};
-use vfioboot::device::bus::group::Group;
+use vfioboot::device::bus::group;
 use vfioboot::device::bus::in_use::{InUse, Weight};
 use vfioboot::device::bus::names::Names;
 use vfioboot::device::bus::pci::PciDevice;
@@ -44,7 +44,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     entries.sort_unstable_by_key(key);
     let groups: Groups<'_> =
         entries.chunk_by(|a, b| a.device.iommu_group == b.device.iommu_group).collect();
-    let domain = |number: Option<u32>| Group::read(&host, number?).ok()?.domain;
+    let domain = |number: Option<u32>| group::domain(&host, number?);
     if arguments.json {
         let groups: Vec<Value> = groups
             .iter()
@@ -70,8 +70,7 @@ fn page(groups: &Groups<'_>, names: &Names, host: &Host) -> Page {
         match entries.first().and_then(|entry| entry.device.iommu_group) {
             Some(number) => {
                 page.styled(Style::Head, &format!("IOMMU group {number}"));
-                if let Some(domain) = Group::read(host, number).ok().and_then(|group| group.domain)
-                {
+                if let Some(domain) = group::domain(host, number) {
                     page.put(&format!(" ({domain})"));
                 }
             }

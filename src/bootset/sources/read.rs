@@ -25,6 +25,16 @@ pub struct CommandLines {
 
 impl CommandLines {
     pub(in crate::bootset) fn read(set: &Members<'_>) -> Self {
+        let mut lines = Self::of_loader(set);
+        for (index, image) in set.images.iter().enumerate() {
+            let trees = of_device_trees(image);
+            lines.device_trees.extend(trees.into_iter().map(|line| (index, line)));
+        }
+        lines
+    }
+
+    /// The same without the device trees, for which kernels may have to be searched.
+    pub(in crate::bootset) fn of_loader(set: &Members<'_>) -> Self {
         let named = |(index, image)| Named { file: set.name(index), image };
         let all: Vec<Named<'_, '_>> = set.images.iter().enumerate().map(named).collect();
         let mut lines = CommandLines { parts: of_headers(&all), ..CommandLines::default() };
@@ -43,8 +53,6 @@ impl CommandLines {
                     lines.notes.push(LineNote::Bootconfig { file: file.to_owned(), error });
                 }
             }
-            let trees = of_device_trees(image);
-            lines.device_trees.extend(trees.into_iter().map(|line| (index, line)));
         }
         lines
     }

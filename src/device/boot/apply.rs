@@ -9,6 +9,7 @@ use crate::device::bind::driver::{self, BindError};
 use crate::device::boot::late::Arrivals;
 use crate::device::boot::mode::{self, Facts, RECOVERY_PROGRAMS, Skip};
 use crate::device::boot::modules::{self, LoadResult};
+use crate::device::bus::in_use::Survey;
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
 use crate::device::sys::host::{Host, errno_text};
 use crate::device::sys::kmsg::Level;
@@ -271,6 +272,16 @@ fn to_vfio_pci(
     arrivals: Option<&Arrivals>,
     log: &mut dyn FnMut(Level, &str),
 ) -> bool {
+    // Before any program ran, what the kernel itself made of disks (`dm-mod.create=`, RAID) can be in
+    // use. Everything else the user has decided who named the device.
+    let uses = Survey::read(host).of(host, device, &[device.address]);
+    if let Some(used) = uses.iter().find(|used| used.is_storage()) {
+        log(Level::Warning, &format!("{device}: left alone: {used}"));
+        return false;
+    }
+    for used in uses {
+        log(Level::Info, &format!("{device}: {used}"));
+    }
     let mut result = driver::to_vfio_pci(host, device.address);
     while matches!(result, Err(BindError::NotTaken { .. })) && arrivals.is_some_and(Arrivals::wait)
     {

@@ -87,7 +87,7 @@ impl Group {
                 name,
             });
         }
-        let domain = host.read(&format!("{directory}/type")).ok();
+        let domain = domain(host, number);
         Ok(Self { number, domain, members })
     }
 
@@ -101,6 +101,11 @@ impl Group {
             .cloned()
             .collect()
     }
+}
+
+/// The type of the default domain of a group.
+pub fn domain(host: &Host, number: u32) -> Option<String> {
+    host.read(&format!("{GROUPS}/{number}/type")).ok()
 }
 
 /// Whether there is any group: an IOMMU is at work. On a devicetree system before Linux 6.16 a

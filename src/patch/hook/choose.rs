@@ -9,9 +9,9 @@ use super::rdinit;
 use crate::bootfile::RUNTIME;
 use crate::cmdline::Cmdline;
 use crate::image::ImageKind;
-use crate::patch::assignment::Assignment;
 use crate::patch::context::Context;
 use crate::patch::error::Error;
+use crate::patch::place::Places;
 
 /// The program that the kernel runs in an initramfs without `rdinit=` (`init/main.c`).
 const DEFAULT_INIT: &str = "/init";
@@ -53,10 +53,12 @@ pub enum Obstacle {
     DeviceTree(String),
     /// No image has a command line that bootloaders read.
     NoCmdline,
+    /// The command line is in the first image, and the kernel unpacks what is added to the second.
+    Apart(ImageKind, ImageKind),
 }
 
 impl Hook {
-    /// Choose for a set whose patch changes these images.
+    /// Choose for a set with these places for a segment.
     ///
     /// # Errors
     /// [`Error::CmdlineForced`] or [`Error::NoCmdline`] when `rdinit=` was asked for and would have
@@ -64,9 +66,9 @@ impl Hook {
     pub(crate) fn choose(
         choice: HookChoice,
         set: &Context<'_, '_>,
-        assignment: &Assignment,
+        places: &Places,
     ) -> Result<Self, Error> {
-        let obstacle = Obstacle::find(set, assignment);
+        let obstacle = Obstacle::find(set, places);
         let kind = match (choice, &obstacle) {
             (HookChoice::Rdinit, Some(Obstacle::NoCmdline)) => return Err(Error::NoCmdline),
             (HookChoice::Rdinit, Some(Obstacle::ForcedCmdline(_))) => {
@@ -82,14 +84,16 @@ impl Hook {
             Some(Obstacle::ExtendedCmdline(init) | Obstacle::DeviceTree(init)) => {
                 Some(init.clone())
             }
-            Some(Obstacle::NoCmdline) | None => rdinit::last(set).map(|(_, init)| init),
+            Some(Obstacle::NoCmdline | Obstacle::Apart(..)) | None => {
+                rdinit::last(set).map(|(_, init)| init)
+            }
         };
         let init = init.unwrap_or_else(|| DEFAULT_INIT.to_owned());
         let reason = match (choice, obstacle) {
             (HookChoice::Rdinit, Some(obstacle)) => HookReason::RequestedDespite(obstacle),
             (HookChoice::Auto | HookChoice::Init, Some(obstacle)) => HookReason::Obstacle(obstacle),
             (HookChoice::Init, None) => HookReason::Requested,
-            (_, None) if assignment.cmdline.is_none() => HookReason::Bootloader,
+            (_, None) if places.cmdline.is_none() => HookReason::Bootloader,
             (_, None) => HookReason::Images,
         };
         Ok(Hook { kind, reason, init })
@@ -106,7 +110,7 @@ impl Hook {
 }
 
 impl Obstacle {
-    fn find(set: &Context<'_, '_>, assignment: &Assignment) -> Option<Self> {
+    fn find(set: &Context<'_, '_>, places: &Places) -> Option<Self> {
         let program = |line: String| rdinit::program(&Cmdline::new(line.into_bytes()));
         if let Some(line) = set.kernel.forced_cmdline() {
             return Some(Obstacle::ForcedCmdline(program(line)));
@@ -120,9 +124,13 @@ impl Obstacle {
         if let Some(init) = init {
             return Some(Obstacle::DeviceTree(init));
         }
-        let only_init_boot = assignment.cmdline.is_none()
-            && set.images[assignment.carrier].kind() == ImageKind::InitBoot;
-        only_init_boot.then_some(Obstacle::NoCmdline)
+        let kind = |index: usize| set.images[index].kind();
+        let ramdisk = kind(places.last_of_every_boot()?.spot.image);
+        match (places.cmdline, places.together) {
+            (None, _) if ramdisk == ImageKind::InitBoot => Some(Obstacle::NoCmdline),
+            (Some(cmdline), None) => Some(Obstacle::Apart(kind(cmdline), ramdisk)),
+            (Some(_), Some(_)) | (None, _) => None,
+        }
     }
 }
 
@@ -143,6 +151,11 @@ impl fmt::Display for Obstacle {
                 "the device tree's /chosen/bootargs has rdinit={init}, which no command line in an \
                  image replaces; a bootloader that keeps it puts it where it likes, and the last \
                  rdinit= wins"
+            ),
+            Obstacle::Apart(cmdline, ramdisk) => write!(
+                f,
+                "the command line is in {cmdline}, and what it would name in {ramdisk}: with only \
+                 one of the two flashed the device would not boot"
             ),
             Obstacle::NoCmdline => f.write_str(
                 "bootloaders take no command line from init_boot, the only image of the set: \

@@ -5,12 +5,12 @@ use super::kind::{HookChoice, HookKind};
 use super::original::Original;
 use crate::bootfile::RUNTIME;
 use crate::image::{Header, Image, ImageKind};
-use crate::patch::assignment::Assignment;
 use crate::patch::context::Context;
 use crate::patch::contribution::Contribution;
 use crate::patch::error::Error;
 use crate::patch::initramfs_files::InitramfsFiles;
 use crate::patch::parameters::parameter::PlannedParameter;
+use crate::patch::place::Places;
 use crate::patch::runtime::is_runtime;
 use crate::patch::warning::Warning;
 
@@ -22,15 +22,16 @@ use crate::patch::warning::Warning;
 pub(crate) fn contribute(
     choice: HookChoice,
     set: &Context<'_, '_>,
-    assignment: &Assignment,
+    places: &Places,
     files: &InitramfsFiles<'_, '_>,
 ) -> Result<(Hook, Contribution), Error> {
-    let hook = Hook::choose(choice, set, assignment)?;
+    let hook = Hook::choose(choice, set, places)?;
     let mut contribution = Contribution::default();
     match hook.kind {
         HookKind::Rdinit => {
-            let carrier = &set.images[assignment.carrier];
-            contribution.warnings.extend(require_init(carrier, files, &hook.init)?);
+            let generic = places.last().ok_or(Error::NoRamdisk)?;
+            let generic = &set.images[generic.spot.image];
+            contribution.warnings.extend(require_init(generic, files, &hook.init)?);
             let why = "starts the runtime instead of /init, which it executes when it is done";
             contribution.parameters.push(PlannedParameter::first("rdinit", RUNTIME, why));
         }
@@ -42,9 +43,9 @@ pub(crate) fn contribute(
 /// Much more than the runtime has, in bytes; and what the pass over a ramdisk keeps of `/init`.
 const MAX_RUNTIME: u64 = 4 << 20;
 
-/// PID 1 needs a program to execute when it is done.
+/// PID 1 needs a program to execute when it is done. `generic` has the ramdisk that is unpacked last.
 fn require_init(
-    carrier: &Image<'_>,
+    generic: &Image<'_>,
     files: &InitramfsFiles<'_, '_>,
     init: &str,
 ) -> Result<Option<Warning>, Error> {
@@ -57,8 +58,8 @@ fn require_init(
             false => Ok(None),
         };
     }
-    let before_v3 = carrier.header().map(Header::version).is_some_and(|version| version < 3);
-    match carrier.kind() {
+    let before_v3 = generic.header().map(Header::version).is_some_and(|version| version < 3);
+    match generic.kind() {
         ImageKind::InitBoot => Err(Error::NoInit(init.to_owned())),
         ImageKind::Boot if before_v3 => Err(Error::NoInit(init.to_owned())),
         _ => Ok(Some(Warning::NoInit { init: init.to_owned() })),

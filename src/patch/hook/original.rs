@@ -45,6 +45,21 @@ impl Original {
         Ok(Original { path: found.path, copy: Copy::Whole(header, data) })
     }
 
+    /// Its path.
+    pub(crate) fn path(&self) -> String {
+        format!("/{}", String::from_utf8_lossy(&self.path))
+    }
+
+    /// Where it is kept, as what, and its data or target.
+    pub(crate) fn kept(&self) -> (&'static str, FileType, Vec<u8>) {
+        match &self.copy {
+            Copy::Whole(header, data) => (ORIGINAL_INIT, header.file_type(), data.clone()),
+            Copy::Link(other) => {
+                (ORIGINAL_INIT_LINK, FileType::Symlink, [b"/", &other[..]].concat())
+            }
+        }
+    }
+
     /// The bytes that it takes in the segment, before compression.
     pub(crate) fn size(&self) -> usize {
         match &self.copy {

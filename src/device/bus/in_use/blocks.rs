@@ -41,6 +41,14 @@ impl Blocks {
             }
         }
         for number in 0..blocks.all.len() {
+            // A loop device on a disk: the kernel shows no slaves of it.
+            let file = blocks.all.get(number).map(|block| block.place.join("loop/backing_file"));
+            if let Some(file) = file.and_then(|path| fs::read_to_string(path).ok())
+                && file.starts_with("/dev/")
+                && let Some(lower) = blocks.called(host, file.trim_end())
+            {
+                blocks.join(number, lower);
+            }
             for (directory, down) in [("slaves", true), ("holders", false)] {
                 let Some(place) = blocks.all.get(number).map(|block| block.place.join(directory))
                 else {

@@ -63,15 +63,17 @@ impl DiskUse {
 
     fn mounts(&mut self, host: &Host, blocks: &Blocks, mounts: &[Mount]) {
         let mut places: BTreeMap<usize, Vec<&Mount>> = BTreeMap::new();
+        let filesystems = all_members(host, blocks);
         for mount in mounts {
             let mut tops: Vec<usize> = blocks.numbered(host, &mount.number).into_iter().collect();
             if tops.is_empty() && mount.source.starts_with("/dev/") {
                 // Filesystems that span disks have a number of no disk.
                 tops.extend(blocks.called(host, &mount.source));
             }
-            let spanned: Vec<usize> =
-                tops.iter().flat_map(|top| spanned(host, blocks, *top)).collect();
-            for number in tops.into_iter().chain(spanned).flat_map(|top| blocks.below(top)) {
+            let spanned =
+                filesystems.iter().filter(|disks| tops.iter().any(|top| disks.contains(top)));
+            let spanned = spanned.flatten().copied();
+            for number in tops.iter().copied().chain(spanned).flat_map(|top| blocks.below(top)) {
                 let known = places.entry(number).or_default();
                 if !known.iter().any(|known| known.place == mount.place) {
                     known.push(mount);
@@ -152,17 +154,16 @@ impl DiskUse {
     }
 }
 
-/// The other disks of a filesystem that spans several.
-fn spanned(host: &Host, blocks: &Blocks, top: usize) -> Vec<usize> {
+/// The disks of each filesystem that spans several.
+fn all_members(host: &Host, blocks: &Blocks) -> Vec<Vec<usize>> {
+    let mut all = Vec::new();
     for kind in host.list(FILESYSTEMS).unwrap_or_default() {
         for entry in host.list(&format!("{FILESYSTEMS}/{kind}")).unwrap_or_default() {
             let members = members(host, blocks, &format!("{FILESYSTEMS}/{kind}/{entry}"));
-            if members.contains(&top) {
-                return members;
-            }
+            all.extend(Some(members).filter(|members| !members.is_empty()));
         }
     }
-    Vec::new()
+    all
 }
 
 /// The disks of a filesystem: `btrfs/UUID/devices/sda`, `bcachefs/UUID/dev-0/block`.

@@ -55,7 +55,7 @@ impl<'a> Ground<'a> {
         known.retain(|footing| !matches!(footing, Footing::Unknown(_)));
         match (known.is_empty(), link.kind) {
             (true, Kind::Tunnel) => Footing::Unknown(self.routed(number, seen)),
-            (true, _) => Footing::Unknown(self.links.cards()),
+            (true, _) => Footing::Unknown(self.routed_or_shared(number, seen)),
             (false, Kind::Bond) => Footing::Any(known),
             (false, _) => Footing::All(known),
         }
@@ -145,6 +145,20 @@ impl<'a> Ground<'a> {
         cards.sort_unstable();
         cards.dedup();
         if cards.is_empty() { self.links.cards() } else { cards }
+    }
+
+    /// The cards that frames of something unknown may leave by: those with routes, those that are a
+    /// port of something, and those that somebody listens to.
+    fn routed_or_shared(self, number: usize, seen: &[usize]) -> Vec<usize> {
+        let is_shared = |card: &usize| {
+            let link = self.links.get(*card);
+            link.is_some_and(|link| link.promiscuous || master(&link.place).is_some())
+        };
+        let mut cards = self.routed(number, seen);
+        cards.extend(self.links.cards().into_iter().filter(is_shared));
+        cards.sort_unstable();
+        cards.dedup();
+        cards
     }
 
     /// Whether a footing is there when the devices `gone` are not: for certain.

@@ -36,6 +36,8 @@ pub(crate) struct Interface {
     pub carriers: Vec<Carrier>,
     /// Whether it has a link.
     pub signal: Signal,
+    /// Whether somebody gets everything that arrives.
+    pub promiscuous: bool,
     /// The far end of a tunnel over IP.
     pub remote: Option<IpAddr>,
     /// What decides what it stands on.
@@ -92,6 +94,10 @@ impl Interface {
             Some(_) => Kind::Tunnel,
         };
         let index = number("ifindex");
+        // IFF_PROMISC, include/uapi/linux/if.h
+        let promiscuous = read("flags")
+            .and_then(|flags| u32::from_str_radix(flags.strip_prefix("0x")?, 16).ok())
+            .is_some_and(|flags| flags & 0x100 != 0);
         let card = place.join("device").exists();
         Some(Self {
             name: name.to_owned(),
@@ -100,6 +106,7 @@ impl Interface {
             carriers: if card { functions.carriers(&place) } else { Vec::new() },
             card,
             signal,
+            promiscuous,
             // dev->broadcast of ipip, GRE, SIT and their IPv6 relatives (`ip_tunnel_init_net`).
             remote: (kind == Kind::Tunnel)
                 .then(|| address(&read("broadcast")?))

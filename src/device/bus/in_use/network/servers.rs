@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::sockets;
 use crate::device::bus::in_use::blocks::Blocks;
@@ -51,12 +51,13 @@ pub(crate) fn in_use(
     used: &DiskUse,
 ) -> Vec<Remote> {
     let mut found: Vec<Remote> = mounts.iter().filter_map(of_mount).collect();
+    let controllers = controllers(host);
     let mut disks: Vec<usize> = used.iter().map(|(number, _)| blocks.disk_of(number)).collect();
     disks.sort_unstable();
     disks.dedup();
     for disk in disks {
         let Some(block) = blocks.get(disk) else { continue };
-        for (kind, source, server) in of_disk(host, &block.place) {
+        for (kind, source, server) in of_disk(host, &block.place, &controllers) {
             found.push(Remote {
                 what: format!("{} ({kind})", block.name),
                 address: parse(&server),
@@ -116,7 +117,11 @@ fn parse(text: &str) -> Option<IpAddr> {
 }
 
 /// The servers of a disk: what it is, which file says so, and the server.
-fn of_disk(host: &Host, place: &Path) -> Vec<(&'static str, String, String)> {
+fn of_disk(
+    host: &Host,
+    place: &Path,
+    controllers: &[Controller],
+) -> Vec<(&'static str, String, String)> {
     let mut found = Vec::new();
     for part in place.iter().filter_map(|part| part.to_str()) {
         // /sys/devices/platform/host6/session1/target6:0:0/…
@@ -125,7 +130,11 @@ fn of_disk(host: &Host, place: &Path) -> Vec<(&'static str, String, String)> {
             found.push(connection);
         }
     }
-    found.extend(nvme(host, place));
+    let controllers = controllers.iter().filter(|controller| controller.has(place));
+    found.extend(controllers.map(|controller| {
+        let source = format!("/{CONTROLLERS}/{}/address", controller.name);
+        ("NVMe over a network", source, controller.server.clone())
+    }));
     if let Ok(pid) = fs::read_to_string(place.join("pid")) {
         found.extend(nbd(host, pid.trim()));
     }
@@ -148,26 +157,36 @@ fn iscsi(host: &Host, session: &str) -> Vec<(&'static str, String, String)> {
     ours.map(read).collect()
 }
 
-/// NVMe over a network: `traddr=10.0.0.2,trsvcid=4420,src_addr=10.0.0.9`.
-fn nvme(host: &Host, place: &Path) -> Vec<(&'static str, String, String)> {
-    const CONTROLLERS: &str = "sys/class/nvme";
-    let mut found = Vec::new();
-    for name in host.list(CONTROLLERS).unwrap_or_default() {
-        let path = format!("{CONTROLLERS}/{name}");
-        let over_network = host
-            .read(&format!("{path}/transport"))
-            .is_ok_and(|transport| ["tcp", "rdma"].contains(&transport.as_str()));
-        // Its disks are below it, or below the subsystem that it is in.
-        let is_below = |directory: &Path| place.starts_with(directory);
-        let in_subsystem = place.parent().is_some_and(|directory| directory.join(&name).exists());
-        if over_network && (in_subsystem || host.real(&path).is_some_and(|real| is_below(&real))) {
-            let address = host.read(&format!("{path}/address")).unwrap_or_default();
-            let server = address.split(',').find_map(|part| part.strip_prefix("traddr="));
-            let server = server.unwrap_or("its target").to_owned();
-            found.push(("NVMe over a network", format!("/{path}/address"), server));
-        }
+/// The directory with one link for each NVMe controller.
+const CONTROLLERS: &str = "sys/class/nvme";
+
+/// An NVMe controller that is reached over a network.
+struct Controller {
+    name: String,
+    place: PathBuf,
+    server: String,
+}
+
+impl Controller {
+    /// Whether a disk is below it, or below the subsystem that it is in.
+    fn has(&self, disk: &Path) -> bool {
+        let subsystem = disk.parent().map(|directory| directory.join(&self.name));
+        disk.starts_with(&self.place) || subsystem.is_some_and(|entry| entry.exists())
     }
-    found
+}
+
+/// `traddr=10.0.0.2,trsvcid=4420,src_addr=10.0.0.9`
+fn controllers(host: &Host) -> Vec<Controller> {
+    let read = |name: String| {
+        let path = format!("{CONTROLLERS}/{name}");
+        let transport = host.read(&format!("{path}/transport")).ok()?;
+        ["tcp", "rdma"].contains(&transport.as_str()).then_some(())?;
+        let address = host.read(&format!("{path}/address")).unwrap_or_default();
+        let server = address.split(',').find_map(|part| part.strip_prefix("traddr="));
+        let server = server.unwrap_or("its target").to_owned();
+        Some(Controller { name, place: host.real(&path)?, server })
+    };
+    host.list(CONTROLLERS).unwrap_or_default().into_iter().filter_map(read).collect()
 }
 
 /// The connections of the process that brought a network block device up.

@@ -1,0 +1,116 @@
+"""What is in use, on a real kernel: family "in-use".
+
+No tree shows what only the kernel can answer: an exclusive open, routes behind rules, and that the
+disk of a drive which reports CMIC (NVMe subsystem) is gone when its controller is taken.
+"""
+
+import dataclasses
+import re
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import machine
+import pc
+from cpio import Archive
+from family import LAB, Case, Family, Lab, Verdict
+from pc.board import Pc
+
+_DISK = "cmic.img"
+_NO_NETWORK = "restrict=on,ipv6=off"
+_DEVICES = (
+    "-drive", f"if=none,id=d0,format=raw,file={_DISK}",
+    "-device", "nvme-subsys,id=ss0", "-device", "nvme,id=n0,serial=CMIC,subsys=ss0,addr=3",
+    "-device", "nvme-ns,drive=d0,bus=n0,shared=on",
+    "-netdev", f"user,id=u0,net=10.0.2.0/24,{_NO_NETWORK}", "-device", "virtio-net-pci,netdev=u0,addr=4",
+    "-netdev", f"user,id=u1,net=10.0.3.0/24,{_NO_NETWORK}", "-device", "virtio-net-pci,netdev=u1,addr=5",
+)  # fmt: skip
+_BOARD = Pc(devices=(), extra=_DEVICES)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InUseCase(Case):
+    """One question; all are asked in one boot (see guest)."""
+
+    kernel: str = ""
+    facts: tuple[tuple[str, str], ...]
+    """The expected facts: exit statuses, the driver afterwards, whether the disk still works."""
+    says: str = ""
+    """A regular expression that the output of vfiorun must match."""
+
+    @property
+    def boot(self) -> str:
+        return "in-use"
+
+
+def _refused(name: str, says: str, *facts: tuple[str, str]) -> InUseCase:
+    return InUseCase(name=name, facts=(("bind", "1"), ("driver", "nvme"), *facts), says=says)
+
+
+CASES = (
+    _refused("mounted", "nvme0n1 is mounted at /mnt", ("works", "yes"), ("below", "nvme-subsystem")),
+    _refused("other-namespace", r"nvme0n1 is mounted at /mnt in the mount namespace of .*sleep"),
+    _refused("open", r"sleep \(pid \d+\) has /dev/nvme0n1 open"),
+    _refused("loop", "loop0 is made of nvme0n1"),
+    # mounted where nobody sees it, by a filesystem that shows nothing in sysfs
+    _refused("exclusive", "EBUSY"),
+    _refused("swap", "swaps to nvme0n1"),
+    InUseCase(name="free", facts=(("bind", "0"), ("driver", "vfio-pci"), ("release", "0"), ("after", "nvme"))),
+    InUseCase(name="forced", facts=(("bind", "0"), ("driver", "vfio-pci")), says="taken by force: nvme0n1 is mounted"),
+    # the main table has no default route
+    InUseCase(name="rules", facts=(("main", "0"), ("bind", "1"), ("other", "0")), says="eth0 is the only network uplink"),
+    InUseCase(name="session", facts=(("bind", "1"),), says="eth1 carries this session"),
+)
+
+
+def _ramdisk(lab: Lab, parts: Path) -> bytes:
+    archive = Archive()
+    archive.directory("bin")
+    archive.file("bin/busybox", (parts / "busybox").read_bytes(), 0o755)
+    archive.file("bin/vfiorun", lab.vfiorun.with_name("vfiorun-x86_64").read_bytes(), 0o755)
+    archive.file("init", (LAB / "in_use" / "guest").read_bytes(), 0o750)
+    modules = parts / "modules"
+    for path in sorted(modules.rglob("*")):
+        name = str(path.relative_to(modules))
+        if path.is_symlink():
+            continue
+        if path.is_dir():
+            archive.directory(name)
+        else:
+            archive.file(name, path.read_bytes())
+    return archive.finish()
+
+
+def _run(lab: Lab, cases: Sequence[InUseCase], work: Path) -> Verdict:
+    parts = pc.system()
+    with (work / _DISK).open("wb") as disk:
+        disk.truncate(16 << 20)
+    command = ["mke2fs", "-q", "-t", "ext4", str(work / _DISK)]
+    subprocess.run(command, check=True, env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"})
+    (work / "initrd").write_bytes(_ramdisk(lab, parts))
+    run = machine.boot(
+        _BOARD, parts / "vmlinuz", work / "initrd", "intel_iommu=on", scratch=work, timeout=lab.timeout
+    )  # fmt: skip
+    return {case.name: list(_wrong(case, run)) for case in cases}
+
+
+def _wrong(case: InUseCase, run: machine.Run) -> Iterator[str]:
+    found: dict[str, list[str]] = {}
+    section = ""
+    for key, value in machine.read_facts(run.log):
+        if key == "case":
+            section = value
+        elif section == case.name:
+            found.setdefault(key, []).append(value)
+    if "done" not in found:
+        yield f"it was {'begun' if found else 'not reached'}: {run.why_not()}"
+        return
+    for key, wanted in case.facts:
+        if (got := found.get(key, [])) != [wanted]:
+            yield f"{key}: {got}, not {wanted}: {found.get('says', [])}"
+    said = found.get("says", [])
+    if case.says and not any(re.search(case.says, line) for line in said):
+        yield f"no output matches {case.says}: {said}"
+
+
+FAMILY = Family("in-use", CASES, _run)
