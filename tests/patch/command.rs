@@ -471,7 +471,7 @@ fn the_plan_shows_modes_options_and_drivers() {
     names.push("tnvme_init".to_owned());
     let config = "CONFIG_VFIO=y\nCONFIG_VFIO_PCI=y\nCONFIG_VFIO_IOMMU_TYPE1=y\n";
     let table = synthetic::symbol_table(synthetic::LAYOUTS[2], &names);
-    let kernel = [common::kernel(config), b"\0vfio_pci.disable_idle_d3\0".to_vec(), table].concat();
+    let kernel = [common::kernel(config), table, b"\0vfio_pci.disable_idle_d3\0".to_vec()].concat();
     let image = common::with_section(&scratch.read("boot.img"), SectionName::Kernel, kernel);
     scratch.file("boot.img", &image);
     let options = "--iommu strict --vfio-option disable_idle_d3=1 --block-driver nvme";

@@ -354,6 +354,6 @@ fn a_bomb_is_listed_in_little_memory() {
     let output = limited(fixture.dir.path(), "bomb ls");
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8(output.stdout).unwrap().contains(&size.to_string()));
-    let output = limited(fixture.dir.path(), "bomb cat zeros | wc -c");
+    let output = limited(fixture.dir.path(), "bomb --limit 1G cat zeros | wc -c");
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), size.to_string());
 }

@@ -22,6 +22,9 @@ pub struct Check {
     pub outcome: Outcome,
     /// What was found, and where.
     pub message: String,
+    /// What that means for the image; None for what did not fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<NotVerified>,
 }
 
 /// Why an image is not verified.
@@ -141,7 +144,7 @@ pub(super) struct Report {
 
 impl Report {
     fn say(&mut self, part: &'static str, outcome: Outcome, message: impl Into<String>) {
-        self.checks.push(Check { part, outcome, message: message.into() });
+        self.checks.push(Check { part, outcome, message: message.into(), reason: None });
     }
 
     pub(crate) fn pass(&mut self, part: &'static str, message: impl Into<String>) {
@@ -158,8 +161,9 @@ impl Report {
         reason: NotVerified,
         message: impl Into<String>,
     ) {
-        self.reason.get_or_insert(reason);
-        self.say(part, Outcome::Fail, message);
+        self.reason.get_or_insert_with(|| reason.clone());
+        let (outcome, reason) = (Outcome::Fail, Some(reason));
+        self.checks.push(Check { part, outcome, message: message.into(), reason });
     }
 
     /// Whether everything so far shows that the image is verified.

@@ -98,24 +98,26 @@ fn right(read: &ReadBack<'_>, signing: &Signing<'_>) -> Result<(), Error> {
                 || signing.vbmetas.iter().any(|own| own.index == *index));
         let own = report.images.get(*index);
         // No digest of a vbmeta image is for it, or not for all of it: that was so before.
-        let uncovered = own.is_some_and(|own| match own.reason {
-            Some(
-                NotVerified::NotCovered { .. }
-                | NotVerified::NotDescribed { .. }
-                | NotVerified::PersistentDigest { .. }
-                | NotVerified::Partly { .. },
-            ) => true,
-            Some(_) | None => false,
-        });
-        let promised = |part: &str| match part {
+        let uncovered = |own: &avb::Check| {
+            matches!(
+                own.reason,
+                Some(
+                    NotVerified::NotCovered { .. }
+                        | NotVerified::NotDescribed { .. }
+                        | NotVerified::PersistentDigest { .. }
+                        | NotVerified::Partly { .. }
+                )
+            )
+        };
+        let promised = |own: &avb::Check| match own.part {
             "structure" | "hash" => true,
-            "digest" => !uncovered,
-            "signature" => signed && !uncovered,
+            "digest" => !uncovered(own),
+            "signature" => signed && !uncovered(own),
             _ => false,
         };
         let checks = own.map(|own| own.checks.as_slice());
         let mut failed = checks.unwrap_or_default().iter();
-        let failed = failed.find(|own| own.outcome == Outcome::Fail && promised(own.part));
+        let failed = failed.find(|own| own.outcome == Outcome::Fail && promised(own));
         if let Some(failed) = failed {
             return Err(wrong(image, failed.message.clone()));
         }
