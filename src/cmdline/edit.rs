@@ -49,6 +49,7 @@ impl Cmdline<Vec<u8>> {
 
     /// Replace the last parameter that is written as `old` by `new`, or remove it with one space beside
     /// it. Whether there was one.
+    #[cfg(feature = "desktop")]
     pub(crate) fn replace(&mut self, old: &[u8], new: Option<&[u8]>) -> bool {
         let Some(span) = self.all().filter(|own| own.raw == old).last().map(|own| own.span())
         else {
@@ -77,6 +78,7 @@ impl Cmdline<Vec<u8>> {
 
     /// Set `name=value` as the only parameter of this name: the one that is there is replaced, and
     /// several make room for one at the end.
+    #[cfg(feature = "desktop")]
     pub(crate) fn set_only(&mut self, name: &str, value: &str) {
         let (all, last) = (self.parameters().filter(|own| own.is(name)).count(), self.value(name));
         if all == 1 && last == Some(value.as_bytes()) {
@@ -89,6 +91,7 @@ impl Cmdline<Vec<u8>> {
     }
 
     /// Take `element` out of every `name=element,…`; a parameter that has no other goes.
+    #[cfg(feature = "desktop")]
     pub(crate) fn remove_element(&mut self, name: &str, element: &str) {
         let parts = |value: &[u8]| -> Vec<Vec<u8>> {
             value.split(|byte| *byte == b',').map(<[u8]>::to_vec).collect()

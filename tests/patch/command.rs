@@ -248,7 +248,7 @@ fn a_refusal_leaves_an_existing_output_alone() {
     scratch.file("rt", &[elf(AARCH64), vec![7; 64 << 10]].concat());
     let image = common::with_section(
         &common::fixture("images/boot-v2-raw.img"),
-        vfioboot::image::SectionName::Second,
+        SectionName::Second,
         vec![1; 100],
     );
     scratch.file("boot.img", &with_avb_footer(&image, 32 << 10));
@@ -581,7 +581,7 @@ fn legacy_rootfs() -> Scratch {
     ];
     let bytes = common::with_section(
         &scratch.read("boot.img"),
-        vfioboot::image::SectionName::Ramdisk,
+        SectionName::Ramdisk,
         common::cpio(&entries),
     );
     scratch.file("boot.img", &bytes);
