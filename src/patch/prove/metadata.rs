@@ -4,10 +4,11 @@ use super::read_back::ReadBack;
 use super::report::AvbProof;
 use super::unproven::Unproven;
 use crate::bootset::BootSet;
-use crate::bootset::avb::{self, NotVerified, Outcome};
+use crate::bootset::avb::{self, Outcome};
+use crate::image::avb::Vbmeta;
 use crate::image::{AvbPolicy, Image};
 use crate::patch::avb::options::AvbMode;
-use crate::patch::avb::signing::{Relation, Signing};
+use crate::patch::avb::signing::Signing;
 use crate::patch::error::Error;
 use crate::patch::rewrite::Rewritten;
 
@@ -44,7 +45,7 @@ pub(super) fn prove(
             pairs()
                 .filter(|(before, _)| before.avb().is_some())
                 .try_for_each(|(_, now)| leads(now))?;
-            right(read, signing)?;
+            right(originals, read, signing)?;
             Ok(Some(AvbProof::Right))
         }
     }
@@ -82,41 +83,49 @@ fn kept(before: &Image<'_>, now: &Image<'_>) -> Result<(), Error> {
     }
 }
 
-/// Digests and signatures, computed again.
-fn right(read: &ReadBack<'_>, signing: &Signing<'_>) -> Result<(), Error> {
+/// The digests and signatures that were made, computed again.
+fn right(originals: &BootSet<'_>, read: &ReadBack<'_>, signing: &Signing<'_>) -> Result<(), Error> {
+    let images = read.set.images();
+    for (index, _) in &signing.changed {
+        let made =
+            !originals.images()[*index].keeps_vbmeta(signing.policy(&originals.images()[*index]));
+        let own = images[*index].vbmeta().filter(|_| made);
+        let above = signing.vbmetas.iter().filter_map(|own| images[own.index].vbmeta());
+        for vbmeta in own.into_iter().chain(above).filter_map(Result::ok) {
+            digests(&images[*index], &vbmeta)?;
+        }
+    }
+    match signing.options.mode {
+        AvbMode::Resign(_) => signatures(read, signing),
+        AvbMode::Preserve | AvbMode::Strip => Ok(()),
+    }
+}
+
+/// Every digest of the image in `vbmeta` is right, unless the device keeps it itself.
+fn digests(image: &Image<'_>, vbmeta: &Vbmeta<'_>) -> Result<(), Error> {
+    let own = vbmeta.hashes().filter(|(_, hash)| image.is_for(hash.partition_name));
+    for (_, hash) in own.filter(|(_, hash)| !hash.digest.is_empty()) {
+        let size = usize::try_from(hash.image_size).ok();
+        let content = size.and_then(|size| image.bytes().get(..size));
+        let digest = hash.algorithm().zip(content);
+        let digest = digest.map(|(algorithm, content)| algorithm.digest(&[hash.salt, content]));
+        if digest.is_some_and(|digest| digest != hash.digest) || content.is_none() {
+            return Err(wrong(image, "a digest is wrong"));
+        }
+    }
+    Ok(())
+}
+
+fn signatures(read: &ReadBack<'_>, signing: &Signing<'_>) -> Result<(), Error> {
     let report = avb::verify(&read.set, None);
-    let resigned = matches!(signing.options.mode, AvbMode::Resign(_));
     for index in &read.changed {
         let image = &read.set.images()[*index];
-        let described = signing
-            .changed
-            .iter()
-            .any(|(own, relation)| own == index && matches!(relation, Relation::Covered(..)));
-        let signed = resigned
-            && (image.avb().is_some()
-                || described
-                || signing.vbmetas.iter().any(|own| own.index == *index));
-        let own = report.images.get(*index);
-        // No digest of a vbmeta image is for it, or not for all of it: that was so before.
-        let uncovered = own.is_some_and(|own| match own.reason {
-            Some(
-                NotVerified::NotCovered { .. }
-                | NotVerified::NotDescribed { .. }
-                | NotVerified::PersistentDigest { .. }
-                | NotVerified::Partly { .. },
-            ) => true,
-            Some(_) | None => false,
-        });
-        let promised = |part: &str| match part {
-            "structure" | "hash" => true,
-            "digest" => !uncovered,
-            "signature" => signed && !uncovered,
-            _ => false,
-        };
-        let checks = own.map(|own| own.checks.as_slice());
-        let mut failed = checks.unwrap_or_default().iter();
-        let failed = failed.find(|own| own.outcome == Outcome::Fail && promised(own.part));
-        if let Some(failed) = failed {
+        let made = image.avb().is_some() || signing.vbmetas.iter().any(|own| own.index == *index);
+        let checks = report.images.get(*index).map(|own| own.checks.as_slice());
+        let promised = |part: &str| matches!(part, "structure" | "hash" | "signature");
+        let mut failed = checks.unwrap_or_default().iter().filter(|_| made);
+        if let Some(failed) = failed.find(|own| own.outcome == Outcome::Fail && promised(own.part))
+        {
             return Err(wrong(image, failed.message.clone()));
         }
     }
