@@ -8,11 +8,12 @@ import flows
 import in_use
 import late
 import modules
+import params
 import patching
 import pc
 from family import Family
 
 FAMILIES: tuple[Family[Any], ...] = (
-    patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, late.FAMILY, flows.FAMILY,
+    patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, flows.FAMILY,
     pc.FAMILY, in_use.FAMILY,
 )  # fmt: skip

@@ -52,11 +52,15 @@ class Aosp:
         text = self._run("unpack_bootimg", ["--boot_img", str(image), "--out", str(into), "--format=mkbootimg", "-0"])
         return text.split("\0")[:-1]
 
-    def rebuilds(self, image: Path, scratch: Path) -> bool:
-        """Whether mkbootimg creates the same bytes from the contents: padding, sizes and id are correct."""
+    def rebuilds(self, image: Path, scratch: Path, *, shrunk: bool = False) -> bool:
+        """Whether mkbootimg creates the same bytes from the contents: padding, sizes and id are correct.
+
+        A file that has `shrunk` keeps its size, with zeros at its end.
+        """
         again = scratch / ("vendor_again.img" if image.name.startswith("vendor") else "again.img")
         self.make(again, self.arguments_of(image, scratch / "again"))
-        return again.read_bytes() == image.read_bytes()
+        made, whole = again.read_bytes(), image.read_bytes()
+        return made + bytes(len(whole) - len(made) if shrunk else 0) == whole
 
     def take_apart(self, images: dict[str, Path], scratch: Path) -> Contents:
         """The contents of all the images of a device."""

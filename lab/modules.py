@@ -43,6 +43,8 @@ class ModuleCase(Case):
     """The text in the plan about the loader of the modules."""
     driver: str = VFIO
     """The driver of the devices at the end."""
+    blocked: tuple[str, ...] = ()
+    """Modules that are not loaded, whose devices have no driver."""
 
 
 BRIDGE_TOO, DEBIAN = "drivers-m", ""
@@ -68,6 +70,17 @@ def _vfio() -> Iterator[ModuleCase]:
         yield dataclasses.replace(edu, name=f"vfio/{name}", **change)
 
 
+def _block() -> Iterator[ModuleCase]:
+    """The vendor loads a driver in every boot, and the patch keeps it away."""
+    blocked = ModuleCase(name="block-driver", kernel=DEBIAN, devices=(EDU,), options=("--block-driver", "nvme"),
+                         blocked=("nvme",))  # fmt: skip
+    yield blocked
+    # in a boot that is left alone it is there
+    yield dataclasses.replace(
+        blocked, name="block-driver/disabled", ci=False, loader_cmdline=DISABLED, driver="none", blocked=()
+    )
+
+
 def _race() -> Iterator[ModuleCase]:
     """The disks, whose driver the vendor loads in every boot."""
     disks = ModuleCase(name="", ci=False, kernel=DEBIAN)
@@ -86,7 +99,7 @@ def _race() -> Iterator[ModuleCase]:
         yield dataclasses.replace(disks, name=f"race/bridge-too/{name}", **bridge_too)
 
 
-CASES: tuple[ModuleCase, ...] = (*_vfio(), *_race())
+CASES: tuple[ModuleCase, ...] = (*_vfio(), *_block(), *_race())
 
 
 def _kernel(lab: Lab, case: ModuleCase) -> Path:
@@ -166,8 +179,13 @@ def _wrong(case: ModuleCase, run: machine.Run) -> Iterator[str]:
             yield f"{device.address}: driver {run.driver(device)}, not {case.driver}"
     # the vendor's modules are loaded in any case
     wanted = {"vfio-m": {"vfio_virqfd"}, BRIDGE_TOO: {"nvme", "pci_host_generic"}, DEBIAN: {"nvme"}}[case.kernel]
-    if missing := wanted - {line.split()[0] for line in run.facts.get("module", [])}:
+    loaded = {line.split()[0] for line in run.facts.get("module", [])}
+    if missing := wanted - set(case.blocked) - loaded:
         yield f"not loaded: {' '.join(sorted(missing))}"
+    if there := loaded & set(case.blocked):
+        yield f"loaded: {' '.join(sorted(there))}"
+    if case.blocked and (got := run.driver(DISK)) != "none":
+        yield f"{DISK.address}: driver {got}, not none"
 
 
 def _run_case(lab: Lab, case: ModuleCase, work: Path) -> list[str]:

@@ -78,12 +78,13 @@ def _run_case(lab: Lab, case: Case, work: Path) -> list[str]:
     patched = _patch(lab, case, given, work / "patched")
     wrong = [f"the input file {name} was written to" for name in images if images[name].read_bytes() != digest[name]]
     if case.rebuilt:
-        patched = _after_peer(lab, case, peer.rebuild(aosp, patched, case.compression, work / "rebuilt"), work / "result")
+        rebuilt = peer.rebuild(aosp, patched, case.compression, work / "rebuilt")
+        patched = _after_peer(lab, case, rebuilt, work / "result")
     after = aosp.take_apart(images | patched, directories["after"])
     if not case.rebuilt:
         wrong += verdict.of_patch(before, after)
     for name, image in patched.items():
-        if not aosp.rebuilds(image, directories["again"]):
+        if not aosp.rebuilds(image, directories["again"], shrunk=bool(case.rebuilt)):
             wrong.append(f"AOSP's mkbootimg makes another {name} of the same contents")
 
     if case.garbage:

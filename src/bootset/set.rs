@@ -355,15 +355,6 @@ impl<'a> BootSet<'a> {
         avb::names(&self.members, self.roles())
     }
 
-    /// The partition that the image of this index is for, as AVB's descriptors name it.
-    pub fn partition(&self, image: usize) -> Option<String> {
-        let own = self.images().get(image)?.partition_name();
-        match own {
-            Some(name) => Some(name.escape_ascii().to_string()),
-            None => self.partition_names().get(image)?.first().map(str::to_owned),
-        }
-    }
-
     /// How the vbmeta image `vbmeta` covers the image of this index; None if no descriptor names it.
     pub fn cover(&self, vbmeta: &Vbmeta<'_>, image: usize) -> Option<Cover> {
         let own = self.images().get(image)?;

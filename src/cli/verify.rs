@@ -108,7 +108,7 @@ fn partitions<'p>(
             images.len()
         ),
         (Some((file, name)), _) => {
-            let own = inputs.iter().position(|input| input.path == Path::new(file));
+            let own = inputs.iter().position(|input| input.full_path() == Path::new(file));
             let image =
                 own.with_context(|| format!("--partition {text}: {file} is no image of the set"))?;
             Ok((image, name))

@@ -23,7 +23,7 @@ pub enum Error {
         hint: &'static str,
     },
     /// A wrapper around anything else than an image, a kernel or a ramdisk.
-    #[error("is {form}{} around neither a boot image, a kernel nor a ramdisk", label_of(.label))]
+    #[error("{form}{}: what it is around is neither a boot image, a kernel nor a ramdisk", label_of(.label))]
     UnknownPayload {
         /// The wrapper.
         form: &'static str,
@@ -113,7 +113,7 @@ pub enum Error {
     },
     /// The size field of a wrapper was wrong already, and its payload changes size.
     #[error(
-        "the {field} in its {form} header is wrong, so a loader would not read what an edit adds: \
+        "{form}: its {field} is wrong, so a loader would not read what an edit adds: \
          correct the size first (unpack the image, set compute_wrappers = true in image.toml, repack \
          it)"
     )]

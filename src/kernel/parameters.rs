@@ -18,7 +18,8 @@ pub(super) fn of(kernel: &[u8], modules: &[&str]) -> Vec<String> {
             let name = &kernel[start + prefix.len()..];
             let name = &name[..name.iter().take(MAX_NAME).take_while(|b| is_word(b)).count()];
             let begins = start.checked_sub(1).and_then(|before| kernel.get(before));
-            let begins = begins.is_none_or(|byte| !is_word(byte) && !b".-".contains(byte));
+            // After other text it is part of a path, or the name of a lock.
+            let begins = begins.is_none_or(|byte| !byte.is_ascii_graphic());
             let ends = kernel.get(start + prefix.len() + name.len()) == Some(&0);
             if begins && ends && !name.is_empty() {
                 found.insert(format!("{prefix}{}", String::from_utf8_lossy(name)));

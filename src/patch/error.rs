@@ -204,6 +204,11 @@ pub enum Error {
         "{0} carries no undo record: it was patched as one of a set, give the image with the ramdisk as well"
     )]
     CarrierMissing(ImageKind),
+    /// An image names the runtime on its command line, and no ramdisk has anything of the patch.
+    #[error(
+        "the command line of {0} starts vfioboot's runtime, but no ramdisk of the set has it or the undo record: another program has put other ramdisks in their place, so there is no exact way back"
+    )]
+    RecordLost(ImageKind),
     /// An image of the patched set was not given.
     #[error("the set was patched with {0}, which is missing: give it as well")]
     SiblingMissing(ImageKind),

@@ -98,5 +98,5 @@ pub use remove::{Removed, remove};
 pub use report::{FailedRule, KernelReport};
 pub use runtime::{Runtime, Runtimes};
 pub use undo::{ImageUndo, UndoRecord};
-pub use unpatch::{changed_since, has_original, is_patched, record_of, unpatch};
+pub use unpatch::{changed_since, has_original, is_patched, names_our_runtime, record_of, unpatch};
 pub use warning::Warning;

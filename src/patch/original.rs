@@ -75,18 +75,11 @@ fn restore(set: &BootSet<'_>) -> Result<Vec<Option<Original>>, Error> {
                 return Ok(originals.map(|own| own.map(|own| original(own, true))).collect());
             }
             // Another program changed the images, or put other ones in their place.
-            Err(Error::Undo { .. }) => {}
-            Err(Error::CarrierMissing(_)) if has_generic_ramdisk(set) => {}
+            Err(Error::Undo { .. } | Error::RecordLost(_)) => {}
             Err(error) => return Err(error),
         }
     }
     let removed = remove(set)?;
     let removed = removed.iter().map(Option::as_ref);
     Ok(removed.map(|own| own.map(|own| original(&own.output, own.exact))).collect())
-}
-
-/// Whether the ramdisk that a patch would change is there.
-fn has_generic_ramdisk(set: &BootSet<'_>) -> bool {
-    let mut ramdisks = set.ramdisks().iter();
-    ramdisks.any(|own| set.images()[own.spot.image].kind() != ImageKind::VendorBoot)
 }

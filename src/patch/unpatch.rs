@@ -12,8 +12,8 @@ use crate::image::{Image, ImageKind, Output, SectionName};
 /// The originals of a patched set; None for an image that was not changed.
 ///
 /// # Errors
-/// [`Error::NotPatched`], [`Error::CarrierMissing`], [`Error::SiblingMissing`],
-/// [`Error::Undo`], [`Error::UndoRecord`].
+/// [`Error::NotPatched`], [`Error::CarrierMissing`], [`Error::RecordLost`],
+/// [`Error::SiblingMissing`], [`Error::Undo`], [`Error::UndoRecord`].
 pub fn unpatch<'a>(set: &BootSet<'a>) -> Result<Vec<Option<Output<'a>>>, Error> {
     let record = require_record(set)?;
     let pairs = undo_of(set, &record)?;
@@ -30,13 +30,20 @@ pub fn unpatch<'a>(set: &BootSet<'a>) -> Result<Vec<Option<Output<'a>>>, Error> 
 /// The record of a patched set.
 ///
 /// # Errors
-/// [`Error::NotPatched`], [`Error::CarrierMissing`], [`Error::UndoRecord`].
+/// [`Error::NotPatched`], [`Error::CarrierMissing`], [`Error::RecordLost`], [`Error::UndoRecord`].
 fn require_record(set: &BootSet<'_>) -> Result<UndoRecord, Error> {
     let patched = || set.images().iter().find(|image| names_our_runtime(image));
     record_of(set)?.ok_or_else(|| match patched() {
+        Some(image) if has_generic_ramdisk(set) => Error::RecordLost(image.kind()),
         Some(image) => Error::CarrierMissing(image.kind()),
         None => Error::NotPatched,
     })
+}
+
+/// Whether the ramdisk is there that every boot loads, so that no other image can have the record.
+fn has_generic_ramdisk(set: &BootSet<'_>) -> bool {
+    let mut ramdisks = set.ramdisks().iter();
+    ramdisks.any(|own| set.images()[own.spot.image].kind() != ImageKind::VendorBoot)
 }
 
 /// The images, and how to undo those that the patch changed.
@@ -159,7 +166,8 @@ pub fn record_of(set: &BootSet<'_>) -> Result<Option<UndoRecord>, Error> {
     moved.map(UndoRecord::parse).transpose()
 }
 
-fn names_our_runtime(image: &Image<'_>) -> bool {
+/// Whether the command line in the header of this image starts our runtime.
+pub fn names_our_runtime(image: &Image<'_>) -> bool {
     let line = image.header().map(|header| Cmdline::new(header.cmdline()));
     line.is_some_and(|line| words::name_runtime(&line))
 }

@@ -374,7 +374,9 @@ fn a_physical_function_carries_what_its_functions_carry() {
     card(&tree, ONE, "eth0");
     default_routes(&tree, &["eth0"]);
     assert!(is_free(&tree, TWO));
-    assert_eq!(needs(&tree, ONE), [uplink("eth0", "eth0")]);
+    // Also a function that nothing is known to need goes with it.
+    let function = Need::Function { driver: "native".into() };
+    assert_eq!(needs(&tree, ONE), [function, uplink("eth0", "eth0")]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod cgroup;
 mod commands;
 mod doctor;
 mod doctor_device;
+mod guard;
 mod guest;
 mod guest_keys;
 mod guest_process;

@@ -3,10 +3,12 @@
 use flate2::bufread::GzDecoder;
 use vfioboot::bootset::{BootSet, File, Spot};
 use vfioboot::compression::Format;
+use vfioboot::compression::lz4_legacy::MAGIC;
 use vfioboot::image::SectionName;
-use vfioboot::ramdisk::Reach;
+use vfioboot::ramdisk::edit::{self, NewFile};
+use vfioboot::ramdisk::{Limits, Reach};
 
-use crate::common::archives::{archive, packed, vendor_boot};
+use crate::common::archives::{archive, packed, unlz4, vendor_boot};
 use crate::common::flows::image;
 use crate::common::{cpio, pipe, with_section};
 use std::io::Read;
@@ -18,7 +20,7 @@ struct Unpacked {
     stops_at: Option<usize>,
 }
 
-/// `unpack_to_rootfs` of `init/initramfs.c`, for raw archives and gzip.
+/// `unpack_to_rootfs` of `init/initramfs.c`, for raw archives, gzip and lz4_legacy.
 fn unpack_to_rootfs(memory: &[u8]) -> Unpacked {
     let mut unpacked = Unpacked { names: Vec::new(), stops_at: None };
     // `this_header`: 0 after each compressed archive, else the place since then.
@@ -37,12 +39,34 @@ fn unpack_to_rootfs(memory: &[u8]) -> Unpacked {
             unpacked.names.extend(names_by_gnu_cpio(&archive));
             at = memory.len() - decoder.into_inner().len();
             this_header = at;
+        } else if memory[at..].starts_with(&MAGIC.to_le_bytes()) {
+            let stream = unlz4(&memory[at..]);
+            unpacked.names.extend(names_in_stream(&stream.unpacked));
+            at += stream.consumed;
+            this_header = at;
         } else {
             unpacked.stops_at = Some(at);
             break;
         }
     }
     unpacked
+}
+
+/// The names in what a stream unpacks to, which `flush_buffer` takes for one archive after another:
+/// zeros are skipped, and a header is at a multiple of 4.
+fn names_in_stream(unpacked: &[u8]) -> Vec<String> {
+    let (mut names, mut at) = (Vec::new(), 0);
+    while at < unpacked.len() {
+        if unpacked[at] == 0 {
+            at += 1;
+            continue;
+        }
+        assert_eq!((unpacked[at], at % 4), (b'0', 0), "a header at {at}");
+        let size = archive_size(&unpacked[at..]);
+        names.extend(names_by_gnu_cpio(&unpacked[at..at + size]));
+        at += size;
+    }
+    names
 }
 
 /// Up to the end of the TRAILER.
@@ -97,6 +121,38 @@ fn images([first, second, generic]: [Vec<u8>; 3]) -> [Vec<u8>; 2] {
 
 fn set<'i>(images: &'i [Vec<u8>]) -> BootSet<'i> {
     BootSet::new(images.iter().map(|bytes| File::new("image", bytes))).unwrap()
+}
+
+/// What is appended to an lz4_legacy stream continues it, after a short block and whatever the stream
+/// unpacks to.
+#[test]
+fn blocks_that_continue_a_stream_are_unpacked_where_the_kernel_expects_them() {
+    for extra in 0..4 {
+        let mut first = archive(&[("init", b"data")]);
+        first.resize(first.len() + extra, 0);
+        let ramdisk = packed(Some(Format::Lz4Legacy), &first);
+        let file = NewFile { path: b"added", mode: 0o644, data: b"data" };
+        let added = edit::add(&ramdisk, file, Limits::default()).unwrap().concat();
+        assert!(added.starts_with(&ramdisk));
+        let stream = unlz4(&added);
+        assert_eq!((stream.magics, stream.consumed), (1, added.len()), "{extra}");
+        // The lz4 program joins the blocks as well.
+        assert!(pipe("lz4", &["-dc"], &added) == stream.unpacked, "{extra}");
+        let vendor = archive(&[("vendor", b"data")]);
+        let memory = [&vendor[..], &added].concat();
+        let unpacked = unpack_to_rootfs(&memory);
+        let names = ["vendor", "init", "added"].map(str::to_owned).to_vec();
+        assert_eq!(unpacked, Unpacked { names, stops_at: None }, "{extra}");
+        let images = [
+            with_section(&image("init_boot-v4"), SectionName::Ramdisk, added),
+            vendor_boot(&[("", vendor)]),
+        ];
+        let set = set(&images);
+        assert!(set.initramfs().parts.iter().all(|part| part.stops.is_none()), "{extra}");
+        for name in ["vendor", "init", "added"] {
+            assert!(set.tree().unwrap().find(name.as_bytes(), false).is_some(), "{extra}: {name}");
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::common;
 use crate::common::cli;
+use crate::common::synthetic;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,6 +11,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use cli::{Scratch, error_of};
 use common::{AARCH64, RELEASE, X86_64, elf, module, with_avb_footer, with_cmdline, with_config};
 use serde_json::Value;
+use vfioboot::image::SectionName;
 
 const PATCH: &str = "patch --runtime rt --device 1b36:0010";
 
@@ -460,6 +462,41 @@ fn a_lying_header_names_file_field_offset_and_expectation() {
     let error = scratch.error(&format!("{PATCH} boot.img -o out.img"));
     let expected = "boot.img: page_size at offset 36: is 7, expected a page size of 512";
     assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn the_plan_shows_modes_options_and_drivers() {
+    let scratch = scratch();
+    let mut names: Vec<String> = (0..1000).map(|i| format!("tsome_function_{i}")).collect();
+    names.push("tnvme_init".to_owned());
+    let config = "CONFIG_VFIO=y\nCONFIG_VFIO_PCI=y\nCONFIG_VFIO_IOMMU_TYPE1=y\n";
+    let table = synthetic::symbol_table(synthetic::LAYOUTS[2], &names);
+    let kernel = [common::kernel(config), b"\0vfio_pci.disable_idle_d3\0".to_vec(), table].concat();
+    let image = common::with_section(&scratch.read("boot.img"), SectionName::Kernel, kernel);
+    scratch.file("boot.img", &image);
+    let options = "--iommu strict --vfio-option disable_idle_d3=1 --block-driver nvme";
+    let text = scratch.ok(&format!("{PATCH} boot.img {options} --dry-run"));
+    for part in [
+        "IOMMU strict: ",
+        "iommu.passthrough=1 is no requirement",
+        "iommu.strict=1",
+        "option vfio_pci.disable_idle_d3=1",
+        "nvme is kept away",
+        "initcall_blacklist=nvme_init",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let error = scratch.error(&format!("{PATCH} boot.img --iommu on -o out.img"));
+    assert!(error.contains("[possible values: auto, translated,"), "{error}");
+    for (option, part) in [
+        ("--block-driver nvmee", "the driver nvmee cannot be kept away"),
+        ("--vfio-option disable_vga=1", "vfio-pci.disable_idle_d3"),
+        ("--vfio-option disable_vga", "NAME=VALUE"),
+    ] {
+        let error = scratch.error(&format!("{PATCH} boot.img {option} -o out.img"));
+        assert!(error.contains(part), "{option}: {error}");
+    }
+    assert!(!scratch.exists("out.img"));
 }
 
 #[test]

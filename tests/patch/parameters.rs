@@ -272,7 +272,9 @@ fn a_line_of_another_image_that_says_otherwise_is_reported() {
 /// A kernel with VFIO built in and the names of these parameters.
 fn with_parameters(names: &[&str]) -> Vec<u8> {
     let mut kernel = arm64("6.1.99", BUILT_IN);
-    kernel.extend_from_slice(b"\0vfio_pci.no text\0x.vfio_pci.hidden\0");
+    kernel.extend_from_slice(
+        b"\0vfio_pci.no text\0x.vfio_pci.hidden\0drivers/vfio_pci.c\0&vfio_pci.lock\0",
+    );
     names.iter().for_each(|name| kernel.extend([name.as_bytes(), b"\0"].concat()));
     kernel
 }

@@ -334,10 +334,49 @@ fn words_without_the_ramdisk_that_they_name_are_taken_off() {
     // Another program has put the original ramdisk back.
     let given = [with_ramdisk(&after[0], &|_| ramdisk_of(&set[0]).unwrap())];
     let error = unpatched(&given).unwrap_err();
-    assert!(matches!(error, Error::CarrierMissing(ImageKind::Boot)), "{error}");
+    assert!(matches!(error, Error::RecordLost(ImageKind::Boot)), "{error}");
     assert_same_files("remove", &removed(&given).unwrap(), &set);
     let again = patched(&given, HookChoice::Rdinit);
     assert_eq!(listing(&ramdisk_of(&again[0]).unwrap())["vfioboot/init"].3, elf(AARCH64));
+}
+
+/// A root manager starts from the stock init_boot; vendor_boot still has the words.
+#[test]
+fn a_set_whose_ramdisk_was_replaced_is_patched_anew() {
+    let vendor_boot = with_cmdline(&image("vendor_boot-v4"), "console=ttyS0");
+    let stock = cpio(&[("init", b"#!"), ("first_stage_ramdisk/", b"")]);
+    let init_boot = with_section(&image("init_boot-v4"), SectionName::Ramdisk, stock);
+    // Earlier versions put the words there, and the files into init_boot.
+    let words = with_cmdline(&vendor_boot, "rdinit=/vfioboot/init console=ttyS0");
+    let given = [init_boot.clone(), words.clone()];
+    let error = unpatched(&given).unwrap_err();
+    assert!(matches!(error, Error::RecordLost(ImageKind::VendorBoot)), "{error}");
+    assert_same_files("remove", &removed(&given).unwrap(), &[init_boot, vendor_boot.clone()]);
+    let again = patched(&given, HookChoice::Auto);
+    let back = unpatched(&again).unwrap();
+    assert_eq!(cmdline(&back[1]), cmdline(&vendor_boot));
+    // Without init_boot nobody knows whether it has the files.
+    let error = unpatched(std::slice::from_ref(&words)).unwrap_err();
+    assert!(matches!(error, Error::CarrierMissing(ImageKind::VendorBoot)), "{error}");
+    assert_eq!(cmdline(&removed(&[words]).unwrap()[0]), b"console=ttyS0");
+}
+
+/// `cpio` makes hard links again of what was one, with the data at the last name.
+#[test]
+fn a_runtime_that_is_a_hard_link_without_data_of_its_own_is_known() {
+    let mut archive = vfioboot::ramdisk::cpio::CpioWriter::new(Vec::new());
+    archive.dir(b"sbin", 0o755).unwrap();
+    archive.linked(&[b"sbin/vfiorun", b"init"], 0o755, &elf(AARCH64)).unwrap();
+    archive.dir(b"vfioboot", 0o755).unwrap();
+    let boot_file = b"version = 1\ninit = \"/init\"\nshadows = [\"/sbin/vfiorun\"]\n";
+    archive.file(b"vfioboot/boot.toml", 0o644, boot_file).unwrap();
+    archive.file(b"vfioboot/init.orig", 0o750, b"#!original").unwrap();
+    let ramdisk = archive.finish().unwrap();
+    let given = [with_section(&image("boot-v2-raw"), SectionName::Ramdisk, ramdisk)];
+    let files = listing(&ramdisk_of(&removed(&given).unwrap()[0]).unwrap());
+    let names: Vec<&str> = files.keys().map(String::as_str).collect();
+    assert_eq!(names, ["init", "sbin"]);
+    assert_eq!((files["init"].0, &files["init"].3[..]), (0o100_750, &b"#!original"[..]));
 }
 
 #[test]

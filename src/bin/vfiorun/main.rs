@@ -35,7 +35,6 @@ use vfioboot::device::boot::original_init;
 use vfioboot::device::boot::pid1;
 
 /// The desktop knows the program by it.
-#[used]
 static MARK: [u8; RUNTIME_MARK.len()] = *RUNTIME_MARK;
 
 /// The entry point, called by the C library.
@@ -49,6 +48,8 @@ pub unsafe extern "C" fn main(
     argv: *const *const c_char,
     envp: *const *const c_char,
 ) -> c_int {
+    // The linker leaves out what nothing refers to.
+    std::hint::black_box(&MARK);
     let arguments: Vec<&CStr> = (0..usize::try_from(argc).unwrap_or(0))
         // SAFETY: `argv` has `argc` strings.
         .map(|i| unsafe { CStr::from_ptr(*argv.add(i)) })

@@ -42,7 +42,7 @@ impl Report<'_> {
             "vbmeta": image.vbmeta().and_then(Result::ok).as_ref().map(crate::cli::avb::json),
             "avb1_signature": image.avb1_signature().map(avb1_json),
             "gki_certificates": certificates,
-            "patched_by": self.patched.as_ref().map(|own| &own.tool),
+            "patched_by": self.patched.as_ref().and_then(|own| own.tool.as_ref()),
             "patched_state": self.patched.as_ref().map(|own| own.state.name()),
             "problems": problems,
             "regions": regions,

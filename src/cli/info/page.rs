@@ -34,10 +34,14 @@ impl Report<'_> {
             /// Exact undo is no longer possible.
             const SINCE: &str =
                 "vfioboot patch starts over, vfioboot unpatch --remove takes it out";
+            let tool = tool.as_deref().unwrap_or("vfioboot");
             let text = match state {
                 PatchState::Exact => format!("by {tool} (undo: vfioboot unpatch)"),
                 PatchState::Changed => format!("by {tool}, then changed ({SINCE})"),
                 PatchState::Rebuilt => format!("by {tool}, then rebuilt by another tool ({SINCE})"),
+                PatchState::Words => {
+                    format!("rdinit= starts {tool}, whose files are not in this image")
+                }
             };
             pair(&mut page, "patched", &text);
         }

@@ -28,7 +28,8 @@ pub(super) struct Report<'i> {
 
 /// The patch that an image has.
 pub(super) struct Patched {
-    pub tool: String,
+    /// None where only its words are.
+    pub tool: Option<String>,
     pub state: PatchState,
 }
 
@@ -41,6 +42,8 @@ pub(super) enum PatchState {
     Changed,
     /// The whole ramdisk was built anew since.
     Rebuilt,
+    /// It starts the runtime, which is in another image or nowhere.
+    Words,
 }
 
 impl PatchState {
@@ -50,6 +53,7 @@ impl PatchState {
             PatchState::Exact => "exact",
             PatchState::Changed => "changed",
             PatchState::Rebuilt => "rebuilt",
+            PatchState::Words => "words",
         }
     }
 }
@@ -57,13 +61,16 @@ impl PatchState {
 impl Patched {
     fn of(set: &BootSet<'_>, index: usize) -> Option<Self> {
         let mut ramdisks = set.ramdisks().iter().filter(|own| own.spot.image == index);
-        let mark = ramdisks.find_map(vfioboot::bootset::Ramdisk::mark)?;
+        let Some(mark) = ramdisks.find_map(vfioboot::bootset::Ramdisk::mark) else {
+            let words = patch::names_our_runtime(&set.images()[index]);
+            return words.then_some(Patched { tool: None, state: PatchState::Words });
+        };
         let state = match (mark.in_own_segment, patch::has_original(set, index)) {
             (false, _) => PatchState::Rebuilt,
             (true, Ok(Some(true))) => PatchState::Exact,
             (true, _) => PatchState::Changed,
         };
-        Some(Patched { tool: mark.tool.clone(), state })
+        Some(Patched { tool: Some(mark.tool.clone()), state })
     }
 }
 

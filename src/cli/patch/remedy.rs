@@ -18,8 +18,12 @@ pub fn with_remedy(error: Error) -> anyhow::Error {
             "or vfioboot unpatch --remove, which takes out what the patch added and keeps \
              everything else; vfioboot patch starts over by itself"
         }
+        Error::RecordLost(_) => {
+            "vfioboot unpatch --remove takes rdinit= off the command line; vfioboot patch starts over \
+             by itself"
+        }
         Error::CarrierMissing(_) => {
-            "or, if it is no longer patched, vfioboot unpatch --remove takes rdinit= off the \
+            "or, if that is no longer patched, vfioboot unpatch --remove takes rdinit= off the \
              command line"
         }
         Error::UndoRecord(_) => {

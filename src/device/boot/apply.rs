@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use crate::bootfile::{BootFile, BootModule, DeviceSpec, DeviceSpecError, ORIGINALS};
 use crate::device::bind::driver::{self, BindError};
+use crate::device::boot::guard;
 use crate::device::boot::late::Arrivals;
 use crate::device::boot::mode::{self, Facts, RECOVERY_PROGRAMS, Skip};
 use crate::device::boot::modules::{self, LoadResult};
@@ -26,20 +27,25 @@ pub fn mode(host: &Host, ramdisk: &Path) -> Option<Skip> {
             .iter()
             .any(|path| ramdisk.join(path).symlink_metadata().is_ok()),
     })
+    .or_else(|| guard::skip(host))
 }
 
 /// Gives back what `vfio-pci.ids=` took before any program ran, in a boot in which PID 1 does
 /// nothing: the parameter is on the command line because `file` lists the same ids.
 pub(crate) fn give_back(file: &BootFile, host: &Host, log: &mut dyn FnMut(Level, &str)) {
     let specs = file.devices.iter().filter_map(|text| text.parse().ok());
-    for spec in specs {
-        let DeviceSpec::Id { vendor, device } = spec else { continue };
+    specs.for_each(|spec| give_back_id(&spec, host, log));
+}
+
+/// As [`give_back`], for the devices of one id.
+fn give_back_id(spec: &DeviceSpec, host: &Host, log: &mut dyn FnMut(Level, &str)) {
+    if let DeviceSpec::Id { vendor, device } = *spec {
         // Not ours to touch unless the kernel itself was given the id.
         if driver::withdraw_id(host, vendor, device).is_err() {
-            continue;
+            return;
         }
         for found in pci::enumerate(host).unwrap_or_default() {
-            if !found.matches(&spec) || found.driver.as_deref() != Some("vfio-pci") {
+            if !found.matches(spec) || found.driver.as_deref() != Some("vfio-pci") {
                 continue;
             }
             match driver::give_back(host, found.address) {
@@ -189,6 +195,16 @@ impl Work<'_> {
         specs
     }
 
+    /// Whether the devices that a spec names may be taken; if not, they are given back where the kernel
+    /// itself has taken them.
+    fn allows(&mut self, spec: &DeviceSpec, devices: &[PciDevice]) -> bool {
+        let found: Vec<&PciDevice> = devices.iter().filter(|d| d.matches(spec)).collect();
+        let Err(refusal) = guard::examine(self.host, spec, &found) else { return true };
+        self.problem(&format!("{spec}: left alone: {refusal}"));
+        give_back_id(spec, self.host, self.log);
+        false
+    }
+
     /// Binds those of the devices that are there, and then the others as they arrive.
     fn bind(
         &mut self,
@@ -201,7 +217,8 @@ impl Work<'_> {
         let mut late = false;
         loop {
             let there = |spec: &DeviceSpec| devices.iter().any(|device| device.matches(spec));
-            let (present, missing): (Vec<_>, Vec<_>) = specs.into_iter().partition(there);
+            let (mut present, missing): (Vec<_>, Vec<_>) = specs.into_iter().partition(there);
+            present.retain(|spec| self.allows(spec, &devices));
             for device in present.iter().flat_map(|spec| devices.iter().filter(|d| d.matches(spec)))
             {
                 if known.contains(&device.address) {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`mode`] | whether to do anything in this boot |
 //! | [`mod@file`] | the boot file read and checked |
+//! | [`guard`] | when devices are left alone although the boot file names them |
 //! | `modules` | kernel modules, in the order that the boot file gives |
 //! | `late` | devices that appear only after PID 1 has started |
 //! | [`apply`] | carries out the boot file: all of the above, in order |
@@ -14,6 +15,7 @@
 
 pub mod apply;
 pub mod file;
+pub mod guard;
 pub(crate) mod late;
 pub mod mode;
 pub(crate) mod modules;

@@ -31,6 +31,10 @@ pub enum Skip {
     Recovery,
     /// The command line cannot be read, so it could be any of the above.
     Unknown,
+    /// So many boots before this one ended in a panic soon after PID 1 had started.
+    FailedBoots(u32),
+    /// This key is held down.
+    KeyHeld(&'static str),
 }
 
 impl fmt::Display for Skip {
@@ -40,6 +44,13 @@ impl fmt::Display for Skip {
             Self::Charger => "charger mode",
             Self::Recovery => "recovery mode",
             Self::Unknown => "/proc/cmdline cannot be read",
+            Self::FailedBoots(boots) => {
+                return write!(
+                    f,
+                    "{boots} boots ended in a panic (/sys/fs/pstore says why; without its records it is tried again)"
+                );
+            }
+            Self::KeyHeld(key) => return write!(f, "{key} is held down"),
         })
     }
 }
@@ -69,6 +80,16 @@ pub fn decide(facts: Facts<'_>) -> Option<Skip> {
     } else {
         None
     }
+}
+
+/// The values of an Android parameter, from the command line and from bootconfig.
+pub(crate) fn android_values(cmdline: &str, bootconfig: &str, key: &str) -> Vec<String> {
+    let line = Cmdline::new(cmdline);
+    let own = line.all().filter(|own| own.name == key.as_bytes());
+    let own = own.filter_map(|own| Some(String::from_utf8_lossy(own.value?).into_owned()));
+    let lines = bootconfig.lines().filter_map(|line| line.split_once('='));
+    let of_key = lines.filter(|(name, _)| name.trim() == key);
+    own.chain(of_key.map(|(_, value)| value.trim().replace('"', ""))).collect()
 }
 
 /// Whether `key = "value"` is among the lines of `/proc/bootconfig`, which prints

@@ -27,6 +27,7 @@ use rustix::thread::UnshareFlags;
 use crate::bootfile::{BOOT_FILE, BootFile, ORIGINAL_INIT, ORIGINAL_INIT_LINK};
 use crate::device::boot::apply;
 use crate::device::boot::file;
+use crate::device::boot::guard;
 use crate::device::boot::original_init;
 use crate::device::boot::supervise::{self, Next, Reports, Tasks};
 use crate::device::sys::host::{Host, errno_text};
@@ -190,6 +191,9 @@ fn work(started: Instant, own: &str, reports: &mut Reports) {
         return reports.quiet();
     }
     say(Level::Info, &format!("{version} starts"));
+    if let Some(attempt) = guard::attempt(&host) {
+        say(Level::Warning, &attempt);
+    }
     let file = match file {
         Ok(file) => file,
         Err(error) => return say(Level::Warning, &format!("{BOOT_FILE}: {error}")),
@@ -246,6 +250,9 @@ fn mount_all() -> Result<(), MountError> {
         rustix::mount::mount(kind, &place, kind, flags, None::<&CStr>)
             .map_err(|error| failed(MountStep::Mount(kind), error))?;
     }
+    // What earlier boots left; not every kernel has it.
+    let pstore = Path::new(HOME).join("sys/fs/pstore");
+    _ = rustix::mount::mount("pstore", pstore, "pstore", MountFlags::NOSUID, None::<&CStr>);
     Ok(())
 }
 

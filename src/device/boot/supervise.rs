@@ -357,3 +357,88 @@ impl Drop for Proc {
         _ = rustix::mount::unmount(&self.at, UnmountFlags::DETACH);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_millis(300);
+
+    /// Supervise `work` and give back how long that took.
+    fn took(work: fn(Instant, &'static str, &mut Reports), say: fn(Level, &str)) -> Duration {
+        fn mend() {}
+        let mut next = Next { init: String::new(), deadline: DEADLINE, quiet: false };
+        let started = Instant::now();
+        supervise(started, &mut next, Tasks { work, own: "", mend, say, home: "/nonexistent" });
+        started.elapsed()
+    }
+
+    /// Computes for this long; `false` when it was asked to stop.
+    fn compute(time: Duration, reports: &mut Reports) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < time {
+            if STOP.load(Ordering::Relaxed) {
+                return reports.step("last");
+            }
+        }
+        true
+    }
+
+    #[test]
+    fn work_that_hangs_is_ended_at_the_deadline() {
+        static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        fn say(_: Level, text: &str) {
+            SAID.lock().unwrap().push(text.to_owned());
+        }
+        fn work(_: Instant, _: &str, reports: &mut Reports) {
+            reports.step("0000:00:02.0");
+            thread::sleep(Duration::from_secs(60));
+        }
+        let time = took(work, say);
+        assert!((DEADLINE..DEADLINE * 10).contains(&time), "{time:?}");
+        let said = SAID.lock().unwrap();
+        assert!(said.len() == 1 && said[0].starts_with("0000:00:02.0: no progress"), "{said:?}");
+        assert!(said[0].ends_with("killed"), "{said:?}");
+    }
+
+    #[test]
+    fn work_that_gets_on_is_waited_for() {
+        static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        fn say(_: Level, text: &str) {
+            SAID.lock().unwrap().push(text.to_owned());
+        }
+        fn work(_: Instant, _: &str, reports: &mut Reports) {
+            compute(DEADLINE * 2, reports);
+        }
+        let time = took(work, say);
+        assert!(time >= DEADLINE * 2, "{time:?}");
+        let said = SAID.lock().unwrap();
+        assert!(said.len() == 1 && said[0].contains("gets on"), "{said:?}");
+    }
+
+    #[test]
+    fn work_without_end_is_asked_to_stop() {
+        static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        fn say(_: Level, text: &str) {
+            SAID.lock().unwrap().push(text.to_owned());
+        }
+        fn work(_: Instant, _: &str, reports: &mut Reports) {
+            compute(Duration::from_secs(60), reports);
+        }
+        let time = took(work, say);
+        assert!((DEADLINE * 6..DEADLINE * 12).contains(&time), "{time:?}");
+        let said = SAID.lock().unwrap();
+        assert!(said.last().unwrap().ends_with("asked to stop"), "{said:?}");
+    }
+
+    #[test]
+    fn work_in_time_is_not_mentioned() {
+        fn say(_: Level, text: &str) {
+            panic!("{text}");
+        }
+        fn work(_: Instant, _: &str, _: &mut Reports) {}
+        assert!(took(work, say) < DEADLINE);
+    }
+}

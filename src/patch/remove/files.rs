@@ -143,12 +143,17 @@ impl<'r> Removal<'r> {
         let path = normalise(path.as_bytes());
         let is_it = |entry: &Record| !entry.trailer && normalise(&entry.path) == path;
         match self.entries.iter().rposition(is_it) {
-            Some(number) => Ok(self.inventory.file(self.bytes, number)?),
+            Some(number) => self.data(number),
             None => Ok(None),
         }
     }
 
+    /// The header and the data of an entry; of a hard link, that of its file.
     fn data(&self, number: usize) -> Result<Option<(Header, Vec<u8>)>, Error> {
+        let Record { header, path, .. } = &self.entries[number];
+        let elsewhere = header.filesize == 0 && header.link_key().is_some();
+        let found = if elsewhere { self.inventory.tree()?.find(path, false) } else { None };
+        let number = found.and_then(|found| usize::try_from(found.source).ok()).unwrap_or(number);
         Ok(self.inventory.file(self.bytes, number)?)
     }
 

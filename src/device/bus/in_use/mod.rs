@@ -23,6 +23,7 @@ mod network;
 mod processes;
 pub mod survey;
 
+pub(crate) use carriers::Functions;
 pub use need::{InUse, Need, Weight};
 pub(crate) use processes::open_by_processes;
 pub use survey::Survey;
