@@ -113,8 +113,8 @@ def _wrong(case: ParameterCase, run: machine.Run) -> Iterator[str]:
         yield "there are no IOMMU groups"
     words = run.facts.get("cmdline", [])
     names = {word.partition("=")[0] for word in case.words}
-    if (got := [word for word in words if word.partition("=")[0] in names]) != list(case.words):
-        yield f"on the command line: {' '.join(got)}, not {' '.join(case.words)}"
+    if (there := [word for word in words if word.partition("=")[0] in names]) != list(case.words):
+        yield f"on the command line: {' '.join(there)}, not {' '.join(case.words)}"
     said = "\n".join(run.facts.get("dmesg", []))
     if not re.search(case.said, said):
         yield f"the runtime does not say {case.said}"

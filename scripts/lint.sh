@@ -17,7 +17,7 @@ RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --all-features -
 scripts/cargo-deny.sh --log-level error check licenses bans sources >&2
 # the map of src/lib.rs: imports point down, and there are no import cycles
 scripts/layers.py
-mapfile -t shell < <(git grep -lE '^#!.*\b(ba)?sh$' -- . ':!lab/*guest/*')
+mapfile -t shell < <(git grep -lE '^#!.*\b(ba)?sh$' -- . ':!lab/*guest*')
 shellcheck "${shell[@]}"
 
 mapfile -t python < <(git ls-files '*.py'; git grep -lE '^#!.*\bpython3$' -- . ':!*.py')

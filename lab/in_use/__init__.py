@@ -58,7 +58,9 @@ CASES = (
     InUseCase(name="free", facts=(("bind", "0"), ("driver", "vfio-pci"), ("release", "0"), ("after", "nvme"))),
     InUseCase(name="forced", facts=(("bind", "0"), ("driver", "vfio-pci")), says="taken by force: nvme0n1 is mounted"),
     # the main table has no default route
-    InUseCase(name="rules", facts=(("main", "0"), ("bind", "1"), ("other", "0")), says="eth0 is the only network uplink"),
+    InUseCase(
+        name="rules", facts=(("main", "0"), ("bind", "1"), ("other", "0")), says="eth0 is the only network uplink"
+    ),
     InUseCase(name="session", facts=(("bind", "1"),), says="eth1 carries this session"),
 )
 
