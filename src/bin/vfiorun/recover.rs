@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use vfioboot::device::bind::lease::Report;
 use vfioboot::device::bind::recover::{self, Leftover, Verdict};
+use vfioboot::text;
 
 use crate::global::{Global, Waiting};
 use crate::outcome::{Answer, Failure, Outcome};
@@ -48,7 +49,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     } else if all.is_empty() {
         output::print("nothing to recover\n")?;
     } else {
-        let text: Vec<String> = all.iter().map(|one| text(one, arguments.dry_run)).collect();
+        let text: Vec<String> = all.iter().map(|one| page(one, arguments.dry_run)).collect();
         output::print(&text.concat())?;
     }
     match (clean, refused) {
@@ -58,8 +59,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     }
 }
 
-fn text((found, report): &(Leftover, Report), dry_run: bool) -> String {
-    let what = if found.what.is_empty() { &found.name } else { &found.what };
+fn page((found, report): &(Leftover, Report), dry_run: bool) -> String {
+    // One line, whatever the journal of another program says.
+    let what = text::visible(if found.what.is_empty() { &found.name } else { &found.what });
     let mut text = match &found.verdict {
         Verdict::Undo if dry_run => format!("\"{what}\" did not finish; to be undone:\n"),
         Verdict::Undo => format!("\"{what}\" did not finish; undone:\n"),
