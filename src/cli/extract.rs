@@ -72,7 +72,7 @@ fn extract(opened: &mut Opened<'_>, dir: &Path, args: &Args) -> anyhow::Result<(
     let files: Vec<String> = wanted.iter().map(|at| opened.entries()[*at].file.clone()).collect();
     for (at, file) in files.iter().enumerate() {
         if !is_name(file) {
-            bail!("\"{}\" is no name for a file", file.escape_debug());
+            bail!("\"{}\" is not a file name", file.escape_debug());
         }
         if files[..at].contains(file) {
             bail!("several files are {file}: unpack the archive, and give the right one");

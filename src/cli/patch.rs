@@ -63,7 +63,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME=VALUE")]
     vfio_option: Vec<VfioOption>,
     /// What the host's own devices have of the IOMMU; VFIO works in every mode, and
-    /// iommu.passthrough=1 is no requirement of it
+    /// it does not require iommu.passthrough=1
     #[arg(long, value_name = "MODE", default_value = IommuMode::TABLE[0].name, value_parser = iommu_parser())]
     iommu: IommuMode,
     #[command(flatten)]

@@ -18,7 +18,7 @@ use super::style::GOOD;
 ///
 /// The result is checked against the SHA-256 that the patch recorded. Images that were patched
 /// as a set are given as a set. An image that another program has changed since (Magisk, say, which
-/// builds the whole ramdisk anew) has no exact way back: --remove takes out what the patch added and
+/// rebuilds the whole ramdisk) has no exact way back: --remove takes out what the patch added and
 /// keeps the other program's work.
 #[derive(clap::Args)]
 pub struct Args {

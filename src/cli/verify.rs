@@ -109,8 +109,9 @@ fn partitions<'p>(
         ),
         (Some((file, name)), _) => {
             let own = inputs.iter().position(|input| input.full_path() == Path::new(file));
-            let image =
-                own.with_context(|| format!("--partition {text}: {file} is no image of the set"))?;
+            let image = own.with_context(|| {
+                format!("--partition {text}: {file} is not an image of the set")
+            })?;
             Ok((image, name))
         }
     };

@@ -11,7 +11,7 @@ use crate::ota;
 pub enum Error {
     /// A file that is not a container.
     #[error(
-        "is no container of images: expected an OTA payload.bin, a zip file, a tar archive, a sparse or super image, or a compressed image, found {found}"
+        "is not a container of images: expected an OTA payload.bin, a zip file, a tar archive, a sparse or super image, or a compressed image, found {found}"
     )]
     NotContainer {
         /// What it is.

@@ -39,7 +39,7 @@ pub enum SkipReason {
     /// Its mode has no file type.
     #[error("it has no known file type")]
     UnknownType,
-    /// It is no directory, and its name is that of the root.
+    /// It is not a directory, and its name is that of the root.
     #[error("its name is empty")]
     Nameless,
     /// Its name starts with `/`.

@@ -318,7 +318,7 @@ fn the_partition_is_named_where_the_file_does_not_tell() {
     let error = scratch.error(&format!("verify {set} --partition boot"));
     assert!(error.contains("FILE=boot"), "{error}");
     let error = scratch.error(&format!("verify {set} --partition other.img=boot"));
-    assert!(error.contains("other.img is no image of the set"), "{error}");
+    assert!(error.contains("other.img is not an image of the set"), "{error}");
 }
 
 #[test]

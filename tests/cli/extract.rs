@@ -203,7 +203,7 @@ fn files_that_are_no_container_are_refused() {
     let cases = [
         (
             "boot.img",
-            "is no container of images: expected an OTA payload.bin, a zip file, a tar archive",
+            "is not a container of images: expected an OTA payload.bin, a zip file, a tar archive",
         ),
         ("empty", "found an empty file"),
         ("text.zip", "the zip file contains neither an image"),

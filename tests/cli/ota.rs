@@ -156,7 +156,7 @@ fn scattered(kinds: &[u64]) -> (Vec<u8>, Vec<Vec<u8>>, Vec<u8>) {
             operation.extend(extent(*place, 1));
             let to = *place as usize * BLOCK;
             partition[to..to + BLOCK].copy_from_slice(&contents[part * BLOCK..][..BLOCK]);
-            // An extent of no blocks is no extent.
+            // An extent without blocks is not an extent.
             operation.extend(extent(7, 0));
         }
         data.extend(packed);

@@ -407,7 +407,7 @@ fn the_only_default_route_is_kept() {
     tree.file("proc/net/ipv6_route", six);
     assert!(is_free(&tree, ONE));
     assert!(!in_use(&tree, ONE, &[ONE, TWO]).is_empty());
-    // A way without a link is none, and one that says nothing is not counted on.
+    // A route without a link does not count, nor does one whose link is unknown.
     tree.file(&format!("{other}/carrier"), "0\n");
     assert_eq!(needs(&tree, ONE), [uplink("eth0", "eth0")]);
     fs::remove_file(tree.path(&format!("{other}/carrier"))).unwrap();
@@ -724,7 +724,7 @@ fn the_last_keyboard_is_kept() {
     let two = keyboard(TWO, "event5", "sysrq kbd leds");
     tree.file("proc/bus/input/devices", format!("{one}{button}"));
     assert!(matches!(needs(&tree, ONE)[..], [Need::Keyboard { .. }]));
-    assert!(is_free(&tree, TWO), "a button is no keyboard");
+    assert!(is_free(&tree, TWO), "a button is not a keyboard");
     tree.file("proc/bus/input/devices", format!("{one}{two}"));
     assert!(is_free(&tree, ONE));
     assert!(matches!(

@@ -201,7 +201,7 @@ fn a_physical_function_goes_only_when_its_functions_are_free() {
     assert!(plan(&tree.host(), CARD, &Options::default()).is_ok());
 }
 
-/// An attribute that is a FIFO is none of sysfs, and is not waited for.
+/// A FIFO is not an attribute of sysfs, and is not waited for.
 #[test]
 fn reading_waits_for_nothing() {
     let (tree, _) = tree("read-fifo");

@@ -478,7 +478,7 @@ fn the_plan_shows_modes_options_and_drivers() {
     let text = scratch.ok(&format!("{PATCH} boot.img {options} --dry-run"));
     for part in [
         "IOMMU strict: ",
-        "iommu.passthrough=1 is no requirement",
+        "does not require iommu.passthrough=1",
         "iommu.strict=1",
         "option vfio_pci.disable_idle_d3=1",
         "nvme is kept away",

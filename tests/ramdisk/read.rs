@@ -239,7 +239,7 @@ fn errors_name_entry_field_and_offset() {
         )
     );
     assert!(message(&with(second + 4, b"7")).contains("magic is \"070771\""));
-    // The kernel skips such an entry, and what it takes for the next one is no header.
+    // The kernel skips such an entry, and what it takes for the next one is not a header.
     assert!(read_all(&with(94, b"00000000")).unwrap().is_empty());
     assert!(message(&with(94, b"ffffffff")).contains("ends inside its name"));
     assert!(message(&with(115, b"!")).contains("expected a NUL at its end"));

@@ -18,7 +18,7 @@ use crate::output::{self, Page, Style};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Examine these devices alone, and what stands in their way: VENDOR:DEVICE (every such device)
+    /// Examine these devices alone, and what prevents passing them through: VENDOR:DEVICE (every such device)
     /// or DOMAIN:BUS:DEVICE.FUNCTION
     #[arg(value_name = "DEV")]
     devices: Vec<DeviceSpec>,

@@ -84,7 +84,7 @@ pub(in crate::bootset) fn leads_to(
     chain.partition_name == stem(file).as_bytes() || same_key && !chain.public_key.is_empty()
 }
 
-/// Whether this vbmeta image is no top-level one: another one chains to it, or it has the name of one
+/// Whether this vbmeta image is not the top-level one: another one chains to it, or it has the name of one
 /// below vbmeta (`vbmeta_system`) and another one has not.
 pub(in crate::bootset) fn is_chained(set: &Members<'_>, index: usize) -> bool {
     let is_below = |index: usize| stem(set.name(index)).starts_with("vbmeta_");

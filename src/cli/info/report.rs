@@ -40,7 +40,7 @@ pub(super) enum PatchState {
     Exact,
     /// It was changed since.
     Changed,
-    /// The whole ramdisk was built anew since.
+    /// The whole ramdisk was rebuilt since.
     Rebuilt,
     /// It starts the runtime, which is in another image or nowhere.
     Words,

@@ -9,7 +9,7 @@ pub(crate) const BASE: &str = "sys/firmware/devicetree/base";
 /// Deeper than any bus of a board is nested.
 const DEPTH: usize = 6;
 
-/// A property longer than this is none that we ask for.
+/// We ask for no property longer than this.
 const PROPERTY_LIMIT: u64 = 16 * 1024;
 
 /// A node.

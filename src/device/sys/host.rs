@@ -343,7 +343,7 @@ impl Host {
     }
 }
 
-/// Opens a file for reading, and waits for nothing: what is no file is an error.
+/// Opens a file for reading, and waits for nothing: what is not a file is an error.
 fn open(path: &Path) -> io::Result<fs::File> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     match file.metadata()?.is_file() {

@@ -127,7 +127,7 @@ impl StateDir {
     }
 }
 
-/// Opens a file of a state directory, which is the user's own and no link. What is there and is no such
+/// Opens a file of a state directory, which is the user's own and not a link. What is there and is no such
 /// file is [`Untrusted`]; nothing is waited for.
 ///
 /// # Errors
@@ -163,7 +163,7 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Makes a file of a state directory anew: what had the name is not written to.
+/// Replaces a file of a state directory: what had the name is not written to.
 ///
 /// # Errors
 /// As `open(2)`.

@@ -80,7 +80,7 @@ pub struct VfioOption {
     pub value: String,
 }
 
-/// Text that is no option of a module.
+/// Text that is not an option of a module.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "\"{0}\" is not an option of a module: expected NAME=VALUE or MODULE.NAME=VALUE, without blanks, quotes and commas in the value (disable_idle_d3=1)"

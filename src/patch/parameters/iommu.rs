@@ -57,7 +57,7 @@ enum Setting {
 
 /// The sentence that follows that of each mode.
 const NO_REQUIREMENT: &str = "VFIO works in every mode, because it gives the devices on vfio-pci \
-                              domains of their own: iommu.passthrough=1 is no requirement of it";
+                              domains of their own: it does not require iommu.passthrough=1";
 
 impl IommuMode {
     /// All modes.
@@ -214,7 +214,7 @@ const WORDS: &[Words] = &[
         ((4, 12), EVER),
         Word::Only("iommu.passthrough", "1"),
         &[],
-        "the host's own devices bypass the IOMMU; no requirement of VFIO",
+        "the host's own devices bypass the IOMMU; VFIO does not require it",
     ),
     words(
         Arch::Arm64,
@@ -285,7 +285,7 @@ const WORDS: &[Words] = &[
         (FIRST, EVER),
         Word::Element("iommu", "pt"),
         &[("iommu", Some("nopt")), ("iommu.passthrough", None)],
-        "the host's own devices bypass the IOMMU; no requirement of VFIO",
+        "the host's own devices bypass the IOMMU; VFIO does not require it",
     ),
     Words {
         needs: Some("INTEL_IOMMU"),

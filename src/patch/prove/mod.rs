@@ -1,6 +1,6 @@
 //! Reads the patched images back before they are written.
 //!
-//! The results are parsed anew, as files that nobody has seen, and must show what a patch promises.
+//! The results are parsed again, as files that nobody has seen, and must show what a patch promises.
 //! What they do not show is refused. Of a ramdisk that has grown only the new bytes are unpacked:
 //! the others are compared with the original, which was unpacked before.
 //!

@@ -1,4 +1,4 @@
-//! The set of the results, parsed anew.
+//! The set of the results, parsed again.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

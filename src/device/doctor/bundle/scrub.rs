@@ -101,7 +101,7 @@ pub(super) fn processor(line: &str) -> Option<String> {
         "CPU revision",
     ];
     let (name, value) = line.split_once(':')?;
-    // The model of a board, which some kernels show under the same name, is no number.
+    // The model of a board, which some kernels show under the same name, is not a number.
     let number = value.trim().bytes().all(|byte| byte.is_ascii_digit());
     let kept = KEPT.contains(&name.trim()) && (name.trim() != "model" || number);
     kept.then(|| line.to_owned())

@@ -51,7 +51,7 @@ impl<'a> Ground<'a> {
             // The port of a switch, behind the card that the switch is on.
             known.push(Footing::Card(number));
         }
-        // Ports of guests and containers are no way out of the machine.
+        // Ports of guests and containers do not lead out of the machine.
         known.retain(|footing| !matches!(footing, Footing::Unknown(_)));
         match (known.is_empty(), link.kind) {
             (true, Kind::Tunnel) => Footing::Unknown(self.routed(number, seen)),
