@@ -2,7 +2,13 @@
 //! back.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+#[path = "../../benches/kernel/generate/mod.rs"]
+#[allow(dead_code)]
+mod generate;
+mod shape;
+
+use generate::random::Random;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use vfioboot::bootset::BootSet;
 use vfioboot::image::{Image, ImageKind, unpacked};
 use vfioboot::patch::{self, Options, Runtimes};
@@ -62,3 +68,11 @@ fn elf() -> Vec<u8> {
     elf[52] = 64;
     elf
 }
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let mut random = Random::new(u64::from(seed));
+    match seed % 4 {
+        0 => shape::header(data, size, max_size, &mut random),
+        _ => fuzzer_mutate(data, size, max_size),
+    }
+});
