@@ -52,7 +52,7 @@ rm -rf "$out"
 mkdir -p "$out"
 status=0
 CARGO_INCREMENTAL=1 "$program" mutants --in-place --baseline skip --timeout "$SECONDS_EACH" --no-shuffle \
-    --colors never --caught=false --unviable=false --all-features --output "$out" --file "$files" "${@:2}" -- "${selection[@]}" \
+    --colors never --all-features --output "$out" --file "$files" "${@:2}" -- "${selection[@]}" \
     || status=$?
 # 2: some were missed, 3: some timed out, which is noticed
 [[ $status =~ ^[023]$ ]] || die "cargo-mutants ended with $status"

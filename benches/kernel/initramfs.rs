@@ -81,7 +81,8 @@ fn skips(input: &[u8]) -> bool {
 fn waits(segments: &[Segment<'_>]) -> bool {
     let packed = |own: &Segment<'_>| own.compression.is_some();
     let empty = segments.iter().all(|own| packed(own) && own.unpacked == 0);
-    segments.last().is_some_and(|last| packed(last) && !last.whole || empty)
+    let last = segments.iter().rev().find(|own| own.unpacked > 0);
+    last.is_some_and(|last| packed(last) && !last.whole) || empty && !segments.is_empty()
 }
 
 /// Whether another lz4_legacy stream follows this one somewhere.

@@ -40,7 +40,9 @@ fuzz_target!(|file: &[u8]| {
     let _ = container::read(file, "file.img.gz", Choice::Only, &Memory);
 });
 
-fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| match seed % 2 {
-    0 => shape::payload(data, size, max_size),
-    _ => fuzzer_mutate(data, size, max_size),
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    match seed % 2 {
+        0 => shape::payload(data, size, max_size),
+        _ => fuzzer_mutate(data, size, max_size),
+    }
 });

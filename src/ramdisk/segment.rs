@@ -308,7 +308,8 @@ impl Unpacker {
         let Extent { compression, unpacked, whole, .. } = *own;
         // At first it waits for a header.
         self.fresh &= unpacked == 0;
-        self.waits = compression.is_some() && (self.fresh || !whole);
+        let still = self.waits && unpacked == 0;
+        self.waits = compression.is_some() && (self.fresh || !whole || still);
         let end = range.end;
         self.chain = match (compression, self.chain) {
             (None, _) => Chain::Raw,

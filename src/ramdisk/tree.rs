@@ -266,8 +266,11 @@ impl Tree {
 
     /// What is at `path`; `follow` resolves it once more when it is itself a symbolic link.
     pub fn find(&self, path: &[u8], follow: bool) -> Option<TreeEntry> {
-        let path = self.resolve(path, follow)?;
+        let (name, path) = (path, self.resolve(path, follow)?);
         let inode = &self.inodes[*self.nodes.get(&path)?];
+        if name.ends_with(b"/") && inode.file_type != FileType::Directory {
+            return None;
+        }
         Some(TreeEntry {
             file_type: inode.file_type,
             source: inode.source,

@@ -90,6 +90,7 @@ fn names_that_end_in_a_dot_or_a_slash_make_only_directories() {
         assert_eq!(kind(&tree, path), None, "{path}");
     }
     assert_eq!(kind(&tree, "m"), Some(FileType::Symlink));
+    assert_eq!(kind(&self::tree(&plain(&[("f", FILE, b"")])), "f/"), None);
 }
 
 #[test]
@@ -178,6 +179,23 @@ fn an_lz4_legacy_stream_goes_on_after_an_empty_one() {
         [packed(Some(Format::Lz4Legacy), b""), packed(Some(Format::Lz4Legacy), &whole)].concat();
     let ramdisk = Ramdisk::parse(&bytes, Limits::default()).unwrap();
     assert_eq!(ramdisk.segments.last().unwrap().reach, Reach::Always);
+}
+
+#[test]
+fn an_empty_lz4_legacy_stream_does_not_make_the_one_before_it_whole() {
+    let whole = plain(&[("f", FILE, b"x")]);
+    let mut cut = plain(&[("g", FILE, b"x")]);
+    cut.truncate(112 + 1);
+    let streams = [(Format::Lz4Legacy, &cut[..]), (Format::Lz4Legacy, b""), (Format::Gzip, &whole)];
+    let mut bytes: Vec<u8> = Vec::new();
+    for (format, archive) in streams {
+        bytes.extend(packed(Some(format), archive));
+    }
+    // Zeros end the stream before.
+    let gzip = bytes.windows(2).rposition(|window| window == [0x1f, 0x8b]).unwrap();
+    bytes.splice(gzip..gzip, [0; 4]);
+    let ramdisk = Ramdisk::parse(&bytes, Limits::default()).unwrap();
+    assert_eq!(ramdisk.segments.last().unwrap().reach, Reach::Never);
 }
 
 #[test]
