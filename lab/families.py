@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import boot_test
 import bootconfig
 import device
 import flows
@@ -15,5 +16,5 @@ from family import Family
 
 FAMILIES: tuple[Family[Any], ...] = (
     patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, flows.FAMILY,
-    pc.FAMILY, in_use.FAMILY,
+    pc.FAMILY, in_use.FAMILY, boot_test.FAMILY,
 )  # fmt: skip
