@@ -11,7 +11,7 @@ use vfioboot::bootfile::DeviceSpec;
 use vfioboot::bootset::BootSet;
 use vfioboot::boottest::{self, Error, Event, Options, Report, Trial, Verdict};
 use vfioboot::image::{Image, Output};
-use vfioboot::patch::{self, Runtimes};
+use vfioboot::patch::{self, Plan, Runtimes};
 
 use super::exit::EXIT_UNDECIDED;
 use super::image_set;
@@ -58,15 +58,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let report = match args.devices.is_empty() || patch::is_patched(&set)? {
         true => boottest::boot_test(&set, None, &options).map_err(with_remedy)?,
         false => {
-            let bytes = patched(&set, &args.devices)?;
-            let images: Vec<Image<'_>> = std::iter::zip(&bytes, set.images())
-                .map(|(bytes, image)| match bytes {
-                    Some(bytes) => Image::parse(bytes),
-                    None => Ok(image.clone()),
-                })
-                .collect::<Result<_, _>>()?;
-            boottest::boot_test(&BootSet::from_images(&images), Some(&set), &options)
-                .map_err(with_remedy)?
+            let patch = patch::Options::new(args.devices.clone(), Runtimes::built_in());
+            let plan = patch::plan(&set, &patch).map_err(remedy::with_remedy)?;
+            of_plan(&set, &plan, &options)?
         }
     };
     write_logs(args, &report)?;
@@ -75,18 +69,30 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         show(&report)?;
     }
-    Ok(match &report.verdict {
+    Ok(status(&report))
+}
+
+/// Boot what a plan makes of a set, and the originals.
+pub fn of_plan(set: &BootSet<'_>, plan: &Plan<'_>, options: &Options) -> anyhow::Result<Report> {
+    let bytes = plan.images.iter().map(|image| image.output.as_ref().map(Output::to_vec));
+    let bytes: Vec<Option<Vec<u8>>> = bytes.collect();
+    let images = std::iter::zip(&bytes, set.images()).map(|(bytes, image)| match bytes {
+        Some(bytes) => Image::parse(bytes),
+        None => Ok(image.clone()),
+    });
+    let patched = BootSet::from_images(&images.collect::<Result<Vec<_>, _>>()?);
+    // A set that is patched already has its originals in it, as the result has.
+    let originals = (!patch::is_patched(set)?).then_some(set);
+    boottest::boot_test(&patched, originals, options).map_err(with_remedy)
+}
+
+/// The exit status of a verdict.
+pub fn status(report: &Report) -> ExitCode {
+    match &report.verdict {
         Verdict::Proven => ExitCode::SUCCESS,
         Verdict::Fails(_) => ExitCode::FAILURE,
         Verdict::Undecided(_) => ExitCode::from(EXIT_UNDECIDED),
-    })
-}
-
-/// The images that a patch for these devices changes.
-fn patched(set: &BootSet<'_>, devices: &[DeviceSpec]) -> anyhow::Result<Vec<Option<Vec<u8>>>> {
-    let options = patch::Options::new(devices.to_vec(), Runtimes::built_in());
-    let plan = patch::plan(set, &options).map_err(remedy::with_remedy)?;
-    Ok(plan.images.iter().map(|image| image.output.as_ref().map(Output::to_vec)).collect())
+    }
 }
 
 fn with_remedy(error: Error) -> anyhow::Error {
@@ -124,7 +130,8 @@ fn write_logs(args: &Args, report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(report: &Report) -> io::Result<()> {
+/// Print what the boots showed.
+pub fn show(report: &Report) -> io::Result<()> {
     if let Some(board) = report.board {
         say!("{HEAD}board{HEAD:#}: {}", board.name)?;
     }
@@ -161,7 +168,8 @@ fn show(report: &Report) -> io::Result<()> {
     }
 }
 
-fn to_json(report: &Report) -> Json {
+/// What the boots showed, as JSON.
+pub fn to_json(report: &Report) -> Json {
     let (verdict, reason) = match &report.verdict {
         Verdict::Proven => ("proven", None),
         Verdict::Fails(fault) => ("fails", Some(fault.to_string())),

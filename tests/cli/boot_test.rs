@@ -182,3 +182,33 @@ fn what_qemu_refuses_is_said() {
     let error = crate::common::cli::error_of(run(&scratch, "p.img"));
     assert!(error.contains("no such machine"), "{error}");
 }
+
+/// `patch --boot-test` of the original, which writes to `out.img`.
+fn patch(scratch: &Scratch, arguments: &str) -> Assert {
+    let path = format!("{}:/usr/bin:/bin", scratch.path("bin").display());
+    let patch = "patch --runtime rt --device 1b36:0010 boot.img -o out.img --boot-test";
+    let mut command = scratch.command(&format!("{patch} {arguments}"));
+    Assert::new(command.env("PATH", path).output().unwrap())
+}
+
+#[test]
+fn a_patch_is_written_when_it_is_proven_and_not_when_it_fails() {
+    let proven = scratch(GOOD, ORIGINAL);
+    let run = patch(&proven, "--json").code(0);
+    let report: Value = serde_json::from_slice(&run.get_output().stdout).unwrap();
+    assert_eq!(report["boot_test"]["verdict"], "proven");
+    assert!(proven.exists("out.img"));
+    let failing = scratch(PANIC, ORIGINAL);
+    patch(&failing, "").code(1);
+    assert!(!failing.exists("out.img"));
+    let undecided = scratch(PANIC, PANIC);
+    patch(&undecided, "").code(3);
+    assert!(undecided.exists("out.img"));
+}
+
+#[test]
+fn a_dry_run_boots_and_writes_nothing() {
+    let scratch = scratch(GOOD, ORIGINAL);
+    patch(&scratch, "--dry-run").code(0);
+    assert!(scratch.exists("arguments") && !scratch.exists("out.img"));
+}
