@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import family
+import pc
 from compress import compress
 from cpio import Archive
 from family import Failed, Family, Lab, Verdict
@@ -35,6 +36,8 @@ class Case(family.Case):
     """The images to patch, by name; all if empty."""
     spoil: Callable[[Lab, Images, Images, Path], Images] = lambda _lab, _originals, patched, _work: patched
     """What is done to the patched images."""
+    on_pc: bool = False
+    """Whether it is Android's virtual PC, with Debian's kernel."""
     verdict: str = "proven"
     fault: str = ""
 
@@ -97,6 +100,7 @@ CASES = (
     Case(name="proven/v4-lz4_legacy/other-id", header=4, compression="lz4_legacy", options=("--device", _ABSENT)),
     Case(name="proven/by-address", options=("--device", "0000:02:00.0", "--device", DISK.address)),
     Case(name="proven/modules", kernel="vfio-m"),
+    Case(name="proven/pc", ci=False, kernel="", on_pc=True),
     Case(name="proven/hook-init", ci=False, header=4, options=("--device", NVME, "--hook", "init")),
     Case(name="proven/one-of-two-flashed", ci=False, header=4, spoil=_each_alone),
     Case(name="fault/word-alone", spoil=_word_alone, verdict="fails", fault="no_runtime"),
@@ -122,6 +126,8 @@ CASES = (
 
 def _patch(lab: Lab, case: Case, images: Images, into: Path) -> Images:
     options: list[str | Path] = [*case.options]
+    if case.on_pc:
+        options += ["--add-module", pc.system() / "modules"]
     if case.kernel == "vfio-m":
         options += ["--add-module", lab.kernels[case.kernel] / "modules"]
     given = [images[name] for name in case.given or images]
@@ -129,14 +135,18 @@ def _patch(lab: Lab, case: Case, images: Images, into: Path) -> Images:
     return {name: into / name if (into / name).exists() else path for name, path in images.items()}
 
 
-def _run(lab: Lab, cases_of_boot: Sequence[Case], work: Path) -> Verdict:
-    (case,) = cases_of_boot
+def _original(lab: Lab, case: Case, into: Path) -> Images:
     made = cases.Case(
         name=case.name, header=case.header, compression=case.compression, kernel=case.kernel, cmdline=case.cmdline
     )
+    return original.make(made, Aosp(lab.tools), lab.kernels, lab.tools / "busybox", into)
+
+
+def _run(lab: Lab, cases_of_boot: Sequence[Case], work: Path) -> Verdict:
+    (case,) = cases_of_boot
     into = work / "original"
     into.mkdir()
-    images = original.make(made, Aosp(lab.tools), lab.kernels, lab.tools / "busybox", into)
+    images = pc.android(lab, pc.system(), into) if case.on_pc else _original(lab, case, into)
     patched = _patch(lab, case, images, work / "patched")
     tested = case.spoil(lab, images, patched, work)
     command = [str(lab.vfioboot), "boot-test", *map(str, tested.values()), "--json", "--log", str(work / "serial.log")]

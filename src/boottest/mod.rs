@@ -12,6 +12,7 @@
 //! | `qemu` | one boot: started, watched, ended |
 //! | `log` | the lines of the kernel's log that matter |
 //! | `verdict` | what a log proves |
+//! | `page` | a page to look at |
 //! | `error` | why nothing is proven |
 
 mod board;
@@ -19,6 +20,7 @@ mod devices;
 mod error;
 mod handover;
 mod log;
+mod page;
 mod qemu;
 mod verdict;
 

@@ -45,9 +45,20 @@ pub struct Args {
     /// Write what was booted into this directory: kernel, initrd, command line, log
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Write the timeline of the boots as a page to look at: html=FILE
+    #[arg(long, value_name = "html=FILE", value_parser = page)]
+    report: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// The file of `html=FILE`.
+fn page(text: &str) -> Result<PathBuf, String> {
+    match text.split_once('=') {
+        Some(("html", file)) if !file.is_empty() => Ok(PathBuf::from(file)),
+        _ => Err("is not html=FILE".to_owned()),
+    }
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -116,6 +127,9 @@ fn write_logs(args: &Args, report: &Report) -> anyhow::Result<()> {
     if let Some(path) = &args.log {
         let logs: String = trials(report).map(|(_, trial)| trial.log.as_str()).collect();
         write(path, logs.as_bytes())?;
+    }
+    if let Some(path) = &args.report {
+        write(path, report.to_html().as_bytes())?;
     }
     let Some(dir) = &args.keep else { return Ok(()) };
     for (name, trial) in trials(report) {

@@ -212,3 +212,16 @@ fn a_dry_run_boots_and_writes_nothing() {
     patch(&scratch, "--dry-run").code(0);
     assert!(scratch.exists("arguments") && !scratch.exists("out.img"));
 }
+
+#[test]
+fn the_page_has_the_timeline_and_fetches_nothing() {
+    let scratch = scratch(&GOOD.replace("nvme", "<nvme>"), ORIGINAL);
+    run(&scratch, "p.img --report html=out/page.html").code(2);
+    run(&scratch, "p.img --report html=page.html").success();
+    let page = String::from_utf8(scratch.read("page.html")).unwrap();
+    assert!(
+        page.contains("from &lt;nvme&gt; to vfio-pci") && page.contains("class=\"verdict pass\"")
+    );
+    assert_eq!(page.matches("<section>").count(), 2);
+    assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("<script"));
+}
