@@ -87,6 +87,7 @@ pub use options::Options;
 pub use parameters::iommu::{IommuMode, IommuRow};
 pub use parameters::parameter::PlannedParameter;
 pub use plan::{Plan, PlannedImage, plan};
+pub use prove::again::prove_again;
 pub use prove::report::{AvbProof, Proof, Step, Undone};
 pub use prove::unproven::Unproven;
 pub use rc::contribute::RcPlan;
