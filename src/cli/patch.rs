@@ -22,6 +22,7 @@ use vfioboot::patch::{
 
 use super::image_set::{self, Destination};
 use super::input::Input;
+use super::module_files::ModuleFiles;
 use super::output;
 use super::print;
 
@@ -201,7 +202,7 @@ struct Files {
     runtime: Option<Input>,
     /// Of `--add-module`: directories, and everything else.
     directories: Vec<PathBuf>,
-    modules: Vec<Input>,
+    modules: Vec<ModuleFiles>,
     rc: Vec<Input>,
 }
 
@@ -215,7 +216,7 @@ impl Files {
         Ok(Files {
             runtime: args.runtime.as_deref().map(Input::open).transpose()?,
             directories,
-            modules: open(&files)?,
+            modules: files.iter().map(|path| ModuleFiles::open(path)).collect::<Result<_, _>>()?,
             rc: open(&args.rc)?,
         })
     }
@@ -238,7 +239,8 @@ impl Files {
     }
 
     fn all(&self) -> impl Iterator<Item = &Input> {
-        self.runtime.iter().chain(&self.modules).chain(&self.rc)
+        let modules = self.modules.iter().filter_map(ModuleFiles::input);
+        self.runtime.iter().chain(modules).chain(&self.rc)
     }
 }
 
@@ -266,7 +268,7 @@ fn names(paths: &[PathBuf]) -> String {
 /// A single `.ko` is always added; of other sources only the required modules.
 fn modules<'i>(
     directories: &[PathBuf],
-    given: &'i [Input],
+    given: &'i [ModuleFiles],
     by: Option<ModulesBy>,
 ) -> anyhow::Result<ModuleOptions<'i>> {
     let mut options = ModuleOptions {
@@ -277,16 +279,16 @@ fn modules<'i>(
         ..ModuleOptions::default()
     };
     options.sources.extend(directories.iter().map(|path| ModuleSource::Directory(path.clone())));
-    for input in given {
-        let name = input.path.file_name().and_then(|name| name.to_str());
-        match name {
-            Some(name) if is_module_name(name) => {
+    for given in given {
+        let name = given.path.file_name().and_then(|name| name.to_str());
+        match (name, given.input()) {
+            (Some(name), Some(input)) if is_module_name(name) => {
                 options.files.push((name.to_owned(), Cow::Borrowed(&**input)));
             }
-            _ if input.path.extension().is_some_and(|extension| extension == "ko") => {
-                bail!("{}: a module needs a file name in UTF-8", input.name())
+            _ if given.path.extension().is_some_and(|extension| extension == "ko") => {
+                bail!("{}: a module needs a file name in UTF-8", given.path.display())
             }
-            _ => options.sources.push(ModuleSource::Bytes { name: input.name(), bytes: input }),
+            _ => options.sources.extend(given.sources()),
         }
     }
     Ok(options)

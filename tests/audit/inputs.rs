@@ -17,8 +17,8 @@ use vfioboot::audit::check::GivenModules;
 use vfioboot::audit::{self, Options, Profile, Verdict};
 use vfioboot::bootset::{BootSet, File};
 use vfioboot::compression::Format;
+use vfioboot::container::{self, Memory};
 use vfioboot::image::{Chunk, Edit, Image, SectionName};
-use vfioboot::modules::ModuleSource;
 use vfioboot::ramdisk::cpio::CpioWriter;
 use vfioboot::rules::Fit;
 
@@ -368,8 +368,9 @@ fn symbols_of_modules_are_compared_with_the_kernel() {
     };
     let (image, modules) = (fs::read(kernel).unwrap(), fs::read(modules).unwrap());
     let set = BootSet::new([File::new("bad-Image.gz", &image)]).unwrap();
+    let archive = container::modules(&modules, "modules.tar.xz", &Memory).unwrap();
     let mut given = GivenModules::default();
-    given.add(ModuleSource::Bytes { name: "modules.tar.xz".into(), bytes: &modules }).unwrap();
+    given.add(archive.sources(&modules, "modules.tar.xz")).unwrap();
     let mut options = Options::new(Profile::builtin("passthrough").unwrap());
     options.modules = Some(given);
 
