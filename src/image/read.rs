@@ -14,7 +14,7 @@ use super::policy::DerivedPolicy;
 use super::problem::Problem;
 use super::region::{Region, RegionKind};
 use super::section::SectionName;
-use super::wrapper::Wrapper;
+use super::wrapper::{Wrapper, is_samsung};
 use super::{identify, layout, region};
 
 /// An image over borrowed bytes.
@@ -237,6 +237,13 @@ impl<'a> Image<'a> {
     /// The AVB footer, if the file ends with one.
     pub fn avb(&self) -> Option<&AvbFooter> {
         self.avb.as_ref()
+    }
+
+    /// Whether Samsung's tools made the file, whose bootloaders do not speak fastboot.
+    pub(crate) fn is_samsung(&self) -> bool {
+        let trailing = self.regions.iter().filter(|region| region.kind == RegionKind::Trailing);
+        trailing.map(|region| self.region_bytes(region)).any(is_samsung)
+            || self.header.as_ref().is_some_and(Header::is_samsung)
     }
 
     /// The bytes of a region of this image.

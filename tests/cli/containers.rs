@@ -11,7 +11,7 @@ use serde_json::Value;
 use vfioboot::compression::{Format, encode};
 use zip::CompressionMethod::{Deflated, Stored};
 
-const PATCH: &str = "patch --runtime rt --device 1b36:0010";
+const PATCH: &str = "patch --runtime rt --device 1b36:0010 --anyway";
 /// What makes `check` pass.
 const CONFIG: &str = common::synthetic::CONFIG;
 

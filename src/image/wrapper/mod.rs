@@ -21,6 +21,7 @@ use super::{Chunk, DerivedPolicy, Error, ImageKind, Output, SectionName};
 use derived::{Derived, Position};
 use forms::Spec;
 
+pub(super) use trailer::is_samsung;
 pub use trailer::trailer_name;
 
 /// A vendor header (and trailer) with its payload, which may be in another one.
