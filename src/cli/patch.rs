@@ -47,7 +47,7 @@ pub struct Args {
     #[command(flatten)]
     destination: Destination,
     /// Kernel modules to load before binding, in any order: .ko files, which are all added; or a
-    /// directory, tar archive, ramdisk or image, of which only the modules for vfio-pci are added
+    /// directory, archive, ramdisk or image, of which only the modules for vfio-pci are added
     #[arg(long, value_name = "FILE", num_args = 1..)]
     add_module: Vec<PathBuf>,
     /// The program that loads the modules; by default chosen by the contents of the ramdisk

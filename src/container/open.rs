@@ -20,8 +20,8 @@ use crate::compression::Format;
 use crate::image::{self, Image};
 use crate::ota::Payload;
 
-/// Open a file, also a container in another one. `name` is its file name; what the file is does not
-/// depend on it.
+/// Open a file, also a container in another one. `name` is its path or file name, empty where there is
+/// none; what the file is does not depend on it.
 ///
 /// # Errors
 /// [`Error::NotContainer`] and those of the formats; those of `act`.
@@ -54,7 +54,7 @@ impl Opener<'_> {
         }
         self.forms.push(form);
         match form {
-            Form::Plain => Err(not_container(file).into()),
+            Form::Plain => Err(not_container(file, name, self.forms.len() > 1).into()),
             Form::Payload => {
                 let payload = Payload::parse(file).map_err(Error::Payload)?;
                 let partitions = payload.partitions().iter().enumerate();
@@ -195,8 +195,13 @@ impl Opener<'_> {
     }
 }
 
-fn not_container(file: &[u8]) -> Error {
-    let found = match Image::parse(file) {
+/// The error for a file that is none, or for what is in one. Commands take only the file.
+fn not_container(file: &[u8], name: &str, is_inside: bool) -> Error {
+    let named = |error: image::Error| match is_inside || name.is_empty() {
+        true => error,
+        false => error.for_file(name),
+    };
+    let found = match Image::parse(file).map_err(named) {
         Ok(image) => format!("a {} image: the other commands take it as it is", image.kind()),
         Err(image::Error::UnknownMagic { found, hint }) => format!("{found}{hint}"),
         Err(error) => error.to_string(),
