@@ -88,7 +88,7 @@ SETS = (
     ("boot-v2-gzip-dtbo",),
 )
 # which bits select what: drawn_options in shared.rs
-OPTIONS = (0, 0x0002, 0x0009, 0x0108, 0x0330, 0x0f45)
+OPTIONS = (0, 0x0002, 0x0009, 0x0108, 0x0330, 0x0F45)
 
 
 def put(target: str, name: str, data: bytes) -> None:

@@ -30,7 +30,7 @@
 //! | `edit`, `warning` | the changes and warnings of a plan, and their text |
 //! | `advice`, `next` | what could go wrong on the device, how to flash, and how to undo it |
 //! | `segment`, `segment_file`, `initramfs_files` | the appended segment |
-//! | `undo`, `hex`, `unpatch`, `original` | the undo record, and the originals |
+//! | `undo`, `undo_parts`, `hex`, `unpatch`, `original` | the undo record, and the originals |
 //! | `remove` | a patch taken out of images that another program has changed since |
 
 mod advice;
@@ -66,6 +66,7 @@ mod runtime;
 mod segment;
 mod segment_file;
 mod undo;
+mod undo_parts;
 mod unfit;
 mod unpatch;
 mod warning;
