@@ -8,6 +8,7 @@
 //! | `sockets` | the TCP connections of processes |
 //! | `session` | where the present session came from |
 //! | `servers` | disks and filesystems that are on the network |
+//! | `wireguard` | the far ends of WireGuard's tunnels |
 //! | `ways` | what the device of a card is needed for |
 
 mod footing;
@@ -19,3 +20,4 @@ mod session;
 mod sockets;
 mod table;
 pub(crate) mod ways;
+mod wireguard;

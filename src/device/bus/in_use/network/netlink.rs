@@ -4,11 +4,12 @@
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::interfaces::Interfaces;
 use super::table::{Addresses, MAIN, Route};
 
+const GET_LINK: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
@@ -19,12 +20,24 @@ const GET_RULE: u16 = 34;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const REQUEST: u16 = 1;
-const DUMP: u16 = 0x300;
+pub(super) const DUMP: u16 = 0x300;
+
+/// The type of an attribute, without flags (`NLA_TYPE_MASK`).
+const ATTRIBUTE: u16 = 0x3fff;
+/// An attribute of `kind`, padded.
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
 
 /// Length, type, flags, sequence number, sender.
 const HEADER: usize = 16;
 const ROUTE_HEADER: usize = 12;
 const RULE_HEADER: usize = 12;
+const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
 const NEXT_HOP_HEADER: usize = 8;
 
@@ -35,7 +48,10 @@ const GATEWAY: u16 = 5;
 const METRIC: u16 = 6;
 const MULTIPATH: u16 = 9;
 const TABLE: u16 = 15;
+const MARK: u16 = 16;
 const VIA: u16 = 18;
+/// `IFLA_LINK_NETNSID`.
+const LINK_NAMESPACE: u16 = 37;
 /// Attributes of an address.
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
@@ -48,13 +64,23 @@ const TO_TABLE: u8 = 1;
 const DEFAULT: u32 = 253;
 const OF_INTERFACE: u16 = 19;
 
-/// Asks, and gives the message of every answer, with its type.
+/// Asks `NETLINK_ROUTE`, and gives the message of every answer, with its type.
 fn ask(kind: u16, flags: u16, body: &[u8]) -> Option<Vec<(u16, Vec<u8>)>> {
+    ask_family(None, kind, flags, body)
+}
+
+/// Asks another family than `NETLINK_ROUTE`, if one is given.
+pub(super) fn ask_family(
+    family: Option<Protocol>,
+    kind: u16,
+    flags: u16,
+    body: &[u8],
+) -> Option<Vec<(u16, Vec<u8>)>> {
     let socket: OwnedFd = rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
         SocketFlags::CLOEXEC,
-        None,
+        family,
     )
     .ok()?;
     let mut request = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
@@ -89,22 +115,22 @@ fn ask(kind: u16, flags: u16, body: &[u8]) -> Option<Vec<(u16, Vec<u8>)>> {
     }
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 /// The attributes after a header of `start` bytes, `struct rtattr`.
-fn attributes(message: &[u8], start: usize) -> Vec<(u16, &[u8])> {
+pub(super) fn attributes(message: &[u8], start: usize) -> Vec<(u16, &[u8])> {
     let mut rest = message.get(start..).unwrap_or_default();
     let mut found = Vec::new();
     while let Some((length, kind)) = u16_at(rest, 0).zip(u16_at(rest, 2)) {
         let length = usize::from(length);
         let Some(value) = rest.get(4..length) else { break };
-        found.push((kind, value));
+        found.push((kind & ATTRIBUTE, value));
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     found
@@ -193,17 +219,29 @@ fn route(message: &[u8], links: &Interfaces) -> Vec<Route> {
     hops.into_iter().filter_map(route).collect()
 }
 
-/// The index of the interface that the kernel sends packets to `address` by.
-pub(crate) fn route_to(address: IpAddr) -> Option<u32> {
+/// Whether an interface sends by the sockets of another network namespace, in which it was made.
+pub(super) fn is_from_elsewhere(index: u32) -> bool {
+    let mut body = vec![0_u8; LINK_HEADER];
+    body.splice(4..8, index.to_ne_bytes());
+    let answers = ask(GET_LINK, 0, &body).unwrap_or_default();
+    let of = |(_, message): &(u16, Vec<u8>)| {
+        attributes(message, LINK_HEADER).iter().any(|(kind, _)| *kind == LINK_NAMESPACE)
+    };
+    answers.iter().any(of)
+}
+
+/// The index of the interface that the kernel sends packets with `mark` to `address` by.
+pub(crate) fn route_to(address: IpAddr, mark: u32) -> Option<u32> {
     let (family, bytes) = match address {
         IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
         IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
     };
     let mut body = vec![0_u8; ROUTE_HEADER];
     body.splice(..2, [family as u8, bytes.len() as u8 * 8]);
-    body.extend((4 + bytes.len() as u16).to_ne_bytes());
-    body.extend(TO.to_ne_bytes());
-    body.extend(bytes);
+    body.extend(attribute(TO, &bytes));
+    if mark != 0 {
+        body.extend(attribute(MARK, &mark.to_ne_bytes()));
+    }
     let answers = ask(GET_ROUTE, 0, &body)?;
     let (_, message) = answers.iter().find(|(kind, _)| *kind == NEW_ROUTE)?;
     let found = attributes(message, ROUTE_HEADER);

@@ -47,8 +47,18 @@ impl Routes {
 
     /// The interface that packets to `address` leave by.
     pub(crate) fn to<'a>(&'a self, address: IpAddr, links: &'a Interfaces) -> Option<&'a str> {
+        self.marked(address, 0, links)
+    }
+
+    /// The interface that packets with `mark` leave by, which rules may look at.
+    pub(crate) fn marked<'a>(
+        &'a self,
+        address: IpAddr,
+        mark: u32,
+        links: &'a Interfaces,
+    ) -> Option<&'a str> {
         // The kernel knows its rules better; for it some addresses have no route without a mark.
-        let asked = self.live.then(|| netlink::route_to(address)).flatten();
+        let asked = self.live.then(|| netlink::route_to(address, mark)).flatten();
         if let Some(interface) = asked.and_then(|index| links.indexed(index)) {
             return Some(interface);
         }
