@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import devicetree
 import machine
 from compress import compress
 from cpio import Archive
@@ -109,12 +110,13 @@ def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     disks.make()
     _make_data(lab, cases, work)
     kernel, initrd, cmdline = _image(lab, setup, work)
+    board = devicetree.without(setup.machine, setup.removed, work) if setup.removed else setup.machine
     runs: list[machine.Run] = []
     for log, plan in (("serial.log", "plan"), ("serial-after-reset.log", "plan-after-reset")):
         if runs and not cases[0].after_reset:
             break
         words = f"{cmdline} lab.plan={plan}"
-        runs.append(machine.boot(setup.machine, kernel, initrd, words, scratch=work, timeout=lab.timeout, log=log))
+        runs.append(machine.boot(board, kernel, initrd, words, scratch=work, timeout=lab.timeout, log=log))
     return {case.name: list(verdict.of_case(case, runs, disks)) for case in cases}
 
 

@@ -3,6 +3,7 @@
 # Prints the directory of each variant; builds only those that are not in the cache.
 #   good       VFIO built in         bad  no VFIO, no IKCONFIG
 #   vfio-m     VFIO as modules       drivers-m  NVMe and the PCI host bridge too
+#   pstore     good, with pstore
 # The directory of a variant has Image, Image.gz, vmlinuz.efi (EFI zboot), config, System.map and, if
 # there are modules, modules/.
 set -euo pipefail
@@ -19,9 +20,9 @@ if [ $# -gt 0 ]; then variants=("$@"); else variants=(good vfio-m bad); fi
 fragments() {
     case $1 in
         good) printf '%s\n' "$here/base.config" ;;
-        vfio-m | bad) printf '%s\n' "$here/base.config" "$here/$1.config" ;;
+        vfio-m | bad | pstore) printf '%s\n' "$here/base.config" "$here/$1.config" ;;
         drivers-m) printf '%s\n' "$here/base.config" "$here/vfio-m.config" "$here/$1.config" ;;
-        *) die "unknown kernel variant $1, expected good, vfio-m, drivers-m or bad" ;;
+        *) die "unknown kernel variant $1, expected good, vfio-m, drivers-m, pstore or bad" ;;
     esac
 }
 
