@@ -85,7 +85,7 @@ CASES = (
     InUseCase(
         name="wireguard",
         facts=(("unmarked", "eth0"), ("bind", "1"), ("other", "0")),
-        says=r"wg0 over eth1 is the only network uplink",
+        says="wg0 is the only network uplink, through eth1; ",
     ),
     InUseCase(
         name="stuck",
@@ -98,8 +98,8 @@ CASES = (
     ),
     InUseCase(
         name="virtual-function",
-        facts=(("functions", "1"), ("bind", "1"), ("function", "0"), ("passed", "1"), ("driver", "nvme")),
-        says=r"0000:01:00\.1",
+        facts=(("functions", "1"), ("idle", "2"), ("bind", "1"), ("function", "0"), ("passed", "1"), ("driver", "nvme")),
+        says=r"one of its functions is on vfio-pci \(its virtual function 0000:01:00\.1\)",
     ),
 )  # fmt: skip
 
