@@ -110,7 +110,7 @@ def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     disks.make()
     _make_data(lab, cases, work)
     kernel, initrd, cmdline = _image(lab, setup, work)
-    board = devicetree.without(setup.machine, setup.removed, work) if setup.removed else setup.machine
+    board = setup.machine if setup.smmu_for_pcie else devicetree.without_smmu(setup.machine, work)
     runs: list[machine.Run] = []
     for log, plan in (("serial.log", "plan"), ("serial-after-reset.log", "plan-after-reset")):
         if runs and not cases[0].after_reset:

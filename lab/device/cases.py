@@ -38,8 +38,8 @@ class Setup:
     cmdline: str = ""
     patched: tuple[str, ...] = ()
     """The --device options of `vfioboot patch`; without any, the image is booted unpatched."""
-    removed: str = ""
-    """A property that is taken out of the board's device tree."""
+    smmu_for_pcie: bool = True
+    """Whether the board's device tree has an SMMU that is on, and an iommu-map."""
 
 
 def _setup(name: str, cmdline: str = "", patched: tuple[str, ...] = (), **board: Any) -> Setup:
@@ -57,8 +57,7 @@ MEASURED = _setup("measured", measured=True)
 THREE_CPUS = _setup("three-cpus", processors=3)
 NO_SMMU = _setup("no-smmu", smmu=False)
 GIC_2 = _setup("gic-version-2", gic_version=2)
-# the SMMU is there, and lets pass what nobody connects to it
-NO_MAP = dataclasses.replace(_setup("no-iommu-map", "arm-smmu-v3.disable_bypass=0"), removed="iommu-map")
+NO_MAP = dataclasses.replace(_setup("no-iommu-map"), smmu_for_pcie=False)
 NO_EL2 = _setup("no-el2", virtualization=False)
 KVM_NONE = _setup("kvm-none", "kvm-arm.mode=none")
 KVM_PROTECTED = _setup("kvm-protected", "kvm-arm.mode=protected")
@@ -302,7 +301,7 @@ def _unfit() -> Iterator[Case]:
     for setup, doctor, run in (
         # The device tree is the cause: that there is no IOMMU and no group follows from it.
         (NO_SMMU, "device tree: pcie@10000000 has no iommu-map", "pcie@10000000 has no iommu-map"),
-        (NO_MAP, "device tree: pcie@10000000 has no iommu-map", "pcie@10000000 has no iommu-map"),
+        (NO_MAP, r"device tree: pcie@10000000 has no iommu-map.*disabled in it: smmuv3@9050000", "has no iommu-map"),
         (GIC_2, "interrupt isolation: not isolated", "its interrupts are not isolated.*; everything is as it was"),
         (NO_EL2, "KVM: .*HYP mode not available", "HYP mode not available.*started in EL1"),
         (KVM_NONE, "KVM: .*disabled from command line", r"disabled from command line.*remove kvm-arm\.mode=none"),
