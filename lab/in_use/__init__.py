@@ -98,7 +98,9 @@ CASES = (
     ),
     InUseCase(
         name="virtual-function",
-        facts=(("functions", "1"), ("idle", "2"), ("bind", "1"), ("function", "0"), ("passed", "1"), ("driver", "nvme")),
+        facts=(
+            ("functions", "1"), ("idle", "2"), ("bind", "1"), ("function", "0"), ("passed", "1"), ("driver", "nvme"),
+        ),
         says=r"one of its functions is on vfio-pci \(its virtual function 0000:01:00\.1\)",
     ),
 )  # fmt: skip
