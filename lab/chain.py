@@ -49,7 +49,14 @@ def boot(
 ) -> machine.Run:
     """Unpack the images with AOSP's tools and boot them like a bootloader. `options` are those of
     `machine.boot`."""
-    contents: Contents = Aosp(lab.tools).take_apart(dict(images), work / "apart")
+    contents = Aosp(lab.tools).take_apart(dict(images), work / "apart")
+    return boot_contents(lab, board, contents, loader_cmdline, work, **options)
+
+
+def boot_contents(
+    lab: Lab, board: machine.Board, contents: Contents, loader_cmdline: str, work: Path, **options: Any
+) -> machine.Run:
+    """Boot what was unpacked like a bootloader."""
     kernel, initrd = work / "kernel", work / "initrd"
     kernel.write_bytes(contents.kernel)
     initrd.write_bytes(initramfs(contents))

@@ -12,9 +12,10 @@ import modules
 import params
 import patching
 import pc
+import sets
 from family import Family
 
 FAMILIES: tuple[Family[Any], ...] = (
     patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, guard.FAMILY,
-    flows.FAMILY,    pc.FAMILY, in_use.FAMILY,
+    flows.FAMILY, pc.FAMILY, in_use.FAMILY, sets.FAMILY,
 )  # fmt: skip

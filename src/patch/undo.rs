@@ -58,20 +58,23 @@ pub struct ImageUndo {
 /// The original wrapper of a vendor: the parts that the patch changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct WrapperUndo {
-    /// Bytes before the payload.
+    /// Bytes before what it is around.
     start: u64,
-    /// Bytes of the payload.
+    /// Bytes of what it is around.
     size: u64,
-    /// The first bytes before the payload; the patch keeps the others.
+    /// The first of the bytes before; the patch keeps the others.
     header: Bytes,
-    /// The bytes after the payload; [`Tail::Trailing`] are those that the patch kept.
+    /// The bytes after; [`Tail::Trailing`] are those that the patch kept.
     behind: Vec<Tail>,
+    /// The wrapper that it is around.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inner: Option<Box<WrapperUndo>>,
 }
 
 impl WrapperUndo {
     fn record(wrapper: &Wrapper<'_>) -> Self {
         let [header, trailer, block] = wrapper.volatile();
-        let payload = wrapper.payload_range();
+        let payload = wrapper.own_range();
         let kept = literal(wrapper.rest()).map(|tail| match tail {
             Tail::Literal(bytes) => Tail::Trailing(bytes.0.len() as u64),
             zeros => zeros,
@@ -81,7 +84,13 @@ impl WrapperUndo {
             size: payload.len() as u64,
             header: Bytes(header.to_vec()),
             behind: literal(trailer).chain(kept).chain(literal(block)).collect(),
+            inner: wrapper.inner().map(|inner| Box::new(WrapperUndo::record(inner))),
         }
+    }
+
+    /// Bytes of the payload, without any wrapper.
+    fn payload_size(&self) -> u64 {
+        self.inner.as_ref().map_or(self.size, |inner| inner.payload_size())
     }
 
     /// The original of the wrapper `now`, around `payload`.
@@ -91,6 +100,11 @@ impl WrapperUndo {
         payload: Output<'a>,
         limit: u64,
     ) -> Option<Vec<Chunk<'a>>> {
+        let payload = match (&self.inner, now.inner()) {
+            (None, None) => payload,
+            (Some(undo), Some(now)) => Output::from_chunks(undo.restore(now, payload, limit)?),
+            _ => return None,
+        };
         let header = now.whole().get(..usize::try_from(self.start).ok()?)?;
         let rest = header.get(self.header.0.len()..)?;
         let mut chunks = vec![Chunk::owned(self.header.0.clone()), Chunk::borrowed(rest)];
@@ -175,7 +189,7 @@ impl UndoRecord {
     }
 
     /// The part for this image, patched or not: a set has one of each kind, but more vbmeta images.
-    pub(crate) fn image(&self, image: &Image<'_>) -> Option<&ImageUndo> {
+    pub fn image(&self, image: &Image<'_>) -> Option<&ImageUndo> {
         let mut all = self.images.iter();
         all.find(|undo| undo.kind == image.kind() && undo.describes_the_same(image))
     }
@@ -273,7 +287,7 @@ impl ImageUndo {
             Some(_) => {
                 let sizes = Header::parse(&self.header).ok()?.sections();
                 match &self.section_wrapper {
-                    Some(wrapper) => wrapper.size,
+                    Some(wrapper) => wrapper.payload_size(),
                     None => u64::from(sizes.iter().find(|field| field.section == section)?.size),
                 }
             }
@@ -326,13 +340,13 @@ impl ImageUndo {
     }
 
     /// SHA-256 of the original file.
-    pub(super) fn original_sha256(&self) -> [u8; 32] {
+    pub fn original_sha256(&self) -> [u8; 32] {
         self.sha256
     }
 
     /// Size of the original image without the wrapper around it, in bytes.
     fn image_size(&self) -> u64 {
-        self.wrapper.as_ref().map_or(self.size, |wrapper| wrapper.size)
+        self.wrapper.as_ref().map_or(self.size, WrapperUndo::payload_size)
     }
 
     /// None if the patched image lacks something that it must have.
@@ -413,7 +427,7 @@ impl ImageUndo {
         if let Some(undo) = self.section_wrapper.as_ref().filter(|_| wrapped) {
             let now = patched.section_wrapper(name)?;
             let mut payload = Output::default();
-            self.payload(now.payload(), name, undo.size, &mut payload)?;
+            self.payload(now.payload(), name, undo.payload_size(), &mut payload)?;
             let chunks = undo.restore(&now, payload, self.size)?;
             chunks.into_iter().for_each(|chunk| output.push(chunk));
             return Some(());
