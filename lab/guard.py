@@ -35,7 +35,7 @@ _PANIC = "lab.panic"
 class GuardCase(Case):
     """Boots of one device, one after the other."""
 
-    kernel: str = "pstore"
+    kernel: str = "newer"
     boots: tuple[tuple[str, str, str], ...]
     """Of each boot: more of the command line, the driver of the disks, and what PID 1 says."""
 

@@ -38,6 +38,10 @@ class Setup:
     cmdline: str = ""
     patched: tuple[str, ...] = ()
     """The --device options of `vfioboot patch`; without any, the image is booted unpatched."""
+    kernel: str = "good"
+    """Variant of the lab's kernel, of the device and of its guests."""
+    suite: str = ""
+    """Debian's suite that QEMU on the device is from; by default that of the rest."""
     smmu_for_pcie: bool = True
     """Whether the board's device tree has an SMMU that is on, and an iommu-map."""
 
@@ -58,6 +62,8 @@ THREE_CPUS = _setup("three-cpus", processors=3)
 NO_SMMU = _setup("no-smmu", smmu=False)
 GIC_2 = _setup("gic-version-2", gic_version=2)
 NO_MAP = dataclasses.replace(_setup("no-iommu-map"), smmu_for_pcie=False)
+# QEMU has iommufd since version 9
+IOMMUFD = dataclasses.replace(_setup("iommufd"), kernel="newer", suite="bookworm-backports")
 NO_EL2 = _setup("no-el2", virtualization=False)
 KVM_NONE = _setup("kvm-none", "kvm-arm.mode=none")
 KVM_PROTECTED = _setup("kvm-protected", "kvm-arm.mode=protected")
@@ -142,6 +148,23 @@ def _guests() -> Iterator[Case]:
         facts=passed,
         says=("nested edu inside 0", "nested edu write 0"),
         strays=True,
+    )
+
+
+def _iommufd() -> Iterator[Case]:
+    """A kernel without a VFIO container."""
+    yield Case(
+        name="iommufd",
+        ci=False,
+        kernel=IOMMUFD.kernel,
+        setup=IOMMUFD,
+        steps=f"iommufd {DISK.address}",
+        facts=(("container", "no"), ("doctor", "0"), ("status", "0")),
+        says=(
+            r"^doctor: ok +VFIO interface: /dev/iommu \(iommufd\), with a node for each device",
+            "nested read MAGIC",
+        ),
+        answered=(DISK,),
     )
 
 
@@ -318,5 +341,5 @@ def _unfit() -> Iterator[Case]:
 
 
 CASES: tuple[Case, ...] = (
-    *_main(), *_guests(), *_commands(), *_places(), *_crashes(), *_by_hand(), *_refused(), *_unfit()
+    *_main(), *_guests(), *_iommufd(), *_commands(), *_places(), *_crashes(), *_by_hand(), *_refused(), *_unfit()
 )  # fmt: skip

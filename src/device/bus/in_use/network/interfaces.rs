@@ -118,7 +118,8 @@ impl Interface {
             promiscuous,
             remotes: match (kind, index) {
                 (Kind::Tunnel, Some(index)) if has_type(&uevent, "wireguard") => {
-                    wireguard::remotes(host, index)
+                    let remotes = wireguard::remotes(host, index).into_iter();
+                    remotes.map(|(address, mark)| Remote { address, mark }).collect()
                 }
                 // dev->broadcast of ipip, GRE, SIT and their IPv6 relatives (`ip_tunnel_init_net`).
                 (Kind::Tunnel, _) => read("broadcast")

@@ -3,7 +3,8 @@
 //! | module | subject |
 //! |---|---|
 //! | `interfaces` | the interfaces there are |
-//! | `table`, `netlink`, `routes` | the routing tables, asked of the kernel or read from proc |
+//! | `table`, `rtnetlink`, `routes` | the routing tables, asked of the kernel or read from proc |
+//! | `netlink` | messages of netlink |
 //! | `footing` | what an interface stands on, down to the cards |
 //! | `sockets` | the TCP connections of processes |
 //! | `session` | where the present session came from |
@@ -15,6 +16,7 @@ mod footing;
 mod interfaces;
 mod netlink;
 mod routes;
+mod rtnetlink;
 mod servers;
 mod session;
 mod sockets;

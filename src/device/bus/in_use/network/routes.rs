@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::interfaces::Interfaces;
-use super::netlink;
+use super::rtnetlink;
 use super::table::{self, Addresses, Route};
 use crate::device::sys::host::Host;
 
@@ -21,7 +21,7 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn read(host: &Host, links: &Interfaces) -> Self {
         if host.is_running_system()
-            && let Some((all, addresses)) = netlink::tables(links)
+            && let Some((all, addresses)) = rtnetlink::tables(links)
         {
             return Self { all, addresses, live: true, source: "rtnetlink" };
         }
@@ -58,7 +58,7 @@ impl Routes {
         links: &'a Interfaces,
     ) -> Option<&'a str> {
         // The kernel knows its rules better; for it some addresses have no route without a mark.
-        let asked = self.live.then(|| netlink::route_to(address, mark)).flatten();
+        let asked = self.live.then(|| rtnetlink::route_to(address, mark)).flatten();
         if let Some(interface) = asked.and_then(|index| links.indexed(index)) {
             return Some(interface);
         }

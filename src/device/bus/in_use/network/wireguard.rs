@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::net::netlink;
 
-use super::interfaces::Remote;
-use super::netlink::{DUMP, ask_family, attribute, attributes, is_from_elsewhere, u16_at, u32_at};
+use super::netlink::{DUMP, ask, ask_family, attribute, attributes, u16_at, u32_at};
 use crate::device::sys::host::Host;
 
 /// `GENL_ID_CTRL`, `CTRL_CMD_GETFAMILY` and two of its attributes.
@@ -14,6 +13,11 @@ const CONTROL: u16 = 16;
 const GET_FAMILY: u8 = 3;
 const FAMILY_ID: u16 = 1;
 const FAMILY_NAME: u16 = 2;
+
+/// `RTM_GETLINK`, its header, and `IFLA_LINK_NETNSID`.
+const GET_LINK: u16 = 18;
+const LINK_HEADER: usize = 16;
+const LINK_NAMESPACE: u16 = 37;
 
 /// Command, version, two reserved bytes.
 const HEADER: usize = 4;
@@ -25,16 +29,27 @@ const MARK: u16 = 7;
 const PEERS: u16 = 8;
 const ENDPOINT: u16 = 4;
 
-/// The far ends of the interface with this index of the running system. None when they cannot be asked
-/// for, or when their packets go by the routes of another network namespace.
-pub(super) fn remotes(host: &Host, index: u32) -> Vec<Remote> {
+/// The far ends of the interface with this index of the running system, and the mark of its packets. None when
+/// they cannot be asked for, or when their packets go by the routes of another network namespace.
+pub(super) fn remotes(host: &Host, index: u32) -> Vec<(IpAddr, u32)> {
     if !host.is_running_system() || is_from_elsewhere(index) {
         return Vec::new();
     }
     asked(index).unwrap_or_default()
 }
 
-fn asked(index: u32) -> Option<Vec<Remote>> {
+/// Whether an interface sends by the sockets of another network namespace, in which it was made.
+fn is_from_elsewhere(index: u32) -> bool {
+    let mut body = vec![0_u8; LINK_HEADER];
+    body.splice(4..8, index.to_ne_bytes());
+    let answers = ask(GET_LINK, 0, &body).unwrap_or_default();
+    let of = |(_, message): &(u16, Vec<u8>)| {
+        attributes(message, LINK_HEADER).iter().any(|(kind, _)| *kind == LINK_NAMESPACE)
+    };
+    answers.iter().any(of)
+}
+
+fn asked(index: u32) -> Option<Vec<(IpAddr, u32)>> {
     let name = attribute(FAMILY_NAME, b"wireguard\0");
     let family = call(CONTROL, 0, &[&[GET_FAMILY, 1, 0, 0], name.as_slice()].concat())?;
     let family = family.iter().flat_map(|answer| attributes(answer, HEADER));
@@ -56,7 +71,7 @@ fn asked(index: u32) -> Option<Vec<Remote>> {
             _ => {}
         }
     }
-    Some(addresses.into_iter().map(|address| Remote { address, mark }).collect())
+    Some(addresses.into_iter().map(|address| (address, mark)).collect())
 }
 
 fn call(kind: u16, flags: u16, body: &[u8]) -> Option<Vec<Vec<u8>>> {
