@@ -5,8 +5,26 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from family import Failed, Lab
-from images import Aosp, Contents, initramfs
+from compress import compress
+from cpio import Archive
+from family import LAB, Failed, Lab
+from images import BOOT, Aosp, Contents, initramfs
+
+
+def image(lab: Lab, kernel: str, into: Path, *, cmdline: str = "", compression: str = "gzip") -> dict[str, Path]:
+    """An original with the stand-in system and a kernel of the lab, alone in `into`."""
+    into.mkdir()
+    archive = Archive()
+    archive.directory("bin")
+    archive.file("bin/busybox", (lab.tools / "busybox").read_bytes(), 0o755)
+    archive.file("init", (LAB / "guest" / "init").read_bytes(), 0o750)
+    ramdisk, made = into / "ramdisk", into / BOOT
+    ramdisk.write_bytes(compress(archive.finish(), compression))
+    arguments = ["--header_version", "1", "--pagesize", "2048", "--ramdisk", str(ramdisk)]
+    if cmdline:
+        arguments += ["--cmdline", cmdline]
+    Aosp(lab.tools).make(made, [*arguments, "--kernel", str(lab.kernels[kernel] / "Image.gz")])
+    return {BOOT: made}
 
 
 def patch(

@@ -5,6 +5,7 @@ from typing import Any
 import bootconfig
 import device
 import flows
+import guard
 import in_use
 import late
 import modules
@@ -15,6 +16,6 @@ import sets
 from family import Family
 
 FAMILIES: tuple[Family[Any], ...] = (
-    patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, flows.FAMILY,
-    pc.FAMILY, in_use.FAMILY, sets.FAMILY,
+    patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, guard.FAMILY,
+    flows.FAMILY, pc.FAMILY, in_use.FAMILY, sets.FAMILY,
 )  # fmt: skip
