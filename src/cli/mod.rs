@@ -18,6 +18,7 @@ mod keys;
 mod limit;
 mod man;
 mod module;
+mod module_files;
 mod output;
 mod patch;
 mod print;

@@ -26,6 +26,7 @@ use self::next::Commands;
 use super::boot_test;
 use super::image_set::{self, Destination};
 use super::input::Input;
+use super::module_files::ModuleFiles;
 use super::output;
 use super::print;
 
@@ -48,7 +49,7 @@ pub struct Args {
     #[command(flatten)]
     destination: Destination,
     /// Kernel modules to load before binding, in any order: .ko files, which are all added; or a
-    /// directory, tar archive, ramdisk or image, of which only the modules for vfio-pci are added
+    /// directory, archive, ramdisk or image, of which only the modules for vfio-pci are added
     #[arg(long, value_name = "FILE", num_args = 1..)]
     add_module: Vec<PathBuf>,
     /// The program that loads the modules; by default chosen by the contents of the ramdisk
@@ -259,7 +260,7 @@ struct Files {
     runtime: Option<Input>,
     /// Of `--add-module`: directories, and everything else.
     directories: Vec<PathBuf>,
-    modules: Vec<Input>,
+    modules: Vec<ModuleFiles>,
     rc: Vec<Input>,
 }
 
@@ -273,7 +274,7 @@ impl Files {
         Ok(Files {
             runtime: args.runtime.as_deref().map(Input::open).transpose()?,
             directories,
-            modules: open(&files)?,
+            modules: files.iter().map(|path| ModuleFiles::open(path)).collect::<Result<_, _>>()?,
             rc: open(&args.rc)?,
         })
     }
@@ -296,7 +297,8 @@ impl Files {
     }
 
     fn all(&self) -> impl Iterator<Item = &Input> {
-        self.runtime.iter().chain(&self.modules).chain(&self.rc)
+        let modules = self.modules.iter().filter_map(ModuleFiles::input);
+        self.runtime.iter().chain(modules).chain(&self.rc)
     }
 }
 
@@ -324,7 +326,7 @@ fn names(paths: &[PathBuf]) -> String {
 /// A single `.ko` is always added; of other sources only the required modules.
 fn modules<'i>(
     directories: &[PathBuf],
-    given: &'i [Input],
+    given: &'i [ModuleFiles],
     by: Option<ModulesBy>,
 ) -> anyhow::Result<ModuleOptions<'i>> {
     let mut options = ModuleOptions {
@@ -335,16 +337,16 @@ fn modules<'i>(
         ..ModuleOptions::default()
     };
     options.sources.extend(directories.iter().map(|path| ModuleSource::Directory(path.clone())));
-    for input in given {
-        let name = input.path.file_name().and_then(|name| name.to_str());
-        match name {
-            Some(name) if is_module_name(name) => {
+    for given in given {
+        let name = given.path.file_name().and_then(|name| name.to_str());
+        match (name, given.input()) {
+            (Some(name), Some(input)) if is_module_name(name) => {
                 options.files.push((name.to_owned(), Cow::Borrowed(&**input)));
             }
-            _ if input.path.extension().is_some_and(|extension| extension == "ko") => {
-                bail!("{}: a module needs a file name in UTF-8", input.name())
+            _ if given.path.extension().is_some_and(|extension| extension == "ko") => {
+                bail!("{}: a module needs a file name in UTF-8", given.path.display())
             }
-            _ => options.sources.push(ModuleSource::Bytes { name: input.name(), bytes: input }),
+            _ => options.sources.extend(given.sources()),
         }
     }
     Ok(options)

@@ -199,8 +199,10 @@ impl<'a> Image<'a> {
     /// # Errors
     /// [`Error::Sealed`].
     pub fn require_unsealed(&self) -> Result<(), Error> {
-        match self.wrapper.as_ref().and_then(|wrapper| Some((wrapper, wrapper.refusal()?))) {
-            Some((wrapper, reason)) => Err(Error::Sealed { form: wrapper.name(), reason }),
+        let layers = self.wrapper.iter().flat_map(Wrapper::layers);
+        let mut sealed = layers.filter_map(|layer| Some((layer.name(), layer.refusal()?)));
+        match sealed.next() {
+            Some((form, reason)) => Err(Error::Sealed { form, reason }),
             None => Ok(()),
         }
     }
@@ -269,6 +271,15 @@ impl<'a> Image<'a> {
         // The wrapper of a bare payload, if any, is around the image.
         let raw = self.raw_section(name).filter(|_| wrapped && self.header.is_some())?;
         Wrapper::around_section(raw)
+    }
+
+    /// The bootconfig behind the ramdisk. The kernel reads it if no other ramdisk and no other bootconfig
+    /// comes after it.
+    pub fn trailing_bootconfig(&self) -> Option<&'a [u8]> {
+        let sections = [SectionName::Ramdisk, SectionName::VendorRamdisk];
+        let mut around = sections.into_iter().filter_map(|name| self.section_wrapper(name));
+        let own = self.wrapper.as_ref().and_then(Wrapper::bootconfig);
+        own.or_else(|| around.find_map(|wrapper| wrapper.bootconfig()))
     }
 
     /// The section including the vendor wrapper: the header's size field covers both.

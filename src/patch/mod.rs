@@ -30,7 +30,7 @@
 //! | `edit`, `warning` | the changes and warnings of a plan, and their text |
 //! | `advice`, `next` | what could go wrong on the device, how to flash, and how to undo it |
 //! | `segment`, `segment_file`, `initramfs_files` | the appended segment |
-//! | `undo`, `hex`, `unpatch`, `original` | the undo record, and the originals |
+//! | `undo`, `undo_parts`, `hex`, `unpatch`, `original` | the undo record, and the originals |
 //! | `remove` | a patch taken out of images that another program has changed since |
 
 mod advice;
@@ -68,6 +68,7 @@ mod runtime;
 mod segment;
 mod segment_file;
 mod undo;
+mod undo_parts;
 mod unfit;
 mod unpatch;
 mod warning;
@@ -94,6 +95,7 @@ pub use options::Options;
 pub use parameters::iommu::{IommuMode, IommuRow};
 pub use parameters::parameter::PlannedParameter;
 pub use plan::{Plan, PlannedImage, plan};
+pub use prove::again::prove_again;
 pub use prove::report::{AvbProof, Proof, Step, Undone};
 pub use prove::unproven::Unproven;
 pub use rc::contribute::RcPlan;

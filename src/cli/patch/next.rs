@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use vfioboot::patch::{FlashTool, Plan};
+use vfioboot::text;
 
 use crate::cli::print::say;
 use crate::cli::style::HEAD;
@@ -110,11 +111,5 @@ fn undo(flash: &[(&FlashTool, &PathBuf)], to_directory: bool) -> Vec<String> {
 
 /// The path as a word of a POSIX shell.
 fn quote(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%=".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true if !text.starts_with('-') => text,
-        true => format!("./{text}"),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
+    text::shell_word(&path.display().to_string())
 }
