@@ -152,6 +152,20 @@ UNDO = (
 )
 
 
+# the images of a device, as they are given together
+SETS = (
+    ("boot-v4", "vendor_boot-v4", "init_boot-v4"),
+    ("boot-v4", "init_boot-v4"),
+    ("boot-v4", "vendor_boot-v4-fragments"),
+    ("boot-v4-ramdisk", "vendor_boot-v4-no-dtb"),
+    ("boot-v3", "vendor_boot-v3"),
+    ("boot-v2-lz4_legacy",),
+    ("boot-v2-gzip-dtbo",),
+)
+# which bits select what: drawn_options in shared.rs
+OPTIONS = (0, 0x0002, 0x0009, 0x0108, 0x0330, 0x0F45)
+
+
 def put(target: str, name: str, data: bytes) -> None:
     directory = OUT / target
     directory.mkdir(parents=True, exist_ok=True)
@@ -187,6 +201,11 @@ def main() -> None:
             put("image", f"{path.stem}.ramdisk", ramdisk)
     for path in sorted((ROOT / "fixtures/vendor").glob("*.img")):
         put("image", f"vendor-{path.stem}", path.read_bytes())
+    for number, names in enumerate(SETS):
+        images = [(ROOT / f"fixtures/images/{name}.img").read_bytes() for name in names]
+        joined = b"".join(struct.pack("<I", len(image)) + image for image in images)
+        for options in OPTIONS:
+            put("boot_set", f"{number}-{options:04x}", struct.pack("<H", options) + joined)
     image = (ROOT / "fixtures/images/boot-v2-raw.img").read_bytes()
     (ramdisk,) = struct.unpack_from("<I", image, 16)
     undo = UNDO % (len(image), "00" * 32, image[:1660].hex(), ramdisk)

@@ -5,8 +5,26 @@ from pathlib import Path
 from typing import Any
 
 import machine
-from family import Failed, Lab
-from images import Aosp, Contents, initramfs
+from compress import compress
+from cpio import Archive
+from family import LAB, Failed, Lab
+from images import BOOT, Aosp, Contents, initramfs
+
+
+def image(lab: Lab, kernel: str, into: Path, *, cmdline: str = "", compression: str = "gzip") -> dict[str, Path]:
+    """An original with the stand-in system and a kernel of the lab, alone in `into`."""
+    into.mkdir()
+    archive = Archive()
+    archive.directory("bin")
+    archive.file("bin/busybox", (lab.tools / "busybox").read_bytes(), 0o755)
+    archive.file("init", (LAB / "guest" / "init").read_bytes(), 0o750)
+    ramdisk, made = into / "ramdisk", into / BOOT
+    ramdisk.write_bytes(compress(archive.finish(), compression))
+    arguments = ["--header_version", "1", "--pagesize", "2048", "--ramdisk", str(ramdisk)]
+    if cmdline:
+        arguments += ["--cmdline", cmdline]
+    Aosp(lab.tools).make(made, [*arguments, "--kernel", str(lab.kernels[kernel] / "Image.gz")])
+    return {BOOT: made}
 
 
 def patch(
@@ -31,7 +49,14 @@ def boot(
 ) -> machine.Run:
     """Unpack the images with AOSP's tools and boot them like a bootloader. `options` are those of
     `machine.boot`."""
-    contents: Contents = Aosp(lab.tools).take_apart(dict(images), work / "apart")
+    contents = Aosp(lab.tools).take_apart(dict(images), work / "apart")
+    return boot_contents(lab, board, contents, loader_cmdline, work, **options)
+
+
+def boot_contents(
+    lab: Lab, board: machine.Board, contents: Contents, loader_cmdline: str, work: Path, **options: Any
+) -> machine.Run:
+    """Boot what was unpacked like a bootloader."""
     kernel, initrd = work / "kernel", work / "initrd"
     kernel.write_bytes(contents.kernel)
     initrd.write_bytes(initramfs(contents))

@@ -2,18 +2,21 @@
 
 from typing import Any
 
+import boot_test
 import bootconfig
 import device
 import flows
+import guard
 import in_use
 import late
 import modules
 import params
 import patching
 import pc
+import sets
 from family import Family
 
 FAMILIES: tuple[Family[Any], ...] = (
-    patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, flows.FAMILY,
-    pc.FAMILY, in_use.FAMILY,
+    patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, guard.FAMILY,
+    flows.FAMILY, pc.FAMILY, in_use.FAMILY, sets.FAMILY, boot_test.FAMILY,
 )  # fmt: skip

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import chain
 import machine
-from compress import compress
-from cpio import Archive
-from family import LAB, Case, Family, Lab, Verdict
-from images import BOOT, Aosp
+from family import Case, Family, Lab, Verdict
 from machine import NVME, Device, Machine, Plug
 
 PORT = Device("0000:00:05.0", "1b36:000c", "pcieport", "pcie-root-port,id=behind,chassis=1,slot=1")
@@ -51,18 +48,6 @@ CASES = (
 )
 
 
-def _image(lab: Lab, case: LateCase, into: Path) -> Path:
-    archive = Archive()
-    archive.directory("bin")
-    archive.file("bin/busybox", (lab.tools / "busybox").read_bytes(), 0o755)
-    archive.file("init", (LAB / "guest" / "init").read_bytes(), 0o750)
-    ramdisk, image = into / "ramdisk", into / BOOT
-    ramdisk.write_bytes(compress(archive.finish(), "lz4_legacy"))
-    arguments = ["--header_version", "1", "--pagesize", "2048", "--ramdisk", str(ramdisk)]
-    Aosp(lab.tools).make(image, [*arguments, "--kernel", str(lab.kernels[case.kernel] / "Image.gz")])
-    return image
-
-
 def _wrong(case: LateCase, run: machine.Run) -> Iterator[str]:
     if not run.reached_init:
         yield f"/init did not run: {run.why_not()}"
@@ -87,9 +72,7 @@ def _wrong(case: LateCase, run: machine.Run) -> Iterator[str]:
 
 def _run(lab: Lab, cases: Sequence[LateCase], work: Path) -> Verdict:
     (case,) = cases
-    original = work / "original"
-    original.mkdir()
-    images = {BOOT: _image(lab, case, original)}
+    images = chain.image(lab, case.kernel, work / "original", compression="lz4_legacy")
     options = ["--device", case.device, "--wait", str(case.wait), "--deadline", str(case.deadline)]
     _, images = chain.patch(lab, images, options, work)
     plugs = [_PLUG] if case.comes else []

@@ -132,12 +132,13 @@ class Machine(Board):
 
 @dataclasses.dataclass(frozen=True)
 class Plug:
-    """A device that is plugged in while the machine runs."""
+    """A device that is plugged in while the machine runs, or another command of QMP."""
 
     when: str
     """The text in the serial log after which it is plugged in."""
-    device: Mapping[str, str]
-    """Its properties for QMP's device_add."""
+    device: Mapping[str, object]
+    """Its properties: the arguments of the command."""
+    command: str = "device_add"
 
 
 @dataclasses.dataclass
@@ -231,7 +232,7 @@ def _plug_in(process: subprocess.Popen[bytes], channel: qmp.Channel, log_file: P
             if process.poll() is not None:
                 return
             time.sleep(_LOOK_EVERY)
-        channel.execute("device_add", plug.device)
+        channel.execute(plug.command, plug.device)
 
 
 def cpu_seconds() -> float:

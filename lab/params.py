@@ -15,10 +15,7 @@ from pathlib import Path
 
 import chain
 import machine
-from compress import compress
-from cpio import Archive
-from family import LAB, Case, Family, Lab, Verdict
-from images import BOOT, Aosp
+from family import Case, Family, Lab, Verdict
 from machine import DEVICES, DISK, EDU, NVME, SECOND_DISK, Device
 
 VFIO = "vfio-pci"
@@ -71,21 +68,6 @@ CASES: tuple[ParameterCase, ...] = (
 )  # fmt: skip
 
 
-def _image(lab: Lab, case: ParameterCase, into: Path) -> Path:
-    archive = Archive()
-    archive.directory("bin")
-    archive.file("bin/busybox", (lab.tools / "busybox").read_bytes(), 0o755)
-    archive.file("init", (LAB / "guest" / "init").read_bytes(), 0o750)
-    ramdisk, image = into / "ramdisk", into / BOOT
-    ramdisk.write_bytes(compress(archive.finish(), "gzip"))
-    arguments = ["--header_version", "2", "--pagesize", "4096", "--ramdisk", str(ramdisk), "--dtb", str(into / "dtb")]
-    (into / "dtb").write_bytes(bytes(64))
-    if case.cmdline:
-        arguments += ["--cmdline", case.cmdline]
-    Aosp(lab.tools).make(image, [*arguments, "--kernel", str(lab.kernels[case.kernel] / "Image.gz")])
-    return image
-
-
 @contextlib.contextmanager
 def _burners(count: int) -> Iterator[None]:
     """Processes that compute, as long as they are needed."""
@@ -124,9 +106,7 @@ def _wrong(case: ParameterCase, run: machine.Run) -> Iterator[str]:
 
 def _run(lab: Lab, cases: Sequence[ParameterCase], work: Path) -> Verdict:
     (case,) = cases
-    original = work / "original"
-    original.mkdir()
-    images = {BOOT: _image(lab, case, original)}
+    images = chain.image(lab, case.kernel, work / "original", cmdline=case.cmdline)
     _, images = chain.patch(lab, images, ["--device", case.device, *case.options], work)
     with _burners(BURNERS if case.busy else 0):
         run = chain.boot(lab, machine.Machine(), images, "", work)

@@ -30,6 +30,16 @@ const HIDDEN: &[(char, char)] = &[
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
+/// `text` as a word of a POSIX shell.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%=".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true if !text.starts_with('-') => text.to_owned(),
+        true => format!("./{text}"),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// Whether a character is invisible.
 pub fn is_hidden(character: char) -> bool {
     HIDDEN.iter().any(|(first, last)| (*first..=*last).contains(&character))

@@ -1,5 +1,6 @@
 //! Damaged images: reading, repacking and patching them succeeds or gives one error. Never a
-//! panic, never without end, and in memory that what is really there bounds.
+//! panic, never without end, and in memory that what is really there bounds. What a patch writes keeps
+//! its promises.
 //!
 //! The damage is the same in every run. Memory is what Rust's allocator gives out on the thread;
 //! the C library inside `zstd` is not counted (its window is limited to 128 MiB by the decoder).
@@ -15,11 +16,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{AARCH64, elf, images};
+use common::archives::{packed, vendor_boot};
+use common::{flows, images, shared};
 use vfioboot::bootset::BootSet;
-use vfioboot::image::{Image, ImageKind, SectionName, unpacked};
+use vfioboot::compression::Format;
+use vfioboot::image::{Image, ImageKind, SectionName};
 use vfioboot::kernel::Kernel;
-use vfioboot::patch::{self, Options, Runtimes};
+use vfioboot::patch;
 use vfioboot::ramdisk::classify_ramdisk;
 use vfioboot::ramdisk::tree::Tree;
 use vfioboot::ramdisk::{Limits, Ramdisk, find_ours};
@@ -188,43 +191,14 @@ fn read(image: &Image<'_>) {
     let _ = patch::record_of(&BootSet::from_images(std::slice::from_ref(image)));
 }
 
-/// Unpack and repack: the same bytes.
-fn repack(image: &Image<'_>) {
-    let unpacked = unpacked::unpack(image);
-    let repacked = unpacked::repack(&unpacked.manifest, |name| {
-        let (_, bytes) = unpacked.files.iter().find(|(file, _)| file == name).unwrap();
-        Ok(bytes.to_vec())
-    });
-    let repacked = repacked.unwrap_or_else(|error| panic!("repack: {error}"));
-    assert!(repacked == image.bytes(), "repack gives other bytes");
-}
-
-/// Patch, where that is not refused, and unpatch: the same bytes.
-fn patch_and_back(image: &Image<'_>, runtime: &[u8]) {
-    let options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(runtime));
-    let set = std::slice::from_ref(image);
-    let set = &BootSet::from_images(set);
-    if !patch::is_patched(set).is_ok_and(|patched| !patched) {
-        let _ = patch::unpatch(set);
-        return;
-    }
-    let planned = match patch::plan(set, &options) {
-        Ok(plan) => plan.images[0].output.as_ref().unwrap().to_vec(),
-        Err(error) => return assert!(!error.to_string().contains('\n'), "{error}"),
-    };
-    let patched = Image::parse(&planned).unwrap();
-    let original = patch::unpatch(&BootSet::from_images(&[patched])).unwrap().remove(0).unwrap();
-    assert!(original.to_vec() == image.bytes(), "unpatch gives other bytes");
-}
-
-fn all(bytes: &[u8], runtime: &[u8]) {
+fn all(bytes: &[u8]) {
     match Image::parse(bytes) {
         Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
         Ok(image) => {
             read(&image);
-            repack(&image);
+            shared::repacks(&image);
             if image.kind() != ImageKind::Kernel {
-                patch_and_back(&image, runtime);
+                shared::patches(std::slice::from_ref(&image), 0);
             }
         }
     }
@@ -244,7 +218,6 @@ fn bound(name: &str) -> usize {
 fn damaged_images_give_an_error_or_come_back_unchanged() {
     let images = images();
     let others: Vec<Vec<u8>> = images.iter().map(|(_, bytes)| bytes.clone()).collect();
-    let runtime = elf(AARCH64);
     // Batches, so that no thread is left with a slow image.
     const BATCH: u64 = 50;
     let batches: Vec<(usize, u64)> = (0..MUTATIONS / BATCH)
@@ -263,8 +236,7 @@ fn damaged_images_give_an_error_or_come_back_unchanged() {
                 let other = &others[random.below(others.len())];
                 mutate(&mut bytes, &fields, other, &mut random);
                 let start = Instant::now();
-                let (result, peak) =
-                    peak_of(|| catch_unwind(AssertUnwindSafe(|| all(&bytes, &runtime))));
+                let (result, peak) = peak_of(|| catch_unwind(AssertUnwindSafe(|| all(&bytes))));
                 let fail = |what: String| {
                     failures.lock().unwrap().push(format!("{name} {number}: {what}"));
                 };
@@ -296,4 +268,75 @@ fn damaged_images_give_an_error_or_come_back_unchanged() {
     }
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+// --- the images of a device -------------------------------------------------------------------
+
+/// Mutations of each set.
+const SET_MUTATIONS: u64 = 60;
+
+/// Sets that are patched in different ways, by name.
+fn sets() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    let of = |names: &[&str]| names.iter().map(|name| flows::image(name)).collect::<Vec<_>>();
+    let system = |name: &str, format| {
+        let files: &[(&str, &[u8])] = &[("init", b"#!init"), (name, b"x")];
+        packed(Some(format), &common::cpio(files))
+    };
+    let (lz4, gzip) = (system("a", Format::Lz4Legacy), system("b", Format::Gzip));
+    let boot =
+        common::with_section(&flows::image("boot-v4-ramdisk"), SectionName::Ramdisk, gzip.clone());
+    let one = common::with_section(
+        &flows::image("boot-v2-raw"),
+        SectionName::Ramdisk,
+        [&lz4[..], &gzip].concat(),
+    );
+    vec![
+        ("v2", of(&["boot-v2-lz4_legacy"])),
+        ("v3", of(&["boot-v3", "vendor_boot-v3"])),
+        ("GKI", of(&["boot-v4", "vendor_boot-v4", "init_boot-v4"])),
+        ("GKI without vendor_boot", of(&["init_boot-v4", "boot-v4"])),
+        ("fragments", of(&["boot-v4", "vendor_boot-v4-fragments"])),
+        ("Magisk, two-stage", vec![flows::magisk_two_stage()]),
+        ("Magisk, rootfs", vec![flows::magisk_rootfs()]),
+        ("rootfs", vec![flows::rootfs()]),
+        ("a stop in one ramdisk", vec![one]),
+        ("a stop over images", vec![vendor_boot(&[("", lz4.clone())]), boot]),
+        ("a stop over fragments", vec![vendor_boot(&[("", lz4), ("b", gzip)])]),
+        ("with AVB", vec![common::with_avb_footer(&flows::image("boot-v2-gzip-dtbo"), 512 << 10)]),
+    ]
+}
+
+fn input(options: u16, set: &[Vec<u8>]) -> Vec<u8> {
+    shared::joined(options, &set.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_patch_keeps_its_promises_with_every_option() {
+    let mut random = Random(1);
+    for (name, set) in sets() {
+        assert!(shared::sets(&input(0, &set)), "{name}: refused");
+        let drawn = (0..40).filter(|_| shared::sets(&input(random.next() as u16, &set)));
+        assert!(drawn.count() > 5, "{name}");
+    }
+}
+
+#[test]
+fn patches_of_damaged_sets_keep_their_promises() {
+    let mut random = Random(2);
+    for (name, set) in sets() {
+        let fields: Vec<_> = set.iter().map(|bytes| number_fields(bytes)).collect();
+        let mut patched = 0;
+        for number in 0..SET_MUTATIONS {
+            let mut damaged = set.clone();
+            let (at, from) = (random.below(set.len()), random.below(set.len()));
+            mutate(&mut damaged[at], &fields[at], &set[from], &mut random);
+            let options = if number % 2 == 0 { 0 } else { random.next() as u16 };
+            let tried = catch_unwind(AssertUnwindSafe(|| shared::sets(&input(options, &damaged))));
+            match tried {
+                Ok(possible) => patched += u64::from(possible),
+                Err(_) => panic!("{name}, mutation {number}, options {options:#06x}: see above"),
+            }
+        }
+        assert!(patched > SET_MUTATIONS / 10, "{name}: only {patched} could be patched");
+    }
 }

@@ -16,6 +16,10 @@ use vfioboot::bootset::BootSet;
 use vfioboot::bootset::avb::verify;
 use vfioboot::image::avb::{Vbmeta, VbmetaEdit};
 
+#[path = "../shared.rs"]
+#[allow(dead_code, reason = "each target uses its own part")]
+mod shared;
+
 static BASE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/images/init_boot-v4.img");
     std::fs::read(path).unwrap()
@@ -57,6 +61,7 @@ fuzz_target!(|blob: &[u8]| {
         let bytes = rebuilt.output.to_vec();
         let again = Image::parse(&bytes).unwrap();
         assert_ne!(again.unsigned_digest_is_right(), Some(false));
+        shared::repacks(&again);
     }
 });
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import devicetree
 import machine
 from compress import compress
 from cpio import Archive
@@ -24,10 +25,10 @@ _GUEST = LAB / "device" / "guest"
 _SYSTEM_LOCK = threading.Lock()
 
 
-def _system() -> Path:
+def _system(suite: str) -> Path:
     """The directory with the system's disk; see system.sh."""
     with _SYSTEM_LOCK:
-        (directory,) = from_script(LAB / "device" / "system.sh")
+        (directory,) = from_script(LAB / "device" / "system.sh", *([suite] if suite else []))
     return directory
 
 
@@ -61,7 +62,7 @@ def _plan(cases: Sequence[Case], after_reset: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _make_data(lab: Lab, cases: Sequence[Case], work: Path) -> None:
+def _make_data(lab: Lab, setup: Setup, cases: Sequence[Case], work: Path) -> None:
     """The disk for /data: the programs under test and the steps of the cases."""
     tree = work / "data"
     parts = tree / "lab"
@@ -72,7 +73,7 @@ def _make_data(lab: Lab, cases: Sequence[Case], work: Path) -> None:
     for name in ("banner", "killat"):
         shutil.copy(_compiled(name, work), parts / name)
     shutil.copy(lab.vfiorun, parts / "vfiorun")
-    shutil.copy(lab.kernels["good"] / "Image", parts / "Image")
+    shutil.copy(lab.kernels[setup.kernel] / "Image", parts / "Image")
     (parts / "nested.cpio").write_bytes(_nested_ramdisk(lab.tools / "busybox", work))
     (parts / "plan").write_text(_plan(cases, after_reset=False))
     (parts / "plan-after-reset").write_text(_plan(cases, after_reset=True))
@@ -83,7 +84,7 @@ def _make_data(lab: Lab, cases: Sequence[Case], work: Path) -> None:
 
 def _image(lab: Lab, setup: Setup, work: Path) -> tuple[Path, Path, str]:
     """Kernel, initramfs and command line: unpatched, or from a patched image made by AOSP's tools."""
-    kernel, initrd = lab.kernels["good"] / "Image", work / "initrd"
+    kernel, initrd = lab.kernels[setup.kernel] / "Image", work / "initrd"
     ramdisk = _ramdisk(lab.tools / "busybox")
     if not setup.patched:
         initrd.write_bytes(ramdisk)
@@ -91,7 +92,7 @@ def _image(lab: Lab, setup: Setup, work: Path) -> tuple[Path, Path, str]:
     aosp = Aosp(lab.tools)
     (work / "ramdisk").write_bytes(compress(ramdisk, "lz4_legacy"))
     original, patched = work / "original.img", work / BOOT
-    arguments = ["--header_version", "1", "--pagesize", "2048", "--kernel", str(lab.kernels["good"] / "Image.gz")]
+    arguments = ["--header_version", "1", "--pagesize", "2048", "--kernel", str(lab.kernels[setup.kernel] / "Image.gz")]
     aosp.make(original, [*arguments, "--ramdisk", str(work / "ramdisk"), "--cmdline", setup.cmdline])
     options = [word for device in setup.patched for word in ("--device", device)]
     lab.call("patch", original, *options, "-o", patched)
@@ -104,17 +105,18 @@ def _image(lab: Lab, setup: Setup, work: Path) -> tuple[Path, Path, str]:
 
 def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     setup = cases[0].setup
-    (work / SYSTEM.drive).symlink_to(_system() / SYSTEM.drive)
+    (work / SYSTEM.drive).symlink_to(_system(setup.suite) / SYSTEM.drive)
     disks = verdict.Disks(work, secrets.token_hex(4))
     disks.make()
-    _make_data(lab, cases, work)
+    _make_data(lab, setup, cases, work)
     kernel, initrd, cmdline = _image(lab, setup, work)
+    board = setup.machine if setup.smmu_for_pcie else devicetree.without_smmu(setup.machine, work)
     runs: list[machine.Run] = []
     for log, plan in (("serial.log", "plan"), ("serial-after-reset.log", "plan-after-reset")):
         if runs and not cases[0].after_reset:
             break
         words = f"{cmdline} lab.plan={plan}"
-        runs.append(machine.boot(setup.machine, kernel, initrd, words, scratch=work, timeout=lab.timeout, log=log))
+        runs.append(machine.boot(board, kernel, initrd, words, scratch=work, timeout=lab.timeout, log=log))
     return {case.name: list(verdict.of_case(case, runs, disks)) for case in cases}
 
 

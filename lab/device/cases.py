@@ -38,6 +38,12 @@ class Setup:
     cmdline: str = ""
     patched: tuple[str, ...] = ()
     """The --device options of `vfioboot patch`; without any, the image is booted unpatched."""
+    kernel: str = "good"
+    """Variant of the lab's kernel, of the device and of its guests."""
+    suite: str = ""
+    """Debian's suite that QEMU on the device is from; by default that of the rest."""
+    smmu_for_pcie: bool = True
+    """Whether the board's device tree has an SMMU that is on, and an iommu-map."""
 
 
 def _setup(name: str, cmdline: str = "", patched: tuple[str, ...] = (), **board: Any) -> Setup:
@@ -55,6 +61,9 @@ MEASURED = _setup("measured", measured=True)
 THREE_CPUS = _setup("three-cpus", processors=3)
 NO_SMMU = _setup("no-smmu", smmu=False)
 GIC_2 = _setup("gic-version-2", gic_version=2)
+NO_MAP = dataclasses.replace(_setup("no-iommu-map"), smmu_for_pcie=False)
+# QEMU has iommufd since version 9
+IOMMUFD = dataclasses.replace(_setup("iommufd"), kernel="newer", suite="bookworm-backports")
 NO_EL2 = _setup("no-el2", virtualization=False)
 KVM_NONE = _setup("kvm-none", "kvm-arm.mode=none")
 KVM_PROTECTED = _setup("kvm-protected", "kvm-arm.mode=protected")
@@ -139,6 +148,23 @@ def _guests() -> Iterator[Case]:
         facts=passed,
         says=("nested edu inside 0", "nested edu write 0"),
         strays=True,
+    )
+
+
+def _iommufd() -> Iterator[Case]:
+    """A kernel without a VFIO container."""
+    yield Case(
+        name="iommufd",
+        ci=False,
+        kernel=IOMMUFD.kernel,
+        setup=IOMMUFD,
+        steps=f"iommufd {DISK.address}",
+        facts=(("container", "no"), ("doctor", "0"), ("status", "0")),
+        says=(
+            r"^doctor: ok +VFIO interface: /dev/iommu \(iommufd\), with a node for each device",
+            "nested read MAGIC",
+        ),
+        answered=(DISK,),
     )
 
 
@@ -298,6 +324,7 @@ def _unfit() -> Iterator[Case]:
     for setup, doctor, run in (
         # The device tree is the cause: that there is no IOMMU and no group follows from it.
         (NO_SMMU, "device tree: pcie@10000000 has no iommu-map", "pcie@10000000 has no iommu-map"),
+        (NO_MAP, r"device tree: pcie@10000000 has no iommu-map.*disabled in it: smmuv3@9050000", "has no iommu-map"),
         (GIC_2, "interrupt isolation: not isolated", "its interrupts are not isolated.*; everything is as it was"),
         (NO_EL2, "KVM: .*HYP mode not available", "HYP mode not available.*started in EL1"),
         (KVM_NONE, "KVM: .*disabled from command line", r"disabled from command line.*remove kvm-arm\.mode=none"),
@@ -305,7 +332,7 @@ def _unfit() -> Iterator[Case]:
     ):
         yield Case(
             name=f"unfit/{setup.name}",
-            ci=False,
+            ci=setup in (GIC_2, NO_MAP),
             setup=setup,
             steps="unfit",
             facts=(("doctor", "1"), ("status", "2")),
@@ -314,5 +341,5 @@ def _unfit() -> Iterator[Case]:
 
 
 CASES: tuple[Case, ...] = (
-    *_main(), *_guests(), *_commands(), *_places(), *_crashes(), *_by_hand(), *_refused(), *_unfit()
+    *_main(), *_guests(), *_iommufd(), *_commands(), *_places(), *_crashes(), *_by_hand(), *_refused(), *_unfit()
 )  # fmt: skip

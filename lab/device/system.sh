@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# system.sh: the system of the emulated device; prints its directory. It has system.img, ext4, to be
+# system.sh [SUITE]: the system of the emulated device; prints its directory. It has system.img, ext4, to be
 # mounted read-only: busybox, and Debian's arm64 QEMU with its libraries and the files for a display.
+# With a SUITE (bookworm-backports) it is the QEMU of that one.
 # The parts that change with the project are on a separate disk (see __init__.py).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,7 +13,9 @@ RECIPE=2
 LIBRARIES=lib/aarch64-linux-gnu
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
-version() { debian apt-cache show --no-all-versions "$1" | sed -n 's/^Version: //p'; }
+release=()
+[ $# -eq 0 ] || release=(-o "APT::Default-Release=$1")
+version() { debian apt-cache "${release[@]}" show --no-all-versions "$1" | sed -n 's/^Version: //p'; }
 qemu=$(version qemu-system-arm:arm64)
 data=$(version qemu-system-data)
 busybox=$(version busybox-static:arm64)
@@ -31,13 +34,13 @@ mkdir -p "$SCRATCH"/{debs,root,new,tree}
 
 # Only the libraries that it depends on, and the files for a display from QEMU's other packages. Without
 # an architecture apt uses the machine's own.
-mapfile -t direct < <(debian apt-cache depends --no-recommends --no-suggests --no-conflicts \
+mapfile -t direct < <(debian apt-cache "${release[@]}" depends --no-recommends --no-suggests --no-conflicts \
     --no-breaks --no-replaces --no-enhances qemu-system-arm:arm64 \
     | sed -nE 's/^ *\|?Depends: (lib[^<>:]*|zlib1g)(:arm64)?$/\1:arm64/p' | sort -u)
-mapfile -t packages < <(debian apt-cache depends --recurse --no-recommends --no-suggests \
+mapfile -t packages < <(debian apt-cache "${release[@]}" depends --recurse --no-recommends --no-suggests \
     --no-conflicts --no-breaks --no-replaces --no-enhances "${direct[@]}" \
     | grep -E '^(lib|zlib).*:arm64$' | sort -u)
-(cd "$SCRATCH/debs" && debian apt-get download -qq "qemu-system-arm:arm64=$qemu" \
+(cd "$SCRATCH/debs" && debian apt-get "${release[@]}" download -qq "qemu-system-arm:arm64=$qemu" \
     "qemu-system-common:arm64=$qemu" "qemu-system-data=$data" "busybox-static:arm64=$busybox" \
     "${packages[@]}" >&2)
 for deb in "$SCRATCH"/debs/*.deb; do dpkg -x "$deb" "$SCRATCH/root"; done

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# build.sh [VARIANT...]: the lab's arm64 kernels, cross-compiled from Debian's linux-source package.
+# build.sh [VARIANT...]: the lab's arm64 kernels, cross-compiled from Debian's linux-source packages.
 # Prints the directory of each variant; builds only those that are not in the cache.
 #   good       VFIO built in         bad  no VFIO, no IKCONFIG
 #   vfio-m     VFIO as modules       drivers-m  NVMe and the PCI host bridge too
+#   newer      Linux 6.12 instead of 6.1: iommufd instead of a VFIO container, and pstore
 # The directory of a variant has Image, Image.gz, vmlinuz.efi (EFI zboot), config, System.map and, if
 # there are modules, modules/.
 set -euo pipefail
@@ -10,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=scripts/common.sh
 . "$here/../../scripts/common.sh"
 
-PACKAGE=linux-source-6.1
+package_of() { if [ "$1" = newer ]; then echo linux-source-6.12; else echo linux-source-6.1; fi; }
 # Increase this with every change of the build below that is not in the fragments.
 RECIPE=1
 
@@ -19,19 +20,26 @@ if [ $# -gt 0 ]; then variants=("$@"); else variants=(good vfio-m bad); fi
 fragments() {
     case $1 in
         good) printf '%s\n' "$here/base.config" ;;
-        vfio-m | bad) printf '%s\n' "$here/base.config" "$here/$1.config" ;;
+        vfio-m | bad | newer) printf '%s\n' "$here/base.config" "$here/$1.config" ;;
         drivers-m) printf '%s\n' "$here/base.config" "$here/vfio-m.config" "$here/$1.config" ;;
-        *) die "unknown kernel variant $1, expected good, vfio-m, drivers-m or bad" ;;
+        *) die "unknown kernel variant $1, expected good, vfio-m, drivers-m, newer or bad" ;;
     esac
 }
 
-version=$(debian apt-cache show --no-all-versions "$PACKAGE" | sed -n 's/^Version: //p')
-[ -n "$version" ] || die "no package $PACKAGE in Debian's lists"
+version_of() { debian apt-cache show --no-all-versions "$1" | sed -n 's/^Version: //p'; }
+declare -A version
+for v in "${variants[@]}"; do
+    package=$(package_of "$v")
+    [ -n "${version[$package]:-}" ] || version[$package]=$(version_of "$package")
+    [ -n "${version[$package]}" ] || die "no package $package in Debian's lists"
+done
 
 place() {
-    local f
+    local f package
+    package=$(package_of "$1")
     mapfile -t f < <(fragments "$1")
-    printf '%s/kernels/%s-%s' "$CACHE" "$1" "$({ echo "$RECIPE $PACKAGE $version"; cat "${f[@]}"; } | key)"
+    printf '%s/kernels/%s-%s' "$CACHE" "$1" \
+        "$({ echo "$RECIPE $package ${version[$package]}"; cat "${f[@]}"; } | key)"
 }
 
 missing() {
@@ -50,16 +58,18 @@ fi
 # The source, from the package without installing it. Omitting files that arm64 virt does not need saves
 # 0.6 GB; Kconfig files and Makefiles are required.
 unpack_source() {
-    say "kernel: fetching $PACKAGE $version"
-    (cd "$SCRATCH" && debian apt-get download -qq "$PACKAGE=$version" >&2)
-    dpkg-deb --fsys-tarfile "$SCRATCH"/"$PACKAGE"_*.deb \
-        | tar -xO "./usr/src/$PACKAGE.tar.xz" \
+    local package=$1
+    [ ! -d "$SCRATCH/$package" ] || return 0
+    say "kernel: fetching $package ${version[$package]}"
+    (cd "$SCRATCH" && debian apt-get download -qq "$package=${version[$package]}" >&2)
+    dpkg-deb --fsys-tarfile "$SCRATCH"/"$package"_*.deb \
+        | tar -xO "./usr/src/$package.tar.xz" \
         | tar -xJ -C "$SCRATCH" --wildcards \
             --exclude='*/Documentation/*/*' --exclude='*/tools/testing/*' \
             --exclude='*/drivers/gpu/*.[ch]' --exclude='*/drivers/net/wireless/*.[ch]' \
             --exclude='*/drivers/media/*.[ch]' --exclude='*/drivers/staging/*.[ch]' \
             --exclude='*/sound/*.[ch]'
-    rm "$SCRATCH"/"$PACKAGE"_*.deb
+    rm "$SCRATCH"/"$package"_*.deb
 }
 
 # merge_config.sh exits with 0 even if a requested symbol is dropped, so the result is compared here. A
@@ -76,11 +86,13 @@ check_config() {
 }
 
 build() {
-    local v=$1 src=$SCRATCH/$PACKAGE obj=$SCRATCH/obj dest=$SCRATCH/$1 started=$SECONDS
+    local v=$1 package dest=$SCRATCH/$1 started=$SECONDS
+    package=$(package_of "$v")
+    # the objects of the previous variant are kept: the next one rebuilds only what differs
+    local src=$SCRATCH/$package obj=$SCRATCH/obj-$package
     local targets=(Image Image.gz vmlinuz.efi) boot=$obj/arch/arm64/boot f
     mapfile -t f < <(fragments "$v")
     mkdir -p "$obj" "$dest"
-    # the objects of the previous variant are kept: the next one rebuilds only what differs
     (cd "$src" && scripts/kconfig/merge_config.sh -n -O "$obj" "${f[@]}") > "$obj/merge.log" 2>&1 \
         || { cat "$obj/merge.log" >&2; die "the fragments of $v could not be merged"; }
     check_config "${f[@]}" "$obj/.config" || die "the kernel source does not accept the fragments of $v"
@@ -112,7 +124,9 @@ if [ ${#todo[@]} -gt 0 ]; then
         export CCACHE_DIR=$CACHE/ccache CCACHE_BASEDIR=$SCRATCH CCACHE_NOHASHDIR=1
         compilers=(CC="ccache ${CROSS_COMPILE}gcc" HOSTCC="ccache gcc")
     fi
-    unpack_source
-    for v in "${todo[@]}"; do build "$v"; done
+    for v in "${todo[@]}"; do
+        unpack_source "$(package_of "$v")"
+        build "$v"
+    done
 fi
 for v in "${variants[@]}"; do place "$v"; echo; done

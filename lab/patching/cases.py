@@ -88,7 +88,7 @@ def _devices() -> Iterator[Case]:
     absent = ("10de:2684", "0000:00:1f.0")
     yield Case(name="absent-device", header=2, compression="lz4_legacy", devices=absent, to_vfio=())
     yield Case(name="absent-and-present", header=3, devices=(*absent, DISK.address), to_vfio=(DISK,))
-    yield Case(name="kernel-without-vfio", header=2, kernel="bad", to_vfio=())
+    yield Case(name="kernel-without-vfio", header=2, kernel="bad", options=("--anyway",), to_vfio=())
 
 
 def _leave_alone() -> Iterator[Case]:
@@ -134,6 +134,19 @@ def _leave_alone() -> Iterator[Case]:
     yield Case(name="charger/ids", header=2, devices=(EDU.id,), loader_cmdline=charger, **untouched)
 
 
+def _carriers() -> Iterator[Case]:
+    """Of two devices with one ID, one may carry the system: neither is taken, unless it is named by address."""
+    root = "root=/dev/nvme1n1"
+    yield Case(name="carrier/root", header=2, loader_cmdline=root, to_vfio=())
+    yield Case(name="carrier/root/modules", ci=False, header=2, kernel="vfio-m", loader_cmdline=root, to_vfio=())
+    yield Case(name="carrier/root/by-address", header=2, devices=(DISK.address,), loader_cmdline=root, to_vfio=(DISK,))
+    key = "androidboot.boot_devices"
+    here = f"{key}=4010000000.pcie/pci0000:00/{SECOND_DISK.address}"
+    yield Case(name="carrier/boot-devices", header=2, loader_cmdline=here, to_vfio=())
+    elsewhere = f'{key} = "soc/1d84000.ufshc"\n'
+    yield Case(name="carrier/elsewhere", ci=False, header=4, loader_bootconfig=elsewhere)
+
+
 def _command_lines() -> Iterator[Case]:
     """All other parameters stay on the command line and stay effective."""
     filler = " ".join(f"androidboot.filler{n:02}=0123456789abcdef" for n in range(12))
@@ -171,4 +184,12 @@ def _peers() -> Iterator[Case]:
     yield Case(name="rebuilt/removed/hook-init", **gone, **hooked)
 
 
-CASES: tuple[Case, ...] = (*_formats(), *_devices(), *_leave_alone(), *_command_lines(), *_hooks(), *_peers())
+CASES: tuple[Case, ...] = (
+    *_formats(),
+    *_devices(),
+    *_leave_alone(),
+    *_carriers(),
+    *_command_lines(),
+    *_hooks(),
+    *_peers(),
+)

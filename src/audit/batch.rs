@@ -48,9 +48,13 @@ fn check_group(
         }
     };
     let beside = group.beside.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let mut set = vec![File::new(group.main.display().to_string(), main.as_ref())];
-    set.extend(beside.iter().map(|(name, bytes)| File::new(name, bytes.as_ref())));
+    let mut set = vec![file(group.main.display().to_string(), &main, files)];
+    set.extend(beside.iter().map(|(name, bytes)| file(name.clone(), bytes, files)));
     check_files(&set, options)
+}
+
+fn file<'b, O: Open>(name: String, bytes: &'b O::Bytes, files: &O) -> File<'b> {
+    File { identity: files.identity(bytes), ..File::new(name, bytes.as_ref()) }
 }
 
 /// The path relative to the working directory, without a leading `./`.

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::workers;
-use crate::bootset;
+use crate::bootset::{self, Identity};
 use crate::image::{Image, ImageKind};
 use crate::kernel::{Kernel, LayerKind};
 
@@ -32,6 +32,11 @@ pub trait Open: Sync {
     /// # Errors
     /// The system's error.
     fn open(&self, path: &Path) -> io::Result<Self::Bytes>;
+
+    /// Which file these bytes are; None where they are not those of a file.
+    fn identity(&self, _: &Self::Bytes) -> Option<Identity> {
+        None
+    }
 
     /// Whether the file can be opened more than once: a pipe cannot.
     fn opens_again(&self, path: &Path) -> bool {

@@ -175,20 +175,23 @@ impl EffectiveCmdline {
     }
 
     /// For each parameter the index of the one that overrides it: the last of its name that the kernel
-    /// sees, or the first for `androidboot.*` (`ro.boot.*` properties are set once). None for a
-    /// parameter that takes effect, that the kernel does not see, or that may be repeated.
+    /// sees and whose value it takes, or the first for `androidboot.*` (`ro.boot.*` properties are set
+    /// once). None for a parameter that takes effect, that the kernel does not see, or that may be
+    /// repeated.
     pub fn overridden(&self) -> Vec<Option<usize>> {
         let seen = self.parameters().count();
         let counting = |(_, parameter): &(usize, &CmdlineParameter)| parameter.counts;
-        let parameters: Vec<(usize, &[u8])> = (self.entries.iter().enumerate().filter(counting))
-            .take(seen)
-            .filter_map(|(index, parameter)| Some((index, parameter.parameter()?)))
-            .filter(|(_, own)| !EVERY_ONE_COUNTS.iter().any(|known| own.is(known)))
-            .map(|(index, own)| (index, own.name))
-            .collect();
+        let parameters: Vec<(usize, Parameter<'_>)> =
+            (self.entries.iter().enumerate().filter(counting))
+                .take(seen)
+                .filter_map(|(index, parameter)| Some((index, parameter.parameter()?)))
+                .filter(|(_, own)| !EVERY_ONE_COUNTS.iter().any(|known| own.is(known)))
+                .collect();
         let mut overridden = vec![None; self.entries.len()];
-        for (index, name) in &parameters {
-            let mut same = parameters.iter().filter(|(_, other)| same_name(other, name));
+        for (index, Parameter { name, .. }) in &parameters {
+            let mut same = parameters
+                .iter()
+                .filter(|(_, other)| same_name(other.name, name) && other.takes_effect());
             let first_wins = name.starts_with(b"androidboot.");
             let winner = if first_wins { same.next() } else { same.next_back() };
             overridden[*index] = winner.map(|(winner, _)| *winner).filter(|w| w != index);
@@ -209,7 +212,8 @@ impl EffectiveCmdline {
             self.parameters()
                 .filter(|parameter| wanted(parameter))
                 .filter_map(|parameter| {
-                    let own = parameter.parameter().filter(|own| own.is(name))?;
+                    let own = parameter.parameter()?;
+                    let own = Some(own).filter(|own| own.is(name) && own.takes_effect())?;
                     let value = String::from_utf8_lossy(own.value.unwrap_or_default());
                     Some((value.into_owned(), parameter.origin.clone()))
                 })

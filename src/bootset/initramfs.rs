@@ -20,7 +20,8 @@ use crate::ramdisk::{Inventory, Reach, Unpacker};
 pub struct Initramfs {
     /// The ramdisks in memory order.
     pub parts: Vec<Part>,
-    /// Index of the image whose bootconfig comes after them.
+    /// Index of the image whose bootconfig comes after them: that of vendor_boot, or the one that stands
+    /// behind the last ramdisk.
     pub bootconfig: Option<usize>,
 }
 
@@ -122,7 +123,8 @@ impl Initramfs {
         let bootconfig = std::iter::zip(&set.images, roles).position(|(image, role)| {
             *role == Role::VendorBoot && image.section(SectionName::Bootconfig).is_some()
         });
-        Initramfs { parts, bootconfig }
+        let behind = || Some(behind_the_last(set, roles)?.0);
+        Initramfs { parts, bootconfig: bootconfig.or_else(behind) }
     }
 
     /// The ramdisk in which the kernel stops before the end of the one at `spot`, and the reason.
@@ -227,6 +229,13 @@ pub(super) fn in_memory_order<'s, 'a>(
     let generic =
         generic.next().filter(|role| **role != Role::Recovery || vendor().next().is_none());
     vendor().chain(generic.into_iter().flat_map(|role| of_role(*role))).collect()
+}
+
+/// The bootconfig behind the last ramdisk, and the index of its image. A bootloader that has one of its
+/// own puts it there, and then the kernel reads that one.
+pub(super) fn behind_the_last<'a>(set: &Members<'a>, roles: &[Role]) -> Option<(usize, &'a [u8])> {
+    let image = in_memory_order(set, roles).last()?.spot.image;
+    Some((image, set.images[image].trailing_bootconfig()?))
 }
 
 /// The roles of images with a generic ramdisk, in order of preference.

@@ -67,7 +67,14 @@ impl<'a> Members<'a> {
         }
         let mut images = Vec::new();
         for file in &distinct {
-            let failed = |source| Error::Image { file: file.name.clone(), source };
+            let failed = |source: image::Error| {
+                // A command takes a file of the file system, not what is in a container.
+                let source = match file.identity {
+                    Some(_) => source.for_file(&file.name),
+                    None => source,
+                };
+                Error::Image { file: file.name.clone(), source }
+            };
             images.push(parse(file.bytes).map_err(failed)?);
         }
         let configs = std::iter::zip(&distinct, &images);

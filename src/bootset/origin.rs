@@ -13,7 +13,7 @@ pub enum Origin {
     Given,
     /// `CONFIG_CMDLINE`.
     Config,
-    /// Keys below `kernel` and `init` in the bootconfig of this vendor_boot image
+    /// Keys below `kernel` and `init` in the bootconfig of this image
     /// (`setup_command_line` in the kernel's `init/main.c`).
     Bootconfig(String),
     /// A kernel command line descriptor of AVB in this image.

@@ -355,6 +355,19 @@ impl<'a> BootSet<'a> {
         avb::names(&self.members, self.roles())
     }
 
+    /// The partition that the image of this index is for, without the suffix of a slot: the one that
+    /// AVB's own descriptor names, or the likeliest. None for a bare kernel or ramdisk, and for a
+    /// config.
+    pub(crate) fn partition_of(&self, image: usize) -> Option<String> {
+        let own = self.images()[image].partition_name();
+        match self.roles()[image] {
+            Role::Vbmeta => Some(Role::Vbmeta.as_str().to_owned()),
+            Role::ChainedVbmeta => Some(avb::stem(self.name(image)).to_owned()),
+            _ if own.is_some() => own.map(|name| name.escape_ascii().to_string()),
+            _ => self.partition_names()[image].first().map(str::to_owned),
+        }
+    }
+
     /// How the vbmeta image `vbmeta` covers the image of this index; None if no descriptor names it.
     pub fn cover(&self, vbmeta: &Vbmeta<'_>, image: usize) -> Option<Cover> {
         let own = self.images().get(image)?;

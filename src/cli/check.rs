@@ -15,9 +15,9 @@ use vfioboot::audit::{
 };
 use vfioboot::compression::Budget;
 use vfioboot::kernel::{KernelConfig, config_file};
-use vfioboot::modules::ModuleSource;
 
 use super::check_files::CheckFiles;
+use super::module_files::ModuleFiles;
 use super::print::{self, complain};
 use super::{EXIT_FAILURE, input::Input, output};
 
@@ -38,8 +38,9 @@ pub struct Args {
     /// The config of the kernels, instead of the one embedded in each
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// All modules of the kernel: a directory, a ramdisk, an image with ramdisks, a tar archive (also
-    /// compressed) or a .ko file; can be given several times
+    /// All modules of the kernel: a directory, a ramdisk, an image with ramdisks, a zip file or tar
+    /// archive (also compressed) with modules or with such images, or a .ko file; can be given several
+    /// times
     #[arg(long, value_name = "DIR|FILE")]
     modules: Vec<PathBuf>,
     /// The kernel command line, instead of the one in the boot image
@@ -105,7 +106,8 @@ impl FailOn {
 
 pub fn run(args: &Args, limit: Option<Budget>) -> anyhow::Result<ExitCode> {
     let baseline = args.baseline.as_deref().map(open_baseline).transpose()?;
-    let modules = open_modules(&args.modules)?;
+    let modules: Vec<ModuleFiles> =
+        args.modules.iter().map(|path| ModuleFiles::open(path)).collect::<Result<_, _>>()?;
     let mut options = options(args, &modules)?;
     options.budget = limit;
     refuse_inputs(args)?;
@@ -127,7 +129,7 @@ pub fn run(args: &Args, limit: Option<Budget>) -> anyhow::Result<ExitCode> {
     Ok(exit_status(&run))
 }
 
-fn options<'a>(args: &Args, modules: &'a [ModulesInput]) -> anyhow::Result<Options<'a>> {
+fn options<'a>(args: &Args, modules: &'a [ModuleFiles]) -> anyhow::Result<Options<'a>> {
     let mut options = Options::new(open_profile(&args.profile)?);
     options.fail_on = args.fail_on.level();
     options.config = args.config.as_deref().map(open_config).transpose()?;
@@ -136,7 +138,7 @@ fn options<'a>(args: &Args, modules: &'a [ModulesInput]) -> anyhow::Result<Optio
         let mut given = GivenModules::default();
         for module in modules {
             let name = || format!("--modules {}", module.path.display());
-            given.add(module.source()).with_context(name)?;
+            given.add(module.sources()).with_context(name)?;
         }
         options.modules = Some(given);
     }
@@ -229,28 +231,4 @@ fn open_config(path: &Path) -> anyhow::Result<(KernelConfig, Provenance)> {
     let input = Input::open(path)?;
     let config = config_file::read(&input).with_context(|| input.name())?;
     Ok((config, Provenance::File(input.name())))
-}
-
-/// What `--modules` names.
-struct ModulesInput {
-    path: PathBuf,
-    /// None for a directory.
-    input: Option<Input>,
-}
-
-fn open_modules(paths: &[PathBuf]) -> anyhow::Result<Vec<ModulesInput>> {
-    let open = |path: &PathBuf| {
-        let input = if path.is_dir() { None } else { Some(Input::open(path)?) };
-        Ok(ModulesInput { path: path.clone(), input })
-    };
-    paths.iter().map(open).collect()
-}
-
-impl ModulesInput {
-    fn source(&self) -> ModuleSource<'_> {
-        match &self.input {
-            Some(input) => ModuleSource::Bytes { name: input.name(), bytes: input },
-            None => ModuleSource::Directory(self.path.clone()),
-        }
-    }
 }

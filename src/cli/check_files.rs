@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vfioboot::audit::group::{self, Open};
+use vfioboot::bootset::Identity;
 use vfioboot::container::Choice;
 
 use super::input::Input;
@@ -75,6 +76,13 @@ impl Open for CheckFiles {
             Some(Ok(input)) => Ok(Opened::Held(Arc::clone(input))),
             Some(Err(message)) => Err(io::Error::other(message.clone())),
             None => Input::read(path).map(Opened::File),
+        }
+    }
+
+    fn identity(&self, bytes: &Opened) -> Option<Identity> {
+        match bytes {
+            Opened::File(input) => input.identity(),
+            Opened::Held(input) => input.identity(),
         }
     }
 

@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("\"{name}\" is not the name of a partition");
     }
     let input = Input::open(&args.input)?;
-    let name = args.input.file_name().unwrap_or_default().to_string_lossy();
+    let name = input.file_name().map(|_| input.name()).unwrap_or_default();
     let spill = spill::Files { dir: args.dir.clone() };
     container::open(&input, &name, &spill, |opened| match &args.dir {
         Some(dir) => extract(opened, dir, args),

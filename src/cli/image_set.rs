@@ -45,7 +45,7 @@ fn images(path: &Path, choice: Choice) -> anyhow::Result<Vec<Input>> {
 }
 
 /// An error of a container, with the next command.
-fn container_error(error: container::Error, path: &Path) -> anyhow::Error {
+pub fn container_error(error: container::Error, path: &Path) -> anyhow::Error {
     let extract = |partitions: &[String]| {
         let partitions = partitions.iter().map(|name| format!(" {name}")).collect::<String>();
         format!("vfioboot extract {} -d DIR{partitions}", path.display())

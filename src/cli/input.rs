@@ -10,6 +10,7 @@ use anyhow::Context;
 use vfioboot::bootset::{File, Identity, Pages};
 use vfioboot::compression::Budget;
 use vfioboot::container::{self, Choice, Form, Given, Inside, Kept};
+use vfioboot::image;
 
 use super::bus_error;
 use super::spill;
@@ -130,6 +131,11 @@ impl Input {
         }
     }
 
+    /// Which file it is; None for what is in a container, and for pipes.
+    pub fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
     /// As a file of a set.
     pub fn file(&self) -> File<'_> {
         let identity = self.identity;
@@ -139,6 +145,14 @@ impl Input {
     /// The name for messages.
     pub fn name(&self) -> String {
         self.full_path().display().to_string()
+    }
+
+    /// The error with this file in the commands that it names, which take no image in a container.
+    pub fn named(&self, error: image::Error) -> image::Error {
+        match self.identity {
+            Some(_) => error.for_file(&self.name()),
+            None => error,
+        }
     }
 
     /// The path, with the path in the container.

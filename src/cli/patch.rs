@@ -1,6 +1,7 @@
 //! `vfioboot patch`: plan, show, write.
 
 mod avb;
+mod next;
 mod rc;
 pub(super) mod remedy;
 mod show;
@@ -13,6 +14,7 @@ use anyhow::{Context, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
+use vfioboot::boottest::{self, Options as TestOptions, Verdict};
 use vfioboot::modules::ModuleSource;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{
@@ -20,8 +22,11 @@ use vfioboot::patch::{
     VfioOption,
 };
 
+use self::next::Commands;
+use super::boot_test;
 use super::image_set::{self, Destination};
 use super::input::Input;
+use super::module_files::ModuleFiles;
 use super::output;
 use super::print;
 
@@ -44,7 +49,7 @@ pub struct Args {
     #[command(flatten)]
     destination: Destination,
     /// Kernel modules to load before binding, in any order: .ko files, which are all added; or a
-    /// directory, tar archive, ramdisk or image, of which only the modules for vfio-pci are added
+    /// directory, archive, ramdisk or image, of which only the modules for vfio-pci are added
     #[arg(long, value_name = "FILE", num_args = 1..)]
     add_module: Vec<PathBuf>,
     /// The program that loads the modules; by default chosen by the contents of the ramdisk
@@ -93,6 +98,14 @@ pub struct Args {
     /// The vfiorun executable to add, instead of the one in vfioboot
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
+    /// Write it although no guest can use the devices: without VFIO, KVM or an IOMMU nothing is
+    /// written, and the exit status is 1
+    #[arg(long)]
+    anyway: bool,
+    /// Boot the result in an emulator before it is written, as vfioboot boot-test does: nothing is
+    /// written where it fails (exit status 1); where that cannot be decided it is (exit status 3)
+    #[arg(long)]
+    boot_test: bool,
     /// Show the plan and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -152,26 +165,72 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let changed: Vec<usize> =
         (0..inputs.len()).filter(|i| plan.images[*i].output.is_some()).collect();
     require_room(args, &plan, &inputs, &changed, &left_out)?;
+    let cannot_work = !plan.unfit.is_empty() && !args.anyway;
+    let tested = match args.boot_test && !cannot_work {
+        true => Some(boot_test::of_plan(&set, &plan, &TestOptions::default())?),
+        false => None,
+    };
+    let fails = tested.as_ref().is_some_and(|own| matches!(own.verdict, Verdict::Fails(_)));
+    let writes = !args.dry_run && !cannot_work && !fails;
     if !args.dry_run {
         args.destination.check(&inputs, &changed, files.all().chain(keys.files()))?;
     }
     let mut written = Vec::new();
-    if !args.dry_run {
+    if writes {
         let results =
             changed.iter().filter_map(|i| Some((inputs[*i], plan.images[*i].output.as_ref()?)));
         let paths = args.destination.write(&results.collect::<Vec<_>>())?;
         written = std::iter::zip(changed, paths).collect();
     }
-    if args.json {
-        let files: Vec<_> = inputs.iter().map(|input| input.name()).collect();
-        let written: Vec<_> = written.iter().map(|(_, path)| path).collect();
-        let report = json!({ "format": 1, "files": files, "plan": remedy::to_json(&plan)?, "written": written });
-        print::json(&report)?;
-    } else if !to_stdout || args.dry_run {
-        show::plan(&plan, &inputs, args.dry_run)?;
-        show::written(&written, args.destination.output.is_none())?;
+    let (inputs, written, tested) = (&inputs[..], &written[..], tested.as_ref());
+    Report { args, plan: &plan, inputs, written, tested, to_stdout }.print()?;
+    Ok(match (cannot_work, tested) {
+        (true, _) => ExitCode::FAILURE,
+        (false, Some(tested)) => boot_test::status(tested),
+        (false, None) => ExitCode::SUCCESS,
+    })
+}
+
+/// What is said of a plan.
+struct Report<'r> {
+    args: &'r Args,
+    plan: &'r Plan<'r>,
+    inputs: &'r [&'r Input],
+    /// Each image that was written, and its path.
+    written: &'r [(usize, PathBuf)],
+    tested: Option<&'r boottest::Report>,
+    to_stdout: bool,
+}
+
+impl Report<'_> {
+    fn print(&self) -> anyhow::Result<()> {
+        let Report { args, plan, inputs, written, tested, to_stdout } = self;
+        let next = match to_stdout {
+            true => Commands::default(),
+            false => Commands::new(plan, written, args.destination.output.is_none()),
+        };
+        if args.json {
+            let files: Vec<_> = inputs.iter().map(|input| input.name()).collect();
+            let paths: Vec<_> = written.iter().map(|(_, path)| path).collect();
+            let plan = remedy::to_json(plan)?;
+            print::json(&json!({
+                "format": 1, "files": files, "plan": plan, "written": paths, "commands": next,
+                "boot_test": tested.map(boot_test::to_json),
+            }))?;
+            return Ok(());
+        }
+        if !to_stdout || args.dry_run {
+            show::plan(plan, inputs, args.dry_run)?;
+            if let Some(tested) = tested {
+                boot_test::show(tested)?;
+            }
+            show::written(written, &next)?;
+        }
+        if !plan.unfit.is_empty() {
+            print::alarm(show::unfit(&plan.unfit, args.anyway));
+        }
+        Ok(())
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Refuse results that do not fit their partitions; `left_out` is the remedy.
@@ -201,7 +260,7 @@ struct Files {
     runtime: Option<Input>,
     /// Of `--add-module`: directories, and everything else.
     directories: Vec<PathBuf>,
-    modules: Vec<Input>,
+    modules: Vec<ModuleFiles>,
     rc: Vec<Input>,
 }
 
@@ -215,7 +274,7 @@ impl Files {
         Ok(Files {
             runtime: args.runtime.as_deref().map(Input::open).transpose()?,
             directories,
-            modules: open(&files)?,
+            modules: files.iter().map(|path| ModuleFiles::open(path)).collect::<Result<_, _>>()?,
             rc: open(&args.rc)?,
         })
     }
@@ -238,7 +297,8 @@ impl Files {
     }
 
     fn all(&self) -> impl Iterator<Item = &Input> {
-        self.runtime.iter().chain(&self.modules).chain(&self.rc)
+        let modules = self.modules.iter().filter_map(ModuleFiles::input);
+        self.runtime.iter().chain(modules).chain(&self.rc)
     }
 }
 
@@ -266,7 +326,7 @@ fn names(paths: &[PathBuf]) -> String {
 /// A single `.ko` is always added; of other sources only the required modules.
 fn modules<'i>(
     directories: &[PathBuf],
-    given: &'i [Input],
+    given: &'i [ModuleFiles],
     by: Option<ModulesBy>,
 ) -> anyhow::Result<ModuleOptions<'i>> {
     let mut options = ModuleOptions {
@@ -277,16 +337,16 @@ fn modules<'i>(
         ..ModuleOptions::default()
     };
     options.sources.extend(directories.iter().map(|path| ModuleSource::Directory(path.clone())));
-    for input in given {
-        let name = input.path.file_name().and_then(|name| name.to_str());
-        match name {
-            Some(name) if is_module_name(name) => {
+    for given in given {
+        let name = given.path.file_name().and_then(|name| name.to_str());
+        match (name, given.input()) {
+            (Some(name), Some(input)) if is_module_name(name) => {
                 options.files.push((name.to_owned(), Cow::Borrowed(&**input)));
             }
-            _ if input.path.extension().is_some_and(|extension| extension == "ko") => {
-                bail!("{}: a module needs a file name in UTF-8", input.name())
+            _ if given.path.extension().is_some_and(|extension| extension == "ko") => {
+                bail!("{}: a module needs a file name in UTF-8", given.path.display())
             }
-            _ => options.sources.push(ModuleSource::Bytes { name: input.name(), bytes: input }),
+            _ => options.sources.extend(given.sources()),
         }
     }
     Ok(options)

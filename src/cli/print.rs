@@ -11,7 +11,7 @@ use anstream::adapter::strip_str;
 use serde_json::Value as Json;
 use vfioboot::text;
 
-use super::style;
+use super::style::{self, BAD};
 
 /// Print a line.
 macro_rules! say {
@@ -165,6 +165,11 @@ pub fn bytes(bytes: &[u8]) -> io::Result<()> {
 /// Print a message on standard error. An error of that is ignored.
 pub fn complain(message: impl Display) {
     to_stderr(&shown(format_args!("vfioboot: {message}")));
+}
+
+/// Print a message on standard error in red: the answer to what was asked is no.
+pub fn alarm(message: impl Display) {
+    to_stderr(&shown(format_args!("{BAD}vfioboot: {message}{BAD:#}")));
 }
 
 /// Print an error with its causes on one line. Where the first cause has several lines (an excerpt

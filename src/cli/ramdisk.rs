@@ -111,7 +111,8 @@ const EXIT_INCOMPLETE: u8 = 1;
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let input = image_set::open_one(&args.image)?;
-    let found = RamdiskInFile::find(&input, args.fragment).with_context(|| input.name())?;
+    let found = RamdiskInFile::find(&input, args.fragment);
+    let found = found.with_context(|| input.name())?;
     act(args, &input, &found).with_context(|| input.name())
 }
 
@@ -177,12 +178,13 @@ enum RamdiskLocation<'a> {
 }
 
 impl<'a> RamdiskInFile<'a> {
-    fn find(bytes: &'a [u8], fragment: Option<usize>) -> anyhow::Result<Self> {
+    fn find(input: &'a Input, fragment: Option<usize>) -> anyhow::Result<Self> {
+        let bytes: &[u8] = input;
         let image = match Image::parse(bytes) {
             Ok(image) if image.kind() == ImageKind::Kernel => bail!("is a kernel, not a ramdisk"),
             Ok(image) => Some(image),
             Err(Error::UnknownMagic { .. }) if starts_like_ramdisk(bytes) => None,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(input.named(error).into()),
         };
         let vendor = image.as_ref().is_some_and(|image| image.kind() == ImageKind::VendorBoot);
         if fragment.is_some() && !vendor {

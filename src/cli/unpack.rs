@@ -24,7 +24,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let input = image_set::open_one(&args.image)?;
-    let image = Image::parse(&input).with_context(|| input.name())?;
+    let image = Image::parse(&input).map_err(|error| input.named(error));
+    let image = image.with_context(|| input.name())?;
     super::report_problems(&input, &image);
     let manifest = args.dir.join(unpacked::MANIFEST);
     if manifest.exists() {

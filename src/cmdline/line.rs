@@ -38,6 +38,12 @@ impl<B: AsRef<[u8]>> Cmdline<B> {
         self.values(name).last()
     }
 
+    /// The last parameter of this name whose value the kernel takes: the one that decides.
+    pub fn effective(&self, name: &str) -> Option<Parameter<'_>> {
+        let own = |parameter: &Parameter<'_>| parameter.is(name) && parameter.takes_effect();
+        self.parameters().filter(own).last()
+    }
+
     /// The values of every `name=value`, in order.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.parameters().filter(move |parameter| parameter.is(name)).filter_map(|p| p.value)

@@ -5,6 +5,11 @@ use std::ops::Range;
 
 use super::ctype::is_space;
 
+/// Parameters of which the kernel takes these values and no others (`early_kvm_mode_cfg` in
+/// `arch/arm64/kvm/arm.c`).
+const ONLY_THESE: &[(&str, &[&[u8]])] =
+    &[("kvm-arm.mode", &[b"none", b"nvhe", b"protected", b"nested"])];
+
 /// What `next_arg` of the kernel's `lib/cmdline.c` makes of one piece of the line: `name` or
 /// `name=value`.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +51,13 @@ impl<'l> Parameter<'l> {
             Some([b'o' | b'O', b'f' | b'F', ..]) => Some(false),
             Some(_) => None,
         }
+    }
+
+    /// Whether the kernel takes the value. One that it does not know leaves what an earlier
+    /// parameter of the name has set.
+    pub(crate) fn takes_effect(&self) -> bool {
+        let known = ONLY_THESE.iter().find(|(name, _)| self.is(name));
+        known.is_none_or(|(_, values)| self.value.is_some_and(|value| values.contains(&value)))
     }
 
     /// Where it is in the line.

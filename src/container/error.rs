@@ -56,6 +56,17 @@ pub enum Error {
     /// A tar archive that cannot be read.
     #[error("the tar archive")]
     Tar(#[source] std::io::Error),
+    /// The MD5 behind a tar archive is another one.
+    #[error(
+        "the tar archive is damaged: its MD5 is {found}, and the line behind it says {stated}: download it \
+         again (if it was changed on purpose, cut off that line)"
+    )]
+    TarDigest {
+        /// That in the line.
+        stated: String,
+        /// That of the archive.
+        found: String,
+    },
     /// A file in an archive with another size than the archive says.
     #[error("{name} has {found} bytes, but the archive says {expected}")]
     EntrySize {

@@ -4,9 +4,13 @@
 //! | file | subject |
 //! |---|---|
 //! | `form`, `recognise` | what a file is |
-//! | `open` | opens a file down to its images, and reads them |
+//! | `open` | opens a file down to its images |
+//! | `opened` | these images: chosen, and read |
+//! | `nested` | the images among the files of an archive, and an archive within it |
+//! | `unpack` | the files of archives, copied |
 //! | `entry` | the images in a container, and which of them a device boots with |
 //! | `given` | the files that a command works with: plain, or out of a container |
+//! | `modules` | where the kernel modules in a file are |
 //! | `zip`, `tar` | archives |
 //! | `stream` | a compressed stream |
 //! | `sparse` | Android sparse images |
@@ -21,19 +25,25 @@ mod error;
 mod form;
 mod given;
 mod limits;
+mod modules;
+mod nested;
 mod open;
+mod opened;
 mod recognise;
 mod sparse;
 mod spill;
 mod stream;
 mod super_image;
 mod tar;
+mod unpack;
 mod zip;
 
 pub use entry::{BOOT_SET, EXTRACTED, Entry, EntryKind};
 pub use error::Error;
 pub use form::Form;
 pub use given::{Choice, Given, Inside, read};
-pub use open::{Fill, Opened, open};
+pub use modules::{Archive, Modules, modules};
+pub use open::open;
+pub use opened::{Fill, Opened};
 pub use recognise::recognise;
 pub use spill::{Kept, Memory, Spill};

@@ -2,7 +2,10 @@
 
 use std::io::{self, Read, Seek};
 
+use md5::{Digest, Md5};
+
 use super::error::Error;
+use crate::compression::Budget;
 
 /// Size of a header in bytes.
 const HEADER: usize = 512;
@@ -10,6 +13,10 @@ const HEADER: usize = 512;
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 /// Maximum length of a path in bytes.
 const MAX_PATH: u64 = 64 << 10;
+/// Maximum length of what is behind an archive in bytes.
+const MAX_DIGEST_LINE: usize = 4 << 10;
+/// Digits of an MD5.
+const MD5_DIGITS: usize = 32;
 /// Maximum number of files.
 const MAX_FILES: usize = 1 << 16;
 
@@ -23,6 +30,32 @@ pub(super) fn starts(bytes: &[u8]) -> bool {
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
     let computed = sum(header) - sum(&header[CHECKSUM]) + 8 * u32::from(b' ');
     header[257..262] == *b"ustar" && stated == computed
+}
+
+/// Compare an archive with the MD5 behind it, if it has one: a line of `md5sum`, as Odin wants it.
+///
+/// # Errors
+/// [`Error::TarDigest`], [`Error::Budget`].
+pub(super) fn check_digest(file: &[u8]) -> Result<(), Error> {
+    let Some((archive, stated)) = split_digest(file) else { return Ok(()) };
+    // What is hashed is read, too.
+    Budget::take(archive.len() as u64)?;
+    let found = base16ct::lower::encode_string(&Md5::digest(archive));
+    match stated.eq_ignore_ascii_case(&found) {
+        true => Ok(()),
+        false => Err(Error::TarDigest { stated: stated.to_owned(), found }),
+    }
+}
+
+/// The archive, which ends with zeros, and the MD5 of a line behind it.
+fn split_digest(file: &[u8]) -> Option<(&[u8], &str)> {
+    let tail = &file[file.len().saturating_sub(MAX_DIGEST_LINE)..];
+    let line = tail.len() - 1 - tail.iter().rposition(|byte| *byte == 0)?;
+    let (archive, line) = file.split_at(file.len() - line);
+    let (digits, name) = std::str::from_utf8(line).ok()?.split_at_checked(MD5_DIGITS)?;
+    let is_digest = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // Before the name comes a space, or an asterisk for binary mode.
+    (is_digest && name.starts_with(' ')).then_some((archive, digits))
 }
 
 /// A regular file in an archive.

@@ -1,6 +1,7 @@
 //! Errors of reading and writing images.
 
 use super::avb::SignError;
+use super::hint::Hint;
 use super::problem::Problem;
 use super::section::SectionName;
 
@@ -19,8 +20,8 @@ pub enum Error {
     UnknownMagic {
         /// The first bytes, printable.
         found: String,
-        /// What the file may be, and how to extract an image from it; empty when unknown.
-        hint: &'static str,
+        /// What the file may be, and how to extract an image from it.
+        hint: Hint,
     },
     /// A wrapper around anything else than an image, a kernel or a ramdisk.
     #[error("{form}{}: what it is around is neither a boot image, a kernel nor a ramdisk", label_of(.label))]
@@ -155,4 +156,15 @@ pub enum Error {
         /// How many bytes too few.
         missing: u64,
     },
+}
+
+impl Error {
+    /// The same error, with this file in the commands that it names.
+    #[must_use]
+    pub fn for_file(mut self, file: &str) -> Self {
+        if let Error::UnknownMagic { hint, .. } = &mut self {
+            hint.for_file(file);
+        }
+        self
+    }
 }

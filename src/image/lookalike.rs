@@ -2,11 +2,13 @@
 
 use super::dt_table::DTBO_MAGIC;
 use super::error::Error;
+use super::hint::Hint;
 use crate::compression::Format;
 
-/// Files that are often mistaken for boot images: magic, its offset, and what to do with the file.
+/// Files that are often mistaken for boot images: magic, its offset, and what to do with the file, which
+/// is called FILE.
 const LOOKALIKES: &[(&[u8], usize, &str)] = &[
-    (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img IN OUT first)"),
+    (&[0x3a, 0xff, 0x26, 0xed], 0, " (a sparse image: unpack it with simg2img FILE OUT first)"),
     (b"CrAU", 0, " (an OTA payload.bin: vfioboot extract FILE -d DIR extracts its images)"),
     (b"CHROMEOS", 0, " (a ChromeOS kernel partition, truncated or damaged)"),
     (b"AMLSECU!", 0, " (encrypted by Amlogic's secure boot)"),
@@ -14,15 +16,19 @@ const LOOKALIKES: &[(&[u8], usize, &str)] = &[
     (
         b"-SIGNED-BY-SIGNBLOB-",
         0,
-        " (an NVIDIA Tegra blob of more than one partition: unpack it with blobunpack first)",
+        " (an NVIDIA Tegra blob of more than one partition: unpack it with blobunpack FILE first)",
     ),
-    (b"MSM-RADIO-UPDATE", 0, " (an NVIDIA Tegra blob: unpack it with blobunpack first)"),
+    (b"MSM-RADIO-UPDATE", 0, " (an NVIDIA Tegra blob: unpack it with blobunpack FILE first)"),
     (
         &[0x27, 0x05, 0x19, 0x56],
         0,
-        " (a U-Boot image that is neither a kernel nor a ramdisk: unpack it with dumpimage first)",
+        " (a U-Boot image that is neither a kernel nor a ramdisk: unpack it with dumpimage -o OUT FILE first)",
     ),
-    (&[0xd0, 0x0d, 0xfe, 0xed], 0, " (a device tree or a U-Boot FIT: dumpimage unpacks a FIT)"),
+    (
+        &[0xd0, 0x0d, 0xfe, 0xed],
+        0,
+        " (a device tree or a U-Boot FIT: dumpimage -l FILE lists the images of a FIT)",
+    ),
     (&DTBO_MAGIC, 0, " (a dtbo image without a readable device tree)"),
     (b"PARM", 0, " (Rockchip's parameter file, which has no kernel and no ramdisk)"),
     (b"$OS$", 0, " (an Intel OSIP image: unpack it with mboot first)"),
@@ -70,7 +76,7 @@ pub(super) fn unknown_magic(bytes: &[u8]) -> Error {
         .or_else(|| zip_hint(bytes))
         .or_else(|| Format::detect(bytes).map(|_| STREAM))
         .unwrap_or_default();
-    Error::UnknownMagic { found, hint }
+    Error::UnknownMagic { found, hint: Hint::new(hint) }
 }
 
 /// What is not compressed as a kernel, a ramdisk or an image is.

@@ -19,7 +19,7 @@
 //! | `rebuild`, `output` | an edited image as chunks to write |
 //! | `unpacked` | a directory of sections and `image.toml` |
 //! | `read` | an image over borrowed bytes |
-//! | `identify`, `lookalike` | bare payloads; files that are not boot images |
+//! | `identify`, `lookalike`, `hint` | bare payloads; files that are not boot images |
 
 pub mod avb;
 pub mod bootconfig;
@@ -27,6 +27,7 @@ mod dt_table;
 mod error;
 mod fragment;
 mod header;
+mod hint;
 mod id;
 mod identify;
 mod kind;
@@ -50,6 +51,7 @@ pub use fragment::FragmentType;
 pub use fragment::{Fragment, resize_fragment};
 pub use header::OsVersion;
 pub use header::{Header, Value, text_of};
+pub use hint::Hint;
 pub use kind::ImageKind;
 pub use output::{Chunk, Output};
 pub use policy::AvbPolicy;

@@ -14,7 +14,7 @@ use super::policy::DerivedPolicy;
 use super::problem::Problem;
 use super::region::{Region, RegionKind};
 use super::section::SectionName;
-use super::wrapper::Wrapper;
+use super::wrapper::{Wrapper, is_samsung};
 use super::{identify, layout, region};
 
 /// An image over borrowed bytes.
@@ -199,8 +199,10 @@ impl<'a> Image<'a> {
     /// # Errors
     /// [`Error::Sealed`].
     pub fn require_unsealed(&self) -> Result<(), Error> {
-        match self.wrapper.as_ref().and_then(|wrapper| Some((wrapper, wrapper.refusal()?))) {
-            Some((wrapper, reason)) => Err(Error::Sealed { form: wrapper.name(), reason }),
+        let layers = self.wrapper.iter().flat_map(Wrapper::layers);
+        let mut sealed = layers.filter_map(|layer| Some((layer.name(), layer.refusal()?)));
+        match sealed.next() {
+            Some((form, reason)) => Err(Error::Sealed { form, reason }),
             None => Ok(()),
         }
     }
@@ -237,6 +239,13 @@ impl<'a> Image<'a> {
         self.avb.as_ref()
     }
 
+    /// Whether Samsung's tools made the file, whose bootloaders do not speak fastboot.
+    pub(crate) fn is_samsung(&self) -> bool {
+        let trailing = self.regions.iter().filter(|region| region.kind == RegionKind::Trailing);
+        trailing.map(|region| self.region_bytes(region)).any(is_samsung)
+            || self.header.as_ref().is_some_and(Header::is_samsung)
+    }
+
     /// The bytes of a region of this image.
     pub fn region_bytes(&self, region: &Region) -> &'a [u8] {
         &self.bytes[region.offset..region.offset + region.size]
@@ -262,6 +271,15 @@ impl<'a> Image<'a> {
         // The wrapper of a bare payload, if any, is around the image.
         let raw = self.raw_section(name).filter(|_| wrapped && self.header.is_some())?;
         Wrapper::around_section(raw)
+    }
+
+    /// The bootconfig behind the ramdisk. The kernel reads it if no other ramdisk and no other bootconfig
+    /// comes after it.
+    pub fn trailing_bootconfig(&self) -> Option<&'a [u8]> {
+        let sections = [SectionName::Ramdisk, SectionName::VendorRamdisk];
+        let mut around = sections.into_iter().filter_map(|name| self.section_wrapper(name));
+        let own = self.wrapper.as_ref().and_then(Wrapper::bootconfig);
+        own.or_else(|| around.find_map(|wrapper| wrapper.bootconfig()))
     }
 
     /// The section including the vendor wrapper: the header's size field covers both.

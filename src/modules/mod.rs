@@ -34,7 +34,7 @@ pub use files::{ListFile, ModuleRequest};
 pub use files::{ModuleFile, ModuleFiles};
 pub use fit::{Misfit, TargetKernel, misfits};
 pub use problem::{ModuleProblem, ProblemCause};
-pub use survey::ModuleSource;
 pub use survey::SurveyError;
+pub use survey::{ModuleArchive, ModuleSource};
 pub(crate) use survey::{Survey, gather};
 pub use tree::ModuleTree;

@@ -29,7 +29,7 @@ pub enum ProblemCause {
     /// It is called a module, and is not one.
     #[error(transparent)]
     Module(Arc<module::Error>),
-    /// A tar archive that is damaged: what comes after is not known.
+    /// An archive that is damaged: what comes after is not known.
     #[error("the rest is damaged: {0}")]
     Archive(#[source] Arc<io::Error>),
     /// A ramdisk that is damaged: what comes after is not known.

@@ -67,7 +67,7 @@ impl<'s> Supply<'s> {
         let release = release.map(str::to_owned);
         let mut supply = Supply { sources, release, ..Supply::default() };
         // In a directory listing costs little; in an archive it is a pass.
-        let is_stream = |source: &ModuleSource<'_>| matches!(source, ModuleSource::Bytes { .. });
+        let is_stream = |source: &ModuleSource<'_>| !matches!(source, ModuleSource::Directory(_));
         let mut found = Vec::new();
         for (index, source) in sources.iter().enumerate() {
             let (mut paths, mut is_indexed) = (Vec::new(), false);

@@ -1,6 +1,8 @@
-//! Finds modules and their lists in directories, ramdisks, images with ramdisks, tar archives and
-//! single `.ko` files.
+//! Finds modules and their lists in directories, ramdisks, images with ramdisks, archives and single
+//! `.ko` files.
 
+use std::cell::RefCell;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,37 +11,62 @@ use std::sync::Arc;
 use super::depmod;
 use super::problem::{ModuleProblem, ProblemCause};
 use crate::compression::{self, Decoder, Format};
-use crate::image::{Image, SectionName};
+use crate::image::{self, Image, SectionName};
 use crate::kernel::module::Module;
 use crate::ramdisk::cpio::FileType;
 use crate::ramdisk::{Entries, Limits};
 
 /// Maximum size of a module in its container, in bytes.
 pub(super) const MAX_MODULE: u64 = 256 << 20;
-/// Maximum decompressed size of a tar archive in bytes.
-const MAX_TAR: u64 = 8 << 30;
-/// Maximum length of a path in a tar archive in bytes.
-const MAX_PATH: u64 = 64 << 10;
 /// Maximum number of modules.
 pub(super) const MAX_MODULES: usize = 1 << 16;
 /// Maximum depth of nested directories.
 const MAX_DEPTH: usize = 32;
-/// Size of a block of a tar archive in bytes.
-const TAR_BLOCK: usize = 512;
+const ELF: &[u8] = b"\x7fELF";
 
 /// A source of modules.
 #[derive(Clone, Debug)]
 pub enum ModuleSource<'a> {
     /// A directory and its subdirectories.
     Directory(PathBuf),
-    /// A ramdisk, a boot, vendor_boot or init_boot image, a tar archive (also compressed) or a
-    /// `.ko`.
+    /// A ramdisk, a boot, vendor_boot or init_boot image or a `.ko`.
     Bytes {
         /// Its name in messages, or the path of a single `.ko`.
         name: String,
         /// The whole file.
         bytes: &'a [u8],
     },
+    /// An archive: see `container::modules`.
+    Archive {
+        /// Its name in messages.
+        name: String,
+        /// Reads it.
+        files: Arc<dyn ModuleArchive + 'a>,
+    },
+}
+
+impl ModuleSource<'_> {
+    /// Its name in messages.
+    pub fn name(&self) -> String {
+        match self {
+            ModuleSource::Directory(path) => path.display().to_string(),
+            ModuleSource::Bytes { name, .. } | ModuleSource::Archive { name, .. } => name.clone(),
+        }
+    }
+}
+
+/// An archive of files.
+pub trait ModuleArchive: fmt::Debug + Send + Sync {
+    /// Read the files that `wants` accepts, by path and size in bytes, one after the other: `take` gets
+    /// path and contents.
+    ///
+    /// # Errors
+    /// Damage: what comes after it is not known.
+    fn read(
+        &self,
+        wants: &mut dyn FnMut(&str, u64) -> bool,
+        take: &mut dyn FnMut(&str, &[u8]),
+    ) -> io::Result<()>;
 }
 
 /// A module, or a list of depmod or Android's build.
@@ -75,9 +102,13 @@ pub(crate) struct Survey {
 pub enum SurveyError {
     /// The file cannot contain modules.
     #[error(
-        "cannot contain modules: expected a directory, a ramdisk, a boot or vendor_boot image, a tar archive or a .ko file"
+        "cannot contain modules: expected a directory, a ramdisk, a boot or vendor_boot image, an archive or a .ko file{}",
+        .found.as_ref().map(|found| format!(", found {found}")).unwrap_or_default()
     )]
-    Unrecognised,
+    Unrecognised {
+        /// What the file is, where that is known.
+        found: Option<String>,
+    },
     /// A compressed stream that could not be unpacked.
     #[error(transparent)]
     Compression(#[from] compression::Error),
@@ -156,35 +187,34 @@ pub(crate) fn visit_some(
     let mut survey = Visitor { problems, wants, look, modules: 0 };
     let (name, bytes) = match source {
         ModuleSource::Directory(path) => return survey.directory(path, path, 0),
+        ModuleSource::Archive { name, files } => return survey.archive(&**files, name),
         ModuleSource::Bytes { name, bytes } => (name.as_str(), *bytes),
     };
-    if bytes.starts_with(b"\x7fELF") {
+    if bytes.starts_with(ELF) || starts_compressed(bytes)? {
         survey.single(name, bytes);
         return Ok(());
     }
-    if is_tar(bytes) {
-        return survey.tar_archive(bytes, name);
-    }
-    if let Some(format) = Format::detect(bytes) {
-        let mut head = [0; TAR_BLOCK];
-        let filled = fill(&mut Decoder::new(format, bytes)?, &mut head);
-        if head[..filled].starts_with(b"\x7fELF") {
-            survey.single(name, bytes);
-            return Ok(());
-        }
-        if is_tar(&head[..filled]) {
-            return survey.tar_archive(Decoder::new(format, bytes)?, name);
-        }
-    }
-    let Ok(image) = Image::parse(bytes) else { return Err(SurveyError::Unrecognised) };
+    let image = Image::parse(bytes).map_err(|error| SurveyError::Unrecognised {
+        found: match error {
+            image::Error::UnknownMagic { found, hint } => Some(format!("{found}{hint}")),
+            error => Some(error.to_string()),
+        },
+    })?;
     let ramdisks = ramdisks(&image);
     if ramdisks.is_empty() && image.section(SectionName::Kernel).is_none() {
-        return Err(SurveyError::Unrecognised);
+        return Err(SurveyError::Unrecognised { found: Some(format!("a {} image", image.kind())) });
     }
     for (part, ramdisk) in ramdisks {
         survey.ramdisk(ramdisk, &join(name, &part))?;
     }
     Ok(())
+}
+
+/// Whether there is an ELF file in a compressed stream.
+fn starts_compressed(bytes: &[u8]) -> Result<bool, SurveyError> {
+    let Some(format) = Format::detect(bytes) else { return Ok(false) };
+    let mut head = [0; ELF.len()];
+    Ok(Decoder::new(format, bytes)?.read_exact(&mut head).is_ok() && head == *ELF)
 }
 
 /// The ramdisks of an image, each with its name in messages.
@@ -201,23 +231,6 @@ fn ramdisks<'a>(image: &Image<'a>) -> Vec<(String, &'a [u8])> {
 
 fn join(name: &str, part: &str) -> String {
     if part.is_empty() { name.to_owned() } else { format!("{name}, fragment {part}") }
-}
-
-/// Read until `buffer` is full; damage ends the read.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> usize {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) | Err(_) => break,
-            Ok(count) => filled += count,
-        }
-    }
-    filled
-}
-
-/// Whether `bytes` start with a POSIX or GNU tar header.
-fn is_tar(bytes: &[u8]) -> bool {
-    bytes.get(257..262) == Some(b"ustar")
 }
 
 /// Whether this is the name of a module: `vfio.ko`, `vfio.ko.xz`.
@@ -239,14 +252,6 @@ fn is_module_file(file: &str) -> bool {
 pub(super) fn is_wanted(path: &str) -> bool {
     let file = file_name(path);
     is_module_file(file) || depmod::LISTS.contains(&file)
-}
-
-/// The value of `path` in a pax header: lines of `LENGTH KEY=VALUE`.
-fn pax_path(bytes: &[u8]) -> Option<&[u8]> {
-    bytes.split(|byte| *byte == b'\n').find_map(|line| {
-        let space = line.iter().position(|byte| *byte == b' ')?;
-        line[space + 1..].strip_prefix(b"path=")
-    })
 }
 
 /// The state of a search.
@@ -311,57 +316,29 @@ impl Visitor<'_> {
         Ok(())
     }
 
-    fn tar_archive(&mut self, reader: impl Read, name: &str) -> Result<(), SurveyError> {
-        let mut archive = tar::Archive::new(reader.take(MAX_TAR));
-        let mut long_path = None;
-        let done: io::Result<Result<(), SurveyError>> = (|| {
-            // Raw entries, so that a false length of a name costs no memory.
-            for entry in archive.entries()?.raw(true) {
-                if let Err(error) = self.tar_entry(entry?, name, &mut long_path)? {
-                    return Ok(Err(error));
-                }
-            }
-            Ok(Ok(()))
-        })();
-        done.unwrap_or_else(|error| {
+    fn archive(&mut self, files: &dyn ModuleArchive, name: &str) -> Result<(), SurveyError> {
+        let mut failed = None;
+        // Both closures use the visitor, and one after the other.
+        let visitor = RefCell::new(&mut *self);
+        let read = files.read(
+            &mut |path, size| {
+                let wanted = || visitor.borrow_mut().wants(path.trim_start_matches("./"));
+                let fits = failed.is_none() && size <= MAX_MODULE;
+                fits && wanted().unwrap_or_else(|error| {
+                    failed = Some(error);
+                    false
+                })
+            },
+            &mut |path, bytes| {
+                let inside = path.trim_start_matches("./");
+                visitor.borrow_mut().show(inside, &format!("{name}: {path}"), bytes);
+            },
+        );
+        if let Err(error) = read {
             let cause = ProblemCause::Archive(Arc::new(error));
             self.problems.push(ModuleProblem::new(name, cause));
-            Ok(())
-        })
-    }
-
-    /// `long_path` is the name of this entry if a previous entry contains it.
-    fn tar_entry(
-        &mut self,
-        mut entry: tar::Entry<'_, impl Read>,
-        name: &str,
-        long_path: &mut Option<String>,
-    ) -> io::Result<Result<(), SurveyError>> {
-        let kind = entry.header().entry_type();
-        if kind.is_gnu_longname() || kind.is_pax_local_extensions() {
-            let mut bytes = Vec::new();
-            entry.by_ref().take(MAX_PATH).read_to_end(&mut bytes)?;
-            let path = if kind.is_gnu_longname() { Some(&bytes[..]) } else { pax_path(&bytes) };
-            if let Some(path) = path {
-                *long_path = Some(String::from_utf8_lossy(path).trim_end_matches('\0').to_owned());
-            }
-            return Ok(Ok(()));
         }
-        let short = || String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let path = long_path.take().unwrap_or_else(short);
-        if !kind.is_file() || entry.size() > MAX_MODULE {
-            return Ok(Ok(()));
-        }
-        let inside = path.trim_start_matches("./");
-        match self.wants(inside) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Ok(())),
-            Err(error) => return Ok(Err(error)),
-        }
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes)?;
-        self.show(inside, &format!("{name}: {path}"), &bytes);
-        Ok(Ok(()))
+        failed.map_or(Ok(()), Err)
     }
 
     fn ramdisk(&mut self, ramdisk: &[u8], name: &str) -> Result<(), SurveyError> {

@@ -5,8 +5,8 @@ use serde::{Serialize, Serializer};
 
 use super::hook::choose::Hook;
 use super::hook::kind::HookKind;
+use super::next::Next;
 use crate::bootfile::{DISABLE_PARAMETER, DeviceSpec, RUNTIME};
-use crate::bootset::Role;
 use crate::bootset::flow::{Flow, FlowKind, RecoveryPlace};
 use crate::ramdisk::renewed_by;
 use crate::root_manager::Manager;
@@ -131,8 +131,8 @@ const CHECK: &str = "dmesg | grep vfioboot: has each step, and why a device was 
                      (or lspci -nnk) shows which driver has it";
 
 impl Advice {
-    /// For a plan that changes images of these roles.
-    pub(crate) fn new(flow: &Flow, hook: &Hook, devices: &[DeviceSpec], changed: &[Role]) -> Self {
+    /// For a plan.
+    pub(crate) fn new(flow: &Flow, hook: &Hook, devices: &[DeviceSpec], next: &Next) -> Self {
         let mut names: Vec<String> = devices.iter().take(NAMED).map(ToString::to_string).collect();
         if devices.len() > NAMED {
             names.push(format!("{} more", devices.len() - NAMED));
@@ -143,7 +143,7 @@ impl Advice {
             chain: chain(flow, hook, &names),
             check: vec![CHECK.to_owned()],
             risks: risks.chain(lasting_risks(flow, names)).collect(),
-            undo: undo(flow, changed),
+            undo: undo(next),
         }
     }
 }
@@ -217,9 +217,9 @@ fn chain(flow: &Flow, hook: &Hook, names: &str) -> Vec<String> {
     chain
 }
 
-fn undo(flow: &Flow, changed: &[Role]) -> Vec<String> {
+fn undo(next: &Next) -> Vec<String> {
     let mut undo = Vec::new();
-    if changed == [Role::Boot] && flow.kind != FlowKind::LinuxInitramfs {
+    if next.trial.is_some() {
         undo.push(
             "to try it without flashing: fastboot boot, if the bootloader supports it".to_owned(),
         );

@@ -1,11 +1,13 @@
 //! The audit of the kernel, and the formats that its config excludes.
 
+use super::context::Context;
 use super::error::Error;
 use super::kernel_facts::KernelFacts;
 use super::parameters::parameter::PlannedParameter;
 use super::report::{FailedRule, KernelReport};
+use super::unfit::{self, Unfit};
 use super::warning::Warning;
-use crate::audit::{self, Evaluation, Level, Profile, Verdict};
+use crate::audit::{self, Evaluation, Facts, Level, Outcome, Profile, Verdict};
 use crate::bootset::KernelState;
 use crate::compression::Format;
 use crate::kernel::Module;
@@ -14,60 +16,71 @@ use crate::kernel::Module;
 pub(crate) struct KernelCheck {
     /// For the plan.
     pub report: KernelReport,
+    /// Why no guest can use the devices.
+    pub unfit: Vec<Unfit>,
     /// The parameters that the audit recommends; optional ones are for the user to choose.
     pub recommended: Vec<PlannedParameter>,
-    /// Failed and unknown rules.
+    /// What is not certain.
     pub warnings: Vec<Warning>,
 }
 
 /// Run the passthrough audit. `modules` are those that will be in the ramdisk; None if unknown.
-pub(crate) fn check(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> KernelCheck {
-    let audit = audit(kernel, modules);
+pub(crate) fn check(set: &Context<'_, '_>, modules: Option<Vec<Module>>) -> KernelCheck {
+    let kernel = set.kernel;
+    let mut facts = kernel.facts().clone();
+    // Without a config the symbol table decides, as in `check`; one that cannot be read is none.
+    facts.evidence = match kernel.state() {
+        KernelState::NoConfig => set.set.evidence().ok().flatten().cloned(),
+        _ => None,
+    };
+    // There may be more on other partitions.
+    facts.modules_partial = true;
+    facts.modules = modules.filter(|modules| !modules.is_empty());
+    let audit = audit(kernel, &facts);
+    let failed = audit.as_ref().map(failed).unwrap_or_default();
+    let unfit = unfit::find(&facts, &failed, facts.modules.as_deref());
+    let verdict = audit.as_ref().map(|report| report.verdict);
     let report = KernelReport {
         version: kernel.version().map(str::to_owned),
         arch: kernel.arch(),
-        audit: audit.as_ref().map(|report| report.verdict),
-        failed: audit.as_ref().map(failed).unwrap_or_default(),
+        audit: verdict,
+        failed,
     };
     let parameters = audit.iter().flat_map(|report| &report.parameters);
     let recommended = parameters
         .filter(|own| own.level != Level::Optional)
         .map(|own| PlannedParameter::last(own.parameter.as_ref(), own.why.as_ref()))
         .collect();
-    let warnings = warnings(kernel, &report.failed);
-    KernelCheck { report, recommended, warnings }
+    KernelCheck { report, unfit, recommended, warnings: warnings(kernel, verdict) }
 }
 
-fn warnings(kernel: KernelFacts<'_>, failed: &[FailedRule]) -> Vec<Warning> {
+fn warnings(kernel: KernelFacts<'_>, verdict: Option<Outcome>) -> Vec<Warning> {
     match kernel.state() {
         KernelState::Absent => vec![Warning::NoKernel],
         KernelState::Unreadable(problem) => {
             vec![Warning::KernelUnreadable { problem: problem.to_string() }]
         }
-        KernelState::NoConfig => vec![Warning::NoKernelConfig],
+        KernelState::NoConfig => {
+            let open = verdict.is_none_or(|verdict| verdict == Outcome::Inconclusive);
+            open.then_some(Warning::NoKernelConfig).into_iter().collect()
+        }
         KernelState::Config => {
-            let unfit =
-                (!failed.is_empty()).then(|| Warning::KernelUnfit { failed: failed.to_vec() });
             // The config does not distinguish the kernels of Rockchip's SDK, which end
             // `unpack_to_rootfs` after the first compressed segment, from others that run on the
             // same chips.
             let rockchip = kernel.is_set("ARCH_ROCKCHIP") == Some(true);
-            unfit.into_iter().chain(rockchip.then_some(Warning::Rockchip)).collect()
+            rockchip.then_some(Warning::Rockchip).into_iter().collect()
         }
     }
 }
 
-fn audit(kernel: KernelFacts<'_>, modules: Option<Vec<Module>>) -> Option<Evaluation> {
+fn audit(kernel: KernelFacts<'_>, facts: &Facts) -> Option<Evaluation> {
     if matches!(kernel.state(), KernelState::Absent | KernelState::Unreadable(_)) {
         return None;
     }
-    let mut facts = kernel.facts().clone();
-    // There may be more on other partitions.
-    facts.modules_partial = true;
-    facts.modules = modules.filter(|modules| !modules.is_empty());
     // Every builtin profile is read by a test.
     let profile = Profile::builtin("passthrough").ok()?;
-    Some(audit::evaluate(&profile, &facts))
+    Some(audit::evaluate(&profile, facts))
 }
 
 fn failed(report: &Evaluation) -> Vec<FailedRule> {

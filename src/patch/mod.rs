@@ -26,11 +26,11 @@
 //! | `modules`, `runtime` | the modules and the executable to add |
 //! | `rc` | rc files of Android's init, where the boot flow makes init read them |
 //! | `avb` | AVB's metadata, and what devices do with it |
-//! | `kernel_facts`, `kernel_check`, `report` | the kernel, and whether it allows the patch |
+//! | `kernel_facts`, `kernel_check`, `report`, `unfit` | the kernel, and whether it allows the patch |
 //! | `edit`, `warning` | the changes and warnings of a plan, and their text |
-//! | `advice` | what could go wrong on the device, and how to undo it |
+//! | `advice`, `next` | what could go wrong on the device, how to flash, and how to undo it |
 //! | `segment`, `segment_file`, `initramfs_files` | the appended segment |
-//! | `undo`, `hex`, `unpatch`, `original` | the undo record, and the originals |
+//! | `undo`, `undo_parts`, `hex`, `unpatch`, `original` | the undo record, and the originals |
 //! | `remove` | a patch taken out of images that another program has changed since |
 
 mod advice;
@@ -42,6 +42,8 @@ mod contribution;
 mod division;
 mod edit;
 mod error;
+#[cfg(feature = "boot-test")]
+mod exchange;
 mod hex;
 mod hook;
 mod initramfs_files;
@@ -50,6 +52,7 @@ mod kernel_check;
 mod kernel_facts;
 mod materialise;
 mod modules;
+mod next;
 mod options;
 mod original;
 mod parameters;
@@ -65,6 +68,8 @@ mod runtime;
 mod segment;
 mod segment_file;
 mod undo;
+mod undo_parts;
+mod unfit;
 mod unpatch;
 mod warning;
 
@@ -77,16 +82,20 @@ pub use edit::{AvbEdit, Change, EditKind, ListEdit, PlannedEdit, PlannedFile, Se
 pub use error::{
     Error, ModuleError, RcFinding, RefusedOption, RefusedParameter, RuntimeError, UndoRecordError,
 };
+#[cfg(feature = "boot-test")]
+pub(crate) use exchange::{boot_file, exchanged, with_boot_file};
 pub use hook::choose::{Hook, HookReason, Obstacle};
 pub use hook::kind::{HookChoice, HookKind, HookRow};
 pub use modules::plan::{LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
 pub use modules::vfio_options::{
     OptionBy, OptionEvidence, PlannedVfioOption, VfioOption, VfioOptionError,
 };
+pub use next::{Flash, FlashTool, Next};
 pub use options::Options;
 pub use parameters::iommu::{IommuMode, IommuRow};
 pub use parameters::parameter::PlannedParameter;
 pub use plan::{Plan, PlannedImage, plan};
+pub use prove::again::prove_again;
 pub use prove::report::{AvbProof, Proof, Step, Undone};
 pub use prove::unproven::Unproven;
 pub use rc::contribute::RcPlan;
@@ -98,5 +107,6 @@ pub use remove::{Removed, remove};
 pub use report::{FailedRule, KernelReport};
 pub use runtime::{Runtime, Runtimes};
 pub use undo::{ImageUndo, UndoRecord};
+pub use unfit::Unfit;
 pub use unpatch::{changed_since, has_original, is_patched, names_our_runtime, record_of, unpatch};
 pub use warning::Warning;

@@ -15,6 +15,7 @@ use super::parameters::cmdline::{self, Placement};
 use super::place::Places;
 use super::rc::contribute::RcPlan;
 use super::report::KernelReport;
+use super::unfit::Unfit;
 use super::warning::Warning;
 use super::{hook, kernel_check, modules, parameters, rc};
 use crate::image::{ImageKind, SectionName};
@@ -33,6 +34,8 @@ pub(crate) struct Parts<'a> {
     pub modules: ModulePlan,
     /// The kernel.
     pub kernel: KernelReport,
+    /// Why no guest can use the devices.
+    pub unfit: Vec<Unfit>,
     /// The rc files.
     pub rc: RcPlan,
     /// The image that takes the kernel parameters.
@@ -56,7 +59,7 @@ impl<'a> Parts<'a> {
         let places = Places::find(set)?;
         let Modules { plan: modules, contribution: from_modules, present } =
             modules::contribute::contribute(set, options)?;
-        let kernel = kernel_check::check(set.kernel, present);
+        let kernel = kernel_check::check(set, present);
         let files = InitramfsFiles::new(*set);
         let (hook, from_hook) = hook::contribute::contribute(options.hook, set, &places, &files)?;
         let mut assignment = Assignment::choose(set, &places, hook.kind)?;
@@ -84,8 +87,8 @@ impl<'a> Parts<'a> {
         kernel_check::require(set.kernel, insertion.point.format)?;
         let late = late.map(|late| Ok::<_, Error>((Insertion::find(set, late.place)?, late.files)));
         let late = late.transpose()?;
-        let kernel = kernel.report;
-        Ok(Parts { assignment, insertion, late, hook, modules, kernel, rc, placement, all })
+        let (kernel, unfit) = (kernel.report, kernel.unfit);
+        Ok(Parts { assignment, insertion, late, hook, modules, kernel, unfit, rc, placement, all })
     }
 }
 

@@ -10,6 +10,7 @@ use super::edit::PlannedEdit;
 use super::error::Error;
 use super::hook::choose::Hook;
 use super::modules::plan::ModulePlan;
+use super::next::Next;
 use super::options::Options;
 use super::original::{self, Start};
 use super::parameters;
@@ -21,6 +22,7 @@ use super::prove::report::Proof;
 use super::rc::contribute::RcPlan;
 use super::report::KernelReport;
 use super::rewrite::{self, RewrittenImage};
+use super::unfit::Unfit;
 use super::warning::Warning;
 use crate::bootset::{BootSet, Flow, FlowKind, Role};
 use crate::image::{Image, ImageKind, Output};
@@ -46,6 +48,8 @@ pub struct Plan<'a> {
     pub advice: Advice,
     /// The kernel of the plan, and the result of its audit.
     pub kernel: KernelReport,
+    /// Why no guest can use the devices, whatever is written: evidence, not doubt. Empty as a rule.
+    pub unfit: Vec<Unfit>,
     /// The modules that are loaded, the program that loads them, and other drivers that match the
     /// devices.
     pub modules: ModulePlan,
@@ -56,6 +60,8 @@ pub struct Plan<'a> {
     pub parameters_for_bootloader: Vec<String>,
     /// What the patched images showed when they were read back.
     pub proof: Proof,
+    /// How the patched images get onto the device.
+    pub next: Next,
     /// What devices do with the result; None if no image uses AVB.
     pub avb: Option<Outlook>,
     /// The images in the order they were given.
@@ -141,22 +147,24 @@ fn plan_unpatched<'a>(set: &BootSet<'a>, options: &Options<'a>) -> Result<Plan<'
     let parts = Parts::collect(&set, options)?;
     let rewritten = rewrite::rewrite(&set, &parts, options)?;
     let proof = prove::prove(&set, &parts, &rewritten)?;
+    let changed: Vec<usize> = rewritten.images.iter().map(|image| image.index).collect();
+    let next = Next::new(&set, &changed);
     let images = planned_images(&set, rewritten.images);
-    let changed = images.iter().filter(|image| image.output.is_some());
-    let changed: Vec<Role> = changed.map(|image| image.role).collect();
-    let Parts { hook, kernel: report, modules, rc, all, placement, .. } = parts;
+    let Parts { hook, kernel: report, unfit, modules, rc, all, placement, .. } = parts;
     Ok(Plan {
         edits: rewritten.edits,
         warnings: all.warnings.into_iter().chain(rewritten.warnings).collect(),
-        advice: Advice::new(flow, &hook, &options.devices, &changed),
+        advice: Advice::new(flow, &hook, &options.devices, &next),
         hook,
         parameters: all.parameters,
         iommu: options.iommu,
         kernel: report,
+        unfit,
         modules,
         rc,
         parameters_for_bootloader: placement.for_bootloader,
         proof,
+        next,
         avb: rewritten.outlook,
         images,
         flow: flow.clone(),

@@ -286,8 +286,7 @@ fn new_id(image: &Image<'_>, rebuilt: &Rebuilt<'_>) -> Option<Change> {
 }
 
 fn after_loader(image: &Image<'_>) -> Option<Warning> {
-    let wrapper = image.wrapper()?;
-    let (loader, offset) = (wrapper.name(), wrapper.after_loader()?);
+    let (loader, offset) = image.wrapper()?.loader()?;
     Some(Warning::AfterLoader { image: image.kind(), loader, offset })
 }
 

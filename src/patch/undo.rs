@@ -6,12 +6,11 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, UndoRecordError};
+use super::undo_parts::{Bytes, Tail, WrapperUndo, literal};
 use crate::bootset::UNDO_FORMAT;
 use crate::image::avb::Vbmeta;
 use crate::image::layout::{Placed, place};
-use crate::image::{
-    Chunk, Edit, Header, Image, ImageKind, Output, RegionKind, SectionName, Wrapper,
-};
+use crate::image::{Chunk, Edit, Header, Image, ImageKind, Output, RegionKind, SectionName};
 
 /// The originals of a patched set of images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,82 +52,6 @@ pub struct ImageUndo {
     displaced: Vec<(u64, Bytes)>,
     /// The data after the sections, in order; for a vbmeta image the whole image.
     tail: Vec<Tail>,
-}
-
-/// The original wrapper of a vendor: the parts that the patch changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct WrapperUndo {
-    /// Bytes before the payload.
-    start: u64,
-    /// Bytes of the payload.
-    size: u64,
-    /// The first bytes before the payload; the patch keeps the others.
-    header: Bytes,
-    /// The bytes after the payload; [`Tail::Trailing`] are those that the patch kept.
-    behind: Vec<Tail>,
-}
-
-impl WrapperUndo {
-    fn record(wrapper: &Wrapper<'_>) -> Self {
-        let [header, trailer, block] = wrapper.volatile();
-        let payload = wrapper.payload_range();
-        let kept = literal(wrapper.rest()).map(|tail| match tail {
-            Tail::Literal(bytes) => Tail::Trailing(bytes.0.len() as u64),
-            zeros => zeros,
-        });
-        WrapperUndo {
-            start: payload.start as u64,
-            size: payload.len() as u64,
-            header: Bytes(header.to_vec()),
-            behind: literal(trailer).chain(kept).chain(literal(block)).collect(),
-        }
-    }
-
-    /// The original of the wrapper `now`, around `payload`.
-    fn restore<'a>(
-        &self,
-        now: &Wrapper<'a>,
-        payload: Output<'a>,
-        limit: u64,
-    ) -> Option<Vec<Chunk<'a>>> {
-        let header = now.whole().get(..usize::try_from(self.start).ok()?)?;
-        let rest = header.get(self.header.0.len()..)?;
-        let mut chunks = vec![Chunk::owned(self.header.0.clone()), Chunk::borrowed(rest)];
-        chunks.extend(payload.into_chunks());
-        let rest = now.rest();
-        let mut kept = &rest[rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len())..];
-        for tail in &self.behind {
-            chunks.push(match tail {
-                Tail::Zeros(count) if *count <= limit => Chunk::Zeros(*count),
-                Tail::Literal(bytes) => Chunk::owned(bytes.0.clone()),
-                Tail::Trailing(count) => {
-                    let (own, left) = kept.split_at_checked(usize::try_from(*count).ok()?)?;
-                    kept = left;
-                    Chunk::borrowed(own)
-                }
-                _ => return None,
-            });
-        }
-        Some(chunks)
-    }
-}
-
-/// Bytes, in hex.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-struct Bytes(#[serde(with = "super::hex")] Vec<u8>);
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Tail {
-    /// This many zero bytes.
-    Zeros(u64),
-    /// This many bytes, which follow the sections of the patched image too.
-    Trailing(u64),
-    /// The vbmeta blob, which the patched image has too; one that is replaced is a literal.
-    Vbmeta,
-    /// These bytes.
-    Literal(Bytes),
 }
 
 impl UndoRecord {
@@ -175,7 +98,7 @@ impl UndoRecord {
     }
 
     /// The part for this image, patched or not: a set has one of each kind, but more vbmeta images.
-    pub(crate) fn image(&self, image: &Image<'_>) -> Option<&ImageUndo> {
+    pub fn image(&self, image: &Image<'_>) -> Option<&ImageUndo> {
         let mut all = self.images.iter();
         all.find(|undo| undo.kind == image.kind() && undo.describes_the_same(image))
     }
@@ -273,7 +196,7 @@ impl ImageUndo {
             Some(_) => {
                 let sizes = Header::parse(&self.header).ok()?.sections();
                 match &self.section_wrapper {
-                    Some(wrapper) => wrapper.size,
+                    Some(wrapper) => wrapper.payload_size(),
                     None => u64::from(sizes.iter().find(|field| field.section == section)?.size),
                 }
             }
@@ -326,13 +249,13 @@ impl ImageUndo {
     }
 
     /// SHA-256 of the original file.
-    pub(super) fn original_sha256(&self) -> [u8; 32] {
+    pub fn original_sha256(&self) -> [u8; 32] {
         self.sha256
     }
 
     /// Size of the original image without the wrapper around it, in bytes.
     fn image_size(&self) -> u64 {
-        self.wrapper.as_ref().map_or(self.size, |wrapper| wrapper.size)
+        self.wrapper.as_ref().map_or(self.size, WrapperUndo::payload_size)
     }
 
     /// None if the patched image lacks something that it must have.
@@ -413,7 +336,7 @@ impl ImageUndo {
         if let Some(undo) = self.section_wrapper.as_ref().filter(|_| wrapped) {
             let now = patched.section_wrapper(name)?;
             let mut payload = Output::default();
-            self.payload(now.payload(), name, undo.size, &mut payload)?;
+            self.payload(now.payload(), name, undo.payload_size(), &mut payload)?;
             let chunks = undo.restore(&now, payload, self.size)?;
             chunks.into_iter().for_each(|chunk| output.push(chunk));
             return Some(());
@@ -469,20 +392,6 @@ fn tail_of(image: &Image<'_>, start: usize, keeps_blob: bool) -> Vec<Tail> {
         after_blob |= region.kind == RegionKind::Vbmeta;
     }
     tail
-}
-
-/// These bytes, with the zeros before and after them only counted.
-fn literal(bytes: &[u8]) -> impl Iterator<Item = Tail> {
-    let is_used = |byte: &u8| *byte != 0;
-    let start = bytes.iter().position(is_used).unwrap_or(bytes.len());
-    let end = bytes.iter().rposition(is_used).map_or(start, |last| last + 1);
-    let middle = &bytes[start..end];
-    let parts = [
-        (start > 0).then_some(Tail::Zeros(start as u64)),
-        (!middle.is_empty()).then(|| Tail::Literal(Bytes(middle.to_vec()))),
-        (end < bytes.len()).then_some(Tail::Zeros((bytes.len() - end) as u64)),
-    ];
-    parts.into_iter().flatten()
 }
 
 fn padding_of<'a>(bytes: &'a [u8], placed: &Placed) -> &'a [u8] {

@@ -2,7 +2,6 @@
 
 use serde::{Serialize, Serializer};
 
-use super::report::FailedRule;
 use crate::bootfile::DeviceSpec;
 use crate::image::ImageKind;
 use crate::modules::ModuleProblem;
@@ -33,16 +32,6 @@ pub enum Warning {
     /// The kernel has no embedded config.
     #[error("the kernel has no embedded config: whether it can do passthrough is unknown")]
     NoKernelConfig,
-    /// The kernel fails required rules of the passthrough audit.
-    #[error(
-        "no guest can use the devices with this kernel, which lacks: {}. vfioboot check says what \
-         to set",
-        failed_rules(.failed)
-    )]
-    KernelUnfit {
-        /// Those rules.
-        failed: Vec<FailedRule>,
-    },
     /// The config has the platform of kernels that unpack only the first segment.
     #[error(
         "CONFIG_ARCH_ROCKCHIP=y: a kernel from Rockchip's own SDK unpacks only the first segment \
@@ -260,12 +249,6 @@ pub enum Warning {
         /// Bytes that avbtool reserves for its metadata.
         reserved: u64,
     },
-}
-
-fn failed_rules(failed: &[FailedRule]) -> String {
-    let rules: Vec<String> =
-        failed.iter().map(|rule| format!("{} ({})", rule.title, rule.id)).collect();
-    rules.join("; ")
 }
 
 impl Serialize for Warning {

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
+use std::ops::Bound;
 
 use super::cpio::{FileType, Header, LinkKey, NAME_MAX};
 use super::{Entries, Error, Limits, Reach, components};
@@ -283,7 +284,13 @@ impl Tree {
 
     /// Everything in the tree, in the order of the paths.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = TreeNode<'_>> {
-        self.nodes.iter().map(|(path, inode)| {
+        self.nodes_from(&[])
+    }
+
+    /// The same from `path` on.
+    pub(crate) fn nodes_from(&self, path: &[u8]) -> impl Iterator<Item = TreeNode<'_>> {
+        let from = (Bound::Included(path), Bound::Unbounded);
+        self.nodes.range::<[u8], _>(from).map(|(path, inode)| {
             let Inode { file_type, nlink, source, .. } = self.inodes[*inode];
             let target = self.targets.get(path).map_or(&[][..], Vec::as_slice);
             TreeNode { path, file_type, nlink, source, target }

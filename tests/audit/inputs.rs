@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
+use common::archives::{sparse, super_image, tar, tar_md5, zip};
 use common::fixture_path;
 use serde_json::Value;
 use synthetic::*;
@@ -17,10 +18,11 @@ use vfioboot::audit::check::GivenModules;
 use vfioboot::audit::{self, Options, Profile, Verdict};
 use vfioboot::bootset::{BootSet, File};
 use vfioboot::compression::Format;
+use vfioboot::container::{self, Memory};
 use vfioboot::image::{Chunk, Edit, Image, SectionName};
-use vfioboot::modules::ModuleSource;
 use vfioboot::ramdisk::cpio::CpioWriter;
 use vfioboot::rules::Fit;
+use zip::CompressionMethod::{Deflated, Stored};
 
 fn check<S: AsRef<std::ffi::OsStr>>(words: impl IntoIterator<Item = S>) -> Assert {
     Command::cargo_bin("vfioboot").unwrap().args(["check", "--format", "json"]).args(words).assert()
@@ -87,6 +89,13 @@ fn modules_come_from_everything_that_holds_them() {
     assert_eq!(finding(&json(&check([&kernel]).code(3)), "VB-VFIO-003")["verdict"], "unknown");
     let ko = vfio_pci(RELEASE);
     write(&dir, &format!("tree/{PATH}.xz"), pack(Format::Xz, &ko));
+    let mut vendor = rebuilt("vendor_boot-v3.img", |edit| {
+        let ramdisk = pack(Format::Lz4Legacy, &ramdisk(&ko));
+        edit.sections.push((SectionName::VendorRamdisk, vec![Chunk::owned(ramdisk)]));
+    });
+    vendor.resize(vendor.len().next_multiple_of(4096), 0);
+    let vbmeta = common::avb::image("vbmeta");
+    let vbmeta = ("vbmeta.img", &vbmeta[..]);
     let places = [
         dir.path().join("tree"),
         write(&dir, "vfio-pci.ko", &ko),
@@ -95,6 +104,15 @@ fn modules_come_from_everything_that_holds_them() {
         write(&dir, "modules.tar", tar_of(&ko)),
         write(&dir, "modules.tar.xz", pack(Format::Xz, &tar_of(&ko))),
         write(&dir, "modules.tgz", pack(Format::Gzip, &tar_of(&ko))),
+        write(&dir, "modules.zip", zip(&[("a.txt", b"x"), (PATH, &ko)], Deflated)),
+        write(&dir, "stored.zip", zip(&[(PATH, &ko)], Stored)),
+        // Images with it in their ramdisks.
+        write(&dir, "vendor_boot.img", &vendor),
+        write(&dir, "vendor_boot.img.lz4", pack(Format::Lz4Frame, &vendor)),
+        write(&dir, "sparse.img", sparse(&vendor)),
+        write(&dir, "images.zip", zip(&[("vendor_boot.img", &vendor), vbmeta], Deflated)),
+        write(&dir, "AP_x.tar.md5", tar_md5(&[("vendor_boot.img", &vendor), vbmeta])),
+        write(&dir, "images.tar.xz", pack(Format::Xz, &tar(&[("vendor_boot.img", &vendor)]))),
     ];
     for place in &places {
         let report = json(&check([text(&kernel), "--modules", text(place)]).code(0));
@@ -107,7 +125,15 @@ fn modules_come_from_everything_that_holds_them() {
     check([text(&kernel), "--modules", text(&other)]).code(1);
     // What holds none is a mistake of the user.
     fs::create_dir(dir.path().join("empty")).unwrap();
-    for nothing in [dir.path().join("empty"), write(&dir, "text", "no module at all")] {
+    let mut ext4 = vec![0; 8192];
+    ext4[0x438..0x43a].copy_from_slice(&[0x53, 0xef]);
+    for nothing in [
+        dir.path().join("empty"),
+        write(&dir, "text", "no module at all"),
+        write(&dir, "vendor_dlkm.img", &ext4),
+        write(&dir, "nothing.zip", zip(&[("readme", b"x")], Stored)),
+        write(&dir, "super.img", super_image(&[("vendor_dlkm", &ext4)])),
+    ] {
         check([text(&kernel), "--modules", text(&nothing)]).code(2);
     }
     // A broken one is reported, and the others count.
@@ -368,8 +394,9 @@ fn symbols_of_modules_are_compared_with_the_kernel() {
     };
     let (image, modules) = (fs::read(kernel).unwrap(), fs::read(modules).unwrap());
     let set = BootSet::new([File::new("bad-Image.gz", &image)]).unwrap();
+    let archive = container::modules(&modules, "modules.tar.xz", &Memory).unwrap();
     let mut given = GivenModules::default();
-    given.add(ModuleSource::Bytes { name: "modules.tar.xz".into(), bytes: &modules }).unwrap();
+    given.add(archive.sources(&modules, "modules.tar.xz")).unwrap();
     let mut options = Options::new(Profile::builtin("passthrough").unwrap());
     options.modules = Some(given);
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 /// Both images change: the word is in one, the runtime in the other.
 const PATCH: &str =
-    "patch --runtime rt --device 1b36:0010 --hook rdinit boot.img init_boot.img -d out";
+    "patch --runtime rt --device 1b36:0010 --anyway --hook rdinit boot.img init_boot.img -d out";
 const SIGNED: &str = "init_boot-SHA256_RSA4096";
 
 /// A boot.img without AVB, this init_boot.img of `fixtures/avb`, and the test keys.
@@ -116,7 +116,7 @@ fn the_same_input_gives_the_same_bytes() {
     scratch.ok(&format!("{PATCH} --avb resign --key 4096.pem"));
     assert!(scratch.read("out/init_boot.img") == once);
     // and patching the patched one starts from the original
-    scratch.ok("patch --runtime rt --device 1b36:0010 --hook rdinit out/boot.img out/init_boot.img -d again --avb resign --key 4096.pem");
+    scratch.ok("patch --runtime rt --device 1b36:0010 --anyway --hook rdinit out/boot.img out/init_boot.img -d again --avb resign --key 4096.pem");
     assert!(scratch.read("again/init_boot.img") == once);
 }
 
@@ -328,7 +328,8 @@ fn the_plan_says_what_devices_do() {
 fn an_image_without_avb_has_no_outlook() {
     let scratch = scratch(SIGNED);
     scratch.image("boot.img", "boot-v2-gzip-dtbo");
-    let text = scratch.ok("patch --runtime rt --device 1b36:0010 boot.img -o out.img --json");
+    let text =
+        scratch.ok("patch --runtime rt --device 1b36:0010 --anyway boot.img -o out.img --json");
     let json: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["plan"]["avb"], Value::Null);
 }
@@ -395,7 +396,7 @@ fn what_does_not_go_together_is_refused() {
     let scratch = scratch(SIGNED);
     scratch.file("vbmeta.img", &avb::image("vbmeta"));
     scratch.image("plain.img", "init_boot-v4");
-    let patch = "patch --runtime rt --device 1b36:0010 boot.img";
+    let patch = "patch --runtime rt --device 1b36:0010 --anyway boot.img";
     let cases = [
         (format!("{PATCH} --avb resign"), "--avb resign needs a private key: --key PEM"),
         (format!("{PATCH} --key 4096.pem"), "--key is for --avb resign"),
@@ -424,7 +425,7 @@ fn what_does_not_go_together_is_refused() {
 #[test]
 fn a_key_is_not_an_output() {
     let scratch = scratch(SIGNED);
-    let text = scratch.error("patch --runtime rt --device 1b36:0010 --hook rdinit init_boot.img boot.img -o 4096.pem --avb resign --key 4096.pem");
+    let text = scratch.error("patch --runtime rt --device 1b36:0010 --anyway --hook rdinit init_boot.img boot.img -o 4096.pem --avb resign --key 4096.pem");
     assert!(text.contains("images change") || text.contains("is an input file"), "{text}");
     assert!(scratch.read("4096.pem") == fs::read(avb::key(4096)).unwrap());
 }
@@ -508,7 +509,7 @@ const TREE: &str = "boot.img init_boot.img vendor_boot.img vbmeta_system.img vbm
 fn a_tree_of_vbmeta_images_is_signed_down_to_the_image() {
     let scratch = tree();
     scratch.ok(&format!("verify {TREE} --key 4096.pem"));
-    let patch = "--runtime rt --device 1b36:0010 -d out --avb resign --key 2048.pem \
+    let patch = "--runtime rt --device 1b36:0010 --anyway -d out --avb resign --key 2048.pem \
                  --vbmeta-key 8192.pem";
     scratch.ok(&format!("patch {TREE} {patch}"));
     let written = scratch.names("out");

@@ -40,7 +40,7 @@ fn scratch(image: &[u8]) -> Scratch {
 
 /// Both images change: the word is in one, the runtime in the other.
 const PATCH: &str =
-    "patch --runtime rt --device 1b36:0010 --hook rdinit boot.img init_boot.img -d out";
+    "patch --runtime rt --device 1b36:0010 --anyway --hook rdinit boot.img init_boot.img -d out";
 
 /// What AVB's footer counts as the image.
 fn content(image: &[u8]) -> &[u8] {

@@ -107,7 +107,7 @@ fn identities(scratch: &Scratch, name: &str) {
     scratch.ok(&format!("unpack {name} -d dir"));
     scratch.ok("repack dir -o same.img");
     assert!(scratch.read("same.img") == original, "unpack, repack");
-    scratch.ok(&format!("patch {name} --device 1b36:0010 --runtime rt -o patched.img"));
+    scratch.ok(&format!("patch {name} --device 1b36:0010 --anyway --runtime rt -o patched.img"));
     scratch.ok("unpatch patched.img -o back.img");
     assert!(scratch.read("back.img") == original, "patch, unpatch");
 }
@@ -126,7 +126,7 @@ fn forms_around_sections_stay_right_under_avb() {
         let patched = scratch.read("patched.img");
         assert!(avb::digest_is_right(avb::blob(&patched), content(&patched)), "{name}");
         scratch.ok(
-            "patch boot.img --device 1b36:0010 --runtime rt -o signed.img --avb resign --key key.pem",
+            "patch boot.img --device 1b36:0010 --anyway --runtime rt -o signed.img --avb resign --key key.pem",
         );
         let signed = scratch.read("signed.img");
         assert!(avb::openssl_verifies(avb::blob(&signed), "sha256", &avb::key(2048)), "{name}");
@@ -142,8 +142,9 @@ fn avb_inside_of_a_wrapper_and_the_wrapper_both_stay_right() {
     let scratch = scratch("boot.img", &dhtb(&with_avb(&image)));
     identities(&scratch, "boot.img");
     for arguments in ["", "--avb resign --key key.pem"] {
-        scratch
-            .ok(&format!("patch boot.img --device 1b36:0010 --runtime rt -o out.img {arguments}"));
+        scratch.ok(&format!(
+            "patch boot.img --device 1b36:0010 --anyway --runtime rt -o out.img {arguments}"
+        ));
         let out = scratch.read("out.img");
         let inner = &out[512..];
         assert_eq!(inner.len(), PARTITION);
@@ -169,7 +170,7 @@ fn avb_around_a_wrapper_is_reported_and_edits_are_refused() {
         );
         for edit in [
             format!("ramdisk {name} add x rt -o out.img"),
-            format!("patch {name} --device 1b36:0010 --runtime rt -o out.img"),
+            format!("patch {name} --device 1b36:0010 --anyway --runtime rt -o out.img"),
         ] {
             let error = scratch.error(&edit);
             assert!(error.contains(&expected), "{edit}: {error}");
@@ -238,7 +239,7 @@ fn a_form_around_vbmeta_follows_a_new_signature() {
         scratch.ok("repack dir -o same.img");
         assert!(scratch.read("same.img") == scratch.read("vbmeta.img"), "{form}");
         scratch
-            .ok("patch boot.img init_boot.img vbmeta.img --device 1b36:0010 --hook rdinit --runtime rt -d out \
+            .ok("patch boot.img init_boot.img vbmeta.img --device 1b36:0010 --anyway --hook rdinit --runtime rt -d out \
              --avb resign --key key.pem --vbmeta-key 4096.pem");
         let after = scratch.read("out/vbmeta.img");
         assert_eq!(after.len(), PARTITION, "{form}");
@@ -309,7 +310,7 @@ fn a_form_around_a_fragment_of_vendor_boot_v4_is_named_and_kept() {
     scratch.ok("repack dir -o same.img");
     assert!(scratch.read("same.img") == image);
     for edit in [
-        "patch vendor_boot.img --device 1b36:0010 --runtime rt -o out.img",
+        "patch vendor_boot.img --device 1b36:0010 --anyway --runtime rt -o out.img",
         "ramdisk vendor_boot.img add etc/new rt -o out.img",
     ] {
         let error = scratch.error(edit);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use vfioboot::compression::{Format, encode};
 use zip::CompressionMethod::{Deflated, Stored};
 
-const PATCH: &str = "patch --runtime rt --device 1b36:0010";
+const PATCH: &str = "patch --runtime rt --device 1b36:0010 --anyway";
 /// What makes `check` pass.
 const CONFIG: &str = common::synthetic::CONFIG;
 
@@ -286,6 +286,34 @@ fn info_check_and_verify_take_the_boot_set_of_every_archive() {
         assert_eq!(inputs.len(), 1, "{name}: one set");
         assert_eq!(inputs[0]["input"], format!("{name}/boot.img"));
         assert_eq!(scratch.run(&format!("verify {name}")).get_output().status.code(), verified);
+    }
+}
+
+#[test]
+fn verify_takes_the_partition_of_an_image_in_a_container() {
+    let image = avb::image("boot-of-another-name");
+    let others = avb::image("init_boot-SHA256_RSA2048");
+    for (name, bytes) in [
+        ("x.zip", zip(&[("a/boot.img", &image), ("a/init_boot.img", &others)], Deflated)),
+        ("AP_x.tar.md5", tar_md5(&[("boot.img", &image), ("init_boot.img", &others)])),
+    ] {
+        let scratch = Scratch::new();
+        scratch.file(name, &bytes);
+        let verdict = |arguments: &str| {
+            let run = scratch.run(&format!("verify --json {name} {arguments}"));
+            let output = run.get_output();
+            let report = json(&String::from_utf8_lossy(&output.stdout));
+            (output.status.code(), report["images"][0]["verified"] == true)
+        };
+        assert_eq!(verdict(""), (Some(1), false), "{name}");
+        let named = verdict(&format!("--partition {name}/boot.img=kernel_boot"));
+        assert_eq!(named, (Some(0), true), "{name}");
+        let wrong = verdict(&format!("--partition {name}/boot.img=dtbo"));
+        assert_eq!(wrong, (Some(1), false), "{name}");
+        // A file that is not there, and a name for one of two.
+        scratch.error(&format!("verify {name} --partition {name}/recovery.img=recovery"));
+        let error = scratch.error(&format!("verify {name} --partition kernel_boot"));
+        assert!(error.contains(&format!("{name}/boot.img=kernel_boot")), "{error}");
     }
 }
 

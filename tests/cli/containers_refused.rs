@@ -2,7 +2,7 @@
 //! image.
 
 use crate::common;
-use crate::common::archives::{self, sparse, super_image, tar, zip};
+use crate::common::archives::{self, sparse, super_image, tar, tar_md5, zip};
 use crate::common::cli;
 
 use cli::Scratch;
@@ -94,6 +94,64 @@ fn file_systems_and_others_are_named_with_the_program_that_opens_them() {
         let error = scratch.error("extract file.img -d out");
         assert!(error.contains(tool), "{error}");
     }
+}
+
+#[test]
+fn commands_in_a_message_name_the_file() {
+    let mut ext4 = vec![0; 8192];
+    ext4[0x438..0x43a].copy_from_slice(&[0x53, 0xef]);
+    let scratch = Scratch::new();
+    scratch.file("sub/file.img", &ext4);
+    let commands = ["info", "verify", "unpack -d d", "ramdisk", "extract -d d", "check"];
+    for command in commands {
+        let tail = if command == "ramdisk" { " ls" } else { "" };
+        let run = scratch.run(&format!("{command} sub/file.img{tail}"));
+        let error = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+        assert!(error.contains("debugfs -R \"dump /PATH OUT\" sub/file.img"), "{command}: {error}");
+        assert!(!error.contains("FILE"), "{command}: {error}");
+    }
+    // As a shell reads it.
+    scratch.file("a b.img", &ext4);
+    let run = scratch.command("info").arg("a b.img").assert();
+    let error = cli::error_of(run);
+    assert!(error.contains("\"ls -l /\" 'a b.img'"), "{error}");
+    // The command would not open what is in a container, nor standard input.
+    scratch.file("sparse.img", &sparse(&ext4));
+    let inside = scratch.error("info sparse.img");
+    let stdin = cli::error_of(scratch.command("info -").write_stdin(ext4).assert());
+    for error in [inside, stdin] {
+        assert!(error.contains("\"ls -l /\" FILE"), "{error}");
+    }
+}
+
+/// Odin compares it, too.
+#[test]
+fn a_tar_archive_with_another_md5_is_refused() {
+    let boot = fixture("images/boot-v4.img");
+    let right = tar_md5(&[("boot.img", &boot)]);
+    let scratch = Scratch::new();
+    let mut damaged = right.clone();
+    damaged[600] ^= 1;
+    let mut line = right.clone();
+    let digit = line.iter().rposition(|byte| *byte == 0).unwrap() + 1;
+    line[digit] = if line[digit] == b'0' { b'1' } else { b'0' };
+    let upper = [&right[..digit], &right[digit..].to_ascii_uppercase()].concat();
+    for (bytes, is_right) in [(&right, true), (&damaged, false), (&line, false), (&upper, true)] {
+        let found = read(bytes, Choice::Only);
+        let refused = matches!(found.as_ref().err(), Some(Error::TarDigest { .. }));
+        assert_eq!((found.is_ok(), refused), (is_right, !is_right));
+    }
+    scratch.file("AP_x.tar.md5", &damaged);
+    scratch.file("all.zip", &zip(&[("AP_x.tar.md5", &damaged)], zip::CompressionMethod::Deflated));
+    for name in ["AP_x.tar.md5", "all.zip"] {
+        for command in ["info", "check", "extract -d out", "verify"] {
+            scratch.error(&format!("{command} {name}"));
+        }
+        assert!(!scratch.exists("out/boot.img"), "{name}");
+    }
+    // Without the line it is a tar archive like any other.
+    scratch.file("x.tar", &damaged[..digit]);
+    scratch.ok("extract x.tar -d out");
 }
 
 // --- damage -----------------------------------------------------------------------------------

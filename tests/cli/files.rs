@@ -10,7 +10,7 @@ use std::process::Command;
 use cli::Scratch;
 use common::{AARCH64, elf, fixture, with_avb_footer};
 
-const PATCH: &str = "patch boot.img --device 1b36:0010 --runtime vfiorun";
+const PATCH: &str = "patch boot.img --device 1b36:0010 --anyway --runtime vfiorun";
 
 /// `boot.img` of these bytes, and a runtime.
 fn scratch(bytes: &[u8]) -> Scratch {
@@ -179,7 +179,7 @@ fn the_size_of_one_partition_is_not_for_two_images() {
     scratch.image("init_boot.img", "init_boot-v4");
     scratch.file("vfiorun", &elf(AARCH64));
     let error = scratch.error(
-        "patch vendor_boot.img init_boot.img --device 1b36:0010 --runtime vfiorun --hook init --add-word a=1 \
+        "patch vendor_boot.img init_boot.img --device 1b36:0010 --anyway --runtime vfiorun --hook init --add-word a=1 \
          --partition-size 8388608 -d out",
     );
     assert!(error.contains("is that of one partition, and 2 images change"), "{error}");
@@ -225,7 +225,7 @@ fn a_block_device_is_read_and_is_a_partition() {
     let text = scratch.ok(&format!("info {name}"));
     assert!(text.contains("14336 bytes"), "{text}");
     // There is no room after the image.
-    let patch = format!("patch {name} --device 1b36:0010 --runtime vfiorun");
+    let patch = format!("patch {name} --device 1b36:0010 --anyway --runtime vfiorun");
     let error = scratch.error(&format!("{patch} -o out.img"));
     assert!(error.contains("does not fit the partition of 14336"), "{error}");
     scratch.file("large", &noise(20_000));

@@ -158,7 +158,8 @@ pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 /// A tar archive with the line of md5sum after its end, as Odin takes it.
 pub fn tar_md5(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = tar(files);
-    bytes.extend(b"0123456789abcdef0123456789abcdef  AP.tar\n");
+    let line = tool(&["md5sum"], &bytes).unwrap();
+    bytes.extend(String::from_utf8(line).unwrap().replace('-', "AP.tar").as_bytes());
     bytes
 }
 

@@ -10,6 +10,8 @@ pub mod device_tree;
 pub mod flows;
 pub mod ko;
 pub mod peers;
+#[path = "../../fuzz/shared.rs"]
+pub mod shared;
 pub mod synthetic;
 
 use std::fs;
@@ -17,7 +19,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use vfioboot::bootfile::RUNTIME_MARK;
+pub use shared::elf;
 use vfioboot::compression::{self, Format};
 use vfioboot::image::{Chunk, Edit, Image, SectionName};
 use vfioboot::ramdisk::cpio::CpioWriter;
@@ -144,36 +146,9 @@ pub const AARCH64: u16 = 183;
 /// See [`AARCH64`].
 pub const X86_64: u16 = 62;
 
-/// The smallest static ELF executable that passes for the runtime: a header and one program header,
-/// no code, and the mark.
-pub fn elf(machine: u16) -> Vec<u8> {
-    [&elf_with(machine, 1)[..], RUNTIME_MARK].concat()
-}
-
-/// The same that asks for an interpreter: a dynamic executable.
+/// An executable like [`elf`] that asks for an interpreter: a dynamic executable.
 pub fn dynamic_elf(machine: u16) -> Vec<u8> {
-    elf_with(machine, 3)
-}
-
-fn elf_with(machine: u16, segment_type: u32) -> Vec<u8> {
-    let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
-    elf.resize(16, 0);
-    elf.extend_from_slice(&2u16.to_le_bytes());
-    elf.extend_from_slice(&machine.to_le_bytes());
-    elf.extend_from_slice(&1u32.to_le_bytes());
-    for number in [0x40_0000u64, 64, 0] {
-        elf.extend_from_slice(&number.to_le_bytes());
-    }
-    elf.extend_from_slice(&0u32.to_le_bytes());
-    for number in [64u16, 56, 1, 64, 0, 0] {
-        elf.extend_from_slice(&number.to_le_bytes());
-    }
-    elf.extend_from_slice(&segment_type.to_le_bytes());
-    elf.extend_from_slice(&5u32.to_le_bytes());
-    for number in [0u64, 0x40_0000, 0x40_0000, 120, 120, 4096] {
-        elf.extend_from_slice(&number.to_le_bytes());
-    }
-    elf
+    shared::elf_with(machine, 3)
 }
 
 /// A `.ko` file with a `.modinfo` section and nothing else.

@@ -163,6 +163,20 @@ fn vfio_pci_that_is_not_registered_is_a_problem() {
 }
 
 #[test]
+fn iommufd_without_a_container_is_an_interface() {
+    let tree = tree("iommufd");
+    tree.file("dev/iommu", "");
+    tree.file("sys/class/misc/iommu/dev", "10:125");
+    tree.file("proc/devices", "Character devices:\n  1 mem\n511 vfio-dev\n\nBlock devices:\n");
+    says(&tree, "vfio", Status::Ok, "/dev/iommu (iommufd), with a node for each device", "");
+    // a kernel without CONFIG_VFIO_DEVICE_CDEV
+    tree.file("proc/devices", "Character devices:\n  1 mem\n510 vfio\n");
+    says(&tree, "vfio", Status::Problem, "neither a container nor nodes", "VFIO_DEVICE_CDEV");
+    std::fs::remove_file(tree.path("dev/iommu")).unwrap();
+    says(&tree, "vfio", Status::Warning, "though the kernel has it", "makes the node itself");
+}
+
+#[test]
 fn a_config_that_passes_the_rules_of_the_audit_is_ok() {
     let tree = tree("config");
     config(&tree, &good_config());

@@ -273,3 +273,87 @@ fn the_program_writes_a_bundle_and_no_file_twice() {
     command.arg("-xf").arg(&file).arg("-C").arg(&root).assert().success();
     assert_eq!(std::fs::read_to_string(root.join("proc/sys/kernel/arch")).unwrap(), "aarch64\n");
 }
+
+/// `vfiorun --sysroot FILE`, with a directory of its own for temporary files.
+fn judge(tree: &Tree, file: &Path, arguments: &[&str]) -> Output {
+    let temporary = tree.path("temporary");
+    std::fs::create_dir_all(&temporary).unwrap();
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_vfiorun"));
+    command.env("TMPDIR", &temporary).arg("--sysroot").arg(file).args(arguments);
+    let output = command.output().unwrap();
+    let left = std::fs::read_dir(&temporary).unwrap().count();
+    assert_eq!(left, 0, "what was unpacked is removed");
+    output
+}
+
+#[test]
+fn the_program_judges_the_file_that_it_wrote() {
+    let tree = full("bundle-file");
+    // a name that needs a record of its own
+    let far = format!("sys/devices/{}/0000:00:04.0", ["pci0000:00"; 12].join("/"));
+    tree.file(&format!("{far}/vendor"), "0x8086\n");
+    tree.file(&format!("{far}/device"), "0x10d3\n");
+    tree.file(&format!("{far}/class"), "0x020000\n");
+    std::os::unix::fs::symlink(
+        format!("../../../../{far}"),
+        tree.path("sys/bus/pci/devices/0000:00:04.0"),
+    )
+    .unwrap();
+    let file = tree.path("a.tar");
+    vfiorun(&tree, &["doctor", "--bundle", file.to_str().unwrap()]);
+    for arguments in
+        [&["doctor", "--json"][..], &["doctor", DISK, "--json"], &["devices", "--json"]]
+    {
+        let (here, there) = (vfiorun(&tree, arguments), judge(&tree, &file, arguments));
+        assert_eq!(here.status.code(), there.status.code(), "{arguments:?}");
+        let json = |output: &Output| serde_json::from_slice::<Value>(&output.stdout).unwrap();
+        assert_eq!(json(&here), json(&there), "{arguments:?}");
+    }
+}
+
+/// An archive with one entry.
+fn archive(kind: tar::EntryType, path: &str, target: &str) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    // `set_path` refuses what is wanted here.
+    header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+    header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
+    header.set_entry_type(kind);
+    header.set_size(0);
+    header.set_cksum();
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append(&header, &b""[..]).unwrap();
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn no_bundle_makes_or_reads_anything_outside_of_its_tree() {
+    use tar::EntryType;
+    let tree = full("bundle-hostile");
+    let file = tree.path("a.tar");
+    let whole = bundle::pack(&tree.host()).tar;
+    let cut = whole[..whole.len() / 2].to_vec();
+    let mut damaged = whole.clone();
+    damaged[3] ^= 1;
+    let link = archive(EntryType::Symlink, "sys", "proc");
+    let behind = [&link[..512], &archive(EntryType::Regular, "sys/x", "")].concat();
+    for (bytes, expected) in [
+        (archive(EntryType::Regular, "../outside", ""), "expected a path inside of the tree"),
+        (archive(EntryType::Regular, "/outside", ""), "expected a path inside of the tree"),
+        (archive(EntryType::Symlink, "a/b", "../../outside"), "expected a path inside"),
+        (archive(EntryType::Symlink, "a/b", "/etc"), "expected a path inside of the tree"),
+        (archive(EntryType::Char, "dev/kvm", ""), "expected a file, a directory"),
+        (behind, "sys/x is behind a link"),
+        (cut, "expected"),
+        (damaged, "offset 0: expected a header with the right checksum"),
+        (b"not a tar".to_vec(), "offset 0: expected a header of 512 bytes"),
+    ] {
+        std::fs::write(&file, &bytes).unwrap();
+        let output = judge(&tree, &file, &["doctor"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{expected}: {said}");
+        assert!(said.contains("a.tar: ") && said.contains(expected), "{expected}: {said}");
+        assert!(!tree.path("outside").exists());
+    }
+    std::fs::write(&file, archive(EntryType::Symlink, "a/b", "../c")).unwrap();
+    assert_ne!(judge(&tree, &file, &["doctor"]).status.code(), Some(2));
+}

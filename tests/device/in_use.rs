@@ -501,6 +501,34 @@ fn what_cannot_be_followed_refuses_every_card_that_it_may_stand_on() {
     assert!(is_free(&tree, TWO));
 }
 
+/// A share of a virtual machine's host is on no disk and on no network.
+#[test]
+fn mounted_shares_keep_the_device_that_carries_them() {
+    let tree = tree("shares");
+    let line = |place: &str, kind: &str, tag: &str| {
+        format!("36 35 0:40 / {place} rw - {kind} {tag} rw,trans=virtio\n")
+    };
+    let mounts = [line("/a", "9p", "one"), line("/b", "9p", "one"), line("/c", "virtiofs", "two")];
+    tree.file("proc/self/mountinfo", mounts.concat());
+    let nine = format!("{}/virtio0", place(ONE));
+    tree.file(&format!("{nine}/mount_tag"), "one\0");
+    link(&tree, &nine, "sys/bus/virtio/devices/virtio0");
+    let share = |place: &str, tag: &str, more| Need::Mount {
+        place: place.to_owned(),
+        block: tag.to_owned(),
+        more,
+        process: None,
+    };
+    assert_eq!(needs(&tree, ONE), [share("/a", "one", 1)]);
+    assert!(is_free(&tree, TWO));
+    tree.file("sys/fs/virtiofs/0/tag", "two\n");
+    link(&tree, &format!("{}/virtio1", place(TWO)), "sys/fs/virtiofs/0/device");
+    assert_eq!(needs(&tree, TWO), [share("/c", "two", 0)]);
+    // another one of the same kind that nobody mounted
+    tree.file("sys/fs/virtiofs/0/tag", "three\n");
+    assert!(is_free(&tree, TWO));
+}
+
 /// OpenVPN leaves the default route alone and goes before it.
 #[test]
 fn two_halves_of_everything_are_a_way_out() {

@@ -29,7 +29,12 @@ const LINES: &[(&str, Option<&str>, bool)] = &[
     ("kvm-arm.mode=nvhe \"--\" kvm-arm.mode=protected", Some("nvhe"), false),
     ("a=\" -- \" kvm-arm.mode=protected", Some("protected"), false),
     ("x=\"a kvm-arm.mode=protected b\"", None, false),
-    ("kvm-arm.mode=pro\"tected\"", Some("pro\"tected\""), false),
+    // What the kernel does not know leaves what was before.
+    ("kvm-arm.mode=pro\"tected\"", None, false),
+    ("kvm-arm.mode", None, false),
+    ("kvm-arm.mode=protected kvm-arm.mode=Nvhe", Some("protected"), false),
+    ("kvm-arm.mode=protected kvm-arm.mode", Some("protected"), false),
+    ("kvm-arm.mode=nvhe kvm-arm.mode=protected,x", Some("nvhe"), false),
     ("a\u{b}kvm-arm.mode=protected\t b", Some("protected"), false),
     ("kvm-arm.modes=protected =kvm-arm.mode=protected", None, false),
     ("vfioboot.disable", None, true),

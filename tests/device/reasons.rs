@@ -318,6 +318,22 @@ fn dma_that_is_not_coherent_is_told() {
     assert!(!facts_of(&tree).contains(&Fact::NotCoherent));
 }
 
+/// Some drivers remove them when they go, others do not, and vfio-pci does not take the device then.
+#[test]
+fn idle_virtual_functions_are_warned_of() {
+    let tree = tree("functions");
+    let function = "0000:00:02.1";
+    tree.device(function, ("8086", "10ca"), None);
+    let place = tree.path(&format!("sys/devices/pci0000:00/{DISK}"));
+    symlink(format!("../{function}"), place.join("virtfn0")).unwrap();
+    assert_eq!(facts_of(&tree), [Fact::FunctionsEnabled]);
+    assert_eq!(bind(&tree, false), (vec![], vec!["functions-enabled"]));
+    // It has it already, and made them itself.
+    fs::remove_file(place.join("driver")).unwrap();
+    symlink("../../../bus/pci/drivers/vfio-pci", place.join("driver")).unwrap();
+    assert_eq!(facts_of(&tree), []);
+}
+
 // --- what a failure is put down to ----------------------------------------------------------------
 
 fn put_down(
@@ -379,6 +395,11 @@ fn a_line_says_more_than_a_fact_and_a_fact_more_than_the_errno() {
 #[test]
 fn the_lines_of_kernel_and_qemu_are_known() {
     for (step, line, expected) in [
+        (
+            Step::Probe,
+            "vfio-pci 0000:01:00.0: Cannot bind to PF with SR-IOV enabled",
+            "functions-enabled",
+        ),
         (Step::Probe, "vfio-pci: probe of 0000:01:00.0 failed with error -22", "probe-refused"),
         (
             Step::Probe,

@@ -2,6 +2,7 @@
 
 use crate::common;
 use crate::common::cli;
+use crate::wrappers::with_bootconfig;
 
 use cli::Scratch;
 use common::{device_tree, edited, images, kernel, with_cmdline};
@@ -242,4 +243,64 @@ fn the_effective_line_as_json_has_origins_and_winners() {
     assert_eq!(json["words"][1]["file"], "vendor_boot.img");
     // The kernel puts quotes around the values of a bootconfig.
     assert_eq!(json["length"], "a=\"1\" console=ttyAMA0 bootconfig".len());
+}
+
+/// The words of `cmdline --effective`: text, and whether the kernel sees it.
+fn effective_words(scratch: &Scratch, files: &str) -> Vec<(String, bool)> {
+    let report = scratch.ok(&format!("cmdline --effective --json {files}"));
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let words = report["words"].as_array().unwrap().iter();
+    words
+        .map(|own| (own["word"].as_str().unwrap().to_owned(), own["counts"].as_bool().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_bootconfig_behind_the_last_ramdisk_counts_where_the_kernel_reads_it() {
+    let on = "CONFIG_BOOT_CONFIG=y\n";
+    let forced = "CONFIG_BOOT_CONFIG=y\nCONFIG_BOOT_CONFIG_FORCE=y\n";
+    let off = "# CONFIG_BOOT_CONFIG is not set\n";
+    let ramdisk = common::cpio(&[("init", b"x")]);
+    let initrd = with_bootconfig(&ramdisk, b"kernel.quiet_too\n\0\0\0");
+    let base = common::flows::image("boot-v2-raw");
+    for (config, line, counts) in [
+        (on, "bootconfig", true),
+        (on, "x=1", false),
+        (forced, "x=1", true),
+        (off, "bootconfig", false),
+    ] {
+        let image = common::with_config(&with_cmdline(&base, line), config);
+        let scratch = Scratch::new();
+        let within = common::with_section(&image, SectionName::Ramdisk, initrd.clone());
+        scratch.file("boot.img", &within);
+        let words = effective_words(&scratch, "boot.img");
+        assert!(words.contains(&("quiet_too".to_owned(), counts)), "{config}, {line}: {words:?}");
+        // A ramdisk file by itself, with a kernel without one.
+        let empty = common::with_section(&image, SectionName::Ramdisk, Vec::new());
+        scratch.file("kernel.img", &empty);
+        scratch.file("initrd", &initrd);
+        let words = effective_words(&scratch, "kernel.img initrd");
+        assert!(words.contains(&("quiet_too".to_owned(), counts)), "{config}, {line}: {words:?}");
+    }
+}
+
+#[test]
+fn a_bootconfig_behind_another_ramdisk_than_the_last_does_not_reach_the_kernel() {
+    let ramdisk = common::cpio(&[("init", b"x")]);
+    let initrd = with_bootconfig(&ramdisk, b"kernel.quiet_too\n\0\0\0");
+    let boot = common::with_section(
+        &with_cmdline(&common::flows::image("boot-v4-ramdisk"), "bootconfig"),
+        SectionName::Ramdisk,
+        initrd,
+    );
+    let scratch = Scratch::new();
+    scratch.file("boot.img", &boot);
+    let is_there =
+        |files: &str| effective_words(&scratch, files).iter().any(|(word, _)| word == "quiet_too");
+    assert!(is_there("boot.img"));
+    // init_boot is loaded instead, and a bootconfig of vendor_boot comes behind everything.
+    scratch.image("init_boot.img", "init_boot-v4");
+    assert!(!is_there("boot.img init_boot.img"));
+    scratch.image("vendor_boot.img", "vendor_boot-v4");
+    assert!(!is_there("boot.img vendor_boot.img"));
 }

@@ -360,3 +360,28 @@ fn an_edit_does_not_follow_a_link_to_its_input() {
     let error = error_of(scratch.run("cmdline boot.img --add a -o link.img"));
     assert!(error.contains("link.img: is an input file"), "{error}");
 }
+
+/// Some tools fill `cmdline` of v0 to v2 to its last byte and go on in `extra_cmdline`.
+#[test]
+fn a_word_added_to_a_field_without_a_nul_is_removed_exactly() {
+    for name in ["boot-v0-gzip", "boot-v1-dtbo", "boot-v2-raw"] {
+        for tail in [&b""[..], b" more=1", b"x more=1"] {
+            let scratch = Scratch::new();
+            let mut bytes = scratch.image("boot.img", name);
+            let words = "androidboot.filler=01 ".repeat(30);
+            bytes[64..576].copy_from_slice(&words.as_bytes()[..512]);
+            bytes[608..608 + tail.len()].copy_from_slice(tail);
+            scratch.file("boot.img", &bytes);
+            let line = |file: &str| scratch.ok(&format!("cmdline {file}"));
+            let before = line("boot.img");
+            scratch.ok("cmdline boot.img --add zz.q=1 -o added.img");
+            assert_eq!(line("added.img"), format!("{} zz.q=1\n", before.trim_end()), "{name}");
+            let first = &scratch.read("added.img")[64..576];
+            assert!(first == &bytes[64..576], "{name}: the full field stays");
+            scratch.ok("cmdline added.img --remove zz.q -o removed.img");
+            assert!(scratch.read("removed.img")[64..576] == bytes[64..576], "{name}");
+            assert!(scratch.read("removed.img")[608..1632] == bytes[608..1632], "{name}");
+            assert!(scratch.read("removed.img") == bytes, "{name}, {}", tail.len());
+        }
+    }
+}

@@ -97,7 +97,7 @@ fn unpack_repack_patch_and_unpatch_give_every_form_back() {
         if ["chromeos", "dtbo", "uboot-kernel"].contains(&name.as_str()) {
             continue;
         }
-        scratch.ok("patch in.img --device 1b36:0010 --runtime vfiorun -o patched.img");
+        scratch.ok("patch in.img --device 1b36:0010 --anyway --runtime vfiorun -o patched.img");
         scratch.ok("unpatch patched.img -o original.img");
         assert!(scratch.read("original.img") == bytes, "{name}");
         scratch.ok("ramdisk in.img add etc/new vfiorun -o added.img");
@@ -114,7 +114,7 @@ fn a_chromeos_partition_is_refused_with_a_remedy() {
     scratch.file("k.img", &bytes);
     scratch.file("vfiorun", &elf(AARCH64));
     for command in [
-        "patch k.img --device 1b36:0010 --runtime vfiorun -o out.img",
+        "patch k.img --device 1b36:0010 --anyway --runtime vfiorun -o out.img",
         "cmdline k.img --add quiet -o out.img",
         "ramdisk k.img add x vfiorun -o out.img",
     ] {

@@ -37,7 +37,7 @@ fn all() -> Vec<(String, Vec<u8>)> {
 }
 
 /// An initrd as the kernel's `tools/bootconfig -a` leaves it.
-fn with_bootconfig(ramdisk: &[u8], config: &[u8]) -> Vec<u8> {
+pub fn with_bootconfig(ramdisk: &[u8], config: &[u8]) -> Vec<u8> {
     let mut bytes = ramdisk.to_vec();
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes.extend_from_slice(config);
@@ -609,4 +609,87 @@ proptest! {
             prop_assert!(original[0].as_ref().unwrap().to_vec() == bytes, "{} at {}", name, at);
         }
     }
+}
+
+// --- within each other ------------------------------------------------------------------------
+
+fn mtk(name: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0x88, 0x16, 0x88, 0x58];
+    bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(name);
+    bytes.resize(40, 0);
+    bytes.resize(512, 0xff);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn dhtb(payload: &[u8]) -> Vec<u8> {
+    use sha2::Digest;
+    let mut bytes = b"DHTB\x01\0\0\0".to_vec();
+    bytes.extend_from_slice(&sha2::Sha256::digest(payload));
+    bytes.resize(48, 0);
+    bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    bytes.resize(512, 0);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Wrappers within each other, with the names of all, in order.
+fn nested() -> Vec<(Vec<u8>, Vec<&'static str>)> {
+    let (mtk_form, dhtb_form, trailer) = ("MTK header", "DHTB header", "bootconfig trailer");
+    let image = fixture("images/boot-v2-raw.img");
+    let ramdisk = common::cpio(&[("init", b"#!init")]);
+    let initrd = with_bootconfig(&ramdisk, b"kernel.quiet\n\0\0\0");
+    let in_section = with_ramdisk(&image, mtk(b"ROOTFS", &initrd));
+    let mut padded = dhtb(&mtk(b"RECOVERY", &ramdisk));
+    padded.resize(padded.len() + 4096, 0);
+    vec![
+        (mtk(b"ROOTFS", &initrd), vec![mtk_form, trailer]),
+        (dhtb(&mtk(b"ROOTFS", &initrd)), vec![dhtb_form, mtk_form, trailer]),
+        (padded, vec![dhtb_form, mtk_form]),
+        (dhtb(&in_section), vec![dhtb_form, mtk_form, trailer]),
+        (in_section, vec![mtk_form, trailer]),
+        (mtk(b"BOOT", &dhtb(&image)), vec![mtk_form, dhtb_form]),
+    ]
+}
+
+/// All wrappers of an image: name, and whether each value that follows from the payload is right.
+fn layers(image: &Image<'_>) -> Vec<(&'static str, Vec<bool>)> {
+    let section = image.section_wrapper(SectionName::Ramdisk);
+    let all = image.wrapper().cloned().into_iter().chain(section);
+    let all = all.flat_map(|own| own.layers());
+    all.map(|own| (own.name(), own.fields().iter().map(|field| field.right).collect())).collect()
+}
+
+#[test]
+fn wrappers_within_each_other_are_all_read_and_all_made_right() {
+    let runtime = elf(AARCH64);
+    for (number, (bytes, names)) in nested().into_iter().enumerate() {
+        let image = Image::parse(&bytes).unwrap();
+        let found = layers(&image);
+        assert_eq!(found.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names, "{number}");
+        assert!(found.iter().all(|(_, right)| right.iter().all(|own| *own)), "{number}: {found:?}");
+        assert!(repack(&image, |_| None) == bytes, "{number}");
+
+        let set = BootSet::from_images(&[image]);
+        let plan = patch::plan(&set, &options(&runtime)).unwrap();
+        patch::prove_again(&set, &plan).unwrap();
+        let patched = plan.images[0].output.as_ref().unwrap().to_vec();
+        let patched = Image::parse(&patched).unwrap();
+        let after = layers(&patched);
+        assert_eq!(after, found, "{number}: the same wrappers, and right");
+        let back = patch::unpatch(&BootSet::from_images(&[patched])).unwrap().remove(0).unwrap();
+        assert!(back.to_vec() == bytes, "{number}");
+    }
+}
+
+/// A size in the outer one that was wrong before bounds what a loader reads.
+#[test]
+fn a_wrong_size_around_a_right_one_refuses_a_patch() {
+    let runtime = elf(AARCH64);
+    let (mut bytes, _) = nested().swap_remove(1);
+    let size = bytes.len() as u32 - 512 - 4;
+    bytes[48..52].copy_from_slice(&size.to_le_bytes());
+    let Ok(image) = Image::parse(&bytes) else { return };
+    assert!(patch::plan(&BootSet::from_images(&[image]), &options(&runtime)).is_err());
 }

@@ -136,7 +136,7 @@ fn chained_vbmeta_images_are_a_tree() {
     assert_eq!(report["verified"], true, "{report:#}");
     // Alone each is a top-level one, and a set has one of these.
     assert_eq!(library(&scratch, &["system.img"]), [Role::Vbmeta]);
-    for command in ["verify", "patch --runtime rt --device 1b36:0010 --dry-run"] {
+    for command in ["verify", "patch --runtime rt --device 1b36:0010 --anyway --dry-run"] {
         scratch.file("other.img", &avb::image("vbmeta-unsigned"));
         scratch.error(&format!("{command} boot.img top.img other.img"));
     }
@@ -242,7 +242,7 @@ fn one_flow_in_one_plan() {
         std::iter::zip(&names, &set).for_each(|(name, bytes)| scratch.file(name, bytes));
         let files = names.join(" ");
         let info = json(&scratch, &format!("info --json {files}"));
-        let arguments = "patch --runtime rt --device 1b36:0010 --dry-run --json";
+        let arguments = "patch --runtime rt --device 1b36:0010 --anyway --dry-run --json";
         let patch = json(&scratch, &format!("{arguments} {files}"));
         assert!(info["flow"]["kind"].is_string(), "set {number}");
         assert_eq!(patch["plan"]["flow"], info["flow"], "set {number}");

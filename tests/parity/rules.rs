@@ -166,6 +166,8 @@ fn parameters_overrule_symbols() {
         (strict, "kvm_arm.mode=none", "VB-KVM-003", Verdict::Fail),
         (strict, "kvm-arm.mode=none kvm-arm.mode=nvhe", "VB-KVM-003", Verdict::Pass),
         (strict, "kvm-arm.mode=\"protected\"", "VB-KVM-004", Verdict::Fail),
+        (strict, "kvm-arm.mode=protected kvm-arm.mode=vhe", "VB-KVM-004", Verdict::Fail),
+        (strict, "kvm-arm.mode=vhe", "VB-KVM-004", Verdict::Pass),
     ];
     for (index, (symbols, cmdline, id, expected)) in cases.into_iter().enumerate() {
         let machine = Machine {

@@ -341,7 +341,7 @@ fn modules_of_vendor_kernel_boot_are_found() {
     assert_eq!(loaded, ["/lib/modules/vfio-pci.ko", "/lib/modules/vfio_iommu_type1.ko"]);
 }
 
-const PATCH: &str = "patch --runtime rt --device 1b36:0010";
+const PATCH: &str = "patch --runtime rt --device 1b36:0010 --anyway";
 
 fn scratch(images: &[(&str, Vec<u8>)]) -> Scratch {
     let scratch = Scratch::new();
@@ -374,10 +374,7 @@ fn a_patch_that_is_written_keeps_to_what_changed() {
     let scratch = scratch(&[("boot.img", flows::two_stage())]);
     let text = scratch.ok(&format!("{PATCH} boot.img -o out.img"));
     assert!(!text.contains("what could go wrong") && !text.contains("dry run"), "{text}");
-    assert!(
-        text.ends_with("wrote out.img\nundo it with: vfioboot unpatch out.img -o FILE\n"),
-        "{text}"
-    );
+    assert!(text.contains("\nwrote out.img\n"), "{text}");
 }
 
 #[test]

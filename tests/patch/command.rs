@@ -13,7 +13,7 @@ use common::{AARCH64, RELEASE, X86_64, elf, module, with_avb_footer, with_cmdlin
 use serde_json::Value;
 use vfioboot::image::SectionName;
 
-const PATCH: &str = "patch --runtime rt --device 1b36:0010";
+const PATCH: &str = "patch --runtime rt --device 1b36:0010 --anyway";
 
 /// A directory with `boot.img` and the runtime `rt`.
 fn scratch() -> Scratch {
@@ -263,7 +263,7 @@ fn a_write_that_fails_leaves_the_old_output_and_no_temporary() {
     scratch.file("out.img", b"old");
     let before = scratch.names(".");
     // The file size limit makes the write fail in the middle, as a full disk does.
-    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" patch --runtime rt --device 1b36:0010 \
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" patch --runtime rt --device 1b36:0010 --anyway \
                   boot.img -o out.img";
     let mut command = assert_cmd::Command::new("bash");
     command.current_dir(scratch.dir()).args(["-c", script, env!("CARGO_BIN_EXE_vfioboot")]);

@@ -151,6 +151,41 @@ fn two_images_that_need_each_other_are_proven_in_the_order_of_flashing() {
     );
 }
 
+/// What `prove_again` says of a plan whose result is another one.
+fn tampered(set: &[Vec<u8>], index: usize, change: impl Fn(&[u8]) -> Vec<u8>) -> Option<Error> {
+    let runtime = elf(AARCH64);
+    let options = Options::new(vec!["1b36:0010".parse().unwrap()], Runtimes::given(&runtime));
+    let images: Vec<_> = set.iter().map(|bytes| Image::parse(bytes).unwrap()).collect();
+    let set = BootSet::from_images(&images);
+    let mut plan = patch::plan(&set, &options).unwrap();
+    let result = plan.images[index].output.as_ref().unwrap().to_vec();
+    plan.images[index].output = Some(Output::from_chunks(vec![Chunk::owned(change(&result))]));
+    patch::prove_again(&set, &plan).err()
+}
+
+#[test]
+fn a_result_that_breaks_a_promise_is_not_proven() {
+    let set = gki(Format::Gzip);
+    let vendor = |change: &dyn Fn(&[u8]) -> Vec<u8>| tampered(&set, 2, change);
+    assert!(vendor(&|bytes| bytes.to_vec()).is_none());
+    // The original.
+    assert!(matches!(vendor(&|_| set[2].clone()), Some(Error::NotPatched)));
+    // Another device tree, another ramdisk, a word less, one more file.
+    let boot = [image("boot-v2-gzip-dtbo")];
+    let dtb = tampered(&boot, 0, |bytes| with_section(bytes, SectionName::Dtb, vec![1; 64]));
+    assert!(dtb.is_some());
+    let without = |bytes: &[u8]| with_cmdline(bytes, "rdinit=/vfioboot/init");
+    assert!(vendor(&without).is_some());
+    let unnamed = |bytes: &[u8]| with_cmdline(bytes, "console=ttyS0");
+    assert!(vendor(&unnamed).is_some());
+    let more = tampered(&boot, 0, |bytes| {
+        let ramdisk = Image::parse(bytes).unwrap().section(SectionName::Ramdisk).unwrap().to_vec();
+        let more = packed(Some(Format::Gzip), &cpio(&[("more", b"x")]));
+        with_section(bytes, SectionName::Ramdisk, [ramdisk, more].concat())
+    });
+    assert!(more.is_some());
+}
+
 // --- reach ------------------------------------------------------------------------------------
 
 fn lz4(name: &str) -> Vec<u8> {

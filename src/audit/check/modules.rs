@@ -36,17 +36,23 @@ pub enum ModulesError {
 }
 
 impl<'a> GivenModules<'a> {
-    /// Add the modules of a source.
+    /// Add the modules of a file or directory, which has them in these sources.
     ///
     /// # Errors
     /// [`ModulesError`].
-    pub fn add(&mut self, source: ModuleSource<'a>) -> Result<(), ModulesError> {
-        let found = gather(&source)?;
+    pub fn add(
+        &mut self,
+        sources: impl IntoIterator<Item = ModuleSource<'a>>,
+    ) -> Result<(), ModulesError> {
+        let mut found = Survey::default();
+        for source in sources {
+            found.extend(gather(&source)?);
+            self.sources.push(source);
+        }
         if found.modules.is_empty() {
             return Err(ModulesError::None { first_problem: found.problems.into_iter().next() });
         }
         self.gathered.extend(found);
-        self.sources.push(source);
         Ok(())
     }
 

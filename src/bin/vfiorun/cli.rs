@@ -5,7 +5,7 @@ use std::ffi::{OsString, c_int};
 use clap::{Parser, Subcommand};
 
 use crate::global::Global;
-use crate::outcome::Answer;
+use crate::outcome::{Answer, Failure};
 use crate::{
     autostart, bind, devices, doctor, output, recover, release, run as run_guest, status, stop,
 };
@@ -54,12 +54,16 @@ enum Command {
 
 /// Runs the program; the result is its exit status.
 pub fn run(arguments: &[OsString]) -> c_int {
-    let cli = match Cli::try_parse_from(arguments) {
+    let mut cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let status = error.exit_code();
             return if output::print_clap(&error).is_ok() { status } else { 2 };
         }
+    };
+    let _unpacked = match cli.global.unpack() {
+        Ok(unpacked) => unpacked,
+        Err(error) => return Failure::from(error).report(),
     };
     let outcome = match &cli.command {
         Command::Doctor(arguments) => doctor::run(&cli.global, arguments),

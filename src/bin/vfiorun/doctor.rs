@@ -112,7 +112,7 @@ fn pack(host: &Host, file: &Path) -> Outcome {
         text.push_str(&format!("left out: {left_out}\n"));
     }
     text.push_str(&format!(
-        "to look at it elsewhere: mkdir D; tar -xf {} -C D; vfiorun --sysroot D doctor\n",
+        "to look at it elsewhere: vfiorun --sysroot {} doctor\n",
         file.display()
     ));
     output::print(&text)?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use vfioboot::device::doctor::bundle::{UnpackError, Unpacked};
 use vfioboot::device::sys::bounded::Patience;
 use vfioboot::device::sys::host::Host;
 use vfioboot::device::sys::state::StateDir;
@@ -22,8 +23,8 @@ pub struct Waiting {
 /// The options of every subcommand.
 #[derive(clap::Args)]
 pub struct Global {
-    /// Use this tree instead of the running system
-    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    /// Use this tree instead of the running system, or a file that `doctor --bundle` wrote
+    #[arg(long, global = true, value_name = "DIR|FILE", default_value = "/")]
     pub sysroot: PathBuf,
     /// Where journals are kept [default: /data/adb/vfioboot/state on a rooted Android device, else
     /// /run/vfioboot]
@@ -32,6 +33,17 @@ pub struct Global {
 }
 
 impl Global {
+    /// Unpacks what is to be used instead of the running system, if it is a bundle. It is there as long as
+    /// the result is.
+    pub fn unpack(&mut self) -> Result<Option<Unpacked>, UnpackError> {
+        if !self.sysroot.is_file() {
+            return Ok(None);
+        }
+        let unpacked = Unpacked::new(&self.sysroot)?;
+        self.sysroot = unpacked.path().to_owned();
+        Ok(Some(unpacked))
+    }
+
     /// The system to look at.
     pub fn host(&self) -> Host {
         self.patient(Patience::DEFAULT_SECONDS, Arc::new(interrupt::count))

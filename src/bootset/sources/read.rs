@@ -3,8 +3,10 @@
 use super::avb::of_avb;
 use super::named::Named;
 use super::note::LineNote;
+use crate::bootset::initramfs::behind_the_last;
 use crate::bootset::members::Members;
 use crate::bootset::origin::{CmdlinePart, Origin};
+use crate::bootset::role;
 use crate::image::bootconfig::{self, Bootconfig, Entry, Limits};
 use crate::image::{Image, ImageKind, SectionName};
 use crate::kernel::{Kernel, dtb};
@@ -41,20 +43,35 @@ impl CommandLines {
         let avb = of_avb(&all);
         lines.parts.extend(avb.parts);
         lines.notes.extend(avb.notes);
-        for (index, image) in set.images.iter().enumerate() {
+        for (index, bytes) in bootconfigs(set) {
             let file = set.name(index);
-            match bootconfig_of(image) {
-                None => {}
-                Some(Ok(config)) => {
+            match read_bootconfig(bytes) {
+                Ok(config) => {
                     lines.parts.extend(of_bootconfig(file, &config));
                     lines.bootconfigs.push((index, config));
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     lines.notes.push(LineNote::Bootconfig { file: file.to_owned(), error });
                 }
             }
         }
         lines
+    }
+}
+
+/// The bootconfigs that reach the kernel, with the index of their image: those of vendor_boot, or the one
+/// behind the last ramdisk.
+fn bootconfigs<'a>(set: &Members<'a>) -> Vec<(usize, &'a [u8])> {
+    let images = || set.images.iter().enumerate();
+    let own = |(index, image): (usize, &Image<'a>)| {
+        Some((index, image.section(SectionName::Bootconfig)?))
+    };
+    let found: Vec<_> = images().filter_map(own).collect();
+    // Roles cost more than a look at the headers.
+    let behind = || images().any(|(_, image)| image.trailing_bootconfig().is_some());
+    match found.is_empty() && behind() {
+        true => behind_the_last(set, &role::decide(set)).into_iter().collect(),
+        false => found,
     }
 }
 
@@ -75,17 +92,12 @@ pub(crate) fn of_headers(images: &[Named<'_, '_>]) -> Vec<CmdlinePart> {
     order.into_iter().flat_map(of_kind).filter_map(part).collect()
 }
 
-/// The bootconfig of an image that has one.
-///
 /// # Errors
 /// [`bootconfig::Error`]: the kernel ignores the whole bootconfig.
-pub(crate) fn bootconfig_of(image: &Image<'_>) -> Option<Result<Bootconfig, bootconfig::Error>> {
-    let read = |section| {
-        let config = Bootconfig::parse(section)?;
-        config.validate(Limits::KERNEL)?;
-        Ok(config)
-    };
-    image.section(SectionName::Bootconfig).map(read)
+fn read_bootconfig(bytes: &[u8]) -> Result<Bootconfig, bootconfig::Error> {
+    let config = Bootconfig::parse(bytes)?;
+    config.validate(Limits::KERNEL)?;
+    Ok(config)
 }
 
 /// Parameters from the keys of a bootconfig: those before the command line from those

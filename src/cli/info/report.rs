@@ -135,13 +135,15 @@ impl<'i> Report<'i> {
         Report { name: set.name(index).to_owned(), forms: input.forms(), image, sections, patched }
     }
 
-    /// Each vendor's wrapper with the name of its payload.
+    /// Each vendor's wrapper with the name of its payload, outermost first.
     pub fn wrappers(&self) -> Vec<(&'static str, Wrapper<'i>)> {
         let outer = self.image.wrapper().map(|wrapper| ("image", wrapper.clone()));
         let sections = [SectionName::Kernel, SectionName::Ramdisk, SectionName::VendorRamdisk];
         let sections = sections.into_iter();
         let section = |name| Some((SectionName::as_str(name), self.image.section_wrapper(name)?));
-        outer.into_iter().chain(sections.filter_map(section)).collect()
+        let all = outer.into_iter().chain(sections.filter_map(section));
+        all.flat_map(|(around, own)| own.layers().into_iter().map(move |layer| (around, layer)))
+            .collect()
     }
 }
 

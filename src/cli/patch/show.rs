@@ -8,9 +8,10 @@ use vfioboot::audit::Outcome;
 use vfioboot::modules::alias::MatchKind;
 use vfioboot::patch::{
     BlockedDriver, DriverPlace, EditKind, HookKind, IommuMode, LoadedBy, ModulePlan, Outlook, Plan,
-    PlannedDriver, PlannedVfioOption, Prospect,
+    PlannedDriver, PlannedVfioOption, Prospect, Unfit,
 };
 
+use super::next::Commands;
 use super::{rc, remedy};
 use crate::cli::flow;
 use crate::cli::input::Input;
@@ -58,17 +59,19 @@ pub fn plan(plan: &Plan<'_>, inputs: &[&Input], advise: bool) -> io::Result<()> 
     Ok(())
 }
 
-/// Print what was written, and how to undo it.
-pub fn written(written: &[(usize, PathBuf)], to_directory: bool) -> io::Result<()> {
+/// Print what was written, and the commands that come next.
+pub fn written(written: &[(usize, PathBuf)], next: &Commands) -> io::Result<()> {
     for (_, path) in written {
         say!("{GOOD}wrote{GOOD:#} {}", path.display())?;
     }
-    if !written.is_empty() {
-        let paths: Vec<_> = written.iter().map(|(_, path)| path.display().to_string()).collect();
-        let place = if to_directory { "-d DIR" } else { "-o FILE" };
-        say!("undo it with: vfioboot unpatch {} {place}", paths.join(" "))?;
-    }
-    Ok(())
+    next.print()
+}
+
+/// That no guest can use the devices, and why; `written` if it was written all the same.
+pub fn unfit(unfit: &[Unfit], written: bool) -> String {
+    let reasons: Vec<String> = unfit.iter().map(ToString::to_string).collect();
+    let end = if written { "" } else { ". Nothing is written without --anyway" };
+    format!("no guest can use the devices: {}{end}", reasons.join("; "))
 }
 
 fn list(title: &str, lines: &[String]) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use crate::device::bus::pci::{self, PciAddress};
+use crate::device::bus::sriov::Token;
 use crate::device::sys::host::{Host, errno_text};
 
 /// The node that all groups share.
@@ -54,6 +55,7 @@ const IOMMU_IOAS_ALLOC: libc::c_int = 0x3b81;
 const VFIO_API_VERSION: libc::c_int = 0;
 const VFIO_TYPE1V2_IOMMU: libc::c_ulong = 3;
 const VFIO_GROUP_FLAGS_VIABLE: u32 = 1;
+const VFIO_DEVICE_BIND_FLAG_TOKEN: u32 = 1;
 
 /// `struct vfio_group_status`
 #[repr(C)]
@@ -77,6 +79,8 @@ struct BindIommufd {
     flags: u32,
     iommufd: i32,
     out_devid: u32,
+    /// The address of a [`Token`], for kernels that know [`VFIO_DEVICE_BIND_FLAG_TOKEN`].
+    token: u64,
 }
 
 /// `struct vfio_device_attach_iommufd_pt`
@@ -218,48 +222,83 @@ pub fn device_nodes(host: &Host, devices: &[PciAddress]) -> Vec<Node> {
     shared.chain(own).collect()
 }
 
+/// Whether devices get nodes of their own: VFIO is there, with `VFIO_DEVICE_CDEV`.
+pub(crate) fn has_device_nodes(host: &Host) -> bool {
+    let devices = host.read("proc/devices").unwrap_or_default();
+    devices.lines().any(|line| line.split_whitespace().nth(1) == Some("vfio-dev"))
+}
+
+/// Opens the node of iommufd.
+///
+/// # Errors
+/// [`VfioError::Open`].
+pub(crate) fn open_iommufd(host: &Host) -> Result<File, VfioError> {
+    open(host, IOMMU)
+}
+
 /// The name of a device's own node.
 fn device_name(host: &Host, address: PciAddress) -> Option<String> {
     host.list(&pci::attribute(address, "vfio-dev")).ok()?.into_iter().next()
 }
+
+/// A device to be opened through iommufd, with its token if it needs one.
+pub(crate) type WithToken = (PciAddress, Option<Token>);
 
 /// Does with the devices what QEMU will do through iommufd, and then closes them: open, bind to one
 /// iommufd, attach to one address space.
 ///
 /// # Errors
 /// See [`VfioError`].
-pub(crate) fn try_devices(host: &Host, devices: &[PciAddress]) -> Result<(), VfioError> {
+pub(crate) fn try_devices(host: &Host, devices: &[WithToken]) -> Result<(), VfioError> {
     if devices.is_empty() {
         return Ok(());
     }
-    let iommufd = open(host, IOMMU)?;
+    let iommufd = open_iommufd(host)?;
     let mut space = IoasAlloc { size: size_of::<IoasAlloc>() as u32, flags: 0, out_ioas_id: 0 };
     call(&iommufd, IOMMU_IOAS_ALLOC, &raw mut space as libc::c_ulong).map_err(VfioError::Iommu)?;
     // Declared after the iommufd, so closed before it.
     let mut opened = Vec::new();
-    for &address in devices {
-        let name = device_name(host, address).ok_or(VfioError::NoDeviceNode(address))?;
-        let device = open(host, &format!("dev/vfio/devices/{name}"))?;
-        let failed = |step| move |error| VfioError::Device { address, step, error };
-        let mut bind = BindIommufd {
-            argsz: size_of::<BindIommufd>() as u32,
-            flags: 0,
-            iommufd: iommufd.as_raw_fd(),
-            out_devid: 0,
-        };
-        call(&device, VFIO_DEVICE_BIND_IOMMUFD, &raw mut bind as libc::c_ulong)
-            .map_err(failed("bind to iommufd"))?;
+    for device in devices {
+        let file = bind_to(host, &iommufd, device)?;
         let mut attach = AttachIommufd {
             argsz: size_of::<AttachIommufd>() as u32,
             flags: 0,
             pt_id: space.out_ioas_id,
         };
-        match call(&device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &raw mut attach as libc::c_ulong) {
-            Ok(_) => opened.push(device),
-            Err(error) => return Err(failed("attach to an address space")(error)),
+        match call(&file, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &raw mut attach as libc::c_ulong) {
+            Ok(_) => opened.push(file),
+            Err(error) => {
+                let step = "attach to an address space";
+                return Err(VfioError::Device { address: device.0, step, error });
+            }
         }
     }
     Ok(())
+}
+
+/// Opens a device and binds it to an iommufd. The kernels that do not know of tokens there, which are those
+/// before Linux 6.17, refuse the flag and ask for no token.
+fn bind_to(host: &Host, iommufd: &File, &(address, token): &WithToken) -> Result<File, VfioError> {
+    let name = device_name(host, address).ok_or(VfioError::NoDeviceNode(address))?;
+    let device = open(host, &format!("dev/vfio/devices/{name}"))?;
+    let bind = |token: Option<&Token>| {
+        let mut bind = BindIommufd {
+            argsz: size_of::<BindIommufd>() as u32,
+            flags: if token.is_some() { VFIO_DEVICE_BIND_FLAG_TOKEN } else { 0 },
+            iommufd: iommufd.as_raw_fd(),
+            out_devid: 0,
+            token: token.map_or(0, |token| token.bytes().as_ptr() as u64),
+        };
+        call(&device, VFIO_DEVICE_BIND_IOMMUFD, &raw mut bind as libc::c_ulong)
+    };
+    let bound = match bind(token.as_ref()) {
+        Err(error) if token.is_some() && error.raw_os_error() == Some(libc::EINVAL) => bind(None),
+        result => result,
+    };
+    match bound {
+        Ok(_) => Ok(device),
+        Err(error) => Err(VfioError::Device { address, step: "bind to iommufd", error }),
+    }
 }
 
 /// Gives a physical function on vfio-pci a token for its virtual ones: it is opened with it, and closed.
@@ -268,9 +307,24 @@ pub(crate) fn try_devices(host: &Host, devices: &[PciAddress]) -> Result<(), Vfi
 /// See [`VfioError`]; `EACCES` in [`VfioError::Device`] when its functions are open with another one.
 pub(crate) fn set_token(
     host: &Host,
+    interface: Interface,
+    (physical, group): (PciAddress, u32),
+    token: Token,
+) -> Result<(), VfioError> {
+    match interface {
+        Interface::Container => set_token_by_group(host, physical, group, token),
+        Interface::Iommufd => {
+            let iommufd = open_iommufd(host)?;
+            bind_to(host, &iommufd, &(physical, Some(token))).map(drop)
+        }
+    }
+}
+
+fn set_token_by_group(
+    host: &Host,
     physical: PciAddress,
     group: u32,
-    token: &str,
+    token: Token,
 ) -> Result<(), VfioError> {
     let failed = |error| VfioError::Group { group, error };
     let container = open_container(host)?;

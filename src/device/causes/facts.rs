@@ -7,6 +7,7 @@ use crate::device::bus::board::{Board, Untranslated};
 use crate::device::bus::group::{self, GROUPS, IOMMUS};
 use crate::device::bus::interrupts::{Interrupts, Isolation};
 use crate::device::bus::pci::{self, PciDevice};
+use crate::device::bus::sriov;
 use crate::device::bus::vfio::UNSAFE_INTERRUPTS;
 use crate::device::sys::host::Host;
 use crate::device::sys::kernel_log;
@@ -29,6 +30,8 @@ pub enum Fact {
     DenyListed,
     /// What it writes is not coherent with the caches.
     NotCoherent,
+    /// It has virtual functions that nobody uses.
+    FunctionsEnabled,
 }
 
 /// A fact about a device.
@@ -93,6 +96,7 @@ pub fn of(host: &Host, around: &Surroundings, device: &PciDevice) -> Vec<Known> 
         (Fact::DenyListed, deny_listed),
         (Fact::DeadConfig, dead_config),
         (Fact::NotCoherent, not_coherent),
+        (Fact::FunctionsEnabled, functions_enabled),
     ];
     let known = |(fact, test): &Test| {
         test(host, around, device).map(|detail| Known { fact: *fact, detail })
@@ -210,4 +214,18 @@ fn not_coherent(host: &Host, around: &Surroundings, device: &PciDevice) -> Optio
     }
     let coherent = around.board(host)?.is_coherent(host, device.address)?;
     (!coherent).then(|| "no dma-coherent in the device tree".to_owned())
+}
+
+/// `vfio_pci_core_register_device` refuses it, unless the driver removes them before. Of a device that
+/// vfio-pci has they may be its own; functions in use are a reason not to take it at all.
+fn functions_enabled(host: &Host, _: &Surroundings, device: &PciDevice) -> Option<String> {
+    if device.driver.as_deref().is_some_and(group::is_vfio) {
+        return None;
+    }
+    let functions = sriov::functions(host, device.address);
+    if !sriov::used_functions(host, device.address).is_empty() {
+        return None;
+    }
+    let names: Vec<String> = functions.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }

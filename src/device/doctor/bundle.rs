@@ -6,6 +6,7 @@
 
 mod scrub;
 mod tar;
+mod unpack;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,6 +20,8 @@ use crate::device::sys::host::Host;
 use crate::device::sys::kernel_log;
 use crate::device::sys::machine;
 use tar::Item;
+pub use tar::Malformed;
+pub use unpack::{UnpackError, Unpacked};
 
 /// A file longer than this is not what it should be.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -36,6 +39,7 @@ pub struct Bundle {
 
 /// Texts as they are.
 const FILES: &[&str] = &[
+    "proc/devices",
     "proc/meminfo",
     "proc/self/attr/current",
     "proc/sys/kernel/osrelease",
@@ -57,7 +61,6 @@ const DEVICE: &[&str] = &[
     "class",
     "d3cold_allowed",
     "device",
-    "driver_override",
     "enable",
     "irq",
     "power/control",
@@ -67,12 +70,15 @@ const DEVICE: &[&str] = &[
     "reset_method",
     "resource",
     "revision",
-    "sriov_numvfs",
     "sriov_totalvfs",
     "subsystem_device",
     "subsystem_vendor",
     "vendor",
 ];
+
+/// Attributes of each PCI device that the kernel reads under the device's lock (`driver_override_show`,
+/// `sriov_numvfs_show` in `drivers/pci`).
+const LOCKED: &[&str] = &["driver_override", "sriov_numvfs"];
 
 /// Links of each PCI device, and of all that they are below.
 const LINKS: &[&str] = &["driver", "iommu_group", "of_node", "physfn"];
@@ -173,12 +179,22 @@ impl Packer<'_> {
 
     /// A file of text, and whether it is there.
     fn file(&mut self, directory: &str, name: &str) {
-        let Some(bytes) = self.host.bytes(&format!("{directory}/{name}"), FILE_LIMIT) else {
-            return;
-        };
+        let path = format!("{directory}/{name}");
+        let Some(bytes) = self.host.bytes(&path, FILE_LIMIT) else { return };
         let text = scrub::text(&String::from_utf8_lossy(&bytes));
         let bytes = if text.contains('\u{fffd}') { bytes } else { text.into_bytes() };
-        self.put(&format!("{directory}/{name}"), Item::File(bytes));
+        self.put(&path, Item::File(bytes));
+    }
+
+    /// Attributes of devices that are not waited for where the kernel keeps the device locked.
+    fn locked(&mut self, devices: &[String]) {
+        let of = |name: &'static str| devices.iter().map(move |device| format!("{device}/{name}"));
+        let paths: Vec<String> = LOCKED.iter().copied().flat_map(of).collect();
+        for (path, read) in paths.iter().zip(self.host.read_locked(&paths)) {
+            if let Ok(text) = read {
+                self.put(path, Item::File(format!("{}\n", scrub::text(&text)).into_bytes()));
+            }
+        }
     }
 
     fn files(&mut self, directory: &str, names: &[&str]) {
@@ -301,6 +317,7 @@ impl Packer<'_> {
     }
 
     fn devices(&mut self) {
+        let mut places = Vec::new();
         for address in self.list(pci::DEVICES) {
             self.link(pci::DEVICES, &address);
             let Some(real) = self.real(&format!("{}/{address}", pci::DEVICES)) else { continue };
@@ -330,7 +347,9 @@ impl Packer<'_> {
                     break;
                 }
             }
+            places.push(real);
         }
+        self.locked(&places);
     }
 
     /// What drivers made of the devices: disks, interfaces, screens.

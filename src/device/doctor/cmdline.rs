@@ -39,7 +39,7 @@ pub(super) fn checks(line: &Cmdline<String>, notes: &[&Note]) -> Vec<Check> {
     }
     let mut noted = Vec::new();
     for note in notes {
-        let Some(given) = note.parameter.as_ref().and_then(|name| last(line, name)) else {
+        let Some(given) = note.parameter.as_ref().and_then(|name| line.effective(name)) else {
             continue;
         };
         if note.is_about(&String::from_utf8_lossy(value(&given))) {
@@ -49,7 +49,7 @@ pub(super) fn checks(line: &Cmdline<String>, notes: &[&Note]) -> Vec<Check> {
         }
     }
     for remark in REMARKS {
-        let Some(given) = last(line, remark.name) else { continue };
+        let Some(given) = line.effective(remark.name) else { continue };
         let applies = remark.value.is_none_or(|wanted| wanted.as_bytes() == value(&given));
         if applies && !noted.contains(&given.name) {
             checks.push(Check::ok(ID, TITLE, format!("{given}: {}", remark.text)));
@@ -63,11 +63,6 @@ pub(super) fn checks(line: &Cmdline<String>, notes: &[&Note]) -> Vec<Check> {
 
 const ID: &str = "cmdline";
 const TITLE: &str = "command line";
-
-/// The parameter of this name that counts.
-fn last<'l>(line: &'l Cmdline<String>, name: &str) -> Option<Parameter<'l>> {
-    line.parameters().filter(|parameter| parameter.is(name)).last()
-}
 
 fn value<'l>(parameter: &Parameter<'l>) -> &'l [u8] {
     parameter.value.unwrap_or_default()

@@ -29,6 +29,7 @@ const SHOWN_BY: &[(&str, Sign)] = &[
     ("VB-KVM-002", Sign::Path("dev/kvm")),
     ("VB-KVM-003", Sign::Path("dev/kvm")),
     ("VB-VFIO-001", Sign::Path("dev/vfio/vfio")),
+    ("VB-VFIO-001", Sign::Path("sys/class/vfio-dev")),
     ("VB-VFIO-003", Sign::Path("sys/bus/pci/drivers/vfio-pci")),
     ("VB-IOMMU-002", Sign::Path("sys/kernel/iommu_groups/0")),
     ("VB-IOMMU-003", Sign::Path("sys/kernel/iommu_groups/0")),
@@ -249,7 +250,7 @@ impl KernelInfo for RunningKernel {
 
     fn parameter(&self, name: &str) -> Setting<BootCmdline> {
         let Some(cmdline) = &self.cmdline else { return Setting::NoCommandLine };
-        match cmdline.parameters().filter(|parameter| parameter.is(name)).last() {
+        match cmdline.effective(name) {
             None => Setting::Absent,
             Some(parameter) => {
                 let value = String::from_utf8_lossy(parameter.value.unwrap_or_default());

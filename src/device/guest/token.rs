@@ -5,54 +5,18 @@
 //! `drivers/vfio/pci/vfio_pci_core.c`). It is random until somebody opens the physical function with
 //! another one, which stays when that is closed again.
 
-use core::fmt;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use crate::device::bind::driver::is_on_vfio;
 use crate::device::bus::pci::{PciAddress, PciDevice};
 use crate::device::bus::sriov;
+pub use crate::device::bus::sriov::Token;
 use crate::device::bus::users::{self, User};
 use crate::device::sys::host::Host;
 use crate::device::sys::state::{self, StateDir};
 
 const DIRECTORY: &str = "vf-tokens";
-
-/// A UUID.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token(String);
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Token {
-    /// A random one (version 4 of RFC 9562).
-    fn random() -> Option<Self> {
-        let mut bytes = [0_u8; 16];
-        // Not by libc's getrandom: std refers to it weakly, so the static program has none.
-        File::open("/dev/urandom").ok()?.read_exact(&mut bytes).ok()?;
-        bytes[6] = bytes[6] & 0x0f | 0x40;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        let mut text = String::new();
-        for (number, byte) in bytes.iter().enumerate() {
-            text.push_str(if matches!(number, 4 | 6 | 8 | 10) { "-" } else { "" });
-            text.push_str(&format!("{byte:02x}"));
-        }
-        Some(Self(text))
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let fits = |(number, byte): (usize, u8)| match number {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        };
-        (text.len() == 36 && text.bytes().enumerate().all(fits)).then(|| Self(text.to_owned()))
-    }
-}
 
 /// The token of a physical function, for the devices of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]

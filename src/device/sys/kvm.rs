@@ -29,12 +29,9 @@ pub(crate) const OTHERS: &[(&str, &str, &str)] =
 /// The mode in which the host has no access to the memory of guests.
 pub(crate) const PROTECTED: &[u8] = b"protected";
 
-/// The mode that the command line asks for (`early_kvm_mode_cfg` of `arch/arm64/kvm/arm.c`): the
-/// last one that the kernel knows; any other leaves what was before.
+/// The mode that the command line asks for.
 pub fn mode<B: AsRef<[u8]>>(line: &Cmdline<B>) -> Option<&[u8]> {
-    const KNOWN: &[&[u8]] = &[b"none", b"nvhe", PROTECTED, b"nested"];
-    let known = line.values("kvm-arm.mode").filter(|mode| KNOWN.contains(mode)).last();
-    known.or_else(|| line.value("kvm-arm.mode"))
+    line.effective("kvm-arm.mode")?.value
 }
 
 /// Why there can be no VM.

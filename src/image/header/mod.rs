@@ -161,6 +161,11 @@ impl Header {
         }
     }
 
+    /// Whether it is a variant that only Samsung's tools write.
+    pub(crate) fn is_samsung(&self) -> bool {
+        matches!(self.kind, Kind::Name20(_))
+    }
+
     /// Size of the header without the padding to the page, in bytes.
     pub(crate) fn size(&self) -> usize {
         let size = each!(&self.kind, wire => wire.size());

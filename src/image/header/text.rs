@@ -51,9 +51,11 @@ pub(super) fn fill_split(first: &mut [u8], extra: &mut [u8], line: &[u8]) -> Res
         return Ok(());
     }
     let (room, extra_room) = (first.len() - 1, extra.len() - 1);
-    if !text_of(extra).is_empty() {
+    // Some tools fill the first field without a NUL and go on in the other.
+    let goes_on = !text_of(extra).is_empty() || text_of(first).len() == first.len();
+    if goes_on {
         if let Some(tail) = line.strip_prefix(text_of(first))
-            && (1..=extra_room).contains(&tail.len())
+            && tail.len() <= extra_room
         {
             return fill(extra, tail, "extra_cmdline", extra_room);
         }

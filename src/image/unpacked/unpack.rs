@@ -97,11 +97,12 @@ fn dt_parts<'a>(image: &Image<'a>, region: &Region) -> Option<Vec<(String, &'a [
     DtTable::parse(image.bytes())?.parts()?.into_iter().map(part).collect()
 }
 
-/// All vendor wrappers of the image.
+/// All vendor wrappers of the image, each by itself.
 fn wrappers<'a>(image: &Image<'a>) -> Vec<Wrapper<'a>> {
     let sections = [SectionName::Kernel, SectionName::Ramdisk, SectionName::VendorRamdisk];
     let sections = sections.into_iter().filter_map(|name| image.section_wrapper(name));
-    image.wrapper().cloned().into_iter().chain(sections).collect()
+    let all = image.wrapper().cloned().into_iter().chain(sections);
+    all.flat_map(|wrapper| wrapper.layers()).collect()
 }
 
 /// The fragments of the vendor ramdisk, if its table describes it without gap or overlap.

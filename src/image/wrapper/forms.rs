@@ -31,6 +31,8 @@ pub(super) struct Spec {
     pub label: Option<Range<usize>>,
     /// Whether it also occurs around a kernel or ramdisk within an image.
     pub in_sections: bool,
+    /// Where the bootconfig is that the kernel reads behind the payload.
+    pub bootconfig: fn(&[u8]) -> Option<Range<usize>>,
     /// Why its payload cannot be changed.
     pub refusal: fn(&[u8]) -> Option<&'static str>,
     /// The kind of the payload, for payloads that cannot be identified by their bytes.
@@ -98,6 +100,7 @@ const PLAIN: Spec = Spec {
     derived: &[],
     label: None,
     in_sections: false,
+    bootconfig: |_| None,
     refusal: |_| None,
     payload_kind: |_| None,
 };
@@ -272,9 +275,10 @@ pub(super) static FORMS: [Spec; 12] = [
             (End(15), BOOTCONFIG),
         ],
         start: |bytes| (!Header::starts(bytes) && bootconfig(bytes).is_some()).then_some(0),
-        size: Some(Size::From(bootconfig)),
+        size: Some(Size::From(|bytes| Some(bootconfig(bytes)?.start))),
         stays_last: true,
         in_sections: true,
+        bootconfig,
         payload_kind: |_| Some(RAMDISK),
         ..PLAIN
     },
@@ -309,9 +313,8 @@ const TEGRA_BLOB: usize = 28;
 
 const BOOTCONFIG: &[u8] = b"#BOOTCONFIG\n";
 
-/// The size of an initrd without the bootconfig behind it; None if the kernel would not take the
-/// bootconfig.
-fn bootconfig(bytes: &[u8]) -> Option<usize> {
+/// Where the bootconfig behind an initrd is; None if the kernel would not take it.
+fn bootconfig(bytes: &[u8]) -> Option<Range<usize>> {
     let magic = (12..=15).find_map(|before| {
         let at = bytes.len().checked_sub(before)?;
         bytes[at..].starts_with(BOOTCONFIG).then_some(at)
@@ -320,7 +323,7 @@ fn bootconfig(bytes: &[u8]) -> Option<usize> {
     let start = end.checked_sub(le(bytes, end)?)?;
     let data = bytes.get(start..end)?;
     let sum = data.iter().fold(0u32, |sum, byte| sum.wrapping_add(u32::from(*byte)));
-    (le(bytes, end + 4)? == sum as usize).then_some(start)
+    (le(bytes, end + 4)? == sum as usize).then_some(start..end)
 }
 
 /// The size of a loader before a boot image.

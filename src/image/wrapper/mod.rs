@@ -21,15 +21,22 @@ use super::{Chunk, DerivedPolicy, Error, ImageKind, Output, SectionName};
 use derived::{Derived, Position};
 use forms::Spec;
 
+pub(super) use trailer::is_samsung;
 pub use trailer::trailer_name;
 
-/// A vendor header (and trailer) with its payload.
+/// A vendor header (and trailer) with its payload, which may be in another one.
 #[derive(Clone, Debug)]
 pub struct Wrapper<'a> {
     spec: &'static Spec,
     bytes: &'a [u8],
-    payload: Range<usize>,
+    /// What this header is around.
+    own: Range<usize>,
+    /// The wrapper there.
+    inner: Option<Box<Wrapper<'a>>>,
 }
+
+/// Maximum number of wrappers within each other.
+const MAX_DEPTH: usize = 4;
 
 /// A value of a wrapper that is computed from the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +52,22 @@ pub struct WrapperField {
 impl<'a> Wrapper<'a> {
     /// The wrapper around the image in the file `bytes`.
     pub(crate) fn around_image(bytes: &'a [u8]) -> Option<Self> {
-        forms::FORMS.iter().find_map(|spec| Self::of(spec, bytes))
+        Self::around(bytes, |_| true, 1)
     }
 
     /// The wrapper around the payload of a section.
     pub(crate) fn around_section(bytes: &'a [u8]) -> Option<Self> {
-        forms::FORMS.iter().filter(|spec| spec.in_sections).find_map(|spec| Self::of(spec, bytes))
+        Self::around(bytes, |spec| spec.in_sections, 1)
+    }
+
+    fn around(bytes: &'a [u8], allows: fn(&Spec) -> bool, depth: usize) -> Option<Self> {
+        let mut forms = forms::FORMS.iter().filter(|spec| allows(spec));
+        let mut wrapper = forms.find_map(|spec| Self::of(spec, bytes))?;
+        let payload = &bytes[wrapper.own.clone()];
+        if depth < MAX_DEPTH && payload.len() < bytes.len() {
+            wrapper.inner = Self::around(payload, allows, depth + 1).map(Box::new);
+        }
+        Some(wrapper)
     }
 
     fn of(spec: &'static Spec, bytes: &'a [u8]) -> Option<Self> {
@@ -61,7 +78,21 @@ impl<'a> Wrapper<'a> {
         let room = (bytes.len() - start).saturating_sub(spec.trailer).saturating_sub(spec.block);
         // If the size is not valid, the payload is everything that the form does not take itself.
         let stated = spec.stated_size(bytes).filter(|size| (1..=room).contains(size));
-        Some(Wrapper { spec, bytes, payload: start..start + stated.unwrap_or(room) })
+        let own = start..start + stated.unwrap_or(room);
+        Some(Wrapper { spec, bytes, own, inner: None })
+    }
+
+    /// This wrapper and those within it, outermost first, each by itself: its payload is what it is
+    /// around.
+    pub fn layers(&self) -> Vec<Wrapper<'a>> {
+        let mut layers = vec![Wrapper { inner: None, ..self.clone() }];
+        layers.extend(self.inner.iter().flat_map(|inner| inner.layers()));
+        layers
+    }
+
+    /// The wrapper that this one is around.
+    pub(crate) fn inner(&self) -> Option<&Wrapper<'a>> {
+        self.inner.as_deref()
     }
 
     /// Its name.
@@ -76,23 +107,39 @@ impl<'a> Wrapper<'a> {
         (!text.is_empty()).then(|| text.escape_ascii().to_string())
     }
 
-    /// The payload.
+    /// The payload, without any wrapper.
     pub fn payload(&self) -> &'a [u8] {
-        &self.bytes[self.payload.clone()]
+        &self.bytes[self.payload_range()]
     }
 
     /// The range of the payload, in bytes from the start of the wrapper.
     pub fn payload_range(&self) -> Range<usize> {
-        self.payload.clone()
+        match &self.inner {
+            None => self.own.clone(),
+            Some(inner) => {
+                let Range { start, end } = inner.payload_range();
+                self.own.start + start..self.own.start + end
+            }
+        }
     }
 
-    /// The values that are computed from the payload. Reads the whole payload.
+    /// The range of what this header is around.
+    pub(crate) fn own_range(&self) -> Range<usize> {
+        self.own.clone()
+    }
+
+    /// What this header is around.
+    fn own_payload(&self) -> &'a [u8] {
+        &self.bytes[self.own.clone()]
+    }
+
+    /// The values that are computed from what this header is around. Reads all of it.
     pub fn fields(&self) -> Vec<WrapperField> {
         let field = |derived: &Derived| WrapperField {
             name: derived.name,
             offset: match derived.position {
                 Position::Header(at) => at,
-                Position::Trailer(at) => self.payload.end + at,
+                Position::Trailer(at) => self.own.end + at,
                 Position::Block(at) => self.bytes.len() - self.block().len() + at,
             },
             right: self.is_right(derived),
@@ -102,12 +149,20 @@ impl<'a> Wrapper<'a> {
 
     /// Why the payload cannot be changed; None if it can.
     pub fn refusal(&self) -> Option<&'static str> {
-        (self.spec.refusal)(self.bytes)
+        let inner = || self.inner.as_ref().and_then(|inner| inner.refusal());
+        (self.spec.refusal)(self.bytes).or_else(inner)
+    }
+
+    /// The bootconfig that the kernel reads behind the payload.
+    pub(super) fn bootconfig(&self) -> Option<&'a [u8]> {
+        let own = (self.spec.bootconfig)(self.bytes).and_then(|range| self.bytes.get(range));
+        own.or_else(|| self.inner.as_ref()?.bootconfig())
     }
 
     /// The kind of the payload, if the wrapper determines it.
     pub(super) fn payload_kind(&self) -> Option<(ImageKind, SectionName)> {
-        (self.spec.payload_kind)(self.bytes)
+        let inner = self.inner.as_ref().and_then(|inner| inner.payload_kind());
+        inner.or_else(|| (self.spec.payload_kind)(self.bytes))
     }
 
     /// The wrapper with its payload.
@@ -116,12 +171,12 @@ impl<'a> Wrapper<'a> {
     }
 
     fn header(&self) -> &'a [u8] {
-        &self.bytes[..self.payload.start]
+        &self.bytes[..self.own.start]
     }
 
-    /// Everything after the payload.
+    /// Everything after what it is around.
     fn after(&self) -> &'a [u8] {
-        &self.bytes[self.payload.end..]
+        &self.bytes[self.own.end..]
     }
 
     /// The form's bytes right after the payload.
@@ -145,18 +200,28 @@ impl<'a> Wrapper<'a> {
     pub(crate) fn volatile(&self) -> [&'a [u8]; 3] {
         let header = self.spec.derived.iter().filter(|d| matches!(d.position, Position::Header(_)));
         let end = header.map(Derived::end).max().unwrap_or(0);
-        [&self.header()[..end.min(self.payload.start)], self.trailer(), self.block()]
+        [&self.header()[..end.min(self.own.start)], self.trailer(), self.block()]
     }
 
     /// The offset of the payload after a bootloader that starts it from there.
     pub fn after_loader(&self) -> Option<usize> {
-        let loader = self.spec.size.is_none() && self.payload.start > 0;
-        loader.then_some(self.payload.start)
+        let loader = self.spec.size.is_none() && self.own.start > 0;
+        loader.then_some(self.own.start)
+    }
+
+    /// The name of such a bootloader and that offset, also of one within this wrapper.
+    pub(crate) fn loader(&self) -> Option<(&'static str, usize)> {
+        let own = self.after_loader().map(|offset| (self.name(), offset));
+        own.or_else(|| {
+            let (name, offset) = self.inner.as_ref()?.loader()?;
+            Some((name, self.own.start + offset))
+        })
     }
 
     /// The payload should keep its size modulo this number.
     pub(crate) fn alignment(&self) -> usize {
-        if self.spec.stays_last { 4 } else { 1 }
+        let inner = self.inner.as_ref().map_or(1, |inner| inner.alignment());
+        if self.spec.stays_last { 4 } else { inner }
     }
 
     /// The part that has the value.
@@ -177,7 +242,7 @@ impl<'a> Wrapper<'a> {
     }
 
     fn is_right(&self, derived: &Derived) -> bool {
-        let output = Output::from_chunks(vec![Chunk::borrowed(self.payload())]);
+        let output = Output::from_chunks(vec![Chunk::borrowed(self.own_payload())]);
         let expected = derived.expected(self.header(), &output);
         let stored = self.part(derived).get(derived.range());
         expected.is_some_and(|expected| stored == Some(&expected[..]))
@@ -192,6 +257,10 @@ impl<'a> Wrapper<'a> {
         payload: Vec<Chunk<'a>>,
         policy: DerivedPolicy,
     ) -> Result<Vec<Chunk<'a>>, Error> {
+        let payload = match &self.inner {
+            Some(inner) => inner.wrap(payload, policy)?,
+            None => payload,
+        };
         let Some(Parts { header, payload, trailer, block }) = self.parts(payload, policy)? else {
             return Ok(vec![Chunk::borrowed(self.bytes)]);
         };
@@ -208,6 +277,10 @@ impl<'a> Wrapper<'a> {
         payload: Output<'a>,
         policy: DerivedPolicy,
     ) -> Result<Output<'a>, Error> {
+        let payload = match &self.inner {
+            Some(inner) => inner.wrap_file(payload, policy)?,
+            None => payload,
+        };
         let Some(Parts { header, payload, trailer, block }) =
             self.parts(payload.into_chunks(), policy)?
         else {
@@ -241,11 +314,11 @@ impl<'a> Wrapper<'a> {
         policy: DerivedPolicy,
     ) -> Result<Option<Parts<'a>>, Error> {
         let payload = Output::from_chunks(payload);
-        let same = payload.equals(self.payload());
+        let same = payload.equals(self.own_payload());
         if same && policy != DerivedPolicy::Recompute {
             return Ok(None);
         }
-        if let Some(reason) = self.refusal()
+        if let Some(reason) = (self.spec.refusal)(self.bytes)
             && !same
         {
             return Err(Error::Sealed { form: self.spec.name, reason });
@@ -291,7 +364,7 @@ impl<'a> Wrapper<'a> {
         policy: DerivedPolicy,
     ) -> Result<(), Error> {
         let bounds = derived.is_size() && !self.is_unbounded(derived);
-        let changes = size != self.payload().len() as u64;
+        let changes = size != self.own_payload().len() as u64;
         match policy == DerivedPolicy::KeepRight && bounds && changes {
             true => Err(Error::WrapperSize { form: self.spec.name, field: derived.name }),
             false => Ok(()),

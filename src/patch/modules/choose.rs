@@ -282,9 +282,5 @@ fn symbols(set: &Context<'_, '_>, chosen: &ChosenModule) -> Result<(Module, Symb
 }
 
 fn names_of(sources: &[ModuleSource<'_>]) -> String {
-    let names = sources.iter().map(|source| match source {
-        ModuleSource::Directory(path) => path.display().to_string(),
-        ModuleSource::Bytes { name, .. } => name.clone(),
-    });
-    names.collect::<Vec<_>>().join(", ")
+    sources.iter().map(ModuleSource::name).collect::<Vec<_>>().join(", ")
 }

@@ -15,8 +15,10 @@
 //! | `words` | the command line: our words are in effect, no other is lost |
 //! | `undone` | the undo records: each gives the original |
 //! | `metadata` | AVB's metadata: what the plan says |
+//! | `again` | the same promises read out of the results alone |
 //! | `steps` | each image flashed alone, and one after the other: the device boots |
 
+pub(crate) mod again;
 pub(crate) mod expected;
 mod files;
 mod kept;

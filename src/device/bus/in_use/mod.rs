@@ -10,6 +10,7 @@
 //! | `disks` | mounts in every mount namespace, swap, pools, holders, and exclusive opens |
 //! | `mounts` | `/proc/PID/mountinfo` |
 //! | `processes` | device nodes that processes have open |
+//! | `shares` | filesystems that the host of a virtual machine shares with it |
 //! | `network` | the ways out, servers of disks and mounts, the present session |
 //! | `machine` | picture, console, keyboard, parts of the board |
 
@@ -21,6 +22,7 @@ mod mounts;
 pub mod need;
 mod network;
 mod processes;
+mod shares;
 pub mod survey;
 
 pub(crate) use carriers::Functions;

@@ -10,6 +10,7 @@ use super::mounts;
 use super::need::{InUse, Need};
 use super::network::ways::Network;
 use super::processes;
+use super::shares;
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
 use crate::device::sys::host::Host;
 
@@ -48,7 +49,8 @@ impl Survey {
             let carriers = survey.blocks.get(number).map(|block| block.carriers.clone());
             survey.add(&carriers.unwrap_or_default(), fact);
         }
-        for (carriers, fact) in opened.iter().chain(&survey.machine.facts.clone()) {
+        let shares = shares::mounted(host, &survey.functions, &mounts);
+        for (carriers, fact) in opened.iter().chain(&shares).chain(&survey.machine.facts.clone()) {
             survey.add(carriers, fact);
         }
         survey.set_aside(host);

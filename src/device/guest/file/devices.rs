@@ -56,9 +56,9 @@ impl Device {
         self.romfile.as_mut().filter(|path| path.contains('/'))
     }
 
-    /// Whether its options give a token.
-    pub(crate) fn has_token(&self) -> bool {
-        self.options.iter().any(|option| option.starts_with("vf-token="))
+    /// The token that its options give.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.options.iter().find_map(|option| option.strip_prefix("vf-token="))
     }
 
     pub(super) fn needs(&self, needs: &mut Needs<'_>) {
@@ -86,7 +86,7 @@ impl Device {
         if resources.iommufd {
             text.push_str(&format!(",iommufd={IOMMUFD}"));
         }
-        if !self.has_token()
+        if self.token().is_none()
             && let Some(token) = resources.token(address)
         {
             text.push_str(&format!(",vf-token={token}"));

@@ -30,7 +30,8 @@ use crate::device::bind::recover;
 use crate::device::bind::undo::Undo;
 use crate::device::bus::group::is_vfio;
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
-use crate::device::bus::vfio::{self, Interface, VfioError};
+use crate::device::bus::sriov::Token;
+use crate::device::bus::vfio::{self, Interface, VfioError, WithToken};
 use crate::device::causes::facts::{self, Known, Surroundings};
 use crate::device::causes::{Failure, Reason, Step};
 use crate::device::guest::file::{Guest, Hugepages, OnExit};
@@ -300,20 +301,19 @@ fn prepare_devices(
     start: &Start,
     lease: &mut Lease,
 ) -> Result<(), StartError> {
-    let Context { host, state, .. } = context;
+    let Context { host, .. } = context;
     let devices = lease.devices().to_vec();
-    let addresses: Vec<PciAddress> = devices.iter().map(|device| device.address).collect();
-    let mut groups: Vec<u32> = devices.iter().filter_map(|device| device.iommu_group).collect();
-    groups.sort_unstable();
-    groups.dedup();
     let of_tokens: Vec<(&SharedToken, u32)> = start
         .tokens
         .iter()
         .filter(|shared| shared.users.is_empty())
         .filter_map(|shared| Some((shared, pci::iommu_group(host, shared.physical)?)))
         .collect();
-    let all: Vec<u32> = groups.iter().copied().chain(of_tokens.iter().map(|of| of.1)).collect();
-    make_nodes(host, start.interface, &all, &addresses, lease)?;
+    let of_devices = groups_of(&devices).into_iter();
+    let groups: Vec<u32> = of_devices.chain(of_tokens.iter().map(|of| of.1)).collect();
+    let physical = of_tokens.iter().map(|(shared, _)| shared.physical);
+    let opened = devices.iter().map(|device| device.address).chain(physical).collect();
+    make_nodes(host, start.interface, &groups, opened, lease)?;
     if start.kvm_unasked {
         let asked = Kvm::open(&host.path("dev/kvm")).and_then(|kvm| kvm.create_vm());
         let vm = asked.map_err(|error| StartError::Kvm { error })?;
@@ -322,21 +322,7 @@ fn prepare_devices(
     if let Some(parameter) = &start.parameter {
         lease.journal().set_attribute(&parameter.path, &parameter.value)?;
     }
-    let log_end = Tail::open(host);
-    let tried = match start.interface {
-        Interface::Container => vfio::try_groups(host, &groups),
-        Interface::Iommufd => vfio::try_devices(host, &addresses),
-    };
-    tried.map_err(|error| {
-        let reason = why_refused(host, &devices, &error, log_end);
-        StartError::Vfio { error, reason }
-    })?;
-    for (shared, group) in of_tokens.iter().filter(|_| start.interface == Interface::Container) {
-        let set = vfio::set_token(host, shared.physical, *group, &shared.token.to_string());
-        set.map_err(|error| StartError::Vfio { error, reason: None })?;
-        token::store(state, shared)
-            .map_err(|error| StartError::Directory { path: state.path().to_owned(), error })?;
-    }
+    ask_vfio(context, guest, start, &devices, &of_tokens)?;
     // Not before: until here another guest may have them.
     for device in &devices {
         // So that nothing of ours is left in it, however QEMU ends.
@@ -345,6 +331,57 @@ fn prepare_devices(
         }
     }
     Ok(())
+}
+
+/// Sets the tokens of physical functions, and does with the devices what QEMU will.
+fn ask_vfio(
+    context: Context<'_>,
+    guest: &Guest,
+    start: &Start,
+    devices: &[PciDevice],
+    tokens: &[(&SharedToken, u32)],
+) -> Result<(), StartError> {
+    let Context { host, state, .. } = context;
+    let log_end = Tail::open(host);
+    // First, because through iommufd the devices are opened with them.
+    let set = tokens.iter().try_for_each(|(shared, group)| {
+        vfio::set_token(host, start.interface, (shared.physical, *group), shared.token)
+    });
+    let tried = set.and_then(|()| match start.interface {
+        Interface::Container => vfio::try_groups(host, &groups_of(devices)),
+        Interface::Iommufd => vfio::try_devices(host, &with_tokens(host, guest, start, devices)),
+    });
+    tried.map_err(|error| {
+        let reason = why_refused(host, devices, &error, log_end);
+        StartError::Vfio { error, reason }
+    })?;
+    for (shared, _) in tokens {
+        token::store(state, shared)
+            .map_err(|error| StartError::Directory { path: state.path().to_owned(), error })?;
+    }
+    Ok(())
+}
+
+/// The groups of devices, each once.
+fn groups_of(devices: &[PciDevice]) -> Vec<u32> {
+    let mut groups: Vec<u32> = devices.iter().filter_map(|device| device.iommu_group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
+/// The devices with the tokens that QEMU will open them with.
+fn with_tokens(host: &Host, guest: &Guest, start: &Start, devices: &[PciDevice]) -> Vec<WithToken> {
+    let named = start.devices(host, guest);
+    let token = |address: PciAddress| {
+        let given = named.iter().find(|(found, _)| *found == address);
+        let shared = || start.tokens.iter().find(|shared| shared.devices.contains(&address));
+        match given.and_then(|(_, device)| device.token()) {
+            Some(given) => Token::parse(given),
+            None => Some(shared()?.token),
+        }
+    };
+    devices.iter().map(|device| (device.address, token(device.address))).collect()
 }
 
 /// What QEMU or the kernel said about a guest that did not run, or that QEMU ended with an error.
@@ -384,10 +421,10 @@ fn make_nodes(
     host: &Host,
     interface: Interface,
     groups: &[u32],
-    devices: &[PciAddress],
+    devices: Vec<PciAddress>,
     lease: &mut Lease,
 ) -> Result<(), StartError> {
-    for node in preflight::missing_nodes(host, interface, groups, devices) {
+    for node in preflight::missing_nodes(host, interface, groups, &devices) {
         for directory in ["dev/vfio", "dev/vfio/devices"] {
             if Path::new(&node.path).parent().is_some_and(|parent| parent.starts_with(directory)) {
                 lease.journal().make_directory(directory)?;

@@ -427,7 +427,7 @@ impl Examination<'_> {
             let device = devices.iter().find(|device| device.address == *address);
             let named =
                 |found: &PciDevice| guest.devices.iter().find(|named| found.matches(&named.spec));
-            device.and_then(named).is_some_and(Device::has_token)
+            device.and_then(named).and_then(Device::token).is_some()
         };
         tokens.iter_mut().for_each(|shared| shared.devices.retain(|address| !given(address)));
         tokens.retain(|shared| !shared.devices.is_empty());

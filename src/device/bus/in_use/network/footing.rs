@@ -78,11 +78,13 @@ impl<'a> Ground<'a> {
         if names.is_empty() && link.name.starts_with("ppp") {
             names.clone_from(&self.links.pppoe);
         }
-        if names.is_empty()
-            && let Some(interface) =
-                link.remote.and_then(|remote| self.routes.to(remote, self.links))
-        {
-            names.push(interface.to_owned());
+        if names.is_empty() {
+            // A far end that no route leads to carries nothing.
+            let routes = link
+                .remotes
+                .iter()
+                .filter_map(|remote| self.routes.marked(remote.address, remote.mark, self.links));
+            names.extend(routes.map(str::to_owned));
         }
         if names.is_empty() && link.kind == Kind::Other {
             names = self.ports_beside(number);

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::wireguard;
 use crate::device::bus::in_use::carriers::{Carrier, Functions};
 use crate::device::sys::host::Host;
 
@@ -38,10 +39,18 @@ pub(crate) struct Interface {
     pub signal: Signal,
     /// Whether somebody gets everything that arrives.
     pub promiscuous: bool,
-    /// The far end of a tunnel over IP.
-    pub remote: Option<IpAddr>,
+    /// The far ends of a tunnel over IP.
+    pub remotes: Vec<Remote>,
     /// What decides what it stands on.
     pub kind: Kind,
+}
+
+/// A far end of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    pub address: IpAddr,
+    /// What the packets that carry the tunnel are marked with, for rules of routing.
+    pub mark: u32,
 }
 
 /// What decides which of the lower interfaces are needed.
@@ -85,7 +94,7 @@ impl Interface {
         let uevent = read("uevent").unwrap_or_default();
         let bond = host.exists(&format!("proc/net/bonding/{name}"))
             || place.join("bonding").exists()
-            || uevent.lines().any(|line| line == "DEVTYPE=bond");
+            || has_type(&uevent, "bond");
         let kind = match kind_of {
             _ if bond => Kind::Bond,
             // ARPHRD_ETHER, include/uapi/linux/if_arp.h
@@ -107,15 +116,29 @@ impl Interface {
             card,
             signal,
             promiscuous,
-            // dev->broadcast of ipip, GRE, SIT and their IPv6 relatives (`ip_tunnel_init_net`).
-            remote: (kind == Kind::Tunnel)
-                .then(|| address(&read("broadcast")?))
-                .flatten()
-                .filter(|remote| !remote.is_unspecified()),
+            remotes: match (kind, index) {
+                (Kind::Tunnel, Some(index)) if has_type(&uevent, "wireguard") => {
+                    let remotes = wireguard::remotes(host, index).into_iter();
+                    remotes.map(|(address, mark)| Remote { address, mark }).collect()
+                }
+                // dev->broadcast of ipip, GRE, SIT and their IPv6 relatives (`ip_tunnel_init_net`).
+                (Kind::Tunnel, _) => read("broadcast")
+                    .and_then(|text| address(&text))
+                    .into_iter()
+                    .filter(|remote| !remote.is_unspecified())
+                    .map(|address| Remote { address, mark: 0 })
+                    .collect(),
+                _ => Vec::new(),
+            },
             kind,
             place,
         })
     }
+}
+
+/// Whether the uevent of an interface says that it is one of these.
+fn has_type(uevent: &str, kind: &str) -> bool {
+    uevent.lines().any(|line| line.strip_prefix("DEVTYPE=") == Some(kind))
 }
 
 /// Four or sixteen bytes as a hardware address is written: `cb:00:71:09`.

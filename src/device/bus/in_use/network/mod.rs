@@ -3,19 +3,23 @@
 //! | module | subject |
 //! |---|---|
 //! | `interfaces` | the interfaces there are |
-//! | `table`, `netlink`, `routes` | the routing tables, asked of the kernel or read from proc |
+//! | `table`, `rtnetlink`, `routes` | the routing tables, asked of the kernel or read from proc |
+//! | `netlink` | messages of netlink |
 //! | `footing` | what an interface stands on, down to the cards |
 //! | `sockets` | the TCP connections of processes |
 //! | `session` | where the present session came from |
 //! | `servers` | disks and filesystems that are on the network |
+//! | `wireguard` | the far ends of WireGuard's tunnels |
 //! | `ways` | what the device of a card is needed for |
 
 mod footing;
 mod interfaces;
 mod netlink;
 mod routes;
+mod rtnetlink;
 mod servers;
 mod session;
 mod sockets;
 mod table;
 pub(crate) mod ways;
+mod wireguard;

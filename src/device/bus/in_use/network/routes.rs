@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::interfaces::Interfaces;
-use super::netlink;
+use super::rtnetlink;
 use super::table::{self, Addresses, Route};
 use crate::device::sys::host::Host;
 
@@ -21,7 +21,7 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn read(host: &Host, links: &Interfaces) -> Self {
         if host.is_running_system()
-            && let Some((all, addresses)) = netlink::tables(links)
+            && let Some((all, addresses)) = rtnetlink::tables(links)
         {
             return Self { all, addresses, live: true, source: "rtnetlink" };
         }
@@ -47,8 +47,18 @@ impl Routes {
 
     /// The interface that packets to `address` leave by.
     pub(crate) fn to<'a>(&'a self, address: IpAddr, links: &'a Interfaces) -> Option<&'a str> {
+        self.marked(address, 0, links)
+    }
+
+    /// The interface that packets with `mark` leave by, which rules may look at.
+    pub(crate) fn marked<'a>(
+        &'a self,
+        address: IpAddr,
+        mark: u32,
+        links: &'a Interfaces,
+    ) -> Option<&'a str> {
         // The kernel knows its rules better; for it some addresses have no route without a mark.
-        let asked = self.live.then(|| netlink::route_to(address)).flatten();
+        let asked = self.live.then(|| rtnetlink::route_to(address, mark)).flatten();
         if let Some(interface) = asked.and_then(|index| links.indexed(index)) {
             return Some(interface);
         }
