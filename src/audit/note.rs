@@ -1,6 +1,6 @@
 //! What does not fit together among the facts, and what a profile says of them.
 
-use crate::bootset::{Origin, Provenance};
+use crate::bootset::{Incomplete, Origin, Provenance};
 use crate::kernel::config::Duplicate;
 use crate::kernel::{Arch, KernelVersion};
 use crate::rules::Text;
@@ -9,6 +9,14 @@ use crate::rules::Text;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Note {
+    /// The config is only a part of one.
+    #[error("{provenance}: {what}")]
+    Incomplete {
+        /// The config.
+        provenance: Provenance,
+        /// What it is.
+        what: Incomplete,
+    },
     /// The config is for another architecture.
     #[error("the config is for {config}, but the kernel is for {kernel}")]
     OtherArchitecture {
