@@ -156,9 +156,9 @@ fn notes(facts: &Facts) -> Vec<Note> {
     {
         notes.push(Note::OtherVersion { config, kernel });
     }
-    for duplicate in config.duplicates() {
-        let (duplicate, provenance) = (duplicate.clone(), provenance.clone());
-        notes.push(Note::Duplicate { provenance, duplicate });
+    if let Some((first, count)) = config.duplicates() {
+        let (first, provenance) = (first.clone(), provenance.clone());
+        notes.push(Note::Duplicate { provenance, first, others: count - 1 });
     }
     if let [first, others @ ..] = config.strange_lines() {
         let provenance = provenance.clone();

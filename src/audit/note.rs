@@ -33,16 +33,18 @@ pub enum Note {
         /// That of the kernel.
         kernel: KernelVersion,
     },
-    /// A symbol is set twice in the config.
+    /// Symbols are set twice in the config.
     #[error(
-        "{provenance}: {} is set again in line {}, which counts", .duplicate.symbol,
-        .duplicate.line
+        "{provenance}: {} is set again in line {}, which counts{}", .first.symbol, .first.line,
+        match others { 0 => String::new(), others => format!("; {others} more lines do the same") }
     )]
     Duplicate {
         /// The config.
         provenance: Provenance,
-        /// The symbol and where it is set again.
-        duplicate: Duplicate,
+        /// The first symbol, and where it is set again.
+        first: Duplicate,
+        /// How many such lines there are beside it.
+        others: usize,
     },
     /// Lines of the config that set nothing.
     #[error("{provenance}: {} line(s) are not settings, the first is {first}", .others + 1)]

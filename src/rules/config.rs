@@ -75,7 +75,8 @@ pub enum ConfigError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelConfig {
     values: BTreeMap<String, Value>,
-    duplicates: Vec<Duplicate>,
+    duplicate: Option<Duplicate>,
+    duplicates: usize,
     strange_lines: Vec<usize>,
     release: Option<String>,
     arch: Option<Arch>,
@@ -140,7 +141,12 @@ impl KernelConfig {
 
     fn set(&mut self, symbol: &str, value: Value, line: usize) {
         if let Some(before) = self.values.insert(symbol.to_owned(), value) {
-            self.duplicates.push(Duplicate { symbol: symbol.to_owned(), line, before });
+            self.duplicates += 1;
+            self.duplicate.get_or_insert_with(|| Duplicate {
+                symbol: symbol.to_owned(),
+                line,
+                before,
+            });
         }
     }
 
@@ -174,9 +180,9 @@ impl KernelConfig {
         self.values.iter().map(|(symbol, value)| (symbol.as_str(), value))
     }
 
-    /// Symbols set more than once, in the order of the later settings.
-    pub fn duplicates(&self) -> &[Duplicate] {
-        &self.duplicates
+    /// The first line that sets a symbol again, and how many there are; None if there is none.
+    pub fn duplicates(&self) -> Option<(&Duplicate, usize)> {
+        Some((self.duplicate.as_ref()?, self.duplicates))
     }
 
     /// Lines (from 1) that are neither a setting nor a comment; the kernel ignores them.

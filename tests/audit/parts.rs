@@ -121,3 +121,30 @@ fn the_last_line_of_several_is_about_all() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().last(), Some("3 inputs: 1 pass, 1 fail, 1 inconclusive"));
 }
+
+#[test]
+fn a_report_does_not_grow_with_repeated_lines() {
+    let (_, once) = check(&format!("{CONFIG}CONFIG_KVM=y\n"), "");
+    let (status, often) = check(&(CONFIG.to_owned() + &"CONFIG_KVM=y\n".repeat(10_000)), "");
+    assert_eq!(status, 0);
+    assert!(often.to_string().len() < once.to_string().len() + 100);
+}
+
+#[test]
+fn packed_modules_in_a_directory_are_not_inputs() {
+    let scratch = Scratch::new();
+    scratch.file("d/a.config", CONFIG.as_bytes());
+    let module = crate::common::module("vfio_pci", crate::common::RELEASE, "");
+    let packed = crate::common::pipe("gzip", &["-c"], &module);
+    scratch.file("d/vfio-pci.ko.gz", &packed);
+    scratch.run("check d").success();
+}
+
+#[test]
+fn a_hardened_host_does_not_choose_lazy_unmapping_before_it_is_a_symbol() {
+    let old = CONFIG.replace("6.1.99", "5.10.99");
+    let (_, report) = check(&old, "--profile hardened --cmdline iommu.strict=0");
+    assert_eq!(verdict(&report, "VB-IOMMU-011"), "fail");
+    let (_, report) = check(&old, "--profile hardened --cmdline quiet");
+    assert_eq!(verdict(&report, "VB-IOMMU-011"), "pass");
+}
