@@ -42,6 +42,8 @@ mod contribution;
 mod division;
 mod edit;
 mod error;
+#[cfg(feature = "boot-test")]
+mod exchange;
 mod hex;
 mod hook;
 mod initramfs_files;
@@ -80,6 +82,8 @@ pub use edit::{AvbEdit, Change, EditKind, ListEdit, PlannedEdit, PlannedFile, Se
 pub use error::{
     Error, ModuleError, RcFinding, RefusedOption, RefusedParameter, RuntimeError, UndoRecordError,
 };
+#[cfg(feature = "boot-test")]
+pub(crate) use exchange::{boot_file, exchanged, with_boot_file};
 pub use hook::choose::{Hook, HookReason, Obstacle};
 pub use hook::kind::{HookChoice, HookKind, HookRow};
 pub use modules::plan::{LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};
