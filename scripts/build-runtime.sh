@@ -68,7 +68,8 @@ environment=(-u VFIOBOOT_RUNTIME_DIR -u RUSTFLAGS -u CARGO_BUILD_TARGET -u CARGO
 if [ -n "$toolchain" ]; then
     # std itself is built, for size and without the parts that print backtraces
     args+=('-Zbuild-std=std,panic_abort' -Zbuild-std-features=optimize_for_size)
-    flags+=("--remap-path-prefix=$toolchain/root/usr=/rust")
+    # nothing prints what is derived for Debug but a panic that an error is unwrapped in
+    flags+=("--remap-path-prefix=$toolchain/root/usr=/rust" -Zfmt-debug=shallow)
     environment+=(RUSTC="$toolchain/rustc" RUSTC_BOOTSTRAP=1)
 else
     flags+=("--remap-path-prefix=$sysroot=/rust")
