@@ -3,10 +3,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help judge fragment setup try test lint unit e2e bench evidence closure exports fuzz dist runtime lab clean prepare e2e-full
+.PHONY: help judge fragment setup try test lint unit e2e bench evidence closure exports fuzz fuzz-kernel mutants dist runtime lab clean prepare e2e-full
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install missing programs, or list them
 	@scripts/setup.sh all
@@ -60,11 +60,17 @@ closure: ## compare module dependencies with kmod, for every module of Debian's 
 exports: ## compare the exported symbols of Debian's kernels with their Module.symvers
 	@scripts/exports.sh
 
-fuzz: ## run the fuzzers of the parsers
+fuzz: ## run the fuzzers of the parsers; HOURS=n for longer
 	@fuzz/run
 
+fuzz-kernel: ## compare the bootconfig, command lines and ramdisks with the kernel's own code
+	@scripts/fuzz-kernel.sh
+
+mutants: ## change the code of MODULE= in small ways and count what the tests notice
+	@scripts/mutants.sh $(MODULE)
+
 dist: runtime ## build the programs: dist/vfioboot, dist/vfiorun-aarch64, dist/vfiorun-x86_64
-	@VFIOBOOT_RUNTIME_DIR='$(CURDIR)/dist' env -u MAKEFLAGS cargo build --quiet --release --locked --bin vfioboot
+	@scripts/release.sh --bin vfioboot
 	@cmp -s target/release/vfioboot dist/vfioboot || install -m 755 target/release/vfioboot dist/vfioboot
 
 runtime:

@@ -70,6 +70,81 @@ service a /sbin/a -x "b c"
     onrestart restart b
     oneshot
 """
+CONFIG = """\
+# all of the grammar
+androidboot { hardware = lab; list = one, "two;", # behind
+  'three'; deep.er { x = 1; y } } k
+a.b = 1
+a.b := 2, 3
+a.b += 4
+"""
+RC = """\
+import /init.environ.rc
+import /init.${ro.hardware}.rc
+
+on early-init && property:ro.boot.x=1 \\
+    && property:persist.y=*
+    # all of the grammar
+    write /sys/bus/pci/drivers_probe "0000:01:00.0\\n"
+    exec u:r:vdc:s0 root -- /system/bin/vdc --wait
+    trigger my-event
+
+on my-event
+    start a
+
+service a /sbin/a -x "b c"
+    class main
+    user root
+    seclabel u:r:su:s0
+    socket a stream 0660 root system
+    onrestart restart b
+    oneshot
+"""
+GUEST = """\
+name = "guest"
+devices = ["0000:01:00.0", { device = "1b36:0010", rom = "/rom" }]
+on_exit = "keep"
+qemu_arguments = ["-global", "a=b"]
+
+[memory]
+size = "2G"
+hugepages = "auto"
+
+[cpus]
+count = 4
+cluster = "big"
+
+[[disks]]
+path = "/disk.qcow2"
+format = "qcow2"
+
+[network]
+mode = "user"
+forward = ["tcp:2222:22"]
+"""
+CONFIG = """\
+# Linux/arm64 6.1.192 Kernel Configuration
+CONFIG_VFIO=y
+CONFIG_VFIO_PCI=m
+# CONFIG_KVM is not set
+CONFIG_CMDLINE="a \\"b\\""
+CONFIG_HZ=250
+CONFIG_PHYS=0x1000
+"""
+JOURNAL = """\
+{"header":{"format":1,"boot_id":"b","owner":{"pid":1,"start_time":2},"what":"bind 0000:00:02.0"}}
+{"step":{"attribute":{"path":"sys/x","value":"y"}}}
+{"step":{"directory":{"path":"run/vfiorun"}}}
+{"step":{"process":{"pid":3,"start_time":4}}}
+{"undone":0}
+"kept"
+"""
+QMP = """\
+{"QMP":{"version":{"qemu":{"major":7,"minor":2,"micro":0},"package":""},"capabilities":[]}}
+{"return":{"status":"running"}}
+{"error":{"class":"GenericError","desc":"no"}}
+{"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-shutdown"},"timestamp":{"seconds":1}}
+"""
 UNDO = (
     '{"format":1,"tool":"vfioboot 0.1.0","images":[{"kind":"boot","size":%d,"sha256":"%s",'
     '"header":"%s","inserted":["ramdisk",%d],"replaced":[],"displaced":[[2048,"00ff"]],'
@@ -88,7 +163,7 @@ SETS = (
     ("boot-v2-gzip-dtbo",),
 )
 # which bits select what: drawn_options in shared.rs
-OPTIONS = (0, 0x0002, 0x0009, 0x0108, 0x0330, 0x0f45)
+OPTIONS = (0, 0x0002, 0x0009, 0x0108, 0x0330, 0x0F45)
 
 
 def put(target: str, name: str, data: bytes) -> None:
@@ -150,7 +225,15 @@ def main() -> None:
     put("bootconfig", "grammar", BOOTCONFIG.encode())
     put("rc", "grammar", RC.encode())
     put("rc", "windows", RC.replace("\n", "\r\n").encode())
-    put("text", "line", b'console=ttyAMA0 a="x y" k=2 -- b')
+    put("cmdline", "line", b'console=ttyAMA0 a="x y" k=2 -- b')
+    put("boot", "boot.toml", BOOT.encode())
+    put("guest", "all-keys", (ROOT / "docs/guest.toml").read_bytes())
+    put("guest", "lab", (ROOT / "lab/flows/guest/guest.toml").read_bytes())
+    put("config", "small", CONFIG.encode())
+    for path in sorted((ROOT / "fixtures/configs").glob("*.config")):
+        put("config", path.stem, path.read_bytes())
+    put("journal", "steps", JOURNAL.encode())
+    put("qmp", "messages", QMP.encode())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import boot_test
 import bootconfig
 import device
 import flows
@@ -17,5 +18,5 @@ from family import Family
 
 FAMILIES: tuple[Family[Any], ...] = (
     patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, guard.FAMILY,
-    flows.FAMILY, pc.FAMILY, in_use.FAMILY, sets.FAMILY,
+    flows.FAMILY, pc.FAMILY, in_use.FAMILY, sets.FAMILY, boot_test.FAMILY,
 )  # fmt: skip

@@ -43,4 +43,5 @@ if is_debian; then
     done
 fi
 [ ${#pairs[@]} -gt 0 ] || die "found no kernel with a known config"
-cargo run --quiet --release --locked -p vfioboot-measure --bin evidence -- "${pairs[@]}"
+scripts/release.sh -p vfioboot-measure --bin evidence
+target/release/evidence "${pairs[@]}"

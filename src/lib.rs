@@ -8,6 +8,7 @@
 //! | [`text`] | text from outside with what hides in it made visible |
 //! | [`cmdline`] | the kernel command line: read, asked and edited by the kernel's own grammar |
 //! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
+//! | [`bootlog`] | what PID 1 says in the kernel log, shared by desktop and device |
 //! | [`rules`] | what a kernel must have: the rules of `kernel-configs/` and their evaluator, shared by desktop and device |
 //! | [`compression`] | gzip, lz4_legacy, lz4, xz, lzma, zstd, bzip2: detect, decode, encode |
 //! | [`root_manager`] | Magisk and others: what each leaves in images, and how programs start there |
@@ -21,6 +22,7 @@
 //! | [`audit`] | a kernel config + rules → findings |
 //! | [`rc`] | the Android init language: `.rc` files |
 //! | [`patch`] | plan, injection, undo |
+//! | `boottest` | boots a set in an emulator and reads the verdict (feature `boot-test`) |
 //! | [`rootmodule`] | the zip that root managers install |
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
 //!
@@ -38,6 +40,7 @@
 
 #[cfg_attr(not(feature = "desktop"), allow(dead_code, reason = "the desktop alone undoes a patch"))]
 pub mod bootfile;
+pub mod bootlog;
 pub mod cmdline;
 #[cfg_attr(not(feature = "desktop"), allow(dead_code, reason = "a running kernel has its config"))]
 pub mod rules;
@@ -47,6 +50,8 @@ pub mod text;
 pub mod audit;
 #[cfg(feature = "desktop")]
 pub mod bootset;
+#[cfg(feature = "boot-test")]
+pub mod boottest;
 #[cfg(feature = "desktop")]
 pub mod compression;
 #[cfg(feature = "desktop")]

@@ -2,12 +2,17 @@
 //! promises.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use vfioboot::image::{Image, ImageKind};
-
+#[path = "../../benches/kernel/generate/mod.rs"]
+#[allow(dead_code, reason = "each target uses its own part")]
+mod generate;
+mod shape;
 #[path = "../shared.rs"]
 #[allow(dead_code, reason = "each target uses its own part")]
 mod shared;
+
+use generate::random::Random;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use vfioboot::image::{Image, ImageKind};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(image) = Image::parse(bytes) else { return };
@@ -29,5 +34,13 @@ fuzz_target!(|bytes: &[u8]| {
     shared::repacks(&image);
     if image.kind() != ImageKind::Kernel {
         shared::patches(std::slice::from_ref(&image), 0);
+    }
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let mut random = Random::new(u64::from(seed));
+    match seed % 4 {
+        0 => shape::header(data, size, max_size, &mut random),
+        _ => fuzzer_mutate(data, size, max_size),
     }
 });

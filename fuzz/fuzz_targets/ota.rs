@@ -2,7 +2,12 @@
 //! and that of a payload has its hash.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+#[path = "../../benches/kernel/generate/mod.rs"]
+#[allow(dead_code)]
+mod generate;
+mod shape;
+
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use vfioboot::container::{self, Choice, Error, Memory};
 use vfioboot::ota::Payload;
 
@@ -33,4 +38,11 @@ fuzz_target!(|file: &[u8]| {
         Ok::<(), Error>(())
     });
     let _ = container::read(file, "file.img.gz", Choice::Only, &Memory);
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    match seed % 2 {
+        0 => shape::payload(data, size, max_size),
+        _ => fuzzer_mutate(data, size, max_size),
+    }
 });

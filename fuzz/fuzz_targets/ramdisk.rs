@@ -1,7 +1,13 @@
 //! Any bytes as a ramdisk: segments, entries, the tree, kinds, where a segment can be appended.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+#[path = "../../benches/kernel/generate/mod.rs"]
+#[allow(dead_code)]
+mod generate;
+mod shape;
+
+use generate::random::Random;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use vfioboot::ramdisk::classify_ramdisk;
 use vfioboot::ramdisk::tree::Tree;
 use vfioboot::ramdisk::{Limits, Ramdisk, append_point, find_ours};
@@ -24,5 +30,14 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Some(range) = find_ours(bytes) {
         assert!(range.end <= bytes.len() && !range.is_empty());
+    }
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let mut random = Random::new(u64::from(seed));
+    match seed % 8 {
+        0 => shape::put(data, &generate::ramdisk::ramdisk(&mut random), max_size),
+        1..3 => shape::cpio(data, size, max_size, &mut random),
+        _ => fuzzer_mutate(data, size, max_size),
     }
 });

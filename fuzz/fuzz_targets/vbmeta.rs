@@ -2,9 +2,15 @@
 //! found, and the digest of an unsigned one is updated.
 #![no_main]
 
+#[path = "../../benches/kernel/generate/mod.rs"]
+#[allow(dead_code)]
+mod generate;
+mod shape;
+
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
+use generate::random::Random;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use vfioboot::image::Image;
 use vfioboot::bootset::BootSet;
 use vfioboot::bootset::avb::verify;
@@ -56,5 +62,13 @@ fuzz_target!(|blob: &[u8]| {
         let again = Image::parse(&bytes).unwrap();
         assert_ne!(again.unsigned_digest_is_right(), Some(false));
         shared::repacks(&again);
+    }
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let mut random = Random::new(u64::from(seed));
+    match seed % 4 {
+        0 => shape::vbmeta(data, size, max_size, &mut random),
+        _ => fuzzer_mutate(data, size, max_size),
     }
 });

@@ -54,7 +54,7 @@ def system() -> Path:
     return directory
 
 
-def _images(lab: Lab, system: Path, into: Path) -> dict[str, Path]:
+def android(lab: Lab, system: Path, into: Path) -> dict[str, Path]:
     """The images of Cuttlefish, Android's virtual PC."""
     archive = Archive()
     archive.directory("bin")
@@ -98,7 +98,7 @@ def _run(lab: Lab, cases: Sequence[PcCase], work: Path) -> Verdict:
     (case,) = cases
     parts, original = system(), work / "original"
     original.mkdir()
-    images = _images(lab, parts, original)
+    images = android(lab, parts, original)
     if case.patched:
         ids = dict.fromkeys(device.id for device in case.devices)
         options = [word for device in ids for word in ("--device", device)]

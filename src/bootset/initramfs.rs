@@ -65,6 +65,8 @@ pub enum Stop {
     /// A segment in another format follows an lz4_legacy stream directly; the kernel takes its
     /// first bytes for the size of a block.
     AfterLz4Legacy(usize),
+    /// A segment follows a stream at whose end the kernel still waits for more of an archive.
+    AfterJunk(usize),
 }
 
 impl Stop {
@@ -75,6 +77,7 @@ impl Stop {
             Stop::Junk(_) => "junk",
             Stop::Unaligned(_) => "unaligned",
             Stop::AfterLz4Legacy(_) => "after_lz4_legacy",
+            Stop::AfterJunk(_) => "after_junk",
         }
     }
 
@@ -82,9 +85,10 @@ impl Stop {
     pub fn offset(self) -> Option<usize> {
         match self {
             Stop::Damaged => None,
-            Stop::Junk(offset) | Stop::Unaligned(offset) | Stop::AfterLz4Legacy(offset) => {
-                Some(offset)
-            }
+            Stop::Junk(offset)
+            | Stop::Unaligned(offset)
+            | Stop::AfterLz4Legacy(offset)
+            | Stop::AfterJunk(offset) => Some(offset),
         }
     }
 }
@@ -101,6 +105,11 @@ impl fmt::Display for Stop {
                 f,
                 "the segment at offset {offset:#x} follows an lz4_legacy stream directly, in \
                  another format"
+            ),
+            Stop::AfterJunk(offset) => write!(
+                f,
+                "the segment at offset {offset:#x} follows a stream in which an archive is empty or cut \
+                 short"
             ),
         }
     }
@@ -184,14 +193,18 @@ impl Walk {
                 stops = Some(Stop::Unaligned(segment.range.start));
             }
             if stops.is_none() && self.unpacker.reach() == Reach::Never {
-                stops = Some(Stop::AfterLz4Legacy(segment.range.start));
+                let at = segment.range.start;
+                stops = Some(match self.unpacker.stopped() {
+                    true => Stop::AfterJunk(at),
+                    false => Stop::AfterLz4Legacy(at),
+                });
             }
             let reach = match self.stopped || stops.is_some() {
                 true => Reach::Never,
                 false => self.unpacker.reach(),
             };
             self.segment_end = at + segment.range.end;
-            self.unpacker.end(compression, start..self.segment_end, segment.unpacked);
+            self.unpacker.end(segment, start..self.segment_end);
             steps.push(Step { range: segment.range.clone(), compression, padding, reach });
         }
         let junk = inventory.trailing().map(|trailing| Stop::Junk(trailing.range.start));

@@ -1,6 +1,7 @@
 //! The command line of `vfioboot`: one file a subcommand.
 
 mod avb;
+mod boot_test;
 mod bus_error;
 mod check;
 mod check_files;
@@ -64,6 +65,7 @@ enum Command {
     Cmdline(cmdline::Args),
     Patch(patch::Args),
     Unpatch(unpatch::Args),
+    BootTest(boot_test::Args),
     Module(module::Args),
     Verify(verify::Args),
     Extract(extract::Args),
@@ -94,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Cmdline(args) => cmdline::run(&args),
         Command::Patch(args) => patch::run(&args),
         Command::Unpatch(args) => unpatch::run(&args),
+        Command::BootTest(args) => boot_test::run(&args),
         Command::Module(args) => module::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Extract(args) => extract::run(&args),

@@ -14,6 +14,7 @@ use anyhow::{Context, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use vfioboot::bootfile::{BootFile, DeviceSpec};
+use vfioboot::boottest::{self, Options as TestOptions, Verdict};
 use vfioboot::modules::ModuleSource;
 use vfioboot::modules::survey::is_module_name;
 use vfioboot::patch::{
@@ -22,6 +23,7 @@ use vfioboot::patch::{
 };
 
 use self::next::Commands;
+use super::boot_test;
 use super::image_set::{self, Destination};
 use super::input::Input;
 use super::module_files::ModuleFiles;
@@ -100,6 +102,10 @@ pub struct Args {
     /// written, and the exit status is 1
     #[arg(long)]
     anyway: bool,
+    /// Boot the result in an emulator before it is written, as vfioboot boot-test does: nothing is
+    /// written where it fails (exit status 1); where that cannot be decided it is (exit status 3)
+    #[arg(long)]
+    boot_test: bool,
     /// Show the plan and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -160,7 +166,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (0..inputs.len()).filter(|i| plan.images[*i].output.is_some()).collect();
     require_room(args, &plan, &inputs, &changed, &left_out)?;
     let cannot_work = !plan.unfit.is_empty() && !args.anyway;
-    let writes = !args.dry_run && !cannot_work;
+    let tested = match args.boot_test && !cannot_work {
+        true => Some(boot_test::of_plan(&set, &plan, &TestOptions::default())?),
+        false => None,
+    };
+    let fails = tested.as_ref().is_some_and(|own| matches!(own.verdict, Verdict::Fails(_)));
+    let writes = !args.dry_run && !cannot_work && !fails;
     if !args.dry_run {
         args.destination.check(&inputs, &changed, files.all().chain(keys.files()))?;
     }
@@ -171,9 +182,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let paths = args.destination.write(&results.collect::<Vec<_>>())?;
         written = std::iter::zip(changed, paths).collect();
     }
-    let report = Report { args, plan: &plan, inputs: &inputs, written: &written, to_stdout };
-    report.print()?;
-    Ok(if cannot_work { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let (inputs, written, tested) = (&inputs[..], &written[..], tested.as_ref());
+    Report { args, plan: &plan, inputs, written, tested, to_stdout }.print()?;
+    Ok(match (cannot_work, tested) {
+        (true, _) => ExitCode::FAILURE,
+        (false, Some(tested)) => boot_test::status(tested),
+        (false, None) => ExitCode::SUCCESS,
+    })
 }
 
 /// What is said of a plan.
@@ -183,12 +198,13 @@ struct Report<'r> {
     inputs: &'r [&'r Input],
     /// Each image that was written, and its path.
     written: &'r [(usize, PathBuf)],
+    tested: Option<&'r boottest::Report>,
     to_stdout: bool,
 }
 
 impl Report<'_> {
     fn print(&self) -> anyhow::Result<()> {
-        let Report { args, plan, inputs, written, to_stdout } = self;
+        let Report { args, plan, inputs, written, tested, to_stdout } = self;
         let next = match to_stdout {
             true => Commands::default(),
             false => Commands::new(plan, written, args.destination.output.is_none()),
@@ -199,11 +215,15 @@ impl Report<'_> {
             let plan = remedy::to_json(plan)?;
             print::json(&json!({
                 "format": 1, "files": files, "plan": plan, "written": paths, "commands": next,
+                "boot_test": tested.map(boot_test::to_json),
             }))?;
             return Ok(());
         }
         if !to_stdout || args.dry_run {
             show::plan(plan, inputs, args.dry_run)?;
+            if let Some(tested) = tested {
+                boot_test::show(tested)?;
+            }
             show::written(written, &next)?;
         }
         if !plan.unfit.is_empty() {

@@ -102,11 +102,13 @@ fn partitions<'p>(
     let images: Vec<usize> = images.map(|(index, _)| index).collect();
     let one = |text: &'p String| match (text.rsplit_once('='), images.as_slice()) {
         (None, [image]) => Ok((*image, text.as_str())),
-        (None, images) => bail!(
-            "--partition {text}: {} images were given that are not vbmeta images: name the file, \
-             FILE={text}",
-            images.len()
-        ),
+        (None, []) => bail!("--partition {text}: no image was given that is not a vbmeta image"),
+        (None, images) => {
+            let files = images.iter().filter_map(|image| inputs.get(*image));
+            let files: Vec<String> =
+                files.map(|input| format!("{}={text}", input.name())).collect();
+            bail!("--partition {text}: name the file, too: {}", files.join(" or "))
+        }
         (Some((file, name)), _) => {
             let own = inputs.iter().position(|input| input.full_path() == Path::new(file));
             let image = own.with_context(|| {

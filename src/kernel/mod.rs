@@ -338,6 +338,14 @@ impl<'a> Kernel<'a> {
         self.in_unpacked(&|bytes| Some(parameters::of(bytes, modules)), 0)
     }
 
+    /// The kernel itself, without containers; None where one cannot be unpacked. At most 256 MiB.
+    ///
+    /// # Errors
+    /// As [`Kernel::kallsyms`].
+    pub(crate) fn unpacked(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.in_unpacked(&|bytes| Some(bytes.to_vec()), 0)
+    }
+
     /// Examine the decompressed kernel, at any nesting of containers.
     fn in_unpacked<T>(
         &self,

@@ -30,7 +30,7 @@
 //! | `edit`, `warning` | the changes and warnings of a plan, and their text |
 //! | `advice`, `next` | what could go wrong on the device, how to flash, and how to undo it |
 //! | `segment`, `segment_file`, `initramfs_files` | the appended segment |
-//! | `undo`, `hex`, `unpatch`, `original` | the undo record, and the originals |
+//! | `undo`, `undo_parts`, `hex`, `unpatch`, `original` | the undo record, and the originals |
 //! | `remove` | a patch taken out of images that another program has changed since |
 
 mod advice;
@@ -42,6 +42,8 @@ mod contribution;
 mod division;
 mod edit;
 mod error;
+#[cfg(feature = "boot-test")]
+mod exchange;
 mod hex;
 mod hook;
 mod initramfs_files;
@@ -66,6 +68,7 @@ mod runtime;
 mod segment;
 mod segment_file;
 mod undo;
+mod undo_parts;
 mod unfit;
 mod unpatch;
 mod warning;
@@ -79,6 +82,8 @@ pub use edit::{AvbEdit, Change, EditKind, ListEdit, PlannedEdit, PlannedFile, Se
 pub use error::{
     Error, ModuleError, RcFinding, RefusedOption, RefusedParameter, RuntimeError, UndoRecordError,
 };
+#[cfg(feature = "boot-test")]
+pub(crate) use exchange::{boot_file, exchanged, with_boot_file};
 pub use hook::choose::{Hook, HookReason, Obstacle};
 pub use hook::kind::{HookChoice, HookKind, HookRow};
 pub use modules::plan::{LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};

@@ -9,8 +9,9 @@ use super::cpio::{FileType, Header, leading_zeros};
 use super::kind::{Kinds, Survey};
 use super::ours::{self, Form, Ours, Sequence, is_directory, is_undo};
 use super::pass::{Before, Collector, NoCollector, Pass, Record};
+use super::segment::Extent;
 use super::tree::{self, Tree, TreeEntry};
-use super::{Entries, Error, Limits, Reach, Segment, Trailing, Unpacker};
+use super::{Entries, Error, Limits, Reach, Trailing, Unpacker};
 use crate::compression::{Budget, Format, LZ4_LEGACY_MAGIC};
 
 /// The entries of a ramdisk, what it is, and the data of its small files.
@@ -29,34 +30,6 @@ pub(crate) struct Inventory {
     truncated: bool,
     before: Option<Before>,
     tree: OnceLock<Tree>,
-}
-
-/// A segment of a ramdisk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    /// Where it is in the ramdisk.
-    pub range: Range<usize>,
-    /// How it is compressed; None for a raw archive.
-    pub compression: Option<Format>,
-    /// Its length unpacked, in bytes.
-    pub unpacked: u64,
-    /// Whether the kernel gets here.
-    pub reach: Reach,
-    /// What its unpacked bytes begin at in the stream of the kernel, modulo 4.
-    pub(crate) phase: u64,
-}
-
-impl Extent {
-    fn of(segment: &Segment<'_>) -> Self {
-        let Segment { range, compression, unpacked, reach, phase, .. } = segment;
-        Extent {
-            range: range.clone(),
-            compression: *compression,
-            unpacked: *unpacked,
-            reach: *reach,
-            phase: *phase,
-        }
-    }
 }
 
 impl Inventory {
@@ -154,7 +127,7 @@ impl Inventory {
         };
         own.range = start..start + own.range.end;
         own.reach = walk.unpacker.reach();
-        walk.unpacker.end(Some(format), own.range.clone(), own.unpacked);
+        walk.unpacker.end(&own, own.range.clone());
         walk.end = own.range.end;
         let mut segments = [head, &[own]].concat();
         for segment in tail {
@@ -444,7 +417,7 @@ impl Replay {
             return None;
         }
         let reach = self.unpacker.reach();
-        self.unpacker.end(own.compression, range.clone(), own.unpacked);
+        self.unpacker.end(own, range.clone());
         self.end = range.end;
         Some(Extent { range, reach, ..own.clone() })
     }

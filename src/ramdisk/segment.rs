@@ -45,6 +45,40 @@ pub struct Segment<'a> {
     pub reach: Reach,
     /// See [`Reader::with_phase`].
     pub(crate) phase: u64,
+    /// Whether its last entry has its padding. To the kernel a stream without is "junk at the end of
+    /// compressed archive", and it unpacks nothing after it.
+    pub whole: bool,
+}
+
+/// A segment of a ramdisk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Where it is in the ramdisk.
+    pub range: Range<usize>,
+    /// How it is compressed; None for a raw archive.
+    pub compression: Option<Format>,
+    /// Its length unpacked, in bytes.
+    pub unpacked: u64,
+    /// Whether the kernel gets here.
+    pub reach: Reach,
+    /// What its unpacked bytes begin at in the stream of the kernel, modulo 4.
+    pub(crate) phase: u64,
+    /// Whether its last entry has its padding.
+    pub(crate) whole: bool,
+}
+
+impl Extent {
+    pub(super) fn of(segment: &Segment<'_>) -> Self {
+        let Segment { range, compression, unpacked, reach, phase, whole, .. } = segment;
+        Extent {
+            range: range.clone(),
+            compression: *compression,
+            unpacked: *unpacked,
+            reach: *reach,
+            phase: *phase,
+            whole: *whole,
+        }
+    }
 }
 
 /// Whether the kernel's unpacker gets to a segment.
@@ -60,7 +94,8 @@ pub enum Reach {
     /// Only a newer kernel (5.14 or a stable branch with the same fix) does: zero padding comes
     /// between an lz4_legacy stream and what follows.
     NewerKernels,
-    /// It does not: a segment in another format follows an lz4_legacy stream directly.
+    /// It does not: a segment in another format follows an lz4_legacy stream directly, or the first
+    /// stream is empty.
     Never,
 }
 
@@ -171,6 +206,8 @@ pub struct Entries<'a> {
     found: Ramdisk<'a>,
     unpacker: Unpacker,
     ignored: Vec<Ignored>,
+    /// Nothing has been read, and nothing comes before: the first stream begins with a header.
+    fresh: bool,
 }
 
 /// An entry that the kernel skips: it has no name, or one that is longer than [`cpio::NAME_MAX`].
@@ -211,11 +248,23 @@ enum Chain {
 pub(crate) struct Unpacker {
     chain: Chain,
     reach: Reach,
+    /// No segment came yet.
+    fresh: bool,
+    /// The last stream leaves it waiting for more of an archive: see [`Segment::whole`].
+    waits: bool,
+    /// It gave up for that.
+    stopped: bool,
 }
 
 impl Default for Unpacker {
     fn default() -> Self {
-        Unpacker { chain: Chain::None, reach: Reach::Always }
+        Unpacker {
+            chain: Chain::None,
+            reach: Reach::Always,
+            fresh: true,
+            waits: false,
+            stopped: false,
+        }
     }
 }
 
@@ -233,18 +282,34 @@ impl Unpacker {
     /// A segment begins at `start`, after `zeros` bytes of padding. Gives the phase of its unpacked
     /// bytes.
     pub(crate) fn begin(&mut self, start: usize, zeros: usize, compression: Option<Format>) -> u64 {
-        let Chain::Lz4Legacy { end, phase } = self.chain else { return 0 };
-        if end == start && compression == Some(Format::Lz4Legacy) {
+        if let Chain::Lz4Legacy { end, phase } = self.chain
+            && end == start
+            && compression == Some(Format::Lz4Legacy)
+        {
             return phase;
         }
+        if self.waits {
+            (self.stopped, self.reach) = (true, Reach::Never);
+        }
+        let Chain::Lz4Legacy { .. } = self.chain else { return 0 };
         // One to three zeros do not make a block size of zero.
         let here = if zeros >= 4 { Reach::NewerKernels } else { Reach::Never };
         self.reach = self.reach.max(here);
         0
     }
 
-    /// The segment that began last is at `range` and unpacks to `unpacked` bytes.
-    pub(crate) fn end(&mut self, compression: Option<Format>, range: Range<usize>, unpacked: u64) {
+    /// Whether it gave up after a stream, before the segment that began last.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The segment that began last is `own`, at `range`.
+    pub(crate) fn end(&mut self, own: &Extent, range: Range<usize>) {
+        let Extent { compression, unpacked, whole, .. } = *own;
+        // At first it waits for a header.
+        self.fresh &= unpacked == 0;
+        let still = self.waits && unpacked == 0;
+        self.waits = compression.is_some() && (self.fresh || !whole || still);
         let end = range.end;
         self.chain = match (compression, self.chain) {
             (None, _) => Chain::Raw,
@@ -262,13 +327,13 @@ impl Unpacker {
 impl<'a> Entries<'a> {
     /// The entries of `input`.
     pub fn new(input: &'a [u8], limits: Limits) -> Self {
-        Self::starting_at(input, 0, limits)
+        Entries { fresh: true, ..Self::starting_at(input, 0, limits) }
     }
 
     /// The entries of `segment`, before which the kernel has unpacked a stream: if both are
     /// lz4_legacy, the unpacked bytes begin at `phase` modulo 4.
     pub(super) fn continuing(segment: &'a [u8], phase: u64, limits: Limits) -> Self {
-        let mut entries = Self::new(segment, limits);
+        let mut entries = Self::starting_at(segment, 0, limits);
         if phase > 0 {
             entries.unpacker.chain = Chain::Lz4Legacy { end: 0, phase };
         }
@@ -286,6 +351,7 @@ impl<'a> Entries<'a> {
             found: Ramdisk { segments: Vec::new(), padding: Vec::new(), trailing: None },
             unpacker: Unpacker::default(),
             ignored: Vec::new(),
+            fresh: false,
         }
     }
 
@@ -415,8 +481,13 @@ impl<'a> Entries<'a> {
             has_trailer: false,
             reach: self.unpacker.reach,
             phase,
+            whole: true,
         };
-        let reader = Reader::with_phase(source, phase);
+        let mut reader = Reader::with_phase(source, phase);
+        if self.fresh && compression.is_some() {
+            let first = reader.begins_with_header();
+            first.map_err(|error| lift(error, start, &self.limits))?;
+        }
         self.open = Some(Open { segment, reader, ended: false });
         Ok(true)
     }
@@ -436,6 +507,7 @@ impl<'a> Entries<'a> {
                 let source = source.get_ref();
                 segment.unpacked = source.produced();
                 self.budget = self.budget.saturating_sub(source.produced());
+                segment.whole = reader.entry_end() <= source.produced();
                 source.consumed()
             }
         };
@@ -445,8 +517,9 @@ impl<'a> Entries<'a> {
             return Err(Error::Cpio { offset: start, source });
         }
         let end = start + length.min(available);
-        self.unpacker.end(segment.compression, start..end, segment.unpacked);
         segment.range = start..end;
+        self.fresh &= segment.unpacked == 0;
+        self.unpacker.end(&Extent::of(&segment), start..end);
         segment.bytes = &self.input[start..end];
         self.position = end;
         self.found.segments.push(segment);

@@ -13,6 +13,10 @@ use super::{Entries, Error, Limits, Reach, components};
 
 /// Symbolic links that a path may go through, as in the kernel (`MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
+/// `NAME_MAX` of file systems: a longer part of a path names nothing.
+const PART_MAX: usize = 255;
+/// The directories of the archive that is built into every kernel (`usr/default_cpio_list`).
+const BUILT_IN: [&[u8]; 2] = [b"dev", b"root"];
 /// Bookkeeping of a node besides its name, in bytes; counted against [`Limits::metadata`].
 const NODE_COST: usize = 160;
 
@@ -38,6 +42,17 @@ pub(super) struct Node<'e> {
     pub trailer: bool,
     /// The target of a symbolic link.
     pub target: &'e [u8],
+}
+
+/// An entry that is being made.
+struct New<'e> {
+    /// As the kernel reads it.
+    name: &'e [u8],
+    /// Where it goes: see [`Tree::place_of`].
+    path: Option<Vec<u8>>,
+    file_type: FileType,
+    header: &'e Header,
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -121,86 +136,114 @@ impl Tree {
         self.reach.unwrap_or(Reach::Always)
     }
 
-    /// What the kernel does with one entry, the `number`th.
+    /// What the kernel does with one entry, the `number`th: `do_name` and `do_symlink`.
     fn insert(&mut self, entry: &Node<'_>, number: u64) {
-        let Node { path, header, trailer, target } = *entry;
+        let Node { path: name, header, trailer, target } = *entry;
         if trailer {
             self.links.clear();
             return;
         }
+        self.cost += NODE_COST + name.len() + target.len();
         let file_type = header.file_type();
-        let Some(path) = self.resolve(path, false) else { return };
-        self.cost += NODE_COST + path.len() + target.len();
-        if path.is_empty() || file_type == FileType::Unknown {
-            return;
+        let mut new = New { name, path: self.place_of(name), file_type, header, number };
+        self.clean(&mut new, file_type == FileType::Symlink);
+        match file_type {
+            FileType::Unknown => {}
+            FileType::Symlink => self.symlink(new, target),
+            FileType::Directory => self.make(new),
+            _ if self.linked(&mut new) => {}
+            _ => self.make(new),
         }
+    }
+
+    /// `clean_path`: what is at the path goes if it is of another type, or whatever it is, but for a
+    /// directory that is not empty.
+    fn clean(&mut self, new: &mut New<'_>, whatever: bool) {
+        let Some(path) = &new.path else { return };
+        let Some(old) = self.nodes.get(path).map(|inode| self.inodes[*inode].file_type) else {
+            return;
+        };
+        let full = old == FileType::Directory && self.has_children(path);
+        if (whatever || old != new.file_type) && !full {
+            self.unlink(path);
+            // It may have been a link that the name itself goes through.
+            new.path = self.place_of(new.name);
+        }
+    }
+
+    /// `maybe_link`: whether an entry of the same inode came before, and is all that is to be made.
+    fn linked(&mut self, new: &mut New<'_>) -> bool {
+        let Some(key) = new.header.link_key() else { return false };
+        let Some(first) = self.links.get(&key).cloned() else {
+            self.links.insert(key, new.name.to_vec());
+            return false;
+        };
+        self.clean(new, true);
+        if let (Some(first), Some(path)) = (self.place_of(&first), &new.path)
+            && let Some(inode) = self.nodes.get(&first).copied()
+            && self.inodes[inode].file_type != FileType::Directory
+            && !self.nodes.contains_key(path)
+            && !new.name.ends_with(b"/")
+        {
+            self.inodes[inode].nlink += 1;
+            self.nodes.insert(path.clone(), inode);
+            if let Some(target) = self.targets.get(&first).cloned() {
+                self.targets.insert(path.clone(), target);
+            }
+            if new.file_type == FileType::Regular {
+                self.write(new);
+            }
+        }
+        true
+    }
+
+    /// Opened through a link, and without O_TRUNC.
+    fn write(&mut self, new: &New<'_>) {
+        let path = new.path.as_ref().and_then(|path| self.resolve(path, true));
+        let Some(path) = path.filter(|path| !self.is_directory(path)) else { return };
+        let (size, source) = (u64::from(new.header.filesize), new.number);
+        let Some(inode) = self.nodes.get(&path) else {
+            let path = Some(path);
+            return self.make(New { path, ..*new });
+        };
+        let own = &mut self.inodes[*inode];
+        if own.file_type == new.file_type && size > 0 {
+            (own.size, own.source) = (size, source);
+        }
+    }
+
+    fn symlink(&mut self, new: New<'_>, target: &[u8]) {
+        let target = target.split(|byte| *byte == 0).next().unwrap_or_default();
+        let longest = NAME_MAX as usize - 1;
+        if let Some(path) = &new.path
+            && (1..=longest).contains(&target.len())
+            && !self.nodes.contains_key(path)
+            && !new.name.ends_with(b"/")
+        {
+            self.targets.insert(path.clone(), target.to_vec());
+            self.make(new);
+        }
+    }
+
+    /// A file at the path, or new contents for the one that is there.
+    fn make(&mut self, new: New<'_>) {
+        let New { name, path: Some(path), file_type, header, number } = new else { return };
         let size = u64::from(header.filesize);
-        let linkable = !matches!(file_type, FileType::Directory | FileType::Symlink);
-        let link_key = header.link_key().filter(|_| linkable);
-        let (path, old) = match self.nodes.entry(path) {
-            // Most entries are like this: a new path without links to or from it.
-            Entry::Vacant(new) if link_key.is_none() && target.is_empty() => {
+        match self.nodes.entry(path) {
+            // "a/" can only become a directory.
+            Entry::Vacant(_) if name.ends_with(b"/") && file_type != FileType::Directory => {}
+            Entry::Vacant(new) => {
                 new.insert(self.inodes.len());
                 self.inodes.push(Inode { file_type, nlink: 1, size, source: number });
-                return;
             }
-            Entry::Vacant(new) => (new.into_key(), None),
-            Entry::Occupied(old) => (old.key().clone(), Some(*old.get())),
-        };
-        if old.is_some_and(|old| !self.clean(&path, old, file_type)) {
-            return;
-        }
-        if let Some(key) = link_key {
-            if let Some(first) = self.links.get(&key).cloned() {
-                self.link(&first, path, size, number);
-                return;
-            }
-            self.links.insert(key, path.clone());
-        }
-        match old.filter(|old| self.inodes[*old].file_type == file_type) {
             // Opened with O_TRUNC: the other names of the file see it too.
-            Some(inode) if file_type != FileType::Symlink => {
-                let inode = &mut self.inodes[inode];
-                (inode.size, inode.source) = (size, number);
-            }
-            _ => {
-                if file_type == FileType::Symlink {
-                    self.unlink(&path);
-                    if !target.is_empty() {
-                        self.targets.insert(path.clone(), target.to_vec());
-                    }
+            Entry::Occupied(old) => {
+                let inode = &mut self.inodes[*old.get()];
+                if inode.file_type == file_type {
+                    (inode.size, inode.source) = (size, number);
                 }
-                self.nodes.insert(path, self.inodes.len());
-                self.inodes.push(Inode { file_type, nlink: 1, size, source: number });
             }
         }
-    }
-
-    /// Another name for the file at `first`, with data of its own unless empty.
-    fn link(&mut self, first: &[u8], path: Vec<u8>, size: u64, number: u64) {
-        let Some(inode) = self.nodes.get(first).copied() else { return };
-        if first != path {
-            self.unlink(&path);
-            self.inodes[inode].nlink += 1;
-            self.nodes.insert(path, inode);
-        }
-        if size > 0 {
-            (self.inodes[inode].size, self.inodes[inode].source) = (size, number);
-        }
-    }
-
-    /// Remove the inode `old` at `path` if it is of another type than `file_type`. False when it
-    /// cannot be removed: a directory that is not empty.
-    fn clean(&mut self, path: &[u8], old: usize, file_type: FileType) -> bool {
-        let old = self.inodes[old].file_type;
-        if old == file_type {
-            return true;
-        }
-        if old == FileType::Directory && self.has_children(path) {
-            return false;
-        }
-        self.unlink(path);
-        true
     }
 
     fn unlink(&mut self, path: &[u8]) {
@@ -224,8 +267,11 @@ impl Tree {
 
     /// What is at `path`; `follow` resolves it once more when it is itself a symbolic link.
     pub fn find(&self, path: &[u8], follow: bool) -> Option<TreeEntry> {
-        let path = self.resolve(path, follow)?;
+        let (name, path) = (path, self.resolve(path, follow)?);
         let inode = &self.inodes[*self.nodes.get(&path)?];
+        if name.ends_with(b"/") && inode.file_type != FileType::Directory {
+            return None;
+        }
         Some(TreeEntry {
             file_type: inode.file_type,
             source: inode.source,
@@ -259,13 +305,37 @@ impl Tree {
         others.next().map(|(name, _)| name.clone())
     }
 
-    /// `path` without symbolic links on the way (nor at its end, with `follow`); none in a loop.
+    /// Where an entry named `name` goes: its directory is there. None where nothing can be made.
+    fn place_of(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let last = name.split(|byte| *byte == b'/').rfind(|part| !part.is_empty())?;
+        if matches!(last, b"." | b"..") {
+            return None;
+        }
+        let length = name.iter().rposition(|byte| *byte != b'/')? + 1;
+        let path = self.resolve(&name[..length], false).filter(|path| !path.is_empty())?;
+        let only_directory = length < name.len() && self.nodes.contains_key(&path);
+        (!only_directory || self.is_directory(&path)).then_some(path)
+    }
+
+    /// Whether `path`, which has no symbolic link in it, is a directory.
+    fn is_directory(&self, path: &[u8]) -> bool {
+        match self.nodes.get(path) {
+            Some(inode) => self.inodes[*inode].file_type == FileType::Directory,
+            None => path.is_empty() || BUILT_IN.contains(&path),
+        }
+    }
+
+    /// `path` without symbolic links on the way (nor at its end, with `follow`); none in a loop, and
+    /// where anything on the way is no directory.
     pub(crate) fn resolve(&self, path: &[u8], follow: bool) -> Option<Vec<u8>> {
         let mut todo = Cow::Borrowed(path);
         let mut done: Vec<u8> = Vec::with_capacity(path.len());
         let (mut at, mut links) = (0, 0);
         while let Some(part) = next_component(&todo, &mut at) {
             let parent = done.len();
+            if part.len() > PART_MAX || !self.is_directory(&done) {
+                return None;
+            }
             if part == b".." {
                 done.truncate(done.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
                 continue;

@@ -187,11 +187,13 @@ enum Line<'a> {
 fn setting(line: &str) -> Line<'_> {
     if let Some(comment) = line.strip_prefix('#') {
         // Other comments are not settings, whatever they look like.
-        let symbol = comment
-            .strip_prefix(" CONFIG_")
-            .and_then(|rest| rest.strip_suffix(" is not set"))
-            .filter(|symbol| is_symbol(symbol));
-        return symbol.map_or(Line::Nothing, |symbol| Line::Set(symbol, Value::No));
+        let parts = comment.strip_prefix(" CONFIG_").and_then(|rest| rest.split_once(' '));
+        return match parts {
+            Some((symbol, rest)) if rest.starts_with("is not set") && is_symbol(symbol) => {
+                Line::Set(symbol, Value::No)
+            }
+            _ => Line::Nothing,
+        };
     }
     if line.is_empty() {
         return Line::Nothing;
@@ -210,16 +212,16 @@ fn is_symbol(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// As `conf_set_sym_val` reads it: of a tristate the first letter, of a string what is between its first
+/// quote and the next that has no backslash before it.
 fn value(text: &str) -> Option<Value> {
-    Some(match text {
-        "y" => Value::Yes,
-        "m" => Value::Module,
-        "n" => Value::No,
-        _ => match text.strip_prefix('"') {
-            Some(quoted) => Value::Text(unescape(quoted.strip_suffix('"')?)),
-            None if is_number(text) => Value::Number(text.to_owned()),
-            None => return None,
-        },
+    Some(match text.as_bytes() {
+        [b'y', ..] => Value::Yes,
+        [b'm', ..] => Value::Module,
+        [b'n', ..] => Value::No,
+        [b'"', ..] => Value::Text(quoted(&text[1..])?),
+        _ if is_number(text) => Value::Number(text.to_owned()),
+        _ => return None,
     })
 }
 
@@ -233,15 +235,16 @@ fn is_number(text: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(valid)
 }
 
-/// `conf_read_simple`: a backslash takes the next character literally.
-fn unescape(text: &str) -> String {
+/// The text before the closing quote; a backslash takes the next character literally. None without a
+/// closing quote.
+fn quoted(text: &str) -> Option<String> {
     let mut characters = text.chars();
     let mut out = String::with_capacity(text.len());
-    while let Some(character) = characters.next() {
-        match character {
+    loop {
+        match characters.next()? {
+            '"' => return Some(out),
             '\\' => out.extend(characters.next()),
             other => out.push(other),
         }
     }
-    out
 }

@@ -316,7 +316,7 @@ fn the_partition_is_named_where_the_file_does_not_tell() {
     let found = reason(&scratch, &format!("{set} --partition boot.img=dtbo"));
     assert_eq!(found, serde_json::json!({ "kind": "not_described", "partition": "dtbo" }));
     let error = scratch.error(&format!("verify {set} --partition boot"));
-    assert!(error.contains("FILE=boot"), "{error}");
+    assert!(error.contains("boot.img=boot"), "{error}");
     let error = scratch.error(&format!("verify {set} --partition other.img=boot"));
     assert!(error.contains("other.img is not an image of the set"), "{error}");
 }

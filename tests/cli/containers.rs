@@ -312,7 +312,8 @@ fn verify_takes_the_partition_of_an_image_in_a_container() {
         assert_eq!(wrong, (Some(1), false), "{name}");
         // A file that is not there, and a name for one of two.
         scratch.error(&format!("verify {name} --partition {name}/recovery.img=recovery"));
-        scratch.error(&format!("verify {name} --partition kernel_boot"));
+        let error = scratch.error(&format!("verify {name} --partition kernel_boot"));
+        assert!(error.contains(&format!("{name}/boot.img=kernel_boot")), "{error}");
     }
 }
 

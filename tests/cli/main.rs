@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod boot_test;
 mod containers;
 mod containers_refused;
 mod examples;

@@ -1,7 +1,7 @@
 //! Bootconfig as the kernel's lib/bootconfig.c reads it, and edits that change nothing else.
 
 use proptest::prelude::*;
-use vfioboot::image::bootconfig::{Bootconfig, Error, Limits};
+use vfioboot::image::bootconfig::{Bootconfig, Entry, Error, Limits};
 
 fn parse(text: &str) -> Bootconfig {
     Bootconfig::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text:?}: {error}"))
@@ -87,6 +87,17 @@ fn a_key_may_have_a_value_and_keys_below_it() {
 }
 
 #[test]
+fn keys_are_listed_as_the_kernel_lists_them() {
+    // Those below one key together, in the order of their first statements.
+    assert_eq!(
+        entries("a.b = 1\nc = 2\na.d = 3\na = 4\n"),
+        ["a = \"4\"", "a.b = \"1\"", "a.d = \"3\"", "c = \"2\""]
+    );
+    // A key without a value is one only if none is below it.
+    assert_eq!(entries("a\na.b\nc {}\n"), ["a.b = ", "c = "]);
+}
+
+#[test]
 fn comments_and_empty_lines_say_nothing() {
     assert_eq!(entries("# a=b\n\n a # c\n;\n"), ["a = "]);
 }
@@ -151,6 +162,26 @@ fn limits_are_the_kernels() {
     let nodes: String = (0..4097).map(|i| format!("k{i}=1\n")).collect();
     let text = parse(&nodes).validate(Limits { bytes: usize::MAX, nodes: 8192 }).unwrap_err();
     assert!(text.to_string().contains("has 8194 nodes"), "{text}");
+}
+
+#[test]
+fn keys_that_the_kernel_cannot_read_out_are_refused() {
+    let long = |key: &str| match Bootconfig::parse(format!("a = 1\na.{key}\n").as_bytes()) {
+        Err(Error::LongKey { line: 2, what, found, .. }) => (what, found),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(long(&vec!["b"; 16].join(".")), ("words", 17));
+    assert_eq!(long(&"b".repeat(254)), ("bytes", 256));
+    parse(&format!("a.{} = 1\n", vec!["b"; 15].join(".")));
+}
+
+#[test]
+fn no_more_text_is_read_than_an_edit_could_repair() {
+    let text = vec![b'\n'; Limits::READ];
+    Bootconfig::parse(&text).unwrap();
+    let found = Limits::READ + 1;
+    let error = Bootconfig::parse(&[&text[..], b"\n"].concat()).unwrap_err();
+    assert_eq!(error, Error::TooLarge { what: "bytes", found, limit: Limits::READ });
 }
 
 // --- edits ------------------------------------------------------------------------------------
@@ -269,7 +300,11 @@ proptest! {
         let before = parse(&text);
         let others = |config: &Bootconfig| {
             let mut entries = config.entries();
-            entries.retain(|entry| entry.key != key);
+            // A key without a value is none when there is one below it.
+            let above = |own: &Entry| own.values.is_empty() && key.starts_with(&own.key);
+            entries.retain(|entry| entry.key != key && !above(entry));
+            // Another key may be the first below a common one.
+            entries.sort_by(|a, b| a.key.cmp(&b.key));
             entries
         };
         let mut after = before.clone();
@@ -279,7 +314,8 @@ proptest! {
         prop_assert_eq!(&value[0].values, &["new"]);
         after.remove(key).unwrap();
         prop_assert_eq!(others(&before), others(&after));
-        prop_assert!(after.entries().iter().all(|entry| entry.key != key));
+        // Braces without anything in them stay.
+        prop_assert!(after.entries().iter().all(|own| own.key != key || own.values.is_empty()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::common;
 use crate::common::cli;
+use crate::wrappers::with_bootconfig;
 
 use cli::Scratch;
 use common::{device_tree, edited, images, kernel, with_cmdline};
@@ -242,13 +243,6 @@ fn the_effective_line_as_json_has_origins_and_winners() {
     assert_eq!(json["words"][1]["file"], "vendor_boot.img");
     // The kernel puts quotes around the values of a bootconfig.
     assert_eq!(json["length"], "a=\"1\" console=ttyAMA0 bootconfig".len());
-}
-
-/// An initrd as the kernel's `tools/bootconfig -a` leaves it.
-fn with_bootconfig(ramdisk: &[u8], config: &[u8]) -> Vec<u8> {
-    let sum: u32 = config.iter().map(|byte| u32::from(*byte)).sum();
-    let numbers = [(config.len() as u32).to_le_bytes(), sum.to_le_bytes()].concat();
-    [ramdisk, config, &numbers, b"#BOOTCONFIG\n"].concat()
 }
 
 /// The words of `cmdline --effective`: text, and whether the kernel sees it.

@@ -37,7 +37,7 @@ fn all() -> Vec<(String, Vec<u8>)> {
 }
 
 /// An initrd as the kernel's `tools/bootconfig -a` leaves it.
-fn with_bootconfig(ramdisk: &[u8], config: &[u8]) -> Vec<u8> {
+pub fn with_bootconfig(ramdisk: &[u8], config: &[u8]) -> Vec<u8> {
     let mut bytes = ramdisk.to_vec();
     bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes.extend_from_slice(config);

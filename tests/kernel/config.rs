@@ -51,10 +51,31 @@ fn other_files_are_not_configs() {
     let error = KernelConfig::parse(script).unwrap_err();
     assert_eq!(error, ConfigError::Foreign { line: 2, others: 1 });
     // The kernel ignores one bad line among good ones; it is reported.
-    let config = KernelConfig::parse(b"CONFIG_A=y\nCONFIG_B=maybe\nCONFIG_C=\"open\n").unwrap_err();
+    let config = KernelConfig::parse(b"CONFIG_A=y\nCONFIG_B=?\nCONFIG_C=\"open\n").unwrap_err();
     assert_eq!(config, ConfigError::Foreign { line: 2, others: 1 });
-    let config = KernelConfig::parse(b"CONFIG_A=y\nCONFIG_B=maybe\nCONFIG_C=y\n").unwrap();
+    let config = KernelConfig::parse(b"CONFIG_A=y\nCONFIG_B=?\nCONFIG_C=y\n").unwrap();
     assert_eq!(config.strange_lines(), [2]);
+}
+
+#[test]
+fn values_are_read_as_kconfig_reads_them() {
+    // conf_set_sym_val of scripts/kconfig/confdata.c
+    let value = |text: &str| {
+        let config = KernelConfig::parse(format!("CONFIG_OTHER=y\n{text}\n").as_bytes()).unwrap();
+        config.get("A").cloned()
+    };
+    for (text, expected) in [("yes", Value::Yes), ("m # module", Value::Module), ("no", Value::No)]
+    {
+        assert_eq!(value(&format!("CONFIG_A={text}")), Some(expected), "{text}");
+    }
+    assert_eq!(value("CONFIG_A= y"), None);
+    assert_eq!(value("CONFIG_A=Y"), None);
+    assert_eq!(value("# CONFIG_A is not set, or is it"), Some(Value::No));
+    assert_eq!(value("# CONFIG_A  is not set"), None);
+    let text = |text: &str| Some(Value::Text(text.to_owned()));
+    assert_eq!(value("CONFIG_A=\"a\" # b"), text("a"));
+    assert_eq!(value("CONFIG_A=\"a\\\"b\"c\""), text("a\"b"));
+    assert_eq!(value("CONFIG_A=\"open\\\""), None);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod common;
 mod append;
 mod command;
 mod compression;
+mod kernel;
 mod kind;
 mod read;
 mod robust;

@@ -368,7 +368,15 @@ fn files() -> impl Strategy<Value = Vec<File>> {
     let name = prop::collection::vec(1u8.., 1..40);
     let data = prop::collection::vec(any::<u8>(), 0..200);
     let file = (name, any::<u32>(), data, any::<[u32; 8]>());
-    let file = file.prop_map(|(name, mode, data, numbers)| File { name, mode, data, numbers });
+    // The kernel takes no data of anything else.
+    let kind = |mode: u32, data: &[u8]| match data {
+        [] => mode,
+        _ => mode & !0o170_000 | 0o100_000,
+    };
+    let file = file.prop_map(move |(name, mode, data, numbers)| {
+        let mode = kind(mode, &data);
+        File { name, mode, data, numbers }
+    });
     prop::collection::vec(file, 0..12)
 }
 

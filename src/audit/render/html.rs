@@ -7,7 +7,8 @@ use super::{Audience, Format};
 use crate::audit::run::{Input, Report, Run};
 use crate::audit::{Finding, Outcome, Rule, Verdict};
 
-const STYLE: &str = include_str!("page.css");
+/// The looks of every page of this program.
+pub(crate) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 pub(super) const FORMAT: Format = Format {

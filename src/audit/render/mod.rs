@@ -14,7 +14,11 @@ mod sarif;
 mod style;
 mod text;
 
+#[cfg(feature = "boot-test")]
+pub(crate) use escape::xml;
 pub use format::{Audience, Format, Medium};
+#[cfg(feature = "boot-test")]
+pub(crate) use html::STYLE as PAGE_STYLE;
 pub use style::Palette;
 
 /// All report formats.

@@ -25,6 +25,7 @@ use rustix::mount::MountFlags;
 use rustix::thread::UnshareFlags;
 
 use crate::bootfile::{BOOT_FILE, BootFile, ORIGINAL_INIT, ORIGINAL_INIT_LINK};
+use crate::bootlog::Message;
 use crate::device::boot::apply;
 use crate::device::boot::file;
 use crate::device::boot::guard;
@@ -87,7 +88,7 @@ pub unsafe fn run(argv: *const *const c_char, envp: *const *const c_char) {
         let tasks = Tasks { work, own: start.own_path(), mend, say, home: HOME };
         supervise::supervise(started, &mut next, tasks);
         if !next.quiet {
-            say(Level::Info, &format!("next program: {}", next.init));
+            say(Level::Info, &Message::Next { program: &next.init }.to_string());
         }
         log = kmsg::open(Path::new(KMSG)).ok();
     }
@@ -112,7 +113,8 @@ pub unsafe fn run(argv: *const *const c_char, envp: *const *const c_char) {
         tried.push(program);
         let error = start.execute(program, program);
         if let Some(kmsg) = &mut log {
-            let text = format!("{program}: not executed: {}", errno_text(&error));
+            let why = errno_text(&error).to_string();
+            let text = Message::NotExecuted { program, why: &why }.to_string();
             _ = kmsg::write(kmsg, Level::Warning, &text);
         }
     }
@@ -179,7 +181,8 @@ fn work(started: Instant, own: &str, reports: &mut Reports) {
     let mounted = mount_all();
     let host = Host::new(HOME);
     if let Some(reason) = apply::mode(&host, Path::new("/")) {
-        say(Level::Info, &format!("{version}: doing nothing: {reason}"));
+        let reason = reason.to_string();
+        say(Level::Info, &Message::Idle { version, reason: &reason }.to_string());
         if let Ok(file) = &file {
             apply::put_back(file, Path::new("/"), &mut say);
         }
@@ -190,7 +193,7 @@ fn work(started: Instant, own: &str, reports: &mut Reports) {
         }
         return reports.quiet();
     }
-    say(Level::Info, &format!("{version} starts"));
+    say(Level::Info, &Message::Starts { version }.to_string());
     if let Some(attempt) = guard::attempt(&host) {
         say(Level::Warning, &attempt);
     }
@@ -209,7 +212,7 @@ fn work(started: Instant, own: &str, reports: &mut Reports) {
     let level = if done.problems == 0 { Level::Info } else { Level::Warning };
     let ms = started.elapsed().as_millis();
     let apply::Summary { bound, problems } = done;
-    say(level, &format!("done in {ms} ms: {bound} on vfio-pci, {problems} problems"));
+    say(level, &Message::Done { ms, bound, problems }.to_string());
 }
 
 /// What is left to do when the child has died: no device stays between two drivers.

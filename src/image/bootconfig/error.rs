@@ -16,6 +16,20 @@ pub enum Error {
         /// What is wrong, and what was expected.
         reason: String,
     },
+    /// A key that is too long. Below a key with a value the kernel takes it, but cannot read it out.
+    #[error("bootconfig line {line}: {key} has {found} {what}, the limit is {limit}")]
+    LongKey {
+        /// The key.
+        key: String,
+        /// Its line.
+        line: usize,
+        /// `words` or `bytes`.
+        what: &'static str,
+        /// The actual number.
+        found: usize,
+        /// The maximum.
+        limit: usize,
+    },
     /// A second value is assigned to a key with `=`.
     #[error(
         "bootconfig line {line}: {key} has a value already, from line {first}: the kernel would ignore the whole bootconfig; \"{key} := …\" replaces the value, \"{key} += …\" adds one"

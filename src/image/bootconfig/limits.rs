@@ -12,6 +12,9 @@ pub struct Limits {
 impl Limits {
     /// The limits of current kernels: 32 KiB less two bytes, and 8192 nodes.
     pub const KERNEL: Limits = Limits { bytes: 32 * 1024 - 2, nodes: 8192 };
+    /// Bytes of text that are read at all: far more than any kernel takes, so that a text that is a little
+    /// too large can be edited.
+    pub const READ: usize = 256 * 1024;
     /// The node limit of kernels before 5.19.
     pub const NODES_OF_OLD_KERNELS: usize = 1024;
     /// Size of a whole key including dots, in bytes (`XBC_KEYLEN_MAX` without the NUL).

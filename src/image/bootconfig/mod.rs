@@ -12,6 +12,7 @@ mod error;
 mod limits;
 mod parse;
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 pub use error::Error;
@@ -24,6 +25,7 @@ pub use parse::{Operator, Statement};
 pub struct Bootconfig {
     text: Vec<u8>,
     statements: Vec<Statement>,
+    keys: Vec<String>,
     nodes: usize,
 }
 
@@ -40,12 +42,15 @@ impl Bootconfig {
     /// Parse a text. As in the kernel, a NUL byte ends it; zeros after it are padding.
     ///
     /// # Errors
-    /// [`Error::Syntax`].
+    /// [`Error::Syntax`]; [`Error::TooLarge`] for more than [`Limits::READ`].
     pub fn parse(section: &[u8]) -> Result<Self, Error> {
         let end = section.iter().position(|byte| *byte == 0).unwrap_or(section.len());
+        if end > Limits::READ {
+            return Err(Error::TooLarge { what: "bytes", found: end, limit: Limits::READ });
+        }
         let text = section[..end].to_vec();
-        let parse::Parsed { statements, nodes } = parse::parse(&text)?;
-        Ok(Bootconfig { text, statements, nodes })
+        let parse::Parsed { statements, keys, nodes } = parse::parse(&text)?;
+        Ok(Bootconfig { text, statements, keys, nodes })
     }
 
     /// The text, without padding.
@@ -68,19 +73,19 @@ impl Bootconfig {
     /// # Errors
     /// [`Error::Redefined`], [`Error::TooLarge`].
     pub fn validate(&self, limits: Limits) -> Result<(), Error> {
-        let mut valued: Vec<(&str, usize)> = Vec::new();
+        let mut valued: HashMap<&str, usize> = HashMap::new();
         for statement in self.statements.iter().filter(|statement| statement.operator.is_some()) {
-            let first = valued.iter().find(|(key, _)| *key == statement.key);
-            match (first, statement.operator) {
-                (Some((_, first)), Some(Operator::Set)) => {
+            let line = statement.line;
+            match valued.get(statement.key.as_str()) {
+                Some(first) if statement.operator == Some(Operator::Set) => {
                     return Err(Error::Redefined {
                         key: statement.key.clone(),
-                        line: statement.line,
+                        line,
                         first: *first,
                     });
                 }
-                (Some(_), _) => {}
-                (None, _) => valued.push((&statement.key, statement.line)),
+                Some(_) => {}
+                None => drop(valued.insert(&statement.key, line)),
             }
         }
         let counts =
@@ -91,25 +96,43 @@ impl Bootconfig {
         }
     }
 
-    /// Every key with its values, in the order of the first statements.
+    /// The keys with their values as the kernel lists them: those below one key together, in the order
+    /// in which they come first. A key without a value is listed if there is none below it.
     pub fn entries(&self) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = Vec::new();
-        for statement in &self.statements {
-            let at = entries.iter().position(|entry| entry.key == statement.key);
-            let at = at.unwrap_or_else(|| {
-                entries.push(Entry { key: statement.key.clone(), values: Vec::new() });
-                entries.len() - 1
-            });
-            let entry = &mut entries[at];
-            match statement.operator {
+        let mut values = self.values();
+        let mut below: HashMap<&str, Vec<&str>> = HashMap::new();
+        for key in &self.keys {
+            let parent = key.rsplit_once('.').map_or("", |(parent, _)| parent);
+            below.entry(parent).or_default().push(key);
+        }
+        let mut entries = Vec::new();
+        let mut todo = vec![""];
+        while let Some(key) = todo.pop() {
+            let children = below.remove(key).unwrap_or_default();
+            let own = values.remove(key);
+            if own.is_some() || children.is_empty() && !key.is_empty() {
+                entries.push(Entry { key: key.to_owned(), values: own.unwrap_or_default() });
+            }
+            todo.extend(children.into_iter().rev());
+        }
+        entries
+    }
+
+    /// The values of the keys that have any.
+    fn values(&self) -> HashMap<&str, Vec<String>> {
+        let mut all: HashMap<&str, Vec<String>> = HashMap::new();
+        for Statement { key, operator, values, .. } in &self.statements {
+            match operator {
                 None => {}
-                Some(Operator::Append) => entry.values.extend_from_slice(&statement.values),
+                Some(Operator::Append) => {
+                    all.entry(key).or_default().extend_from_slice(values);
+                }
                 Some(Operator::Set | Operator::Override) => {
-                    entry.values.clone_from(&statement.values);
+                    all.insert(key, values.clone());
                 }
             }
         }
-        entries
+        all
     }
 
     /// Set `key` to `value`, which is bootconfig text. The value in the first statement for the key

@@ -38,6 +38,8 @@ pub struct Statement {
 
 pub(super) struct Parsed {
     pub statements: Vec<Statement>,
+    /// Every key that has a node, in the order in which they got it.
+    pub keys: Vec<String>,
     pub nodes: usize,
 }
 
@@ -48,10 +50,12 @@ pub(super) fn parse(text: &[u8]) -> Result<Parsed, Error> {
         braces: Vec::new(),
         nodes: 0,
         keys: HashMap::new(),
+        order: Vec::new(),
         statements: Vec::new(),
+        counted: (0, 1),
     };
     parser.run()?;
-    Ok(Parsed { statements: parser.statements, nodes: parser.nodes })
+    Ok(Parsed { statements: parser.statements, keys: parser.order, nodes: parser.nodes })
 }
 
 /// Whether the kernel accepts all words of `key`, and can put them together again.
@@ -97,7 +101,11 @@ struct Parser<'t> {
     nodes: usize,
     /// Whole keys that have a node, each with whether it has a value.
     keys: HashMap<String, bool>,
+    /// The same keys in order.
+    order: Vec<String>,
     statements: Vec<Statement>,
+    /// An offset and its line number.
+    counted: (usize, usize),
 }
 
 struct Value {
@@ -175,11 +183,12 @@ impl Parser<'_> {
         }
         let key = self.key(name.clone())?;
         self.add_key(&key, name.start)?;
+        let line = self.line(name.start);
         self.statements.push(Statement {
             key,
             operator: None,
             values: Vec::new(),
-            line: self.line(name.start),
+            line,
             values_span: name.end..name.end,
             open: false,
             span: name,
@@ -203,11 +212,12 @@ impl Parser<'_> {
         let had_value = self.keys.insert(key.clone(), true) == Some(true);
         let reused = usize::from(had_value && operator == Operator::Override);
         self.nodes += values.len() - reused;
+        let line = self.line(name.start);
         self.statements.push(Statement {
             key,
             operator: Some(operator),
             values,
-            line: self.line(name.start),
+            line,
             values_span: start..end,
             open: last.span.is_empty() && last.delimiter.is_none(),
             span: name.start..end,
@@ -297,20 +307,18 @@ impl Parser<'_> {
     /// Add a node for each word of the key that has none.
     fn add_key(&mut self, key: &str, at: usize) -> Result<(), Error> {
         let words = key.split('.').count();
-        if words > Limits::DEPTH {
-            let reason = format!("{key} has {words} words, the limit is {}", Limits::DEPTH);
-            return Err(self.error(at, &reason));
-        }
         // Each character is one byte of the text.
         let bytes = key.chars().count();
-        if bytes > Limits::KEY_BYTES {
-            let reason = format!("{key} has {bytes} bytes, the limit is {}", Limits::KEY_BYTES);
-            return Err(self.error(at, &reason));
+        let sizes = [("words", words, Limits::DEPTH), ("bytes", bytes, Limits::KEY_BYTES)];
+        if let Some((what, found, limit)) = sizes.into_iter().find(|(_, own, limit)| own > limit) {
+            let line = 1 + breaks(&self.text[..at]);
+            return Err(Error::LongKey { key: key.to_owned(), line, what, found, limit });
         }
         let ends = key.match_indices('.').map(|(dot, _)| dot).chain([key.len()]);
         for end in ends {
             if !self.keys.contains_key(&key[..end]) {
                 self.keys.insert(key[..end].to_owned(), false);
+                self.order.push(key[..end].to_owned());
                 self.nodes += 1;
             }
         }
@@ -327,13 +335,21 @@ impl Parser<'_> {
         self.at += rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
     }
 
-    fn line(&self, at: usize) -> usize {
-        1 + self.text[..at].iter().filter(|byte| **byte == b'\n').count()
+    /// The number of the line that `at` is in, which is not before that of the last statement.
+    fn line(&mut self, at: usize) -> usize {
+        let (before, line) = self.counted;
+        self.counted = (at, line + breaks(&self.text[before..at]));
+        self.counted.1
     }
 
     fn error(&self, offset: usize, reason: &str) -> Error {
-        Error::Syntax { line: self.line(offset), offset, reason: reason.to_owned() }
+        let line = 1 + breaks(&self.text[..offset]);
+        Error::Syntax { line, offset, reason: reason.to_owned() }
     }
+}
+
+fn breaks(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// `range` without the spaces at both ends; if it is empty, its position is where the text would

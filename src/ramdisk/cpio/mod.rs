@@ -142,6 +142,17 @@ impl Header {
         (1..=NAME_MAX).contains(&self.namesize)
     }
 
+    /// Whether the kernel unpacks it: `do_header` in `init/initramfs.c` skips an entry whose name is empty
+    /// or longer than [`NAME_MAX`], a symbolic link to more than that, and other data than a file's.
+    fn is_unpacked(&self) -> bool {
+        let data = match self.file_type() {
+            FileType::Regular => u32::MAX,
+            FileType::Symlink => NAME_MAX,
+            _ => 0,
+        };
+        self.has_name() && self.filesize <= data
+    }
+
     /// Read the fields of `bytes`; `offset` is where they are, for messages.
     fn parse(bytes: &[u8; HEADER_LEN], offset: u64) -> Result<Self, Error> {
         let (magic, digits) = bytes.split_at(6);
@@ -262,10 +273,9 @@ impl Entry {
         self.name.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
-    /// Whether the kernel unpacks it: `do_header` in `init/initramfs.c` skips an entry whose name is
-    /// empty or longer than [`NAME_MAX`].
+    /// Whether the kernel unpacks it: see [`Header::is_unpacked`].
     pub(crate) fn is_unpacked(&self) -> bool {
-        self.header.has_name()
+        self.header.is_unpacked()
     }
 
     /// Is this the end of an archive rather than a file?

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::{Entry, Error, HEADER_LEN, Header, align4, lossy};
+use super::{Entry, Error, HEADER_LEN, Header, TRAILER, align4, lossy};
 
 /// Reads entries one after the other, over TRAILERs and the zero padding between entries, the
 /// way `init/initramfs.c` does. Memory: the entry's header and name.
@@ -85,11 +85,14 @@ impl<R: BufRead> Reader<R> {
         let mut raw = [0; HEADER_LEN];
         self.fill(&mut raw).map_err(|error| cut(error, offset, "header"))?;
         let header = Header::parse(&raw, offset)?;
-        match header.has_name() {
+        match header.is_unpacked() {
             true => self.read_name(header.namesize as usize, offset)?,
             false => self.skip_name(header.namesize.into(), offset)?,
         }
-        self.skip_padding()?;
+        // Without all of the name the kernel makes nothing, but for a TRAILER there is nothing to make.
+        if !self.skip_padding()? && self.name != TRAILER {
+            return Err(Error::Truncated { entry: lossy(&self.name), offset, what: "name" });
+        }
         let entry = Entry { offset, header, raw, name: self.name.clone() };
         self.entry_end = entry.end();
         let left = u64::from(header.filesize);
@@ -142,6 +145,17 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
+    /// The kernel skips zeros only after an entry.
+    ///
+    /// # Errors
+    /// [`Error::Junk`] for a zero before the first one.
+    pub(in crate::ramdisk) fn begins_with_header(&mut self) -> Result<(), Error> {
+        match self.inner.fill_buf()?.first() {
+            Some(0) => Err(Error::Junk { offset: self.position, byte: 0 }),
+            _ => Ok(()),
+        }
+    }
+
     /// Skip what is left of the entry and zero padding; the byte that comes then, none
     /// at the end.
     ///
@@ -169,6 +183,7 @@ impl<R: BufRead> Reader<R> {
             if current.left == 0 {
                 let Some(current) = self.current.take() else { break };
                 current.verify(&self.name)?;
+                // It may be missing after the last entry.
                 self.skip_padding()?;
                 break;
             }
@@ -182,8 +197,8 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
-    /// Skip to a multiple of 4. The padding after the last entry may be missing.
-    fn skip_padding(&mut self) -> Result<(), Error> {
+    /// Skip to a multiple of 4. False where the source ends before.
+    fn skip_padding(&mut self) -> Result<bool, Error> {
         // A header starts at a multiple of 4 plus the phase, and so must what follows.
         let at = self.position + self.phase;
         let mut left = (align4(at) - at) as usize;
@@ -196,7 +211,7 @@ impl<R: BufRead> Reader<R> {
             self.consume(count);
             left -= count;
         }
-        Ok(())
+        Ok(left == 0)
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
