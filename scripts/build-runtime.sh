@@ -10,8 +10,8 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
-# It travels in the ramdisk of 8 MiB partitions. 1 MiB is the aim.
-LIMIT=$((1280 * 1024))
+# It travels in the ramdisk of 8 MiB partitions. 1 MiB is the aim; CONTRIBUTING.md says what x86_64 has more.
+declare -A LIMIT=([aarch64]=$((1024 * 1024)) [x86_64]=$((1216 * 1024)))
 ARCHES=(aarch64 x86_64)
 
 has_target() { [ -d "$(rustc --print target-libdir --target "$1-unknown-linux-musl" 2> /dev/null)" ]; }
@@ -68,7 +68,8 @@ environment=(-u VFIOBOOT_RUNTIME_DIR -u RUSTFLAGS -u CARGO_BUILD_TARGET -u CARGO
 if [ -n "$toolchain" ]; then
     # std itself is built, for size and without the parts that print backtraces
     args+=('-Zbuild-std=std,panic_abort' -Zbuild-std-features=optimize_for_size)
-    flags+=("--remap-path-prefix=$toolchain/root/usr=/rust")
+    # nothing prints what is derived for Debug but a panic that an error is unwrapped in
+    flags+=("--remap-path-prefix=$toolchain/root/usr=/rust" -Zfmt-debug=shallow)
     environment+=(RUSTC="$toolchain/rustc" RUSTC_BOOTSTRAP=1)
 else
     flags+=("--remap-path-prefix=$sysroot=/rust")
@@ -81,7 +82,7 @@ for arch in "${ARCHES[@]}"; do
     upper=${target^^}
     upper=${upper//-/_}
     args+=(--target "$target")
-    own=()
+    own=(-C llvm-args=-machine-outliner-reruns=4)
     [ "$arch" != x86_64 ] || own=(-C llvm-args=-enable-machine-outliner=always)
     environment+=("CARGO_TARGET_${upper}_LINKER=$lld" "CARGO_TARGET_${upper}_RUSTFLAGS=${flags[*]} ${own[*]}")
 done
@@ -89,10 +90,10 @@ env "${environment[@]}" cargo "${args[@]}" >&2
 for arch in "${ARCHES[@]}"; do
     built=target/runtime/$arch-unknown-linux-musl/device/vfiorun
     size=$(stat -c %s "$built")
-    if [ "$size" -gt "$LIMIT" ]; then
+    if [ "$size" -gt "${LIMIT[$arch]}" ]; then
         # a std that was not built for size is larger, which is not an error
-        [ -z "$toolchain" ] || die "vfiorun for $arch has $size bytes, more than $LIMIT"
-        say "vfiorun: for $arch more than $LIMIT bytes, because std was not built for size"
+        [ -z "$toolchain" ] || die "vfiorun for $arch has $size bytes, more than ${LIMIT[$arch]}"
+        say "vfiorun: for $arch more than ${LIMIT[$arch]} bytes, because std was not built for size"
     fi
     cp "$built" "dist/vfiorun-$arch.new"
     mv "dist/vfiorun-$arch.new" "dist/vfiorun-$arch"

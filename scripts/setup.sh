@@ -13,7 +13,7 @@ LAB=(
     ensurepip:python3-venv
     # for the kernels
     aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu flex:flex bison:bison bc:bc perl:perl depmod:kmod dumpimage:u-boot-tools
-    openssl/opensslv.h:libssl-dev libelf.h:libelf-dev
+    hexdump:bsdextrautils openssl/opensslv.h:libssl-dev libelf.h:libelf-dev
     # the config in a kernel records whether a program can be linked
     /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross
 )

@@ -100,7 +100,7 @@ pub fn evaluate(profile: &Profile, facts: &Facts) -> Evaluation {
     };
     let verdict = if deciding(Verdict::Fail) {
         Outcome::Fail
-    } else if deciding(Verdict::Unknown) {
+    } else if deciding(Verdict::Unknown) || facts.incomplete.is_some() {
         Outcome::Inconclusive
     } else {
         Outcome::Pass
@@ -142,6 +142,9 @@ fn remarks(profile: &Profile, known: &Known<'_>) -> Vec<Note> {
 fn notes(facts: &Facts) -> Vec<Note> {
     let mut notes = Vec::new();
     let Some((config, provenance)) = &facts.config else { return notes };
+    if let Some(what) = facts.incomplete {
+        notes.push(Note::Incomplete { provenance: provenance.clone(), what });
+    }
     if let (Some(kernel), Some(config)) = (facts.arch, config.arch())
         && kernel != config
     {
@@ -153,9 +156,9 @@ fn notes(facts: &Facts) -> Vec<Note> {
     {
         notes.push(Note::OtherVersion { config, kernel });
     }
-    for duplicate in config.duplicates() {
-        let (duplicate, provenance) = (duplicate.clone(), provenance.clone());
-        notes.push(Note::Duplicate { provenance, duplicate });
+    if let Some((first, count)) = config.duplicates() {
+        let (first, provenance) = (first.clone(), provenance.clone());
+        notes.push(Note::Duplicate { provenance, first, others: count - 1 });
     }
     if let [first, others @ ..] = config.strange_lines() {
         let provenance = provenance.clone();

@@ -9,6 +9,7 @@ use super::workers;
 use crate::bootset::{self, Identity};
 use crate::image::{Image, ImageKind};
 use crate::kernel::{Kernel, LayerKind};
+use crate::modules::survey::is_module_name;
 
 /// Maximum depth of nested directories.
 const MAX_DEPTH: usize = 16;
@@ -94,6 +95,10 @@ fn files_below(directory: &Path, depth: usize, files: &impl Open, all: &mut Vec<
 /// Whether to check the file, according to its headers. Unreadable files are checked, which reports
 /// the error.
 fn is_wanted(path: &Path, files: &impl Open) -> bool {
+    // They are read with --modules; a packed one looks like a packed kernel.
+    if path.file_name().and_then(|name| name.to_str()).is_some_and(is_module_name) {
+        return false;
+    }
     let Ok(input) = files.open(path) else { return true };
     let bytes = input.as_ref();
     let is_image = |image: Image<'_>| {

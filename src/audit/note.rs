@@ -1,6 +1,6 @@
 //! What does not fit together among the facts, and what a profile says of them.
 
-use crate::bootset::{Origin, Provenance};
+use crate::bootset::{Incomplete, Origin, Provenance};
 use crate::kernel::config::Duplicate;
 use crate::kernel::{Arch, KernelVersion};
 use crate::rules::Text;
@@ -9,6 +9,14 @@ use crate::rules::Text;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Note {
+    /// The config is only a part of one.
+    #[error("{provenance}: {what}")]
+    Incomplete {
+        /// The config.
+        provenance: Provenance,
+        /// What it is.
+        what: Incomplete,
+    },
     /// The config is for another architecture.
     #[error("the config is for {config}, but the kernel is for {kernel}")]
     OtherArchitecture {
@@ -25,16 +33,18 @@ pub enum Note {
         /// That of the kernel.
         kernel: KernelVersion,
     },
-    /// A symbol is set twice in the config.
+    /// Symbols are set twice in the config.
     #[error(
-        "{provenance}: {} is set again in line {}, which counts", .duplicate.symbol,
-        .duplicate.line
+        "{provenance}: {} is set again in line {}, which counts{}", .first.symbol, .first.line,
+        match others { 0 => String::new(), others => format!("; {others} more lines do the same") }
     )]
     Duplicate {
         /// The config.
         provenance: Provenance,
-        /// The symbol and where it is set again.
-        duplicate: Duplicate,
+        /// The first symbol, and where it is set again.
+        first: Duplicate,
+        /// How many such lines there are beside it.
+        others: usize,
     },
     /// Lines of the config that set nothing.
     #[error("{provenance}: {} line(s) are not settings, the first is {first}", .others + 1)]

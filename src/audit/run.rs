@@ -100,7 +100,8 @@ impl Report {
     pub fn outcome(&self) -> Outcome {
         let tally = self.tally();
         match (tally.failed, tally.unknown) {
-            (0, 0) => Outcome::Pass,
+            // What is only a part of a config proves nothing as a whole.
+            (0, 0) if self.facts.incomplete.is_none() => Outcome::Pass,
             (0, _) => Outcome::Inconclusive,
             _ => Outcome::Fail,
         }

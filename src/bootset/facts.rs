@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::complete::Incomplete;
 use super::evidence::Evidence;
 use super::links::Links;
 use super::origin::CmdlinePart;
@@ -30,6 +31,8 @@ pub enum Built {
 pub struct Facts {
     /// The config and where it comes from.
     pub config: Option<(Arc<KernelConfig>, Provenance)>,
+    /// The config is only a part of one; None also without a config.
+    pub incomplete: Option<Incomplete>,
     /// The release: `6.1.192-android14-11-g0a1b2c3`.
     pub release: Option<String>,
     /// The architecture.
@@ -67,6 +70,9 @@ impl Facts {
     pub fn set_config(&mut self, config: KernelConfig, provenance: Provenance) {
         self.release = self.release.take().or_else(|| config.release().map(str::to_owned));
         self.arch = self.arch.or(config.arch());
+        // A kernel embeds what it was built with.
+        let embedded = matches!(provenance, Provenance::Ikconfig { .. });
+        self.incomplete = if embedded { None } else { Incomplete::of(&config) };
         self.config = Some((Arc::new(config), provenance));
     }
 
@@ -108,13 +114,17 @@ impl Facts {
                 EvidenceState::Off => Built::Off,
                 EvidenceState::NotBuiltIn => Built::Unknown,
             },
-            Symbol::Silent | Symbol::NoConfig => Built::Unknown,
+            Symbol::Unstated | Symbol::Silent | Symbol::NoConfig => Built::Unknown,
         }
     }
 
     pub(super) fn symbol(&self, name: &str) -> Symbol<'_> {
         match (&self.config, &self.evidence) {
-            (Some((config, _)), _) => Symbol::Value(config.get(name).unwrap_or(&Value::No)),
+            (Some((config, _)), _) => match (config.get(name), self.incomplete) {
+                (Some(value), _) => Symbol::Value(value),
+                (None, None) => Symbol::Value(&Value::No),
+                (None, Some(_)) => Symbol::Unstated,
+            },
             (None, Some(evidence)) => match evidence.about(name) {
                 Some(evidence) => Symbol::Evidence(evidence),
                 None => Symbol::Silent,

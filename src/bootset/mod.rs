@@ -27,6 +27,7 @@
 
 pub mod avb;
 mod cmdline;
+mod complete;
 mod evidence;
 mod facts;
 mod file;
@@ -48,6 +49,7 @@ mod successor;
 pub use avb::Cover;
 pub use cmdline::{CmdlineMode, CmdlineParameter};
 pub use cmdline::{EffectiveCmdline, Setting};
+pub use complete::Incomplete;
 pub use evidence::Evidence;
 pub use facts::{Built, Facts};
 pub use file::{Error, File, Identity, Pages};

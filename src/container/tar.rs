@@ -17,6 +17,8 @@ const MAX_PATH: u64 = 64 << 10;
 const MAX_DIGEST_LINE: usize = 4 << 10;
 /// Digits of an MD5.
 const MD5_DIGITS: usize = 32;
+/// The MD5 of no bytes, which packers write that hash a stream after its end: it says nothing.
+const MD5_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
 /// Maximum number of files.
 const MAX_FILES: usize = 1 << 16;
 
@@ -55,7 +57,8 @@ fn split_digest(file: &[u8]) -> Option<(&[u8], &str)> {
     let (digits, name) = std::str::from_utf8(line).ok()?.split_at_checked(MD5_DIGITS)?;
     let is_digest = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     // Before the name comes a space, or an asterisk for binary mode.
-    (is_digest && name.starts_with(' ')).then_some((archive, digits))
+    let says_something = is_digest && !digits.eq_ignore_ascii_case(MD5_OF_NOTHING);
+    (says_something && name.starts_with(' ')).then_some((archive, digits))
 }
 
 /// A regular file in an archive.

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::config::{ConfigError, KernelConfig};
+use super::config::{BYTE_ORDER_MARK, ConfigError, KernelConfig};
 use crate::compression::{self, Decoder, Format};
 
 /// Number of bytes of a file that show whether it is a config.
@@ -36,6 +36,7 @@ pub(crate) fn is_config(file: &[u8]) -> bool {
 /// Whether a file is an uncompressed config: text whose first line other than a comment sets a
 /// symbol.
 pub(crate) fn is_plain_config(file: &[u8]) -> bool {
+    let file = file.strip_prefix(BYTE_ORDER_MARK).unwrap_or(file);
     let head = &file[..file.len().min(HEAD)];
     let mut lines = head.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     is_text(head)

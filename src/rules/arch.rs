@@ -17,6 +17,12 @@ pub enum Arch {
     Riscv64,
     /// 64-bit LoongArch.
     Loongarch64,
+    /// POWER and PowerPC.
+    Powerpc,
+    /// IBM Z.
+    S390,
+    /// MIPS.
+    Mips,
 }
 
 impl Arch {
@@ -30,6 +36,9 @@ impl Arch {
             Arch::X86 => "x86",
             Arch::Riscv64 => "riscv64",
             Arch::Loongarch64 => "loongarch64",
+            Arch::Powerpc => "powerpc",
+            Arch::S390 => "s390",
+            Arch::Mips => "mips",
         }
     }
 
@@ -42,6 +51,9 @@ impl Arch {
             "x86" | "i386" => Arch::X86,
             "riscv64" => Arch::Riscv64,
             "loongarch64" => Arch::Loongarch64,
+            "powerpc" => Arch::Powerpc,
+            "s390" => Arch::S390,
+            "mips" => Arch::Mips,
             _ => return None,
         })
     }

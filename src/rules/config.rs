@@ -5,6 +5,9 @@ use std::fmt;
 
 use super::{Arch, KernelVersion};
 
+/// U+FEFF in UTF-8, which editors of other systems put at the start of a text.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The value of a symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -72,7 +75,8 @@ pub enum ConfigError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelConfig {
     values: BTreeMap<String, Value>,
-    duplicates: Vec<Duplicate>,
+    duplicate: Option<Duplicate>,
+    duplicates: usize,
     strange_lines: Vec<usize>,
     release: Option<String>,
     arch: Option<Arch>,
@@ -86,6 +90,7 @@ impl KernelConfig {
     /// kept in [`KernelConfig::strange_lines`].
     pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
         let mut config = KernelConfig::default();
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         for (index, line) in String::from_utf8_lossy(text).split('\n').enumerate() {
             match setting(line.trim_end()) {
                 Line::Nothing => {}
@@ -111,14 +116,37 @@ impl KernelConfig {
             Some("riscv") => Some(Arch::Riscv64),
             Some("loongarch") => Some(Arch::Loongarch64),
             Some(name) => Arch::from_name(name),
-            None => None,
+            None => config.arch_by_symbol(),
         };
         Ok(config)
     }
 
+    /// The architecture whose own symbol is set: for a config without the comment at its top.
+    fn arch_by_symbol(&self) -> Option<Arch> {
+        const OWN: [(&str, Arch); 11] = [
+            ("ARM64", Arch::Arm64),
+            ("X86_64", Arch::X86_64),
+            ("X86_32", Arch::X86),
+            ("ARM", Arch::Arm),
+            ("RISCV", Arch::Riscv64),
+            ("LOONGARCH", Arch::Loongarch64),
+            ("PPC64", Arch::Powerpc),
+            ("PPC", Arch::Powerpc),
+            ("S390", Arch::S390),
+            ("MIPS", Arch::Mips),
+            ("PPC32", Arch::Powerpc),
+        ];
+        OWN.iter().find(|(symbol, _)| self.is_set(symbol)).map(|(_, arch)| *arch)
+    }
+
     fn set(&mut self, symbol: &str, value: Value, line: usize) {
         if let Some(before) = self.values.insert(symbol.to_owned(), value) {
-            self.duplicates.push(Duplicate { symbol: symbol.to_owned(), line, before });
+            self.duplicates += 1;
+            self.duplicate.get_or_insert_with(|| Duplicate {
+                symbol: symbol.to_owned(),
+                line,
+                before,
+            });
         }
     }
 
@@ -152,9 +180,9 @@ impl KernelConfig {
         self.values.iter().map(|(symbol, value)| (symbol.as_str(), value))
     }
 
-    /// Symbols set more than once, in the order of the later settings.
-    pub fn duplicates(&self) -> &[Duplicate] {
-        &self.duplicates
+    /// The first line that sets a symbol again, and how many there are; None if there is none.
+    pub fn duplicates(&self) -> Option<(&Duplicate, usize)> {
+        Some((self.duplicate.as_ref()?, self.duplicates))
     }
 
     /// Lines (from 1) that are neither a setting nor a comment; the kernel ignores them.
@@ -172,7 +200,7 @@ impl KernelConfig {
         KernelVersion::parse(self.release()?)
     }
 
-    /// The architecture in the header comment.
+    /// The architecture in the header comment, or that of the symbol that only one has.
     pub fn arch(&self) -> Option<Arch> {
         self.arch
     }

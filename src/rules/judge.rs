@@ -103,7 +103,7 @@ fn config_basis<K: KernelInfo>(condition: &Condition, kernel: &K) -> Basis<K::Or
     }
     let confidence = |symbol: &Text| match kernel.symbol(symbol) {
         Symbol::Evidence(evidence) => Some(evidence.confidence),
-        Symbol::Value(_) | Symbol::Silent | Symbol::NoConfig => None,
+        Symbol::Value(_) | Symbol::Unstated | Symbol::Silent | Symbol::NoConfig => None,
     };
     let least_sure = condition.symbols().filter_map(confidence).min();
     least_sure.map_or(Basis::Nothing, Basis::Evidence)
@@ -192,6 +192,7 @@ fn symbol<K: KernelInfo>(
     match kernel.symbol(name) {
         Symbol::Value(value) => by_config(profile, rule, name, value, kernel),
         Symbol::Evidence(evidence) => by_evidence(profile, rule, name, evidence, kernel),
+        Symbol::Unstated => (Verdict::Unknown, SymbolState::Unstated),
         Symbol::Silent | Symbol::NoConfig => (Verdict::Unknown, SymbolState::Silent),
     }
 }

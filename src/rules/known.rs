@@ -57,7 +57,7 @@ pub(crate) trait KernelInfo {
                 EvidenceState::Off => Some(when.test.accepts(&Value::No)),
                 EvidenceState::NotBuiltIn => None,
             },
-            Symbol::Silent | Symbol::NoConfig => None,
+            Symbol::Unstated | Symbol::Silent | Symbol::NoConfig => None,
         }
     }
 }
@@ -79,6 +79,9 @@ fn names_gki(release: &str) -> bool {
 pub(crate) enum Symbol<'k> {
     /// The config sets it; a symbol that it does not mention is `n`.
     Value(&'k Value),
+    /// The config does not mention it, and is only a part of one.
+    #[cfg_attr(not(feature = "desktop"), allow(dead_code, reason = "a running kernel's is whole"))]
+    Unstated,
     /// There is no config, but the kernel's symbol table has evidence.
     Evidence(&'k Evidence),
     /// There is no config, and the symbol table has no evidence.

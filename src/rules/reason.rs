@@ -202,6 +202,8 @@ pub enum SymbolState<M> {
         /// Its module, if that can decide the verdict.
         module: Option<ModuleState<M>>,
     },
+    /// The config is only a part of one, and does not mention it.
+    Unstated,
     /// There is neither a config nor evidence.
     Silent,
 }
@@ -217,6 +219,7 @@ impl<M> SymbolReason<M> {
             | SymbolState::Evidence { module: Some(ModuleState::Missing { .. }) | None, .. }
             | SymbolState::Value(_)
             | SymbolState::NeverModule(_)
+            | SymbolState::Unstated
             | SymbolState::Silent => None,
         }
     }

@@ -130,6 +130,9 @@ impl<M: Display> Display for SymbolReason<M> {
                     None => Ok(()),
                 }
             }
+            SymbolState::Unstated => {
+                write!(f, "{symbol} is not mentioned, and the config is not complete")
+            }
             SymbolState::Silent => {
                 write!(f, "nothing is known about {symbol}: no config, no evidence")
             }

@@ -10,6 +10,7 @@ mod bad_inputs;
 mod check;
 mod fragment;
 mod inputs;
+mod parts;
 mod profile;
 mod reports;
 mod verdicts;

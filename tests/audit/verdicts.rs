@@ -16,7 +16,8 @@ use vfioboot::rules::{Cause, Coverage, VendorModule};
 fn facts(config: &str) -> Facts {
     let mut facts = Facts::default();
     let config = KernelConfig::parse(config.as_bytes()).unwrap();
-    facts.set_config(config, Provenance::File("the.config".into()));
+    let embedded = Provenance::Ikconfig { what: "Image".into(), offset: 0 };
+    facts.set_config(config, embedded);
     facts
 }
 
@@ -137,7 +138,7 @@ fn the_three_outcomes_of_the_builtin_profile() {
     let good = builtin(&facts(CONFIG));
     assert_eq!(good.verdict, Outcome::Pass, "{:?}", good.with(Verdict::Fail).next());
     let finding = good.finding("VB-VFIO-003").unwrap();
-    assert_eq!(finding.provenance, Provenance::File("the.config".into()));
+    assert_eq!(finding.provenance, Provenance::Ikconfig { what: "Image".into(), offset: 0 });
     let modular = builtin(&facts(&CONFIG.replace("CONFIG_VFIO_PCI=y", "CONFIG_VFIO_PCI=m")));
     assert_eq!(modular.verdict, Outcome::Inconclusive);
     // Every required symbol is missed when it is gone; type1 is hidden but its absence is real.

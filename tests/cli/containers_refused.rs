@@ -136,7 +136,11 @@ fn a_tar_archive_with_another_md5_is_refused() {
     let digit = line.iter().rposition(|byte| *byte == 0).unwrap() + 1;
     line[digit] = if line[digit] == b'0' { b'1' } else { b'0' };
     let upper = [&right[..digit], &right[digit..].to_ascii_uppercase()].concat();
-    for (bytes, is_right) in [(&right, true), (&damaged, false), (&line, false), (&upper, true)] {
+    // The digest of nothing is none.
+    let nothing = [&right[..digit], b"d41d8cd98f00b204e9800998ecf8427e  AP.tar\n"].concat();
+    for (bytes, is_right) in
+        [(&right, true), (&damaged, false), (&line, false), (&upper, true), (&nothing, true)]
+    {
         let found = read(bytes, Choice::Only);
         let refused = matches!(found.as_ref().err(), Some(Error::TarDigest { .. }));
         assert_eq!((found.is_ok(), refused), (is_right, !is_right));

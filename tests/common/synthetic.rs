@@ -13,7 +13,7 @@ pub const RELEASE: &str = "6.1.99-android14-11-gabcdef";
 /// A config with everything that an arm64 kernel is required to have.
 pub const CONFIG: &str = "#\n# Automatically generated file; DO NOT EDIT.\n\
     # Linux/arm64 6.1.99 Kernel Configuration\n#\n\
-    CONFIG_IKCONFIG=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_EVENTFD=y\nCONFIG_VIRTUALIZATION=y\n\
+    CONFIG_IKCONFIG=y\nCONFIG_INIT_ENV_ARG_LIMIT=32\nCONFIG_PANIC_TIMEOUT=0\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_EVENTFD=y\nCONFIG_VIRTUALIZATION=y\n\
     CONFIG_KVM=y\nCONFIG_PCI=y\nCONFIG_PCI_MSI=y\nCONFIG_PCI_HOST_GENERIC=y\n\
     CONFIG_VFIO=y\nCONFIG_VFIO_IOMMU_TYPE1=y\nCONFIG_VFIO_PCI=y\nCONFIG_IOMMU_SUPPORT=y\n\
     CONFIG_ARM_SMMU=y\nCONFIG_ARM_SMMU_V3=y\nCONFIG_CMDLINE=\"\"\n\

@@ -113,6 +113,14 @@ fn a_virtual_function_gets_the_token_of_its_physical_one() {
     );
     let text = argv(&tree, &given);
     assert_eq!(text.matches("vf-token=").count(), 1, "{text}");
+    // Through iommufd it is the same one that the physical function gets.
+    tree.file("sys/class/misc/iommu/dev", "10:125\n");
+    let start = start(&tree, &plain);
+    assert_eq!(start.interface, Interface::Iommufd);
+    let token = start.tokens[0].token.to_string();
+    let text = start.argv(&tree.host(), &plain).join(" ");
+    assert!(text.contains(&format!(",iommufd=iommufd0,vf-token={token}")), "{text}");
+    assert!(start.steps(None).iter().any(|step| step.contains(&token)));
     // Its physical function is the host's.
     let tree = with_physical("token-host", "igb");
     assert!(!argv(&tree, &plain).contains("vf-token"));

@@ -69,6 +69,15 @@ fn both_read_the_mode_of_kvm_that_the_kernel_starts_in() {
 }
 
 #[test]
+fn a_value_that_the_kernel_does_not_know_overrides_nothing() {
+    let overridden = |line| EffectiveCmdline::new(&facts(line)).unwrap().overridden();
+    assert_eq!(overridden("kvm-arm.mode=nvhe kvm_arm.mode=protected"), [Some(1), None]);
+    assert_eq!(overridden("kvm-arm.mode=protected kvm_arm.mode=x"), [None, Some(0)]);
+    // Of two that it does not know none counts.
+    assert_eq!(overridden("kvm-arm.mode=x kvm_arm.mode=y"), [None, None]);
+}
+
+#[test]
 fn what_the_audit_fails_the_start_of_a_guest_refuses() {
     let profile = Profile::builtin("passthrough").unwrap();
     let guest = guest::parse("name = \"g\"\nqemu = \"/bin/sh\"\n", "guest.toml").unwrap();

@@ -30,6 +30,9 @@ fn render(run: &Run, medium: Medium) -> String {
             Err(_) => Ok(()),
         };
     }
+    if run.inputs.len() > 1 {
+        let _ = text.total(run);
+    }
     text.out
 }
 
@@ -43,6 +46,24 @@ impl Text {
     fn begin(&mut self) {
         if !self.out.is_empty() {
             self.out.push('\n');
+        }
+    }
+
+    /// Write how many inputs ended how: the last line of a log is read first.
+    fn total(&mut self, run: &Run) -> Result {
+        self.begin();
+        let Palette { head, .. } = self.palette;
+        let count = |outcome| run.reports().filter(|(_, own)| own.outcome() == outcome).count();
+        let all = run.inputs.len();
+        let (pass, fail) = (count(Outcome::Pass), count(Outcome::Fail));
+        let open = count(Outcome::Inconclusive);
+        write!(
+            self.out,
+            "{head}{all} inputs{head:#}: {pass} pass, {fail} fail, {open} inconclusive"
+        )?;
+        match all - run.reports().count() {
+            0 => writeln!(self.out),
+            errors => writeln!(self.out, ", {errors} not checked"),
         }
     }
 
@@ -61,6 +82,9 @@ impl Text {
         writeln!(self.out, "{head}{name}{head:#}: {}", visible(&report.subject.to_string()))?;
         writeln!(self.out, "  kernel: {}", visible(&report.kernel()))?;
         writeln!(self.out, "  config: {}", visible(&report.config()))?;
+        if let Some(what) = report.facts.incomplete {
+            writeln!(self.out, "  {note}{what}{note:#}")?;
+        }
 
         let failed = report.with(Verdict::Fail);
         let (known, failed): (Vec<&Finding>, Vec<&Finding>) =

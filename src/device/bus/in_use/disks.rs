@@ -64,8 +64,12 @@ impl DiskUse {
     fn mounts(&mut self, host: &Host, blocks: &Blocks, mounts: &[Mount]) {
         let mut places: BTreeMap<usize, Vec<&Mount>> = BTreeMap::new();
         let filesystems = all_members(host, blocks);
+        // Every namespace has most of them again.
+        let mut numbered: BTreeMap<&str, Option<usize>> = BTreeMap::new();
         for mount in mounts {
-            let mut tops: Vec<usize> = blocks.numbered(host, &mount.number).into_iter().collect();
+            let known = numbered.entry(&mount.number);
+            let block = known.or_insert_with(|| blocks.numbered(host, &mount.number));
+            let mut tops: Vec<usize> = block.iter().copied().collect();
             if tops.is_empty() && mount.source.starts_with("/dev/") {
                 // Filesystems that span disks have a number of no disk.
                 tops.extend(blocks.called(host, &mount.source));
