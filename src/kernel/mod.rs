@@ -342,6 +342,7 @@ impl<'a> Kernel<'a> {
     ///
     /// # Errors
     /// As [`Kernel::kallsyms`].
+    #[cfg(feature = "boot-test")]
     pub(crate) fn unpacked(&self) -> Result<Option<Vec<u8>>, Error> {
         self.in_unpacked(&|bytes| Some(bytes.to_vec()), 0)
     }
