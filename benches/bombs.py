@@ -42,13 +42,15 @@ def zeros(suffix: str) -> bytes:
     return lzma.decompress((ROOT / f"fixtures/bombs/zeros-2g.{suffix}.xz").read_bytes())
 
 
-def lz4_legacy(mebibytes: int) -> bytes:
-    """Zeros in blocks of 8 MiB: a zero, a match of all that follows, five literals."""
+def lz4_legacy(mebibytes: int, head: bytes = b"") -> bytes:
+    """Zeros in blocks of 8 MiB: a zero, a match of all that follows, five literals. Before them `head`."""
     length = (8 << 20) - 1 - 5
     rest = length - 4 - 15
     match = b"\x1f\0\x01\0" + b"\xff" * (rest // 255) + bytes([rest % 255])
     block = match + b"\x50" + bytes(5)
-    return struct.pack("<I", 0x184C2102) + (struct.pack("<I", len(block)) + block) * (mebibytes // 8)
+    literals = b"\xf0" + bytes([len(head) - 15]) + head if head else b""
+    first = struct.pack("<I", len(literals)) + literals if head else b""
+    return struct.pack("<I", 0x184C2102) + first + (struct.pack("<I", len(block)) + block) * (mebibytes // 8)
 
 
 def zstd(mebibytes: int) -> bytes:
@@ -81,6 +83,12 @@ def entry(name: bytes, data: bytes, mode: int = 0o100644) -> bytes:
     fields = (0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0)
     head = b"070701" + b"".join(b"%08X" % field for field in fields) + name + b"\0"
     return pad(head, 4) + pad(data, 4)
+
+
+def large_file() -> bytes:
+    """The header of a file of 4 GiB."""
+    fields = (0, 0o100644, 0, 0, 1, 0, 0xFFFFFFF0, 0, 0, 0, 0, 2, 0)
+    return b"070701" + b"".join(b"%08X" % number for number in fields) + b"f\0"
 
 
 def archive(*entries: bytes) -> bytes:
@@ -190,7 +198,7 @@ BOMBS = [
     Bomb("kernel bz2 in bz2", partial(kernel, "bz2", 1), CHECK),
     Bomb("ramdisk bz2, 2 GiB", lambda: boot(b"", zeros("bz2")), INFO),
     Bomb("ramdisk bz2, 2 GiB, ls", lambda: boot(b"", zeros("bz2")), LIST),
-    Bomb("ramdisk lz4, 4 GiB, ls", lambda: boot(b"", lz4_legacy(4 << 10)), LIST),
+    Bomb("ramdisk lz4, 4 GiB, ls", lambda: boot(b"", lz4_legacy(4 << 10, large_file())), LIST),
     Bomb("fragment zstd, 256 MiB, 20 times", lambda: same_fragment(zstd(256), 20), INFO),
     Bomb("fragment zstd, 256 MiB, 100 times", lambda: same_fragment(zstd(256), 100), INFO),
     Bomb(

@@ -65,3 +65,10 @@ pub struct CmdlinePart {
     /// Its text.
     pub text: String,
 }
+
+impl CmdlinePart {
+    /// Whether it is the line of an image's header.
+    pub(crate) fn is_header(&self) -> bool {
+        matches!(self.origin, Origin::Boot(_) | Origin::VendorBoot(_))
+    }
+}

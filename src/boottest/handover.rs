@@ -1,7 +1,7 @@
 //! What a bootloader gives the kernel: the kernel, the initramfs in memory, the command line.
 
 use super::error::Error;
-use crate::bootset::{BootSet, Origin, Spot};
+use crate::bootset::{BootSet, Spot};
 use crate::image::SectionName;
 use crate::kernel::Arch;
 
@@ -90,8 +90,9 @@ fn append_bootconfig(memory: &mut Vec<u8>, config: &[u8]) {
 
 fn cmdline(set: &BootSet<'_>) -> String {
     let parts = set.command_lines().parts.iter();
-    let headers =
-        parts.filter(|part| matches!(part.origin, Origin::Boot(_) | Origin::VendorBoot(_)));
-    let lines = headers.map(|part| part.text.trim()).filter(|line| !line.is_empty());
+    let lines = parts
+        .filter(|part| part.is_header())
+        .map(|part| part.text.trim())
+        .filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
 }

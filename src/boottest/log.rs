@@ -20,6 +20,8 @@ pub struct Line {
 pub enum Event {
     /// The kernel's first line.
     Kernel(String),
+    /// The kernel has booted: it gives back the memory of its start. Kernels before 4.20 say no more.
+    Booted(String),
     /// The kernel starts the first program.
     FirstProgram(String),
     /// The kernel could not start a program.
@@ -43,6 +45,8 @@ impl Line {
             Event::Vfioboot(own.to_owned())
         } else if rest.starts_with("Linux version ") {
             Event::Kernel(rest.to_owned())
+        } else if rest.starts_with("Freeing unused kernel ") {
+            Event::Booted(rest.to_owned())
         } else if let Some(program) =
             rest.strip_prefix(RUN.0).and_then(|rest| rest.strip_suffix(RUN.1))
         {

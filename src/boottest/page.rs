@@ -67,7 +67,9 @@ fn timeline(out: &mut String, title: &str, trial: &Trial) -> fmt::Result {
     )?;
     for Line { seconds, event } in &trial.lines {
         let (by, text) = match event {
-            Event::Kernel(text) | Event::NotStarted(text) => ("kernel", text.clone()),
+            Event::Kernel(text) | Event::Booted(text) | Event::NotStarted(text) => {
+                ("kernel", text.clone())
+            }
             Event::FirstProgram(program) => ("kernel", format!("starts {program}")),
             Event::Vfioboot(text) => ("vfiorun", text.clone()),
             Event::Panic(text) => ("kernel", format!("panic: {text}")),

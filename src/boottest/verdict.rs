@@ -122,6 +122,7 @@ pub(super) fn watch_patched(line: &str) -> Watch {
 pub(super) fn watch_original(line: &str) -> Watch {
     match Line::read(line).map(|line| line.event) {
         Some(Event::Panic(_) | Event::FirstProgram(_)) => Watch::End,
+        Some(Event::Booted(_)) => Watch::Last(EXEC * 4),
         _ => Watch::On,
     }
 }
@@ -185,9 +186,11 @@ pub(super) fn judge_original(trial: &Trial) -> Result<(), Undecided> {
     if trial.log.trim().is_empty() {
         return Err(Undecided::Silent);
     }
-    match (trial.first_program(), trial.panic()) {
-        (Some(_), _) => Ok(()),
-        (None, Some(said)) => Err(Undecided::Control(said.to_owned())),
+    let booted = |line: &Line| matches!(line.event, Event::FirstProgram(_) | Event::Booted(_));
+    let panic = trial.panic().filter(|_| trial.first_program().is_none());
+    match (trial.lines.iter().find(|line| booted(line)), panic) {
+        (Some(_), None) => Ok(()),
+        (_, Some(said)) => Err(Undecided::Control(said.to_owned())),
         (None, None) => Err(Undecided::Control(last_line(&trial.log))),
     }
 }

@@ -158,7 +158,9 @@ pub fn show(report: &Report) -> io::Result<()> {
         for line in &trial.lines {
             let time = line.seconds.map(|seconds| format!("{seconds:9.3}")).unwrap_or_default();
             match &line.event {
-                Event::Kernel(text) => say!("  {DIM}{time:>9}  {text}{DIM:#}")?,
+                Event::Kernel(text) | Event::Booted(text) => {
+                    say!("  {DIM}{time:>9}  {text}{DIM:#}")?;
+                }
                 Event::FirstProgram(program) => say!("  {time:>9}  the kernel starts {program}")?,
                 Event::Vfioboot(text) => say!("  {time:>9}  vfiorun: {text}")?,
                 Event::NotStarted(text) => say!("  {time:>9}  {NOTE}{text}{NOTE:#}")?,

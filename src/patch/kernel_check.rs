@@ -8,16 +8,13 @@ use super::report::{FailedRule, KernelReport};
 use super::unfit::{self, Unfit};
 use super::warning::Warning;
 use crate::audit::{self, Evaluation, Facts, Level, Outcome, Profile, Verdict};
-use crate::bootset::KernelState;
+use crate::bootset::{CmdlinePart, KernelState, Origin};
 use crate::compression::Format;
 use crate::kernel::Module;
 
-/// The result of the passthrough audit for a patch.
+/// What the passthrough audit says before a patch.
 pub(crate) struct KernelCheck {
-    /// For the plan.
-    pub report: KernelReport,
-    /// Why no guest can use the devices.
-    pub unfit: Vec<Unfit>,
+    facts: Facts,
     /// The parameters that the audit recommends; optional ones are for the user to choose.
     pub recommended: Vec<PlannedParameter>,
     /// What is not certain.
@@ -37,21 +34,44 @@ pub(crate) fn check(set: &Context<'_, '_>, modules: Option<Vec<Module>>) -> Kern
     facts.modules_partial = true;
     facts.modules = modules.filter(|modules| !modules.is_empty());
     let audit = audit(kernel, &facts);
-    let failed = audit.as_ref().map(failed).unwrap_or_default();
-    let unfit = unfit::find(&facts, &failed, facts.modules.as_deref());
-    let verdict = audit.as_ref().map(|report| report.verdict);
-    let report = KernelReport {
-        version: kernel.version().map(str::to_owned),
-        arch: kernel.arch(),
-        audit: verdict,
-        failed,
-    };
     let parameters = audit.iter().flat_map(|report| &report.parameters);
     let recommended = parameters
         .filter(|own| own.level != Level::Optional)
         .map(|own| PlannedParameter::last(own.parameter.as_ref(), own.why.as_ref()))
         .collect();
-    KernelCheck { report, unfit, recommended, warnings: warnings(kernel, verdict) }
+    let verdict = audit.as_ref().map(|report| report.verdict);
+    KernelCheck { facts, recommended, warnings: warnings(kernel, verdict) }
+}
+
+impl KernelCheck {
+    /// The audit of the result, in which the image of this index has another command line: what the
+    /// patch adds and takes off counts.
+    pub(crate) fn of_result(
+        mut self,
+        set: &Context<'_, '_>,
+        line: Option<(usize, String)>,
+    ) -> (KernelReport, Vec<Unfit>) {
+        if let Some((index, text)) = line {
+            let name = set.set.name(index);
+            let mut parts = std::mem::take(&mut self.facts.cmdline_parts);
+            match parts.iter_mut().find(|part| part.origin.file() == Some(name) && part.is_header())
+            {
+                Some(part) => part.text = text,
+                None => parts.push(CmdlinePart { origin: Origin::Boot(name.to_owned()), text }),
+            }
+            self.facts.set_cmdline(parts);
+        }
+        let audit = audit(set.kernel, &self.facts);
+        let failed = audit.as_ref().map(failed).unwrap_or_default();
+        let unfit = unfit::find(&self.facts, &failed, self.facts.modules.as_deref());
+        let report = KernelReport {
+            version: set.kernel.version().map(str::to_owned),
+            arch: set.kernel.arch(),
+            audit: audit.as_ref().map(|report| report.verdict),
+            failed,
+        };
+        (report, unfit)
+    }
 }
 
 fn warnings(kernel: KernelFacts<'_>, verdict: Option<Outcome>) -> Vec<Warning> {

@@ -59,20 +59,20 @@ impl<'a> Parts<'a> {
         let places = Places::find(set)?;
         let Modules { plan: modules, contribution: from_modules, present } =
             modules::contribute::contribute(set, options)?;
-        let kernel = kernel_check::check(set, present);
+        let check = kernel_check::check(set, present);
         let files = InitramfsFiles::new(*set);
         let (hook, from_hook) = hook::contribute::contribute(options.hook, set, &places, &files)?;
         let mut assignment = Assignment::choose(set, &places, hook.kind)?;
         let from_parameters = parameters::contribute::contribute(
             set,
             &options.devices,
-            kernel.recommended,
+            check.recommended.clone(),
             options.iommu,
             &options.parameters,
         )?;
         let (rc, from_rc) = rc::contribute::contribute(set, &files, &options.rc)?;
 
-        let mut all = Contribution::of_warnings(kernel.warnings);
+        let mut all = Contribution::of_warnings(check.warnings.clone());
         all.add(from_modules);
         all.add(Contribution::of_warnings(two_generic_ramdisks(set, &assignment)));
         all.add(from_hook);
@@ -87,7 +87,11 @@ impl<'a> Parts<'a> {
         kernel_check::require(set.kernel, insertion.point.format)?;
         let late = late.map(|late| Ok::<_, Error>((Insertion::find(set, late.place)?, late.files)));
         let late = late.transpose()?;
-        let (kernel, unfit) = (kernel.report, kernel.unfit);
+        let line = placement.edit.as_ref().map(|own| {
+            let line = own.edit.header.cmdline();
+            (own.index, String::from_utf8_lossy(&line).into_owned())
+        });
+        let (kernel, unfit) = check.of_result(set, line);
         Ok(Parts { assignment, insertion, late, hook, modules, kernel, unfit, rc, placement, all })
     }
 }

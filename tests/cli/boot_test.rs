@@ -225,3 +225,13 @@ fn the_page_has_the_timeline_and_fetches_nothing() {
     assert_eq!(page.matches("<section>").count(), 2);
     assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("<script"));
 }
+
+#[test]
+fn an_old_kernel_that_does_not_name_its_first_program_is_a_control_too() {
+    let line = "[    0.144000] Freeing unused kernel memory: 1216K\n";
+    let original = ORIGINAL.replace("[    0.144000] Run /init as init process\n", line);
+    assert_ne!(original, ORIGINAL);
+    assert_eq!(json(&scratch(PANIC, &original), 1)["fault"]["fault"], "panic");
+    let panics = original + "[    0.2] Kernel panic - not syncing: No working init found.\n";
+    assert_eq!(json(&scratch(PANIC, &panics), 3)["verdict"], "undecided");
+}

@@ -72,10 +72,7 @@ fn a_damaged_byte_ends_it_where_it_is() {
         damaged[place] ^= 0x10;
         let before = bytes[..place].iter().filter(|b| **b == b'\n').count();
         let recorded = journal::parse(&damaged);
-        // A hex digit of a checksum may come out as another spelling of itself.
-        if recorded.steps.len() != steps().len() {
-            assert_eq!(recorded.steps, steps()[..before.saturating_sub(1)], "damage at {place}");
-        }
+        assert_eq!(recorded.steps, steps()[..before.saturating_sub(1)], "damage at {place}");
     }
 }
 

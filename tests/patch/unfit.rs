@@ -137,3 +137,18 @@ fn what_is_unknown_is_written() {
     scratch.ok(&format!("{PATCH} -o out.img"));
     assert!(scratch.exists("out.img"));
 }
+
+/// What counts is the command line of the result: the patch itself may take off what turns KVM off.
+#[test]
+fn the_line_of_the_result_decides() {
+    let scratch = scratch(&kernel(CONFIG));
+    scratch.ok("cmdline boot.img --add kvm-arm.mode=none -o off.img");
+    let patch = PATCH.replace("boot.img", "off.img");
+    let run = scratch.run(&format!("{patch} --dry-run --json")).code(1);
+    let json: Value = serde_json::from_slice(&run.get_output().stdout).unwrap();
+    assert_eq!(unfit(&json["plan"]), ["VB-KVM-003"]);
+    let run =
+        scratch.run(&format!("{patch} --add-word kvm-arm.mode=nvhe --dry-run --json")).code(0);
+    let json: Value = serde_json::from_slice(&run.get_output().stdout).unwrap();
+    assert!(unfit(&json["plan"]).is_empty(), "{json}");
+}

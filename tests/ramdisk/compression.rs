@@ -173,6 +173,21 @@ fn output_past_the_limit_is_refused() {
 }
 
 #[test]
+fn zstd_windows_are_bounded() {
+    // A frame without a content size: a window of 2^log bytes, and a last block that repeats one byte.
+    let frame = |log: u8| {
+        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3];
+        frame.extend_from_slice(&(1000_u32 << 3 | 1 << 1 | 1).to_le_bytes()[..3]);
+        frame.push(b'x');
+        frame
+    };
+    let (bytes, _) = decode_all(Format::Zstd, &frame(27), 1 << 20).unwrap();
+    assert_eq!(bytes, [b'x'; 1000]);
+    let error = decode_all(Format::Zstd, &frame(28), 1 << 20).unwrap_err();
+    assert!(matches!(error, Error::Corrupt { format: Format::Zstd, produced: 0, .. }), "{error:?}");
+}
+
+#[test]
 fn xz_carries_the_only_check_the_kernel_knows() {
     let packed = encode(Format::Xz, b"x", None).unwrap();
     assert_eq!(packed[7], 1, "stream flags: check type 1 is CRC32");

@@ -85,6 +85,7 @@ fn files_come_out_as_the_kernel_would_make_them() {
     let mut writer = CpioWriter::new(Vec::new());
     writer.dir(b"d", 0o555).unwrap();
     writer.file(b"d/a", 0o4755, b"old and longer").unwrap();
+    writer.file(b"set-id", 0o6755, b"x").unwrap();
     writer.symlink(b"link", b"/etc/passwd").unwrap();
     writer.file(b"link2", 0o644, b"x").unwrap();
     writer.symlink(b"link2", b"d").unwrap();
@@ -107,8 +108,8 @@ fn files_come_out_as_the_kernel_would_make_them() {
     assert_eq!(fs::read_link(root.join("link2")).unwrap().to_str(), Some("d"));
     assert_eq!(fs::read(root.join("no/parent/entry")).unwrap(), b"x");
     let mode = |path: &str| fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o7777;
-    // The second archive's header for d/a; no set-uid bit survives anyway.
-    assert_eq!((mode("d"), mode("d/a")), (0o555, 0o644));
+    // The second archive's header for d/a.
+    assert_eq!((mode("d"), mode("d/a"), mode("set-id")), (0o555, 0o644, 0o755));
     assert_eq!(fs::metadata(root.join("d/a")).unwrap().mtime(), 0);
     let again = extract(&archive(&[]), &root, Limits::default());
     assert!(matches!(again, Err(Error::Refused { .. })));

@@ -185,6 +185,20 @@ fn chained_lz4_streams_share_their_alignment() {
 }
 
 #[test]
+fn all_segments_together_unpack_to_the_limit() {
+    let one = archive(&[("a", &noise(5000))]);
+    let two = [packed(Some(Format::Gzip), &one), packed(Some(Format::Xz), &one)].concat();
+    let limited = |unpacked: usize| Limits { unpacked: unpacked as u64, ..Limits::default() };
+    let parsed = Ramdisk::parse(&two, limited(2 * one.len())).unwrap();
+    let second = parsed.segments[1].range.start;
+    let limit = 2 * one.len() as u64 - 1;
+    match Ramdisk::parse(&two, limited(2 * one.len() - 1)).unwrap_err() {
+        Error::TooLarge { offset, limit: found } => assert_eq!((offset, found), (second, limit)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn junk_is_trailing_and_said() {
     let mut bytes = packed(Some(Format::Gzip), &archive(&[("a", b"")]));
     let end = bytes.len();

@@ -77,7 +77,7 @@ fn header(tar: &mut Vec<u8>, kind: u8, path: &[u8], target: &[u8], size: usize) 
     tar.extend_from_slice(&block);
 }
 
-/// What is not an archive that `doctor --bundle` wrote.
+/// What is not an archive as `write` makes it.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("offset {offset}: expected {expected}")]
 pub struct Malformed {
