@@ -1,4 +1,4 @@
-//! A patched set for other devices, without the patch being made anew: for a boot on another machine.
+//! A patched set for other devices, without another patch: for a boot on another machine.
 
 use super::context::Context;
 use super::error::Error;

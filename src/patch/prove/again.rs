@@ -1,7 +1,7 @@
 //! The promises of a plan, read out of its results alone.
 //!
 //! [`prove_again`] knows the originals, the bytes of the results and what the plan says, and nothing of
-//! how they were made. Every ramdisk is unpacked anew as the bootloader puts it into memory, one after
+//! how they were made. Every ramdisk is unpacked again as the bootloader puts it into memory, one after
 //! the other, so it costs more than the proof that a plan comes with. Tests and fuzzers assert it of
 //! each plan.
 
