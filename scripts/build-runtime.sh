@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$ROOT"
 
 # It travels in the ramdisk of 8 MiB partitions. 1 MiB is the aim; CONTRIBUTING.md says what x86_64 has more.
-declare -A LIMIT=([aarch64]=$((1024 * 1024)) [x86_64]=$((1216 * 1024)))
+declare -A LIMIT=([aarch64]=$((1024 * 1024)) [x86_64]=$((1224 * 1024)))
 ARCHES=(aarch64 x86_64)
 
 has_target() { [ -d "$(rustc --print target-libdir --target "$1-unknown-linux-musl" 2> /dev/null)" ]; }
