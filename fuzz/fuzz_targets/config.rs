@@ -24,5 +24,5 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let again = KernelConfig::parse(text.as_bytes()).unwrap();
     assert!(again.iter().eq(config.iter()));
-    assert!(again.strange_lines().is_empty() && again.duplicates().is_empty());
+    assert!(again.strange_lines().is_empty() && again.duplicates().is_none());
 });
