@@ -42,7 +42,7 @@ static void judge(char *input, size_t size)
 	if (state == Reset || state == Start || (state == SkipIt && missing <= padding))
 		add_text("");
 	else
-		add_text(state == Collect && ends_with_trailer(input, size) ? "" : "within");
+		add_text(state == Collect && next_state == GotName && ends_with_trailer(input, size) ? "" : "within");
 	free_hash();
 	vfs_end();
 }
