@@ -18,7 +18,7 @@ pub enum Unfit {
     #[error("vfio-pci is neither in the kernel nor in the ramdisk nor given with --add-module")]
     NoVfioPci,
     /// The kernel fails a required rule of the passthrough audit.
-    #[error("{} ({}): {}", .0.title, .0.id, .0.reason)]
+    #[error("{} ({})", .0.title, .0.id)]
     Rule(FailedRule),
 }
 

@@ -71,7 +71,10 @@ pub fn written(written: &[(usize, PathBuf)], next: &Commands) -> io::Result<()> 
 pub fn unfit(unfit: &[Unfit], written: bool) -> String {
     let reasons: Vec<String> = unfit.iter().map(ToString::to_string).collect();
     let end = if written { "" } else { ". Nothing is written without --anyway" };
-    format!("no guest can use the devices: {}{end}", reasons.join("; "))
+    format!(
+        "no guest can use the devices, for want of: {}; vfioboot check says why{end}",
+        reasons.join("; ")
+    )
 }
 
 fn list(title: &str, lines: &[String]) -> io::Result<()> {
