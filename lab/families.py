@@ -14,9 +14,10 @@ import params
 import patching
 import pc
 import sets
+import uplink
 from family import Family
 
 FAMILIES: tuple[Family[Any], ...] = (
     patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, guard.FAMILY,
-    flows.FAMILY, pc.FAMILY, in_use.FAMILY, sets.FAMILY, boot_test.FAMILY,
+    flows.FAMILY, pc.FAMILY, in_use.FAMILY, sets.FAMILY, boot_test.FAMILY, uplink.FAMILY,
 )  # fmt: skip
