@@ -47,7 +47,8 @@ const FIRST_WORDS: Duration = Duration::from_secs(20);
 
 /// A tick of `/proc/PID/stat`: 1/`USER_HZ`, which is 100 on all of Linux's ports that run here.
 const TICK_MS: u64 = 10;
-/// A machine that waits uses no time of the processor.
+/// A machine that waits uses no time of the processor: so many looks in a row at which it does, or so long.
+const IDLE_LOOKS: u32 = 4;
 const IDLE: Duration = Duration::from_secs(3);
 
 /// What to do after a line.
@@ -157,13 +158,15 @@ impl Running {
         });
         let started = Instant::now();
         let mut last: Option<(Duration, Instant)> = None;
+        let mut idle = 0;
         loop {
             let line = match lines.recv_timeout(Duration::from_millis(50)) {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Disconnected) => return boot,
                 Err(RecvTimeoutError::Timeout) => {
+                    idle = if self.waits() { idle + 1 } else { 0 };
                     let over = |(until, since): (Duration, Instant)| {
-                        self.used() >= until || since.elapsed() > IDLE
+                        self.used() >= until || idle >= IDLE_LOOKS || since.elapsed() > IDLE
                     };
                     if last.is_some_and(over) {
                         boot.end = End::Decided;
@@ -178,6 +181,7 @@ impl Running {
                     continue;
                 }
             };
+            idle = 0;
             boot.log.push_str(&line);
             match watch(&line) {
                 Watch::On => {}
@@ -202,6 +206,16 @@ impl Running {
         let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
         let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
         Duration::from_millis(ticks * TICK_MS)
+    }
+
+    /// Whether no thread of QEMU runs or would run if it had a processor.
+    fn waits(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.0.id()));
+        let mut tasks = tasks.into_iter().flatten().flatten();
+        tasks.all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            !stat.rsplit(") ").next().unwrap_or_default().starts_with('R')
+        })
     }
 
     fn stop(&mut self) {
