@@ -47,8 +47,10 @@ const FIRST_WORDS: Duration = Duration::from_secs(20);
 
 /// A tick of `/proc/PID/stat`: 1/`USER_HZ`, which is 100 on all of Linux's ports that run here.
 const TICK_MS: u64 = 10;
-/// A machine that waits uses no time of the processor: so many looks in a row at which it does, or so long.
-const IDLE_LOOKS: u32 = 4;
+/// The time between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// A machine that waits uses no time of the processor; and the clock's time for which it is waited for at
+/// most.
 const IDLE: Duration = Duration::from_secs(3);
 
 /// What to do after a line.
@@ -56,8 +58,11 @@ const IDLE: Duration = Duration::from_secs(3);
 pub(super) enum Watch {
     /// Read on.
     On,
-    /// Everything is decided, unless something comes within this much of the processor's time.
+    /// Everything is decided, unless something comes within this much of the processor's time, or before
+    /// the machine has waited for it without any.
     Last(Duration),
+    /// Nothing is decided any more: read on.
+    More,
     /// Everything is decided.
     End,
 }
@@ -157,16 +162,16 @@ impl Running {
             }
         });
         let started = Instant::now();
-        let mut last: Option<(Duration, Instant)> = None;
-        let mut idle = 0;
+        let mut last: Option<(Duration, Duration, Instant)> = None;
+        let mut idle = Duration::ZERO;
         loop {
-            let line = match lines.recv_timeout(Duration::from_millis(50)) {
+            let line = match lines.recv_timeout(LOOK) {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Disconnected) => return boot,
                 Err(RecvTimeoutError::Timeout) => {
-                    idle = if self.waits() { idle + 1 } else { 0 };
-                    let over = |(until, since): (Duration, Instant)| {
-                        self.used() >= until || idle >= IDLE_LOOKS || since.elapsed() > IDLE
+                    idle = if self.waits() { idle + LOOK } else { Duration::ZERO };
+                    let over = |(more, until, since): (Duration, Duration, Instant)| {
+                        self.used() >= until || idle >= more || since.elapsed() > IDLE
                     };
                     if last.is_some_and(over) {
                         boot.end = End::Decided;
@@ -181,11 +186,12 @@ impl Running {
                     continue;
                 }
             };
-            idle = 0;
+            idle = Duration::ZERO;
             boot.log.push_str(&line);
             match watch(&line) {
                 Watch::On => {}
-                Watch::Last(more) => last = Some((self.used() + more, Instant::now())),
+                Watch::Last(more) => last = Some((more, self.used() + more, Instant::now())),
+                Watch::More => last = None,
                 Watch::End => {
                     boot.end = End::Decided;
                     return boot;

@@ -112,7 +112,8 @@ pub(super) fn watch_patched(line: &str) -> Watch {
     match (&line.event, line.message()) {
         (Event::Panic(_), _) | (_, Some(Message::NotExecuted { .. })) => Watch::End,
         (_, Some(Message::Next { .. } | Message::Idle { .. })) => Watch::Last(EXEC),
-        // Some other program: what follows is not ours.
+        (_, Some(_)) => Watch::More,
+        // Some other program: what follows is not ours, unless vfiorun is at its path.
         (Event::FirstProgram(program), _) if program != RUNTIME => Watch::Last(EXEC * 4),
         _ => Watch::On,
     }
