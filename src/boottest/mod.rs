@@ -153,6 +153,10 @@ impl Report {
             boot.map(|boot| Trial::of(boot, handover)).map_err(|error| not_installed(error, board))
         };
         let patched = self.patched.insert(boot(handover, verdict::watch_patched)?);
+        if patched.log.trim().is_empty() {
+            // The same kernel says no more with the originals.
+            return Err(Undecided::Silent.into());
+        }
         let control = match originals {
             Some(originals) => Some(Handover::of(originals, None)?),
             None => original_handover(set),

@@ -235,3 +235,12 @@ fn an_old_kernel_that_does_not_name_its_first_program_is_a_control_too() {
     let panics = original + "[    0.2] Kernel panic - not syncing: No working init found.\n";
     assert_eq!(json(&scratch(PANIC, &panics), 3)["verdict"], "undecided");
 }
+
+#[test]
+fn a_kernel_that_says_nothing_is_booted_once() {
+    let scratch = scratch("\n", "\n");
+    let report = json(&scratch, 3);
+    assert_eq!((&report["verdict"], &report["original"]), (&"undecided".into(), &Value::Null));
+    let arguments = String::from_utf8(scratch.read("arguments")).unwrap();
+    assert_eq!(arguments.lines().filter(|word| *word == "-kernel").count(), 1);
+}
