@@ -70,36 +70,6 @@ service a /sbin/a -x "b c"
     onrestart restart b
     oneshot
 """
-CONFIG = """\
-# all of the grammar
-androidboot { hardware = lab; list = one, "two;", # behind
-  'three'; deep.er { x = 1; y } } k
-a.b = 1
-a.b := 2, 3
-a.b += 4
-"""
-RC = """\
-import /init.environ.rc
-import /init.${ro.hardware}.rc
-
-on early-init && property:ro.boot.x=1 \\
-    && property:persist.y=*
-    # all of the grammar
-    write /sys/bus/pci/drivers_probe "0000:01:00.0\\n"
-    exec u:r:vdc:s0 root -- /system/bin/vdc --wait
-    trigger my-event
-
-on my-event
-    start a
-
-service a /sbin/a -x "b c"
-    class main
-    user root
-    seclabel u:r:su:s0
-    socket a stream 0660 root system
-    onrestart restart b
-    oneshot
-"""
 GUEST = """\
 name = "guest"
 devices = ["0000:01:00.0", { device = "1b36:0010", rom = "/rom" }]

@@ -3,7 +3,7 @@
 #![no_main]
 
 #[path = "../../benches/kernel/generate/mod.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each target uses its own part")]
 mod generate;
 mod shape;
 
