@@ -1,6 +1,7 @@
 """Deterministic newc archives for the kernel, made without root."""
 
 import stat
+from pathlib import Path
 
 
 class Archive:
@@ -32,6 +33,17 @@ class Archive:
     def link(self, name: str, target: str) -> None:
         """A symbolic link."""
         self._entry(name, stat.S_IFLNK | 0o777, target.encode())
+
+    def tree(self, root: Path) -> None:
+        """The directories and files below `root`, without symbolic links."""
+        for path in sorted(root.rglob("*")):
+            name = str(path.relative_to(root))
+            if path.is_symlink():
+                continue
+            if path.is_dir():
+                self.directory(name)
+            else:
+                self.file(name, path.read_bytes())
 
     def finish(self) -> bytes:
         self._entry("TRAILER!!!", 0)

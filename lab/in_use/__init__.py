@@ -124,15 +124,7 @@ def _ramdisk(lab: Lab, parts: Path, work: Path) -> bytes:
     archive.file("bin/manage", _compiled("manage", work).read_bytes(), 0o755)
     archive.file("bin/vfiorun", lab.vfiorun.with_name("vfiorun-x86_64").read_bytes(), 0o755)
     archive.file("init", (_HERE / "guest").read_bytes(), 0o750)
-    modules = parts / "modules"
-    for path in sorted(modules.rglob("*")):
-        name = str(path.relative_to(modules))
-        if path.is_symlink():
-            continue
-        if path.is_dir():
-            archive.directory(name)
-        else:
-            archive.file(name, path.read_bytes())
+    archive.tree(parts / "modules")
     return archive.finish()
 
 

@@ -31,13 +31,7 @@ def _ramdisk(lab: Lab, system: Path) -> bytes:
     archive.file("bin/busybox", (pc.system() / "busybox").read_bytes(), 0o755)
     archive.file("bin/vfiorun", lab.vfiorun.with_name("vfiorun-x86_64").read_bytes(), 0o755)
     archive.file("init", (_HERE / "guest").read_bytes(), 0o750)
-    modules = system / "modules"
-    for path in sorted(modules.rglob("*")):
-        name = str(path.relative_to(modules))
-        if path.is_dir():
-            archive.directory(name)
-        elif not path.is_symlink():
-            archive.file(name, path.read_bytes())
+    archive.tree(system / "modules")
     return archive.finish()
 
 
