@@ -4,6 +4,7 @@ use super::context::Context;
 use super::error::Error;
 use super::insertion::Insertion;
 use super::place::Places;
+use super::segment;
 use crate::bootfile::{BOOT_FILE, BootFile, DeviceSpec};
 use crate::bootset::{BootSet, Spot};
 use crate::compression;
@@ -47,16 +48,9 @@ pub(crate) fn with_boot_file(set: &BootSet<'_>, file: &BootFile) -> Result<(Spot
     let write = || {
         let mut cpio = CpioWriter::with_lead_in(Vec::new(), point.lead_in)?;
         cpio.file(&normalise(BOOT_FILE.as_bytes()), 0o644, text.as_bytes())?;
-        let archive = cpio.finish()?;
-        let mut segment = vec![0; point.padding];
-        match point.format {
-            None => segment.extend(archive),
-            Some(format) => {
-                let stream = compression::encode(format, &archive, Some(GZIP_NAME))?;
-                segment.extend(point.continuing(stream));
-            }
-        }
-        Ok(segment)
+        segment::at_point(point, cpio.finish()?, |format, archive| {
+            compression::encode(format, archive, Some(GZIP_NAME))
+        })
     };
     let mut segment = write().map_err(Error::Pack)?;
     insertion.keep_alignment(&mut segment);

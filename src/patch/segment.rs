@@ -36,15 +36,8 @@ impl Segment<'_> {
     /// [`Error::Pack`], [`Error::BootFile`], [`Error::UndoRecord`].
     pub(crate) fn pack(&self, point: &AppendPoint) -> Result<Vec<u8>, Error> {
         let archive = self.archive(point.lead_in)?;
-        let mut segment = vec![0; point.padding];
-        match point.format {
-            None => segment.extend(archive),
-            Some(format) => {
-                let stream = self.compress(format, &archive).map_err(Error::Pack)?;
-                segment.extend(point.continuing(stream));
-            }
-        }
-        Ok(segment)
+        at_point(point, archive, |format, archive| self.compress(format, archive))
+            .map_err(Error::Pack)
     }
 
     /// The compressed archive. The runtime is nearly all of it, and was compressed when this program
@@ -110,6 +103,21 @@ impl Segment<'_> {
         }
         Ok(())
     }
+}
+
+/// An archive as a segment for `point`: compressed as it has to be, after the zeros that must precede
+/// it.
+pub(super) fn at_point(
+    point: &AppendPoint,
+    archive: Vec<u8>,
+    compress: impl FnOnce(Format, &[u8]) -> std::io::Result<Vec<u8>>,
+) -> std::io::Result<Vec<u8>> {
+    let mut segment = vec![0; point.padding];
+    match point.format {
+        None => segment.extend(archive),
+        Some(format) => segment.extend(point.continuing(compress(format, &archive)?)),
+    }
+    Ok(segment)
 }
 
 /// The offset of `part` in `archive`. The search is for its start only: preparing a search for a
