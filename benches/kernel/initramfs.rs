@@ -26,7 +26,7 @@ struct Own {
 enum End {
     Whole,
     Stops(String),
-    /// The kernel may read on: in the next lz4_legacy stream with the same entry; with the digits of a field that is no number; past the wrong checksum of a
+    /// The kernel may read on: in the next lz4_legacy stream with the same entry; with the digits of a field that is not a number; past the wrong checksum of a
     /// file that it could not make.
     Refused,
 }

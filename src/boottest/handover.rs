@@ -2,11 +2,8 @@
 
 use super::error::Error;
 use crate::bootset::{BootSet, Spot};
-use crate::image::SectionName;
+use crate::image::{SectionName, bootconfig};
 use crate::kernel::Arch;
-
-/// The magic at the end of a bootconfig in memory (`Documentation/admin-guide/bootconfig.rst`).
-const BOOTCONFIG_MAGIC: &[u8] = b"#BOOTCONFIG\n";
 
 /// What the kernel is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +82,7 @@ fn append_bootconfig(memory: &mut Vec<u8>, config: &[u8]) {
     let sum = memory[start..].iter().fold(0u32, |sum, byte| sum.wrapping_add((*byte).into()));
     memory.extend_from_slice(&size.to_le_bytes());
     memory.extend_from_slice(&sum.to_le_bytes());
-    memory.extend_from_slice(BOOTCONFIG_MAGIC);
+    memory.extend_from_slice(bootconfig::MAGIC);
 }
 
 fn cmdline(set: &BootSet<'_>) -> String {

@@ -18,6 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::bootfile::DeviceSpec;
+use crate::bootlog::TAG;
 use crate::cmdline::Cmdline;
 use crate::device::boot::mode::{Skip, android_values};
 use crate::device::bus::in_use::Functions;
@@ -95,7 +96,7 @@ fn attempt_in(record: &str) -> u32 {
             continue;
         };
         last = stamp;
-        let text = text.split_once("vfioboot: ").map(|(_, text)| text);
+        let text = text.split_once(TAG).map(|(_, text)| text);
         let numbered = text.and_then(|text| text.strip_prefix("attempt "));
         if let Some(number) = numbered.and_then(|text| text.split(' ').next()?.parse().ok()) {
             attempt = number;

@@ -3,11 +3,9 @@
 use std::io;
 
 use super::Check;
+use crate::bootlog::TAG;
 use crate::device::sys::host::errno_text;
 use crate::device::sys::kernel_log::Message;
-
-/// What every line of the runtime begins with (see [`crate::device::sys::kmsg`]).
-const MARK: &str = "vfioboot: ";
 
 pub(super) fn check(log: &Result<Vec<Message>, io::Error>) -> Check {
     let check = |status: fn(&'static str, &'static str, String) -> Check, found| {
@@ -22,7 +20,7 @@ pub(super) fn check(log: &Result<Vec<Message>, io::Error>) -> Check {
     };
     let ours: Vec<(bool, &str)> = log
         .iter()
-        .filter_map(|message| Some((message.warns, message.text.strip_prefix(MARK)?)))
+        .filter_map(|message| Some((message.warns, message.text.strip_prefix(TAG)?)))
         .collect();
     let found = ours.iter().map(|(_, text)| *text).collect::<Vec<_>>().join("; ");
     if ours.is_empty() {

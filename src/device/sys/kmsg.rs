@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::bootlog::TAG;
+
 /// The kernel refuses records above `LOG_LINE_MAX` (about 1000 bytes,
 /// `kernel/printk/printk.c`) with `EINVAL`; better to lose the end than the line.
 const LINE_LIMIT: usize = 900;
@@ -20,7 +22,7 @@ pub enum Level {
 /// One record as `/dev/kmsg` takes it: `<6>vfioboot: text`, on a single line and
 /// cut at 900 bytes.
 pub fn record(level: Level, text: &str) -> String {
-    let mut line = format!("<{}>vfioboot: ", level as u8);
+    let mut line = format!("<{}>{TAG}", level as u8);
     for c in text.chars() {
         if line.len() + c.len_utf8() > LINE_LIMIT {
             break;

@@ -19,6 +19,9 @@ pub use error::Error;
 pub use limits::Limits;
 pub use parse::{Operator, Statement};
 
+/// What ends a bootconfig in memory, after its size and its checksum.
+pub(crate) const MAGIC: &[u8] = b"#BOOTCONFIG\n";
+
 /// A bootconfig text that follows the grammar. [`Bootconfig::validate`] checks whether the kernel
 /// accepts it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::ops::Range;
 use At::{End, Start};
 
 use super::derived::{Derived, Position, Value};
+use crate::image::bootconfig::MAGIC as BOOTCONFIG;
 use crate::image::{Header, ImageKind, SectionName};
 
 /// A wrapper form.
@@ -310,8 +311,6 @@ const UBOOT_RAMDISK: u8 = 3;
 
 /// Size of `NvSignedUpdateHeader` in bytes.
 const TEGRA_BLOB: usize = 28;
-
-const BOOTCONFIG: &[u8] = b"#BOOTCONFIG\n";
 
 /// Where the bootconfig behind an initrd is; None if the kernel would not take it.
 fn bootconfig(bytes: &[u8]) -> Option<Range<usize>> {
