@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("what", choices=("check", "update"))
     parser.add_argument("--programs", type=Path, required=True, help="the directory with vfioboot and vfiorun")
     parser.add_argument("pages", nargs="*", help="run the examples of pages with this in their names only")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     programs = Programs(arguments.programs.resolve())
     if arguments.what == "update":
         generated.write(programs)

@@ -219,7 +219,7 @@ def _commands(block: Block) -> Iterator[tuple[int, str]]:
 
 def _unknown_options(command: str, programs: Programs) -> Iterator[str]:
     """The options in a command of ours that its help does not know."""
-    for part in re.split(r"\s*(?:\||&&|;|\$\()\s*", command.split(" # ")[0]):
+    for part in re.split(r"\s*(?:\||&&|;|\$\()\s*", command.split(" # ", maxsplit=1)[0]):
         try:
             words = shlex.split(part, comments=True)
         except ValueError:
@@ -268,9 +268,9 @@ def _shellcheck(scripts: Sequence[tuple[Page, Block]]) -> Iterator[str]:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         for line in done.stdout.splitlines():
-            name, number, _, text = line.split(":", 3)
+            name, row, _, text = line.split(":", 3)
             page, block = files[name]
-            yield f"{page.name}:{block.line + int(number) - 1}:{text}"
+            yield f"{page.name}:{block.line + int(row) - 1}:{text}"
 
 
 def _indent(text: str) -> str:

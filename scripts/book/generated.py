@@ -26,20 +26,18 @@ def _files(programs: Programs) -> dict[Path, str]:
     files = {SOURCE / path: text for part in parts.values() for path, _, text in part}
     summary = SUMMARY.read_text(encoding="utf-8")
     for name in _PARTS:
-        lines = [
-            f"{'' if number == 0 else '  '}- [{title}]({path})" for number, (path, title, _) in enumerate(parts[name])
-        ]
-        heading = rf"(^# {name}\n\n).*?(?=\n# |\Z)"
-        summary, found = re.subn(
-            heading,
-            lambda match, lines=lines: match[1] + "\n".join(lines) + "\n",
-            summary,
-            flags=re.DOTALL | re.MULTILINE,
-        )
-        if found != 1:
-            raise ValueError(f'{SUMMARY.relative_to(ROOT)}: expected one part "# {name}"')
+        summary = _with_list(summary, name, [(title, path) for path, title, _ in parts[name]])
     files[SUMMARY] = summary
     return files
+
+
+def _with_list(summary: str, part: str, pages: list[tuple[str, str]]) -> str:
+    """The summary with another list of pages below the heading of a part."""
+    listed = "".join(f"{'  ' if number else ''}- [{title}]({path})\n" for number, (title, path) in enumerate(pages))
+    match = re.search(rf"^# {part}\n\n(?P<list>.*?)(?=\n# |\Z)", summary, re.DOTALL | re.MULTILINE)
+    if match is None:
+        raise ValueError(f'{SUMMARY.relative_to(ROOT)}: expected a part "# {part}"')
+    return summary[: match.start("list")] + listed + summary[match.end("list") :]
 
 
 def _stale(files: dict[Path, str]) -> Iterator[Path]:

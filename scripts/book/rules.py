@@ -146,7 +146,7 @@ def _scope(own: str, rule: Rule, profiles: dict[str, dict[str, Any]]) -> Iterato
         profile = profiles[name]
         if name != own and (profile.get("extends") != own or not _inherits(profile, rule["id"])):
             continue
-        changed = next((item for item in profile.get("override", []) if item["id"] == rule["id"]), {})
+        changed: Rule = next((item for item in profile.get("override", []) if item["id"] == rule["id"]), {})
         yield f"- Profile `{name}`: {changed.get('level', rule['level'])}."
     address = f"{repository()}/blob/main/kernel-configs/{own}.toml"
     yield f"- The rule itself: [kernel-configs/{own}.toml]({address})."
