@@ -4,8 +4,9 @@
 //! table of causes (`build/causes.rs`).
 //!
 //! `VFIOBOOT_RUNTIME_DIR` names a directory with `vfiorun-aarch64` and
-//! `vfiorun-x86_64` (`make dist` builds them). Without it vfioboot is built with no
-//! runtime inside and `patch` asks for `--runtime FILE`.
+//! `vfiorun-x86_64` (`make dist` builds them). Without it they are taken from `runtimes/`, which the
+//! published crate has and a checkout has not. Where neither is, or without the feature `runtimes`,
+//! vfioboot is built with no runtime inside and `patch` asks for `--runtime FILE`.
 
 #![allow(clippy::disallowed_macros, reason = "how a build script talks to cargo")]
 
@@ -31,7 +32,7 @@ fn main() {
     profile::write(&Path::new(&out).join("profile.rs"));
     causes::write(&Path::new(&out).join("causes.rs"));
     #[cfg(feature = "desktop")]
-    runtime::embed(Path::new(&out));
+    runtime::embed(Path::new(&out), runtime::directory().as_deref());
 }
 
 /// The runtime and its compressed parts.
@@ -43,13 +44,22 @@ mod runtime {
 
     use crate::compression::{Format, part};
 
+    /// Where the executables are, if they shall be inside.
+    pub fn directory() -> Option<PathBuf> {
+        let inside = cfg!(feature = "runtimes");
+        let named = env::var_os("VFIOBOOT_RUNTIME_DIR").map(PathBuf::from);
+        let packaged = Path::new("runtimes");
+        println!("cargo:rerun-if-changed={}", packaged.display());
+        let beside = || packaged.is_dir().then(|| packaged.to_path_buf());
+        inside.then(|| named.or_else(beside)).flatten()
+    }
+
     /// Writes `runtime.rs`: the statics that `src/patch/runtime.rs` starts from.
-    pub fn embed(out: &Path) {
+    pub fn embed(out: &Path, dir: Option<&Path>) {
         println!("cargo:rerun-if-changed=src/compression");
-        let dir = env::var_os("VFIOBOOT_RUNTIME_DIR").map(PathBuf::from);
         let mut source = String::new();
         for (constant, arch) in [("AARCH64", "aarch64"), ("X86_64", "x86_64")] {
-            let value = match &dir {
+            let value = match dir {
                 None => "None".to_owned(),
                 Some(dir) => executable(&dir.join(format!("vfiorun-{arch}")), out),
             };

@@ -23,6 +23,7 @@
 //! | [`rc`] | the Android init language: `.rc` files |
 //! | [`patch`] | plan, injection, undo |
 //! | `boottest` | boots a set in an emulator and reads the verdict (feature `boot-test`) |
+//! | [`install`] | an image into the partition of the running device that it came from |
 //! | [`rootmodule`] | the zip that root managers install |
 //! | `device` | on the device: PID 1 and binding (feature `device`) |
 //!
@@ -58,6 +59,8 @@ pub mod compression;
 pub mod container;
 #[cfg(feature = "desktop")]
 pub mod image;
+#[cfg(feature = "install")]
+pub mod install;
 #[cfg(feature = "desktop")]
 pub mod kernel;
 #[cfg(feature = "desktop")]

@@ -368,6 +368,22 @@ impl<'a> BootSet<'a> {
         }
     }
 
+    /// The names that the partition of this image can have, without the suffix of a slot; none for what
+    /// belongs to no partition that is known.
+    pub fn partitions_of(&self, image: usize) -> Vec<String> {
+        match self.partition_of(image) {
+            None => Vec::new(),
+            Some(own) => {
+                let mut names = vec![own];
+                if self.images()[image].partition_name().is_none() {
+                    names.extend(self.partition_names()[image].iter().map(str::to_owned));
+                    names.dedup();
+                }
+                names
+            }
+        }
+    }
+
     /// How the vbmeta image `vbmeta` covers the image of this index; None if no descriptor names it.
     pub fn cover(&self, vbmeta: &Vbmeta<'_>, image: usize) -> Option<Cover> {
         let own = self.images().get(image)?;

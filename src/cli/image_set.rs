@@ -8,6 +8,7 @@ use vfioboot::container::{self, Choice};
 use vfioboot::image::{self, Output};
 
 use super::input::Input;
+use super::install::Install;
 use super::output::{self, Links};
 
 /// Where results go.
@@ -19,6 +20,8 @@ pub struct Destination {
     /// Write the changed images into this directory, under their own names
     #[arg(short, long)]
     pub dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub install: Install,
 }
 
 /// Open all the images of a set, also those in containers.
@@ -148,10 +151,14 @@ impl Destination {
     /// `others` are what was read besides the images.
     pub fn check<'i>(
         &self,
+        set: &BootSet<'_>,
         inputs: &[&'i Input],
         changed: &[usize],
         others: impl IntoIterator<Item = &'i Input>,
     ) -> anyhow::Result<()> {
+        if self.install.install {
+            return self.install.check(set, inputs, changed);
+        }
         match (&self.output, &self.dir) {
             (None, None) => bail!("name where to write: -o FILE for one image, -d DIR for several"),
             (Some(_), _) if changed.len() > 1 => {
@@ -192,6 +199,9 @@ impl Destination {
 
     /// Write all results, or none: each is complete before the first gets its name.
     pub fn write(&self, results: &[(&Input, &Output<'_>)]) -> anyhow::Result<Vec<PathBuf>> {
+        if self.install.install {
+            return self.install.write(results);
+        }
         if let Some(dir) = &self.dir {
             std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
         }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Deref;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -13,6 +12,7 @@ use vfioboot::container::{self, Choice, Form, Given, Inside, Kept};
 use vfioboot::image;
 
 use super::bus_error;
+use super::platform;
 use super::spill;
 
 /// The bytes of one input and its name for messages.
@@ -68,7 +68,7 @@ impl Input {
             let what = "is a directory, expected a file";
             return Err(io::Error::new(io::ErrorKind::IsADirectory, what));
         }
-        let block_device = metadata.file_type().is_block_device();
+        let block_device = platform::block_device(&metadata).is_some();
         if !metadata.is_file() && !block_device {
             // A pipe has no length to map.
             return Ok(Self::owned(path, read_stream(file)?));
@@ -86,7 +86,7 @@ impl Input {
         let map = unsafe { memmap2::MmapOptions::new().len(length).map(&file) }?;
         Budget::grant(size);
         let partition = block_device.then_some(size);
-        let identity = Some(Identity { device: metadata.dev(), inode: metadata.ino() });
+        let identity = platform::identity(path, &metadata);
         let bytes = Bytes::Mapped(map);
         Ok(Input { path: path.into(), partition, identity, bytes, container: None })
     }
@@ -208,6 +208,7 @@ fn read_to(stream: impl Read, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 impl Pages for Input {
+    #[cfg(unix)]
     fn release(&self) {
         if let Bytes::Mapped(map) = &self.bytes {
             // SAFETY: the mapping is private and read-only, so its pages come back from the file as
@@ -217,6 +218,10 @@ impl Pages for Input {
             _ = advised;
         }
     }
+
+    /// Other systems take pages back by themselves.
+    #[cfg(not(unix))]
+    fn release(&self) {}
 }
 
 impl Deref for Input {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use vfioboot::kernel::Arch;
 use vfioboot::patch::Runtimes;
-use vfioboot::rootmodule::{self, Guest};
+use vfioboot::rootmodule::{self, Guest, Programs};
 
 use super::input::Input;
 use super::output;
@@ -31,6 +31,13 @@ pub struct Args {
     /// The vfiorun executable to put in, instead of the one inside vfioboot
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
+    /// The vfioboot executable to put in, so that the device can patch its own partitions; by default
+    /// this program, if it runs there
+    #[arg(long, value_name = "FILE")]
+    vfioboot: Option<PathBuf>,
+    /// Put vfiorun in alone, which makes the module smaller
+    #[arg(long, conflicts_with = "vfioboot")]
+    without_vfioboot: bool,
 }
 
 /// Processors that vfiorun runs on.
@@ -58,17 +65,39 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let vfiorun = runtimes.for_arch(Some(arch)).map_err(named)?.executable();
     let files = args.guest.iter().map(|path| Input::open(path)).collect::<Result<Vec<_>, _>>()?;
     let guests = files.iter().map(guest).collect::<anyhow::Result<Vec<_>>>()?;
-    let sources = files.iter().chain(&runtime).map(|input| &*input.path);
+    let vfioboot = vfioboot(args, arch)?;
+    let sources = files.iter().chain(&runtime).chain(&vfioboot).map(|input| &*input.path);
     output::refuse_inputs(&args.output, sources)?;
-    let zip = rootmodule::build(arch, vfiorun, &guests)?;
+    let programs = Programs { vfiorun, vfioboot: vfioboot.as_deref() };
+    let zip = rootmodule::build(arch, programs, &guests)?;
     output::write_file(&args.output, |file| file.write_all(&zip))?;
     if !output::is_stdout(&args.output) {
-        say!(
-            "wrote {}: install it in Magisk, KernelSU or APatch, and reboot",
-            args.output.display()
-        )?;
+        let size = zip.len();
+        let place = args.output.display();
+        say!("wrote {place}, {size} bytes: install it in Magisk, KernelSU or APatch, and reboot")?;
+        if vfioboot.is_none() && !args.without_vfioboot {
+            say!(
+                "it has no vfioboot, because this one does not run there: name the one for {} with --vfioboot",
+                arch.name()
+            )?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The program for the device: the one that was named, or this one if it is a static program for `arch`.
+fn vfioboot(args: &Args, arch: Arch) -> anyhow::Result<Option<Input>> {
+    if args.without_vfioboot {
+        return Ok(None);
+    }
+    let fits = |file: &Input| Runtimes::given(file).for_arch(Some(arch)).map(drop);
+    if let Some(path) = &args.vfioboot {
+        let file = Input::open(path)?;
+        fits(&file).with_context(|| file.name())?;
+        return Ok(Some(file));
+    }
+    let own = std::env::current_exe().and_then(|path| Input::read(&path));
+    Ok(own.ok().filter(|file| fits(file).is_ok()))
 }
 
 fn guest(input: &Input) -> anyhow::Result<Guest> {

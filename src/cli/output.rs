@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
+use vfioboot::bootset::Identity;
+
+use super::platform;
 
 /// Write `path` so that at any kill point either the old file or the complete new one exists. `-` is
 /// standard output; a pipe or a device cannot be replaced and is written directly.
@@ -128,9 +130,6 @@ enum Unnamed {
     Temporary(NamedTempFile),
 }
 
-/// The mode `open` gives a new file; the umask takes its part.
-const NEW_MODE: u32 = 0o666;
-
 impl Unnamed {
     fn write(
         directory: &Path,
@@ -140,10 +139,7 @@ impl Unnamed {
         let mut unnamed = match unlinked(directory) {
             Some(file) => Unnamed::Unlinked(file),
             None => Unnamed::Temporary(
-                tempfile::Builder::new()
-                    .prefix(".vfioboot-")
-                    .permissions(fs::Permissions::from_mode(NEW_MODE))
-                    .tempfile_in(directory)?,
+                platform::temporary().prefix(".vfioboot-").tempfile_in(directory)?,
             ),
         };
         let file = match &mut unnamed {
@@ -175,8 +171,7 @@ impl Unnamed {
                 linked => linked?,
             },
         }
-        // The name itself must survive a power cut, too.
-        File::open(&directory)?.sync_all()
+        platform::sync_directory(&directory)
     }
 }
 
@@ -186,7 +181,8 @@ fn unlinked(directory: &Path) -> Option<File> {
     use rustix::fs::{CWD, Mode, OFlags};
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let linkable = Path::new("/proc/self/fd").exists();
-    let open = || rustix::fs::openat(CWD, directory, flags, Mode::from_raw_mode(NEW_MODE)).ok();
+    let open =
+        || rustix::fs::openat(CWD, directory, flags, Mode::from_raw_mode(platform::NEW_MODE)).ok();
     linkable.then(open).flatten().map(File::from)
 }
 
@@ -276,12 +272,9 @@ fn parent(path: &Path) -> PathBuf {
 /// A file that is replaced keeps its permissions, but gives new contents no set-user-ID and no
 /// set-group-ID bit.
 fn copy_mode(path: &Path, file: &File) -> io::Result<()> {
-    match fs::metadata(path) {
-        Ok(old) => {
-            let mode = old.permissions().mode() & 0o777;
-            file.set_permissions(fs::Permissions::from_mode(mode))
-        }
-        Err(_) => Ok(()),
+    match fs::metadata(path).ok().and_then(|old| platform::mode(&old)) {
+        Some(mode) => platform::set_mode(file, mode & 0o777),
+        None => Ok(()),
     }
 }
 
@@ -293,11 +286,11 @@ pub fn refuse_inputs<'a>(
 ) -> anyhow::Result<()> {
     let identity = |path: &Path| {
         let there = fs::metadata(path).ok()?;
-        match there.file_type() {
-            kind if kind.is_file() => Some((there.dev(), there.ino())),
-            kind if kind.is_block_device() => Some((there.rdev(), 0)),
-            _ => None,
+        if there.is_file() {
+            return platform::identity(path, &there);
         }
+        let device = platform::block_device(&there)?;
+        Some(Identity { device, inode: 0 })
     };
     if is_stdout(output) {
         return Ok(());

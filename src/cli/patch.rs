@@ -173,7 +173,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let fails = tested.as_ref().is_some_and(|own| matches!(own.verdict, Verdict::Fails(_)));
     let writes = !args.dry_run && !cannot_work && !fails;
     if !args.dry_run {
-        args.destination.check(&inputs, &changed, files.all().chain(keys.files()))?;
+        args.destination.check(&set, &inputs, &changed, files.all().chain(keys.files()))?;
     }
     let mut written = Vec::new();
     if writes {
@@ -207,7 +207,7 @@ impl Report<'_> {
         let Report { args, plan, inputs, written, tested, to_stdout } = self;
         let next = match to_stdout {
             true => Commands::default(),
-            false => Commands::new(plan, written, args.destination.output.is_none()),
+            false => Commands::new(plan, written, &args.destination),
         };
         if args.json {
             let files: Vec<_> = inputs.iter().map(|input| input.name()).collect();

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use super::image_set::{self, Partition};
 use super::input::Input;
 use super::output;
+use super::platform;
 use super::print::{self, complain};
 use vfioboot::compression::Format;
 use vfioboot::image::{
@@ -154,8 +155,8 @@ fn act(args: &Args, input: &Input, found: &RamdiskInFile<'_>) -> anyhow::Result<
 /// Only whether a file is executable goes into the image: the rest of its mode is the habit of
 /// the machine it is on.
 fn default_mode(file: &Path) -> u32 {
-    use std::os::unix::fs::PermissionsExt;
-    let executable = fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o111 != 0);
+    let mode = fs::metadata(file).ok().and_then(|file| platform::mode(&file));
+    let executable = mode.is_some_and(|mode| mode & 0o111 != 0);
     if executable { 0o755 } else { 0o644 }
 }
 

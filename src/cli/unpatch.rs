@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         names.join(", ")
     })?;
     let changed: Vec<usize> = (0..inputs.len()).filter(|i| results[*i].is_some()).collect();
-    args.destination.check(&inputs, &changed, [])?;
+    args.destination.check(&set, &inputs, &changed, [])?;
     let outputs = changed.iter().filter_map(|i| Some((inputs[*i], &results[*i].as_ref()?.output)));
     let paths = args.destination.write(&outputs.collect::<Vec<_>>())?;
     for (path, result) in paths.iter().zip(changed.iter().filter_map(|i| results[*i].as_ref())) {

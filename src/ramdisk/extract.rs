@@ -1,11 +1,8 @@
 //! Entries as files below one directory.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::cpio::{Entry, FileType, LinkKey, NAME_MAX};
@@ -185,7 +182,7 @@ impl Extraction<'_> {
                 let mut target = Vec::new();
                 data.copy_data(&mut target).map_err(Stop::Ramdisk)?;
                 clear(&path)?;
-                symlink(OsStr::from_bytes(&target), &path)?;
+                system::symlink(&target, &path)?;
             }
             FileType::CharDevice | FileType::BlockDevice => {
                 return Err(Stop::Skip(SkipReason::Device));
@@ -228,13 +225,14 @@ impl Extraction<'_> {
         }
         // What is here is a regular file of ours, or nothing. It may be read-only.
         if is_regular(path) {
-            fs::set_permissions(path, Permissions::from_mode(0o600))?;
+            system::set_mode(path, 0o600)?;
         }
         let mut file = File::create(path)?;
         data.copy_data(&mut file).map_err(Stop::Ramdisk)?;
         let seconds = std::time::Duration::from_secs(entry.header.mtime.into());
         file.set_modified(std::time::SystemTime::UNIX_EPOCH + seconds)?;
-        file.set_permissions(Permissions::from_mode(mode))?;
+        drop(file);
+        system::set_mode(path, mode)?;
         Ok(())
     }
 
@@ -249,7 +247,7 @@ impl Extraction<'_> {
         let mut parts = components(name).peekable();
         let mut path = self.root.to_path_buf();
         while let Some(part) = parts.next() {
-            path.push(OsStr::from_bytes(part));
+            path.push(system::name(part)?);
             if parts.peek().is_none() {
                 return Ok(Some(path));
             }
@@ -271,7 +269,7 @@ impl Extraction<'_> {
         let mut modes: Vec<_> = self.modes.into_iter().collect();
         modes.sort_by(|(one, _), (other, _)| other.cmp(one));
         for (path, mode) in modes.into_iter().filter(|(path, _)| is_directory(path)) {
-            fs::set_permissions(path, Permissions::from_mode(mode))?;
+            system::set_mode(&path, mode)?;
         }
         Ok(())
     }
@@ -297,4 +295,53 @@ fn clear(path: &Path) -> Result<(), Stop> {
         Ok(_) => fs::remove_file(path),
     };
     Ok(removed?)
+}
+
+/// Names, links and modes of the system that the files are made on.
+#[cfg(unix)]
+mod system {
+    use std::ffi::OsStr;
+    use std::fs::Permissions;
+    use std::io;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    pub(super) fn name(bytes: &[u8]) -> io::Result<&OsStr> {
+        Ok(OsStr::from_bytes(bytes))
+    }
+
+    pub(super) fn symlink(target: &[u8], path: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(OsStr::from_bytes(target), path)
+    }
+
+    pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+        std::fs::set_permissions(path, Permissions::from_mode(mode))
+    }
+}
+
+/// Where names are not bytes and files have no mode: what cannot be made is an error that names the entry.
+#[cfg(not(unix))]
+mod system {
+    use std::ffi::OsStr;
+    use std::io;
+    use std::path::Path;
+
+    /// The characters that separate names or are refused there.
+    const NOT_IN_NAMES: &[char] = &['\\', ':', '*', '?', '"', '<', '>', '|'];
+
+    pub(super) fn name(bytes: &[u8]) -> io::Result<&OsStr> {
+        let name = std::str::from_utf8(bytes).ok().filter(|name| !name.contains(NOT_IN_NAMES));
+        name.map(OsStr::new).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidFilename, "no file can have this name here")
+        })
+    }
+
+    pub(super) fn symlink(_: &[u8], _: &Path) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "symbolic links are not made here"))
+    }
+
+    pub(super) fn set_mode(_: &Path, _: u32) -> io::Result<()> {
+        Ok(())
+    }
 }

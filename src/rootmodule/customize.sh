@@ -8,7 +8,9 @@ case $ARCH in
 esac
 
 vfiorun=$MODPATH/system/bin/vfiorun
-set_perm "$vfiorun" 0 2000 0755
+for program in "$MODPATH"/system/bin/*; do
+    set_perm "$program" 0 2000 0755
+done
 for script in service.sh uninstall.sh; do
     set_perm "$MODPATH/$script" 0 0 0755
 done
@@ -31,3 +33,6 @@ for file in "$MODPATH"/guests/*.toml; do
 done
 ui_print "- Guests in $guests with autostart = true start after boot"
 ui_print "- After a reboot: su -c vfiorun doctor"
+if [ -e "$MODPATH/system/bin/vfioboot" ]; then
+    ui_print "- To patch this device: su -c vfioboot patch /dev/block/by-name/boot... --device ... --install"
+fi

@@ -1,5 +1,5 @@
-//! The zip that Magisk, KernelSU and APatch install: vfiorun as a command, and a script that starts
-//! the guests with `autostart` once the system is up.
+//! The zip that Magisk, KernelSU and APatch install: vfiorun and vfioboot as commands, and a script that
+//! starts the guests with `autostart` once the system is up.
 //!
 //! Its contents, and their users:
 //!
@@ -11,6 +11,7 @@
 //! | `service.sh` | run by each manager in late_start |
 //! | `uninstall.sh` | run by each when the module is removed |
 //! | `system/bin/vfiorun` | mounted by Magisk; KernelSU and APatch may need a metamodule for that, so `service.sh` also links it into their own directory of commands |
+//! | `system/bin/vfioboot` | the same; only where one was given |
 //! | `guests/*.toml` | copied by `customize.sh` to `/data/adb/vfioboot/guests`, never over an existing file |
 
 use std::io::{self, Cursor, Write};
@@ -77,11 +78,20 @@ pub enum GuestProblem {
     Toml(#[from] toml::de::Error),
 }
 
-/// Build the zip for `arch` with this vfiorun. The same arguments give the same bytes.
+/// The programs of a module, for its architecture.
+#[derive(Clone, Copy, Debug)]
+pub struct Programs<'p> {
+    /// vfiorun.
+    pub vfiorun: &'p [u8],
+    /// vfioboot, with which the device patches its own partitions.
+    pub vfioboot: Option<&'p [u8]>,
+}
+
+/// Build the zip for `arch` with these programs. The same arguments give the same bytes.
 ///
 /// # Errors
 /// [`Error`].
-pub fn build(arch: Arch, vfiorun: &[u8], guests: &[Guest]) -> Result<Vec<u8>, Error> {
+pub fn build(arch: Arch, programs: Programs<'_>, guests: &[Guest]) -> Result<Vec<u8>, Error> {
     // The value of $ARCH in the installers.
     let arch = match arch {
         Arch::Arm64 => "arm64",
@@ -101,7 +111,10 @@ pub fn build(arch: Arch, vfiorun: &[u8], guests: &[Guest]) -> Result<Vec<u8>, Er
     archive.file("customize.sh", 0o644, customize.as_bytes())?;
     archive.file("service.sh", 0o755, include_bytes!("service.sh"))?;
     archive.file("uninstall.sh", 0o755, include_bytes!("uninstall.sh"))?;
-    archive.file("system/bin/vfiorun", 0o755, vfiorun)?;
+    archive.file("system/bin/vfiorun", 0o755, programs.vfiorun)?;
+    if let Some(vfioboot) = programs.vfioboot {
+        archive.file("system/bin/vfioboot", 0o755, vfioboot)?;
+    }
     for guest in guests {
         archive.file(&format!("guests/{}", guest.name), 0o644, &guest.bytes)?;
     }

@@ -8,7 +8,7 @@ log=$ADB/vfioboot/autostart.log
 
 # Managers that do not mount system/ have a directory of commands: make a link there.
 for commands in "$ADB/ksu/bin" "$ADB/ap/bin"; do
-    [ ! -d "$commands" ] || ln -sf "$vfiorun" "$commands/vfiorun"
+    [ ! -d "$commands" ] || ln -sf "$MODDIR"/system/bin/* "$commands/"
 done
 
 mkdir -p "$ADB/vfioboot"

@@ -37,7 +37,12 @@ fn text(program: &str, arguments: &[&str], directory: &Path) -> String {
 fn unzip_and_python_read_it() {
     let scratch = scratch();
     let said = scratch.ok(&format!("{MODULE} -o m.zip"));
-    assert_eq!(said, "wrote m.zip: install it in Magisk, KernelSU or APatch, and reboot\n");
+    let size = scratch.read("m.zip").len();
+    let wrote = format!(
+        "wrote m.zip, {size} bytes: install it in Magisk, KernelSU or APatch, and reboot\n"
+    );
+    // the program under test is no static one for arm64
+    assert!(said.starts_with(&wrote) && said.contains("--vfioboot"), "{said}");
     text("unzip", &["-tq", "m.zip"], scratch.dir());
     let script = "import zipfile; z = zipfile.ZipFile('m.zip'); assert z.testzip() is None\n\
                   for i in z.infolist(): print(i.filename, oct(i.external_attr >> 16), i.date_time[0])";
@@ -53,6 +58,25 @@ fn unzip_and_python_read_it() {
          system/bin/vfiorun 0o100755 1980\n\
          guests/example.toml 0o100644 1980\n"
     );
+}
+
+#[test]
+fn vfioboot_is_in_it_when_it_runs_on_the_device() {
+    let scratch = scratch();
+    let program = [elf(AARCH64), b"vfioboot".to_vec()].concat();
+    scratch.file("boot-arm64", &program);
+    scratch.ok(&format!("{MODULE} --vfioboot boot-arm64 -o m.zip"));
+    let packed = run("unzip", &["-p", "m.zip", "system/bin/vfioboot"], scratch.dir());
+    assert!(packed.stdout == program);
+    let said = scratch.ok(&format!("{MODULE} --without-vfioboot -o small.zip"));
+    assert!(!said.contains("no vfioboot"), "{said}");
+    assert!(scratch.read("small.zip").len() < scratch.read("m.zip").len());
+    // one that cannot run there
+    for (name, bytes) in [("x86", elf(X86_64)), ("dynamic", dynamic_elf(AARCH64))] {
+        scratch.file(name, &bytes);
+        let error = scratch.error(&format!("{MODULE} --vfioboot {name} -o bad.zip"));
+        assert!(error.contains(name), "{error}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod command;
 mod flow;
 mod hook;
 mod initramfs;
+mod install;
 mod modules;
 mod next;
 mod parameters;

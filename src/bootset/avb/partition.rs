@@ -26,7 +26,7 @@ impl Names {
     }
 
     /// In order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::bootset) fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(AsRef::as_ref)
     }
 

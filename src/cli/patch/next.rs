@@ -7,6 +7,7 @@ use serde::Serialize;
 use vfioboot::patch::{FlashTool, Plan};
 use vfioboot::text;
 
+use crate::cli::image_set::Destination;
 use crate::cli::print::say;
 use crate::cli::style::HEAD;
 
@@ -24,8 +25,14 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// For images written to these paths; in a directory of the user's if `to_directory`.
-    pub fn new(plan: &Plan<'_>, written: &[(usize, PathBuf)], to_directory: bool) -> Self {
+    /// For images written to these paths. What is installed is not flashed.
+    pub fn new(plan: &Plan<'_>, written: &[(usize, PathBuf)], place: &Destination) -> Self {
+        if place.install.install {
+            let names: Vec<String> = written.iter().map(|(_, path)| quote(path)).collect();
+            let undo = format!("vfioboot unpatch {} --install", names.join(" "));
+            return Commands { undo: vec![undo], ..Commands::default() };
+        }
+        let to_directory = place.output.is_none();
         let path_of = |image| written.iter().find(|(own, _)| *own == image).map(|(_, path)| path);
         let flash: Vec<(&FlashTool, &PathBuf)> = plan
             .next
