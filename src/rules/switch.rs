@@ -48,14 +48,15 @@ fn by_words<K: KernelInfo>(switch: &Switch, restore: &[Text], kernel: &K) -> Jud
         };
         words.filter(counts).last().map(|word| (switch.rejects(&word.0), word))
     };
-    let mut found: Vec<_> = orders.iter().map(last).collect();
-    let off = |found: &[Option<(bool, Given<K::Origin>)>], wanted: bool| {
-        found.iter().flatten().find(|(off, _)| *off == wanted).map(|(_, word)| word.clone())
+    let found: Vec<_> = orders.iter().map(last).collect();
+    let one = |wanted: bool| {
+        let mut words = found.iter().flatten();
+        words.find(|(off, _)| *off == wanted).map(|(_, word)| word.clone())
     };
-    if let (Some(bad), Some(good)) = (off(&found, true), off(&found, false)) {
+    if let (Some(bad), Some(good)) = (one(true), one(false)) {
         return ambiguous::<K>(name, bad, good);
     }
-    if let Some(Some((off, word))) = found.pop() {
+    if let Some(Some((off, word))) = found.into_iter().next_back() {
         return given::<K>(name, off, word);
     }
     let holds: Vec<Option<bool>> = switch.off_when.iter().map(|when| kernel.holds(when)).collect();
