@@ -333,6 +333,14 @@ impl Host {
         directories.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
+    /// A value that changes with every boot.
+    ///
+    /// # Errors
+    /// Without a `/proc`.
+    pub(crate) fn boot_id(&self) -> Result<String, HostError> {
+        self.read("proc/sys/kernel/random/boot_id")
+    }
+
     /// Whether a file or directory is there.
     pub(crate) fn exists(&self, relative: &str) -> bool {
         self.path(relative).exists()
