@@ -127,4 +127,26 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
             flag("stay", "Stay until SIGTERM, then power the guests down: for a service manager, which is told when they run (sd_notify)"),
         ],
     },
+    Subcommand {
+        name: "service install",
+        about: "Have the machine start the guests: a unit of systemd, or a script of OpenRC or runit",
+        more: "VFIO's modules are loaded at boot where they are modules. What somebody else wrote is not replaced.",
+        arguments: &[
+            option("guests", "DIR", "The directory of guest files [default: /data/adb/vfioboot/guests, else /etc/vfioboot/guests]"),
+            option("bind", "DEV", "Have this device on vfio-pci from the boot on, before its driver sees it; no boot image has to be patched").many(),
+            flag("dry-run", "Show every file and write none"),
+        ],
+    },
+    Subcommand {
+        name: "service remove",
+        about: "Remove what `service install` wrote",
+        more: "",
+        arguments: &[],
+    },
+    Subcommand {
+        name: "service status",
+        about: "Say whether the service is installed and runs",
+        more: "",
+        arguments: &[JSON],
+    },
 ];

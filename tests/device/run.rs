@@ -258,7 +258,7 @@ fn a_program_that_cannot_be_executed_is_named() {
         piped: false,
     };
     let error = launch.start().unwrap_err().to_string();
-    assert_eq!(error, "QEMU was not started: execute /no/qemu: ENOENT");
+    assert_eq!(error, "QEMU was not started: execute /no/qemu: no such file");
 }
 
 /// A machine whose kernel moves devices between drivers, with the real `/proc`.
@@ -343,7 +343,7 @@ fn devices_that_vfio_does_not_hand_out_are_given_back() {
     let (result, progress) =
         ran(&tree, &host, &guest("devices = [\"1b36:0010\"]\nqemu = \"/bin/true\""));
     let error = result.unwrap_err().to_string();
-    assert_eq!(error, "/dev/vfio/vfio: ENOENT; everything is as it was");
+    assert_eq!(error, "/dev/vfio/vfio: no such file; everything is as it was");
     // It was taken, and it is back.
     assert!(
         progress.iter().any(|one| matches!(one, Progress::Step(text) if text.contains("vfio-pci"))),
@@ -394,7 +394,7 @@ fn a_qemu_that_cannot_be_started_leaves_no_state() {
     let (result, _) = ran(&tree, &host, &guest("qemu = \"/no/qemu\""));
     assert_eq!(
         result.unwrap_err().to_string(),
-        "QEMU was not started: execute /no/qemu: ENOENT; everything is as it was"
+        "QEMU was not started: execute /no/qemu: no such file; everything is as it was"
     );
     assert_eq!(StateDir::new(tree.path("state")).journals().unwrap(), Vec::<String>::new());
 }

@@ -15,7 +15,7 @@ use vfioboot::device::guest::cgroup;
 use vfioboot::device::guest::file::{self, GuestError};
 use vfioboot::device::guest::run::record::{self, Record};
 use vfioboot::device::sys::host::{Host, errno_text};
-use vfioboot::device::sys::service::{self, Manager};
+use vfioboot::device::sys::notify::{self, Manager};
 use vfioboot::device::sys::state::{self, StateDir};
 use vfioboot::usage::Matches;
 
@@ -59,6 +59,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     {
         let name = bootfile::DISABLE_PARAMETER;
         output::print(&format!("{name} is on the kernel command line: nothing is started\n"))?;
+        if arguments.stay {
+            // Ended before it is ready, it would have failed.
+            Manager::find().inspect(|manager| manager.tell("READY=1\n"));
+        }
         return Ok(Answer::Yes);
     }
     let manager = if arguments.stay { Manager::find() } else { None };
@@ -68,9 +72,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let directory = directory(&host, arguments.directory.as_deref())?;
     let files = guest_files(&directory)?;
     let mut writer = StepWriter::new();
-    let (mut guests, mut failed) = (Vec::new(), 0);
+    let (mut guests, mut failed, mut wanted) = (Vec::new(), 0, false);
     for file in &files {
-        match start(global, file, arguments.stay) {
+        let outcome = start(global, file, arguments.stay);
+        wanted |= !matches!(outcome, Ok(None));
+        match outcome {
             Ok(None) => {}
             Ok(Some(Started::Already(line))) => writer.print(&line),
             Ok(Some(Started::Child(guest))) => guests.push(guest),
@@ -80,7 +86,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
             }
         }
     }
-    if files.is_empty() || (guests.is_empty() && failed == 0) {
+    if !wanted {
         writer.print(&format!("{}: no guest has to be started\n", directory.display()));
     }
     failed += wait_for_all(global, &mut guests, &mut writer);
@@ -182,6 +188,12 @@ fn directory(host: &Host, given: Option<&Path>) -> Result<PathBuf, Failure> {
         let usual = DIRECTORIES.iter().map(|path| format!("/{path}")).collect::<Vec<_>>();
         Failure::new(format!("there is no directory of guest files: {}", usual.join(" or ")))
     })
+}
+
+/// Where guest files are if nobody says otherwise: in a directory that is there, else where one is made.
+pub fn usual_directory(host: &Host) -> PathBuf {
+    let there = DIRECTORIES.iter().find(|path| host.path(path).is_dir());
+    Path::new("/").join(there.or(DIRECTORIES.last()).unwrap_or(&""))
 }
 
 /// The guest files in a directory, by name.
@@ -289,7 +301,7 @@ fn detached(
         command.arg("--state").arg(state);
     }
     command.stdin(Stdio::null()).stdout(stderr.try_clone()?).stderr(stderr);
-    command.env_remove(service::SOCKET);
+    command.env_remove(notify::SOCKET);
     let host = global.host();
     let leave: Vec<PathBuf> = match stay {
         true => Vec::new(),

@@ -6,7 +6,9 @@ use vfioboot::usage::{self, Matches, Parsed};
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
-use crate::{autostart, bind, devices, doctor, output, recover, release, run, status, stop};
+use crate::{
+    autostart, bind, devices, doctor, output, recover, release, run, service, status, stop,
+};
 
 /// Runs the program; the result is its exit status.
 pub fn run(arguments: &[OsString]) -> c_int {
@@ -37,6 +39,9 @@ fn carry_out(name: &str, given: &Matches) -> Outcome {
         "status" => status::run(global, &status::Arguments::of(given)),
         "stop" => stop::run(global, &stop::Arguments::of(given)?),
         "autostart" => autostart::run(global, &autostart::Arguments::of(given)),
+        "service install" => service::install(global, &service::Install::of(given)?),
+        "service remove" => service::remove(global),
+        "service status" => service::status(global, given.has("json")),
         // A test runs every subcommand of the table.
         other => Err(Failure::new(format!("{other}: not carried out by this program"))),
     }

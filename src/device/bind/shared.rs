@@ -109,7 +109,7 @@ impl<'a> Shared<'a> {
     ///
     /// # Errors
     /// See [`SharedError`].
-    pub(crate) fn open(
+    pub fn open(
         host: &'a Host,
         state: &'a StateDir,
         path: &str,
@@ -137,7 +137,7 @@ impl<'a> Shared<'a> {
     }
 
     /// How much of what is free guests that are about to start have claimed.
-    pub(crate) fn claimed(&self) -> u64 {
+    pub fn claimed(&self) -> u64 {
         let claimed = |(_, want): &(String, Want)| match want {
             Want::More { claimed, .. } => *claimed,
             Want::Value(_) => 0,
@@ -146,7 +146,7 @@ impl<'a> Shared<'a> {
     }
 
     /// Whether nothing has to be done or remembered for `want`.
-    pub(crate) fn has(&self, want: &Want) -> bool {
+    pub fn has(&self, want: &Want) -> bool {
         self.ledger.owners.is_empty()
             && match want {
                 Want::More { amount, claimed } => *amount == 0 && *claimed == 0,
@@ -158,7 +158,7 @@ impl<'a> Shared<'a> {
     ///
     /// # Errors
     /// See [`SharedError`].
-    pub(crate) fn take(&mut self, owner: &str, want: Want) -> Result<(), SharedError> {
+    pub fn take(&mut self, owner: &str, want: Want) -> Result<(), SharedError> {
         self.ledger.owners.retain(|(name, _)| name != owner);
         self.ledger.owners.push((owner.to_owned(), want));
         self.make(1).map(drop)
@@ -168,7 +168,7 @@ impl<'a> Shared<'a> {
     ///
     /// # Errors
     /// When the ledger cannot be written.
-    pub(crate) fn claim_ends(&mut self, owner: &str) -> Result<(), SharedError> {
+    pub fn claim_ends(&mut self, owner: &str) -> Result<(), SharedError> {
         for (name, want) in &mut self.ledger.owners {
             if let Want::More { claimed, .. } = want
                 && name == owner
@@ -183,7 +183,7 @@ impl<'a> Shared<'a> {
     ///
     /// # Errors
     /// See [`SharedError`].
-    pub(crate) fn give_back(&mut self, owner: &str) -> Result<bool, SharedError> {
+    pub fn give_back(&mut self, owner: &str) -> Result<bool, SharedError> {
         self.ledger.owners.retain(|(name, _)| name != owner);
         // The huge pages of a process that has just ended are not free at once.
         let changed = self.make(ATTEMPTS)?;

@@ -12,7 +12,7 @@
 //! | [`cpu_list`] | lists of processors as the kernel writes them |
 //! | [`kmsg`], `kernel_log` | lines for the kernel log; the kernel log, read |
 //! | [`kvm`] | what `/dev/kvm` answers |
-//! | [`service`] | what a service manager is told |
+//! | [`notify`] | what a service manager is told |
 //! | `toml_text` | TOML into a type, with errors that name the line |
 
 pub mod bounded;
@@ -26,7 +26,7 @@ pub mod kmsg;
 pub mod kvm;
 pub mod lock;
 pub mod machine;
+pub mod notify;
 pub mod process;
-pub mod service;
 pub mod state;
 pub(crate) mod toml_text;
