@@ -3,7 +3,9 @@
 
 use clap::builder::StyledStr;
 use clap::{Arg, ArgAction, Command, ValueHint};
-use vfioboot::usage::{ABOUT, Argument, GLOBAL, Kind, MORE, PROGRAM, SUBCOMMANDS, Subcommand};
+use vfioboot::usage::{
+    ABOUT, Argument, GLOBAL, GROUPS, Kind, MORE, PROGRAM, SUBCOMMANDS, Subcommand,
+};
 
 /// The program.
 pub fn command() -> Command {
@@ -13,21 +15,15 @@ pub fn command() -> Command {
         .long_about(format!("{ABOUT}\n\n{MORE}"))
         .subcommand_required(true)
         .args(GLOBAL.iter().map(|one| argument(one).global(true)));
-    let mut groups: Vec<Command> = Vec::new();
-    let mut commands: Vec<Command> = Vec::new();
-    for one in SUBCOMMANDS {
-        let Some((group, name)) = one.name.split_once(' ') else {
-            commands.push(subcommand(one, one.name));
-            continue;
-        };
-        let found = groups.iter().position(|known| known.get_name() == group);
-        let known = match found {
-            Some(position) => groups.remove(position),
-            None => Command::new(group).subcommand_required(true),
-        };
-        groups.push(known.subcommand(subcommand(one, name)));
-    }
-    command.subcommands(commands).subcommands(groups)
+    let single = SUBCOMMANDS.iter().filter(|one| !one.name.contains(' '));
+    let groups = GROUPS.iter().map(|(group, about)| {
+        let own = SUBCOMMANDS.iter().filter_map(|one| {
+            let (first, name) = one.name.split_once(' ')?;
+            (first == *group).then(|| subcommand(one, name))
+        });
+        Command::new(*group).about(*about).subcommand_required(true).subcommands(own)
+    });
+    command.subcommands(single.map(|one| subcommand(one, one.name))).subcommands(groups)
 }
 
 fn subcommand(one: &'static Subcommand, name: &'static str) -> Command {

@@ -1,7 +1,7 @@
 //! The text of `--help`.
 
 use super::argument::{Argument, Kind, PROGRAM, Subcommand};
-use super::table::{ABOUT, GLOBAL, MORE, SUBCOMMANDS};
+use super::table::{ABOUT, GLOBAL, GROUPS, MORE, SUBCOMMANDS};
 
 /// The width of the text.
 const WIDTH: usize = 100;
@@ -14,14 +14,19 @@ const HELP: (&str, &str) = ("  -h, --help", "Print help");
 pub fn help(subcommand: Option<&Subcommand>, group: Option<&str>) -> String {
     let mut text = String::new();
     let Some(Subcommand { about, more, arguments, .. }) = subcommand else {
-        if group.is_none() {
-            paragraphs(&mut text, &format!("{ABOUT}\n\n{MORE}"));
+        let about = GROUPS.iter().find(|(name, _)| Some(*name) == group);
+        match about {
+            Some((_, about)) => paragraphs(&mut text, about),
+            None => paragraphs(&mut text, &format!("{ABOUT}\n\n{MORE}")),
         }
         let of = group.map(|group| format!(" {group}")).unwrap_or_default();
         text += &format!("Usage: {PROGRAM}{of} [OPTIONS] <COMMAND>\n\nCommands:\n");
         let prefix = group.map(|group| format!("{group} ")).unwrap_or_default();
-        for (name, about) in
-            SUBCOMMANDS.iter().filter_map(|one| Some((one.name.strip_prefix(&*prefix)?, one.about)))
+        for (name, about) in SUBCOMMANDS
+            .iter()
+            .filter_map(|one| Some((one.name.strip_prefix(&*prefix)?, one.about)))
+            .filter(|(name, _)| !name.contains(' '))
+            .chain(GROUPS.iter().copied().filter(|_| group.is_none()))
         {
             item(&mut text, &format!("  {name}"), about);
         }

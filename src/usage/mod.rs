@@ -18,4 +18,4 @@ pub use argument::{Argument, Kind, PROGRAM, Subcommand};
 pub use help::help;
 #[cfg(feature = "vfiorun")]
 pub use parse::{Matches, Parsed, UsageError, parse};
-pub use table::{ABOUT, GLOBAL, MORE, SUBCOMMANDS};
+pub use table::{ABOUT, GLOBAL, GROUPS, MORE, SUBCOMMANDS};

@@ -37,6 +37,9 @@ const TIMEOUT: Argument = option(
     "Seconds that the kernel has for each write that it may not come back from, as when a driver waits for who has the device open [default: 60]",
 );
 
+/// Subcommands of two words: the first one, and what they are about.
+pub const GROUPS: &[(&str, &str)] = &[("service", "Have the machine start the guests")];
+
 /// The subcommands.
 #[rustfmt::skip]
 pub const SUBCOMMANDS: &[Subcommand] = &[

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::process::Command;
 
-use vfioboot::usage::{Kind, Parsed, SUBCOMMANDS, help, parse};
+use vfioboot::usage::{GROUPS, Kind, Parsed, SUBCOMMANDS, help, parse};
 
 fn error(line: &str) -> String {
     match parse(line.split_whitespace().map(OsString::from)) {
@@ -68,6 +68,15 @@ fn help_has_every_argument_and_no_long_line() {
         assert_eq!(long, None);
         assert!(help(None, None).contains(subcommand.name.split(' ').next().unwrap()));
     }
+}
+
+#[test]
+fn a_subcommand_of_two_words_is_in_a_group_that_has_a_help() {
+    for one in SUBCOMMANDS.iter().filter_map(|one| one.name.split_once(' ')) {
+        assert!(GROUPS.iter().any(|(group, _)| *group == one.0), "{}", one.0);
+        assert!(help(None, Some(one.0)).contains(&format!("\n  {}", one.1)));
+    }
+    assert_eq!(error("service"), "no subcommand is given");
 }
 
 /// The table promises nothing that the program does not do, and an argument has one name.
