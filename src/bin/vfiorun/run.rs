@@ -263,7 +263,7 @@ fn dry_run(host: &Host, state: &StateDir, guest: &Guest, start: &Start, as_json:
         output::print_json(&json!({
             "format": 1,
             "name": guest.name.as_str(),
-            "undone": undone,
+            "undo_first": undone,
             "refusals": refusals,
             "warnings": output::texts(&start.warnings),
             "devices": devices.iter().map(|(a, _)| a.to_string()).collect::<Vec<_>>(),
