@@ -102,7 +102,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
 }
 
 /// Waits until each guest runs, or is known not to. Returns how many do not.
-fn wait_for_all(global: &Global, guests: &mut Vec<Child>, writer: &mut StepWriter) -> usize {
+fn wait_for_all(global: &Global, guests: &mut [Child], writer: &mut StepWriter) -> usize {
     let (host, state) = (global.host(), global.state());
     let started = Instant::now();
     let (mut failed, mut waiting) = (0, guests.len());
