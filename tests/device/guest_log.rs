@@ -4,7 +4,7 @@ use crate::common::device_tree;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::PathBuf;
+use std::path::Path;
 
 use device_tree::Tree;
 use vfioboot::device::guest::file::{Log, Size};
@@ -12,7 +12,7 @@ use vfioboot::device::guest::log::LogFile;
 
 const LIMITS: Log = Log { size: Size(10), count: 2 };
 
-fn contents(path: &PathBuf) -> Vec<Option<String>> {
+fn contents(path: &Path) -> Vec<Option<String>> {
     let names = ["", ".1", ".2", ".3"].map(|end| format!("{}{end}", path.display()));
     names.iter().map(|name| fs::read_to_string(name).ok()).collect()
 }
