@@ -68,7 +68,6 @@ impl Placing {
         let free = if bus == 0 { !own && device < PORTS_AT } else { device == 0 };
         // There is one host bridge. Only a device tree says which domain it is.
         let first = self.taken.is_empty();
-        let domain = u32::from(domain);
         let same = if first {
             self.arch == Arch::Arm64 || domain == 0
         } else {
