@@ -84,7 +84,9 @@ class Runner:
             file = place / target
             file.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(source, dict):
-                self._shell(source["run"], place, (0,))
+                done = self._shell(source["run"], place, (0,))
+                if done.returncode != 0:
+                    raise RuntimeError(f"{SETS}: {name}: {target} could not be made:\n{done.stdout}")
             elif source.endswith(".gz") and not target.endswith(".gz"):
                 file.write_bytes(gzip.decompress((ROOT / source).read_bytes()))
             else:
