@@ -7,6 +7,7 @@ mod common;
 
 mod action;
 mod bad_inputs;
+mod boards;
 mod check;
 mod fragment;
 mod inputs;
@@ -14,3 +15,4 @@ mod parts;
 mod profile;
 mod reports;
 mod verdicts;
+mod words;

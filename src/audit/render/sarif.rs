@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::escape::uri;
 use super::{Audience, Format, json};
 use crate::audit::run::{Input, Report, Run};
-use crate::audit::{Finding, Level, Rule, Verdict};
+use crate::audit::{BUILTIN, Finding, Level, Profile, Rule, Verdict};
 use crate::text::visible_json;
 
 pub(super) const FORMAT: Format = Format {
@@ -17,6 +17,10 @@ pub(super) const FORMAT: Format = Format {
     audience: Audience::Programs,
     render: |run, _| render(run),
 };
+
+/// Where the pages of the built-in rules are.
+const PAGES: &str =
+    concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/book/src/reference/rules");
 
 /// Render one run, with a result for each finding that fails or is unknown.
 fn render(run: &Run) -> String {
@@ -54,7 +58,7 @@ fn render(run: &Run) -> String {
                 "name": "vfioboot",
                 "semanticVersion": env!("CARGO_PKG_VERSION"),
                 "informationUri": env!("CARGO_PKG_REPOSITORY"),
-                "rules": rules.into_iter().map(rule).collect::<Vec<Value>>(),
+                "rules": described(&rules),
             }},
             "automationDetails": { "id": format!("vfioboot-check/{}/", run.profile) },
             "artifacts": run.inputs.iter().map(artifact).collect::<Vec<Value>>(),
@@ -76,6 +80,23 @@ fn level(level: Level) -> &'static str {
         Level::Recommended => "warning",
         Level::Optional => "note",
     }
+}
+
+/// The rules; those of the built-in profiles have pages in the book.
+fn described(rules: &[&Rule]) -> Vec<Value> {
+    let profiles: Vec<Profile> = BUILTIN.iter().filter_map(|profile| profile.read().ok()).collect();
+    let has_page =
+        |id: &str| profiles.iter().any(|profile| profile.rules.iter().any(|own| own.id == id));
+    rules
+        .iter()
+        .map(|own| {
+            let mut value = rule(own);
+            if has_page(&own.id) {
+                value["helpUri"] = format!("{PAGES}/{}.md", own.id).into();
+            }
+            value
+        })
+        .collect()
 }
 
 fn rule(rule: &Rule) -> Value {
