@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::content;
 use super::error::{CheckError, Problem};
 use super::evaluate::{Evaluation, Finding, evaluate};
-use super::run::{self, Report, Subject};
+use super::report::{self, Report, Subject};
 use crate::bootset::{self, BootSet, CmdlinePart, Facts, File, Origin, Provenance};
 use crate::compression::Budget;
 use crate::image::ImageKind;
@@ -102,7 +102,7 @@ fn check_config(
     let evaluation = evaluate(&options.profile, &audit.facts);
     // Lines of a compressed config are not useful to the reader.
     let lines = match config_file::is_plain_config(file) {
-        true => run::lines(&evaluation, file),
+        true => report::lines(&evaluation, file),
         false => BTreeMap::new(),
     };
     Ok(audit.finish(Subject::Config, evaluation, lines))

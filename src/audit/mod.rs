@@ -10,15 +10,17 @@
 //! | `content` | config files, and inputs that cannot be checked |
 //! | `error` | errors and problems of an input |
 //! | `note` | notes beside the findings |
+//! | `report` | the report on one input |
 //! | [`run`] | several inputs in one run, with the report on each |
 //! | [`group`] | groups files that belong together |
-//! | `batch`, `workers` | a run over several groups, with a bounded number of threads |
+//! | [`batch`], `workers` | a run over several groups, with a bounded number of threads and of results |
+//! | [`resume`] | what an earlier run wrote before it ended |
 //! | [`baseline`] | known findings |
 //! | [`fragment`] | the Kconfig fragment that makes failing rules pass |
 //! | [`render`] | the reports, in one table of formats |
 
 pub mod baseline;
-mod batch;
+pub mod batch;
 pub mod check;
 pub(crate) mod content;
 mod error;
@@ -27,6 +29,8 @@ pub mod fragment;
 pub mod group;
 mod note;
 pub mod render;
+pub mod report;
+pub mod resume;
 pub mod run;
 mod workers;
 
@@ -36,9 +40,9 @@ pub use crate::bootset::{
 };
 pub use crate::rules::{BUILTIN, Condition, EvidenceState, Level, Profile, Verdict};
 pub use crate::rules::{RecommendedParameter, Rule};
-pub use batch::check_all;
+pub use batch::Batch;
 pub use check::{Options, check, check_files};
 pub use error::{CheckError, Problem};
 pub use evaluate::{Evaluation, Finding, Outcome, evaluate, recommended_parameters};
 pub use note::Note;
-pub use run::Report;
+pub use report::Report;

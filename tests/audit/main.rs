@@ -8,6 +8,7 @@ mod common;
 mod action;
 mod bad_inputs;
 mod check;
+mod fleet;
 mod fragment;
 mod inputs;
 mod parts;
