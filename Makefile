@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help judge fragment setup try test lint unit e2e bench evidence closure exports fuzz fuzz-kernel mutants dist runtime lab clean prepare e2e-full
+.PHONY: help book book-check schemas judge fragment setup try test lint unit e2e bench evidence closure exports fuzz fuzz-kernel mutants dist runtime lab clean prepare e2e-full
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,7 @@ test: ## run everything that CI runs
 	@$(MAKE) --no-print-directory -j2 prepare lint
 	@$(MAKE) --no-print-directory bench BENCH=--short
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory book-check schemas
 	@$(MAKE) --no-print-directory e2e
 	@scripts/counts.sh
 
@@ -30,6 +31,15 @@ lint: ## check formatting, clippy, docs, layers, licences of dependencies, shell
 
 unit: ## run cargo's tests
 	@scripts/unit.sh
+
+book: dist ## write the generated pages of docs/book, check it, and build it with mdBook into target/book
+	@scripts/book.sh build
+
+book-check: dist ## check links, examples and generated pages of docs/book; CI runs this without mdBook
+	@scripts/book.sh check
+
+schemas: dist ## validate the output of every --json with docs/schema
+	@"$$(scripts/python-tools.sh)/python" scripts/judge_schemas.py dist/vfioboot dist/vfiorun-$$(uname -m)
 
 e2e: dist ## boot the cases of CI on an emulated device; E2E='--only PATTERN' for some, E2E=--list for names
 	@mkdir -p target

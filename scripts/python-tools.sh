@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# python-tools.sh: print the directory of ruff and mypy in the versions of python-tools.txt. They are
+# python-tools.sh: print the directory of the programs of python-tools.txt, in the versions there. They are
 # installed once, in the cache.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -9,7 +9,7 @@ wanted=$ROOT/scripts/python-tools.txt
 final=$CACHE/python/$({ python3 --version; cat "$wanted"; } | key)
 lock python-tools
 if [ ! -e "$final/complete" ]; then
-    say "python-tools: installing ruff and mypy into the cache"
+    say "python-tools: installing ruff, mypy and jsonschema into the cache"
     # not published by a rename: a virtual environment contains its own path
     rm -rf "$final"
     python3 -m venv "$final"

@@ -136,11 +136,11 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 
-/// The keys of README's table, each with the cell that its default is in.
-fn readme_keys() -> Vec<(String, String)> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
-    let table = readme.split_once("| Key | Value | Default |\n").unwrap().1;
+/// The keys of the book's table, each with the cell that its default is in.
+fn book_keys() -> Vec<(String, String)> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/book/src/reference/guest.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let table = page.split_once("| Key | Value | Default |\n").unwrap().1;
     let mut keys = Vec::new();
     for row in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
         let row = row.replace("\\|", "");
@@ -175,16 +175,16 @@ fn readme_keys() -> Vec<(String, String)> {
 }
 
 #[test]
-fn readme_has_every_key_and_its_default() {
-    let readme = readme_keys();
-    let names: BTreeSet<&str> = readme.iter().map(|(name, _)| name.as_str()).collect();
+fn the_book_has_every_key_and_its_default() {
+    let book = book_keys();
+    let names: BTreeSet<&str> = book.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, all_keys().map(|key| key.name).collect());
-    assert_eq!(names.len(), readme.len(), "a key twice");
-    for (name, cell) in readme.iter().filter(|(_, cell)| !cell.is_empty()) {
+    assert_eq!(names.len(), book.len(), "a key twice");
+    for (name, cell) in book.iter().filter(|(_, cell)| !cell.is_empty()) {
         let key = all_keys().find(|key| key.name == name).unwrap();
         if let Example::Default(value) = key.example {
             let is_default = |text: &str| text.trim_matches('"') == value.trim_matches('"');
-            assert!(quoted(cell).any(is_default), "{name}: {value}, README: {cell}");
+            assert!(quoted(cell).any(is_default), "{name}: {value}, the book: {cell}");
         }
     }
 }

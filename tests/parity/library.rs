@@ -101,10 +101,10 @@ fn alone(image: &[u8]) -> Scratch {
 }
 
 #[test]
-fn the_readme_lists_every_format_of_reports_and_no_other() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let mut lines = readme.lines().skip_while(|line| !line.starts_with("| `--format` |"));
+fn the_book_lists_every_format_of_reports_and_no_other() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/book/src/reference/audit.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut lines = page.lines().skip_while(|line| !line.starts_with("| `--format` |"));
     let listed: Vec<&str> = lines
         .by_ref()
         .skip(2)

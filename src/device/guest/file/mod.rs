@@ -14,9 +14,9 @@
 //! | `needs` | what is examined before a start, and whether it is there |
 //! | `read` | a guest file read and checked |
 //!
-//! `docs/guest.toml` is the commented example, README the reference. Everything here is as the user
-//! wrote it; what the machine has (which CPUs, which devices, which pages) is decided when the
-//! guest is started.
+//! `docs/guest.toml` is the commented example, the book (`reference/guest.md`) the reference. Everything
+//! here is as the user wrote it; what the machine has (which CPUs, which devices, which pages) is decided
+//! when the guest is started.
 
 mod cpus;
 mod devices;
