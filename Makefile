@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book book-check schemas judge fragment setup try test lint unit e2e bench evidence closure exports fuzz fuzz-kernel mutants dist runtime lab clean prepare e2e-full
+.PHONY: help book book-check schemas judge fragment setup try test lint unit e2e bench evidence closure exports fuzz fuzz-kernel mutants dist release runtime lab clean prepare e2e-full
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,10 @@ mutants: ## change the code of MODULE= in small ways and count what the tests no
 dist: runtime ## build the programs: dist/vfioboot, dist/vfiorun-aarch64, dist/vfiorun-x86_64
 	@scripts/release.sh --bin vfioboot
 	@cmp -s target/release/vfioboot dist/vfioboot || install -m 755 target/release/vfioboot dist/vfioboot
+
+release: ## build everything that a release publishes, in target/release-files/
+	@scripts/setup.sh all
+	@scripts/release-files.sh
 
 runtime:
 	@scripts/build-runtime.sh

@@ -15,6 +15,7 @@ done
 cargo check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target
 RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --all-features --document-private-items
 scripts/cargo-deny.sh --log-level error check licenses bans sources >&2
+scripts/advisories.py
 # the map of src/lib.rs: imports point down, and there are no import cycles
 scripts/layers.py
 mapfile -t shell < <(git grep -lE '^#!.*\b(ba)?sh$' -- . ':!lab/*guest*')
