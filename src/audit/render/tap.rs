@@ -1,4 +1,5 @@
-//! TAP 14 (Test Anything Protocol): a test point for each input, with a subtest that has one for each rule.
+//! TAP 13 (Test Anything Protocol), which every reader knows: a test point for each input, with one for each
+//! rule in a subtest as of TAP 14.
 
 use std::fmt::Write;
 
@@ -11,9 +12,9 @@ use crate::text::visible;
 
 pub(super) const FORMAT: Format = Format {
     name: "tap",
-    about: "TAP 14, for test harnesses",
+    about: "TAP, for test harnesses",
     audience: Audience::Programs,
-    render: Render::Pieces(Pieces { begin: "TAP version 14\n", input, end }),
+    render: Render::Pieces(Pieces { begin: "TAP version 13\n", input, end }),
 };
 
 fn end(place: &Place<'_>) -> String {
