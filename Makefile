@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book book-check schemas judge fragment setup try test lint unit e2e bench evidence closure exports fuzz fuzz-kernel mutants dist release runtime lab clean prepare e2e-full
+.PHONY: help book book-check schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release runtime lab clean prepare e2e-full
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ judge: dist ## validate the audit's reports with the schemas of SARIF, JUnit and
 
 evidence: ## measure the evidence in symbol tables: precision and recall over kernels with a known config
 	@scripts/evidence.sh
+
+ranges: ## compare the versions and tables of the rules with Debian's kernels; RANGES='--git ../linux' for more
+	@scripts/ranges.sh $(RANGES)
 
 closure: ## compare module dependencies with kmod, for every module of Debian's arm64 kernel
 	@scripts/closure.sh

@@ -12,7 +12,7 @@ use std::path::Path;
 use crate::rules::config::Value;
 use crate::rules::{
     Arch, Assignment, BUILTIN, Condition, KconfigLine, KernelVersion, Level, List, Note, Profile,
-    RecommendedParameter, Rule, Scope, Test, Text, When,
+    RecommendedParameter, Rule, Scope, Soc, SocPart, Switch, Test, Text, When,
 };
 
 /// What the device goes by.
@@ -40,13 +40,20 @@ pub fn write(out: &Path) {
 /// What the device uses of a profile.
 fn for_device(profile: Profile) -> Profile {
     let rules = profile.rules.iter().filter(|rule| rule.level != Level::Optional);
-    let rules =
-        rules.map(|rule| Rule { set: List::default(), why: Text::default(), ..rule.clone() });
+    let rules = rules.map(|rule| Rule {
+        set: List::default(),
+        why: Text::default(),
+        by_soc: None,
+        ..rule.clone()
+    });
     let spoken_of = |note: &&Note| note.parameter.is_some();
     Profile {
         rules: rules.collect(),
         notes: profile.notes.iter().filter(spoken_of).cloned().collect(),
         parameters: List::default(),
+        // What a function that did not run has left out can be seen on the device.
+        initcalls: List::default(),
+        socs: List::default(),
         ..profile
     }
 }
@@ -91,7 +98,18 @@ impl<T: Source> Source for Option<T> {
 
 impl Source for Profile {
     fn source(&self) -> String {
-        let Profile { name, title, arch, rules, parameters, notes, modules } = self;
+        let Profile {
+            name,
+            title,
+            arch,
+            rules,
+            parameters,
+            notes,
+            modules,
+            part_of,
+            socs,
+            initcalls,
+        } = self;
         let fields = [
             ("name", name.source()),
             ("title", title.source()),
@@ -100,6 +118,9 @@ impl Source for Profile {
             ("parameters", parameters.source()),
             ("notes", notes.source()),
             ("modules", modules.source()),
+            ("part_of", part_of.source()),
+            ("socs", socs.source()),
+            ("initcalls", initcalls.source()),
         ];
         record("Profile", &fields)
     }
@@ -118,6 +139,8 @@ impl Source for Rule {
             modules,
             module_hints,
             never_module,
+            by_soc,
+            alternative,
             satisfied_by,
             broken_by,
             set,
@@ -136,6 +159,8 @@ impl Source for Rule {
             ("modules", modules.source()),
             ("module_hints", module_hints.source()),
             ("never_module", never_module.source()),
+            ("by_soc", by_soc.source()),
+            ("alternative", alternative.source()),
             ("satisfied_by", satisfied_by.source()),
             ("broken_by", broken_by.source()),
             ("set", set.source()),
@@ -151,11 +176,21 @@ impl Source for Condition {
     fn source(&self) -> String {
         match self {
             Condition::Symbols(groups) => format!("Condition::Symbols({})", groups.source()),
-            Condition::Parameter { name, reject } => record(
-                "Condition::Parameter",
-                &[("name", name.source()), ("reject", reject.source())],
-            ),
+            Condition::Parameter(switch) => format!("Condition::Parameter({})", switch.source()),
         }
+    }
+}
+
+impl Source for Switch {
+    fn source(&self) -> String {
+        let Switch { name, reject, restore, off_when } = self;
+        let fields = [
+            ("name", name.source()),
+            ("reject", reject.source()),
+            ("restore", restore.source()),
+            ("off_when", off_when.source()),
+        ];
+        record("Switch", &fields)
     }
 }
 
@@ -209,14 +244,35 @@ impl Source for Assignment {
 
 impl Source for KconfigLine {
     fn source(&self) -> String {
-        let KconfigLine { symbol, value, since, until } = self;
+        let KconfigLine { symbol, value, since, until, when } = self;
         let fields = [
             ("symbol", symbol.source()),
             ("value", value.source()),
             ("since", since.source()),
             ("until", until.source()),
+            ("when", when.source()),
         ];
         record("KconfigLine", &fields)
+    }
+}
+
+impl Source for Soc {
+    fn source(&self) -> String {
+        let Soc { name, symbol, bridge, iommu, note } = self;
+        let fields = [
+            ("name", name.source()),
+            ("symbol", symbol.source()),
+            ("bridge", bridge.source()),
+            ("iommu", iommu.source()),
+            ("note", note.source()),
+        ];
+        record("Soc", &fields)
+    }
+}
+
+impl Source for SocPart {
+    fn source(&self) -> String {
+        format!("SocPart::{self:?}")
     }
 }
 
@@ -235,11 +291,12 @@ impl Source for RecommendedParameter {
 
 impl Source for Note {
     fn source(&self) -> String {
-        let Note { parameter, values, scope, text, warn } = self;
+        let Note { parameter, values, scope, hypervisor, text, warn } = self;
         let fields = [
             ("parameter", parameter.source()),
             ("values", values.source()),
             ("scope", scope.source()),
+            ("hypervisor", hypervisor.source()),
             ("text", text.source()),
             ("warn", warn.to_string()),
         ];

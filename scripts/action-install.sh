@@ -17,7 +17,7 @@ case $version in
     latest) from=$RELEASES/latest/download ;;
     *) from=$RELEASES/download/v$version ;;
 esac
-program=vfioboot-$(uname -m)-$(uname -s | tr '[:upper:]' '[:lower:]')
+target=$(uname -m)-unknown-linux-musl
 bin=$RUNNER_TEMP/vfioboot/bin
 mkdir -p "$bin"
 new=$(mktemp -d "$RUNNER_TEMP/vfioboot/new.XXXXXX")
@@ -29,16 +29,17 @@ get() {
 
 # 0: there it is; 1: the release has none, or it does not run here
 download() {
-    [ -n "$RELEASES" ] || return 1
-    get SHA256SUMS && get "$program" || return 1
-    (cd "$new" && grep -E "^[0-9a-f]{64} [ *]$program\$" SHA256SUMS > SUM) || fail "$from/SHA256SUMS does not name $program"
-    (cd "$new" && sha256sum --check --status SUM) || fail "$from/$program is not what SHA256SUMS says: it is not used"
-    chmod +x "$new/$program"
-    "$new/$program" --version || return 1
-    mv "$new/$program" "$bin/vfioboot"
+    [ -n "$RELEASES" ] && get SHA256SUMS || return 1
+    (cd "$new" && grep -E "^[0-9a-f]{64} [ *]vfioboot-[0-9A-Za-z.+-]+-$target\.tar\.gz\$" SHA256SUMS > SUM) || return 1
+    archive=$(awk '{ sub("^[*]", "", $2); print $2; exit }' "$new/SUM")
+    get "$archive" || return 1
+    (cd "$new" && sha256sum --check --status SUM) || fail "$from/$archive is not what SHA256SUMS says: it is not used"
+    tar -C "$new" -xzf "$new/$archive" "${archive%.tar.gz}/vfioboot" || return 1
+    "$new/${archive%.tar.gz}/vfioboot" --version || return 1
+    mv "$new/${archive%.tar.gz}/vfioboot" "$bin/vfioboot"
 }
 
 if download; then exit 0; fi
-[ "$version" = "$own" ] || fail "there is no $program of version $version that runs here"
-command -v cargo > /dev/null || fail "there is no released $program of version $version that runs here, and no Rust to build it: install Rust, or name a release in the input version"
+[ "$version" = "$own" ] || fail "release $version has no program for $target that runs here"
+command -v cargo > /dev/null || fail "release $version has no program for $target that runs here, and there is no Rust to build it: install Rust, or name another release in the input version"
 cargo install --quiet --locked --path "$SOURCE" --bin vfioboot --root "$RUNNER_TEMP/vfioboot"

@@ -101,6 +101,7 @@ def tree(place: Path) -> Path:
     driver.mkdir(parents=True)
     (devices / "0000:00:02.0" / "driver").symlink_to("../../drivers/nvme")
     (place / "sys/bus/pci/drivers/vfio-pci").mkdir()
+    (place / "run/systemd/system").mkdir(parents=True)
     (place / "proc").mkdir()
     (place / "proc/cmdline").write_text("console=ttyAMA0\n")
     return place
@@ -145,6 +146,7 @@ def on_the_device(program: Path, place: Path) -> Iterator[Case]:
     yield Case("vfiorun-release", [program, here, "release", "0000:00:02.0", "--dry-run", "--json"], (0, 1))
     yield Case("vfiorun-recover", [program, here, "recover", "--dry-run", "--json"])
     yield Case("vfiorun-status", [program, here, "status", "--json"])
+    yield Case("vfiorun-service-status", [program, here, "service", "status", "--json"], (1,))
     yield Case("vfiorun-doctor", [program, here, "doctor", "--json"], (0, 1))
     yield Case("vfiorun-doctor", [program, here, "doctor", "0000:00:02.0", "--json"], (0, 1))
     yield Case("vfiorun-run", [program, here, "run", guest, "--dry-run", "--json"], (0, 1))

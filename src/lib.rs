@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`text`] | text from outside with what hides in it made visible |
 //! | [`cmdline`] | the kernel command line: read, asked and edited by the kernel's own grammar |
+//! | `usage` | the command line of vfiorun as data, shared by both programs (features `cli` and `vfiorun`) |
 //! | [`bootfile`] | `/vfioboot/boot.toml`, the one format that desktop and device share |
 //! | [`bootlog`] | what PID 1 says in the kernel log, shared by desktop and device |
 //! | [`rules`] | what a kernel must have: the rules of `kernel-configs/` and their evaluator, shared by desktop and device |
@@ -45,6 +46,8 @@ pub mod cmdline;
 #[cfg_attr(not(feature = "desktop"), allow(dead_code, reason = "a running kernel has its config"))]
 pub mod rules;
 pub mod text;
+#[cfg(any(feature = "cli", feature = "vfiorun"))]
+pub mod usage;
 
 #[cfg(feature = "desktop")]
 pub mod audit;

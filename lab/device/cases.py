@@ -177,9 +177,9 @@ def _commands() -> Iterator[Case]:
         steps="autostart",
         facts=(("autostart", "2"), ("status", "0"), ("stop", "0"), ("afterwards", "0")),
         says=(
-            r"^autostart: lab: pid \d+, console in /data/adb/vfioboot/state/log/lab\.console\.log",
+            r"^autostart: lab: runs, pid \d+, console in /data/adb/vfioboot/state/log/lab\.console\.log",
             r"^autostart: .*/c\.toml:\d+: .*nonsense",
-            r"^status: lab: running, pid \d+, QEMU pid \d+, for \d+ s, 0000:00:02\.0$",
+            r"^status: lab: running, pid \d+, QEMU pid \d+, for \d+ s, \d+ MiB, 0000:00:02\.0$",
             "^stop: guest lab has ended$",
             "^afterwards: no guest is running$",
             "^console: nested button",

@@ -114,7 +114,7 @@ def _page(own: str, rule: Rule, profiles: dict[str, dict[str, Any]]) -> Iterator
 def _checks(rule: Rule) -> Iterator[str]:
     accepted = _or(rule.get("accept") or (["n"] if rule["level"] == "forbidden" else ["y"]))
     if "parameter" in rule:
-        yield f"- The kernel parameter `{rule['parameter']}` is none of {_or(rule['reject'])}."
+        yield from _switch(rule)
     elif "symbol" in rule:
         yield f"- {_symbol(rule['symbol'])} is {accepted}."
     elif "all" in rule:
@@ -132,6 +132,22 @@ def _checks(rule: Rule) -> Iterator[str]:
         yield f"- A module of one of these names satisfies it: {_or(names)}."
     if names := rule.get("never_module"):
         yield f"- A config with `m` is not that of a kernel for {_or(names)}: the symbol is never a module there."
+
+
+def _switch(rule: Rule) -> Iterator[str]:
+    name = rule["parameter"]
+    if rule["reject"] == ["*"]:
+        yield f"- The kernel parameter `{name}` is not given."
+    else:
+        yield f"- The kernel parameter `{name}` is none of {_or(rule['reject'])}."
+    if (restore := rule.get("restore")) is not None:
+        yield "- Its value is a list divided by commas, and every word of every occurrence counts."
+        if restore:
+            yield f"- A later {_or(restore)} takes it back."
+    if conditions := rule.get("off_when"):
+        yield f"- With {_list_of(conditions, 'and')} it must be {_or(rule['restore'])}."
+    if other := rule.get("alternative"):
+        yield f"- While [{other}]({other}.md) passes a failure is unknown: the machine may have the other one."
 
 
 def _scope(own: str, rule: Rule, profiles: dict[str, dict[str, Any]]) -> Iterator[str]:

@@ -5,15 +5,18 @@ mod modules;
 mod relevant;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::content;
 use super::error::{CheckError, Problem};
 use super::evaluate::{Evaluation, Finding, evaluate};
+use super::expand::{self, ExpandError};
 use super::report::{self, Report, Subject};
 use crate::bootset::{self, BootSet, CmdlinePart, Facts, File, Origin, Provenance};
 use crate::compression::Budget;
 use crate::image::ImageKind;
-use crate::kernel::{KernelConfig, config_file};
+use crate::kernel::config_file::ConfigFileError;
+use crate::kernel::{Arch, Kernel, KernelConfig, KernelVersion, config_file};
 use crate::modules::ModuleRequest;
 use crate::rules::{Level, Profile, Verdict};
 
@@ -33,6 +36,12 @@ pub struct Options<'a> {
     pub cmdline: Option<String>,
     /// All modules of the kernel; None if only those in the images are known.
     pub modules: Option<GivenModules<'a>>,
+    /// The architecture of kernels that do not tell theirs.
+    pub arch: Option<Arch>,
+    /// The version of kernels that do not tell theirs.
+    pub version: Option<KernelVersion>,
+    /// A kernel's source tree whose own `olddefconfig` expands every config that is checked by itself.
+    pub expand: Option<PathBuf>,
     /// What each input may cost; by default what inputs of its size may.
     pub budget: Option<Budget>,
 }
@@ -46,6 +55,9 @@ impl Options<'_> {
             config: None,
             cmdline: None,
             modules: None,
+            arch: None,
+            version: None,
+            expand: None,
             budget: None,
         }
     }
@@ -63,10 +75,13 @@ pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Report, CheckEr
     }
     // One pass over a ramdisk collects everything that may be needed of its modules.
     set.request_modules(ModuleRequest { symbols: true, ..ModuleRequest::default() });
+    // Its header tells it, whatever else can be read.
+    let header = set.kernel_bytes().and_then(|(_, bytes)| Kernel::parse(bytes).ok());
+    require_rules(options, header.and_then(|kernel| kernel.arch()))?;
     let kernel = kernel::read(set, options.config.as_ref())?;
     let mut audit = Audit { options, facts: kernel.facts, problems: kernel.problems };
-    audit.require_rules()?;
     audit.take_options();
+    require_rules(options, audit.facts.arch)?;
     if options.cmdline.is_none() {
         let notes = set.command_lines().notes.iter();
         audit.problems.extend(notes.cloned().map(Problem::Cmdline));
@@ -97,15 +112,31 @@ fn check_config(
         return Err(CheckError::TwoConfigs);
     }
     let mut audit = Audit { options, facts: set.facts().clone(), problems: Vec::new() };
-    audit.require_rules()?;
     audit.take_options();
+    require_rules(options, audit.facts.arch)?;
+    if let Some(tree) = &options.expand {
+        audit.expand(file, tree)?;
+    }
     let evaluation = evaluate(&options.profile, &audit.facts);
-    // Lines of a compressed config are not useful to the reader.
-    let lines = match config_file::is_plain_config(file) {
+    // Lines of a compressed or expanded config are not useful to the reader.
+    let lines = match config_file::is_plain_config(file) && options.expand.is_none() {
         true => report::lines(&evaluation, file),
         false => BTreeMap::new(),
     };
     Ok(audit.finish(Subject::Config, evaluation, lines))
+}
+
+/// Refuse a kernel that the profile has no rules for.
+fn require_rules(options: &Options<'_>, arch: Option<Arch>) -> Result<(), CheckError> {
+    let profile = &options.profile;
+    match arch {
+        Some(arch) if !profile.covers(arch) => Err(CheckError::Architecture {
+            arch,
+            profile: profile.name.to_string(),
+            covered: profile.arch.to_vec(),
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Check the files of one device like `vfioboot check`: images, or one config, plain or compressed.
@@ -140,20 +171,10 @@ struct Audit<'o> {
 }
 
 impl Audit<'_> {
-    fn require_rules(&self) -> Result<(), CheckError> {
-        let profile = &self.options.profile;
-        match self.facts.arch {
-            Some(arch) if !profile.covers(arch) => Err(CheckError::Architecture {
-                arch,
-                profile: profile.name.to_string(),
-                covered: profile.arch.to_vec(),
-            }),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// Use the command line and the modules in the options.
     fn take_options(&mut self) {
+        self.facts.arch = self.facts.arch.or(self.options.arch);
+        self.facts.given_version = self.options.version;
         if let Some(line) = &self.options.cmdline {
             let given = CmdlinePart { origin: Origin::Given, text: line.clone() };
             self.facts.set_cmdline(vec![given]);
@@ -161,6 +182,23 @@ impl Audit<'_> {
         if let Some(modules) = &self.options.modules {
             modules.add_to(&mut self.facts, &mut self.problems);
         }
+    }
+
+    /// Replace the config with what the tree's olddefconfig makes of it.
+    fn expand(&mut self, file: &[u8], tree: &Path) -> Result<(), CheckError> {
+        let arch = self.facts.arch.ok_or(ExpandError::Architecture)?;
+        let text = config_file::text(file)?;
+        let expanded = expand::olddefconfig(tree, &text, arch)?;
+        let config = KernelConfig::parse(&expanded).map_err(ConfigFileError::from)?;
+        let provenance = match self.facts.config.take() {
+            Some((_, provenance)) => provenance,
+            None => Provenance::NotKnown,
+        };
+        // The version is the tree's.
+        self.facts.release = None;
+        self.facts.set_config(config, provenance);
+        self.problems.push(Problem::Expanded(tree.to_owned()));
+        Ok(())
     }
 
     fn finish(

@@ -1,8 +1,10 @@
 //! Errors of checking an input, and problems that do not prevent a check.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::content::Foreign;
+use super::expand::ExpandError;
 use crate::bootset::sources::LineNote;
 use crate::bootset::{BootSet, Provenance, Role};
 use crate::compression;
@@ -112,6 +114,9 @@ pub enum CheckError {
         /// The architectures that it has rules for.
         covered: Vec<Arch>,
     },
+    /// The config could not be expanded.
+    #[error(transparent)]
+    Expand(#[from] ExpandError),
     /// Modules that were given could not be read.
     #[error(transparent)]
     Modules(#[from] SurveyError),
@@ -148,6 +153,9 @@ pub enum Problem {
     /// The kernel of a boot image that may not be a kernel.
     #[error("has no Linux banner: it may not be a Linux kernel")]
     NoBanner,
+    /// The config that was judged is not the one given.
+    #[error("the config was expanded by make olddefconfig in {}", .0.display())]
+    Expanded(PathBuf),
     /// The kernel's embedded config is not used.
     #[error("the given config is used instead of the one embedded in the kernel")]
     EmbeddedConfig,

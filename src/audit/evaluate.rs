@@ -1,11 +1,12 @@
 //! Evaluates every rule of a profile for a kernel.
 
+use super::advice::{self, Advice};
 use super::note::Note;
 use crate::bootset::{CmdlineParameter, EffectiveCmdline, Facts, Known, Origin, Provenance};
 use crate::cmdline::Parameter;
 use crate::modules::Misfit;
 use crate::rules::{
-    self, Judgement, KernelInfo, Profile, RecommendedParameter, Rule, Setting, Verdict,
+    self, Judgement, KconfigLine, KernelInfo, Profile, RecommendedParameter, Rule, Setting, Verdict,
 };
 
 /// The reason for the verdict of a finding; its `Display` is one line of text.
@@ -38,7 +39,7 @@ impl Outcome {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Finding {
-    /// The rule.
+    /// The rule, with the fix for this kernel.
     pub rule: Rule,
     /// The verdict.
     pub verdict: Verdict,
@@ -46,6 +47,8 @@ pub struct Finding {
     pub reason: Reason,
     /// The source of the evidence.
     pub provenance: Provenance,
+    /// The settings that make it pass for this kernel.
+    pub(crate) settings: Vec<KconfigLine>,
 }
 
 impl Finding {
@@ -92,7 +95,9 @@ pub fn evaluate(profile: &Profile, facts: &Facts) -> Evaluation {
     let finding = |rule: &Rule| {
         let Judgement { verdict, reason, basis } = rules::judge(profile, rule, &known);
         let provenance = known.provenance(&basis);
-        Finding { rule: rule.clone(), verdict, reason, provenance }
+        let Advice { fix, settings } = advice::of(profile, rule, &known);
+        let rule = Rule { fix: fix.unwrap_or_else(|| rule.fix.clone()), ..rule.clone() };
+        Finding { rule, verdict, reason, provenance, settings }
     };
     let findings: Vec<Finding> = profile.rules.iter().map(finding).collect();
     let deciding = |verdict| {
@@ -116,7 +121,11 @@ fn remarks(profile: &Profile, known: &Known<'_>) -> Vec<Note> {
     let mut remarks = Vec::new();
     for note in profile.notes.iter().filter(|note| note.scope.includes(known)) {
         let Some(name) = &note.parameter else {
-            remarks.push(Note::Profile { text: note.text.clone() });
+            let own =
+                Note::Profile { hypervisor: note.hypervisor.clone(), text: note.text.clone() };
+            if !remarks.contains(&own) {
+                remarks.push(own);
+            }
             continue;
         };
         let values = match known.parameter(name) {
@@ -130,6 +139,7 @@ fn remarks(profile: &Profile, known: &Known<'_>) -> Vec<Note> {
                     name: name.clone(),
                     value,
                     origin,
+                    hypervisor: note.hypervisor.clone(),
                     text: note.text.clone(),
                 });
             }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::report::Report;
 use super::run::Run;
 use super::{Condition, Finding, Level, Rule, Verdict};
+use crate::rules::KconfigLine;
 
 /// The fragment for all kernels of a run, one section per rule. It covers rules that fail, and rules
 /// that are unknown only because a module was not found: they pass if it is built in. Optional
@@ -54,15 +55,16 @@ fn section(
         let names: Vec<String> = wanting.iter().map(|(name, _)| one_line(name)).collect();
         out.push_str(&format!("# for {}\n", names.join(", ")));
     }
-    let overruled = |(_, report): &&(&str, &Report)| {
-        let own = report.evaluation.finding(&rule.id);
-        own.is_some_and(|own| own.reason.overruled_by().is_some())
-    };
     // A kernel parameter overrides the symbols.
-    let lines = match wanting.iter().all(overruled) {
-        true => Vec::new(),
-        false => rule.settings(),
-    };
+    let mut lines: Vec<&KconfigLine> = Vec::new();
+    for (_, report) in wanting {
+        let own = report.evaluation.finding(&rule.id).filter(|own| !own.reason.is_overruled());
+        for line in own.iter().flat_map(|own| &own.settings) {
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
     if lines.is_empty() {
         out.push_str(&format!("# Not fixed by Kconfig: {}\n", one_line(&rule.fix)));
     }
@@ -85,7 +87,7 @@ fn section(
             None => {
                 out.push_str(&text);
                 out.push('\n');
-                set.insert(line.symbol, text);
+                set.insert(line.symbol.clone(), text);
             }
         }
     }
@@ -101,7 +103,7 @@ fn improves(finding: &Finding, report: &Report) -> bool {
         Verdict::Unknown => {
             let known = facts.config.is_some() && facts.arch.is_some();
             let symbols = matches!(finding.rule.condition, Condition::Symbols(_));
-            let symbols = symbols && finding.reason.overruled_by().is_none();
+            let symbols = symbols && !finding.reason.is_overruled();
             known && symbols && facts.version().is_some() && !finding.rule.vendor_module
         }
         Verdict::Pass | Verdict::NotApplicable => false,

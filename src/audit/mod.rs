@@ -7,7 +7,9 @@
 //! |---|---|
 //! | [`check()`] | the audit of one set of images |
 //! | `evaluate` | evaluates every rule for a kernel |
+//! | `advice` | what to do about a finding, for the board's SoC and config |
 //! | `content` | config files, and inputs that cannot be checked |
+//! | `expand` | a config expanded by a kernel tree's own `olddefconfig` |
 //! | `error` | errors and problems of an input |
 //! | `note` | notes beside the findings |
 //! | `report` | the report on one input |
@@ -19,12 +21,14 @@
 //! | [`fragment`] | the Kconfig fragment that makes failing rules pass |
 //! | [`render`] | the reports, in one table of formats |
 
+mod advice;
 pub mod baseline;
 pub mod batch;
 pub mod check;
 pub(crate) mod content;
 mod error;
 mod evaluate;
+mod expand;
 pub mod fragment;
 pub mod group;
 mod note;
@@ -44,5 +48,6 @@ pub use batch::Batch;
 pub use check::{Options, check, check_files};
 pub use error::{CheckError, Problem};
 pub use evaluate::{Evaluation, Finding, Outcome, evaluate, recommended_parameters};
+pub use expand::ExpandError;
 pub use note::Note;
 pub use report::Report;

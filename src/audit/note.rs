@@ -59,6 +59,8 @@ pub enum Note {
     /// What the profile says of such a kernel.
     #[error("{text}")]
     Profile {
+        /// What the verdict names for it: a hypervisor that is not plain KVM.
+        hypervisor: Option<Text>,
         /// The text.
         text: Text,
     },
@@ -71,7 +73,25 @@ pub enum Note {
         value: String,
         /// Where it is given.
         origin: Origin,
+        /// What the verdict names for it.
+        hypervisor: Option<Text>,
         /// The text.
         text: Text,
     },
+}
+
+impl Note {
+    /// The hypervisor that the verdict names for it.
+    pub(crate) fn hypervisor(&self) -> Option<&str> {
+        match self {
+            Note::Profile { hypervisor, .. } | Note::Parameter { hypervisor, .. } => {
+                hypervisor.as_deref()
+            }
+            Note::Incomplete { .. }
+            | Note::OtherArchitecture { .. }
+            | Note::OtherVersion { .. }
+            | Note::Duplicate { .. }
+            | Note::StrangeLines { .. } => None,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::error::Problem;
+use super::note::Note;
 use super::{EffectiveCmdline, Evaluation, Facts, Finding, Level, Outcome, Verdict};
 
 /// The kind of an input.
@@ -127,6 +128,12 @@ impl Report {
             }
             line.push_str(&format!(", {} known from the baseline", tally.in_baseline));
         }
+        let mut hypervisors: Vec<&str> =
+            self.evaluation.notes.iter().filter_map(Note::hypervisor).collect();
+        hypervisors.dedup();
+        if !hypervisors.is_empty() {
+            line.push_str(&format!("; it is also a kernel for {}", hypervisors.join(" and ")));
+        }
         line
     }
 
@@ -165,7 +172,10 @@ impl Report {
     pub fn kernel(&self) -> String {
         let release = match &self.facts.release {
             Some(release) => format!("Linux {release}"),
-            None => "unknown version".to_owned(),
+            None => match self.facts.version() {
+                Some(version) => format!("Linux {version}, as given"),
+                None => "unknown version".to_owned(),
+            },
         };
         match self.facts.arch {
             Some(arch) => format!("{release}, {arch}"),

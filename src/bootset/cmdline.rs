@@ -205,6 +205,25 @@ impl EffectiveCmdline {
         seen.map(|parameter| parameter.raw.len() + 1).sum::<usize>().saturating_sub(1)
     }
 
+    /// The values of the parameter `name`, empty without one, in each order in which the kernel may see
+    /// them.
+    pub(crate) fn occurrences(&self, name: &str) -> Vec<Vec<(String, Origin)>> {
+        let values: Vec<(String, Origin)> = self
+            .parameters()
+            .filter_map(|parameter| {
+                let own = Some(parameter.parameter()?).filter(|own| own.is(name))?;
+                let value = String::from_utf8_lossy(own.value.unwrap_or_default());
+                Some((value.into_owned(), parameter.origin.clone()))
+            })
+            .collect();
+        let (own, given): (Vec<_>, Vec<_>) =
+            values.iter().cloned().partition(|(_, origin)| *origin == Origin::Config);
+        match self.mode == CmdlineMode::Extend && !own.is_empty() && !given.is_empty() {
+            true => vec![values, own.into_iter().chain(given).collect()],
+            false => vec![values],
+        }
+    }
+
     /// What the parameter `name` is set to; `-` and `_` are the same in names (`parameq` in
     /// `kernel/params.c`).
     pub fn setting(&self, name: &str) -> Setting {

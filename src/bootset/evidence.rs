@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::kernel::{Arch, Kallsyms, KernelVersion};
-use crate::rules::{self, Confidence, EvidenceState};
+use crate::kernel::{Arch, Kallsyms, KernelVersion, Module};
+use crate::rules::{self, Confidence, EvidenceState, Place};
 
 const EVIDENCE: &str = include_str!("../../kernel-configs/evidence.toml");
 
@@ -72,6 +72,56 @@ impl Evidence {
         evidence
     }
 
+    /// All of the kernel was searched, and no config is embedded in it.
+    pub(super) fn without_config(&mut self) {
+        let found = rules::Evidence {
+            state: EvidenceState::Off,
+            confidence: Confidence::Certain,
+            names: vec!["IKCFG_ST".to_owned()],
+            place: Place::Kernel,
+        };
+        self.symbols.insert("IKCONFIG".to_owned(), found);
+    }
+
+    /// The modules that have the code of symbols about which the kernel says nothing, each with the
+    /// functions that would show them.
+    pub(crate) fn open_parts(&self) -> BTreeMap<String, Vec<String>> {
+        let entries = toml::from_str::<File>(EVIDENCE).map(|file| file.symbol).unwrap_or_default();
+        let mut parts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for entry in entries.into_iter().filter(|entry| self.about(&entry.name).is_none()) {
+            if let Some(whole) = entry.part_of {
+                parts.entry(whole.to_ascii_lowercase()).or_default().extend(entry.names);
+            }
+        }
+        parts
+    }
+
+    /// Take the evidence of a module, which defines these functions.
+    pub(crate) fn take_module(
+        &mut self,
+        module: &Module,
+        defined: &[String],
+        version: Option<KernelVersion>,
+    ) {
+        let entries = toml::from_str::<File>(EVIDENCE).map(|file| file.symbol).unwrap_or_default();
+        for entry in entries {
+            let own =
+                entry.part_of.as_ref().is_some_and(|of| of.to_ascii_lowercase() == module.name);
+            if !own || self.about(&entry.name).is_some() || !entry.is_for(version) {
+                continue;
+            }
+            let found = entry.names.iter().find(|name| defined.contains(name));
+            let (state, names) = match found {
+                Some(name) => (EvidenceState::BuiltIn, vec![name.clone()]),
+                None if entry.absence => (EvidenceState::Off, entry.names.clone()),
+                None => continue,
+            };
+            let place = Place::Module(module.file.clone());
+            let confidence = entry.confidence;
+            self.symbols.insert(entry.name, rules::Evidence { state, confidence, names, place });
+        }
+    }
+
     /// The part that reports show, without the symbols.
     pub(super) fn outline(self) -> Self {
         Evidence { symbols: BTreeMap::new(), ..self }
@@ -96,6 +146,14 @@ impl Evidence {
 }
 
 impl Entry {
+    /// Whether kernels of this version have the symbol.
+    fn is_for(&self, version: Option<KernelVersion>) -> bool {
+        let bound = |text: &Option<String>| text.as_deref().and_then(KernelVersion::parse);
+        let before = bound(&self.since).is_some_and(|since| version.is_none_or(|own| own < since));
+        let after = bound(&self.until).is_some_and(|until| version.is_none_or(|own| own >= until));
+        !before && !after
+    }
+
     fn evidence(
         &self,
         kallsyms: &Kallsyms,
@@ -104,21 +162,14 @@ impl Entry {
         modules: bool,
         before: &Evidence,
     ) -> Option<rules::Evidence> {
-        let bound = |text: &Option<String>| text.as_deref().and_then(KernelVersion::parse);
-        if let Some(since) = bound(&self.since)
-            && version.is_none_or(|version| version < since)
-        {
-            return None;
-        }
-        if let Some(until) = bound(&self.until)
-            && version.is_none_or(|version| version >= until)
-        {
+        if !self.is_for(version) {
             return None;
         }
         let confidence = self.confidence;
         if let Some(name) = self.names.iter().find(|name| kallsyms.has(name)) {
             let state = EvidenceState::BuiltIn;
-            return Some(rules::Evidence { state, confidence, names: vec![name.clone()] });
+            let names = vec![name.clone()];
+            return Some(rules::Evidence { state, confidence, names, place: Place::SymbolTable });
         }
         let whole = self.part_of.as_ref().is_none_or(|other| {
             before.about(other).is_some_and(|own| own.state == EvidenceState::BuiltIn)
@@ -131,6 +182,7 @@ impl Entry {
             true => EvidenceState::NotBuiltIn,
             false => EvidenceState::Off,
         };
-        Some(rules::Evidence { state, confidence, names: self.names.clone() })
+        let names = self.names.clone();
+        Some(rules::Evidence { state, confidence, names, place: Place::SymbolTable })
     }
 }

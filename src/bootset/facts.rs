@@ -35,6 +35,8 @@ pub struct Facts {
     pub incomplete: Option<Incomplete>,
     /// The release: `6.1.192-android14-11-g0a1b2c3`.
     pub release: Option<String>,
+    /// The version that the user gives for a kernel whose release is unknown.
+    pub given_version: Option<KernelVersion>,
     /// The architecture.
     pub arch: Option<Arch>,
     /// The command line as far as it is known, without the one built into the kernel.
@@ -98,9 +100,9 @@ impl Facts {
         Facts { config, evidence, modules: None, links: None, ..self }
     }
 
-    /// The version, by the release.
+    /// The version, by the release or as it was given.
     pub(crate) fn version(&self) -> Option<KernelVersion> {
-        KernelVersion::parse(self.release.as_deref()?)
+        self.release.as_deref().and_then(KernelVersion::parse).or(self.given_version)
     }
 
     /// How the feature of `symbol` (without `CONFIG_`) is built.

@@ -5,10 +5,10 @@ use super::evidence::Evidence;
 use super::facts::Facts;
 use super::origin::Origin;
 use super::provenance::Provenance;
-use crate::kernel::Arch;
 use crate::kernel::module::Module;
+use crate::kernel::{Arch, KernelVersion};
 use crate::modules::Misfit;
-use crate::rules::{self, Basis, Coverage, KernelInfo, Setting, Symbol};
+use crate::rules::{self, Basis, Coverage, Given, KernelInfo, Setting, Symbol};
 
 impl Facts {
     /// An Android Generic Kernel Image, whose drivers for the hardware are vendor modules.
@@ -73,6 +73,10 @@ impl KernelInfo for Known<'_> {
         self.facts.release.as_deref()
     }
 
+    fn version(&self) -> Option<KernelVersion> {
+        self.facts.version()
+    }
+
     fn has_config(&self) -> bool {
         self.facts.config.is_some()
     }
@@ -100,6 +104,25 @@ impl KernelInfo for Known<'_> {
         let module = accepted.find(fits).unwrap_or(first);
         let file = Some(module.file.clone()).filter(|file| !file.is_empty());
         Some(rules::Module { name: module.name.clone(), file, fit: self.facts.fit(module) })
+    }
+
+    fn needs(&self, module: &str) -> Vec<String> {
+        let modules = self.facts.modules.as_deref().unwrap_or_default();
+        let mut needed = vec![module.to_owned()];
+        let mut next = 0;
+        while let Some(name) = needed.get(next) {
+            let own = modules.iter().find(|own| own.name == *name);
+            let depends = own.map(|own| own.depends.clone()).unwrap_or_default();
+            let new: Vec<String> =
+                depends.into_iter().filter(|own| !needed.contains(own)).collect();
+            needed.extend(new);
+            next += 1;
+        }
+        needed
+    }
+
+    fn occurrences(&self, name: &str) -> Option<Vec<Vec<Given<Origin>>>> {
+        self.cmdline.as_ref().map(|line| line.occurrences(name))
     }
 
     fn parameter(&self, name: &str) -> Setting<Origin> {

@@ -278,7 +278,14 @@ impl<'a> BootSet<'a> {
             }
             let (kernel, name) = (self.kernel(), self.name(self.kernel().image.unwrap_or(0)));
             let (arch, version) = (kernel.facts.arch, kernel.facts.version());
-            Ok(names.map(|names| Evidence::collect(&names, arch, version, name)))
+            let whole = kernel.complete && kernel.damage.is_none();
+            Ok(names.map(|names| {
+                let mut evidence = Evidence::collect(&names, arch, version, name);
+                if whole {
+                    evidence.without_config();
+                }
+                evidence
+            }))
         });
         evidence.as_ref().map(Option::as_ref)
     }

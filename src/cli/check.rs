@@ -20,7 +20,7 @@ use vfioboot::audit::{
     BUILTIN, Batch, Level, Options, Outcome, Profile, Provenance, fragment, group,
 };
 use vfioboot::compression::Budget;
-use vfioboot::kernel::{KernelConfig, config_file};
+use vfioboot::kernel::{Arch, KernelConfig, KernelVersion, config_file};
 
 use super::check_files::CheckFiles;
 use super::interrupt::Interrupt;
@@ -55,6 +55,16 @@ pub struct Args {
     /// The kernel command line, instead of the one in the boot image
     #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
     cmdline: Option<String>,
+    /// The architecture of kernels and configs that do not tell theirs
+    #[arg(long, value_name = "ARCH", value_parser = parse_arch)]
+    arch: Option<Arch>,
+    /// The version of kernels and configs that do not tell theirs, such as 6.1
+    #[arg(long, value_name = "VERSION", value_parser = parse_version)]
+    kernel_version: Option<KernelVersion>,
+    /// Expand configs (a defconfig, a fragment) by `make olddefconfig` in this kernel source tree, which
+    /// stays as it is, and judge the result
+    #[arg(long, value_name = "KERNEL_TREE")]
+    expand: Option<PathBuf>,
     /// The report format; by default text
     #[arg(long, value_parser = format_parser())]
     format: Option<&'static Format>,
@@ -96,6 +106,14 @@ fn format_parser() -> impl TypedValueParser<Value = &'static Format> {
 fn parse_format(name: &str) -> Result<&'static Format, String> {
     let names = || FORMATS.iter().map(|format| format.name).collect::<Vec<_>>().join(", ");
     Format::named(name).ok_or_else(|| format!("expected one of {}", names()))
+}
+
+fn parse_arch(name: &str) -> Result<Arch, String> {
+    Arch::from_name(name).ok_or_else(|| "expected an architecture such as arm64".to_owned())
+}
+
+fn parse_version(text: &str) -> Result<KernelVersion, String> {
+    KernelVersion::parse(text).ok_or_else(|| "expected a version such as 6.1".to_owned())
 }
 
 fn parse_report(text: &str) -> Result<(&'static Format, PathBuf), String> {
@@ -289,6 +307,9 @@ fn options<'a>(args: &Args, modules: &'a [ModuleFiles]) -> anyhow::Result<Option
     options.fail_on = args.fail_on.level();
     options.config = args.config.as_deref().map(open_config).transpose()?;
     options.cmdline = args.cmdline.clone();
+    options.arch = args.arch;
+    options.version = args.kernel_version;
+    options.expand = args.expand.clone();
     if !modules.is_empty() {
         let mut given = GivenModules::default();
         for module in modules {

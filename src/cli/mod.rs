@@ -27,6 +27,7 @@ mod progress;
 mod ramdisk;
 mod repack;
 mod report;
+mod runtime_command;
 mod spill;
 mod style;
 mod unpack;
@@ -103,7 +104,7 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Extract(args) => extract::run(&args),
         Command::Ramdisk(args) => ramdisk::run(&args),
-        Command::Completions(args) => completions::run(&args, &mut Cli::command()),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),
     })
 }

@@ -8,6 +8,7 @@
 //! | [`bind`] | devices to vfio-pci and back, with a journal of every step |
 //! | [`boot`] | PID 1, which carries out the boot file and never keeps a system from booting |
 //! | [`guest`] | the guest file, and a virtual machine from its start to its end |
+//! | [`service`] | the service that starts guests with the machine, for systemd, OpenRC and runit |
 //! | [`doctor`] | every prerequisite of passthrough, examined on the running system |
 //!
 //! `boot` and `guest` do not know each other; `doctor` asks all but `boot`. Everything reads and
@@ -20,4 +21,5 @@ pub mod bus;
 pub mod causes;
 pub mod doctor;
 pub mod guest;
+pub mod service;
 pub mod sys;

@@ -1,5 +1,6 @@
 //! Kernel config files: a `.config`, or a compressed one such as `/proc/config.gz`.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use super::config::{BYTE_ORDER_MARK, ConfigError, KernelConfig};
@@ -56,12 +57,17 @@ pub(crate) fn is_plain_config(file: &[u8]) -> bool {
 /// # Errors
 /// [`ConfigFileError`].
 pub fn read(file: &[u8]) -> Result<KernelConfig, ConfigFileError> {
+    Ok(KernelConfig::parse(&text(file)?)?)
+}
+
+/// The text of a config, plain or compressed.
+pub(crate) fn text(file: &[u8]) -> Result<Cow<'_, [u8]>, ConfigFileError> {
     Ok(match Format::detect(file) {
-        Some(format) => KernelConfig::parse(&Decoder::new(format, file)?.read_all(MAX_CONFIG)?)?,
+        Some(format) => Cow::Owned(Decoder::new(format, file)?.read_all(MAX_CONFIG)?),
         None if file.len() as u64 > MAX_CONFIG => {
             return Err(ConfigFileError::TooLarge { size: file.len() });
         }
-        None => KernelConfig::parse(file)?,
+        None => Cow::Borrowed(file),
     })
 }
 

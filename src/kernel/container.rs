@@ -55,6 +55,12 @@ pub(super) fn recognise(bytes: &[u8], len: Option<usize>) -> Result<Option<Conta
     if bytes.get(56..60) == Some(b"ARM\x64") {
         return Ok(arm64_image(bytes, len));
     }
+    if let Some(arch) = other_image(bytes) {
+        return Ok(Some(Container::plain(LayerKind::Image(arch), Some(arch), len)));
+    }
+    if bytes.starts_with(&UIMAGE_MAGIC) {
+        return uimage(bytes, len).map(Some);
+    }
     if u32_at(bytes, 0x24) == Some(ZIMAGE_MAGIC) {
         return zimage(bytes, len).map(Some);
     }
@@ -159,32 +165,124 @@ fn pe_arch(machine: u16) -> Option<Arch> {
         0x01c0 | 0x01c2 | 0x01c4 => Some(Arch::Arm),
         0x8664 => Some(Arch::X86_64),
         0x014c => Some(Arch::X86),
+        0x5032 => Some(Arch::Riscv32),
         0x5064 => Some(Arch::Riscv64),
+        0x6232 => Some(Arch::Loongarch32),
         0x6264 => Some(Arch::Loongarch64),
+        0x0200 => Some(Arch::Ia64),
         _ => None,
     }
 }
 
 /// Any ELF file; `e_machine` is the architecture.
 fn elf(bytes: &[u8], len: Option<usize>) -> Result<Container, Error> {
-    use goblin::elf::header::{
-        EM_386, EM_AARCH64, EM_ARM, EM_LOONGARCH, EM_RISCV, EM_X86_64, SIZEOF_IDENT,
-    };
+    use goblin::elf::header::{EI_CLASS, ELFCLASS32, SIZEOF_IDENT};
     let header = goblin::elf::Elf::parse_header(bytes).map_err(|_| Error::Truncated {
         layer: "ELF",
         have: bytes.len(),
         need: SIZEOF_IDENT + 48,
     })?;
-    let arch = match header.e_machine {
-        EM_AARCH64 => Some(Arch::Arm64),
-        EM_ARM => Some(Arch::Arm),
-        EM_X86_64 => Some(Arch::X86_64),
-        EM_386 => Some(Arch::X86),
-        EM_RISCV => Some(Arch::Riscv64),
-        EM_LOONGARCH => Some(Arch::Loongarch64),
+    let arch = elf_arch(header.e_machine, header.e_ident[EI_CLASS] == ELFCLASS32);
+    Ok(Container::plain(LayerKind::Elf, arch, len))
+}
+
+/// `e_machine` (`include/uapi/linux/elf-em.h`).
+fn elf_arch(machine: u16, narrow: bool) -> Option<Arch> {
+    use goblin::elf::header as elf;
+    Some(match machine {
+        elf::EM_AARCH64 => Arch::Arm64,
+        elf::EM_ARM => Arch::Arm,
+        elf::EM_X86_64 => Arch::X86_64,
+        elf::EM_386 => Arch::X86,
+        elf::EM_RISCV if narrow => Arch::Riscv32,
+        elf::EM_RISCV => Arch::Riscv64,
+        elf::EM_LOONGARCH if narrow => Arch::Loongarch32,
+        elf::EM_LOONGARCH => Arch::Loongarch64,
+        elf::EM_PPC | elf::EM_PPC64 => Arch::Powerpc,
+        elf::EM_S390 => Arch::S390,
+        elf::EM_MIPS | elf::EM_MIPS_RS3_LE => Arch::Mips,
+        elf::EM_SPARC | elf::EM_SPARC32PLUS | elf::EM_SPARCV9 => Arch::Sparc,
+        elf::EM_PARISC => Arch::Parisc,
+        41 | 0x9026 => Arch::Alpha,
+        elf::EM_IA_64 => Arch::Ia64,
+        elf::EM_68K => Arch::M68k,
+        elf::EM_SH => Arch::Sh,
+        elf::EM_XTENSA => Arch::Xtensa,
+        93 | 195 | 253 | 255 => Arch::Arc,
+        92 => Arch::Openrisc,
+        113 => Arch::Nios2,
+        164 => Arch::Hexagon,
+        189 | 0xbaab => Arch::Microblaze,
+        252 => Arch::Csky,
+        _ => return None,
+    })
+}
+
+/// The architecture of an `Image` that is not of arm64, by its header.
+fn other_image(bytes: &[u8]) -> Option<Arch> {
+    /// `LINUX_PE_MAGIC` (`include/linux/pe.h`), in the header of EFI images.
+    const LINUX_PE_MAGIC: u32 = 0x8182_23cd;
+    let pe = || u16_at(bytes, (u32_at(bytes, 60)? as usize).checked_add(4)?).and_then(pe_arch);
+    if bytes.get(56..60) == Some(b"RSC\x05") || bytes.get(48..53) == Some(b"RISCV") {
+        return Some(pe().unwrap_or(Arch::Riscv64));
+    }
+    if u32_at(bytes, 56) == Some(LINUX_PE_MAGIC) && bytes.starts_with(b"MZ") {
+        return pe();
+    }
+    // `arch/s390/boot/head.S`; its offset is beyond what is unpacked to look at.
+    (bytes.get(0x10008..0x1000e) == Some(b"S390EP")).then_some(Arch::S390)
+}
+
+const UIMAGE_MAGIC: [u8; 4] = [0x27, 0x05, 0x19, 0x56];
+
+/// U-Boot's `include/image.h`: big-endian; size at 12, architecture at 29, name from 32 to 64.
+fn uimage(bytes: &[u8], len: Option<usize>) -> Result<Container, Error> {
+    const LAYER: &str = "uImage";
+    const HEADER: usize = 64;
+    let Some(header) = bytes.first_chunk::<HEADER>() else {
+        return Err(Error::Truncated { layer: LAYER, have: bytes.len(), need: HEADER });
+    };
+    let name = header[32..].iter().copied().take_while(|byte| *byte != 0).collect();
+    let name = String::from_utf8(name).unwrap_or_default();
+    let arch = match header[29] {
+        1 => Some(Arch::Alpha),
+        2 => Some(Arch::Arm),
+        3 => Some(Arch::X86),
+        4 => Some(Arch::Ia64),
+        5 | 6 => Some(Arch::Mips),
+        7 => Some(Arch::Powerpc),
+        8 => Some(Arch::S390),
+        9 => Some(Arch::Sh),
+        10 | 11 => Some(Arch::Sparc),
+        12 => Some(Arch::M68k),
+        14 => Some(Arch::Microblaze),
+        15 => Some(Arch::Nios2),
+        21 => Some(Arch::Openrisc),
+        22 => Some(Arch::Arm64),
+        23 => Some(Arch::Arc),
+        24 => Some(Arch::X86_64),
+        25 => Some(Arch::Xtensa),
+        26 => Some(Arch::Riscv64),
         _ => None,
     };
-    Ok(Container::plain(LayerKind::Elf, arch, len))
+    let mut found = Container::plain(LayerKind::Uimage { name }, arch, Some(HEADER));
+    let Some(len) = len else { return Ok(found) };
+    let size = array(bytes, 12).map(u32::from_be_bytes).unwrap_or(0) as usize;
+    let room = len - HEADER;
+    if size == 0 || size > room {
+        return Err(Error::OutOfRange {
+            layer: LAYER,
+            field: "ih_size",
+            offset: 12,
+            value: size as u64,
+            limit: room as u64,
+        });
+    }
+    // A container that cannot be followed is the kernel itself, with an architecture at least.
+    if recognise(&bytes[HEADER..HEADER + size], Some(size))?.is_some() {
+        found.inner = Inner::At(HEADER..HEADER + size);
+    }
+    Ok(found)
 }
 
 /// `Documentation/arch/arm64/booting.rst`: code0, code1, text_offset, image_size, flags (u64

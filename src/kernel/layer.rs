@@ -1,6 +1,7 @@
 //! The containers that a kernel is wrapped in.
 
 use crate::compression::Format;
+use crate::rules::Arch;
 
 /// Maximum number of nested containers.
 pub(super) const MAX_LAYERS: usize = 8;
@@ -44,6 +45,14 @@ pub enum LayerKind {
         /// Whether it is also an EFI executable.
         efi_stub: bool,
     },
+    /// `Image` of another architecture, by its header (`Documentation/arch/riscv/boot-image-header.rst`
+    /// and others).
+    Image(Arch),
+    /// The header of U-Boot's `mkimage`, with the name in it.
+    Uimage {
+        /// The name, `Linux-6.1.0`.
+        name: String,
+    },
     /// `zImage` of 32-bit ARM (`arch/arm/boot/compressed/head.S`).
     ArmZimage,
     /// `bzImage` of x86 (`Documentation/arch/x86/boot.rst`).
@@ -67,6 +76,8 @@ impl std::fmt::Display for LayerKind {
             LayerKind::Compressed(format) => write!(f, "{format}"),
             LayerKind::UnsupportedCompression(name) => write!(f, "{name} (not supported)"),
             LayerKind::Arm64Image { .. } => f.write_str("arm64 Image"),
+            LayerKind::Image(arch) => write!(f, "{arch} Image"),
+            LayerKind::Uimage { name } => write!(f, "uImage ({name})"),
             LayerKind::ArmZimage => f.write_str("ARM zImage"),
             LayerKind::BzImage { .. } => f.write_str("x86 bzImage"),
             LayerKind::Elf => f.write_str("ELF"),

@@ -86,6 +86,24 @@ impl Symbols {
         Ok(symbols)
     }
 
+    /// Which of these functions a `.ko`, plain or compressed, defines; also those that it does not
+    /// export.
+    ///
+    /// # Errors
+    /// [`Error::Elf`], [`Error::Compression`].
+    pub(crate) fn defined(bytes: &[u8], names: &[String]) -> Result<Vec<String>, Error> {
+        let bytes = unpack(bytes)?;
+        let elf = Elf::parse(&bytes)?;
+        let own = elf.syms.iter().filter(|symbol| symbol.st_shndx != SHN_UNDEF as usize);
+        let own = own.filter_map(|symbol| elf.strtab.get_at(symbol.st_name));
+        // The compiler adds to the names of clones: `vfio_noiommu_ioctl.part.0`.
+        let own = own.map(|name| name.split('.').next().unwrap_or(name));
+        Ok(own
+            .filter(|name| names.iter().any(|wanted| wanted == name))
+            .map(str::to_owned)
+            .collect())
+    }
+
     /// Whether it imports the symbol of this name.
     pub(crate) fn needs(&self, name: &str) -> bool {
         self.imports.iter().any(|import| import.name == name)

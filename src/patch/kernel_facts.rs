@@ -110,7 +110,11 @@ impl<'s> KernelFacts<'s> {
         let Ok(profile) = Profile::builtin("passthrough") else { return Vec::new() };
         let condition = profile.rule(rule).map(|rule| &rule.condition);
         let Some(Condition::Symbols(drivers)) = condition else { return Vec::new() };
-        drivers.iter().flat_map(|all| all.iter()).map(|symbol| profile.module_of(symbol)).collect()
+        drivers
+            .iter()
+            .flat_map(|all| all.iter())
+            .flat_map(|symbol| profile.modules_of(symbol))
+            .collect()
     }
 
     /// Whether the kernel's config is known.

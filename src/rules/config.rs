@@ -109,34 +109,26 @@ impl KernelConfig {
         }
         let (release, arch) = Self::header(text);
         config.release = release.map(str::to_owned);
-        config.arch = match arch {
-            // One name for both word sizes.
-            Some("x86") if config.is_set("64BIT") => Some(Arch::X86_64),
-            Some("riscv" | "loongarch") if !config.is_set("64BIT") => None,
-            Some("riscv") => Some(Arch::Riscv64),
-            Some("loongarch") => Some(Arch::Loongarch64),
-            Some(name) => Arch::from_name(name),
-            None => config.arch_by_symbol(),
-        };
+        config.arch = config.arch_of(arch);
         Ok(config)
     }
 
-    /// The architecture whose own symbol is set: for a config without the comment at its top.
-    fn arch_by_symbol(&self) -> Option<Arch> {
-        const OWN: [(&str, Arch); 11] = [
-            ("ARM64", Arch::Arm64),
-            ("X86_64", Arch::X86_64),
-            ("X86_32", Arch::X86),
-            ("ARM", Arch::Arm),
-            ("RISCV", Arch::Riscv64),
-            ("LOONGARCH", Arch::Loongarch64),
-            ("PPC64", Arch::Powerpc),
-            ("PPC", Arch::Powerpc),
-            ("S390", Arch::S390),
-            ("MIPS", Arch::Mips),
-            ("PPC32", Arch::Powerpc),
-        ];
-        OWN.iter().find(|(symbol, _)| self.is_set(symbol)).map(|(_, arch)| *arch)
+    /// The architecture by the name in the comment at the top, or by the symbol that only one has.
+    fn arch_of(&self, name: Option<&str>) -> Option<Arch> {
+        let set = |symbol: &str| self.is_set(symbol);
+        let by_symbol = Arch::by_symbol(set);
+        if by_symbol == Some(Arch::Um) {
+            return by_symbol;
+        }
+        let narrow = set("32BIT") || self.get("64BIT") == Some(&Value::No);
+        match name.and_then(Arch::from_name).or(by_symbol)? {
+            // One name for both word sizes.
+            Arch::X86 if !narrow && !set("X86_32") => Some(Arch::X86_64),
+            Arch::X86_64 if narrow || set("X86_32") => Some(Arch::X86),
+            Arch::Riscv64 if narrow => Some(Arch::Riscv32),
+            Arch::Loongarch64 if narrow => Some(Arch::Loongarch32),
+            arch => Some(arch),
+        }
     }
 
     fn set(&mut self, symbol: &str, value: Value, line: usize) {

@@ -6,6 +6,7 @@ use super::{
     List, ModuleState, Outside, Profile, Reason, Rule, Scope, Setting, Symbol, SymbolReason,
     SymbolState, Text, VendorModule, Verdict,
 };
+use super::{blacklist, switch};
 
 /// A verdict, its reason and its basis.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,19 +42,42 @@ pub(crate) fn judge<K: KernelInfo>(
             return Judgement { verdict: Verdict::NotApplicable, reason, basis };
         }
     };
-    let ((verdict, cause), basis) = match &rule.condition {
+    let ((verdict, cause), basis) = condition(profile, rule, kernel);
+    // A rule that may not apply to this kernel or machine can pass, but it cannot fail.
+    let (verdict, doubt) = match (verdict, doubt) {
+        (Verdict::Fail, None) => match alternative(profile, rule, kernel) {
+            Some(other) => (Verdict::Unknown, Some(Doubt::Machine(other.title.clone()))),
+            None => (Verdict::Fail, None),
+        },
+        (Verdict::Fail, doubt) => (Verdict::Unknown, doubt),
+        (verdict, _) => (verdict, None),
+    };
+    Judgement { verdict, reason: Reason { cause, doubt }, basis }
+}
+
+fn condition<K: KernelInfo>(profile: &Profile, rule: &Rule, kernel: &K) -> Based<K> {
+    match &rule.condition {
         Condition::Symbols(groups) => overruled(rule, kernel).unwrap_or_else(|| {
             let basis = config_basis(&rule.condition, kernel);
             (symbols(profile, rule, groups, kernel), basis)
         }),
-        Condition::Parameter { name, reject } => parameter(name, reject, kernel),
-    };
-    // A rule that may not apply to this kernel can pass, but it cannot fail.
-    let (verdict, doubt) = match (verdict, doubt) {
-        (Verdict::Fail, Some(doubt)) => (Verdict::Unknown, Some(doubt)),
-        (verdict, _) => (verdict, None),
-    };
-    Judgement { verdict, reason: Reason { cause, doubt }, basis }
+        Condition::Parameter(switch) => {
+            let (verdict, cause, basis) = switch::judge(switch, kernel);
+            ((verdict, cause), basis)
+        }
+    }
+}
+
+/// The rule of the parts that serve on other machines, if it does not fail.
+fn alternative<'p, K: KernelInfo>(
+    profile: &'p Profile,
+    rule: &Rule,
+    kernel: &K,
+) -> Option<&'p Rule> {
+    let other = profile.rule(rule.alternative.as_ref()?)?;
+    scope(&other.scope, kernel).ok()?;
+    let ((verdict, _), _) = condition(profile, other, kernel);
+    (verdict != Verdict::Fail).then_some(other)
 }
 
 /// Whether a kernel is in the scope: Err with the reason if it is not, Ok with a doubt if that is
@@ -127,10 +151,16 @@ fn symbols<K: KernelInfo>(
         });
         select(judged.collect(), &[Verdict::Fail, Verdict::Unknown, Verdict::Pass])
     };
-    let judged = groups.iter().map(of_group).collect();
+    let judged: Vec<JudgedSymbols<K::Misfit>> = groups.iter().map(of_group).collect();
+    let blocked: Vec<SymbolReason<K::Misfit>> =
+        judged.iter().flat_map(|(_, own)| own).filter(|own| own.is_blocked()).cloned().collect();
     let (verdict, reasons) = select(judged, &[Verdict::Pass, Verdict::Unknown, Verdict::Fail]);
-    if verdict != Verdict::Fail {
-        return (verdict, Cause::Symbols(reasons));
+    match (verdict, blocked.is_empty()) {
+        (Verdict::Fail, true) => {}
+        (Verdict::Fail, false) => return (verdict, Cause::Symbols(blocked)),
+        (_, true) => return (verdict, Cause::Symbols(reasons)),
+        // It is not known whether this machine has what is kept from starting, or the other.
+        (_, false) => return (Verdict::Unknown, Cause::Symbols(blocked)),
     }
     let is_module = |symbol: &Text| kernel.symbol(symbol) == Symbol::Value(&Value::Module);
     let cause = match groups.len() > 1 && !rule.condition.symbols().any(is_module) {
@@ -189,11 +219,19 @@ fn symbol<K: KernelInfo>(
     name: &Text,
     kernel: &K,
 ) -> (Verdict, SymbolState<K::Misfit>) {
-    match kernel.symbol(name) {
+    let (verdict, state) = match kernel.symbol(name) {
         Symbol::Value(value) => by_config(profile, rule, name, value, kernel),
         Symbol::Evidence(evidence) => by_evidence(profile, rule, name, evidence, kernel),
         Symbol::Unstated => (Verdict::Unknown, SymbolState::Unstated),
         Symbol::Silent | Symbol::NoConfig => (Verdict::Unknown, SymbolState::Silent),
+    };
+    // What is forbidden may as well be kept from starting.
+    if verdict == Verdict::Fail || rule.accepts("n") {
+        return (verdict, state);
+    }
+    match blacklist::word(profile, name, &state, kernel) {
+        Some(word) => (Verdict::Fail, SymbolState::Blocked { state: Box::new(state), word }),
+        None => (verdict, state),
     }
 }
 
@@ -218,7 +256,7 @@ fn by_config<K: KernelInfo>(
         },
         Value::No if rule.accepts("n") => (Verdict::Pass, state()),
         // A module can be built apart from the kernel, as vendor modules are.
-        Value::No if rule.accepts("y") => match module() {
+        Value::No if rule.accepts("y") && !profile.is_part(name) => match module() {
             present @ ModuleState::Present(_) => by_module(present),
             ModuleState::Missing { .. } => (Verdict::Fail, state()),
         },
@@ -252,6 +290,7 @@ fn by_evidence<K: KernelInfo>(
         EvidenceState::NotBuiltIn => {
             let module = module(profile, name, kernel);
             let verdict = match &module {
+                ModuleState::Present(_) if profile.is_part(name) => Verdict::Unknown,
                 ModuleState::Present(_) if rule.accepts("y") || rule.accepts("m") => {
                     module.verdict()
                 }
@@ -271,10 +310,10 @@ fn pass_if(satisfied: bool) -> Verdict {
 
 /// The module that a symbol builds.
 fn module<K: KernelInfo>(profile: &Profile, symbol: &str, kernel: &K) -> ModuleState<K::Misfit> {
-    let name = profile.module_of(symbol);
-    match kernel.find_module(&|other| other == name) {
+    let names = profile.modules_of(symbol);
+    match kernel.find_module(&|other| names.iter().any(|name| name == other)) {
         Some(module) => ModuleState::Present(module),
-        None => ModuleState::Missing { name, coverage: kernel.coverage() },
+        None => ModuleState::Missing { names, coverage: kernel.coverage() },
     }
 }
 
@@ -286,44 +325,6 @@ impl<M> ModuleState<M> {
             ModuleState::Missing { coverage, .. } => coverage.verdict_on_missing(),
         }
     }
-}
-
-/// A rule about a kernel parameter.
-fn parameter<K: KernelInfo>(name: &Text, reject: &[Text], kernel: &K) -> Based<K> {
-    let rejects = |value: &str| reject.iter().any(|rejected| rejected == value);
-    let (verdict, cause, basis) = match kernel.parameter(name) {
-        Setting::NoCommandLine => (Verdict::NotApplicable, Cause::NoCommandLine, Basis::Nothing),
-        Setting::Absent => {
-            let cause = Cause::NotGiven { name: name.clone() };
-            (Verdict::Pass, cause, Basis::CommandLine(None))
-        }
-        Setting::Value(value, origin) => {
-            let basis = Basis::CommandLine(Some(origin.clone()));
-            let verdict = pass_if(!rejects(&value));
-            (verdict, Cause::Parameter { name: name.clone(), value, origin }, basis)
-        }
-        Setting::Either([first, second]) => match (rejects(&first.0), rejects(&second.0)) {
-            (true, false) => ambiguous(name, first, second),
-            (false, true) => ambiguous(name, second, first),
-            (all_fail, _) => {
-                let (value, origin) = first;
-                let basis = Basis::CommandLine(Some(origin.clone()));
-                let cause = Cause::Parameter { name: name.clone(), value, origin };
-                (pass_if(!all_fail), cause, basis)
-            }
-        },
-    };
-    ((verdict, cause), basis)
-}
-
-/// The result if it is unknown which of two values takes effect.
-fn ambiguous<O, M>(
-    name: &Text,
-    bad: (String, O),
-    good: (String, O),
-) -> (Verdict, Cause<O, M>, Basis<O>) {
-    let cause = Cause::Ambiguous { name: name.clone(), bad: bad.0, good: good.0 };
-    (Verdict::Unknown, cause, Basis::CommandLine(Some(bad.1)))
 }
 
 /// The effect of the command line on a rule about symbols: parameters that break it, or satisfy it.

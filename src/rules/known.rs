@@ -34,6 +34,15 @@ pub(crate) trait KernelInfo {
     /// What the kernel parameter `name` is set to.
     fn parameter(&self, name: &str) -> Setting<Self::Origin>;
 
+    /// The values of the kernel parameter `name` in order, empty without one; a list for each order in
+    /// which the kernel may see them. None if no command line is known.
+    fn occurrences(&self, name: &str) -> Option<Vec<Vec<Given<Self::Origin>>>>;
+
+    /// The modules (with `_`) that must load before this one does, and itself.
+    fn needs(&self, module: &str) -> Vec<String> {
+        vec![module.to_owned()]
+    }
+
     /// Its version.
     fn version(&self) -> Option<KernelVersion> {
         KernelVersion::parse(self.release()?)
@@ -129,8 +138,31 @@ pub struct Evidence {
     pub state: EvidenceState,
     /// How certain it is.
     pub confidence: Confidence,
-    /// The name that is in the table, or the names that are not.
+    /// The name that is there, or the names that are not.
     pub names: Vec<String>,
+    /// Where they were looked for.
+    pub place: Place,
+}
+
+/// Where the names of evidence were looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the kernel's symbol table.
+    SymbolTable,
+    /// In all of the kernel.
+    Kernel,
+    /// In the symbol table of this module's file.
+    Module(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::SymbolTable => f.write_str("the symbol table"),
+            Place::Kernel => f.write_str("the kernel"),
+            Place::Module(file) => f.write_str(file),
+        }
+    }
 }
 
 /// Which of the modules of a system are known.
@@ -194,6 +226,9 @@ pub enum Fit<M> {
         others: usize,
     },
 }
+
+/// A value of a kernel parameter, and where it was given.
+pub(crate) type Given<O> = (String, O);
 
 /// What a kernel parameter is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,8 +31,15 @@ pub struct Profile {
     pub parameters: List<RecommendedParameter>,
     /// Notes that are not rules.
     pub notes: List<Note>,
-    /// Symbols and the modules they build, where that is not the symbol in lower case.
-    pub modules: List<(Text, Text)>,
+    /// Symbols and the modules they build, where that is not the symbol in lower case; several where
+    /// versions differ.
+    pub modules: List<(Text, List<Text>)>,
+    /// Symbols that build no module of their own, and the module that has their code.
+    pub part_of: List<(Text, List<Text>)>,
+    /// Families of SoCs.
+    pub socs: List<Soc>,
+    /// Symbols and the functions that `initcall_blacklist=` names to turn them off.
+    pub initcalls: List<(Text, List<Text>)>,
 }
 
 /// How much a rule matters.
@@ -74,6 +81,11 @@ pub struct Rule {
     pub module_hints: List<Text>,
     /// On these architectures the symbols are not tristates: `m` cannot be right.
     pub never_module: List<Arch>,
+    /// The drivers of the board's SoC that satisfy it, for advice that fits the board.
+    pub by_soc: Option<SocPart>,
+    /// The rule of the parts that serve in its place on other machines: while that one passes, a
+    /// failure of this one decides nothing.
+    pub alternative: Option<Text>,
     /// Kernel parameters that satisfy a rule about symbols, regardless of the symbols.
     pub satisfied_by: List<Assignment>,
     /// Kernel parameters that break it, regardless of the symbols.
@@ -93,13 +105,22 @@ pub struct Rule {
 pub enum Condition {
     /// Every symbol of at least one of these groups has an accepted value.
     Symbols(List<List<Text>>),
-    /// The last value of this kernel parameter is not one of these.
-    Parameter {
-        /// Its name: `kvm-arm.mode`.
-        name: Text,
-        /// Values that fail the rule.
-        reject: List<Text>,
-    },
+    /// This kernel parameter does not turn something off.
+    Parameter(Switch),
+}
+
+/// A kernel parameter that turns something off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// Its name: `kvm-arm.mode`.
+    pub name: Text,
+    /// The values that turn it off; `*` is any.
+    pub reject: List<Text>,
+    /// The values that turn it on again. With these, even none, values are lists divided by commas, of
+    /// which every word counts; without them the last value counts.
+    pub restore: Option<List<Text>>,
+    /// It is off unless the parameter turns it on, if all of these hold.
+    pub off_when: List<When>,
 }
 
 /// The kernels that a rule, a note or a recommendation is for: those for which all of this holds.
@@ -155,6 +176,33 @@ pub struct KconfigLine {
     pub since: Option<KernelVersion>,
     /// The first version without it.
     pub until: Option<KernelVersion>,
+    /// It is needed only if this holds before.
+    pub when: Option<When>,
+}
+
+/// A family of SoCs: what is before its PCIe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Soc {
+    /// Its name for people.
+    pub name: Text,
+    /// The symbol of the family: `ARCH_QCOM`.
+    pub symbol: Text,
+    /// The drivers of its PCIe host bridges.
+    pub bridge: List<Text>,
+    /// The drivers of the IOMMUs before its PCIe; empty: there is none.
+    pub iommu: List<Text>,
+    /// What else there is to say; may be empty.
+    pub note: Text,
+}
+
+/// Which drivers of a family of SoCs a rule asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SocPart {
+    /// Those of the host bridges.
+    Bridge,
+    /// Those of the IOMMUs.
+    Iommu,
 }
 
 /// A parameter that belongs on the kernel command line.
@@ -179,6 +227,8 @@ pub struct Note {
     pub values: List<Text>,
     /// The kernels that it is about.
     pub scope: Scope,
+    /// What the verdict names for it: a hypervisor that is not plain KVM.
+    pub hypervisor: Option<Text>,
     /// The text.
     pub text: Text,
     /// Whether it is a reason to change the command line.
@@ -213,12 +263,40 @@ impl Profile {
         self.rules.iter().find(|rule| rule.id == id)
     }
 
-    /// The name (with `_`) of the module that `symbol` builds if it is `m`.
-    pub(crate) fn module_of(&self, symbol: &str) -> String {
-        match self.modules.iter().find(|(of, _)| of == symbol) {
-            Some((_, name)) => module_name(name),
-            None => symbol.to_ascii_lowercase(),
+    /// The names (with `_`) that the module with the code of `symbol` can have.
+    pub(crate) fn modules_of(&self, symbol: &str) -> Vec<String> {
+        let tables = [&self.modules, &self.part_of];
+        match tables.into_iter().map(|table| of_symbol(table, symbol)).find(|own| !own.is_empty()) {
+            None => vec![symbol.to_ascii_lowercase()],
+            Some(names) => names.iter().map(|name| module_name(name)).collect(),
         }
+    }
+
+    /// Whether the code of `symbol` is in the module of another one, which may exist without it.
+    pub(crate) fn is_part(&self, symbol: &str) -> bool {
+        !of_symbol(&self.part_of, symbol).is_empty()
+    }
+
+    /// The functions that `initcall_blacklist=` names to turn `symbol` off.
+    pub(crate) fn initcalls_of(&self, symbol: &str) -> &[Text] {
+        of_symbol(&self.initcalls, symbol)
+    }
+}
+
+fn of_symbol<'t>(table: &'t [(Text, List<Text>)], symbol: &str) -> &'t [Text] {
+    table.iter().find(|(of, _)| of == symbol).map_or(&[], |(_, names)| names.as_ref())
+}
+
+impl Switch {
+    /// Whether this value, or word of one, turns it off.
+    pub(crate) fn rejects(&self, value: &str) -> bool {
+        self.reject.iter().any(|own| own == value || own == "*")
+    }
+
+    /// The parameter that turns it on: `intel_iommu=on`.
+    pub(crate) fn remedy(&self) -> Option<Assignment> {
+        let value = self.restore.as_ref()?.first()?.clone();
+        Some(Assignment { name: self.name.clone(), value })
     }
 }
 
@@ -248,6 +326,7 @@ impl Rule {
             value: value.clone(),
             since: None,
             until: None,
+            when: None,
         };
         groups.first().into_iter().flat_map(|group| group.iter()).map(line).collect()
     }
@@ -258,7 +337,7 @@ impl Condition {
     pub(crate) fn symbols(&self) -> impl Iterator<Item = &Text> {
         let groups: &[List<Text>] = match self {
             Condition::Symbols(groups) => groups,
-            Condition::Parameter { .. } => &[],
+            Condition::Parameter(_) => &[],
         };
         groups.iter().flat_map(|group| group.iter())
     }
@@ -335,7 +414,8 @@ impl fmt::Display for Assignment {
 impl FromStr for KconfigLine {
     type Err = String;
 
-    /// `SYMBOL=y`, followed by ` since 6.2` or ` until 5.8` if not every kernel has it.
+    /// `SYMBOL=y`, followed by ` since 6.2` or ` until 5.8` if not every kernel has it, and by
+    /// ` if SYMBOL=m` if not every config needs it.
     fn from_str(text: &str) -> Result<Self, String> {
         let error = || format!("\"{text}\" is not a setting like VFIO=y or VFIO_GROUP=y since 6.6");
         let mut words = text.split_ascii_whitespace();
@@ -348,8 +428,13 @@ impl FromStr for KconfigLine {
             value: value.to_owned().into(),
             since: None,
             until: None,
+            when: None,
         };
         while let Some(word) = words.next() {
+            if word == "if" {
+                line.when = Some(words.next().ok_or_else(error)?.parse()?);
+                continue;
+            }
             let version = words.next().and_then(KernelVersion::parse).ok_or_else(error)?;
             match word {
                 "since" => line.since = Some(version),

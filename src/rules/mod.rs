@@ -12,11 +12,14 @@
 //! | `reason` | verdicts and their typed reasons |
 //! | `text` | the text of a reason, in one place |
 //! | `judge` | the evaluator |
+//! | `switch` | judges kernel parameters that turn something off |
+//! | `blacklist` | what `module_blacklist=` and the like keep from starting |
 //!
 //! The build script compiles this folder, too: it reads every built-in profile, so that a broken rule
 //! breaks the build, and writes the device's profile as a constant, which needs no TOML reader.
 
 mod arch;
+mod blacklist;
 mod builtin;
 pub mod config;
 mod judge;
@@ -25,6 +28,7 @@ mod language;
 mod raw;
 mod read;
 mod reason;
+mod switch;
 mod text;
 mod version;
 
@@ -33,11 +37,11 @@ pub use builtin::BUILTIN;
 pub use builtin::Builtin;
 pub use judge::Judgement;
 pub(crate) use judge::judge;
-pub use known::{Confidence, Evidence, Module};
+pub use known::{Confidence, Evidence, Module, Place};
 pub use known::{Coverage, EvidenceState, Fit};
-pub(crate) use known::{KernelInfo, Setting, Symbol};
-pub use language::{Assignment, Note, RecommendedParameter, Rule, Scope, Test, When};
-pub use language::{Condition, KconfigLine, Level, Profile};
+pub(crate) use known::{Given, KernelInfo, Setting, Symbol};
+pub use language::{Assignment, Note, RecommendedParameter, Rule, Scope, Switch, Test, When};
+pub use language::{Condition, KconfigLine, Level, Profile, Soc, SocPart};
 pub(crate) use language::{List, Text, module_name};
 pub use read::ProfileError;
 pub use reason::{Basis, Doubt, ModuleState, Outside, Reason, SymbolReason, SymbolState};

@@ -11,8 +11,8 @@ use toml::Spanned;
 
 use super::language::is_symbol;
 use super::{
-    Arch, Condition, KernelVersion, Level, List, Note, RecommendedParameter, Rule, Scope, Text,
-    module_name,
+    Arch, Condition, KernelVersion, Level, List, Note, RecommendedParameter, Rule, Scope, Soc,
+    SocPart, Switch, Text, module_name,
 };
 
 #[derive(Deserialize)]
@@ -27,13 +27,36 @@ pub(super) struct File {
     #[serde(default, rename = "override")]
     pub overrides: Vec<Spanned<RawOverride>>,
     #[serde(default)]
-    pub modules: BTreeMap<Text, Text>,
+    pub modules: BTreeMap<Text, Names>,
+    #[serde(default)]
+    pub part_of: BTreeMap<Text, Names>,
+    #[serde(default)]
+    pub initcalls: BTreeMap<Text, Names>,
     #[serde(default)]
     pub rule: Vec<Spanned<RawRule>>,
+    #[serde(default)]
+    pub soc: Vec<Spanned<RawSoc>>,
     #[serde(default)]
     pub word: Vec<Spanned<RawParameter>>,
     #[serde(default)]
     pub note: Vec<Spanned<RawNote>>,
+}
+
+/// One name, or several.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Names {
+    One(Text),
+    Any(Vec<Text>),
+}
+
+impl Names {
+    pub(crate) fn list(self) -> List<Text> {
+        match self {
+            Names::One(name) => vec![name].into(),
+            Names::Any(names) => names.into(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -48,6 +71,11 @@ pub(super) struct RawRule {
     parameter: Option<Text>,
     accept: Option<Vec<Text>>,
     reject: Option<Vec<Text>>,
+    restore: Option<Vec<Text>>,
+    #[serde(default)]
+    off_when: Vec<String>,
+    alternative: Option<Text>,
+    by_soc: Option<SocPart>,
     since: Option<String>,
     until: Option<String>,
     #[serde(default)]
@@ -112,7 +140,7 @@ impl RawOverride {
         let Some(rule) = rules.iter_mut().find(|rule| rule.id == self.id) else {
             return Err(format!("override: there is no rule {} to change", self.id));
         };
-        if self.accept.is_some() && matches!(rule.condition, Condition::Parameter { .. }) {
+        if self.accept.is_some() && matches!(rule.condition, Condition::Parameter(_)) {
             return Err(format!("override of {}: `accept` goes with symbols", self.id));
         }
         rule.level = self.level.unwrap_or(rule.level);
@@ -150,9 +178,40 @@ pub(super) struct RawNote {
     arch: Vec<String>,
     #[serde(default)]
     when: Vec<String>,
+    hypervisor: Option<Text>,
     text: Text,
     #[serde(default)]
     warn: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSoc {
+    name: Text,
+    symbol: Text,
+    #[serde(default)]
+    bridge: Vec<Text>,
+    iommu: Vec<Text>,
+    #[serde(default)]
+    note: Text,
+}
+
+impl RawSoc {
+    pub(crate) fn check(self) -> Result<Soc, String> {
+        for symbol in self.bridge.iter().chain(&self.iommu).chain([&self.symbol]) {
+            if !is_symbol(symbol) {
+                let soc = &self.name;
+                return Err(format!("soc {soc}: \"{symbol}\" is not a symbol without CONFIG_"));
+            }
+        }
+        Ok(Soc {
+            name: self.name,
+            symbol: self.symbol,
+            bridge: self.bridge.into(),
+            iommu: self.iommu.into(),
+            note: self.note,
+        })
+    }
 }
 
 impl RawNote {
@@ -167,6 +226,7 @@ impl RawNote {
             scope: scope(&self.arch, &self.when).map_err(fail)?,
             parameter: self.parameter,
             values: self.values.into(),
+            hypervisor: self.hypervisor,
             text: self.text,
             warn: self.warn,
         })
@@ -192,6 +252,8 @@ impl RawRule {
         Ok(Rule {
             set: each(&self.set).map_err(fail)?,
             never_module: arches(&self.never_module).map_err(fail)?,
+            alternative: self.alternative,
+            by_soc: self.by_soc,
             satisfied_by: each(&self.satisfied_by).map_err(fail)?,
             broken_by: each(&self.broken_by).map_err(fail)?,
             id: self.id,
@@ -225,7 +287,12 @@ impl RawRule {
                 if self.accept.is_some() {
                     return Err("`accept` goes with symbols; use `reject`".into());
                 }
-                return Ok(Condition::Parameter { name, reject: reject.into() });
+                return Ok(Condition::Parameter(Switch {
+                    name,
+                    reject: reject.into(),
+                    restore: self.restore.take().map(Into::into),
+                    off_when: each(&self.off_when)?,
+                }));
             }
             _ => {
                 let message = "expected exactly one of `symbol`, `any`, `all`, `parameter`";
@@ -241,6 +308,9 @@ impl RawRule {
         }
         if self.reject.is_some() {
             return Err("`reject` goes with `parameter`; use `accept`".into());
+        }
+        if self.restore.is_some() || !self.off_when.is_empty() {
+            return Err("`restore` and `off_when` go with `parameter`".into());
         }
         Ok(Condition::Symbols(groups.into()))
     }
@@ -260,6 +330,11 @@ impl RawParameter {
         let fail = |message| format!("word {}: {message}", self.word);
         if self.word.is_empty() || self.word.contains(char::is_whitespace) {
             return Err(fail("expected one kernel parameter without spaces".into()));
+        }
+        if self.level.decides() {
+            return Err(fail(
+                "what is required is a [[rule]] with `parameter` and `off_when`".into(),
+            ));
         }
         Ok(RecommendedParameter {
             scope: scope(&self.arch, &self.when).map_err(fail)?,

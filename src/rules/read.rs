@@ -1,11 +1,11 @@
 //! Reads profiles from TOML and checks them as a whole before any rule is used.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use toml::Spanned;
 
 use super::raw::{self, File};
-use super::{BUILTIN, Builtin, Profile, Rule, Text};
+use super::{BUILTIN, Builtin, List, Profile, Rule, Text};
 
 /// Why a profile could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +99,7 @@ fn check(file: File, base: Profile, name: &str) -> Result<Profile, AtOffset> {
     for raw in file.overrides {
         at_offset(raw, |raw| raw.apply(rules))?;
     }
+    let mut own: Vec<(usize, Text)> = Vec::new();
     let mut ids: HashSet<Text> = rules.iter().map(|rule| rule.id.clone()).collect();
     for raw in file.rule {
         let start = raw.span().start;
@@ -106,6 +107,7 @@ fn check(file: File, base: Profile, name: &str) -> Result<Profile, AtOffset> {
         if !ids.insert(rule.id.clone()) {
             return Err((start, format!("rule id {} is used twice", rule.id)));
         }
+        own.extend(rule.alternative.clone().map(|alternative| (start, alternative)));
         rules.push(rule);
     }
     for raw in file.word {
@@ -114,10 +116,28 @@ fn check(file: File, base: Profile, name: &str) -> Result<Profile, AtOffset> {
     for raw in file.note {
         profile.notes.to_mut().push(at_offset(raw, raw::RawNote::check)?);
     }
-    let base = std::mem::take(profile.modules.to_mut());
-    let base = base.into_iter().filter(|(symbol, _)| !file.modules.contains_key(symbol));
-    profile.modules = base.chain(file.modules.clone()).collect();
+    for raw in file.soc {
+        profile.socs.to_mut().push(at_offset(raw, raw::RawSoc::check)?);
+    }
+    join(&mut profile.modules, file.modules);
+    join(&mut profile.part_of, file.part_of);
+    join(&mut profile.initcalls, file.initcalls);
+    if let Some((start, id)) = own.into_iter().find(|(_, id)| !ids.contains(id)) {
+        return Err((start, format!("alternative = \"{id}\": there is no such rule")));
+    }
+    // The base's rule may have been left out.
+    for rule in profile.rules.to_mut() {
+        rule.alternative = rule.alternative.take().filter(|id| ids.contains(id));
+    }
     Ok(profile)
+}
+
+/// Put the names of a table in the place of those of the base.
+fn join(base: &mut List<(Text, List<Text>)>, own: BTreeMap<Text, raw::Names>) {
+    let kept = std::mem::take(base.to_mut()).into_iter();
+    let kept: Vec<_> = kept.filter(|(symbol, _)| !own.contains_key(symbol)).collect();
+    let own = own.into_iter().map(|(symbol, names)| (symbol, names.list()));
+    *base = kept.into_iter().chain(own).collect();
 }
 
 fn at_offset<R, T>(

@@ -1,7 +1,9 @@
 //! Verdicts, and why.
 
 use super::config::Value;
-use super::{Arch, Confidence, Coverage, Evidence, Fit, KernelVersion, List, Module, Text, When};
+use super::{
+    Arch, Assignment, Confidence, Coverage, Evidence, Fit, KernelVersion, List, Module, Text, When,
+};
 
 /// Whether a rule is satisfied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -44,20 +46,20 @@ impl<O, M> Reason<O, M> {
         self.cause.module()
     }
 
-    /// The origin of the kernel parameter that decided a rule about symbols, regardless of the
-    /// symbols.
-    pub(crate) fn overruled_by(&self) -> Option<&O> {
+    /// A kernel parameter decided a rule about symbols, regardless of the symbols.
+    pub(crate) fn is_overruled(&self) -> bool {
         match &self.cause {
-            Cause::Overruled { origin, .. } => Some(origin),
+            Cause::Overruled { .. } => true,
+            Cause::Symbols(symbols) => symbols.iter().any(SymbolReason::is_blocked),
             Cause::Outside(_)
             | Cause::NoCommandLine
             | Cause::NoConfig
-            | Cause::Symbols(_)
             | Cause::NoneSet(_)
             | Cause::VendorModule { .. }
             | Cause::Parameter { .. }
             | Cause::NotGiven { .. }
-            | Cause::Ambiguous { .. } => None,
+            | Cause::Needed { .. }
+            | Cause::Ambiguous { .. } => false,
         }
     }
 }
@@ -96,6 +98,15 @@ pub enum Cause<O, M> {
         /// Its name.
         name: Text,
     },
+    /// The rule is about something that is off unless a parameter turns it on, which is not given.
+    Needed {
+        /// The parameter with its value.
+        parameter: Assignment,
+        /// What makes it off.
+        when: List<When>,
+        /// Whether all of that certainly holds.
+        certain: bool,
+    },
     /// The rule is about this parameter, and it is unknown which of two values takes effect.
     Ambiguous {
         /// Its name.
@@ -132,6 +143,7 @@ impl<O, M> Cause<O, M> {
             | Cause::NoneSet(_)
             | Cause::Parameter { .. }
             | Cause::NotGiven { .. }
+            | Cause::Needed { .. }
             | Cause::Ambiguous { .. }
             | Cause::Overruled { .. } => None,
         }
@@ -170,6 +182,8 @@ pub enum Doubt {
     Version,
     /// Whether this holds.
     When(When),
+    /// Whether the machine has the parts of another rule, with this title.
+    Machine(Text),
 }
 
 /// The state of one symbol, for a rule.
@@ -202,6 +216,13 @@ pub enum SymbolState<M> {
         /// Its module, if that can decide the verdict.
         module: Option<ModuleState<M>>,
     },
+    /// The command line keeps from starting what would satisfy the rule.
+    Blocked {
+        /// The state without that.
+        state: Box<SymbolState<M>>,
+        /// What does it.
+        word: Assignment,
+    },
     /// The config is only a part of one, and does not mention it.
     Unstated,
     /// There is neither a config nor evidence.
@@ -209,6 +230,11 @@ pub enum SymbolState<M> {
 }
 
 impl<M> SymbolReason<M> {
+    /// Whether the command line keeps it from starting.
+    pub(super) fn is_blocked(&self) -> bool {
+        matches!(self.state, SymbolState::Blocked { .. })
+    }
+
     fn module(&self) -> Option<&Module<M>> {
         match &self.state {
             SymbolState::Module { module: ModuleState::Present(module), .. }
@@ -219,6 +245,7 @@ impl<M> SymbolReason<M> {
             | SymbolState::Evidence { module: Some(ModuleState::Missing { .. }) | None, .. }
             | SymbolState::Value(_)
             | SymbolState::NeverModule(_)
+            | SymbolState::Blocked { .. }
             | SymbolState::Unstated
             | SymbolState::Silent => None,
         }
@@ -232,8 +259,8 @@ pub enum ModuleState<M> {
     Present(Module<M>),
     /// It was not.
     Missing {
-        /// Its name, with `_`.
-        name: String,
+        /// The names that it can have, with `_`.
+        names: Vec<String>,
         /// The modules that were searched.
         coverage: Coverage,
     },

@@ -8,7 +8,7 @@ use super::{
     SymbolReason, SymbolState, VendorModule,
 };
 
-impl<O: Display, M: Display> Display for Reason<O, M> {
+impl<O: Display, M: Clone + Display> Display for Reason<O, M> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         self.cause.fmt(f)?;
         match &self.doubt {
@@ -18,7 +18,7 @@ impl<O: Display, M: Display> Display for Reason<O, M> {
     }
 }
 
-impl<O: Display, M: Display> Display for Cause<O, M> {
+impl<O: Display, M: Clone + Display> Display for Cause<O, M> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Outside(outside) => outside.fmt(f),
@@ -43,6 +43,13 @@ impl<O: Display, M: Display> Display for Cause<O, M> {
                 write!(f, "{}, from {origin}", Given(name, value))
             }
             Cause::NotGiven { name } => write!(f, "{name} is not given"),
+            Cause::Needed { parameter, when, certain } => {
+                write!(f, "{parameter} is not given, and ")?;
+                if !certain {
+                    f.write_str("it is not known whether ")?;
+                }
+                list(f, when)
+            }
             Cause::Ambiguous { name, bad, good } => write!(
                 f,
                 "{name} is both {bad} and {good}; the last one counts, and which that is depends \
@@ -100,11 +107,12 @@ impl Display for Doubt {
             Doubt::Arch => f.write_str("the architecture is not known"),
             Doubt::Version => f.write_str("the kernel version is not known"),
             Doubt::When(when) => write!(f, "it is not known whether {when} holds"),
+            Doubt::Machine(title) => write!(f, "on other machines \"{title}\" decides"),
         }
     }
 }
 
-impl<M: Display> Display for SymbolReason<M> {
+impl<M: Clone + Display> Display for SymbolReason<M> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let symbol = &self.symbol;
         match &self.state {
@@ -130,6 +138,10 @@ impl<M: Display> Display for SymbolReason<M> {
                     None => Ok(()),
                 }
             }
+            SymbolState::Blocked { state, word } => {
+                SymbolReason { symbol: symbol.clone(), state: (**state).clone() }.fmt(f)?;
+                write!(f, ", but {word} keeps it from starting")
+            }
             SymbolState::Unstated => {
                 write!(f, "{symbol} is not mentioned, and the config is not complete")
             }
@@ -152,14 +164,14 @@ fn setting(f: &mut Formatter<'_>, symbol: &str, value: &Value) -> fmt::Result {
 impl Display for Evidence {
     /// `vfio_pci_probe is in the symbol table`.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let names = self.names.join(", ");
+        let (names, place) = (self.names.join(", "), &self.place);
         match (self.state, self.names.len()) {
-            (EvidenceState::BuiltIn, _) => write!(f, "{names} is in the symbol table"),
+            (EvidenceState::BuiltIn, _) => write!(f, "{names} is in {place}"),
             (EvidenceState::NotBuiltIn | EvidenceState::Off, 1) => {
-                write!(f, "{names} is not in the symbol table")
+                write!(f, "{names} is not in {place}")
             }
             (EvidenceState::NotBuiltIn | EvidenceState::Off, _) => {
-                write!(f, "none of {names} is in the symbol table")
+                write!(f, "none of {names} is in {place}")
             }
         }
     }
@@ -169,14 +181,17 @@ impl<M: Display> Display for ModuleState<M> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             ModuleState::Present(module) => module.fmt(f),
-            ModuleState::Missing { name, coverage } => match coverage {
-                Coverage::None => write!(f, "{name}.ko was not looked for"),
-                Coverage::Ramdisks => {
-                    write!(f, "{name}.ko is not in the ramdisks of the images")
+            ModuleState::Missing { names, coverage } => {
+                let name = names.join(" or ");
+                match coverage {
+                    Coverage::None => write!(f, "{name}.ko was not looked for"),
+                    Coverage::Ramdisks => {
+                        write!(f, "{name}.ko is not in the ramdisks of the images")
+                    }
+                    Coverage::All(_) => write!(f, "{name}.ko is not among the modules given"),
+                    Coverage::Loaded => write!(f, "{name} is not loaded"),
                 }
-                Coverage::All(_) => write!(f, "{name}.ko is not among the modules given"),
-                Coverage::Loaded => write!(f, "{name} is not loaded"),
-            },
+            }
         }
     }
 }

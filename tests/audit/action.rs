@@ -77,12 +77,18 @@ fn install(dir: &Scratch, version: &str) -> Assert {
     command.assert()
 }
 
-/// A release that has this program.
-fn released(dir: &Scratch, path: &str) {
-    let program = env!("CARGO_BIN_EXE_vfioboot");
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/release-assets.sh");
+/// A release that has this program, as `scripts/release-files.sh` packs it.
+fn released(dir: &Scratch, place: &str) -> String {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let name = format!("vfioboot-9.8.7-{target}");
+    let script = format!(
+        "mkdir -p {place} {name} && cp \"$PROGRAM\" {name}/vfioboot && tar -czf {place}/{name}.tar.gz {name} &&
+         cd {place} && sha256sum * > SHA256SUMS"
+    );
     let mut command = Command::new("bash");
-    command.arg(script).arg(program).arg(dir.path(path)).assert().success();
+    command.args(["-c", &script]).current_dir(dir.dir());
+    command.env("PROGRAM", env!("CARGO_BIN_EXE_vfioboot")).assert().success();
+    format!("{place}/{name}.tar.gz")
 }
 
 #[test]
@@ -103,10 +109,8 @@ fn a_released_program_is_installed_without_rust() {
 #[test]
 fn a_program_with_another_checksum_is_not_installed() {
     let dir = prepared();
-    released(&dir, "releases/download/v9.8.7");
-    let names = dir.names("releases/download/v9.8.7");
-    let program = names.iter().find(|name| name.starts_with("vfioboot-")).unwrap();
-    dir.file(&format!("releases/download/v9.8.7/{program}"), b"#!/bin/sh\n");
+    let archive = released(&dir, "releases/download/v9.8.7");
+    dir.file(&archive, b"another one");
     let run = install(&dir, "9.8.7").code(2);
     let said = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
     assert!(said.starts_with("::error::") && said.contains("SHA256SUMS"), "{said}");

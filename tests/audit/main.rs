@@ -7,6 +7,7 @@ mod common;
 
 mod action;
 mod bad_inputs;
+mod boards;
 mod check;
 mod fleet;
 mod fragment;
@@ -15,3 +16,4 @@ mod parts;
 mod profile;
 mod reports;
 mod verdicts;
+mod words;

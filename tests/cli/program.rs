@@ -61,7 +61,10 @@ fn manual_pages_are_made_for_every_subcommand() {
     scratch.ok("man new/man");
     let names = scratch.names("new/man");
     let pages = SUBCOMMANDS.iter().map(|name| format!("vfioboot-{name}.1"));
-    for page in pages.chain(["vfioboot.1".to_owned()]) {
+    let runtime = vfioboot::usage::SUBCOMMANDS
+        .iter()
+        .map(|one| format!("vfiorun-{}.1", one.name.replace(' ', "-")));
+    for page in pages.chain(runtime).chain(["vfioboot.1", "vfiorun.1"].map(str::to_owned)) {
         assert!(names.contains(&page), "{page}: {names:?}");
     }
 }
@@ -89,13 +92,17 @@ fn completions_are_made_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let text = Scratch::new().ok(&format!("completions {shell}"));
         assert!(text.contains("unpatch"), "{shell}");
+        let text = Scratch::new().ok(&format!("completions {shell} vfiorun"));
+        assert!(text.contains("autostart") && text.contains("at-boot"), "{shell}");
     }
 }
 
 #[test]
 fn completions_for_bash_can_be_sourced() {
-    let script = Scratch::new().ok("completions bash");
-    common::pipe("bash", &["-n"], script.as_bytes());
+    for program in ["vfioboot", "vfiorun"] {
+        let script = Scratch::new().ok(&format!("completions bash {program}"));
+        common::pipe("bash", &["-n"], script.as_bytes());
+    }
 }
 
 #[test]

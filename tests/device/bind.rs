@@ -45,7 +45,7 @@ fn a_missing_device_is_an_error() {
     let tree = tree("bind-missing");
     tree.driver("vfio-pci");
     let error = to_vfio_pci(&tree.host(), at("0000:00:03.0")).unwrap_err();
-    assert_eq!(error.to_string(), "read /sys/bus/pci/devices/0000:00:03.0/vendor: ENOENT");
+    assert_eq!(error.to_string(), "read /sys/bus/pci/devices/0000:00:03.0/vendor: no such file");
 }
 
 /// Plays the kernel: opening a FIFO for writing blocks until it is opened for
@@ -139,7 +139,7 @@ fn a_driver_that_does_not_let_go_keeps_its_device() {
     let error = to_vfio_pci(&tree.host(), at(DISK)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "write \"0000:00:02.0\" to /sys/bus/pci/devices/0000:00:02.0/driver/unbind: ENOENT; \
+        "write \"0000:00:02.0\" to /sys/bus/pci/devices/0000:00:02.0/driver/unbind: no such file; \
          it is on nvme now"
     );
     assert_eq!(tree.get_override(DISK), "\n");

@@ -81,7 +81,7 @@ fn a_system_without_pci_is_an_answer() {
     let tree = tree("no-pci");
     std::fs::remove_dir_all(tree.path("sys/bus")).unwrap();
     let text = stdout(vfiorun(&tree, &["devices"]), 1);
-    assert_eq!(text, "no PCI devices on this system (list /sys/bus/pci/devices: ENOENT)\n");
+    assert_eq!(text, "no PCI devices on this system (list /sys/bus/pci/devices: no such file)\n");
     assert_eq!(json(vfiorun(&tree, &["devices", "--json"]), 1)["pci"], false);
 }
 
@@ -335,7 +335,7 @@ fn other_users_are_asked_to_run_as_root() {
         (
             Some(2),
             format!(
-                "vfiorun: {DISK}: lock /run/vfioboot/{DISK}.lock: EACCES: this needs root (sudo, su -c)\n"
+                "vfiorun: {DISK}: lock /run/vfioboot/{DISK}.lock: permission denied: this needs root (sudo, su -c)\n"
             )
         )
     );
@@ -348,7 +348,7 @@ fn other_users_are_asked_to_run_as_root() {
     assert_eq!(
         text,
         format!(
-            "vfiorun: {DISK} (1b36:0010): write \"vfio-pci\" to /sys/bus/pci/devices/{DISK}/driver_override: EACCES; everything is as it was: this needs root (sudo, su -c)\n"
+            "vfiorun: {DISK} (1b36:0010): write \"vfio-pci\" to /sys/bus/pci/devices/{DISK}/driver_override: permission denied; everything is as it was: this needs root (sudo, su -c)\n"
         )
     );
     assert_eq!(status, Some(2));
@@ -437,7 +437,7 @@ fn a_full_disk_is_an_error_and_not_a_panic() {
         assert_eq!(status, Some(2), "{words:?}: {errors}");
         if !words[0].starts_with("--") {
             let last = errors.lines().last();
-            assert_eq!(last, Some("vfiorun: standard output: ENOSPC"), "{words:?}");
+            assert_eq!(last, Some("vfiorun: standard output: no space left"), "{words:?}");
         }
     }
 }
@@ -451,7 +451,7 @@ fn on_a_full_disk_what_was_asked_for_is_done() {
         let last = errors.lines().last();
         assert_eq!(
             (status, last),
-            (Some(2), Some("vfiorun: standard output: ENOSPC")),
+            (Some(2), Some("vfiorun: standard output: no space left")),
             "{words:?}"
         );
     };

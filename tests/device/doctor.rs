@@ -136,7 +136,7 @@ fn unsafe_interrupts_are_a_warning() {
 #[test]
 fn who_keeps_kvm_away_is_named() {
     let tree = tree("kvm");
-    says(&tree, "kvm", Status::Problem, "/dev/kvm: ENOENT", "CONFIG_KVM");
+    says(&tree, "kvm", Status::Problem, "/dev/kvm: no such file", "CONFIG_KVM");
     tree.file("dev/kmsg", "6,1,2,-;kvm [1]: HYP mode not available\n");
     says(&tree, "kvm", Status::Problem, "HYP mode not available", "EL1");
     tree.file("dev/kmsg", "6,1,2,-;kvm [1]: KVM disabled from command line\n");
@@ -157,7 +157,7 @@ fn vfio_pci_that_is_not_registered_is_a_problem() {
     let tree = tree("no-vfio-pci");
     std::fs::remove_dir_all(tree.path("sys/bus/pci/drivers/vfio-pci")).unwrap();
     says(&tree, "vfio-pci", Status::Problem, "not registered", "modprobe vfio-pci");
-    says(&tree, "vfio", Status::Problem, "/dev/vfio/vfio: ENOENT", "CONFIG_VFIO");
+    says(&tree, "vfio", Status::Problem, "/dev/vfio/vfio: no such file", "CONFIG_VFIO");
     tree.file("sys/class/misc/vfio/dev", "10:196");
     says(&tree, "vfio", Status::Warning, "though the kernel has it", "makes the node itself");
 }
@@ -223,7 +223,7 @@ fn a_module_counts_when_it_is_loaded() {
 #[test]
 fn a_config_that_cannot_be_read_is_a_warning() {
     let tree = tree("config-none");
-    says(&tree, "config", Status::Warning, "/proc/config.gz: ENOENT", "CONFIG_IKCONFIG_PROC");
+    says(&tree, "config", Status::Warning, "/proc/config.gz: no such file", "CONFIG_IKCONFIG_PROC");
     tree.file("proc/config.gz", "CONFIG_X=y");
     says(&tree, "config", Status::Warning, "not a gzip file", "CONFIG_IKCONFIG_PROC");
     tree.file("proc/config.gz", [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xff, 0xff]);
@@ -270,6 +270,28 @@ fn the_log_of_pid_1_is_reported_and_its_warnings_count() {
     says(&tree, "boot", Status::Ok, "0.1.0 starts; done", "");
     tree.file("dev/kmsg", "4,1,2,-;vfioboot: 10de:2684: no such device\n");
     says(&tree, "boot", Status::Warning, "no such device", "dmesg");
+}
+
+/// A line that came a hundred times is one, and what an earlier boot left in the log is not looked at.
+#[test]
+fn repeated_lines_of_pid_1_are_one_and_of_the_last_boot() {
+    let tree = tree("boot-twice");
+    let mut log = "4,1,2,-;vfioboot: of an earlier boot\n5,2,0,-;Linux version 6.1.0\n".to_owned();
+    log += &"6,3,3,-;vfioboot: waiting\n".repeat(100);
+    log += "6,4,4,-;vfioboot: done\n";
+    tree.file("dev/kmsg", &log);
+    let said = said_of_check(&tree, "boot");
+    assert_eq!(said, (Status::Ok, "waiting (100 times); done".to_owned()));
+    log += &(0..20).map(|n| format!("6,5,5,-;vfioboot: line {n}\n")).collect::<String>();
+    tree.file("dev/kmsg", &log);
+    let (_, found) = said_of_check(&tree, "boot");
+    assert!(found.ends_with("; line 9; and 10 other lines (dmesg has them)"), "{found}");
+}
+
+fn said_of_check(tree: &Tree, id: &str) -> (Status, String) {
+    let checks = examine(&tree.host());
+    let check = checks.into_iter().find(|check| check.id == id).unwrap();
+    (check.status, check.found)
 }
 
 #[test]
@@ -319,7 +341,7 @@ fn doctor(tree: &Tree, json: bool) -> (i32, String) {
 fn the_program_prints_a_line_a_check_and_the_fix_below() {
     let (status, text) = doctor(&tree("program"), false);
     assert_eq!(status, 1, "{text}");
-    assert!(text.contains("problem  KVM: /dev/kvm: ENOENT\n         fix: "), "{text}");
+    assert!(text.contains("problem  KVM: /dev/kvm: no such file\n         fix: "), "{text}");
     assert!(text.contains("ok       IOMMU: SMMUv3"), "{text}");
     assert!(
         text.trim_end().lines().last().unwrap().starts_with("passthrough does not work"),

@@ -6,7 +6,8 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Visitor, value::Error};
 use serde::{Deserializer, forward_to_deserialize_any};
 use vfioboot::device::guest::file::keys::{Example, Key, Kind};
 use vfioboot::device::guest::file::{
-    Arch, Boot, Cpus, Disk, Display, Guest, Machine, Memory, Network, Shutdown, all_keys, parse,
+    Arch, Boot, Cpus, Disk, Display, Guest, Log, Machine, Memory, Network, Shutdown, all_keys,
+    parse,
 };
 use vfioboot::device::guest::qemu::argv::{Backing, Resources};
 use vfioboot::device::guest::run::preflight::{Options, Start};
@@ -65,6 +66,7 @@ fn the_table_has_every_key_of_the_structs_and_no_other() {
         ("network", fields::<Network>()),
         ("display", fields::<Display>()),
         ("shutdown", fields::<Shutdown>()),
+        ("log", fields::<Log>()),
     ];
     let mut names: BTreeSet<String> = BTreeSet::new();
     for name in fields::<Guest>() {
@@ -275,6 +277,9 @@ const NOT_ARGUMENTS: &[(&str, &str)] = &[
     ("cpus.cluster", "the affinity of QEMU"),
     ("shutdown.timeout", "the supervisor"),
     ("shutdown.quit_timeout", "the supervisor"),
+    ("restart", "the supervisor"),
+    ("log.size", "the supervisor"),
+    ("log.count", "the supervisor"),
 ];
 
 #[test]
@@ -326,6 +331,9 @@ const NOT_EXAMINED: &[&str] = &[
     "display.socket",
     "shutdown.timeout",
     "shutdown.quit_timeout",
+    "restart",
+    "log.size",
+    "log.count",
     "devices.romfile",
     "devices.root_port",
     "devices.options",

@@ -40,7 +40,7 @@ fn record(tree: &Tree, name: &str, child: &Child) {
     let process = json!({ "pid": child.id(), "start_time": start_time(child.id()) });
     let record = json!({
         "format": 1, "name": name, "file": tree.path("g.toml"), "supervisor": process,
-        "qemu": process, "since": 1, "devices": ["0000:00:02.0"],
+        "qemu": process, "since": 1, "devices": ["0000:00:02.0"], "ready": true,
     });
     tree.file(&format!("run/vfioboot/guests/{name}/guest.json"), record.to_string());
 }
@@ -89,12 +89,32 @@ fn status_says_what_qemu_says() {
     let (status, text, _) = vfiorun(&tree, &["status"]);
     let pid = child.id();
     let begin = format!("one: paused, pid {pid}, QEMU pid {pid}, for ");
-    assert!(text.starts_with(&begin) && text.ends_with(" min, 0000:00:02.0\n"), "{text}");
+    assert!(text.starts_with(&begin) && text.ends_with(" MiB, 0000:00:02.0\n"), "{text}");
     assert_eq!(status, 0);
     let (_, text, _) = vfiorun(&tree, &["status", "--json"]);
     let document: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["guests"][0]["status"], "paused");
     assert_eq!(document["guests"][0]["qemu_pid"], pid);
+    assert_eq!(document["guests"][0]["qmp"], true);
+    assert!(document["guests"][0]["memory_kib"].as_u64().unwrap() > 100);
+    // One that is started again.
+    let file = "run/vfioboot/guests/one/guest.json";
+    let mut record: Value = serde_json::from_str(&tree.read(file)).unwrap();
+    record["qemu"] = Value::Null;
+    record["again"] = u64::MAX.into();
+    record["restarts"] = 3.into();
+    record["last_exit"] = json!({ "when": 1, "status": 1, "reason": "the guest panicked" });
+    tree.file(file, record.to_string());
+    let (_, text, _) = vfiorun(&tree, &["status"]);
+    assert!(text.starts_with("one: starts again in "), "{text}");
+    assert!(
+        text.contains("; restarts: 3, the last ") && text.ends_with(" ago: the guest panicked\n"),
+        "{text}"
+    );
+    let (_, text, _) = vfiorun(&tree, &["status", "--json"]);
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["guests"][0]["last_exit"]["reason"], "the guest panicked");
+    assert_eq!(document["guests"][0]["qmp"], Value::Null);
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(vfiorun(&tree, &["status"]), said("no guest is running\n"));
@@ -132,7 +152,7 @@ fn on_a_full_disk(tree: &Tree, words: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
-const FULL: &str = "vfiorun: standard output: ENOSPC\n";
+const FULL: &str = "vfiorun: standard output: no space left\n";
 
 #[test]
 fn on_a_full_disk_guests_are_started_and_stopped() {
@@ -145,7 +165,8 @@ fn on_a_full_disk_guests_are_started_and_stopped() {
         let guest = "autostart = true\nqemu = \"/no/qemu\"\n";
         tree.file(&format!("etc/vfioboot/guests/{name}.toml"), guest);
     }
-    assert_eq!(on_a_full_disk(&tree, &["autostart"]), (2, FULL.into()));
+    let (status, errors) = on_a_full_disk(&tree, &["autostart"]);
+    assert_eq!(status, 2, "{errors}");
     for name in ["a", "b"] {
         let log = format!("run/vfioboot/log/{name}.console.log");
         while !tree.read(&log).contains("is not started, nothing was changed") {
@@ -226,20 +247,23 @@ fn autostart_starts_those_that_want_it_and_names_those_that_are_broken() {
     tree.file(&format!("{guests}/notes.txt"), "autostart = true");
     let (status, text, _) = vfiorun(&tree, &["autostart"]);
     assert_eq!(status, 0);
-    assert!(text.ends_with("/guests: no guest file has autostart = true\n"), "{text}");
+    assert!(text.ends_with("/guests: no guest has to be started\n"), "{text}");
     tree.file(&format!("{guests}/b.toml"), "autostart = true\nqemu = \"/no/qemu\"\n");
     tree.file(&format!("{guests}/c.toml"), "nonsense = 1\n");
     let (status, text, errors) = vfiorun(&tree, &["autostart"]);
-    assert_eq!(status, 2);
-    assert!(text.starts_with("b: pid ") && text.lines().count() == 1, "{text}");
+    assert_eq!((status, text.as_str()), (2, ""));
     assert!(errors.contains("c.toml:1: nonsense: unknown field"), "{errors}");
-    assert!(errors.ends_with("1 of 3 guest files failed\n"), "{errors}");
-    // What became of it is in the file that was named.
+    // Why it does not run is said, and in the file that is named.
     let log = "run/vfioboot/log/b.console.log";
-    while !tree.read(log).contains("is not started, nothing was changed") {
-        thread::sleep(std::time::Duration::from_millis(10));
-    }
+    assert!(errors.contains(&format!("vfiorun: b: not started: {}\n", tree.path(log).display())));
+    assert!(
+        errors.contains("  vfiorun: guest b is not started, nothing was changed\n"),
+        "{errors}"
+    );
+    assert!(errors.ends_with("2 of 3 guest files failed\n"), "{errors}");
     assert!(tree.read(log).contains("qemu: /no/qemu is not a program"), "{}", tree.read(log));
+    let mode = std::os::unix::fs::MetadataExt::mode(&tree.path(log).metadata().unwrap());
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 /// A boot script leaves the decision to the program, which knows the kernel's grammar.
@@ -261,4 +285,33 @@ fn at_boot_the_command_line_can_turn_autostart_off() {
         let (_, text, _) = vfiorun(&tree, &["autostart"]);
         assert_ne!(text, off, "{line}");
     }
+}
+
+/// A guest that runs is left alone, and nobody waits for it.
+#[test]
+fn autostart_starts_no_guest_twice() {
+    let tree = tree("autostart-twice");
+    tree.file("etc/vfioboot/guests/one.toml", "autostart = true\n");
+    let mut child = supervisor("");
+    record(&tree, "one", &child);
+    let pid = child.id();
+    assert_eq!(vfiorun(&tree, &["autostart"]), said(&format!("one: runs already, pid {pid}\n")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// What a killed vfiorun has left of a guest goes with `recover`, and what runs stays.
+#[test]
+fn recover_removes_what_a_guest_that_is_gone_has_left() {
+    let tree = tree("sweep");
+    let (mut gone, mut there) = (supervisor(""), supervisor(""));
+    record(&tree, "gone", &gone);
+    record(&tree, "there", &there);
+    gone.kill().unwrap();
+    gone.wait().unwrap();
+    assert_eq!(vfiorun(&tree, &["recover"]), said("nothing to recover\n"));
+    assert!(!tree.path("run/vfioboot/guests/gone").exists());
+    assert!(tree.path("run/vfioboot/guests/there/guest.json").exists());
+    there.kill().unwrap();
+    there.wait().unwrap();
 }

@@ -274,7 +274,7 @@ fn refusals_say_what_is_missing() {
     fs::remove_dir_all(tree.path("sys/bus")).unwrap();
     assert_eq!(
         refusal(&tree.host(), &[DISK]),
-        "no PCI on this system (list /sys/bus/pci/devices: ENOENT)"
+        "no PCI on this system (list /sys/bus/pci/devices: no such file)"
     );
 }
 
@@ -283,18 +283,29 @@ fn a_second_instance_is_refused_by_name() {
     let (tree, state) = tree("lease-second");
     let (host, kernel) = tree.kernel();
     let lock = Lock::acquire(&state, DISK, "bind 0000:00:02.0").unwrap();
-    let error = take(&host, &state, &[DISK]).unwrap_err();
-    let pid = std::process::id();
+    let who = format!("pid {}, bind {DISK}", std::process::id());
+    let wanted = plan(&host, &[DISK]);
+    let mut said = Vec::new();
+    // It is waited for, until somebody says to stop.
+    let error = Lease::take(&host, &state, "guest", "run", &wanted, &|| true, &mut |line| {
+        said.push(line.to_owned());
+    });
+    let error = error.unwrap_err();
     assert!(
-        matches!(&error, TakeError::Lock { address, error: LockError::Held(who), .. }
-            if *address == at(DISK) && *who == format!("pid {pid}, bind 0000:00:02.0")),
+        matches!(&error, TakeError::Lock { address, error: LockError::Held { holder, .. }, .. }
+            if *address == at(DISK) && *holder == who),
         "{error}"
     );
+    assert_eq!(said, [format!("{DISK}: waiting up to 30 s for {who}")]);
     assert!(kernel.writes.lock().unwrap().is_empty());
     // Others are not concerned.
     take(&host, &state, &[CARD]).unwrap().release().unwrap();
-    drop(lock);
+    let freed = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(lock);
+    });
     take(&host, &state, &[DISK]).unwrap();
+    freed.join().unwrap();
 }
 
 #[test]

@@ -55,5 +55,8 @@ fn a_hard_link_is_restored_as_a_link() {
 fn files_that_cannot_be_restored_are_reported() {
     let root = ramdisk("lost");
     symlink("/bin/gone", root.join("vfioboot/init.link")).unwrap();
-    assert_eq!(put_back(&root, "/init").unwrap_err().to_string(), "/init not put back: ENOENT");
+    assert_eq!(
+        put_back(&root, "/init").unwrap_err().to_string(),
+        "/init not put back: no such file"
+    );
 }

@@ -58,7 +58,7 @@ fn a_system_without_pci_is_an_error_with_the_path() {
     let tree = Tree::new("pci-none");
     std::fs::remove_dir_all(tree.path("sys")).unwrap();
     let error = pci::enumerate(&tree.host()).unwrap_err().to_string();
-    assert_eq!(error, "list /sys/bus/pci/devices: ENOENT");
+    assert_eq!(error, "list /sys/bus/pci/devices: no such file");
 }
 
 #[test]

@@ -13,10 +13,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use device_tree::Tree;
-use vfioboot::device::guest::file::{Guest, Shutdown, parse};
+use vfioboot::device::guest::file::{Guest, Restart, Shutdown, parse};
 use vfioboot::device::guest::qemu::qmp::ShutdownCause;
 use vfioboot::device::guest::run::launch::Launch;
 use vfioboot::device::guest::run::preflight::{Options, Start};
+use vfioboot::device::guest::run::restart::Restarts;
 use vfioboot::device::guest::run::signals::Signals;
 use vfioboot::device::guest::run::supervise::{Escalation, GuestExit, Notice, supervise};
 use vfioboot::device::guest::run::{self, Context, Progress};
@@ -184,6 +185,7 @@ fn launched(name: &str, script: &str, change: impl FnOnce(&mut Launch)) -> Strin
         cgroups: Vec::new(),
         nodes: Vec::new(),
         pins_memory: false,
+        piped: false,
     };
     change(&mut launch);
     let mut child = launch.start().unwrap();
@@ -253,9 +255,10 @@ fn a_program_that_cannot_be_executed_is_named() {
         cgroups: Vec::new(),
         nodes: Vec::new(),
         pins_memory: false,
+        piped: false,
     };
     let error = launch.start().unwrap_err().to_string();
-    assert_eq!(error, "QEMU was not started: execute /no/qemu: ENOENT");
+    assert_eq!(error, "QEMU was not started: execute /no/qemu: no such file");
 }
 
 /// A machine whose kernel moves devices between drivers, with the real `/proc`.
@@ -321,7 +324,9 @@ fn ran(
     let mut start = Start::new(host, &state, guest, &Options::default());
     start.refusals.clear();
     let progress = Mutex::new(Vec::new());
-    let context = Context { host, state: &state, signals: &signals };
+    let restarts = Restarts::new(guest.restart);
+    let context =
+        Context { host, state: &state, signals: &signals, restarts: &restarts, piped: false };
     let result = run::run(context, guest, Path::new("g.toml"), &start, &mut |one| {
         progress.lock().unwrap().push(one.clone());
     });
@@ -338,7 +343,7 @@ fn devices_that_vfio_does_not_hand_out_are_given_back() {
     let (result, progress) =
         ran(&tree, &host, &guest("devices = [\"1b36:0010\"]\nqemu = \"/bin/true\""));
     let error = result.unwrap_err().to_string();
-    assert_eq!(error, "/dev/vfio/vfio: ENOENT; everything is as it was");
+    assert_eq!(error, "/dev/vfio/vfio: no such file; everything is as it was");
     // It was taken, and it is back.
     assert!(
         progress.iter().any(|one| matches!(one, Progress::Step(text) if text.contains("vfio-pci"))),
@@ -389,7 +394,7 @@ fn a_qemu_that_cannot_be_started_leaves_no_state() {
     let (result, _) = ran(&tree, &host, &guest("qemu = \"/no/qemu\""));
     assert_eq!(
         result.unwrap_err().to_string(),
-        "QEMU was not started: execute /no/qemu: ENOENT; everything is as it was"
+        "QEMU was not started: execute /no/qemu: no such file; everything is as it was"
     );
     assert_eq!(StateDir::new(tree.path("state")).journals().unwrap(), Vec::<String>::new());
 }
@@ -401,4 +406,46 @@ fn a_signal_before_the_start_starts_nothing() {
     Stopper::new().stop();
     let (result, _) = ran(&tree, &host, &guest("qemu = \"/bin/true\""));
     assert!(result.unwrap_err().to_string().starts_with("interrupted"));
+}
+
+/// What the guest writes to its console is passed on, to its last byte.
+#[test]
+fn a_console_that_is_piped_is_passed_on() {
+    let tree = Tree::new("run-console");
+    let signals = Signals::hold().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "printf 'login: '; sleep 0.1; printf 'bye'"]);
+    let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut console = Vec::new();
+    supervise(child, &tree.path("none"), &LONG, &signals, &mut |notice| {
+        if let Notice::Console(bytes) = notice {
+            console.extend_from_slice(bytes);
+        }
+    })
+    .unwrap();
+    assert_eq!(console, b"login: bye");
+}
+
+#[test]
+fn a_guest_is_started_again_as_its_file_says_with_a_growing_pause() {
+    let signals = Signals::hold().unwrap();
+    let ended = |restarts: &mut Restarts, status, ran| {
+        restarts.ended(status, "why", ran, &signals).map(|pause| pause.as_secs())
+    };
+    let mut never = Restarts::new(Restart::Never);
+    assert_eq!(ended(&mut never, 1, true), None);
+    let mut on_failure = Restarts::new(Restart::OnFailure);
+    assert_eq!(ended(&mut on_failure, 0, true), None);
+    // What is wrong with the first start, no pause changes.
+    assert_eq!(ended(&mut on_failure, 2, false), None);
+    let pauses: Vec<_> = (0..8).map(|_| ended(&mut on_failure, 1, true).unwrap()).collect();
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+    // But one that ran before is tried again.
+    assert_eq!(ended(&mut on_failure, 2, false), Some(60));
+    assert_eq!((on_failure.count, on_failure.last_exit.unwrap().status), (9, 2));
+    let mut always = Restarts::new(Restart::Always);
+    assert_eq!(ended(&mut always, 0, true), Some(1));
+    // Somebody ended it.
+    Stopper::new().stop();
+    assert_eq!(ended(&mut always, 0, true), None);
 }

@@ -238,7 +238,7 @@ fn every_write_of_a_start_is_shown_in_order() {
 #[test]
 fn without_kvm_the_reason_is_kvms() {
     let tree = machine("no-kvm");
-    refused(&refusals(&tree, ""), "/dev/kvm: ENOENT: ");
+    refused(&refusals(&tree, ""), "/dev/kvm: no such file: ");
 }
 
 #[test]
@@ -290,8 +290,8 @@ fn files_that_are_not_there_are_named_by_their_keys() {
         &tree,
         "[boot]\nkernel = \"/no/Image\"\n[[disks]]\npath = \"/no/disk\"\nformat = \"raw\"",
     );
-    refused(&refusals, "boot.kernel: /no/Image: ENOENT");
-    refused(&refusals, "disks.path: /no/disk: ENOENT");
+    refused(&refusals, "boot.kernel: /no/Image: no such file");
+    refused(&refusals, "disks.path: /no/disk: no such file");
 }
 
 #[test]

@@ -122,11 +122,12 @@ fn a_step_that_is_none_of_ours_is_not_undone() {
         Undo::Directory { path: "sys/../home/empty".into() },
     ];
     for step in outside {
-        let ending = step.carry_out(&tree.host());
+        let ending = step.carry_out(&tree.host(), &StateDir::new(tree.path("state")));
         assert!(matches!(ending, Ending::Failed(UndoError::Outside { .. })), "{step}: {ending}");
     }
     for path in ["etc/victim", "dev/disk"] {
-        let ending = Undo::Node { path: path.into() }.carry_out(&tree.host());
+        let ending = Undo::Node { path: path.into() }
+            .carry_out(&tree.host(), &StateDir::new(tree.path("state")));
         assert!(matches!(ending, Ending::Failed(UndoError::NotNode)), "{path}: {ending}");
     }
     assert_eq!(
@@ -134,5 +135,8 @@ fn a_step_that_is_none_of_ours_is_not_undone() {
         ("precious".into(), "precious".into())
     );
     assert!(tree.path("home/empty").exists());
-    assert!(matches!(attribute("sys/kernel/x").carry_out(&tree.host()), Ending::Done));
+    assert!(matches!(
+        attribute("sys/kernel/x").carry_out(&tree.host(), &StateDir::new(tree.path("state"))),
+        Ending::Done
+    ));
 }

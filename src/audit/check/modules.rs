@@ -61,6 +61,25 @@ impl<'a> GivenModules<'a> {
         problems.extend(self.gathered.problems.iter().cloned().map(Problem::Module));
     }
 
+    /// Let the modules decide the symbols whose code is a part of them.
+    fn decide_parts(&self, facts: &mut Facts) -> Result<(), SurveyError> {
+        let version = facts.version();
+        let Some(evidence) = &mut facts.evidence else { return Ok(()) };
+        let parts = evidence.open_parts();
+        for source in &self.sources {
+            survey::visit(source, &mut Vec::new(), &mut |file| {
+                let mut modules = self.gathered.modules.iter();
+                if let Some(module) = modules.find(|module| module.file == file.file)
+                    && let Some(names) = parts.get(&module.name)
+                    && let Ok(defined) = Symbols::defined(file.bytes, names)
+                {
+                    evidence.take_module(module, &defined, version);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     /// The symbols of the modules in these files.
     fn symbols(&self, files: &[&str]) -> Result<BTreeMap<String, Symbols>, SurveyError> {
         let mut found = BTreeMap::new();
@@ -136,6 +155,9 @@ pub(super) fn link(
     given: Option<&GivenModules<'_>>,
     set: &BootSet<'_>,
 ) -> Result<(), SurveyError> {
+    if let Some(given) = given {
+        given.decide_parts(facts)?;
+    }
     // The search of the kernel has already reported the damage.
     let Some(exports) = set.exports() else { return Ok(()) };
     let modules = facts.modules.take().unwrap_or_default();

@@ -8,31 +8,33 @@ use vfioboot::device::bind::lease::Lease;
 use vfioboot::device::bind::plan::{Move, Options, Plan, PlanError};
 use vfioboot::device::bus::pci::PciDevice;
 use vfioboot::device::sys::process::Process;
+use vfioboot::usage::{Matches, UsageError};
 
 use crate::global::{Global, Waiting};
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::output::StepWriter;
 use crate::{interrupt, output, remedy, writes};
 
-#[derive(clap::Args)]
 pub struct Arguments {
-    /// VENDOR:DEVICE (every such device) or DOMAIN:BUS:DEVICE.FUNCTION
-    #[arg(required = true, value_name = "DEV")]
     devices: Vec<DeviceSpec>,
-    /// Take the rest of their IOMMU groups too
-    #[arg(long)]
     with_group: bool,
-    /// Take this device although the system needs it: a disk in use, the only uplink, the display
-    #[arg(long, value_name = "DEV")]
     force: Vec<DeviceSpec>,
-    /// Show every write and make none
-    #[arg(long)]
     dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
     json: bool,
-    #[command(flatten)]
     waiting: Waiting,
+}
+
+impl Arguments {
+    pub fn of(given: &Matches) -> Result<Self, UsageError> {
+        Ok(Self {
+            devices: given.parsed("DEV")?,
+            with_group: given.has("with-group"),
+            force: given.parsed("force")?,
+            dry_run: given.has("dry-run"),
+            json: given.has("json"),
+            waiting: Waiting::of(given)?,
+        })
+    }
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {

@@ -7,16 +7,20 @@ use vfioboot::device::bus::in_use::{InUse, Weight};
 use vfioboot::device::bus::names::Names;
 use vfioboot::device::bus::pci::PciDevice;
 use vfioboot::device::sys::host::Host;
+use vfioboot::usage::Matches;
 
 use crate::global::Global;
 use crate::outcome::{Answer, Outcome};
 use crate::output::{self, Page, Style};
 
-#[derive(clap::Args)]
 pub struct Arguments {
-    /// Print JSON
-    #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    pub fn of(given: &Matches) -> Self {
+        Self { json: given.has("json") }
+    }
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {

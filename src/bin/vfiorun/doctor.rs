@@ -11,24 +11,26 @@ use vfioboot::device::bus::names::Names;
 use vfioboot::device::bus::pci::{self, PciDevice};
 use vfioboot::device::doctor::{self, Check, Status, bundle};
 use vfioboot::device::sys::host::{Host, errno_text};
+use vfioboot::usage::{Matches, UsageError};
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::output::{self, Page, Style};
 
-#[derive(clap::Args)]
 pub struct Arguments {
-    /// Examine these devices alone, and what prevents passing them through: VENDOR:DEVICE (every such device)
-    /// or DOMAIN:BUS:DEVICE.FUNCTION
-    #[arg(value_name = "DEV")]
     devices: Vec<DeviceSpec>,
-    /// Pack what is read, without anything personal, as a tar of a tree for --sysroot; FILE must
-    /// not exist
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["devices", "json"])]
     bundle: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    pub fn of(given: &Matches) -> Result<Self, UsageError> {
+        Ok(Self {
+            devices: given.parsed("DEV")?,
+            bundle: given.value("bundle").map(PathBuf::from),
+            json: given.has("json"),
+        })
+    }
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {

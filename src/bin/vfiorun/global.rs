@@ -8,31 +8,38 @@ use vfioboot::device::doctor::bundle::{UnpackError, Unpacked};
 use vfioboot::device::sys::bounded::Patience;
 use vfioboot::device::sys::host::Host;
 use vfioboot::device::sys::state::StateDir;
+use vfioboot::usage::{Matches, UsageError};
 
 use crate::{interrupt, output};
 
 /// How long the kernel is waited for, of the subcommands that change devices.
-#[derive(clap::Args)]
 pub struct Waiting {
-    /// Seconds that the kernel has for each write that it may not come back from, as when a driver waits
-    /// for who has the device open
-    #[arg(long, value_name = "SECONDS", default_value_t = Patience::DEFAULT_SECONDS)]
     timeout: u32,
 }
 
+impl Waiting {
+    pub fn of(given: &Matches) -> Result<Self, UsageError> {
+        let timeout = given.parsed("timeout")?.pop().unwrap_or(Patience::DEFAULT_SECONDS);
+        Ok(Self { timeout })
+    }
+}
+
 /// The options of every subcommand.
-#[derive(clap::Args)]
 pub struct Global {
-    /// Use this tree instead of the running system, or a file that `doctor --bundle` wrote
-    #[arg(long, global = true, value_name = "DIR|FILE", default_value = "/")]
+    /// The tree to use instead of the running system, or a bundle.
     pub sysroot: PathBuf,
-    /// Where journals are kept [default: /data/adb/vfioboot/state on a rooted Android device, else
-    /// /run/vfioboot]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Where journals are kept.
     pub state: Option<PathBuf>,
 }
 
 impl Global {
+    pub fn of(given: &Matches) -> Self {
+        Self {
+            sysroot: given.value("sysroot").unwrap_or("/".as_ref()).into(),
+            state: given.value("state").map(PathBuf::from),
+        }
+    }
+
     /// Unpacks what is to be used instead of the running system, if it is a bundle. It is there as long as
     /// the result is.
     pub fn unpack(&mut self) -> Result<Option<Unpacked>, UnpackError> {

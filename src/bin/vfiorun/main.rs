@@ -22,6 +22,7 @@ mod recover;
 mod release;
 mod remedy;
 mod run;
+mod service;
 mod status;
 mod stop;
 mod writes;

@@ -3,8 +3,10 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, OnceLock};
 
 use serde_json::Value;
+use vfioboot::device::guest::log::LogFile;
 use vfioboot::device::sys::host::errno_text;
 use vfioboot::text;
 
@@ -64,28 +66,45 @@ pub fn texts<T: Display>(items: &[T]) -> Vec<String> {
 
 /// Writes a message to standard error. There is nobody to report a failure to.
 pub fn complain(message: &str) {
-    _ = writeln!(io::stderr(), "vfiorun: {}", text::visible_lines(message));
+    write_error(&format!("vfiorun: {}\n", text::visible_lines(message)));
 }
 
 /// Writes a line of another program to standard error.
 pub fn pass_on(line: &str) {
-    _ = writeln!(io::stderr(), "{}", text::visible_lines(line));
+    write_error(&format!("{}\n", text::visible_lines(line)));
 }
 
-/// Writes what the parser of the arguments says: help to standard output, errors to standard error.
-///
-/// # Errors
-/// When standard output is closed or full.
-pub fn print_clap(error: &clap::Error) -> Result<(), OutputError> {
-    let message = error.render().to_string();
-    if error.use_stderr() {
-        _ = write!(io::stderr(), "{}", text::visible_lines(&message));
-        return Ok(());
+/// From now on all output goes to the log of a guest, and what its guest writes to its console as well.
+pub fn to_log(log: LogFile) {
+    _ = LOG.set(Mutex::new(log));
+}
+
+/// Passes on what a guest wrote to its console.
+pub fn console(bytes: &[u8]) {
+    if !logged(bytes) {
+        let mut out = io::stdout().lock();
+        _ = out.write_all(bytes).and_then(|()| out.flush());
     }
-    print(&message)
+}
+
+static LOG: OnceLock<Mutex<LogFile>> = OnceLock::new();
+
+/// Whether output goes to a log; then it has. There is nobody to report a failure to.
+fn logged(bytes: &[u8]) -> bool {
+    let log = LOG.get().and_then(|log| log.lock().ok());
+    log.map(|mut log| _ = log.write(bytes)).is_some()
+}
+
+fn write_error(text: &str) {
+    if !logged(text.as_bytes()) {
+        _ = io::stderr().write_all(text.as_bytes());
+    }
 }
 
 fn write(text: &str) -> Result<(), OutputError> {
+    if logged(text.as_bytes()) {
+        return Ok(());
+    }
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(OutputError)
 }

@@ -5,25 +5,30 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use vfioboot::device::bind::lease::Report;
 use vfioboot::device::bind::recover::{self, Leftover, Verdict};
+use vfioboot::device::guest::run::record;
 use vfioboot::text;
+use vfioboot::usage::{Matches, UsageError};
 
 use crate::global::{Global, Waiting};
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::{interrupt, output};
 
-#[derive(clap::Args)]
 pub struct Arguments {
-    /// Also end a vfiorun that is at work, and undo what it did
-    #[arg(long)]
     force: bool,
-    /// Show what would be undone and undo nothing
-    #[arg(long)]
     dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
     json: bool,
-    #[command(flatten)]
     waiting: Waiting,
+}
+
+impl Arguments {
+    pub fn of(given: &Matches) -> Result<Self, UsageError> {
+        Ok(Self {
+            force: given.has("force"),
+            dry_run: given.has("dry-run"),
+            json: given.has("json"),
+            waiting: Waiting::of(given)?,
+        })
+    }
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
@@ -37,7 +42,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
             let found = recover::survey(&host, &state)?;
             found.into_iter().map(|found| (found, Report::default())).collect()
         }
-        false => recover::recover(&host, &state, arguments.force)?,
+        false => {
+            let all = recover::recover(&host, &state, arguments.force)?;
+            record::sweep(&host, &state);
+            all
+        }
     };
     let clean = all.iter().all(|(_, report)| report.is_clean());
     let refused = all.iter().any(|(found, _)| matches!(found.verdict, Verdict::Alive(_)));

@@ -7,25 +7,29 @@ use vfioboot::bootfile::DeviceSpec;
 use vfioboot::device::bind::recover::{self, Release};
 use vfioboot::device::bus::pci::{self, PciDevice};
 use vfioboot::device::sys::host::Host;
+use vfioboot::usage::{Matches, UsageError};
 
 use crate::global::{Global, Waiting};
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::output::StepWriter;
 use crate::{interrupt, output, writes};
 
-#[derive(clap::Args)]
 pub struct Arguments {
-    /// VENDOR:DEVICE (every such device) or DOMAIN:BUS:DEVICE.FUNCTION
-    #[arg(required = true, value_name = "DEV")]
     devices: Vec<DeviceSpec>,
-    /// Show every write and make none
-    #[arg(long)]
     dry_run: bool,
-    /// Print JSON
-    #[arg(long)]
     json: bool,
-    #[command(flatten)]
     waiting: Waiting,
+}
+
+impl Arguments {
+    pub fn of(given: &Matches) -> Result<Self, UsageError> {
+        Ok(Self {
+            devices: given.parsed("DEV")?,
+            dry_run: given.has("dry-run"),
+            json: given.has("json"),
+            waiting: Waiting::of(given)?,
+        })
+    }
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {

@@ -1,51 +1,60 @@
 //! `vfiorun run`.
 
+use std::ffi::c_int;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
 use vfioboot::bootfile::DeviceSpec;
+use vfioboot::device::bind::lease::Report;
+use vfioboot::device::bind::recover::{self, Leftover};
 use vfioboot::device::bind::undo::Ending;
 use vfioboot::device::guest::file::{self, Guest};
+use vfioboot::device::guest::log::LogFile;
 use vfioboot::device::guest::qemu::probe;
 use vfioboot::device::guest::qemu::qmp::{self, ShutdownCause};
 use vfioboot::device::guest::run::preflight::{Options, Start};
+use vfioboot::device::guest::run::restart::Restarts;
 use vfioboot::device::guest::run::signals::Signals;
-use vfioboot::device::guest::run::supervise::Notice;
+use vfioboot::device::guest::run::supervise::{GuestExit, Notice};
 use vfioboot::device::guest::run::{self, Context, Progress};
 use vfioboot::device::sys::cpu_list;
-use vfioboot::device::sys::host::Host;
+use vfioboot::device::sys::host::{Host, errno_text};
 use vfioboot::device::sys::machine;
+use vfioboot::device::sys::state::StateDir;
+use vfioboot::usage::{Matches, UsageError};
 
 use crate::global::{Global, Waiting};
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::{output, remedy};
 
-#[derive(clap::Args)]
 pub struct Arguments {
-    /// The guest file
-    #[arg(value_name = "GUEST.toml")]
     file: PathBuf,
-    /// Show every write and QEMU's arguments, and change nothing
-    #[arg(long)]
     dry_run: bool,
-    /// Print the guest as libvirt's domain XML, and change nothing
-    #[arg(long, conflicts_with = "dry_run")]
     libvirt: bool,
-    /// Print JSON: the plan with --dry-run, otherwise how the guest ended
-    #[arg(long, conflicts_with = "libvirt")]
     json: bool,
-    /// Take this device although the system needs it (may be repeated)
-    #[arg(long, value_name = "DEV")]
     force: Vec<DeviceSpec>,
-    /// Try it on a protected KVM
-    #[arg(long)]
     allow_protected: bool,
-    /// Report only what goes wrong; the guest's console is shown anyway
-    #[arg(long, short)]
     quiet: bool,
-    #[command(flatten)]
+    log: Option<PathBuf>,
     waiting: Waiting,
+}
+
+impl Arguments {
+    pub fn of(given: &Matches) -> Result<Self, UsageError> {
+        Ok(Self {
+            file: given.value("GUEST.toml").unwrap_or_default().into(),
+            dry_run: given.has("dry-run"),
+            libvirt: given.has("libvirt"),
+            json: given.has("json"),
+            force: given.parsed("force")?,
+            allow_protected: given.has("allow-protected"),
+            quiet: given.has("quiet"),
+            log: given.value("log").map(PathBuf::from),
+            waiting: Waiting::of(given)?,
+        })
+    }
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
@@ -55,21 +64,97 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let host = global.host_within(&arguments.waiting, Arc::new(move || counted.stops()));
     let state = global.state();
     let guest = file::read(&arguments.file)?;
+    if let Some(path) = &arguments.log {
+        let opened = LogFile::open(path, &guest.log);
+        output::to_log(opened.map_err(|error| cannot_log(path, &error))?);
+    }
     let options = Options {
         force: arguments.force.clone(),
         allow_protected: arguments.allow_protected,
         path: std::env::var("PATH").ok(),
         machine: machine::of(&host),
     };
-    let start = Start::new(&host, &state, &guest, &options);
-    if arguments.libvirt {
-        let devices = start.devices(&host, &guest);
-        output::print(&guest.domain(start.arch, &start.qemu, &devices)?)?;
-        return Ok(Answer::Yes);
+    if arguments.libvirt || arguments.dry_run {
+        let start = Start::new(&host, &state, &guest, &options);
+        return match arguments.libvirt {
+            true => libvirt(&host, &guest, &start),
+            false => dry_run(&host, &state, &guest, &start, arguments.json),
+        };
     }
-    if arguments.dry_run {
-        return dry_run(&host, &guest, &start, arguments.json);
+    let file = std::path::absolute(&arguments.file).unwrap_or_else(|_| arguments.file.clone());
+    let (host, state, signals, piped) = (&host, &state, &*signals, arguments.log.is_some());
+    let mut restarts = Restarts::new(guest.restart);
+    loop {
+        restarts.begin();
+        let context = Context { host, state, signals, restarts: &restarts, piped };
+        let (ended, outcome) = match once(context, &guest, &file, &options, arguments) {
+            Ok(finished) => {
+                let ended = Ended::of(&finished.ended);
+                (ended, finish(&guest, &finished, arguments))
+            }
+            Err(failure) => (Ended::without(&failure), Err(failure)),
+        };
+        let Ended { status, reason, ran } = ended;
+        let Some(pause) = restarts.ended(status, &reason, ran, signals) else { return outcome };
+        if let Err(failure) = outcome {
+            failure.report();
+        }
+        let (name, seconds) = (&guest.name, pause.as_secs());
+        output::complain(&format!("guest {name} is started again in {seconds} s"));
+        let mut notify = |progress: &Progress| show(progress, arguments.quiet);
+        let context = Context { host, state, signals, restarts: &restarts, piped };
+        if !run::wait_to_start_again(context, &guest, &file, pause, &mut notify) {
+            return Ok(Answer::Status(status));
+        }
     }
+}
+
+fn cannot_log(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("{}: {}", path.display(), errno_text(error)))
+}
+
+fn libvirt(host: &Host, guest: &Guest, start: &Start) -> Outcome {
+    let devices = start.devices(host, guest);
+    output::print(&guest.domain(start.arch, &start.qemu, &devices)?)?;
+    Ok(Answer::Yes)
+}
+
+/// How a start ended, for the next one.
+struct Ended {
+    status: c_int,
+    reason: String,
+    /// Whether the guest ran.
+    ran: bool,
+}
+
+impl Ended {
+    fn of(ended: &GuestExit) -> Self {
+        Self { status: ended.code(), reason: ended.to_string(), ran: ended.ran }
+    }
+
+    fn without(failure: &Failure) -> Self {
+        Self { status: 2, reason: failure.to_string(), ran: false }
+    }
+}
+
+/// Starts the guest and stays until it has ended.
+fn once(
+    context: Context<'_>,
+    guest: &Guest,
+    file: &Path,
+    options: &Options,
+    arguments: &Arguments,
+) -> Result<run::RunReport, Failure> {
+    let Context { host, state, .. } = context;
+    if let Some((found, report)) = recover::recover_one(host, state, guest.name.as_str())? {
+        output::complain(&recovered(&found, &report));
+        if !report.is_clean() {
+            return Err(Failure::new(
+                "not everything could be undone: vfiorun recover tries again",
+            ));
+        }
+    }
+    let start = Start::new(host, state, guest, options);
     if !start.refusals.is_empty() {
         let refusals: Vec<String> = start.refusals.iter().map(remedy::start).collect();
         refusals.iter().flat_map(|refusal| refusal.lines()).for_each(output::complain);
@@ -79,9 +164,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     for warning in &start.warnings {
         output::complain(&format!("warning: {warning}"));
     }
-    let file = std::path::absolute(&arguments.file).unwrap_or_else(|_| arguments.file.clone());
-    let context = Context { host: &host, state: &state, signals: &signals };
-    let finished = run::run(context, &guest, &file, &start, &mut |progress| {
+    let finished = run::run(context, guest, file, &start, &mut |progress| {
         show(progress, arguments.quiet);
     })?;
     let run::RunReport { ended, reason, .. } = &finished;
@@ -97,7 +180,16 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     {
         output::complain(&explain);
     }
-    finish(&guest, &finished, arguments)
+    Ok(finished)
+}
+
+/// What a dead vfiorun had left of the guest.
+fn recovered(found: &Leftover, report: &Report) -> String {
+    let mut text = format!("\"{}\" was killed; undone:", found.what);
+    for (step, ending) in &report.steps {
+        text += &format!("\n  {step}: {ending}");
+    }
+    text
 }
 
 fn finish(guest: &Guest, finished: &run::RunReport, arguments: &Arguments) -> Outcome {
@@ -140,6 +232,7 @@ fn show(progress: &Progress, quiet: bool) {
     let text = match progress {
         Progress::Warning(text) => format!("warning: {text}"),
         Progress::Notice(Notice::Said(line)) => return output::pass_on(line),
+        Progress::Notice(Notice::Console(bytes)) => return output::console(bytes),
         Progress::Notice(Notice::MonitorLost(reason)) => format!("warning: {reason}"),
         _ if quiet => return,
         Progress::Step(text) => text.clone(),
@@ -147,7 +240,9 @@ fn show(progress: &Progress, quiet: bool) {
             Notice::Running(version) => format!("the guest runs (QEMU {version})"),
             Notice::Event(qmp::Event::Reset) => "the guest is being reset".to_owned(),
             Notice::Event(qmp::Event::Panicked) => "the guest panicked".to_owned(),
-            Notice::Event(_) | Notice::MonitorLost(_) | Notice::Said(_) => return,
+            Notice::Event(_) | Notice::MonitorLost(_) | Notice::Said(_) | Notice::Console(_) => {
+                return;
+            }
             Notice::PoweringDown(time) => {
                 format!("asked the guest to power down; it has {} s", time.as_secs())
             }
@@ -158,14 +253,17 @@ fn show(progress: &Progress, quiet: bool) {
     output::complain(&text);
 }
 
-fn dry_run(host: &Host, guest: &Guest, start: &Start, as_json: bool) -> Outcome {
+fn dry_run(host: &Host, state: &StateDir, guest: &Guest, start: &Start, as_json: bool) -> Outcome {
     let argv = start.argv(host, guest);
+    let left = recover::left_by(host, state, guest.name.as_str())?;
+    let undone: Vec<String> = left.iter().flat_map(|left| output::texts(&left.steps)).collect();
     let refusals: Vec<String> = start.refusals.iter().map(remedy::start).collect();
     let devices = start.devices(host, guest);
     if as_json {
         output::print_json(&json!({
             "format": 1,
             "name": guest.name.as_str(),
+            "undo_first": undone,
             "refusals": refusals,
             "warnings": output::texts(&start.warnings),
             "devices": devices.iter().map(|(a, _)| a.to_string()).collect::<Vec<_>>(),
@@ -176,7 +274,8 @@ fn dry_run(host: &Host, guest: &Guest, start: &Start, as_json: bool) -> Outcome 
             "argv": argv,
         }))?;
     } else {
-        output::print(&text(guest, start, &refusals, &argv))?;
+        let first: String = undone.iter().map(|step| format!("# first: {step}\n")).collect();
+        output::print(&(first + &text(guest, start, &refusals, &argv)))?;
     }
     Ok(if refusals.is_empty() { Answer::Yes } else { Answer::No })
 }

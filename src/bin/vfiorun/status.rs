@@ -2,10 +2,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vfioboot::device::guest::qemu::argv::CONTROL;
 use vfioboot::device::guest::qemu::qmp;
 use vfioboot::device::guest::run::record::{self, Record};
+use vfioboot::device::guest::run::restart::LastExit;
+use vfioboot::device::sys::host::Host;
+use vfioboot::device::sys::state::StateDir;
+use vfioboot::usage::Matches;
 
 use crate::global::Global;
 use crate::outcome::{Answer, Outcome};
@@ -14,62 +18,108 @@ use crate::output;
 /// How long QEMU may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-#[derive(clap::Args)]
 pub struct Arguments {
-    /// Print JSON
-    #[arg(long)]
     json: bool,
+}
+
+impl Arguments {
+    pub fn of(given: &Matches) -> Self {
+        Self { json: given.has("json") }
+    }
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let (host, state) = (global.host(), global.state());
-    let running = record::running(&host, &state);
-    let status = |record: &Record| -> String {
-        if !record.supervisor.is_alive(&host) {
-            return "left behind, its vfiorun was killed: vfiorun recover".to_owned();
-        }
-        let name = record.name.parse().unwrap_or_default();
-        let socket = record::directory(&state, &name).join(CONTROL);
-        qmp::status(&socket, TIMEOUT).unwrap_or_else(|error| format!("unknown: {error}"))
-    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let guests: Vec<Health> = record::running(&host, &state)
+        .into_iter()
+        .map(|record| Health::of(&host, &state, record, now))
+        .collect();
     if arguments.json {
-        let guests: Vec<_> = running
-            .iter()
-            .map(|record| {
-                json!({
-                    "name": record.name,
-                    "file": record.file,
-                    "pid": record.supervisor.pid,
-                    "qemu_pid": record.qemu.pid,
-                    "since": record.since,
-                    "devices": record.devices,
-                    "status": status(record),
-                })
-            })
-            .collect();
+        let guests: Vec<Value> = guests.iter().map(Health::document).collect();
         output::print_json(&json!({ "format": 1, "guests": guests }))?;
         return Ok(Answer::Yes);
     }
-    if running.is_empty() {
+    if guests.is_empty() {
         output::print("no guest is running\n")?;
         return Ok(Answer::Yes);
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut text = String::new();
-    for record in &running {
-        let devices = match record.devices.as_slice() {
-            [] => "no devices".to_owned(),
-            devices => devices.join(" "),
-        };
-        let Record { name, supervisor, qemu, since, .. } = record;
-        text.push_str(&format!(
-            "{name}: {}, {supervisor}, QEMU {qemu}, for {}, {devices}\n",
-            status(record),
-            duration(now.saturating_sub(*since))
-        ));
-    }
-    output::print(&text)?;
+    output::print(&guests.iter().map(|health| health.line(now)).collect::<String>())?;
     Ok(Answer::Yes)
+}
+
+/// How a guest is.
+struct Health {
+    record: Record,
+    /// What it does, in QEMU's words where that answers.
+    status: String,
+    /// Whether QEMU answers; `None` where there is none to ask.
+    answers: Option<bool>,
+    memory_kib: Option<u64>,
+}
+
+impl Health {
+    fn of(host: &Host, state: &StateDir, record: Record, now: u64) -> Self {
+        let memory_kib = record.qemu.and_then(|qemu| qemu.memory_kib(host));
+        let (status, answers) = if !record.supervisor.is_alive(host) {
+            let left = "left behind, its vfiorun was killed: vfiorun recover, or run it again";
+            (left.to_owned(), None)
+        } else if let Some(again) = record.again {
+            (format!("starts again in {}", duration(again.saturating_sub(now))), None)
+        } else if record.qemu.is_none() {
+            ("starting".to_owned(), None)
+        } else {
+            let name = record.name.parse().unwrap_or_default();
+            let socket = record::directory(state, &name).join(CONTROL);
+            match qmp::status(&socket, TIMEOUT) {
+                Ok(status) => (status, Some(true)),
+                Err(_) if !record.ready => ("starting".to_owned(), Some(false)),
+                Err(error) => (format!("unknown: {error}"), Some(false)),
+            }
+        };
+        Self { record, status, answers, memory_kib }
+    }
+
+    fn line(&self, now: u64) -> String {
+        let Record { name, supervisor, qemu, since, devices, restarts, last_exit, .. } =
+            &self.record;
+        let mut text = format!("{name}: {}, {supervisor}", self.status);
+        if let Some(qemu) = qemu {
+            text += &format!(", QEMU {qemu}, for {}", duration(now.saturating_sub(*since)));
+        }
+        if let Some(memory) = self.memory_kib {
+            text += &format!(", {} MiB", memory.div_ceil(1024));
+        }
+        match devices.as_slice() {
+            [] => text += ", no devices",
+            devices => text += &format!(", {}", devices.join(" ")),
+        }
+        if let Some(LastExit { when, reason, .. }) = last_exit {
+            let (times, ago) = (restarts, duration(now.saturating_sub(*when)));
+            text += &format!("; restarts: {times}, the last {ago} ago: {reason}");
+        }
+        text + "\n"
+    }
+
+    fn document(&self) -> Value {
+        let Self { record, status, answers, memory_kib } = self;
+        json!({
+            "name": record.name,
+            "file": record.file,
+            "pid": record.supervisor.pid,
+            "qemu_pid": record.qemu.map(|qemu| qemu.pid),
+            "since": record.since,
+            "devices": record.devices,
+            "status": status,
+            "qmp": answers,
+            "memory_kib": memory_kib,
+            "restarts": record.restarts,
+            "again": record.again,
+            "last_exit": record.last_exit.as_ref().map(|last| json!({
+                "when": last.when, "status": last.status, "reason": last.reason,
+            })),
+        })
+    }
 }
 
 /// `1 h 02 min`, `2 min 05 s`, `7 s`.

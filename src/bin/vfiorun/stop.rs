@@ -9,6 +9,7 @@ use vfioboot::device::guest::file::{self, Shutdown};
 use vfioboot::device::guest::run::record::{self, Record};
 use vfioboot::device::sys::host::{Host, errno_text};
 use vfioboot::device::sys::process::Process;
+use vfioboot::usage::{Matches, UsageError};
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
@@ -18,13 +19,16 @@ use crate::output;
 const RELEASE_TIME: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-#[derive(clap::Args)]
 pub struct Arguments {
-    /// The guest; the one that is running when not given
     name: Option<String>,
-    /// Seconds it has to power down [default: what the guest file says]
-    #[arg(long, value_name = "SECONDS")]
     timeout: Option<u32>,
+}
+
+impl Arguments {
+    pub fn of(given: &Matches) -> Result<Self, UsageError> {
+        let name = given.value("NAME").map(|name| name.to_string_lossy().into_owned());
+        Ok(Self { name, timeout: given.parsed("timeout")?.pop() })
+    }
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {

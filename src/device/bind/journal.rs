@@ -18,18 +18,16 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::device::bind::undo::Undo;
-use crate::device::sys::host::{Host, HostError, errno_text};
+use crate::device::sys::host::{Host, errno_text};
 use crate::device::sys::process::Process;
 use crate::device::sys::state::{self, StateDir};
 
 /// The version of the records.
 const FORMAT: u32 = 1;
-/// A value that changes with every boot.
-const BOOT_ID: &str = "proc/sys/kernel/random/boot_id";
 /// A journal has some dozens of records; a larger file is not a journal.
 const SIZE_LIMIT: u64 = 1 << 20;
-/// How long another process that works on the same journal is waited for.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long another process that works on the same journal is waited for: it may be ending QEMU.
+const TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Whose journal it is.
@@ -126,7 +124,7 @@ impl JournalContents {
 
     /// Whether it was written in another boot than the one that `host` is in.
     pub(crate) fn is_stale(&self, host: &Host) -> bool {
-        let (Some(header), Ok(now)) = (&self.header, host.read(BOOT_ID)) else { return false };
+        let (Some(header), Ok(now)) = (&self.header, host.boot_id()) else { return false };
         header.boot_id != now
     }
 }
@@ -232,7 +230,7 @@ impl Journal {
         let io = |error| JournalError::Io { path: path.clone(), action: "create", error };
         let header = Header {
             format: FORMAT,
-            boot_id: host.read(BOOT_ID).map_err(|_| JournalError::NoProc("boot_id"))?,
+            boot_id: host.boot_id().map_err(|_| JournalError::NoProc("boot_id"))?,
             owner: Process::current(host).ok_or(JournalError::NoProc("self/stat"))?,
             what: what.to_owned(),
         };
@@ -322,24 +320,6 @@ impl Journal {
         self.sync_directory()
     }
 
-    /// Gives an attribute of sysfs or procfs another value, after recording the one it has.
-    /// Returns whether it had another.
-    ///
-    /// # Errors
-    /// When the record or the attribute cannot be written; or it does not read back as written.
-    pub fn set_attribute(&mut self, path: &str, value: &str) -> Result<bool, StepError> {
-        let before = self.host.setting(path).map_err(StepError::Host)?;
-        if before == value {
-            return Ok(false);
-        }
-        self.record(Undo::Attribute { path: path.to_owned(), value: before })?;
-        self.host.write(path, value).map_err(StepError::Host)?;
-        match self.host.setting(path).map_err(StepError::Host)? {
-            now if now == value => Ok(true),
-            now => Err(StepError::NotTaken { path: path.to_owned(), value: value.to_owned(), now }),
-        }
-    }
-
     /// Makes a directory, after recording that it is to be removed. Returns `false`, and records
     /// nothing, when it is there already.
     ///
@@ -384,19 +364,6 @@ pub enum StepError {
     /// The record could not be written; the step was not tried.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// An attribute could not be read or written.
-    #[error("{0}")]
-    Host(#[source] HostError),
-    /// An attribute reads differently from what was written.
-    #[error("/{path}: \"{value}\" was written, but it reads \"{now}\"")]
-    NotTaken {
-        /// The attribute.
-        path: String,
-        /// What was written.
-        value: String,
-        /// What it reads.
-        now: String,
-    },
     /// A directory could not be made.
     #[error("make /{path}: {}", errno_text(.error))]
     Make {

@@ -33,11 +33,11 @@ use crate::device::causes::facts::{self, Surroundings};
 use crate::device::causes::{Failure, Reason, Step};
 use crate::device::sys::host::{Host, HostError};
 use crate::device::sys::kernel_log::Tail;
-use crate::device::sys::lock::{Lock, LockError};
+use crate::device::sys::lock::{Lock, LockError, Wait};
 use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
 
-/// How long the end of a lease waits for another process that is changing a device.
+/// How long another process that is changing a device is waited for.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Devices on vfio-pci, and the journal of how they came there.
@@ -215,7 +215,7 @@ impl Lease {
         sorted.sort_unstable();
         let locks = sorted
             .into_iter()
-            .map(|address| lock(host, state, address, what))
+            .map(|address| lock(host, state, address, what, stop, log))
             .collect::<Result<Vec<Lock>, _>>()?;
         no_other_owner(host, state, &addresses, log)?;
         let mut journal = Journal::create(host, state, name, what)?;
@@ -227,7 +227,7 @@ impl Lease {
                 Ok(Self { host, state, devices, journal, over: false })
             }
             Err(cause) => {
-                let undone = undo_held(&working, &mut journal, &|_| true)?;
+                let undone = undo_held(&working, state, &mut journal, &|_| true)?;
                 Err(TakeError::Step { cause: Box::new(cause), undone })
             }
         }
@@ -335,9 +335,22 @@ fn no_other_owner(
     Ok(())
 }
 
-/// Takes the lock of a device, or says who has it and who keeps them.
-fn lock(host: &Host, state: &StateDir, address: PciAddress, what: &str) -> Result<Lock, TakeError> {
-    Lock::acquire(state, &address.to_string(), what).map_err(|error| {
+/// Takes the lock of a device, which is waited for, or says who has it and who keeps them.
+fn lock(
+    host: &Host,
+    state: &StateDir,
+    address: PciAddress,
+    what: &str,
+    stop: &dyn Fn() -> bool,
+    log: &mut dyn FnMut(&str),
+) -> Result<Lock, TakeError> {
+    let mut waiting = |holder: Option<&str>| {
+        if let Some(holder) = holder {
+            log(&format!("{address}: waiting up to {} s for {holder}", TIMEOUT.as_secs()));
+        }
+        if stop() { Wait::Stop } else { Wait::On }
+    };
+    Lock::wait(state, &address.to_string(), what, TIMEOUT, &mut waiting).map_err(|error| {
         let open = in_use::open_by_processes(host, address);
         TakeError::Lock { address, error, open }
     })
@@ -440,9 +453,10 @@ pub(super) fn undo_some(
     which: &dyn Fn(&Undo) -> bool,
 ) -> Result<Report, JournalError> {
     undo_each(journal, which, &|step| {
-        let Some(address) = step.subject() else { return step.carry_out(host) };
-        match Lock::wait(state, &address.to_string(), &step.to_string(), TIMEOUT) {
-            Ok(lock) => step.carry_out(&host.with_claims(vec![lock.claim().clone()])),
+        let Some(address) = step.subject() else { return step.carry_out(host, state) };
+        let mut on = |_: Option<&str>| Wait::On;
+        match Lock::wait(state, &address.to_string(), &step.to_string(), TIMEOUT, &mut on) {
+            Ok(lock) => step.carry_out(&host.with_claims(vec![lock.claim().clone()]), state),
             Err(error) => Ending::Failed(UndoError::Locked(error)),
         }
     })
@@ -451,10 +465,11 @@ pub(super) fn undo_some(
 /// As [`undo_some`], for who has the lock of the device already.
 pub(super) fn undo_held(
     host: &Host,
+    state: &StateDir,
     journal: &mut Journal,
     which: &dyn Fn(&Undo) -> bool,
 ) -> Result<Report, JournalError> {
-    undo_each(journal, which, &|step| step.carry_out(host))
+    undo_each(journal, which, &|step| step.carry_out(host, state))
 }
 
 fn undo_each(

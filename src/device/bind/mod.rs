@@ -5,6 +5,7 @@
 //! | [`driver`] | one device to another driver, checked, and put back when it fails |
 //! | [`plan`] | what is written to have devices on vfio-pci, or why not, as data |
 //! | [`undo`] | what a step was, and how it is undone |
+//! | [`shared`] | attributes that several guests change, given back by difference |
 //! | [`journal`] | the steps on disk before they are made |
 //! | [`lease`] | a plan carried out, for as long as a process needs the devices |
 //! | [`recover`] | the steps of an owner that is gone, undone; devices given back |
@@ -16,4 +17,5 @@ pub mod journal;
 pub mod lease;
 pub mod plan;
 pub mod recover;
+pub mod shared;
 pub mod undo;

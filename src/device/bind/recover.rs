@@ -11,12 +11,12 @@ use crate::device::bus::group::is_vfio;
 use crate::device::bus::pci::{PciAddress, PciDevice, PciError};
 use crate::device::bus::users::{self, User};
 use crate::device::sys::host::{Host, Write};
-use crate::device::sys::lock::{Lock, LockError};
+use crate::device::sys::lock::{Lock, LockError, Wait};
 use crate::device::sys::process::Process;
 use crate::device::sys::state::StateDir;
 
 /// How long giving back waits for another process that is changing the device.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A journal, and what is to be done with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,27 +142,14 @@ pub fn recover(
             if let Verdict::Alive(owner) = found.verdict.clone() {
                 let name = format!("vfiorun, \"{}\"", found.what);
                 let step = Undo::of_process(owner, name);
-                let ending = step.carry_out(host);
+                let ending = step.carry_out(host, state);
                 ended.push((found, step, ending));
             }
         }
     }
     let mut all = Vec::new();
     for found in survey(host, state)? {
-        let mut report = Report::default();
-        let opened = match found.verdict {
-            Verdict::Kept | Verdict::Alive(_) => None,
-            Verdict::Discard | Verdict::Undo => match Journal::open(host, state, &found.name) {
-                // Somebody else has done it in the meantime.
-                Err(error) if error.is_gone() => continue,
-                journal => Some(journal?),
-            },
-        };
-        match opened {
-            Some(journal) if found.verdict == Verdict::Discard => journal.remove()?,
-            Some(mut journal) => report = lease::undo(host, state, &mut journal)?,
-            None => {}
-        }
+        let Some(mut report) = settle(host, state, &found)? else { continue };
         if let Some(position) = ended.iter().position(|(of, ..)| of.name == found.name) {
             let (_, step, ending) = ended.swap_remove(position);
             report.steps.insert(0, (step, ending));
@@ -175,6 +162,51 @@ pub fn recover(
         (found, Report { steps: vec![(step, ending)] })
     }));
     Ok(all)
+}
+
+/// What the owner of the journal `name` left when it was killed. `None` when there is nothing of the kind: what
+/// an owner at work did, or one that ended on purpose, stays.
+///
+/// # Errors
+/// When a journal cannot be read.
+pub fn left_by(
+    host: &Host,
+    state: &StateDir,
+    name: &str,
+) -> Result<Option<Leftover>, JournalError> {
+    let dead = |found: &Leftover| {
+        found.name == name && matches!(found.verdict, Verdict::Undo | Verdict::Discard)
+    };
+    Ok(survey(host, state)?.into_iter().find(dead))
+}
+
+/// Undoes that. `None` when there was nothing, or somebody else has done it in the meantime.
+///
+/// # Errors
+/// When a journal cannot be read or written.
+pub fn recover_one(
+    host: &Host,
+    state: &StateDir,
+    name: &str,
+) -> Result<Option<(Leftover, Report)>, RecoverError> {
+    let Some(found) = left_by(host, state, name)? else { return Ok(None) };
+    Ok(settle(host, state, &found)?.map(|report| (found, report)))
+}
+
+/// Does with a journal what was decided. `None` when somebody else has done it in the meantime.
+fn settle(host: &Host, state: &StateDir, found: &Leftover) -> Result<Option<Report>, RecoverError> {
+    let mut journal = match found.verdict {
+        Verdict::Kept | Verdict::Alive(_) => return Ok(Some(Report::default())),
+        Verdict::Discard | Verdict::Undo => match Journal::open(host, state, &found.name) {
+            Err(error) if error.is_gone() => return Ok(None),
+            journal => journal?,
+        },
+    };
+    if found.verdict == Verdict::Discard {
+        journal.remove()?;
+        return Ok(Some(Report::default()));
+    }
+    Ok(Some(lease::undo(host, state, &mut journal)?))
 }
 
 /// How one device is given back.
@@ -241,7 +273,7 @@ pub fn release(
     address: PciAddress,
 ) -> Result<(Release, Option<String>), RecoverError> {
     let what = format!("release {address}");
-    let lock = Lock::wait(state, &address.to_string(), &what, TIMEOUT)
+    let lock = Lock::wait(state, &address.to_string(), &what, TIMEOUT, &mut |_| Wait::On)
         .map_err(|error| RecoverError::Lock { address, error })?;
     let host = &host.with_claims(vec![lock.claim().clone()]);
     let plan = plan_release(host, state, address)?;
@@ -255,7 +287,7 @@ pub fn release(
         return Ok((plan, driver));
     };
     let mut journal = Journal::open(host, state, name)?;
-    let report = lease::undo_held(host, &mut journal, &|undo| {
+    let report = lease::undo_held(host, state, &mut journal, &|undo| {
         undo.device().is_some_and(|original| original.address == address)
     })?;
     if let Some((_, Ending::Failed(error))) = report.steps.into_iter().next() {

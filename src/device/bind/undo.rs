@@ -11,12 +11,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::device::bind::driver::{self, DriverState, PutBackError};
+use crate::device::bind::shared::{Shared, SharedError};
 use crate::device::bus::group::is_vfio;
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
 use crate::device::bus::users::{self, User};
 use crate::device::sys::host::{Host, HostError, errno_text};
 use crate::device::sys::lock::LockError;
 use crate::device::sys::process::Process;
+use crate::device::sys::state::StateDir;
 
 /// How to undo one step. It is written before the step is made, so undoing must bear that the
 /// step was not made; and it may be interrupted, so undoing twice must do no harm.
@@ -33,6 +35,14 @@ pub enum Undo {
         path: String,
         /// The value, as it was read, without trailing whitespace.
         value: String,
+    },
+    /// What an owner wanted of an attribute that several change is taken back: see
+    /// [`shared`](crate::device::bind::shared).
+    Shared {
+        /// Where it is.
+        path: String,
+        /// Who wanted it: the name of the journal.
+        owner: String,
     },
     /// A device node, socket or file that was not there before is removed.
     Node {
@@ -69,6 +79,7 @@ impl fmt::Display for Undo {
                 write!(f, "{}: back to {driver}", original.address)
             }
             Self::Attribute { path, value } => write!(f, "/{path}: back to \"{value}\""),
+            Self::Shared { path, .. } => write!(f, "/{path}: given back"),
             Self::Node { path } | Self::Directory { path } => write!(f, "/{path}: removed"),
             Self::Process { pid, name, .. } => write!(f, "{name} (pid {pid}): ended"),
             Self::Reset { address } => write!(f, "{address}: reset"),
@@ -106,6 +117,9 @@ pub enum UndoError {
     /// An attribute reads differently from what was written.
     #[error("it reads \"{0}\"")]
     NotTaken(String),
+    /// An attribute that several change is not what it should be.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
     /// A node or directory cannot be removed.
     #[error("{}", errno_text(.0))]
     Remove(#[source] io::Error),
@@ -152,18 +166,21 @@ impl fmt::Display for Ending {
 }
 
 impl Undo {
-    /// Undoes the step.
-    pub fn carry_out(&self, host: &Host) -> Ending {
+    /// Undoes the step. `state` is where its journal is.
+    pub fn carry_out(&self, host: &Host, state: &StateDir) -> Ending {
         match self {
             Self::Device(original) => device(host, original).unwrap_or_else(Ending::Failed),
             Self::Attribute { path, value } => within(path, ATTRIBUTES)
                 .and_then(|()| attribute(host, path, value))
                 .unwrap_or_else(Ending::Failed),
+            Self::Shared { path, owner } => within(path, ATTRIBUTES)
+                .and_then(|()| shared(host, state, path, owner))
+                .unwrap_or_else(Ending::Failed),
             Self::Node { path } => {
                 within(path, "").and_then(|()| node(host, path)).unwrap_or_else(Ending::Failed)
             }
             Self::Directory { path } => match within(path, DIRECTORIES) {
-                Ok(()) => removed(fs::remove_dir(host.path(path))),
+                Ok(()) => removed(remove_directory(&host.path(path))),
                 Err(error) => Ending::Failed(error),
             },
             Self::Process { pid, start_time, name } => {
@@ -244,12 +261,52 @@ fn device(host: &Host, original: &DriverState) -> Result<Ending, UndoError> {
     }
 }
 
-/// The kernel would wait for the users of a device, for ever, in the write to `unbind`.
+/// The kernel would wait for the users of a device, for ever, in the write to `unbind`. One that has just
+/// been killed may still be on its way out.
 fn refuse_in_use(host: &Host, device: &PciDevice) -> Result<(), UndoError> {
-    let users = users::of_device(host, device);
-    if users.is_empty() { Ok(()) } else { Err(UndoError::InUse(users)) }
+    let mut attempt = 1;
+    loop {
+        let users = users::of_device(host, device);
+        if users.is_empty() {
+            return Ok(());
+        }
+        if attempt == ATTEMPTS {
+            return Err(UndoError::InUse(users));
+        }
+        attempt += 1;
+        thread::sleep(RETRY_INTERVAL);
+    }
 }
 
+fn shared(host: &Host, state: &StateDir, path: &str, owner: &str) -> Result<Ending, UndoError> {
+    if !host.exists(path) {
+        return Ok(Ending::Gone);
+    }
+    let what = format!("giving back what {owner} had");
+    let changed =
+        Shared::open(host, state, path, &what, &|| false, &mut |_| {})?.give_back(owner)?;
+    Ok(if changed { Ending::Done } else { Ending::Unchanged })
+}
+
+/// A control group is busy for as long as a process that was in it is on its way out (`rmdir` of
+/// `kernel/cgroup/cgroup.c`), which takes a big QEMU seconds.
+fn remove_directory(path: &Path) -> io::Result<()> {
+    let mut attempt = 1;
+    loop {
+        match fs::remove_dir(path) {
+            Err(error)
+                if error.kind() == io::ErrorKind::ResourceBusy && attempt < DIRECTORY_ATTEMPTS =>
+            {
+                attempt += 1;
+                thread::sleep(RETRY_INTERVAL);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// How often a directory is removed that is busy.
+const DIRECTORY_ATTEMPTS: u32 = 50;
 /// How often an attribute is written that does not take its value at once.
 const ATTEMPTS: u32 = 10;
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);

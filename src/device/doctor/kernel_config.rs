@@ -15,8 +15,9 @@ use crate::device::sys::host::{Host, errno_text};
 use crate::device::sys::machine;
 use crate::rules::config::{self, KernelConfig, Value};
 use crate::rules::{
-    Arch, Assignment, Condition, Coverage, Fit, Judgement, KernelInfo, KernelVersion, Level,
-    Module, Note, Profile, Rule, Scope, Setting, Symbol, Test, Verdict, When, judge, module_name,
+    Arch, Assignment, Condition, Coverage, Fit, Given, Judgement, KernelInfo, KernelVersion, Level,
+    Module, Note, Profile, Rule, Scope, Setting, Switch, Symbol, Test, Verdict, When, judge,
+    module_name,
 };
 
 /// The profile that the device goes by: rules that matter, and notes about the command line.
@@ -246,6 +247,14 @@ impl KernelInfo for RunningKernel {
     fn find_module(&self, accept: &dyn Fn(&str) -> bool) -> Option<Module<Infallible>> {
         let name = self.modules.iter().map(|name| module_name(name)).find(|name| accept(name))?;
         Some(Module { name, file: None, fit: Fit::Loaded })
+    }
+
+    fn occurrences(&self, name: &str) -> Option<Vec<Vec<Given<BootCmdline>>>> {
+        let own = self.cmdline.as_ref()?.parameters().filter(|parameter| parameter.is(name));
+        let value = |value: Option<&[u8]>| {
+            (String::from_utf8_lossy(value.unwrap_or_default()).into_owned(), BootCmdline)
+        };
+        Some(vec![own.map(|parameter| value(parameter.value)).collect()])
     }
 
     fn parameter(&self, name: &str) -> Setting<BootCmdline> {

@@ -18,13 +18,15 @@ pub struct Cgroup {
 /// The control groups of a guest. Android kills what apps have started by their group
 /// (`ActivityManager`'s phantom processes), and confines it to slow processors by its cpuset.
 ///
-/// The groups are children of the root, and nothing of the root's is changed. `cpus`: where the
-/// guest is to run; `None`: anywhere.
+/// The groups are children of the root, and nothing of the root's is changed; in a service of systemd or
+/// OpenRC they are children of its own group, so that the manager knows whose they are. `cpus`: where
+/// the guest is to run; `None`: anywhere.
 pub fn plan(host: &Host, guest: &str, cpus: Option<&[u32]>) -> Vec<Cgroup> {
     let mut groups = Vec::new();
     let unified = "sys/fs/cgroup";
     if host.exists(&format!("{unified}/cgroup.controllers")) {
-        let directory = format!("{unified}/vfiorun-{guest}");
+        let service = own_service(host).unwrap_or_default();
+        let directory = format!("{unified}{service}/vfiorun-{guest}");
         let join = format!("{directory}/cgroup.procs");
         groups.push(Cgroup { directory, writes: Vec::new(), join });
     }
@@ -46,6 +48,15 @@ pub fn plan(host: &Host, guest: &str, cpus: Option<&[u32]>) -> Vec<Cgroup> {
         });
     }
     groups
+}
+
+/// The group of the service that this process is, in version 2: `/vfiorun.slice/vfiorun.service`. systemd calls
+/// it as it calls the unit, OpenRC `openrc.NAME`.
+fn own_service(host: &Host) -> Option<String> {
+    let text = host.read("proc/self/cgroup").ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let last = path.rsplit('/').next()?;
+    (last.ends_with(".service") || last.starts_with("openrc.")).then(|| path.to_owned())
 }
 
 /// How a process leaves the groups that Android's init made for the service it belongs to: the

@@ -7,6 +7,8 @@ use crate::device::sys::host::{Host, HostError, Write};
 const MEMINFO: &str = "proc/meminfo";
 /// When the kernel puts huge pages together by itself.
 pub(crate) const TRANSPARENT: &str = "sys/kernel/mm/transparent_hugepage/enabled";
+/// Where it is asked to, as QEMU asks.
+pub(crate) const ADVISED: &str = "madvise";
 
 /// What is left for QEMU itself and for the host, in bytes. A guest's memory is pinned whole as
 /// soon as a device may write to it, and what is pinned cannot be swapped or given back.
@@ -195,24 +197,43 @@ pub(crate) fn fallback(
     Ok(MemoryPlan {
         backing: Backing::Anonymous,
         write: (wanted && never)
-            .then(|| Write { path: TRANSPARENT.to_owned(), value: "madvise".to_owned() }),
+            .then(|| Write { path: TRANSPARENT.to_owned(), value: ADVISED.to_owned() }),
     })
+}
+
+/// Where the kernel counts hugetlb pages of so many bytes.
+fn pool(page: u64) -> String {
+    format!("sys/kernel/mm/hugepages/hugepages-{}kB", page / 1024)
+}
+
+/// How many hugetlb pages of so many bytes there are.
+pub(crate) fn page_count(page: u64) -> String {
+    format!("{}/nr_hugepages", pool(page))
+}
+
+/// How many hugetlb pages of so many bytes are free, and nobody has mapped what they are for.
+pub(crate) fn free_pages(host: &Host, page: u64) -> Result<u64, HugetlbError> {
+    let number = |name: &str| -> Result<u64, HugetlbError> {
+        let path = format!("{}/{name}", pool(page));
+        let value = host.read(&path)?;
+        value.parse().map_err(|_| HugetlbError::NotNumber { path, value })
+    };
+    Ok(number("free_hugepages")?.saturating_sub(number("resv_hugepages")?))
+}
+
+/// Whether the kernel puts huge pages together where it is asked to, or not at all.
+pub(crate) fn is_transparent_advised(host: &Host) -> bool {
+    host.setting(TRANSPARENT).is_ok_and(|chosen| chosen == ADVISED || chosen == "never")
 }
 
 /// hugetlb pages of the default size: those that are free, and as many more as it takes.
 fn hugetlb(host: &Host, size: Size, available: u64) -> Result<MemoryPlan, HugetlbError> {
     let page = meminfo(host, "Hugepagesize").map_err(|_| HugetlbError::NoSupport)?;
-    let directory = format!("sys/kernel/mm/hugepages/hugepages-{}kB", page / 1024);
-    let number = |name: &str| -> Result<u64, HugetlbError> {
-        let path = format!("{directory}/{name}");
-        let value = host.read(&path)?;
-        value.parse().map_err(|_| HugetlbError::NotNumber { path, value })
-    };
     if page == 0 || !size.0.is_multiple_of(page) {
         return Err(HugetlbError::NotMultiple(page / 1024));
     }
     let needed = size.0 / page;
-    let free = number("free_hugepages")?.saturating_sub(number("resv_hugepages")?);
+    let free = free_pages(host, page)?;
     let short = needed.saturating_sub(free);
     if short * page + MARGIN > available {
         return Err(HugetlbError::TooFew {
@@ -225,8 +246,11 @@ fn hugetlb(host: &Host, size: Size, available: u64) -> Result<MemoryPlan, Hugetl
     let write = match short {
         0 => None,
         _ => {
-            let more = number("nr_hugepages")? + short;
-            Some(Write { path: format!("{directory}/nr_hugepages"), value: more.to_string() })
+            let path = page_count(page);
+            let value = host.read(&path)?;
+            let now: u64 =
+                value.parse().map_err(|_| HugetlbError::NotNumber { path: path.clone(), value })?;
+            Some(Write { path, value: (now + short).to_string() })
         }
     };
     Ok(MemoryPlan { backing: Backing::Hugetlb(page), write })

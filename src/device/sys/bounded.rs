@@ -81,6 +81,9 @@ impl Stuck {
     }
 }
 
+/// The second line of a lock's file while the kernel has not come back from what its holder asked.
+pub(super) const STUCK: &str = "stuck";
+
 /// The lock of something that a write is about, which stays locked while the write has not come back.
 #[derive(Clone)]
 pub struct Claim(Arc<Claimed>);
@@ -131,6 +134,9 @@ impl Claim {
         _ = file.set_len(0);
         _ = file.rewind();
         _ = writeln!(file, "{}{comma}{doing}", self.0.holder);
+        if self.is_stuck() {
+            _ = writeln!(file, "{}", STUCK);
+        }
     }
 }
 

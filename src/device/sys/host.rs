@@ -333,6 +333,14 @@ impl Host {
         directories.filter_map(|entry| entry.file_name().into_string().ok()).collect()
     }
 
+    /// A value that changes with every boot.
+    ///
+    /// # Errors
+    /// Without a `/proc`.
+    pub(crate) fn boot_id(&self) -> Result<String, HostError> {
+        self.read("proc/sys/kernel/random/boot_id")
+    }
+
     /// Whether a file or directory is there.
     pub(crate) fn exists(&self, relative: &str) -> bool {
         self.path(relative).exists()
@@ -356,8 +364,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end().to_owned()
 }
 
-/// The name that C gives an error (`ENODEV`), which is what the kernel log and
-/// every forum thread use; its number where the list below ends.
+/// What is wrong with a file, in words; of all that drivers answer the name that C gives it (`ENODEV`), which is
+/// what the kernel log and every forum thread use; its number where the list below ends.
 pub fn errno_text(error: &io::Error) -> String {
     let Some(number) = error.raw_os_error() else {
         return match (error.get_ref(), error.kind()) {
@@ -368,7 +376,7 @@ pub fn errno_text(error: &io::Error) -> String {
     };
     let name = match number {
         libc::EPERM => "EPERM",
-        libc::ENOENT => "ENOENT",
+        libc::ENOENT => "no such file",
         libc::EINTR => "EINTR",
         libc::EIO => "EIO",
         libc::ENXIO => "ENXIO",
@@ -377,20 +385,20 @@ pub fn errno_text(error: &io::Error) -> String {
         libc::EBADF => "EBADF",
         libc::EAGAIN => "EAGAIN",
         libc::ENOMEM => "ENOMEM",
-        libc::EACCES => "EACCES",
+        libc::EACCES => "permission denied",
         libc::EFAULT => "EFAULT",
         libc::EBUSY => "EBUSY",
-        libc::EEXIST => "EEXIST",
+        libc::EEXIST => "exists already",
         libc::ENODEV => "ENODEV",
-        libc::ENOTDIR => "ENOTDIR",
-        libc::EISDIR => "EISDIR",
+        libc::ENOTDIR => "not a directory",
+        libc::EISDIR => "is a directory",
         libc::EINVAL => "EINVAL",
         libc::ENFILE => "ENFILE",
         libc::EMFILE => "EMFILE",
         libc::ETXTBSY => "ETXTBSY",
         libc::EFBIG => "EFBIG",
-        libc::ENOSPC => "ENOSPC",
-        libc::EROFS => "EROFS",
+        libc::ENOSPC => "no space left",
+        libc::EROFS => "read-only file system",
         libc::EDOM => "EDOM",
         libc::ERANGE => "ERANGE",
         libc::EDEADLK => "EDEADLK",

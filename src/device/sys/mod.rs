@@ -12,6 +12,7 @@
 //! | [`cpu_list`] | lists of processors as the kernel writes them |
 //! | [`kmsg`], `kernel_log` | lines for the kernel log; the kernel log, read |
 //! | [`kvm`] | what `/dev/kvm` answers |
+//! | [`notify`] | what a service manager is told |
 //! | `toml_text` | TOML into a type, with errors that name the line |
 
 pub mod bounded;
@@ -25,6 +26,7 @@ pub mod kmsg;
 pub mod kvm;
 pub mod lock;
 pub mod machine;
+pub mod notify;
 pub mod process;
 pub mod state;
 pub(crate) mod toml_text;

@@ -25,6 +25,13 @@ pub struct Process {
     pub start_time: u64,
 }
 
+/// A process as `/proc` shows it.
+struct Found {
+    process: Process,
+    state: char,
+    threads: u32,
+}
+
 impl fmt::Display for Process {
     /// `pid 1234`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,29 +42,42 @@ impl fmt::Display for Process {
 impl Process {
     /// The calling process. `None` without a `/proc`.
     pub fn current(host: &Host) -> Option<Self> {
-        Self::read(host, "self").map(|(process, _)| process)
+        Self::read(host, "self").map(|found| found.process)
     }
 
     /// The process that has `pid` now.
     pub(crate) fn with_pid(host: &Host, pid: u32) -> Option<Self> {
-        Self::read(host, &pid.to_string()).map(|(process, _)| process)
+        Self::read(host, &pid.to_string()).map(|found| found.process)
     }
 
-    /// Whether it still runs: no zombie, and no other process with its pid.
+    /// Whether it still runs: no zombie, and no other process with its pid. The first thread may be a zombie
+    /// while others still have its files open and are in its control groups: then it runs.
     pub fn is_alive(&self, host: &Host) -> bool {
+        let ended = |found: &Found| matches!(found.state, 'Z' | 'X') && found.threads <= 1;
         Self::read(host, &self.pid.to_string())
-            .is_some_and(|(found, state)| found == *self && !matches!(state, 'Z' | 'X'))
+            .is_some_and(|found| found.process == *self && !ended(&found))
     }
 
-    /// A process and its state. The name in brackets may hold anything, brackets too.
-    fn read(host: &Host, entry: &str) -> Option<(Self, char)> {
+    /// A process as it is. The name in brackets may hold anything, brackets too.
+    fn read(host: &Host, entry: &str) -> Option<Found> {
         let stat = host.read(&format!("proc/{entry}/stat")).ok()?;
         let pid = stat.split(' ').next()?.parse().ok()?;
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
         let state = fields.next()?.chars().next()?;
-        // Field 3 is the state, and it was taken.
-        let start_time = fields.nth(22 - 4)?.parse().ok()?;
-        Some((Self { pid, start_time }, state))
+        // Field 3 is the state, and it was taken; 20 is the number of threads.
+        let threads = fields.nth(20 - 4)?.parse().ok()?;
+        let start_time = fields.nth(22 - 21)?.parse().ok()?;
+        Some(Found { process: Self { pid, start_time }, state, threads })
+    }
+
+    /// The memory that it has, huge pages too, in KiB (`/proc/PID/status`, `proc(5)`).
+    pub fn memory_kib(&self, host: &Host) -> Option<u64> {
+        let text = host.read(&format!("proc/{}/status", self.pid)).ok()?;
+        let number = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim_start_matches(':').trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        };
+        Some(number("VmRSS")? + number("HugetlbPages").unwrap_or(0))
     }
 
     /// Ends it: SIGTERM, some time, SIGKILL, and waits until it is gone. `true` when it is.

@@ -15,7 +15,7 @@ use super::machine::{self, Boot, Machine};
 use super::memory::{self, Memory};
 use super::needs::{Needs, nodes_of};
 use super::network::{self, Network};
-use super::values::{Arch, Name};
+use super::values::{Arch, Name, Size};
 use crate::device::bus::pci::PciAddress;
 use crate::device::guest::libvirt::{NotXml, Unsupported, Xml};
 use crate::device::guest::qemu::argv::{Argv, IOMMUFD, Resources};
@@ -43,6 +43,9 @@ pub struct Guest {
     /// What a reboot of the guest does.
     #[serde(default)]
     pub on_reboot: OnReboot,
+    /// Whether it is started again when it has ended by itself.
+    #[serde(default)]
+    pub restart: Restart,
     /// Whether devices whose interrupts the platform does not isolate may be used: a guest can
     /// then send the host any interrupt (`vfio_iommu_type1.allow_unsafe_interrupts`).
     #[serde(default)]
@@ -78,6 +81,38 @@ pub struct Guest {
     /// How it is ended.
     #[serde(default)]
     pub shutdown: Shutdown,
+    /// What is kept of its output.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Whether a guest that has ended by itself is started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// It stays ended.
+    #[default]
+    Never,
+    /// When it panicked, or QEMU ended with an error.
+    OnFailure,
+    /// However it ended, unless somebody ended it.
+    Always,
+}
+
+/// What is kept of a guest's output where it is written to a file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// How large the file becomes.
+    pub size: Size,
+    /// How many full ones are kept besides.
+    pub count: u32,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { size: Size(Size::MIB), count: 2 }
+    }
 }
 
 /// The driver that the devices have when the guest has ended.
@@ -128,6 +163,7 @@ const KEYS: &[Key] = &[
     row("hold", Kind::HeldDevices, Unset("[\"0000:00:1f.4\"]"), "taken with the IOMMU group, and not given to the guest"),
     row("on_exit", Kind::Choice(&["restore", "host"]), ByDefault("\"restore\""), "or \"host\": to the host's own driver, also from vfio-pci"),
     row("on_reboot", Kind::Choice(&["restart", "exit"]), ByDefault("\"restart\""), "or \"exit\": a reboot of the guest ends QEMU"),
+    row("restart", Kind::Choice(&["never", "on-failure", "always"]), ByDefault("\"never\""), "or \"on-failure\", \"always\": start it again when it has ended by itself"),
     row("allow_unsafe_interrupts", Kind::Flag, ByDefault("false"), "use devices whose interrupts the platform does not isolate"),
     row("qemu", Kind::Text, Unset("\"qemu-system-aarch64\""), "a path, or a name to look up; default: that of the architecture"),
     row("chroot", Kind::AbsolutePath, Unset("\"/data/debian\""), "the root directory of QEMU; all paths are then those inside"),
@@ -138,6 +174,15 @@ const KEYS: &[Key] = &[
 const SHUTDOWN_KEYS: &[Key] = &[
     row("shutdown.timeout", Kind::Seconds, ByDefault("60"), "seconds the guest has to power down, until QEMU is asked to quit"),
     row("shutdown.quit_timeout", Kind::Seconds, ByDefault("5"), "seconds QEMU has then, until it is killed"),
+];
+
+/// The most full logs that are kept.
+const LOG_COUNT: Kind = Kind::Number(1, 99);
+
+#[rustfmt::skip]
+const LOG_KEYS: &[Key] = &[
+    row("log.size", Kind::Size, ByDefault("\"1M\""), "the size of the log that autostart writes, until the next one begins"),
+    row("log.count", LOG_COUNT, ByDefault("2"), "how many full ones are kept"),
 ];
 
 /// All keys, in the order of `docs/guest.toml`.
@@ -152,6 +197,7 @@ pub fn all_keys() -> impl Iterator<Item = &'static Key> {
         network::KEYS,
         display::KEYS,
         SHUTDOWN_KEYS,
+        LOG_KEYS,
     ];
     tables.into_iter().flatten()
 }
@@ -177,6 +223,8 @@ impl Guest {
             .or_else(|| self.network.conflict())
             .or(chroot.map(|_| ("chroot", Conflict::Expected(Kind::AbsolutePath))))
             .or_else(|| self.cpus.conflict())
+            .or((!LOG_COUNT.admits(self.log.count))
+                .then_some(("log.count", Conflict::Expected(LOG_COUNT))))
     }
 
     /// The keys that have no effect on this guest, on a machine of this architecture.
@@ -200,6 +248,7 @@ impl Guest {
             hold,
             on_exit: _,
             on_reboot: _,
+            restart: _,
             allow_unsafe_interrupts,
             qemu: _,
             chroot: _,
@@ -212,6 +261,7 @@ impl Guest {
             network,
             display,
             shutdown: Shutdown { timeout: _, quit_timeout: _ },
+            log: Log { size: _, count: _ },
         } = self;
         let mut needs = Needs { unsafe_interrupts: *allow_unsafe_interrupts, ..Needs::default() };
         devices.iter().for_each(|device| device.needs(&mut needs));
@@ -234,8 +284,8 @@ impl Guest {
         resources: &Resources<'_>,
         devices: &[(PciAddress, &Device)],
     ) -> Vec<String> {
-        // The start carries out chroot, qemu and allow_unsafe_interrupts, the supervisor on_exit
-        // and shutdown.
+        // The start carries out chroot, qemu and allow_unsafe_interrupts, the supervisor on_exit,
+        // restart, shutdown and log.
         let Self {
             name,
             autostart: _,
@@ -243,6 +293,7 @@ impl Guest {
             hold: _,
             on_exit: _,
             on_reboot,
+            restart: _,
             allow_unsafe_interrupts: _,
             qemu: _,
             chroot: _,
@@ -255,6 +306,7 @@ impl Guest {
             network,
             display,
             shutdown: Shutdown { timeout: _, quit_timeout: _ },
+            log: Log { size: _, count: _ },
         } = self;
         let mut argv = Argv::default();
         argv.flag("-nodefaults");
@@ -314,6 +366,7 @@ impl Guest {
             hold,
             on_exit,
             on_reboot,
+            restart,
             allow_unsafe_interrupts,
             qemu: _,
             chroot,
@@ -326,6 +379,7 @@ impl Guest {
             network,
             display,
             shutdown,
+            log,
         } = self;
         let mut unsupported = Unsupported::default();
         self.without_effect(arch).for_each(|key| unsupported.when(true, key));
@@ -336,7 +390,9 @@ impl Guest {
         unsupported.when(*allow_unsafe_interrupts, "allow_unsafe_interrupts");
         unsupported.when(chroot.is_some(), "chroot");
         unsupported.when(!qemu_arguments.is_empty(), "qemu_arguments");
+        unsupported.when(*restart != Restart::Never, "restart");
         shutdown.domain(&mut unsupported);
+        log.domain(&mut unsupported);
         let mut xml = Xml::default();
         xml.within("domain", &[("type", "kvm")], |xml| {
             xml.text("name", &[], name.as_str());
@@ -401,5 +457,14 @@ impl Shutdown {
         let default = Self::default();
         unsupported.when(*timeout != default.timeout, "shutdown.timeout");
         unsupported.when(*quit_timeout != default.quit_timeout, "shutdown.quit_timeout");
+    }
+}
+
+impl Log {
+    fn domain(&self, unsupported: &mut Unsupported) {
+        let Self { size, count } = self;
+        let default = Self::default();
+        unsupported.when(*size != default.size, "log.size");
+        unsupported.when(*count != default.count, "log.count");
     }
 }

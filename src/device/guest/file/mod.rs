@@ -7,7 +7,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `guest` | the file as a whole, the keys that are in no table, `shutdown` |
+//! | `guest` | the file as a whole, the keys that are in no table, `shutdown`, `log` |
 //! | `devices`, `machine`, `memory`, `cpus`, `disks`, `network`, `display` | the tables |
 //! | [`keys`] | what a key is |
 //! | `values` | values with a grammar of their own |
@@ -35,7 +35,7 @@ pub use cpus::Cpus;
 pub use devices::{Device, HeldDevice};
 pub use disks::{Disk, DiskFormat, DiskInterface};
 pub use display::{Display, DisplayKind};
-pub use guest::{Guest, OnExit, OnReboot, Shutdown, all_keys};
+pub use guest::{Guest, Log, OnExit, OnReboot, Restart, Shutdown, all_keys};
 pub use keys::Conflict;
 pub use machine::{Boot, Machine};
 pub use memory::Memory;

@@ -5,60 +5,44 @@
 //! | [`preflight`] | everything that is examined before, and the start as data |
 //! | [`launch`] | the process of QEMU, between fork and exec |
 //! | [`supervise`] | QEMU until it has ended |
+//! | [`restart`] | whether a guest that has ended is started again |
+//! | `console` | what the guest writes to its console, where that is piped to us |
 //! | `stderr` | what QEMU writes to its standard error |
 //! | [`signals`] | signals that are read instead of interrupting |
 //! | [`record`] | which guests are running |
 
+mod console;
 pub mod launch;
 pub mod preflight;
+mod prepare;
 pub mod record;
+pub mod restart;
 pub mod signals;
 mod stderr;
 pub mod supervise;
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, makedev, mknodat};
-
-use crate::device::bind::journal::{JournalError, StepError};
 use crate::device::bind::lease::{Lease, Report, TakeError};
 use crate::device::bind::recover;
 use crate::device::bind::undo::Undo;
 use crate::device::bus::group::is_vfio;
-use crate::device::bus::pci::{self, PciAddress, PciDevice};
-use crate::device::bus::sriov::Token;
-use crate::device::bus::vfio::{self, Interface, VfioError, WithToken};
-use crate::device::causes::facts::{self, Known, Surroundings};
+use crate::device::bus::pci::{self, PciDevice};
 use crate::device::causes::{Failure, Reason, Step};
-use crate::device::guest::file::{Guest, Hugepages, OnExit};
-use crate::device::guest::memory::{self, MemoryError};
+use crate::device::guest::file::{Guest, OnExit};
 use crate::device::guest::qemu::argv::{Backing, MONITOR};
-use crate::device::guest::token::{self, SharedToken};
-use crate::device::sys::host::{Host, HostError, errno_text};
+use crate::device::sys::host::errno_text;
 use crate::device::sys::kernel_log::Tail;
-use crate::device::sys::kvm::{Kvm, KvmError};
 use crate::device::sys::process::Process;
-use crate::device::sys::state::StateDir;
-use launch::{Launch, LaunchError};
+use launch::Launch;
 use preflight::Start;
 use record::Record;
-use signals::Signals;
 use supervise::{GuestExit, Notice};
 
-/// What is reported while a guest is started, runs and is given back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// A step was made.
-    Step(String),
-    /// Something is wrong, and the start goes on.
-    Warning(String),
-    /// Something happened to the guest.
-    Notice(Notice),
-}
+pub use prepare::{Context, Progress, StartError};
 
 /// A guest that has ended, and what was undone after it.
 #[derive(Debug)]
@@ -100,84 +84,6 @@ fn undone_text(report: &Report) -> String {
     }
 }
 
-fn because(error: &VfioError, reason: Option<&Reason>) -> String {
-    match (reason, error) {
-        (Some(reason), _) => format!("; {}", reason.with_fix()),
-        (None, VfioError::Group { .. } | VfioError::Device { .. } | VfioError::Iommu(_)) => {
-            "; the kernel log says why".into()
-        }
-        (None, _) => String::new(),
-    }
-}
-
-/// The step of a start that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A step or its record failed.
-    #[error(transparent)]
-    Step(#[from] StepError),
-    /// A record failed.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// A node could not be made.
-    #[error("make /{path}: {}", errno_text(.error))]
-    Node {
-        /// Its path.
-        path: String,
-        /// The reason.
-        #[source]
-        error: io::Error,
-    },
-    /// KVM cannot be used.
-    #[error("{error}: {}", .error.fix())]
-    Kvm {
-        /// What it said.
-        #[source]
-        error: KvmError,
-    },
-    /// VFIO refuses the devices.
-    #[error("{error}{}", because(.error, .reason.as_ref()))]
-    Vfio {
-        /// What it said.
-        #[source]
-        error: VfioError,
-        /// Why, as far as that is known.
-        reason: Option<Reason>,
-    },
-    /// There is no memory for it.
-    #[error(transparent)]
-    Memory(#[from] MemoryError),
-    /// The guest's directory cannot be used.
-    #[error("{}: {}", path.display(), errno_text(.error))]
-    Directory {
-        /// Its path.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        error: io::Error,
-    },
-    /// QEMU could not be started.
-    #[error(transparent)]
-    Launch(#[from] LaunchError),
-    /// QEMU could not be waited for.
-    #[error("waiting for QEMU: {}", errno_text(.0))]
-    Wait(#[source] io::Error),
-    /// It was stopped before there was a guest.
-    #[error("interrupted")]
-    Interrupted,
-}
-
-/// What a guest is started with.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// The system.
-    pub host: &'a Host,
-    /// Its state directory.
-    pub state: &'a StateDir,
-    /// The signals that stop it.
-    pub signals: &'a Signals,
-}
-
 /// Starts the guest as `start` says, stays until it has ended, and gives everything back.
 /// `file` is the path of the guest file, for `status`.
 ///
@@ -190,7 +96,7 @@ pub fn run(
     start: &Start,
     notify: &mut dyn FnMut(&Progress),
 ) -> Result<RunReport, RunError> {
-    let Context { host, state, signals } = context;
+    let Context { host, state, signals, .. } = context;
     let name = guest.name.as_str();
     let what = format!("run {name}");
     let stop = || signals.stop_wanted();
@@ -242,11 +148,11 @@ fn with_devices(
     lease: &mut Lease,
     notify: &mut dyn FnMut(&Progress),
 ) -> Result<GuestExit, StartError> {
-    let Context { host, state, signals } = context;
+    let Context { host, state, signals, .. } = context;
     let devices = lease.devices().to_vec();
-    prepare_devices(context, guest, start, lease)?;
-    let backing = prepare_memory(host, guest, start, lease, notify)?;
-    let cgroups = make_cgroups(host, start, lease, notify)?;
+    prepare::prepare_devices(context, guest, start, lease, notify)?;
+    let backing = prepare::prepare_memory(context, guest, start, lease, notify)?;
+    let cgroups = prepare::make_cgroups(host, start, lease, notify)?;
     let directory = record::make_directory(state, &guest.name).map_err(|error| {
         StartError::Directory { path: record::directory(state, &guest.name), error }
     })?;
@@ -262,126 +168,80 @@ fn with_devices(
         cgroups,
         nodes: start.chroot_nodes.clone(),
         pins_memory: !devices.is_empty() || guest.memory.locked,
+        piped: context.piped,
     };
+    let mut record = record_of(context, guest, file, &devices);
+    write_record(&launch.directory, record.as_ref(), notify);
     if signals.stop_wanted() {
         return Err(StartError::Interrupted);
     }
     let child = launch.start()?;
     // Between the fork and this record QEMU depends on our life: PR_SET_PDEATHSIG.
-    if let (Some(qemu), Some(supervisor)) =
-        (Process::with_pid(host, child.id()), Process::current(host))
-    {
+    if let Some(qemu) = Process::with_pid(host, child.id()) {
         let name = Path::new(&start.qemu).file_name().unwrap_or_default().to_string_lossy();
         lease.journal().record(Undo::of_process(qemu, name.into_owned()))?;
-        let record = Record {
-            format: record::FORMAT,
-            name: guest.name.to_string(),
-            file: file.display().to_string(),
-            supervisor,
-            qemu,
-            since: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            devices: devices.iter().map(|device| device.address.to_string()).collect(),
-        };
-        if let Err(error) = record::write(&launch.directory, &record) {
-            let error = errno_text(&error);
-            notify(&Progress::Warning(format!("{error}: vfiorun status does not show this guest")));
-        }
+        record.iter_mut().for_each(|record| record.qemu = Some(qemu));
+        write_record(&launch.directory, record.as_ref(), notify);
     }
     notify(&Progress::Step(format!("{} started, pid {}", start.qemu, child.id())));
     supervise::supervise(child, &monitor, &guest.shutdown, signals, &mut |notice| {
+        if let Notice::Running(_) = notice {
+            if let Backing::Hugetlb(page) = backing {
+                prepare::pages_are_taken(context, guest, page);
+            }
+            record.iter_mut().for_each(|record| record.ready = true);
+            write_record(&launch.directory, record.as_ref(), notify);
+        }
         notify(&Progress::Notice(notice.clone()));
     })
     .map_err(StartError::Wait)
 }
 
-/// Asks KVM and VFIO for the devices, as QEMU will, and records their resets.
-fn prepare_devices(
+/// The record of a guest that is being started. `None` without a `/proc`.
+fn record_of(
     context: Context<'_>,
     guest: &Guest,
-    start: &Start,
-    lease: &mut Lease,
-) -> Result<(), StartError> {
-    let Context { host, .. } = context;
-    let devices = lease.devices().to_vec();
-    let of_tokens: Vec<(&SharedToken, u32)> = start
-        .tokens
-        .iter()
-        .filter(|shared| shared.users.is_empty())
-        .filter_map(|shared| Some((shared, pci::iommu_group(host, shared.physical)?)))
-        .collect();
-    let of_devices = groups_of(&devices).into_iter();
-    let groups: Vec<u32> = of_devices.chain(of_tokens.iter().map(|of| of.1)).collect();
-    let physical = of_tokens.iter().map(|(shared, _)| shared.physical);
-    let opened = devices.iter().map(|device| device.address).chain(physical).collect();
-    make_nodes(host, start.interface, &groups, opened, lease)?;
-    if start.kvm_unasked {
-        let asked = Kvm::open(&host.path("dev/kvm")).and_then(|kvm| kvm.create_vm());
-        let vm = asked.map_err(|error| StartError::Kvm { error })?;
-        memory::fits(guest.memory.size, start.arch, vm.ipa_bits)?;
-    }
-    if let Some(parameter) = &start.parameter {
-        lease.journal().set_attribute(&parameter.path, &parameter.value)?;
-    }
-    ask_vfio(context, guest, start, &devices, &of_tokens)?;
-    // Not before: until here another guest may have them.
-    for device in &devices {
-        // So that nothing of ours is left in it, however QEMU ends.
-        if host.exists(&pci::attribute(device.address, "reset")) {
-            lease.journal().record(Undo::Reset { address: device.address })?;
-        }
-    }
-    Ok(())
-}
-
-/// Sets the tokens of physical functions, and does with the devices what QEMU will.
-fn ask_vfio(
-    context: Context<'_>,
-    guest: &Guest,
-    start: &Start,
+    file: &Path,
     devices: &[PciDevice],
-    tokens: &[(&SharedToken, u32)],
-) -> Result<(), StartError> {
-    let Context { host, state, .. } = context;
-    let log_end = Tail::open(host);
-    // First, because through iommufd the devices are opened with them.
-    let set = tokens.iter().try_for_each(|(shared, group)| {
-        vfio::set_token(host, start.interface, (shared.physical, *group), shared.token)
-    });
-    let tried = set.and_then(|()| match start.interface {
-        Interface::Container => vfio::try_groups(host, &groups_of(devices)),
-        Interface::Iommufd => vfio::try_devices(host, &with_tokens(host, guest, start, devices)),
-    });
-    tried.map_err(|error| {
-        let reason = why_refused(host, devices, &error, log_end);
-        StartError::Vfio { error, reason }
-    })?;
-    for (shared, _) in tokens {
-        token::store(state, shared)
-            .map_err(|error| StartError::Directory { path: state.path().to_owned(), error })?;
+) -> Option<Record> {
+    Some(Record {
+        format: record::FORMAT,
+        name: guest.name.to_string(),
+        file: file.display().to_string(),
+        supervisor: Process::current(context.host)?,
+        qemu: None,
+        since: restart::now(),
+        devices: devices.iter().map(|device| device.address.to_string()).collect(),
+        ready: false,
+        again: None,
+        restarts: context.restarts.count,
+        last_exit: context.restarts.last_exit.clone(),
+    })
+}
+
+fn write_record(directory: &Path, record: Option<&Record>, notify: &mut dyn FnMut(&Progress)) {
+    let Some(Err(error)) = record.map(|record| record::write(directory, record)) else { return };
+    let error = errno_text(&error);
+    notify(&Progress::Warning(format!("{error}: vfiorun status does not show this guest")));
+}
+
+/// Waits until a guest that has ended is started again; `false` when it is not to be, because a signal came.
+pub fn wait_to_start_again(
+    context: Context<'_>,
+    guest: &Guest,
+    file: &Path,
+    pause: Duration,
+    notify: &mut dyn FnMut(&Progress),
+) -> bool {
+    let directory = record::directory(context.state, &guest.name);
+    let again = Some(restart::now() + pause.as_secs());
+    let record = record_of(context, guest, file, &[]).map(|record| Record { again, ..record });
+    if record::make_directory(context.state, &guest.name).is_ok() {
+        write_record(&directory, record.as_ref(), notify);
     }
-    Ok(())
-}
-
-/// The groups of devices, each once.
-fn groups_of(devices: &[PciDevice]) -> Vec<u32> {
-    let mut groups: Vec<u32> = devices.iter().filter_map(|device| device.iommu_group).collect();
-    groups.sort_unstable();
-    groups.dedup();
-    groups
-}
-
-/// The devices with the tokens that QEMU will open them with.
-fn with_tokens(host: &Host, guest: &Guest, start: &Start, devices: &[PciDevice]) -> Vec<WithToken> {
-    let named = start.devices(host, guest);
-    let token = |address: PciAddress| {
-        let given = named.iter().find(|(found, _)| *found == address);
-        let shared = || start.tokens.iter().find(|shared| shared.devices.contains(&address));
-        match given.and_then(|(_, device)| device.token()) {
-            Some(given) => Token::parse(given),
-            None => Some(shared()?.token),
-        }
-    };
-    devices.iter().map(|device| (device.address, token(device.address))).collect()
+    let goes_on = restart::pause(context.signals, pause);
+    record::remove(&directory);
+    goes_on
 }
 
 /// What QEMU or the kernel said about a guest that did not run, or that QEMU ended with an error.
@@ -391,128 +251,4 @@ fn why_not_run(ended: &GuestExit, log_end: Tail) -> Option<Reason> {
     }
     let lines: Vec<String> = ended.said.iter().cloned().chain(log_end.lines()).collect();
     Failure { step: Step::Qemu, errno: None, lines: &lines, facts: &[] }.reason()
-}
-
-/// What is known of devices that VFIO does not give away.
-fn why_refused(
-    host: &Host,
-    devices: &[PciDevice],
-    error: &VfioError,
-    log_end: Tail,
-) -> Option<Reason> {
-    let (step, error) = match error {
-        VfioError::Open { error, .. } => (Step::Open, error),
-        VfioError::Group { error, .. } | VfioError::Iommu(error) => (Step::Attach, error),
-        VfioError::Device { error, .. } => (Step::Attach, error),
-        VfioError::NotVfio(_)
-        | VfioError::Version(_)
-        | VfioError::NotViable(_)
-        | VfioError::NoDeviceNode(_) => return None,
-    };
-    let around = Surroundings::default();
-    let facts: Vec<Known> =
-        devices.iter().flat_map(|device| facts::of(host, &around, device)).collect();
-    let errno = error.raw_os_error();
-    Failure { step, errno, lines: &log_end.lines(), facts: &facts }.reason()
-}
-
-/// Makes the nodes that neither the kernel nor ueventd made.
-fn make_nodes(
-    host: &Host,
-    interface: Interface,
-    groups: &[u32],
-    devices: Vec<PciAddress>,
-    lease: &mut Lease,
-) -> Result<(), StartError> {
-    for node in preflight::missing_nodes(host, interface, groups, &devices) {
-        for directory in ["dev/vfio", "dev/vfio/devices"] {
-            if Path::new(&node.path).parent().is_some_and(|parent| parent.starts_with(directory)) {
-                lease.journal().make_directory(directory)?;
-            }
-        }
-        let (major, minor) = node.number;
-        lease.journal().record(Undo::Node { path: node.path.clone() })?;
-        let made = mknodat(
-            rustix::fs::CWD,
-            host.path(&node.path),
-            FileType::CharacterDevice,
-            Mode::RUSR | Mode::WUSR,
-            makedev(major, minor),
-        );
-        match made {
-            // ueventd was faster.
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => return Err(StartError::Node { path: node.path, error: error.into() }),
-        }
-    }
-    Ok(())
-}
-
-/// Sets what the guest's memory needs to be set, a step of the ladder lower when the kernel
-/// cannot give that.
-fn prepare_memory(
-    host: &Host,
-    guest: &Guest,
-    start: &Start,
-    lease: &mut Lease,
-    notify: &mut dyn FnMut(&Progress),
-) -> Result<Backing, StartError> {
-    let Some(write) = &start.memory.write else { return Ok(start.memory.backing) };
-    let error = match lease.journal().set_attribute(&write.path, &write.value) {
-        Ok(_) => return Ok(start.memory.backing),
-        Err(error) => error,
-    };
-    if guest.memory.hugepages == Hugepages::Hugetlb {
-        return Err(error.into());
-    }
-    notify(&Progress::Warning(format!("{error}: the guest uses smaller pages")));
-    if !matches!(start.memory.backing, Backing::Hugetlb(_)) {
-        return Ok(start.memory.backing);
-    }
-    // What the kernel did put together is wanted back for ordinary pages, now.
-    if let Some(Undo::Attribute { path, value }) = lease.journal().recorded().steps.last() {
-        _ = host.write(path, value);
-    }
-    let plan = memory::fallback(
-        host,
-        guest.memory.size,
-        guest.memory.hugepages,
-        !lease.devices().is_empty(),
-    )?;
-    if let Some(write) = &plan.write
-        && let Err(error) = lease.journal().set_attribute(&write.path, &write.value)
-    {
-        notify(&Progress::Warning(error.to_string()));
-    }
-    Ok(plan.backing)
-}
-
-/// Makes the control groups, and says which files to join them by. A group
-/// that cannot be made is left out, with a warning.
-fn make_cgroups(
-    host: &Host,
-    start: &Start,
-    lease: &mut Lease,
-    notify: &mut dyn FnMut(&Progress),
-) -> Result<Vec<PathBuf>, StartError> {
-    let mut join = Vec::new();
-    for cgroup in &start.cgroups {
-        match lease.journal().make_directory(&cgroup.directory) {
-            Ok(_) => {}
-            Err(StepError::Journal(error)) => return Err(error.into()),
-            Err(error) => {
-                notify(&Progress::Warning(format!("{error}: QEMU stays in our control group")));
-                continue;
-            }
-        }
-        let written: Result<(), HostError> =
-            cgroup.writes.iter().try_for_each(|write| host.carry_out(write));
-        match written {
-            Ok(()) => join.push(host.path(&cgroup.join)),
-            Err(error) => {
-                notify(&Progress::Warning(format!("{error}: QEMU stays in our control group")));
-            }
-        }
-    }
-    Ok(join)
 }

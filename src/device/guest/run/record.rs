@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::restart::LastExit;
 use crate::device::guest::file::Name;
 use crate::device::sys::host::Host;
 use crate::device::sys::process::Process;
@@ -30,18 +31,30 @@ pub struct Record {
     pub file: String,
     /// The vfiorun that supervises it.
     pub supervisor: Process,
-    /// QEMU.
-    pub qemu: Process,
+    /// QEMU, when it has been started.
+    pub qemu: Option<Process>,
     /// Since when, in seconds since 1970.
     pub since: u64,
     /// The addresses of its devices.
     pub devices: Vec<String>,
+    /// Whether QEMU got so far that the guest runs.
+    #[serde(default)]
+    pub ready: bool,
+    /// When it is started again, in seconds since 1970, if it has ended.
+    #[serde(default)]
+    pub again: Option<u64>,
+    /// How often this vfiorun has started it again.
+    #[serde(default)]
+    pub restarts: u32,
+    /// How it ended before.
+    #[serde(default)]
+    pub last_exit: Option<LastExit>,
 }
 
 impl Record {
     /// Whether its supervisor or its QEMU still runs.
     pub(crate) fn is_alive(&self, host: &Host) -> bool {
-        self.supervisor.is_alive(host) || self.qemu.is_alive(host)
+        self.supervisor.is_alive(host) || self.qemu.is_some_and(|qemu| qemu.is_alive(host))
     }
 }
 
@@ -76,12 +89,31 @@ pub(crate) fn remove(directory: &Path) {
 
 /// The guests that are running, by name.
 pub fn running(host: &Host, state: &StateDir) -> Vec<Record> {
-    let Ok(entries) = fs::read_dir(state.path().join(GUESTS)) else { return Vec::new() };
-    let mut records: Vec<Record> = entries
-        .filter_map(|entry| state::read(&entry.ok()?.path().join(RECORD), SIZE_LIMIT).ok())
-        .filter_map(|bytes| serde_json::from_slice(&bytes).ok())
-        .filter(|record: &Record| record.format == FORMAT && record.is_alive(host))
+    let mut records: Vec<Record> = all(state)
+        .filter_map(|(_, record)| record.filter(|record| record.is_alive(host)))
         .collect();
     records.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     records
+}
+
+/// Removes what guests have left whose vfiorun and QEMU are gone, and whose journal is done with.
+pub fn sweep(host: &Host, state: &StateDir) {
+    let Ok(journals) = state.journals() else { return };
+    for (directory, record) in all(state) {
+        let dead = |record: Record| !record.is_alive(host) && !journals.contains(&record.name);
+        if record.is_some_and(dead) {
+            remove(&directory);
+        }
+    }
+}
+
+/// The directories of guests, each with its record.
+fn all(state: &StateDir) -> impl Iterator<Item = (PathBuf, Option<Record>)> {
+    let entries = fs::read_dir(state.path().join(GUESTS)).into_iter().flatten();
+    entries.filter_map(Result::ok).map(|entry| {
+        let path = entry.path();
+        let read = |bytes: Vec<u8>| serde_json::from_slice(&bytes).ok();
+        let record = state::read(&path.join(RECORD), SIZE_LIMIT).ok().and_then(read);
+        (path, record.filter(|record: &Record| record.format == FORMAT))
+    })
 }

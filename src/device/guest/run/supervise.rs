@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal as KillSignal};
 
+use super::console::Console;
 use super::signals::{Signal, Signals};
 use super::stderr::Stderr;
 use crate::device::guest::file::Shutdown;
@@ -25,6 +26,8 @@ pub enum Notice {
     Running(String),
     /// QEMU wrote a line to its standard error.
     Said(String),
+    /// The guest wrote to its console, which is piped to us.
+    Console(Vec<u8>),
     /// Something happened to it.
     Event(qmp::Event),
     /// It was asked to power down.
@@ -121,7 +124,7 @@ pub fn supervise(
     signals: &Signals,
     notify: &mut dyn FnMut(&Notice),
 ) -> io::Result<GuestExit> {
-    let mut stderr = Stderr::of(&mut child);
+    let (mut stderr, mut console) = (Stderr::of(&mut child), Console::of(&mut child));
     let mut guest = Supervision {
         pid: Pid::from_child(&child),
         path: monitor,
@@ -143,8 +146,9 @@ pub fn supervise(
                 return Err(error);
             }
         }
-        guest.wait(signals, &stderr);
+        guest.wait(signals, [stderr.poll_fd(), console.poll_fd()]);
         stderr.pass_on(&mut |line| notify(&Notice::Said(line.to_owned())));
+        console.pass_on(&mut |bytes| notify(&Notice::Console(bytes.to_owned())));
         while let Some(signal) = signals.next() {
             if signal == Signal::Stop {
                 guest.escalate(notify);
@@ -156,6 +160,7 @@ pub fn supervise(
         guest.listen(notify);
     };
     // What it said last.
+    console.pass_on(&mut |bytes| notify(&Notice::Console(bytes.to_owned())));
     let said = stderr.end(&mut |line| notify(&Notice::Said(line.to_owned())));
     guest.listen(notify);
     let Supervision { ran, panicked, reason, escalation, .. } = guest;
@@ -185,13 +190,13 @@ struct Supervision<'a> {
 
 impl Supervision<'_> {
     /// Waits for a signal, a message, or the time for something.
-    fn wait(&self, signals: &Signals, stderr: &Stderr) {
+    fn wait<'f>(&'f self, signals: &'f Signals, pipes: [Option<PollFd<'f>>; 2]) {
         let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let look = !matches!(self.monitor, Connection::Open(_));
         let limit = left.into_iter().chain(look.then_some(POLL_INTERVAL)).min();
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
-        fds.extend(stderr.poll_fd());
+        fds.extend(pipes.into_iter().flatten());
         if let Connection::Open(monitor) = &self.monitor {
             fds.push(PollFd::new(monitor, PollFlags::IN));
         }

@@ -1,0 +1,155 @@
+//! Every subcommand with its arguments.
+
+use super::argument::{Argument, Subcommand, flag, operand, option};
+
+/// What the program is for.
+pub const ABOUT: &str = "Finishes on the device what vfioboot began on the desktop.";
+
+/// What more its help says.
+pub const MORE: &str = "\
+As PID 1, started by the kernel with rdinit=/vfioboot/init, it loads the modules and puts the devices on \
+vfio-pci that /vfioboot/boot.toml names, and executes the real init. vfioboot.disable on the kernel command \
+line turns that off. After boot it is this command.
+
+Exit status: 0 done, 1 a negative answer, 2 invalid arguments or a failure.";
+
+/// The options of every subcommand.
+pub const GLOBAL: &[Argument] = &[
+    option(
+        "sysroot",
+        "DIR|FILE",
+        "Use this tree instead of the running system, or a file that `doctor --bundle` wrote [default: /]",
+    ),
+    option(
+        "state",
+        "DIR",
+        "Where journals are kept [default: /data/adb/vfioboot/state on a rooted Android device, else /run/vfioboot]",
+    ),
+];
+
+const JSON: Argument = flag("json", "Print JSON");
+const DEVICES: Argument =
+    operand("DEV", "VENDOR:DEVICE (every such device) or DOMAIN:BUS:DEVICE.FUNCTION").many();
+const WRITES: Argument = flag("dry-run", "Show every write and make none");
+const TIMEOUT: Argument = option(
+    "timeout",
+    "SECONDS",
+    "Seconds that the kernel has for each write that it may not come back from, as when a driver waits for who has the device open [default: 60]",
+);
+
+/// Subcommands of two words: the first one, and what they are about.
+pub const GROUPS: &[(&str, &str)] = &[("service", "Have the machine start the guests")];
+
+/// The subcommands.
+#[rustfmt::skip]
+pub const SUBCOMMANDS: &[Subcommand] = &[
+    Subcommand {
+        name: "doctor",
+        about: "Examine every prerequisite of passthrough, with the fix for each that is missing",
+        more: "",
+        arguments: &[
+            operand("DEV", "Examine these devices alone, and what prevents passing them through: VENDOR:DEVICE (every such device) or DOMAIN:BUS:DEVICE.FUNCTION").many(),
+            option("bundle", "FILE", "Pack what is read, without anything personal, as a tar of a tree for --sysroot; FILE must not exist").not_with(&["DEV", "json"]),
+            JSON,
+        ],
+    },
+    Subcommand {
+        name: "devices",
+        about: "List the PCI devices by IOMMU group",
+        more: "",
+        arguments: &[JSON],
+    },
+    Subcommand {
+        name: "bind",
+        about: "Put devices on vfio-pci, whole IOMMU groups only, until they are released",
+        more: "",
+        arguments: &[
+            DEVICES.required(),
+            flag("with-group", "Take the rest of their IOMMU groups too"),
+            option("force", "DEV", "Take this device although the system needs it: a disk in use, the only uplink, the display").many(),
+            WRITES,
+            JSON,
+            TIMEOUT,
+        ],
+    },
+    Subcommand {
+        name: "release",
+        about: "Give devices on vfio-pci back to the drivers they came from",
+        more: "",
+        arguments: &[DEVICES.required(), WRITES, JSON, TIMEOUT],
+    },
+    Subcommand {
+        name: "recover",
+        about: "Undo the steps of a vfiorun that was killed",
+        more: "",
+        arguments: &[
+            flag("force", "Also end a vfiorun that is at work, and undo what it did"),
+            flag("dry-run", "Show what would be undone and undo nothing"),
+            JSON,
+            TIMEOUT,
+        ],
+    },
+    Subcommand {
+        name: "run",
+        about: "Start a guest with its devices, stay with it, and give them back when it has ended",
+        more: "What a vfiorun that was killed has left of this guest is undone first. The exit status is QEMU's own; 1 when the guest panicked or had to be ended by force, 2 when it was not started. SIGINT and SIGTERM ask the guest to power down; a second one asks QEMU to quit, a third kills it.",
+        arguments: &[
+            operand("GUEST.toml", "The guest file").required(),
+            flag("dry-run", "Show every write and QEMU's arguments, and change nothing"),
+            flag("libvirt", "Print the guest as libvirt's domain XML, and change nothing").not_with(&["dry-run"]),
+            flag("json", "Print JSON: the plan with --dry-run, otherwise how the guest ended").not_with(&["libvirt"]),
+            option("force", "DEV", "Take this device although the system needs it").many(),
+            flag("allow-protected", "Try it on a protected KVM"),
+            flag("quiet", "Report only what goes wrong; the guest's console is shown anyway").short('q'),
+            option("log", "FILE", "Write all output to this file, and begin a new one when it is as large as the guest file says").not_with(&["dry-run", "libvirt"]),
+            TIMEOUT,
+        ],
+    },
+    Subcommand {
+        name: "status",
+        about: "List the guests that are running, and how they are",
+        more: "",
+        arguments: &[JSON],
+    },
+    Subcommand {
+        name: "stop",
+        about: "Ask a guest to power down, and wait until everything is given back",
+        more: "",
+        arguments: &[
+            operand("NAME", "The guest; the one that is running when not given"),
+            option("timeout", "SECONDS", "Seconds it has to power down [default: what the guest file says]"),
+        ],
+    },
+    Subcommand {
+        name: "autostart",
+        about: "Start every guest in a directory with autostart = true, each in a process of its own",
+        more: "It waits until each of them runs, or says which does not and why; one that runs already stays as it is. The exit status is 2 when one does not run.",
+        arguments: &[
+            operand("DIR", "The directory of guest files [default: /data/adb/vfioboot/guests, else /etc/vfioboot/guests]"),
+            flag("at-boot", "Start nothing when vfioboot.disable is on the kernel command line: for a boot script"),
+            flag("stay", "Stay until SIGTERM, then power the guests down: for a service manager, which is told when they run (sd_notify)"),
+        ],
+    },
+    Subcommand {
+        name: "service install",
+        about: "Have the machine start the guests: a unit of systemd, or a script of OpenRC or runit",
+        more: "VFIO's modules are loaded at boot where they are modules. What somebody else wrote is not replaced.",
+        arguments: &[
+            option("guests", "DIR", "The directory of guest files [default: /data/adb/vfioboot/guests, else /etc/vfioboot/guests]"),
+            option("bind", "DEV", "Have this device on vfio-pci from the boot on, before its driver sees it; no boot image has to be patched").many(),
+            flag("dry-run", "Show every file and write none"),
+        ],
+    },
+    Subcommand {
+        name: "service remove",
+        about: "Remove what `service install` wrote",
+        more: "",
+        arguments: &[],
+    },
+    Subcommand {
+        name: "service status",
+        about: "Say whether the service is installed and runs",
+        more: "",
+        arguments: &[JSON],
+    },
+];
