@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::check::Options;
 use super::error::CheckError;
 use super::report::Report;
-use super::{Level, Outcome, Rule};
+use super::{Finding, Level, Outcome, Rule};
 use crate::rules::List;
 
 /// What the inputs of a run have in common.
@@ -77,6 +77,15 @@ impl Settings {
             rules: options.profile.rules.clone(),
             fail_on: options.fail_on,
         }
+    }
+}
+
+impl Settings {
+    /// The fix of a finding, where it is for its kernel and not that of the rule.
+    pub(crate) fn own_fix<'f>(&self, finding: &'f Finding) -> Option<&'f str> {
+        let rule = self.rules.iter().find(|rule| rule.id == finding.rule.id);
+        let fix = &finding.rule.fix;
+        rule.is_none_or(|rule| rule.fix != *fix).then_some(fix.as_ref())
     }
 }
 

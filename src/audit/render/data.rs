@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::rules::RuleEntry;
 use crate::audit::Verdict;
 use crate::audit::report::Report;
-use crate::audit::run::{Input, Run};
+use crate::audit::run::{Input, Run, Settings};
 
 /// All of it.
 #[derive(Serialize)]
@@ -24,8 +24,9 @@ struct InputData<'a> {
     config: String,
     /// A letter for each rule.
     verdicts: String,
-    /// What fails or is unknown: the index of its rule, the reason, and whether it decides.
-    open: Vec<(usize, String, bool)>,
+    /// What fails or is unknown: the index of its rule, the reason, whether it decides, and the fix where
+    /// that is not the rule's.
+    open: Vec<(usize, String, bool, Option<&'a str>)>,
     notes: Vec<String>,
 }
 
@@ -33,15 +34,15 @@ impl<'a> Data<'a> {
     pub(super) fn of(run: &'a Run) -> Self {
         Data {
             rules: run.settings.rules.iter().map(RuleEntry::of).collect(),
-            inputs: run.inputs.iter().map(input).collect(),
+            inputs: run.inputs.iter().map(|own| input(&run.settings, own)).collect(),
         }
     }
 }
 
-fn input(input: &Input) -> InputData<'_> {
+fn input<'a>(settings: &Settings, input: &'a Input) -> InputData<'a> {
     let name = &input.name;
     match &input.result {
-        Ok(report) => checked(name, report),
+        Ok(report) => checked(settings, name, report),
         Err(error) => InputData {
             name,
             verdict: "error",
@@ -55,12 +56,12 @@ fn input(input: &Input) -> InputData<'_> {
     }
 }
 
-fn checked<'a>(name: &'a str, report: &Report) -> InputData<'a> {
+fn checked<'a>(settings: &Settings, name: &'a str, report: &'a Report) -> InputData<'a> {
     let findings = report.evaluation.findings.iter().enumerate();
     let open = findings
         .clone()
         .filter(|(_, own)| matches!(own.verdict, Verdict::Fail | Verdict::Unknown))
-        .map(|(at, own)| (at, own.reason.to_string(), report.decides(own)));
+        .map(|(at, own)| (at, own.reason.to_string(), report.decides(own), settings.own_fix(own)));
     InputData {
         name,
         verdict: report.outcome().name(),

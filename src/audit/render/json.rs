@@ -11,7 +11,7 @@ use super::format::{Pieces, Place, Render};
 use super::rules::{JSON_FORMAT, RuleEntry};
 use super::{Audience, Format};
 use crate::audit::report::{Report, Tally};
-use crate::audit::run::{Content, Input, Run};
+use crate::audit::run::{Content, Input, Run, Settings};
 use crate::audit::{EffectiveCmdline, Facts, Finding, Outcome, Provenance};
 use crate::rules::{RecommendedParameter, Verdict};
 use crate::text::visible_json;
@@ -41,7 +41,7 @@ fn document(run: &Run) -> String {
         fail_on: run.settings.fail_on.name(),
         verdict: run.verdict().map_or("error", Outcome::name),
         rules: run.settings.rules.iter().map(RuleEntry::of).collect(),
-        inputs: run.inputs.iter().map(input).collect(),
+        inputs: run.inputs.iter().map(|own| input(&run.settings, own)).collect(),
     };
     // Only strings and numbers: serialisation does not fail.
     let json = serde_json::to_string_pretty(&document).unwrap_or_default();
@@ -267,6 +267,9 @@ struct FindingEntry<'a> {
     in_baseline: bool,
     reason: String,
     provenance: ProvenanceEntry<'a>,
+    /// For this kernel, where that is not the fix of the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -276,8 +279,9 @@ struct ParameterEntry<'a> {
     why: &'a str,
 }
 
-fn input(input: &Input) -> InputEntry<'_> {
-    InputEntry { head: head(input), details: input.result.as_ref().ok().map(details) }
+fn input<'a>(settings: &Settings, input: &'a Input) -> InputEntry<'a> {
+    let details = input.result.as_ref().ok().map(|report| details(settings, report));
+    InputEntry { head: head(input), details }
 }
 
 fn head(input: &Input) -> Head<'_> {
@@ -339,7 +343,7 @@ fn line_finding(finding: &Finding) -> LineFinding<'_> {
     LineFinding { id: id(finding), verdict: finding.verdict.name(), reason }
 }
 
-fn details(report: &Report) -> Details<'_> {
+fn details<'a>(settings: &Settings, report: &'a Report) -> Details<'a> {
     let Report { subject, facts, evaluation, .. } = report;
     Details {
         description: subject.to_string(),
@@ -350,7 +354,7 @@ fn details(report: &Report) -> Details<'_> {
         evidence: names(facts),
         effective_cmdline: evaluation.cmdline.as_ref().map(line),
         summary: report.tally(),
-        findings: evaluation.findings.iter().map(|own| finding(report, own)).collect(),
+        findings: evaluation.findings.iter().map(|own| finding(settings, report, own)).collect(),
         notes: report.notes().collect(),
         words: evaluation.parameters.iter().map(parameter).collect(),
     }
@@ -389,7 +393,7 @@ pub(super) fn source(provenance: &Provenance) -> ProvenanceEntry<'_> {
     }
 }
 
-fn finding<'a>(report: &Report, finding: &'a Finding) -> FindingEntry<'a> {
+fn finding<'a>(settings: &Settings, report: &Report, finding: &'a Finding) -> FindingEntry<'a> {
     FindingEntry {
         id: &finding.rule.id,
         level: finding.rule.level.name(),
@@ -398,6 +402,7 @@ fn finding<'a>(report: &Report, finding: &'a Finding) -> FindingEntry<'a> {
         in_baseline: report.is_known(finding),
         reason: finding.reason.to_string(),
         provenance: source(&finding.provenance),
+        fix: settings.own_fix(finding),
     }
 }
 

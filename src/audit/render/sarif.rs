@@ -9,7 +9,7 @@ use super::escape::{hex, uri};
 use super::format::Render;
 use super::{Audience, Format, json};
 use crate::audit::report::Report;
-use crate::audit::run::{Input, Run};
+use crate::audit::run::{Input, Run, Settings};
 use crate::audit::{Finding, Level, Rule, Verdict};
 use crate::text::visible_json;
 
@@ -28,7 +28,7 @@ fn render(run: &Run) -> String {
     let mut found = Results::default();
     for input in &run.inputs {
         match &input.result {
-            Ok(report) => found.add(input, report),
+            Ok(report) => found.add(&run.settings, input, report),
             Err(error) => found.notifications.push(json!({
                 "level": "error",
                 "message": { "text": format!("{}: {error}", input.name) },
@@ -77,7 +77,7 @@ struct Results<'r> {
 }
 
 impl<'r> Results<'r> {
-    fn add(&mut self, input: &'r Input, report: &'r Report) {
+    fn add(&mut self, settings: &'r Settings, input: &'r Input, report: &'r Report) {
         for finding in report.ranked() {
             let decides = report.decides(finding);
             match finding.verdict {
@@ -85,12 +85,20 @@ impl<'r> Results<'r> {
                 Verdict::Unknown if decides || report.is_known(finding) => {}
                 Verdict::Unknown | Verdict::Pass | Verdict::NotApplicable => continue,
             }
+            // Its fix is that for any kernel.
+            let of_profile = settings.rules.iter().find(|own| own.id == finding.rule.id);
+            let rule = of_profile.unwrap_or(&finding.rule);
             let rules = &mut self.rules;
             let index = *self.index.entry(&finding.rule.id).or_insert_with(|| {
-                rules.push(&finding.rule);
+                rules.push(rule);
                 rules.len() - 1
             });
-            let result = result(input, report, finding, index);
+            let mut result = result(input, report, finding, index);
+            if let (Some(fix), Some(text)) =
+                (settings.own_fix(finding), result.pointer_mut("/message/text"))
+            {
+                *text = format!("{}. Fix: {fix}", text.as_str().unwrap_or_default()).into();
+            }
             if decides { &mut self.deciding } else { &mut self.lesser }.push(result);
         }
     }

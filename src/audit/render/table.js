@@ -65,11 +65,11 @@
   };
   const show = (input) => {
     const list = make("table", "findings");
-    for (const [index, reason, decides] of input.open) {
+    for (const [index, reason, decides, fix] of input.open) {
       const rule = data.rules[index], [cls, sign] = SIGNS[input.verdicts[index]];
       const tr = make("tr"), text = make("td", "", reason), name = make("td");
       name.append(make("b", "", rule.id), ` ${rule.title}`);
-      text.append(make("p", "", rule.effect), make("p", "", `Fix: ${rule.fix}`));
+      text.append(make("p", "", rule.effect), make("p", "", `Fix: ${fix || rule.fix}`));
       tr.append(make("td", decides ? cls : `${cls} lesser`, sign), name, make("td", "", rule.level), text);
       list.append(tr);
     }
