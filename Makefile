@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help book book-check schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release runtime lab clean prepare e2e-full
+.PHONY: help board book book-check schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release runtime lab clean prepare e2e-full
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: ## check formatting, clippy, docs, layers, licences of dependencies, shell
 
 unit: ## run cargo's tests
 	@scripts/unit.sh
+
+board: dist ## make the emulated board of the tutorial in target/board
+	@python3 lab/board make target/board
 
 book: dist ## write the generated pages of docs/book, check it, and build it with mdBook into target/book
 	@scripts/book.sh build

@@ -6,6 +6,7 @@ What follows the fence says what a block is:
 | ```sh,exit-1 | the same; commands in it may end with 1 (2 never) |
 | ```sh,device | needs a device, a network or other programs: shellcheck and the names of options |
 | ```console | commands after `$ `, and what they print; `…` is the rest of a line, or whole lines |
+| ```console,board | a session on the tutorial's board: the command that starts it, and commands after `board# ` |
 | ```toml,file=NAME | any language: the file of that name, for the blocks behind it |
 | ```toml | parses; with the class `guest` it is a guest file that vfiorun takes |
 
@@ -30,7 +31,8 @@ from book.pages import BOOK, ROOT, Block, Page
 
 SETS = BOOK / "fixtures.toml"
 NO_SET = "none"
-_SECONDS = 120
+BOARD = "board# "
+_SECONDS = 300
 # The statuses of a block's commands are looked at by a trap: `set -e` would end at the first verdict.
 _PROLOGUE = """\
 set -uo pipefail
@@ -82,7 +84,9 @@ class Runner:
             file = place / target
             file.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(source, dict):
-                self._shell(source["run"], place, (0,))
+                done = self._shell(source["run"], place, (0,))
+                if done.returncode != 0:
+                    raise RuntimeError(f"{SETS}: {name}: {target} could not be made:\n{done.stdout}")
             elif source.endswith(".gz") and not target.endswith(".gz"):
                 file.write_bytes(gzip.decompress((ROOT / source).read_bytes()))
             else:
@@ -91,7 +95,7 @@ class Runner:
 
     def _run(self, block: Block, place: Path) -> Iterator[tuple[int, str]]:
         if block.language == "console":
-            yield from self._console(block, place)
+            yield from self._board(block, place) if "board" in block.words else self._console(block, place)
             return
         done = self._shell(block.text, place, (0, *_statuses(block)))
         if done.returncode not in (0, *_statuses(block)):
@@ -102,6 +106,20 @@ class Runner:
             printed = self._shell(command, place, (0, 1, 3)).stdout.splitlines()
             if not matches(expected, printed):
                 yield line, f"`{command}` prints something else:\n{_indent(chr(10).join(printed))}"
+
+    def _board(self, block: Block, place: Path) -> Iterator[tuple[int, str]]:
+        start, *_ = steps(block)
+        wanted = list(steps(block, BOARD))
+        (place / "play").write_text("".join(f"{command}\n" for _, command, _ in wanted), encoding="utf-8")
+        done = self._shell(f"{start[1]} --play play", place, (0,))
+        transcript = Block(0, (), done.stdout.replace("\r", ""))
+        printed = {command: output for _, command, output in steps(transcript, BOARD)}
+        for line, command, expected in wanted:
+            if command not in printed:
+                yield line, f"the board did not come to `{command}`:\n{_indent(transcript.text[-2000:])}"
+                return
+            if not matches(expected, printed[command]):
+                yield line, f"`{command}` prints something else:\n{_indent(chr(10).join(printed[command]))}"
 
     def _shell(self, text: str, place: Path, allowed: Sequence[int]) -> "subprocess.CompletedProcess[str]":
         environment = {
@@ -132,15 +150,15 @@ def _statuses(block: Block) -> tuple[int, ...]:
     return tuple(int(word.removeprefix("exit-")) for word in block.words if word.startswith("exit-"))
 
 
-def steps(block: Block) -> Iterator[tuple[int, str, list[str]]]:
-    """The commands of a console block with their lines, and what each prints."""
+def steps(block: Block, prompt: str = "$ ") -> Iterator[tuple[int, str, list[str]]]:
+    """The commands after a prompt with their lines, and what each prints."""
     command: list[str] = []
     start, output = block.line, list[str]()
     for number, line in enumerate(block.text.splitlines(), block.line):
-        if line.startswith("$ "):
+        if line.startswith(prompt):
             if command:
                 yield start, "\n".join(command), output
-            start, command, output = number, [line[2:]], []
+            start, command, output = number, [line.removeprefix(prompt)], []
         elif command and not output and command[-1].endswith("\\"):
             command.append(line)
         else:
@@ -209,7 +227,7 @@ def _commands(block: Block) -> Iterator[tuple[int, str]]:
     joined, start = "", 0
     for number, line in enumerate(block.text.splitlines(), block.line):
         start = start if joined else number
-        joined += line.removeprefix("$ ")
+        joined += line.removeprefix("$ ").removeprefix(BOARD)
         if joined.endswith("\\"):
             joined = joined[:-1]
             continue

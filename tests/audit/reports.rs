@@ -197,6 +197,9 @@ fn sarif_has_a_rule_for_each_result_and_stable_fingerprints() {
     for result in results {
         let rule = &rules[result["ruleIndex"].as_u64().unwrap() as usize];
         assert_eq!(rule["id"], result["ruleId"]);
+        let help = rule["helpUri"].as_str().unwrap();
+        let page = help.rsplit_once("/blob/main/").unwrap().1;
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(page).exists(), "{help}");
         // What is not a failure has no level.
         assert_eq!(result["kind"] == "fail", result["level"] != "none");
         let uri = &result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];

@@ -10,7 +10,7 @@ use super::format::Render;
 use super::{Audience, Format, json};
 use crate::audit::report::Report;
 use crate::audit::run::{Input, Run, Settings};
-use crate::audit::{Finding, Level, Rule, Verdict};
+use crate::audit::{BUILTIN, Finding, Level, Profile, Rule, Verdict};
 use crate::text::visible_json;
 
 pub(super) const FORMAT: Format = Format {
@@ -19,6 +19,10 @@ pub(super) const FORMAT: Format = Format {
     audience: Audience::Programs,
     render: Render::Whole(|run, _| render(run)),
 };
+
+/// Where the pages of the built-in rules are.
+const PAGES: &str =
+    concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/book/src/reference/rules");
 
 /// The most bytes of all results: that are more than the 5,000 which GitHub shows, the most severe ones.
 const MOST: usize = 4 << 20;
@@ -45,7 +49,7 @@ fn render(run: &Run) -> String {
                 "name": "vfioboot",
                 "semanticVersion": env!("CARGO_PKG_VERSION"),
                 "informationUri": env!("CARGO_PKG_REPOSITORY"),
-                "rules": found.rules.into_iter().map(rule).collect::<Vec<Value>>(),
+                "rules": described(&found.rules),
             }},
             "automationDetails": { "id": format!("vfioboot-check/{}/", run.settings.profile) },
             "artifacts": run.inputs.iter().map(artifact).collect::<Vec<Value>>(),
@@ -128,6 +132,23 @@ fn level(level: Level) -> &'static str {
         Level::Recommended => "warning",
         Level::Optional => "note",
     }
+}
+
+/// The rules; those of the built-in profiles have pages in the book.
+fn described(rules: &[&Rule]) -> Vec<Value> {
+    let profiles: Vec<Profile> = BUILTIN.iter().filter_map(|profile| profile.read().ok()).collect();
+    let has_page =
+        |id: &str| profiles.iter().any(|profile| profile.rules.iter().any(|own| own.id == id));
+    rules
+        .iter()
+        .map(|own| {
+            let mut value = rule(own);
+            if has_page(&own.id) {
+                value["helpUri"] = format!("{PAGES}/{}.md", own.id).into();
+            }
+            value
+        })
+        .collect()
 }
 
 fn rule(rule: &Rule) -> Value {
