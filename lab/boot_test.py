@@ -1,25 +1,29 @@
 """`vfioboot boot-test` finds what a real kernel does: a set that works, and every way in which one does not."""
 
 import dataclasses
+import gzip
 import json
 import re
 import subprocess
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import family
+import modules
 import pc
 from compress import compress
 from cpio import Archive
 from family import Failed, Family, Lab, Verdict
 from images import BOOT, INIT_BOOT, VENDOR_BOOT, Aosp
 from machine import DISK, NVME
-from patching import cases, original
+from patching import cases, original, peer
 
 Images = dict[str, Path]
 
 _STATUS = {"proven": 0, "fails": 1, "undecided": 3}
 _ABSENT = "10de:1c82"
+_BY_INIT = ("--device", NVME, *modules.LISTS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,10 @@ class Case(family.Case):
     """The images to patch, by name; all if empty."""
     spoil: Callable[[Lab, Images, Images, Path], Images] = lambda _lab, _originals, patched, _work: patched
     """What is done to the patched images."""
+    silent: bool = False
+    """Whether the kernel has no console on the serial line."""
+    racing: bool = False
+    """Whether its first-stage init loads the driver of the disks."""
     on_pc: bool = False
     """Whether it is Android's virtual PC, with Debian's kernel."""
     verdict: str = "proven"
@@ -64,7 +72,7 @@ def _each_alone(_lab: Lab, originals: Images, patched: Images, _work: Path) -> I
     return originals | {VENDOR_BOOT: patched[VENDOR_BOOT]}
 
 
-def _with_ramdisk(lab: Lab, image: Path, work: Path, change: Callable[[bytes], bytes]) -> Images:
+def _with_ramdisk(lab: Lab, image: Path, work: Path, change: Callable[[bytes], bytes], name: str = BOOT) -> Images:
     """The image with another ramdisk, made by AOSP's mkbootimg."""
     aosp = Aosp(lab.tools)
     arguments = aosp.arguments_of(image, work / "spoil")
@@ -72,7 +80,7 @@ def _with_ramdisk(lab: Lab, image: Path, work: Path, change: Callable[[bytes], b
     ramdisk.write_bytes(change(ramdisk.read_bytes()))
     spoiled = work / "spoiled.img"
     aosp.make(spoiled, arguments)
-    return {BOOT: spoiled}
+    return {name: spoiled}
 
 
 def _stopped(lab: Lab, originals: Images, patched: Images, work: Path) -> Images:
@@ -95,11 +103,47 @@ def _other_release(lab: Lab, _originals: Images, patched: Images, work: Path) ->
     return _with_ramdisk(lab, patched[BOOT], work, lambda after: re.sub(rb"(vermagic=\d+\.\d+\.)\d", rb"\g<1>0", after))
 
 
+def _rebuilt(lab: Lab, _originals: Images, patched: Images, work: Path) -> Images:
+    """Another tool rebuilds the ramdisk, and keeps everything in it."""
+    return patched | peer.rebuild(Aosp(lab.tools), patched, "gzip", work / "rebuilt")
+
+
+def _lists_put_back(lab: Lab, _originals: Images, patched: Images, work: Path) -> Images:
+    """Another tool puts the vendor's lists of modules back: first-stage init loads the driver of the disks alone."""
+    archive = Archive()
+    for name in ("modules.load", "modules.softdep"):
+        archive.file(f"lib/modules/{name}", b"nvme.ko\n" if name == "modules.load" else b"")
+    return patched | _with_ramdisk(
+        lab, patched[INIT_BOOT], work, lambda after: after + compress(archive.finish(), "lz4_legacy"), INIT_BOOT
+    )
+
+
+def _first_archive_only(lab: Lab, _originals: Images, patched: Images, work: Path) -> Images:
+    """Another tool reads the ramdisk up to the end of its first archive, and builds it again without the rest."""
+
+    def again(ramdisk: bytes) -> bytes:
+        member = zlib.decompressobj(wbits=31)
+        return compress(member.decompress(ramdisk), "gzip")
+
+    return _with_ramdisk(lab, patched[BOOT], work, again)
+
+
+def _cut_short(lab: Lab, _originals: Images, patched: Images, work: Path) -> Images:
+    """Another tool writes the ramdisk with a size that is too small."""
+    return _with_ramdisk(lab, patched[BOOT], work, lambda after: after[:-4096])
+
+
 CASES = (
     Case(name="proven/v2"),
     Case(name="proven/v4-lz4_legacy/other-id", header=4, compression="lz4_legacy", options=("--device", _ABSENT)),
     Case(name="proven/by-address", options=("--device", "0000:02:00.0", "--device", DISK.address)),
+    Case(name="proven/domain", options=("--device", "0004:01:00.0", "--device", DISK.address.replace("0000", "0004"))),
+    # the log is in its memory alone
+    Case(name="proven/silent", silent=True),
+    Case(name="proven/no-console", ci=False, cmdline="console=none"),
+    Case(name="proven/rebuilt", ci=False, spoil=_rebuilt),
     Case(name="proven/modules", kernel="vfio-m"),
+    Case(name="proven/race", ci=False, kernel="", racing=True, options=_BY_INIT),
     Case(name="proven/pc", ci=False, kernel="", on_pc=True),
     Case(name="proven/hook-init", ci=False, header=4, options=("--device", NVME, "--hook", "init")),
     Case(name="proven/one-of-two-flashed", ci=False, header=4, spoil=_each_alone),
@@ -109,6 +153,8 @@ CASES = (
         name="fault/half-flashed", header=4, given=(BOOT, INIT_BOOT), options=("--device", NVME, "--hook", "rdinit"),
         spoil=_half_flashed, verdict="fails", fault="no_runtime",
     ),
+    Case(name="fault/first-archive-only", spoil=_first_archive_only, verdict="fails", fault="no_runtime"),
+    Case(name="fault/cut-short", ci=False, spoil=_cut_short, verdict="fails", fault="no_runtime"),
     Case(name="fault/stopped", spoil=_stopped, verdict="fails", fault="not_reached"),
     Case(name="fault/garbage", spoil=_garbage, verdict="fails", fault="unfinished"),
     Case(
@@ -118,6 +164,10 @@ CASES = (
     Case(
         name="fault/other-release", kernel="vfio-m", compression="raw", spoil=_other_release,
         verdict="fails", fault="not_bound",
+    ),
+    Case(
+        name="fault/race", ci=False, kernel="", racing=True, options=_BY_INIT, spoil=_lists_put_back,
+        verdict="fails", fault="driver_wins",
     ),
     # the kernel itself does not get as far as its first program
     Case(name="undecided/no-memory", cmdline="mem=20M", verdict="undecided"),
@@ -139,14 +189,28 @@ def _original(lab: Lab, case: Case, into: Path) -> Images:
     made = cases.Case(
         name=case.name, header=case.header, compression=case.compression, kernel=case.kernel, cmdline=case.cmdline
     )
-    return original.make(made, Aosp(lab.tools), lab.kernels, lab.tools / "busybox", into)
+    kernels = dict(lab.kernels)
+    if case.silent:
+        kernels[case.kernel] = _without_console(kernels[case.kernel], into / "silent")
+    return original.make(made, Aosp(lab.tools), kernels, lab.tools / "busybox", into)
+
+
+def _without_console(kernel: Path, into: Path) -> Path:
+    """A kernel that has no console on the serial line of the board: its console has another name."""
+    into.mkdir()
+    image = (kernel / "Image").read_bytes().replace(b"pl011", b"xl011").replace(b"ttyAMA", b"ttyXMA")
+    (into / "Image.gz").write_bytes(gzip.compress(image, 6, mtime=0))
+    return into
 
 
 def _run(lab: Lab, cases_of_boot: Sequence[Case], work: Path) -> Verdict:
     (case,) = cases_of_boot
     into = work / "original"
     into.mkdir()
-    images = pc.android(lab, pc.system(), into) if case.on_pc else _original(lab, case, into)
+    if case.on_pc:
+        images = pc.android(lab, pc.system(), into)
+    else:
+        images = modules.racing(lab, into) if case.racing else _original(lab, case, into)
     patched = _patch(lab, case, images, work / "patched")
     tested = case.spoil(lab, images, patched, work)
     command = [str(lab.vfioboot), "boot-test", *map(str, tested.values()), "--json", "--log", str(work / "serial.log")]

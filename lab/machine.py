@@ -15,12 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import boards
 import qmp
-
-_ALWAYS = [
-    "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-monitor", "none",
-    "-no-reboot",
-]  # fmt: skip
 
 # Parameters of the board's loader for every kernel: a panic ends the run immediately.
 _CMDLINE = "quiet panic=-1"
@@ -73,14 +69,8 @@ DEVICES = (DISK, EDU, SECOND_DISK)
 class Board:
     """The properties of all boards, and the devices of one."""
 
-    qemu: ClassVar[str]
-    """The program that emulates it."""
-    with_console: ClassVar[str]
-    """Parameters for a kernel whose console is the serial line."""
-    without_console: ClassVar[str]
-    """Parameters for a kernel without a console. Opening /dev/console fails then, and PID 1 starts with no open
-    files, as on most phones. (The node alone says nothing: every kernel has one in its built-in
-    initramfs.) An early console, which is not a tty, still shows a panic."""
+    arch: ClassVar[str]
+    """The architecture of its kernels; the library describes its board."""
 
     devices: tuple[Device, ...] = DEVICES
     memory: str = "512M"
@@ -92,27 +82,42 @@ class Board:
     extra: tuple[str, ...] = ()
     """More arguments of QEMU."""
 
+    @property
+    def qemu(self) -> str:
+        """The program that emulates it."""
+        return str(boards.board(self.arch)["qemu"])
+
+    @property
+    def words(self) -> str:
+        """Kernel parameters for the log.
+
+        Without a console, opening /dev/console fails, and PID 1 starts with no open files, as on most phones.
+        (The node alone says nothing: every kernel has one in its built-in initramfs.) An early console, which
+        is not a tty, still shows a panic.
+        """
+        table = boards.board(self.arch)
+        words = str(table["console"])
+        if not self.console:
+            words = " ".join(["console=none", table["early"], "keep_bootcon", *words.split()[1:]])
+        return words
+
     def board(self) -> list[str]:
         """QEMU's arguments for the board without its devices."""
         raise NotImplementedError
 
     def arguments(self, scratch: Path) -> list[str]:
         """All arguments of QEMU; `scratch` contains the disks."""
-        clock = ["-accel", "tcg,thread=multi"]
-        if self.measured:
-            clock = ["-accel", "tcg,thread=single", "-icount", "shift=1"]
+        clock = boards.CLOCK if self.measured else ["-accel", "tcg,thread=multi"]
         size = ["-smp", str(self.processors), "-m", self.memory]
         devices = [word for device in self.devices for word in device.arguments(scratch)]
-        return [*self.board(), *clock, *_ALWAYS, *size, *devices, *self.extra]
+        return [*self.board(), *clock, *boards.ALWAYS, *size, *devices, *self.extra]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Machine(Board):
     """The arm64 board."""
 
-    qemu: ClassVar[str] = "qemu-system-aarch64"
-    with_console: ClassVar[str] = "console=ttyAMA0"
-    without_console: ClassVar[str] = "console=none earlycon=pl011,0x9000000 keep_bootcon"
+    arch: ClassVar[str] = "arm64"
 
     virtualization: bool = True
     """Whether the CPU has EL2, which KVM needs."""
@@ -121,13 +126,14 @@ class Machine(Board):
     smmu: bool = True
 
     def board(self) -> list[str]:
-        board = ["virt", f"virtualization={'on' if self.virtualization else 'off'}", f"gic-version={self.gic_version}"]
-        if self.gic_version == 3:
-            board.append("its=on")
-        if self.smmu:
-            board.append("iommu=smmuv3")
-        # cortex-a76 instead of max, which QEMU 7.2 emulates five times slower
-        return ["-machine", ",".join(board), "-cpu", "cortex-a76"]
+        table = boards.board(self.arch)
+        words = [*table["machine"], *(table["iommu"] if self.smmu else [])]
+        # of two values of a property the last one counts
+        if not self.virtualization:
+            words += ["-machine", "virtualization=off"]
+        if self.gic_version != 3:
+            words += ["-machine", f"gic-version={self.gic_version},its=off"]
+        return words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +203,7 @@ def boot(
     program = shutil.which(machine.qemu)
     if program is None:
         raise FileNotFoundError(f"{machine.qemu} is not installed: make setup")
-    words = f"{machine.with_console if machine.console else machine.without_console} {_CMDLINE} {cmdline}".strip()
+    words = f"{machine.words} {_CMDLINE} {cmdline}".strip()
     command = [program, *machine.arguments(scratch), "-kernel", str(kernel), "-initrd", str(initrd), "-append", words]
     started = time.monotonic()
     log_file = scratch / log

@@ -168,6 +168,13 @@ def _originals(case: ModuleCase, lab: Lab, kernel: Path, tree: Path, into: Path)
     return images
 
 
+def racing(lab: Lab, into: Path) -> dict[str, Path]:
+    """A set with Debian's kernel, whose first-stage init loads the driver of the disks."""
+    kernel = _kernel(lab, case := ModuleCase(name="", kernel=DEBIAN))
+    (tree,) = (kernel / "modules" / "lib" / "modules").iterdir()
+    return _originals(case, lab, kernel, tree, into)
+
+
 def _wrong(case: ModuleCase, run: machine.Run) -> Iterator[str]:
     if not run.reached_init:
         yield f"/init did not run: {run.why_not()}"

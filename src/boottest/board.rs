@@ -21,7 +21,9 @@ pub struct Board {
     /// Debian's package with that program.
     pub package: String,
     pub(super) machine: Vec<String>,
-    pub(super) cmdline: String,
+    pub(super) iommu: Vec<String>,
+    pub(super) console: String,
+    pub(super) early: String,
 }
 
 /// A device that stands in for one of the user's.
@@ -34,9 +36,11 @@ pub(super) struct StandIn {
     pub drive: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Boards {
+    pub always: Vec<String>,
+    pub clock: Vec<String>,
     pub board: Vec<Board>,
     pub stand_in: Vec<StandIn>,
 }
@@ -46,7 +50,7 @@ pub(super) fn boards() -> &'static Boards {
     static READ: OnceLock<Boards> = OnceLock::new();
     READ.get_or_init(|| {
         // A test reads the file.
-        toml::from_str(BOARDS).unwrap_or(Boards { board: Vec::new(), stand_in: Vec::new() })
+        toml::from_str(BOARDS).unwrap_or_default()
     })
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Devices {
     pub arguments: Vec<String>,
     /// The ids that differ.
     pub exchanged: Vec<Exchange>,
+    /// The PCI domain of all of them.
+    pub domain: u32,
 }
 
 impl Devices {
@@ -64,9 +66,17 @@ impl Placing {
         // A root port has one device behind it; the board's own are at 0, a PC's also at 1f.
         let own = device == 0 || (self.arch == Arch::X86_64 && device == 0x1f);
         let free = if bus == 0 { !own && device < PORTS_AT } else { device == 0 };
-        if domain != 0 || bus >= BUSES || !free {
+        // There is one host bridge. Only a device tree says which domain it is.
+        let first = self.taken.is_empty();
+        let same = if first {
+            self.arch == Arch::Arm64 || domain == 0
+        } else {
+            domain == self.devices.domain
+        };
+        if !same || bus >= BUSES || !free {
             return Err(refused());
         }
+        self.devices.domain = domain;
         let on = match bus {
             0 => "pcie.0".to_owned(),
             _ => self.port(bus),
@@ -183,8 +193,19 @@ mod tests {
     }
 
     #[test]
+    fn one_domain_can_be_any() {
+        let devices = place(&["0004:00:02.0", "0004:01:00.0", "1234:11e8"]).unwrap();
+        assert_eq!(devices.domain, 4);
+        let second: DeviceSpec = "0000:01:00.0".parse().unwrap();
+        assert_eq!(place(&["0004:00:02.0", "0000:01:00.0"]), Err(Undecided::Address(second)));
+        let specs = ["0001:00:02.0".parse().unwrap()];
+        let refused = Devices::place(Arch::X86_64, &specs);
+        assert_eq!(refused, Err(Undecided::Address(specs[0].clone())));
+    }
+
+    #[test]
     fn what_has_no_place_is_named() {
-        for address in ["0001:00:02.0", "0000:00:00.0", "0000:11:00.0", "0000:01:02.0"] {
+        for address in ["0000:00:00.0", "0000:11:00.0", "0000:01:02.0"] {
             assert_eq!(place(&[address]), Err(Undecided::Address(address.parse().unwrap())));
         }
         let ids: Vec<String> = (0..7).map(|id| format!("10de:{id:04x}")).collect();

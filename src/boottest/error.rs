@@ -64,7 +64,9 @@ pub enum Undecided {
     #[error("there is no board for kernels of {0}")]
     NoBoard(&'static str),
     /// No device can be put at the address.
-    #[error("no stand-in can be at {0}: the board has domain 0, and 16 buses")]
+    #[error(
+        "no stand-in can be at {0}: the board has one PCI domain (a PC only 0), 16 buses, and no free slot 0 on the first"
+    )]
     Address(DeviceSpec),
     /// More ids than there are devices that can stand in.
     #[error("{wanted} devices are named by their ids, and {there} can stand in")]
@@ -74,10 +76,17 @@ pub enum Undecided {
         /// Devices that can stand in.
         there: usize,
     },
+    /// The lists of modules name ids that no device on the board has.
+    #[error(
+        "the init of the images loads vfio-pci for ids that QEMU has no device with, and is not changed for a test"
+    )]
+    ListedIds,
     /// The originals do not boot here either.
     #[error("the originals do not boot on this board either: {0}")]
     Control(String),
     /// The log was never seen.
-    #[error("the kernel wrote nothing to the serial line of this board")]
+    #[error(
+        "the kernel wrote nothing to the serial line of this board, and no log is in its memory"
+    )]
     Silent,
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::bootfile::DeviceSpec;
 use crate::bootlog::{Message, TAG};
 
 /// A line of the log that matters.
@@ -84,9 +85,58 @@ pub(super) fn time(text: &str) -> (Option<f64>, &str) {
     (Some(seconds), rest)
 }
 
+/// A PCI device in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Device {
+    pub address: DeviceSpec,
+    pub id: DeviceSpec,
+    /// The last driver that said something of it.
+    pub driver: Option<String>,
+}
+
+impl Device {
+    pub(super) fn is(&self, spec: &DeviceSpec) -> bool {
+        *spec == self.id || *spec == self.address
+    }
+}
+
+/// The devices that a log names. A message of a device begins with its driver, or with its bus
+/// (`dev_driver_string`).
+pub(super) fn devices(log: &str) -> Vec<Device> {
+    let mut devices: Vec<Device> = Vec::new();
+    for line in log.lines() {
+        let Some((driver, rest)) = time(line).1.trim_start().split_once(' ') else { continue };
+        let Some((address, text)) = rest.split_once(": ") else { continue };
+        let Ok(address @ DeviceSpec::Address { .. }) = address.parse() else { continue };
+        let known = devices.iter_mut().find(|device| device.address == address);
+        // pci 0000:00:01.0: [1b36:0010] type 00 class 0x010802
+        let id = text.strip_prefix('[').and_then(|text| text.split_once(']'));
+        match (driver, known, id.and_then(|(id, _)| id.parse().ok())) {
+            ("pci", None, Some(id)) => devices.push(Device { address, id, driver: None }),
+            ("pci", ..) | (_, None, _) => {}
+            (driver, Some(device), _) => device.driver = Some(driver.to_owned()),
+        }
+    }
+    devices
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_with_the_last_driver_that_says_so() {
+        let log = "[    0.1] pci 0000:00:00.0: [1b36:0008] type 00 class 0x060000\n\
+                   [    0.2] pci 0000:00:01.0: [1b36:0010] type 00 class 0x010802\r\n\
+                   [    0.2] pci 0000:00:01.0: BAR 0 [mem 0x8000000000-0x8000003fff 64bit]: assigned\n\
+                   [    0.3] nvme 0000:00:01.0: Adding to iommu group 0\n\
+                   [    0.3] nvme nvme0: pci function 0000:00:01.0\n\
+                   [    0.4][    T1] vfio-pci 0000:00:01.0: enabling device\n";
+        let found = devices(log);
+        assert!(found[0].is(&"1b36:0008".parse().unwrap()) && found[0].driver.is_none());
+        assert!(found[1].is(&"0000:00:01.0".parse().unwrap()) && !found[1].is(&found[0].id));
+        assert_eq!((found[1].driver.as_deref(), found.len()), (Some("vfio-pci"), 2));
+    }
 
     #[test]
     fn lines_of_old_and_new_kernels_are_read() {

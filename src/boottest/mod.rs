@@ -9,7 +9,9 @@
 //! | `handover` | what a bootloader gives the kernel |
 //! | `board`, `boards.toml` | the machines, and the devices that stand in |
 //! | `devices` | the devices of one board |
+//! | `domain` | a board with another PCI domain than 0 |
 //! | `qemu` | one boot: started, watched, ended |
+//! | `memory`, `ring` | the machine's memory, and the kernel's log in it |
 //! | `log` | the lines of the kernel's log that matter |
 //! | `verdict` | what a log proves |
 //! | `page` | a page to look at |
@@ -17,11 +19,14 @@
 
 mod board;
 mod devices;
+mod domain;
 mod error;
 mod handover;
 mod log;
+mod memory;
 mod page;
 mod qemu;
+mod ring;
 mod verdict;
 
 use std::io;
@@ -32,7 +37,7 @@ pub use devices::Exchange;
 pub use error::{Error, Undecided};
 pub use handover::Handover;
 pub use log::{Event, Line};
-pub use qemu::End;
+pub use qemu::{End, Source};
 pub use verdict::{Fault, Trial, Verdict};
 
 use crate::bootfile::{BootFile, DeviceSpec};
@@ -78,7 +83,17 @@ pub struct Report {
     pub verdict: Verdict,
 }
 
+/// Which boot it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// That of the patched set.
+    Patched,
+    /// That of its originals.
+    Originals,
+}
+
 /// Boot a patched set, and its originals as a control: `originals`, or what undoing the patch gives.
+/// `seen` gets each line of their logs as it comes.
 ///
 /// # Errors
 /// [`Error::NotPatched`], and why the set cannot be booted.
@@ -86,6 +101,7 @@ pub fn boot_test(
     set: &BootSet<'_>,
     originals: Option<&BootSet<'_>>,
     options: &Options,
+    seen: &mut dyn FnMut(Which, &str),
 ) -> Result<Report, Error> {
     let file = patch::boot_file(set)?;
     if file.is_none() && !verdict::names_runtime(set) {
@@ -103,7 +119,7 @@ pub fn boot_test(
         control: None,
         verdict: Verdict::Proven,
     };
-    report.verdict = match report.run(set, file, originals, options) {
+    report.verdict = match report.run(set, file, originals, options, seen) {
         Ok(verdict) => verdict,
         Err(Stop::Undecided(why)) => Verdict::Undecided(why),
         Err(Stop::Error(error)) => return Err(error),
@@ -136,23 +152,39 @@ impl Report {
         file: Option<BootFile>,
         originals: Option<&BootSet<'_>>,
         options: &Options,
+        seen: &mut dyn FnMut(Which, &str),
     ) -> Result<Verdict, Stop> {
         let arch = Handover::arch_of(set)?;
         let board = Board::of(arch).ok_or(Undecided::NoBoard(arch.name()))?;
         self.board = Some(board);
         let placed = devices::Devices::place(arch, &self.devices)?;
-        self.exchanged = placed.exchanged;
+        self.exchanged.clone_from(&placed.exchanged);
+        let tree = match placed.domain {
+            0 => None,
+            domain => Some(domain::device_tree(board, &placed.arguments, domain)),
+        };
+        let tree = tree.transpose().map_err(|error| not_installed(error, board))?;
+        let machine = qemu::Machine { board, devices: &placed.arguments, tree: tree.as_ref() };
+        let by_init = file.as_ref().is_some_and(patch::leaves_vfio_to_init);
+        if by_init && !self.exchanged.is_empty() {
+            return Err(Undecided::ListedIds.into());
+        }
         let instead = self.exchange(set, file)?;
         let mut handover = Handover::of(set, instead.as_ref())?;
         for Exchange { named, stand_in } in &self.exchanged {
             handover.cmdline = handover.cmdline.replace(&named.to_string(), &stand_in.to_string());
         }
-        let boot = |handover: Handover, watch: fn(&str) -> qemu::Watch| {
-            let boot =
-                qemu::boot(board, &handover, &placed.arguments, options.time, &mut { watch });
+        let mut boot = |which, handover: Handover, watch: fn(&str) -> qemu::Watch| {
+            let watch = &mut |line: &str| {
+                seen(which, line);
+                watch(line)
+            };
+            let boot = qemu::boot(machine, &handover, options.time, watch);
             boot.map(|boot| Trial::of(boot, handover)).map_err(|error| not_installed(error, board))
         };
-        let patched = self.patched.insert(boot(handover, verdict::watch_patched)?);
+        let devices = &self.on_board();
+        let watch = if by_init { verdict::watch_modules } else { verdict::watch_patched };
+        let patched = self.patched.insert(boot(Which::Patched, handover, watch)?);
         if patched.log.trim().is_empty() {
             // The same kernel says no more with the originals.
             return Err(Undecided::Silent.into());
@@ -161,9 +193,11 @@ impl Report {
             Some(originals) => Some(Handover::of(originals, None)?),
             None => original_handover(set),
         };
-        let control = control.map(|own| boot(own, verdict::watch_original)).transpose()?;
+        let control = control.map(|own| boot(Which::Originals, own, verdict::watch_original));
+        let control = control.transpose()?;
         let original = control.as_ref().and_then(Trial::first_program);
-        let judged = verdict::judge_patched(set, patched, self.devices.len(), original);
+        let judged =
+            verdict::judge_patched(set, patched, &verdict::Wanted { devices, original, by_init });
         let works = control.as_ref().map(verdict::judge_original);
         self.control = control;
         match (judged, works) {
@@ -171,6 +205,15 @@ impl Report {
             (Err(_), Some(Err(why))) => Ok(Verdict::Undecided(why)),
             (Err(fault), _) => Ok(Verdict::Fails(fault)),
         }
+    }
+
+    /// The devices as they are on the board.
+    fn on_board(&self) -> Vec<DeviceSpec> {
+        let on_board = |spec: &DeviceSpec| {
+            let exchanged = self.exchanged.iter().find(|own| own.named == *spec);
+            exchanged.map_or(spec, |own| &own.stand_in).clone()
+        };
+        self.devices.iter().map(on_board).collect()
     }
 
     /// The ramdisk with the ids of the devices on the board; None if they are the user's own.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::log::{Event, Line};
+use super::qemu::Source;
 use super::verdict::{Trial, Verdict};
 use super::{Exchange, Report};
 use crate::audit::render::{PAGE_STYLE, xml};
@@ -61,9 +62,15 @@ fn page(out: &mut String, report: &Report) -> fmt::Result {
 
 fn timeline(out: &mut String, title: &str, trial: &Trial) -> fmt::Result {
     let end = trial.lines.iter().filter_map(|line| line.seconds).fold(0.0, f64::max);
+    let source = match trial.source {
+        Source::Serial => "",
+        Source::Memory => {
+            "<p>Nothing on the serial line: this is the log in the memory of the machine.</p>\n"
+        }
+    };
     write!(
         out,
-        "<section>\n<h2>{title}</h2>\n<table>\n<thead><tr><th>Seconds<th>By<th>What<th>When</tr></thead>\n<tbody>\n"
+        "<section>\n<h2>{title}</h2>\n{source}<table>\n<thead><tr><th>Seconds<th>By<th>What<th>When</tr></thead>\n<tbody>\n"
     )?;
     for Line { seconds, event } in &trial.lines {
         let (by, text) = match event {

@@ -4,45 +4,30 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::MemfdFlags;
 
-use super::board::Board;
+use super::board::{Board, Boards, boards};
 use super::error::Error;
 use super::handover::Handover;
 use super::log;
+use super::memory::Memory;
 
 /// Parameters for the log of every kernel: all of it, with times, and no second boot after a panic.
 const LOG: &str = "ignore_loglevel printk.time=1 printk.devkmsg=on panic=-1";
 
-/// The board without anything that a test does not need. Memory is taken when it is used.
-const ALWAYS: [&str; 15] = [
-    "-nodefaults",
-    "-no-user-config",
-    "-display",
-    "none",
-    "-serial",
-    "stdio",
-    "-monitor",
-    "none",
-    "-no-reboot",
-    "-m",
-    "2G",
-    "-accel",
-    "tcg,thread=single",
-    "-icount",
-    "shift=1",
-];
-
 /// The processor's time that a second of the emulated machine takes at most, and the clock's on a busy
-/// host: a boot that says nothing more is ended by these.
+/// host: a boot that says nothing more is ended by these. A machine that waits takes a second for its second.
 const PER_SECOND: u32 = 5;
 const BUSY: u32 = 10;
-/// The processor's time within which a kernel has said its first words.
+/// The processor's time within which a kernel has said its first words on the serial line; then, and again
+/// after as much, its log is looked for in memory.
+const QUIET: Duration = Duration::from_millis(1500);
+/// The processor's time within which it has said them at all.
 const FIRST_WORDS: Duration = Duration::from_secs(20);
 
 /// A tick of `/proc/PID/stat`: 1/`USER_HZ`, which is 100 on all of Linux's ports that run here.
@@ -79,12 +64,33 @@ pub enum End {
     Time,
 }
 
+/// Where the log of a boot was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// The serial line.
+    Serial,
+    /// The memory of the machine: the kernel said nothing on the serial line.
+    Memory,
+}
+
 /// A boot that is over.
 #[derive(Clone, Debug)]
 pub(super) struct Boot {
     /// The whole log.
     pub log: String,
+    pub source: Source,
     pub end: End,
+}
+
+/// The board with its devices.
+#[derive(Clone, Copy)]
+pub(super) struct Machine<'b> {
+    pub board: &'b Board,
+    /// QEMU's arguments.
+    pub devices: &'b [String],
+    /// A device tree instead of its own.
+    pub tree: Option<&'b File>,
 }
 
 /// Boot, and give every line to `watch`. `time` is that of the machine, which counts instructions.
@@ -95,33 +101,29 @@ pub(super) struct Boot {
 /// # Errors
 /// [`Error::Start`], [`Error::Refused`].
 pub(super) fn boot(
-    board: &Board,
+    Machine { board, devices, tree }: Machine<'_>,
     handover: &Handover,
-    devices: &[String],
     time: Duration,
     watch: &mut dyn FnMut(&str) -> Watch,
 ) -> Result<Boot, Error> {
     let start = |error| Error::Start { program: board.qemu.clone(), error };
     let kernel = in_memory("kernel", &handover.kernel).map_err(start)?;
     let initrd = in_memory("initrd", &handover.initrd).map_err(start)?;
-    let path = |file: &File| format!("/proc/self/fd/{}", file.as_raw_fd());
+    let memory = Memory::new().map_err(start)?;
     let mut command = Command::new(&board.qemu);
-    command.args(&board.machine).args(ALWAYS).args(devices);
+    command.args(arguments(board, &memory, devices));
     command.arg("-kernel").arg(path(&kernel));
     if !handover.initrd.is_empty() {
         command.arg("-initrd").arg(path(&initrd));
     }
-    command.arg("-append").arg(format!("{} {LOG} {}", board.cmdline, handover.cmdline));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // SAFETY: only one system call, which is safe after a fork.
-    unsafe {
-        command.pre_exec(|| {
-            let kill = Some(rustix::process::Signal::KILL);
-            rustix::process::set_parent_process_death_signal(kill).map_err(io::Error::from)
-        });
+    if let Some(tree) = tree {
+        command.arg("-dtb").arg(path(tree));
     }
-    let mut child = Running(command.spawn().map_err(start)?);
-    let boot = child.watch(time, watch);
+    let Board { console, early, .. } = board;
+    command.arg("-append").arg(format!("{console} {early} {LOG} {}", handover.cmdline));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Running::start(&mut command).map_err(start)?;
+    let boot = child.watch(&memory, time, watch);
     child.stop();
     let mut said = String::new();
     if let Some(mut stderr) = child.0.stderr.take() {
@@ -134,72 +136,172 @@ pub(super) fn boot(
     }
 }
 
+/// QEMU's arguments for a board with its devices.
+pub(super) fn arguments(board: &Board, memory: &Memory, devices: &[String]) -> Vec<String> {
+    let Boards { always, clock, .. } = boards();
+    let words = [&board.machine, &board.iommu, always, clock];
+    let words = words.into_iter().flatten().cloned().chain(memory.arguments());
+    words.chain(devices.iter().cloned()).collect()
+}
+
+fn path(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
 /// A file without a name, which QEMU inherits.
-fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
+pub(super) fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
     let mut file = File::from(rustix::fs::memfd_create(name, MemfdFlags::empty())?);
     file.write_all(bytes)?;
     Ok(file)
 }
 
+/// The lines of QEMU's output. The thread ends with QEMU.
+fn lines_of(stdout: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stdout);
+        let mut line = Vec::new();
+        while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            if sender.send(text).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    lines
+}
+
+/// A log that is being read.
+struct Reading<'w> {
+    /// Its end is [`End::Stopped`] until something else is known.
+    boot: Boot,
+    time: Duration,
+    watch: &'w mut dyn FnMut(&str) -> Watch,
+    /// When everything is decided: what the machine may wait, the processor's time, and since when.
+    last: Option<(Duration, Duration, Instant)>,
+    /// The processor's time at which memory is looked at next.
+    looked: Duration,
+}
+
+impl Reading<'_> {
+    fn serial(&mut self, line: &str, used: Duration) {
+        // A console that comes late says everything again.
+        if self.boot.source == Source::Memory && !line.trim().is_empty() {
+            self.boot.log.clear();
+            self.boot.source = Source::Serial;
+        }
+        self.line(line, used);
+    }
+
+    fn line(&mut self, line: &str, used: Duration) {
+        self.boot.log.push_str(line);
+        match (self.watch)(line) {
+            Watch::On => {}
+            Watch::Last(more) => self.last = Some((more, used + more, Instant::now())),
+            Watch::More => self.last = None,
+            Watch::End => self.boot.end = End::Decided,
+        }
+        let over = log::time(line).0.is_some_and(|seconds| seconds > self.time.as_secs_f64());
+        if over && self.boot.end == End::Stopped {
+            self.boot.end = End::Time;
+        }
+    }
+
+    /// Look at the log in memory, if there is none on the serial line.
+    fn look(&mut self, memory: &Memory, used: Duration) {
+        self.looked = used + QUIET;
+        let silent = self.boot.log.trim().is_empty();
+        if !silent && self.boot.source == Source::Serial {
+            return;
+        }
+        let lines = memory.log();
+        if lines.is_empty() {
+            return;
+        }
+        if silent {
+            self.boot.log.clear();
+            self.boot.source = Source::Memory;
+        }
+        let known = self.boot.log.lines().count();
+        for line in lines.iter().skip(known) {
+            if self.boot.end == End::Stopped {
+                self.line(line, used);
+            }
+        }
+    }
+
+    /// End what says no more.
+    fn wait(&mut self, used: Duration, idle: Duration, since_start: Duration) {
+        let decided = self.last.is_some_and(|(more, until, since)| {
+            used >= until || idle >= more || since.elapsed() > IDLE
+        });
+        let silent = self.boot.log.trim().is_empty() && used > FIRST_WORDS;
+        if decided {
+            self.boot.end = End::Decided;
+        } else if silent
+            || idle > self.time
+            || used > self.time * PER_SECOND
+            || since_start > self.time * BUSY
+        {
+            self.boot.end = End::Time;
+        }
+    }
+}
+
 /// QEMU, which is ended with this value.
-struct Running(Child);
+pub(super) struct Running(Child);
 
 impl Running {
-    fn watch(&mut self, time: Duration, watch: &mut dyn FnMut(&str) -> Watch) -> Boot {
-        let mut boot = Boot { log: String::new(), end: End::Stopped };
+    /// Start it so that it ends with this process.
+    pub(super) fn start(command: &mut Command) -> io::Result<Self> {
+        // SAFETY: only one system call, which is safe after a fork.
+        unsafe {
+            command.pre_exec(|| {
+                let kill = Some(rustix::process::Signal::KILL);
+                rustix::process::set_parent_process_death_signal(kill).map_err(io::Error::from)
+            });
+        }
+        command.spawn().map(Running)
+    }
+
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+
+    fn watch(
+        &mut self,
+        memory: &Memory,
+        time: Duration,
+        watch: &mut dyn FnMut(&str) -> Watch,
+    ) -> Boot {
+        let boot = Boot { log: String::new(), source: Source::Serial, end: End::Stopped };
         let Some(stdout) = self.0.stdout.take() else { return boot };
-        let (sender, lines) = mpsc::channel();
-        // It ends with QEMU.
-        thread::spawn(move || {
-            let mut reader = BufReader::new(stdout);
-            let mut line = Vec::new();
-            while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
-                let text = String::from_utf8_lossy(&line).into_owned();
-                if sender.send(text).is_err() {
-                    return;
-                }
-                line.clear();
-            }
-        });
+        let lines = lines_of(stdout);
         let started = Instant::now();
-        let mut last: Option<(Duration, Duration, Instant)> = None;
+        let mut read = Reading { boot, time, watch, last: None, looked: QUIET };
         let mut idle = Duration::ZERO;
         loop {
-            let line = match lines.recv_timeout(LOOK) {
-                Ok(line) => line,
-                Err(RecvTimeoutError::Disconnected) => return boot,
+            let used = self.used();
+            match lines.recv_timeout(LOOK) {
+                Ok(line) => {
+                    idle = Duration::ZERO;
+                    read.serial(&line, used);
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    read.look(memory, used);
+                    return read.boot;
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     idle = if self.waits() { idle + LOOK } else { Duration::ZERO };
-                    let over = |(more, until, since): (Duration, Duration, Instant)| {
-                        self.used() >= until || idle >= more || since.elapsed() > IDLE
-                    };
-                    if last.is_some_and(over) {
-                        boot.end = End::Decided;
-                        return boot;
+                    if used > read.looked || idle > IDLE {
+                        read.look(memory, used);
                     }
-                    let used = self.used();
-                    let silent = boot.log.trim().is_empty() && used > FIRST_WORDS;
-                    if silent || used > time * PER_SECOND || started.elapsed() > time * BUSY {
-                        boot.end = End::Time;
-                        return boot;
-                    }
-                    continue;
-                }
-            };
-            idle = Duration::ZERO;
-            boot.log.push_str(&line);
-            match watch(&line) {
-                Watch::On => {}
-                Watch::Last(more) => last = Some((more, self.used() + more, Instant::now())),
-                Watch::More => last = None,
-                Watch::End => {
-                    boot.end = End::Decided;
-                    return boot;
+                    read.wait(used, idle, started.elapsed());
                 }
             }
-            if log::time(&line).0.is_some_and(|seconds| seconds > time.as_secs_f64()) {
-                boot.end = End::Time;
-                return boot;
+            if read.boot.end != End::Stopped {
+                return read.boot;
             }
         }
     }

@@ -6,11 +6,14 @@ use serde::Serialize;
 
 use super::error::Undecided;
 use super::handover::Handover;
-use super::log::{Event, Line};
-use super::qemu::{Boot, End, Watch};
-use crate::bootfile::RUNTIME;
+use super::log::{self, Event, Line};
+use super::qemu::{Boot, End, Source, Watch};
+use crate::bootfile::{DeviceSpec, RUNTIME};
 use crate::bootlog::Message;
 use crate::bootset::{BootSet, Setting};
+
+/// The driver's name in the kernel's log.
+const VFIO_PCI: &str = "vfio-pci";
 
 /// What the boots prove.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +82,16 @@ pub enum Fault {
         /// What vfiorun said.
         said: Vec<String>,
     },
+    /// The modules of the original init get the device to another driver.
+    #[error(
+        "{driver} has {device}, and vfio-pci comes too late: the init of the images loads it first"
+    )]
+    DriverWins {
+        /// As the patch names it.
+        device: String,
+        /// Its driver.
+        driver: String,
+    },
     /// Another program than the original one follows.
     #[error("vfiorun becomes {program}, and the originals start {original}")]
     OtherProgram {
@@ -106,6 +119,9 @@ pub enum Fault {
 /// What the processor may still do after vfiorun's last words: an exec that fails says so.
 const EXEC: Duration = Duration::from_millis(300);
 
+/// What an init may do until its first modules are loaded.
+const MODULES: Duration = Duration::from_secs(3);
+
 /// Whether to read on after a line of a patched set's log.
 pub(super) fn watch_patched(line: &str) -> Watch {
     let Some(line) = Line::read(line) else { return Watch::On };
@@ -116,6 +132,14 @@ pub(super) fn watch_patched(line: &str) -> Watch {
         // Some other program: what follows is not ours, unless vfiorun is at its path.
         (Event::FirstProgram(program), _) if program != RUNTIME => Watch::Last(EXEC * 4),
         _ => Watch::On,
+    }
+}
+
+/// The same for a set whose own init loads vfio-pci, after vfiorun.
+pub(super) fn watch_modules(line: &str) -> Watch {
+    match watch_patched(line) {
+        Watch::Last(_) => Watch::Last(MODULES),
+        watch => watch,
     }
 }
 
@@ -135,6 +159,8 @@ pub struct Trial {
     pub lines: Vec<Line>,
     /// Why it ended.
     pub end: End,
+    /// Where the log was read.
+    pub source: Source,
     /// The whole log.
     #[serde(skip)]
     pub log: String,
@@ -148,7 +174,7 @@ impl Trial {
         let mut lines: Vec<Line> = boot.log.lines().filter_map(Line::read).collect();
         // An early console that stays beside the real one says everything twice.
         lines.dedup();
-        Trial { lines, end: boot.end, log: boot.log, handover }
+        Trial { lines, end: boot.end, source: boot.source, log: boot.log, handover }
     }
 
     /// The program that the kernel started first.
@@ -196,15 +222,24 @@ pub(super) fn judge_original(trial: &Trial) -> Result<(), Undecided> {
     }
 }
 
-/// Judge the boot of a patched set with `wanted` devices; `original` is what the originals start.
+/// What a patched set is to do.
+pub(super) struct Wanted<'w> {
+    /// The devices, as they are on the board.
+    pub devices: &'w [DeviceSpec],
+    /// What the originals start.
+    pub original: Option<&'w str>,
+    /// Whether the init of the set loads vfio-pci, and not vfiorun.
+    pub by_init: bool,
+}
+
+/// Judge the boot of a patched set.
 ///
 /// # Errors
 /// What is wrong.
 pub(super) fn judge_patched(
     set: &BootSet<'_>,
     trial: &Trial,
-    wanted: usize,
-    original: Option<&str>,
+    wanted: &Wanted<'_>,
 ) -> Result<(), Fault> {
     let said = trial.said();
     let (mut started, mut done, mut next) = (false, None, None);
@@ -227,10 +262,15 @@ pub(super) fn judge_patched(
         return Err(not_started(set, trial));
     }
     let Some((bound, problems)) = done else { return Err(Fault::Unfinished { said }) };
-    if bound < wanted || problems > 0 {
-        return Err(Fault::NotBound { bound, wanted, said });
+    let all = wanted.devices.len();
+    if bound < all || problems > 0 {
+        let not_bound = Fault::NotBound { bound, wanted: all, said: said.clone() };
+        match wanted.by_init {
+            true => by_init(trial, wanted.devices, not_bound)?,
+            false => return Err(not_bound),
+        }
     }
-    match (next, original) {
+    match (next, wanted.original) {
         (None, _) => Err(Fault::Unfinished { said }),
         (Some(program), Some(original)) if program != original => {
             let (program, original) = (program.to_owned(), original.to_owned());
@@ -238,6 +278,23 @@ pub(super) fn judge_patched(
         }
         (Some(_), _) => Ok(()),
     }
+}
+
+/// Whether the init of the set got every device to vfio-pci: `not_bound` is said where nobody has it.
+fn by_init(trial: &Trial, wanted: &[DeviceSpec], not_bound: Fault) -> Result<(), Fault> {
+    let devices = log::devices(&trial.log);
+    for spec in wanted {
+        let mut drivers = devices.iter().filter(|device| device.is(spec)).peekable();
+        if drivers.peek().is_none_or(|device| device.driver.is_none()) {
+            return Err(not_bound);
+        }
+        let rival =
+            drivers.find_map(|device| device.driver.as_ref().filter(|own| *own != VFIO_PCI));
+        if let Some(driver) = rival {
+            return Err(Fault::DriverWins { device: spec.to_string(), driver: driver.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// Why the kernel did not start vfiorun.

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use serde_json::{Value as Json, json};
 use vfioboot::bootfile::DeviceSpec;
 use vfioboot::bootset::BootSet;
-use vfioboot::boottest::{self, Error, Event, Options, Report, Trial, Verdict};
+use vfioboot::boottest::{self, Error, Event, Options, Report, Source, Trial, Verdict};
 use vfioboot::image::{Image, Output};
 use vfioboot::patch::{self, Plan, Runtimes};
 
@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let time = Duration::from_secs(args.timeout);
     let options = Options { devices: args.devices.clone(), time };
     let report = match args.devices.is_empty() || patch::is_patched(&set)? {
-        true => boottest::boot_test(&set, None, &options).map_err(with_remedy)?,
+        true => boottest::boot_test(&set, None, &options, &mut |_, _| {}).map_err(with_remedy)?,
         false => {
             let patch = patch::Options::new(args.devices.clone(), Runtimes::built_in());
             let plan = patch::plan(&set, &patch).map_err(remedy::with_remedy)?;
@@ -94,7 +94,7 @@ pub fn of_plan(set: &BootSet<'_>, plan: &Plan<'_>, options: &Options) -> anyhow:
     let patched = BootSet::from_images(&images.collect::<Result<Vec<_>, _>>()?);
     // A set that is patched already has its originals in it, as the result has.
     let originals = (!patch::is_patched(set)?).then_some(set);
-    boottest::boot_test(&patched, originals, options).map_err(with_remedy)
+    boottest::boot_test(&patched, originals, options, &mut |_, _| {}).map_err(with_remedy)
 }
 
 /// The exit status of a verdict.
@@ -155,6 +155,9 @@ pub fn show(report: &Report) -> io::Result<()> {
     }
     for (name, trial) in trials(report) {
         say!("{HEAD}{name}{HEAD:#}")?;
+        if trial.source == Source::Memory {
+            say!("  nothing on the serial line: this is the log in the memory of the machine")?;
+        }
         for line in &trial.lines {
             let time = line.seconds.map(|seconds| format!("{seconds:9.3}")).unwrap_or_default();
             match &line.event {

@@ -55,9 +55,6 @@ pub(super) fn recognise(bytes: &[u8], len: Option<usize>) -> Result<Option<Conta
     if bytes.get(56..60) == Some(b"ARM\x64") {
         return Ok(arm64_image(bytes, len));
     }
-    if let Some(arch) = other_image(bytes) {
-        return Ok(Some(Container::plain(LayerKind::Image(arch), Some(arch), len)));
-    }
     if bytes.starts_with(&UIMAGE_MAGIC) {
         return uimage(bytes, len).map(Some);
     }
@@ -66,6 +63,10 @@ pub(super) fn recognise(bytes: &[u8], len: Option<usize>) -> Result<Option<Conta
     }
     if bytes.get(0x202..0x206) == Some(b"HdrS") {
         return bzimage(bytes, len).map(Some);
+    }
+    // After the others: bzImages, too, have the magic of EFI images.
+    if let Some(arch) = other_image(bytes) {
+        return Ok(Some(Container::plain(LayerKind::Image(arch), Some(arch), len)));
     }
     if bytes.starts_with(LZOP_MAGIC) {
         return Ok(Some(unsupported("lzo".into(), len)));

@@ -1,6 +1,8 @@
 //! Flattened device trees (see the Devicetree Specification): after a kernel
 //! (`cat Image.gz a.dtb b.dtb > Image.gz-dtb`) or in a separate section.
 
+use std::ops::Range;
+
 /// `FDT_MAGIC`, big-endian in the file.
 const MAGIC: [u8; 4] = [0xd0, 0x0d, 0xfe, 0xed];
 /// `struct fdt_header` of version 17, in bytes.
@@ -36,48 +38,93 @@ pub(crate) fn find(bytes: &[u8], start: usize) -> Vec<Dtb> {
 /// `bootargs` in the node `/chosen` of the DTB at the start of `bytes`. None if there is no such
 /// property, or if the DTB is damaged before it.
 pub(crate) fn bootargs(bytes: &[u8]) -> Option<String> {
-    const BEGIN_NODE: u32 = 1;
-    const END_NODE: u32 = 2;
-    const PROPERTY: u32 = 3;
-    const NOTHING: u32 = 4;
+    let mut properties = properties(bytes)?;
+    // The root node is the first level.
+    let found = properties
+        .find(|own| own.depth == 2 && own.node == b"chosen" && own.name == b"bootargs")?;
+    let text = bytes.get(found.value)?.split(|byte| *byte == 0).next().unwrap_or_default();
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
+/// A property of a node.
+pub(crate) struct Property<'b> {
+    /// The level of the node; that of the root is 1.
+    pub depth: usize,
+    /// The name of the node; empty after a node in it has ended.
+    pub node: &'b [u8],
+    pub name: &'b [u8],
+    /// Where its value is.
+    pub value: Range<usize>,
+}
+
+/// The properties of the DTB at the start of `bytes`, as far as it is not damaged.
+pub(crate) fn properties(bytes: &[u8]) -> Option<Properties<'_>> {
     let dtb = bytes.get(..size(bytes)?)?;
-    let cell =
-        |at: usize| -> Option<u32> { Some(u32::from_be_bytes(*dtb.get(at..)?.first_chunk()?)) };
-    let name = |at: usize| -> Option<&[u8]> {
-        let rest = dtb.get(at..)?;
-        rest.get(..rest.iter().position(|byte| *byte == 0)?)
-    };
-    let (mut at, strings) = (cell(8)? as usize, cell(12)? as usize);
-    let (mut depth, mut chosen) = (0usize, false);
-    loop {
-        let token = cell(at)?;
-        at += 4;
-        match token {
-            BEGIN_NODE => {
-                let node = name(at)?;
-                depth += 1;
-                // The root node is the first level.
-                chosen = depth == 2 && node == b"chosen";
-                at += (node.len() + 1).next_multiple_of(4);
-            }
-            END_NODE => {
-                depth = depth.checked_sub(1)?;
-                chosen = false;
-            }
-            PROPERTY => {
-                let (length, offset) = (cell(at)? as usize, cell(at + 4)? as usize);
-                at += 8;
-                let value = dtb.get(at..at.checked_add(length)?)?;
-                if chosen && name(strings.checked_add(offset)?)? == b"bootargs" {
-                    let text = value.split(|byte| *byte == 0).next().unwrap_or_default();
-                    return Some(String::from_utf8_lossy(text).into_owned());
+    let (at, strings) = (cell(dtb, 8)? as usize, cell(dtb, 12)? as usize);
+    Some(Properties { dtb, at, strings, depth: 0, node: &[] })
+}
+
+pub(crate) struct Properties<'b> {
+    dtb: &'b [u8],
+    at: usize,
+    strings: usize,
+    depth: usize,
+    node: &'b [u8],
+}
+
+fn cell(dtb: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*dtb.get(at..)?.first_chunk()?))
+}
+
+fn name(dtb: &[u8], at: usize) -> Option<&[u8]> {
+    let rest = dtb.get(at..)?;
+    rest.get(..rest.iter().position(|byte| *byte == 0)?)
+}
+
+impl<'b> Iterator for Properties<'b> {
+    type Item = Property<'b>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        const BEGIN_NODE: u32 = 1;
+        const END_NODE: u32 = 2;
+        const PROPERTY: u32 = 3;
+        const NOTHING: u32 = 4;
+        loop {
+            let token = cell(self.dtb, self.at)?;
+            self.at += 4;
+            match token {
+                BEGIN_NODE => {
+                    self.node = name(self.dtb, self.at)?;
+                    self.depth += 1;
+                    self.at += (self.node.len() + 1).next_multiple_of(4);
                 }
-                at += length.next_multiple_of(4);
+                END_NODE => {
+                    self.depth = self.depth.checked_sub(1)?;
+                    self.node = &[];
+                }
+                PROPERTY => {
+                    let length = cell(self.dtb, self.at)? as usize;
+                    let offset = cell(self.dtb, self.at + 4)? as usize;
+                    let start = self.at + 8;
+                    let value = start..start.checked_add(length)?;
+                    self.dtb.get(value.clone())?;
+                    self.at = start + length.next_multiple_of(4);
+                    let name = name(self.dtb, self.strings.checked_add(offset)?)?;
+                    return Some(Property { depth: self.depth, node: self.node, name, value });
+                }
+                NOTHING => {}
+                _ => return None,
             }
-            NOTHING => {}
-            _ => return None,
         }
     }
+}
+
+/// The size of the DTB at the start of `bytes` without the room at its end.
+#[cfg(feature = "boot-test")]
+pub(crate) fn used(bytes: &[u8]) -> Option<u32> {
+    let end = |at: usize, size: usize| cell(bytes, at)?.checked_add(cell(bytes, size)?);
+    size(bytes)?;
+    Some(end(8, 36)?.max(end(12, 32)?))
 }
 
 /// `totalsize` of the DTB at the start of `bytes`, if every block in its header is within the DTB

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::error::Error;
 use super::insertion::Insertion;
+use super::modules::lists::List;
 use super::place::Places;
 use super::segment;
 use crate::bootfile::{BOOT_FILE, BootFile, DeviceSpec};
@@ -19,6 +20,12 @@ pub(crate) fn boot_file(set: &BootSet<'_>) -> Result<Option<BootFile>, ramdisk::
     let Some(found) = set.tree()?.find(BOOT_FILE.as_bytes(), false) else { return Ok(None) };
     let Some((_, bytes)) = set.entry(&found)? else { return Ok(None) };
     Ok(std::str::from_utf8(&bytes).ok().and_then(|text| toml::from_str(text).ok()))
+}
+
+/// Whether the init of the set is to load VFIO by the lists of its modules, after the runtime.
+pub(crate) fn leaves_vfio_to_init(file: &BootFile) -> bool {
+    let is_list = |path: &String| path.rsplit('/').next() == Some(List::Load.name());
+    file.modules.is_empty() && file.shadows.iter().any(is_list)
 }
 
 /// This boot file for other devices.

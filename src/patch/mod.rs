@@ -83,7 +83,7 @@ pub use error::{
     Error, ModuleError, RcFinding, RefusedOption, RefusedParameter, RuntimeError, UndoRecordError,
 };
 #[cfg(feature = "boot-test")]
-pub(crate) use exchange::{boot_file, exchanged, with_boot_file};
+pub(crate) use exchange::{boot_file, exchanged, leaves_vfio_to_init, with_boot_file};
 pub use hook::choose::{Hook, HookReason, Obstacle};
 pub use hook::kind::{HookChoice, HookKind, HookRow};
 pub use modules::plan::{LoadedBy, ModuleOptions, ModulePlan, PlannedDriver, PlannedModule};

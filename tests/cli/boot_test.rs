@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use assert_cmd::assert::Assert;
 use serde_json::Value;
@@ -40,12 +41,17 @@ fn scratch(patched: &str, original: &str) -> Scratch {
     scratch.ok("patch --runtime rt --device 1b36:0010 boot.img -o p.img");
     scratch.file("patched.log", patched.as_bytes());
     scratch.file("original.log", original.as_bytes());
-    let script = "#!/bin/sh\nprintf '%s\\n' \"$@\" >> arguments\ncase \"$*\" in\n\
+    let script = "printf '%s\\n' \"$@\" >> arguments\ncase \"$*\" in\n\
                   *rdinit=*) cat patched.log ;;\n*) cat original.log ;;\nesac\n";
-    scratch.file("bin/qemu-system-aarch64", script.as_bytes());
+    qemu(&scratch, script);
+    scratch
+}
+
+/// Let a script stand in for QEMU.
+fn qemu(scratch: &Scratch, script: &str) {
+    scratch.file("bin/qemu-system-aarch64", format!("#!/bin/sh\n{script}").as_bytes());
     let mode = fs::Permissions::from_mode(0o755);
     fs::set_permissions(scratch.path("bin/qemu-system-aarch64"), mode).unwrap();
-    scratch
 }
 
 fn run(scratch: &Scratch, arguments: &str) -> Assert {
@@ -167,18 +173,15 @@ fn images_without_a_patch_are_refused_with_what_to_do() {
 #[test]
 fn an_address_that_no_stand_in_can_have_is_named() {
     let scratch = scratch(GOOD, ORIGINAL);
-    scratch.ok("patch --runtime rt --device 0001:00:02.0 boot.img -o p.img");
+    scratch.ok("patch --runtime rt --device 0000:00:00.0 boot.img -o p.img");
     let report = json(&scratch, 3);
-    assert!(report["reason"].as_str().unwrap().contains("0001:00:02.0"), "{report}");
+    assert!(report["reason"].as_str().unwrap().contains("0000:00:00.0"), "{report}");
 }
 
 #[test]
 fn what_qemu_refuses_is_said() {
     let scratch = scratch("", "");
-    let script = "#!/bin/sh\necho 'no such machine' >&2\nexit 1\n";
-    scratch.file("bin/qemu-system-aarch64", script.as_bytes());
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(scratch.path("bin/qemu-system-aarch64"), mode).unwrap();
+    qemu(&scratch, "echo 'no such machine' >&2\nexit 1\n");
     let error = crate::common::cli::error_of(run(&scratch, "p.img"));
     assert!(error.contains("no such machine"), "{error}");
 }
@@ -243,4 +246,70 @@ fn a_kernel_that_says_nothing_is_booted_once() {
     assert_eq!((&report["verdict"], &report["original"]), (&"undecided".into(), &Value::Null));
     let arguments = String::from_utf8(scratch.read("arguments")).unwrap();
     assert_eq!(arguments.lines().filter(|word| *word == "-kernel").count(), 1);
+}
+
+/// The log of a kernel before 5.10 in its memory: `struct printk_log`.
+fn in_memory(log: &str) -> Vec<u8> {
+    let mut memory = Vec::new();
+    for line in log.lines() {
+        let (time, text) = line[1..].split_once("] ").unwrap();
+        let (seconds, micros) = time.trim().split_once('.').unwrap();
+        let nanos = seconds.parse::<u64>().unwrap() * 1_000_000_000;
+        memory.extend((nanos + micros.parse::<u64>().unwrap() * 1000).to_le_bytes());
+        let size = (16 + text.len()).next_multiple_of(4);
+        memory.extend((size as u16).to_le_bytes());
+        memory.extend((text.len() as u16).to_le_bytes());
+        memory.extend([0; 4]);
+        memory.extend(text.as_bytes());
+        memory.resize(memory.len().next_multiple_of(4), 0);
+    }
+    memory.resize(memory.len() + 64, 0);
+    memory
+}
+
+#[test]
+fn a_kernel_that_says_nothing_on_the_serial_line_is_read_in_memory() {
+    let scratch = scratch("", "");
+    scratch.file("patched.memory", &in_memory(GOOD));
+    scratch.file("original.memory", &in_memory(ORIGINAL));
+    let script = "for word; do case $word in *mem-path=*) memory=${word##*mem-path=} ;; esac; done\n\
+                  case \"$*\" in *rdinit=*) log=patched ;; *) log=original ;; esac\n\
+                  dd if=$log.memory of=$memory bs=4096 seek=99999 conv=notrunc 2> dd.log\n";
+    qemu(&scratch, script);
+    let report = json(&scratch, 0);
+    assert_eq!(
+        (&report["verdict"], &report["patched"]["source"]),
+        (&"proven".into(), &"memory".into())
+    );
+    assert_eq!(report["patched"]["lines"][1]["seconds"], 0.185);
+    let text = run(&scratch, "p.img").success();
+    let text = String::from_utf8(text.get_output().stdout.clone()).unwrap();
+    assert!(text.contains("the log in the memory of the machine"), "{text}");
+}
+
+#[test]
+fn an_interrupt_ends_qemu_and_leaves_nothing() {
+    let scratch = scratch(GOOD, ORIGINAL);
+    qemu(&scratch, "echo $$ > pid.new\nmv pid.new pid\nexec sleep 300\n");
+    let before = scratch.names(".");
+    let mut vfioboot = std::process::Command::new(env!("CARGO_BIN_EXE_vfioboot"))
+        .args(["boot-test", "p.img", "--log", "log"])
+        .current_dir(scratch.dir())
+        .env("PATH", format!("{}:/usr/bin:/bin", scratch.path("bin").display()))
+        .spawn()
+        .unwrap();
+    let waited = |until: &dyn Fn() -> bool| {
+        (0..600).any(|_| until() || (std::thread::sleep(Duration::from_millis(50)), false).1)
+    };
+    assert!(waited(&|| scratch.exists("pid")));
+    let pid = String::from_utf8(scratch.read("pid")).unwrap();
+    let interrupt = ["-INT".to_owned(), vfioboot.id().to_string()];
+    assert!(std::process::Command::new("kill").args(interrupt).status().unwrap().success());
+    assert!(!vfioboot.wait().unwrap().success());
+    let stat = format!("/proc/{}/stat", pid.trim());
+    // Nobody may have asked for the status of what has ended.
+    let ended = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+    assert!(waited(&ended));
+    fs::remove_file(scratch.path("pid")).unwrap();
+    assert_eq!(scratch.names("."), before);
 }

@@ -25,7 +25,7 @@ fn written(
 fn an_image_is_audited() {
     let image = [fixture_path("sample-boot.img")];
     let text = written(|out| audit_image::audit_image(&image, out));
-    assert!(text.starts_with("Linux 6.1.192-fixture"), "{text}");
+    assert!(text.starts_with("Linux 6.1.192-vfioboot-sample"), "{text}");
     assert!(["pass\n", "fail\n", "inconclusive\n"].iter().any(|end| text.ends_with(end)), "{text}");
 }
 

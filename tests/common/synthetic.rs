@@ -116,6 +116,11 @@ pub fn zimage(piece: &[u8]) -> Vec<u8> {
 /// An x86 bzImage, 64-bit, protocol 2.15.
 pub fn bzimage(piece: &[u8], version: &str) -> Vec<u8> {
     let mut file = vec![0; 5 * 512];
+    // It is an EFI executable, too, with LINUX_PE_MAGIC.
+    file[..2].copy_from_slice(b"MZ");
+    file[56..60].copy_from_slice(&0x8182_23cd_u32.to_le_bytes());
+    file[60] = 0x40;
+    file[0x40..0x46].copy_from_slice(b"PE\0\0\x64\x86");
     file[0x1f1] = 4;
     file[0x202..0x206].copy_from_slice(b"HdrS");
     file[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());

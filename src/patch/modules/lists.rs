@@ -21,7 +21,7 @@ pub(crate) enum List {
 }
 
 impl List {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             List::Dep => "modules.dep",
             List::Load => "modules.load",

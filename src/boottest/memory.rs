@@ -1,0 +1,81 @@
+//! The memory of a machine, and the kernel's log in it: a kernel without a console on the serial line
+//! (`console=ttynull`, another UART) writes its log there all the same.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{MemfdFlags, SeekFrom};
+
+use super::ring;
+
+/// Enough for a kernel with its ramdisks. What the kernel does not use takes nothing.
+const SIZE: u64 = 2 << 30;
+/// How much of it is looked at in one go.
+const CHUNK: u64 = 8 << 20;
+
+/// The memory: a file without a name, which QEMU maps.
+pub(super) struct Memory(File);
+
+impl Memory {
+    pub(super) fn new() -> io::Result<Self> {
+        let file = File::from(rustix::fs::memfd_create("memory", MemfdFlags::empty())?);
+        file.set_len(SIZE)?;
+        Ok(Memory(file))
+    }
+
+    /// QEMU's arguments.
+    pub(super) fn arguments(&self) -> [String; 6] {
+        let (file, size) = (self.0.as_raw_fd(), SIZE >> 20);
+        let backend = format!(
+            "memory-backend-file,id=memory,size={size}M,share=on,mem-path=/proc/self/fd/{file}"
+        );
+        let size = format!("{size}M");
+        let machine = "memory-backend=memory".to_owned();
+        ["-m".to_owned(), size, "-object".to_owned(), backend, "-machine".to_owned(), machine]
+    }
+
+    /// The kernel's log as far as it is written, in the form that it has on a console.
+    pub(super) fn log(&self) -> Vec<String> {
+        let mut found = ring::Found::default();
+        for (start, end) in self.used() {
+            let mut at = start;
+            while at < end {
+                // What is found begins in this chunk, and reaches a little into the next one.
+                let bytes = self.read(at, (CHUNK + ring::REACH).min(end - at));
+                ring::look(&bytes, at, CHUNK.min(end - at), &mut found);
+                at += CHUNK;
+            }
+        }
+        found.longest(&|at, size| self.read(at, size))
+    }
+
+    /// What QEMU puts at the start: 2 MiB, the most that a device tree may have.
+    pub(super) fn start(&self) -> Vec<u8> {
+        self.read(0, 2 << 20)
+    }
+
+    /// The parts that were ever written to.
+    fn used(&self) -> Vec<(u64, u64)> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        while let Ok(start) = rustix::fs::seek(&self.0, SeekFrom::Data(at)) {
+            let Ok(end) = rustix::fs::seek(&self.0, SeekFrom::Hole(start)) else { break };
+            parts.push((start, end));
+            at = end;
+        }
+        parts
+    }
+
+    /// Shorter at the end of the memory.
+    fn read(&self, at: u64, size: u64) -> Vec<u8> {
+        let mut bytes = vec![0; size as usize];
+        let mut filled = 0;
+        while let Ok(more @ 1..) = self.0.read_at(&mut bytes[filled..], at + filled as u64) {
+            filled += more;
+        }
+        bytes.truncate(filled);
+        bytes
+    }
+}
