@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # judge-reports.sh [VFIOBOOT]: validate the reports of `check` with independent schemas: SARIF's (from
-# the crate serde-sarif), the JUnit XSD of Jenkins (from pytest's source), and our own JSON schema with
-# an independent validator. Without a network it prints a message and checks nothing.
+# the crate serde-sarif), the JUnit XSD of Jenkins (from pytest's source), our own JSON schema with
+# an independent validator, TAP with two parsers (tap.py and Perl's prove), and GitLab's Code Quality report
+# with what its documentation demands. Without a network it prints a message and checks nothing.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
 vfioboot=$(realpath "${1:-$ROOT/dist/vfioboot}")
 [ -x "$vfioboot" ] || die "$vfioboot is missing: build it with make dist, or give another path"
-final=$CACHE/report-judges/1
+final=$CACHE/report-judges/2
 lock report-judges
 scratch report-judges
 if [ ! -d "$final" ]; then
@@ -16,7 +17,7 @@ if [ ! -d "$final" ]; then
     mkdir -p "$new" "$SCRATCH/crate/src"
     if ! {
         python3 -m venv "$SCRATCH/venv"
-        "$SCRATCH/venv/bin/pip" install -q --target "$new/python" jsonschema lxml
+        "$SCRATCH/venv/bin/pip" install -q --target "$new/python" jsonschema lxml tap.py
         "$SCRATCH/venv/bin/pip" download -q --no-deps --no-binary pytest pytest -d "$SCRATCH/pytest"
         tar xzf "$SCRATCH"/pytest/*.tar.gz -C "$new" --strip-components=3 --wildcards '*/junit-10.xsd'
         printf '[package]\nname = "judge"\nversion = "0.1.0"\n[dependencies]\nserde-sarif = "0.8"\n' \
@@ -44,14 +45,18 @@ cp bad.config "$hostile"
 status=0
 "$vfioboot" check good.config bad.config "$hostile" missing --baseline known.json \
     --report sarif=check.sarif --report junit=check.xml --report jsonl=check.jsonl \
+    --report tap=check.tap --report gitlab=gitlab.json \
     --format json > check.json 2> errors.txt || status=$?
 [ "$status" -eq 2 ] || die "expected exit status 2, got $status"
+prove -e cat check.tap > prove.txt 2>&1 || true
 PYTHONPATH=$final/python python3 - "$final" "$ROOT/docs/schema/check.schema.json" << 'PYTHON'
 import json
+import re
 import sys
 
 from jsonschema import Draft202012Validator, validators
 from lxml import etree
+from tap.parser import Parser
 
 judges, ours = sys.argv[1:]
 wrong = 0
@@ -85,5 +90,33 @@ with open("check.jsonl", encoding="utf-8") as file:
 for number, document in enumerate(documents):
     errors = Draft202012Validator(schema).iter_errors(document)
     judge("JSON" if number == 0 else f"JSON line {number}", [e.message[:200] for e in errors])
+
+with open("check.tap", encoding="utf-8") as file:
+    tap = list(Parser().parse(file))
+points = [line for line in tap if line.category == "test"]
+plans = [line for line in tap if line.category == "plan"]
+errors = [f"{len(points)} points"] * (len(points) != 4) + [f"{len(plans)} plans"] * (len(plans) != 1)
+errors += [line.text for line in tap if line.category == "unknown" and line.text and not line.text.startswith(" ")]
+errors += ["the wrong points fail"] * ([point.ok for point in points] != [True, True, False, False])
+judge("TAP, tap.py", errors)
+with open("prove.txt", encoding="utf-8", errors="replace") as file:
+    text = file.read()
+judge("TAP, prove", [] if "Failed 2/4 subtests" in text and "Parse errors" not in text else [text])
+
+with open("gitlab.json", encoding="utf-8") as file:
+    issues = json.load(file)
+SEVERITIES = {"info", "minor", "major", "critical", "blocker"}
+errors = ["no issue"] * (not issues)
+for issue in issues:
+    good = (
+        all(isinstance(issue[name], str) and issue[name] for name in ("description", "check_name", "fingerprint"))
+        and issue["severity"] in SEVERITIES
+        and isinstance(issue["location"]["path"], str)
+        and not re.match(r"\./|/", issue["location"]["path"])
+        and issue["location"]["lines"]["begin"] >= 1
+    )
+    errors += [] if good else [str(issue)]
+errors += ["a fingerprint twice"] * (len({issue["fingerprint"] for issue in issues}) != len(issues))
+judge("GitLab Code Quality", errors)
 sys.exit(bool(wrong))
 PYTHON

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::Verdict;
-use super::run::{Run, decides};
+use super::report::decides;
+use super::run::{Input, Run};
 
 /// The version of the file format.
 const FORMAT: u32 = 1;
@@ -70,7 +71,7 @@ impl Baseline {
                     Verdict::Unknown => KnownVerdict::Unknown,
                     Verdict::Pass | Verdict::NotApplicable => continue,
                 };
-                if decides(run.fail_on, finding.rule.level) {
+                if decides(run.settings.fail_on, finding.rule.level) {
                     let (input, rule) = (input.key.clone(), finding.rule.id.to_string());
                     known.insert(Entry { input, rule, verdict });
                 }
@@ -103,33 +104,31 @@ impl Baseline {
         format!("{{\n  \"format\": {FORMAT},\n  \"known\": [\n{}\n  ]\n}}\n", lines.join(",\n"))
     }
 
-    /// Mark the known findings in a run.
-    pub fn apply(&self, run: &mut Run) {
-        for input in &mut run.inputs {
-            let Ok(report) = &mut input.result else { continue };
-            for finding in &report.evaluation.findings {
-                let covered = self.known.iter().any(|entry| {
-                    let verdict = match finding.verdict {
-                        Verdict::Fail => entry.verdict == KnownVerdict::Fail,
-                        Verdict::Unknown => true,
-                        Verdict::Pass | Verdict::NotApplicable => false,
-                    };
-                    let input = entry.input == "*" || entry.input == input.key;
-                    verdict && input && entry.rule == finding.rule.id
-                });
-                if covered {
-                    report.known.insert(finding.rule.id.to_string());
-                }
+    /// Mark the known findings of an input.
+    pub fn apply(&self, input: &mut Input) {
+        let Ok(report) = &mut input.result else { return };
+        for finding in &report.evaluation.findings {
+            let covered = self.known.iter().any(|entry| {
+                let verdict = match finding.verdict {
+                    Verdict::Fail => entry.verdict == KnownVerdict::Fail,
+                    Verdict::Unknown => true,
+                    Verdict::Pass | Verdict::NotApplicable => false,
+                };
+                let input = entry.input == "*" || entry.input == input.key;
+                verdict && input && entry.rule == finding.rule.id
+            });
+            if covered {
+                report.known.insert(finding.rule.id.to_string());
             }
         }
     }
 
-    /// Entries for the checked inputs whose finding no longer occurs in this run.
-    pub fn obsolete<'a>(&'a self, run: &'a Run) -> impl Iterator<Item = &'a Entry> {
+    /// Entries for this input whose finding no longer occurs.
+    pub fn obsolete<'a>(&'a self, input: &'a Input) -> impl Iterator<Item = &'a Entry> {
+        let report = input.result.as_ref().ok();
+        let report = move |entry: &Entry| report.filter(|_| input.key == entry.input);
         self.known.iter().filter(move |entry| {
-            let input = run.inputs.iter().find(|input| input.key == entry.input);
-            let report = input.and_then(|input| input.result.as_ref().ok());
-            report.is_some_and(|report| !report.known.contains(&entry.rule))
+            report(entry).is_some_and(|report| !report.known.contains(&entry.rule))
         })
     }
 }

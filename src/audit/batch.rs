@@ -1,60 +1,160 @@
-//! Checks several sets in one run.
+//! Checks many sets in one run, one after the other or several at a time.
 
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::{Component, Path, PathBuf};
 
 use super::check::{Options, check_files};
 use super::error::CheckError;
-use super::group::{Group, Open};
-use super::run::{Input, Report, Run};
+use super::group::{self, Group, Open};
+use super::resume::Earlier;
+use super::run::{Content, Input, Run, Settings};
 use super::workers;
+use super::{Outcome, Report};
 use crate::bootset::File;
+use crate::compression::Budget;
 
-/// Check the groups, `jobs` at a time (by default one per processor). The files of a group are open
-/// only while it is checked.
-pub fn check_all(
-    groups: &[Group],
-    options: &Options<'_>,
-    jobs: Option<NonZeroUsize>,
-    files: &impl Open,
-) -> Run {
-    let inputs = workers::map(groups, jobs, |group| Input {
-        name: group.main.display().to_string(),
-        key: key(&group.main),
-        result: check_group(group, options, files),
-    });
-    Run {
-        profile: options.profile.name.to_string(),
-        title: options.profile.title.to_string(),
-        fail_on: options.fail_on,
-        inputs,
-    }
+/// What is checked, and how.
+pub struct Batch<'b, F> {
+    /// The files.
+    pub groups: &'b [Group],
+    /// The options, the same for all of them.
+    pub options: &'b Options<'b>,
+    /// How many groups to check at a time; by default one for each processor.
+    pub jobs: Option<NonZeroUsize>,
+    /// Opens them. The files of a group are open only while it is checked.
+    pub files: &'b F,
+    /// Whether reports name the inputs by their content.
+    pub contents: bool,
+    /// What an earlier run has checked; it is left out.
+    pub earlier: Option<&'b Earlier>,
 }
 
-fn check_group(
-    group: &Group,
-    options: &Options<'_>,
-    files: &impl Open,
-) -> Result<Report, CheckError> {
-    if group.main.is_dir() {
-        return Err(CheckError::Directory);
+/// What became of an input.
+#[derive(Debug)]
+pub enum Checked {
+    /// It was checked, or could not be.
+    Now(Box<Input>),
+    /// An earlier run has its line, with this outcome; None if it could not be checked.
+    Earlier(Option<Outcome>),
+}
+
+impl<F: Open> Batch<'_, F> {
+    /// Check all groups. `take` gets the inputs in order, each as soon as it is done, and can end the run.
+    pub fn each(&self, take: &mut dyn FnMut(Checked) -> ControlFlow<()>) {
+        let mut take_all = |inputs: Vec<Checked>| inputs.into_iter().try_for_each(&mut *take);
+        workers::each(self.groups, self.jobs, |group| self.group(group), &mut take_all);
     }
-    let main = files.open(&group.main)?;
-    let open = |path: &PathBuf| {
-        let name = path.display().to_string();
-        match files.open(path) {
-            Ok(bytes) => Ok((name, bytes)),
-            Err(error) => Err(CheckError::Beside { file: name, error }),
+
+    /// Check all groups, and keep the reports.
+    pub fn run(&self) -> Run {
+        let mut inputs = Vec::new();
+        self.each(&mut |checked| {
+            if let Checked::Now(input) = checked {
+                inputs.push(*input);
+            }
+            ControlFlow::Continue(())
+        });
+        Run { settings: Settings::of(self.options), inputs }
+    }
+
+    fn group(&self, group: &Group) -> Vec<Checked> {
+        let members = match self.open(group) {
+            Ok(members) => members,
+            Err(error) => return vec![self.unopened(&group.main, error)],
+        };
+        // What a container holds was not known when it was put into the group.
+        let alone = members.iter().filter(|own| own.path.starts_with(&group.main)).count() <= 1;
+        let sets = match alone {
+            true => vec![(0..members.len()).collect()],
+            false => {
+                let paths: Vec<PathBuf> = members.iter().map(|own| own.path.clone()).collect();
+                let parts: Vec<_> =
+                    members.iter().map(|own| group::part(own.bytes.as_ref())).collect();
+                group::belonging(&paths, &parts)
+            }
+        };
+        let set = |indices: Vec<usize>| {
+            let set: Vec<_> = indices.into_iter().map(|at| &members[at]).collect();
+            self.set(&set)
+        };
+        sets.into_iter().filter_map(set).collect()
+    }
+
+    /// Open the files of a group, the main one first, and unpack containers.
+    fn open(&self, group: &Group) -> Result<Vec<Member<F::Bytes>>, CheckError> {
+        if group.main.is_dir() {
+            return Err(CheckError::Directory);
         }
-    };
-    let beside = group.beside.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let mut set = vec![file(group.main.display().to_string(), &main, files)];
-    set.extend(beside.iter().map(|(name, bytes)| file(name.clone(), bytes, files)));
-    check_files(&set, options)
+        let mut members = self.unpacked(&group.main)?;
+        for path in &group.beside {
+            let beside = |error: CheckError| CheckError::Beside {
+                file: path.display().to_string(),
+                error: Box::new(error),
+            };
+            members.extend(self.unpacked(path).map_err(beside)?);
+        }
+        Ok(members)
+    }
+
+    fn unpacked(&self, path: &Path) -> Result<Vec<Member<F::Bytes>>, CheckError> {
+        let file = self.files.open(path)?;
+        let size = file.as_ref().len() as u64;
+        let _scope = self.options.budget.unwrap_or(Budget::for_input(size)).enter();
+        let images = self.files.unpack(path, file)?;
+        Ok(images.into_iter().map(|(path, bytes)| Member { path, bytes }).collect())
+    }
+
+    /// Check files that belong together, unless an earlier run has.
+    fn set(&self, members: &[&Member<F::Bytes>]) -> Option<Checked> {
+        let (main, beside) = members.split_first()?;
+        let content = |own: &Member<F::Bytes>| {
+            Content::in_parts(own.bytes.as_ref(), &mut || self.files.release(&own.bytes))
+        };
+        let mut input = Input::new(main.name(), Err(CheckError::Empty));
+        input.key = key(&main.path);
+        if self.contents || self.earlier.is_some() {
+            input.content = Some(content(main));
+            input.beside = beside.iter().map(|own| (key(&own.path), content(own))).collect();
+        }
+        if let Some(earlier) = self.earlier.and_then(|earlier| earlier.outcome(&input)) {
+            return Some(Checked::Earlier(earlier));
+        }
+        input.result = self.check(members);
+        Some(Checked::Now(Box::new(input)))
+    }
+
+    fn check(&self, members: &[&Member<F::Bytes>]) -> Result<Report, CheckError> {
+        let set: Vec<File<'_>> = members.iter().map(|own| self.file(own)).collect();
+        check_files(&set, self.options)
+    }
+
+    fn file<'m>(&self, member: &'m Member<F::Bytes>) -> File<'m> {
+        let identity = self.files.identity(&member.bytes);
+        File { identity, ..File::new(member.name(), member.bytes.as_ref()) }
+    }
+
+    /// A file that could not be opened is in the results once.
+    fn unopened(&self, path: &Path, error: CheckError) -> Checked {
+        let mut input = Input::new(path.display().to_string(), Err(error));
+        input.key = key(path);
+        match self.earlier.and_then(|earlier| earlier.outcome(&input)) {
+            Some(earlier) => Checked::Earlier(earlier),
+            None => Checked::Now(Box::new(input)),
+        }
+    }
 }
 
-fn file<'b, O: Open>(name: String, bytes: &'b O::Bytes, files: &O) -> File<'b> {
-    File { identity: files.identity(bytes), ..File::new(name, bytes.as_ref()) }
+/// An open file.
+struct Member<B> {
+    path: PathBuf,
+    bytes: B,
+}
+
+impl<B> Member<B> {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
 }
 
 /// The path relative to the working directory, without a leading `./`.

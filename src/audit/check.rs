@@ -11,7 +11,7 @@ use super::content;
 use super::error::{CheckError, Problem};
 use super::evaluate::{Evaluation, Finding, evaluate};
 use super::expand::{self, ExpandError};
-use super::run::{self, Report, Subject};
+use super::report::{self, Report, Subject};
 use crate::bootset::{self, BootSet, CmdlinePart, Facts, File, Origin, Provenance};
 use crate::compression::Budget;
 use crate::image::ImageKind;
@@ -120,7 +120,7 @@ fn check_config(
     let evaluation = evaluate(&options.profile, &audit.facts);
     // Lines of a compressed or expanded config are not useful to the reader.
     let lines = match config_file::is_plain_config(file) && options.expand.is_none() {
-        true => run::lines(&evaluation, file),
+        true => report::lines(&evaluation, file),
         false => BTreeMap::new(),
     };
     Ok(audit.finish(Subject::Config, evaluation, lines))

@@ -8,6 +8,7 @@ use super::expand::ExpandError;
 use crate::bootset::sources::LineNote;
 use crate::bootset::{BootSet, Provenance, Role};
 use crate::compression;
+use crate::container;
 use crate::image;
 use crate::kernel::config_file::ConfigFileError;
 use crate::kernel::{self, Arch};
@@ -25,10 +26,12 @@ pub enum CheckError {
     Beside {
         /// The file.
         file: String,
-        /// The system's error.
-        #[source]
-        error: io::Error,
+        /// What is wrong.
+        error: Box<CheckError>,
     },
+    /// A container that cannot be read.
+    #[error("{}", chain(.0))]
+    Container(#[from] container::Error),
     /// A directory without files that can be checked.
     #[error("is a directory without a readable boot image, kernel or config")]
     Directory,
@@ -117,6 +120,14 @@ pub enum CheckError {
     /// Modules that were given could not be read.
     #[error(transparent)]
     Modules(#[from] SurveyError),
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 impl CheckError {

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::run::{Report, Run};
+use super::report::Report;
+use super::run::Run;
 use super::{Condition, Finding, Level, Rule, Verdict};
 use crate::rules::KconfigLine;
 
@@ -14,7 +15,7 @@ pub fn render(run: &Run) -> String {
     let mut out = format!(
         "# Kconfig symbols that `vfioboot check` (profile {}) found missing.\n\
          # scripts/kconfig/merge_config.sh -m .config THIS_FILE && make olddefconfig\n",
-        one_line(&run.profile)
+        one_line(&run.settings.profile)
     );
     let mut set: HashMap<Cow<'static, str>, String> = HashMap::new();
     let reports: Vec<(&str, &Report)> = run.reports().collect();

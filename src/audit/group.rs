@@ -1,5 +1,6 @@
 //! Groups files that belong together.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
@@ -7,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::workers;
 use crate::bootset::{self, Identity};
+use crate::compression::Budget;
+use crate::container;
 use crate::image::{Image, ImageKind};
 use crate::kernel::{Kernel, LayerKind};
 use crate::modules::survey::is_module_name;
@@ -14,10 +17,10 @@ use crate::modules::survey::is_module_name;
 /// Maximum depth of nested directories.
 const MAX_DEPTH: usize = 16;
 
-/// The files of one kernel.
+/// The files of one kernel, or a container and what belongs to the kernel in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// The boot image, kernel or config.
+    /// The boot image, kernel, config or container.
     pub main: PathBuf,
     /// Images without a kernel: vendor_boot, init_boot, vbmeta, dtbo, bare ramdisks.
     pub beside: Vec<PathBuf>,
@@ -43,6 +46,22 @@ pub trait Open: Sync {
     fn opens_again(&self, path: &Path) -> bool {
         fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
     }
+
+    /// The images in a container with their paths, which go on in it: `factory.zip/boot.img`. Any other
+    /// file is its own image.
+    ///
+    /// # Errors
+    /// Those of the container.
+    fn unpack(
+        &self,
+        path: &Path,
+        file: Self::Bytes,
+    ) -> Result<Vec<(PathBuf, Self::Bytes)>, container::Error> {
+        Ok(vec![(path.to_owned(), file)])
+    }
+
+    /// The bytes are not needed for now.
+    fn release(&self, _: &Self::Bytes) {}
 }
 
 impl<F, B> Open for F
@@ -57,23 +76,59 @@ where
     }
 }
 
-/// Replace each directory by the files in and below it, in order of their names, that are a config,
-/// contain a kernel or belong to one. A directory without such files is kept, and fails the check.
-pub fn expand(paths: &[PathBuf], files: &impl Open) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for path in paths {
-        let before = all.len();
-        if path.is_dir() {
-            files_below(path, 0, files, &mut all);
-        }
-        if all.len() == before {
-            all.push(path.clone());
+/// Find the files to check and group them. A directory is replaced by the files in and below it, in order
+/// of their names, that are a config, contain a kernel or belong to one; one without such files is kept,
+/// and fails the check. Only the beginning of each file is read.
+pub fn find(
+    paths: &[PathBuf],
+    files: &impl Open,
+    jobs: Option<NonZeroUsize>,
+    budget: Option<Budget>,
+) -> Vec<Group> {
+    let listed = list(paths);
+    let parts = workers::map(&listed, jobs, |own| classify(own, files, budget));
+    let fruitful: BTreeSet<usize> = listed
+        .iter()
+        .zip(&parts)
+        .filter(|(_, part)| part.is_some())
+        .filter_map(|(own, _)| own.found_in)
+        .collect();
+    let (mut paths, mut kept) = (Vec::new(), Vec::new());
+    for (at, (own, part)) in listed.into_iter().zip(parts).enumerate() {
+        if let Some(part) = part.filter(|_| !fruitful.contains(&at)) {
+            paths.push(own.path);
+            kept.push(part);
         }
     }
-    all
+    let group = |members: Vec<usize>| {
+        let mut own = members.into_iter().map(|at| paths[at].clone());
+        Some(Group { main: own.next()?, beside: own.collect() })
+    };
+    belonging(&paths, &kept).into_iter().filter_map(group).collect()
 }
 
-fn files_below(directory: &Path, depth: usize, files: &impl Open, all: &mut Vec<PathBuf>) {
+/// A path to look at.
+struct Listed {
+    path: PathBuf,
+    /// The index of the directory that it was found in; None for what was given.
+    found_in: Option<usize>,
+}
+
+fn list(paths: &[PathBuf]) -> Vec<Listed> {
+    let mut listed = Vec::new();
+    for path in paths {
+        let at = listed.len();
+        listed.push(Listed { path: path.clone(), found_in: None });
+        if path.is_dir() {
+            let mut found = Vec::new();
+            files_below(path, 0, &mut found);
+            listed.extend(found.into_iter().map(|path| Listed { path, found_in: Some(at) }));
+        }
+    }
+    listed
+}
+
+fn files_below(directory: &Path, depth: usize, all: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(directory) else {
         all.push(directory.to_owned());
         return;
@@ -85,22 +140,38 @@ fn files_below(directory: &Path, depth: usize, files: &impl Open, all: &mut Vec<
         let is_directory = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
         let is_file = || fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
         if is_directory && depth < MAX_DEPTH {
-            files_below(&path, depth + 1, files, all);
-        } else if is_file() && is_wanted(&path, files) {
+            files_below(&path, depth + 1, all);
+        } else if is_file() {
             all.push(path);
         }
     }
 }
 
-/// Whether to check the file, according to its headers. Unreadable files are checked, which reports
-/// the error.
-fn is_wanted(path: &Path, files: &impl Open) -> bool {
+/// What a file is; None for one that was found and is not to be checked. Unreadable files are checked,
+/// which reports the error. Standard input, which can be read only once, counts as a kernel.
+fn classify(listed: &Listed, files: &impl Open, budget: Option<Budget>) -> Option<Part> {
+    let Listed { path, found_in } = listed;
     // They are read with --modules; a packed one looks like a packed kernel.
-    if path.file_name().and_then(|name| name.to_str()).is_some_and(is_module_name) {
-        return false;
+    let name = path.file_name().and_then(|name| name.to_str());
+    if found_in.is_some() && name.is_some_and(is_module_name) {
+        return None;
     }
-    let Ok(input) = files.open(path) else { return true };
-    let bytes = input.as_ref();
+    if path == Path::new("-") {
+        return Some(Part::Kernel);
+    }
+    let Some(file) = files.opens_again(path).then(|| files.open(path).ok()).flatten() else {
+        return Some(Part::Alone);
+    };
+    let bytes = file.as_ref();
+    let _scope = budget.unwrap_or(Budget::for_input(bytes.len() as u64)).enter();
+    if found_in.is_some() && !is_wanted(path, bytes) {
+        return None;
+    }
+    Some(part(bytes))
+}
+
+/// Whether to check a file in a directory, according to its headers.
+fn is_wanted(path: &Path, bytes: &[u8]) -> bool {
     let is_image = |image: Image<'_>| {
         let kinds = [ImageKind::Ramdisk, ImageKind::Vbmeta, ImageKind::Config];
         image.header().is_some() || kinds.contains(&image.kind())
@@ -115,11 +186,40 @@ fn is_wanted(path: &Path, files: &impl Open) -> bool {
     !kernel.is_raw() && (!is_elf || name.starts_with(b"vmlinux"))
 }
 
-/// Group files: an image without a kernel belongs to the last file with a kernel before it or, if
-/// there is none, to the first one after it. A file in the same directory takes precedence. Without
-/// any kernel, the image is a group by itself, and fails the check.
-pub fn group(paths: &[PathBuf], files: &impl Open, jobs: Option<NonZeroUsize>) -> Vec<Group> {
-    let parts = workers::map(paths, jobs, |path| part(path, files));
+/// What a file is for its group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Contains a kernel, or several files.
+    Kernel,
+    /// Belongs to a kernel.
+    Beside,
+    /// A config, or unreadable.
+    Alone,
+}
+
+/// Classify a file by its headers, an image in a container by its own.
+pub(super) fn part(bytes: &[u8]) -> Part {
+    let kind = match container::kind_inside(bytes) {
+        Some(inside) => inside,
+        None => bootset::parse(bytes).map(|image| image.kind()).ok(),
+    };
+    match kind {
+        Some(ImageKind::Config) => Part::Alone,
+        Some(
+            ImageKind::VendorBoot
+            | ImageKind::InitBoot
+            | ImageKind::Ramdisk
+            | ImageKind::Vbmeta
+            | ImageKind::Dtbo,
+        ) => Part::Beside,
+        Some(ImageKind::Boot | ImageKind::Kernel) | None => Part::Kernel,
+    }
+}
+
+/// Group files by their indices, the main one first: an image without a kernel belongs to the last file
+/// with a kernel before it or, if there is none, to the first one after it. A file in the same directory
+/// takes precedence. Without any kernel, the image is a group by itself, and fails the check.
+pub(super) fn belonging(paths: &[PathBuf], parts: &[Part]) -> Vec<Vec<usize>> {
     let owner = |image: usize| {
         let nearest = |fits: &dyn Fn(usize) -> bool| {
             let fits = |&at: &usize| parts[at] == Part::Kernel && fits(at);
@@ -128,46 +228,13 @@ pub fn group(paths: &[PathBuf], files: &impl Open, jobs: Option<NonZeroUsize>) -
         let near = |at: usize| paths[at].parent() == paths[image].parent();
         nearest(&near).or_else(|| nearest(&|_| true))
     };
-    let owners: Vec<Option<usize>> = (0..paths.len())
-        .map(|at| (parts[at] == Part::Beside).then(|| owner(at)).flatten())
-        .collect();
-    let group = |at: usize| {
-        let beside = |&other: &usize| owners[other] == Some(at);
-        let beside = (0..paths.len()).filter(beside).map(|other| paths[other].clone());
-        Group { main: paths[at].clone(), beside: beside.collect() }
-    };
-    (0..paths.len()).filter(|&at| owners[at].is_none()).map(group).collect()
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// Contains a kernel.
-    Kernel,
-    /// Belongs to a kernel.
-    Beside,
-    /// A config, or unreadable.
-    Alone,
-}
-
-/// Classify a file by its headers. Standard input, which can be read only once, counts as a kernel.
-fn part(path: &Path, files: &impl Open) -> Part {
-    if path == Path::new("-") {
-        return Part::Kernel;
+    let mut groups: Vec<Vec<usize>> = (0..paths.len()).map(|at| vec![at]).collect();
+    for image in (0..paths.len()).filter(|at| parts[*at] == Part::Beside) {
+        if let Some(owner) = owner(image) {
+            groups[owner].push(image);
+            groups[image].clear();
+        }
     }
-    let opens_again = files.opens_again(path);
-    let Some(input) = opens_again.then(|| files.open(path).ok()).flatten() else {
-        return Part::Alone;
-    };
-    let bytes = input.as_ref();
-    match bootset::parse(bytes).map(|image| image.kind()) {
-        Ok(ImageKind::Config) => Part::Alone,
-        Ok(
-            ImageKind::VendorBoot
-            | ImageKind::InitBoot
-            | ImageKind::Ramdisk
-            | ImageKind::Vbmeta
-            | ImageKind::Dtbo,
-        ) => Part::Beside,
-        Ok(ImageKind::Boot | ImageKind::Kernel) | Err(_) => Part::Kernel,
-    }
+    groups.retain(|group| !group.is_empty());
+    groups
 }

@@ -12,16 +12,18 @@
 //! | `expand` | a config expanded by a kernel tree's own `olddefconfig` |
 //! | `error` | errors and problems of an input |
 //! | `note` | notes beside the findings |
+//! | `report` | the report on one input |
 //! | [`run`] | several inputs in one run, with the report on each |
 //! | [`group`] | groups files that belong together |
-//! | `batch`, `workers` | a run over several groups, with a bounded number of threads |
+//! | [`batch`], `workers` | a run over several groups, with a bounded number of threads and of results |
+//! | [`resume`] | what an earlier run wrote before it ended |
 //! | [`baseline`] | known findings |
 //! | [`fragment`] | the Kconfig fragment that makes failing rules pass |
 //! | [`render`] | the reports, in one table of formats |
 
 mod advice;
 pub mod baseline;
-mod batch;
+pub mod batch;
 pub mod check;
 pub(crate) mod content;
 mod error;
@@ -31,6 +33,8 @@ pub mod fragment;
 pub mod group;
 mod note;
 pub mod render;
+pub mod report;
+pub mod resume;
 pub mod run;
 mod workers;
 
@@ -40,10 +44,10 @@ pub use crate::bootset::{
 };
 pub use crate::rules::{BUILTIN, Condition, EvidenceState, Level, Profile, Verdict};
 pub use crate::rules::{RecommendedParameter, Rule};
-pub use batch::check_all;
+pub use batch::Batch;
 pub use check::{Options, check, check_files};
 pub use error::{CheckError, Problem};
 pub use evaluate::{Evaluation, Finding, Outcome, evaluate, recommended_parameters};
 pub use expand::ExpandError;
 pub use note::Note;
-pub use run::Report;
+pub use report::Report;

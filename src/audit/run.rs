@@ -1,20 +1,31 @@
 //! One run of the audit over several inputs, the input of every report.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use sha2::{Digest, Sha256};
 
-use super::error::{CheckError, Problem};
-use super::note::Note;
-use super::{EffectiveCmdline, Evaluation, Facts, Finding, Level, Outcome, Verdict};
+use super::check::Options;
+use super::error::CheckError;
+use super::report::Report;
+use super::{Finding, Level, Outcome, Rule};
+use crate::rules::List;
 
-/// Several inputs with their results, in the given order.
-#[derive(Debug)]
-pub struct Run {
+/// What the inputs of a run have in common.
+#[derive(Clone, Debug)]
+pub struct Settings {
     /// The name of the profile.
     pub profile: String,
     /// Its title.
     pub title: String,
+    /// Its rules.
+    pub rules: List<Rule>,
     /// Rules of at least this level affect the outcome.
     pub fail_on: Level,
+}
+
+/// Several inputs with their results, in the given order.
+#[derive(Debug)]
+pub struct Run {
+    /// What they have in common.
+    pub settings: Settings,
     /// The inputs.
     pub inputs: Vec<Input>,
 }
@@ -27,229 +38,115 @@ pub struct Input {
     /// A name that is the same on every machine: the path relative to the working directory, with
     /// `/`. Used in baselines, fingerprints and locations.
     pub key: String,
+    /// What the file holds; None where it could not be read, or nothing needs it.
+    pub content: Option<Content>,
+    /// The files that were checked together with it: their keys, and what they hold.
+    pub beside: Vec<(String, Content)>,
     /// Its audit, or why it could not be checked.
     pub result: Result<Report, CheckError>,
 }
 
-/// The kind of an input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A kernel, with the names of its containers: `gzip → arm64 Image`.
-    Kernel(String),
-    /// A config file.
-    Config,
+/// The identity of a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Content {
+    /// Their SHA-256.
+    pub sha256: [u8; 32],
+    /// How many there are.
+    pub size: u64,
 }
 
-impl std::fmt::Display for Subject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Subject::Kernel(summary) => f.pad(summary),
-            Subject::Config => f.pad("config file"),
+/// How many inputs ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Every deciding rule passed.
+    pub pass: usize,
+    /// A deciding rule failed.
+    pub fail: usize,
+    /// None failed, but some could not be decided.
+    pub inconclusive: usize,
+    /// They could not be checked.
+    pub errors: usize,
+}
+
+impl Settings {
+    /// Those of checks with these options.
+    pub fn of(options: &Options<'_>) -> Self {
+        Settings {
+            profile: options.profile.name.to_string(),
+            title: options.profile.title.to_string(),
+            rules: options.profile.rules.clone(),
+            fail_on: options.fail_on,
         }
     }
 }
 
-/// The audit of an input that could be read.
-#[derive(Debug)]
-pub struct Report {
-    /// The kind of input.
-    pub subject: Subject,
-    /// The outline of the facts (`Facts::outline`).
-    pub facts: Facts,
-    /// The findings.
-    pub evaluation: Evaluation,
-    /// Problems with the input itself.
-    pub problems: Vec<Problem>,
-    /// Rules of at least this level affect the outcome.
-    pub fail_on: Level,
-    /// Rules whose finding is in the baseline: they do not affect the outcome.
-    pub known: BTreeSet<String>,
-    /// Line numbers of the rules' symbols, from 1; only for plain config files.
-    pub lines: BTreeMap<String, usize>,
+impl Settings {
+    /// The fix of a finding, where it is for its kernel and not that of the rule.
+    pub(crate) fn own_fix<'f>(&self, finding: &'f Finding) -> Option<&'f str> {
+        let rule = self.rules.iter().find(|rule| rule.id == finding.rule.id);
+        let fix = &finding.rule.fix;
+        rule.is_none_or(|rule| rule.fix != *fix).then_some(fix.as_ref())
+    }
 }
 
-/// Number of findings of each kind. Findings that affect the outcome count as failed or unknown,
-/// the others as lesser.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct Tally {
-    /// Failed, and affect the outcome.
-    pub failed: usize,
-    /// Unknown, and affect the outcome.
-    pub unknown: usize,
-    /// Failed or unknown, but do not affect the outcome.
-    pub lesser: usize,
-    /// Lesser findings that would affect the outcome, but are in the baseline.
-    pub in_baseline: usize,
-    /// Passed.
-    pub passed: usize,
-    /// Not applicable.
-    pub not_applicable: usize,
+impl Input {
+    /// The result of checking something with this name.
+    pub fn new(name: impl Into<String>, result: Result<Report, CheckError>) -> Self {
+        let name = name.into();
+        Input { key: name.clone(), name, content: None, beside: Vec::new(), result }
+    }
+
+    /// The outcome; None if it could not be checked.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.result.as_ref().ok().map(Report::outcome)
+    }
 }
 
-impl Report {
-    /// Whether the rule of this finding affects the outcome.
-    pub(crate) fn decides(&self, finding: &Finding) -> bool {
-        decides(self.fail_on, finding.rule.level) && !self.is_known(finding)
+impl Content {
+    /// That of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Content::in_parts(bytes, &mut || {})
     }
 
-    /// Whether the finding is in the baseline.
-    pub(crate) fn is_known(&self, finding: &Finding) -> bool {
-        self.known.contains(finding.rule.id.as_ref())
-    }
-
-    /// The outcome of the deciding rules.
-    pub fn outcome(&self) -> Outcome {
-        let tally = self.tally();
-        match (tally.failed, tally.unknown) {
-            // What is only a part of a config proves nothing as a whole.
-            (0, 0) if self.facts.incomplete.is_none() => Outcome::Pass,
-            (0, _) => Outcome::Inconclusive,
-            _ => Outcome::Fail,
-        }
-    }
-
-    /// The number of findings of each kind.
-    pub(crate) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for finding in &self.evaluation.findings {
-            match (finding.verdict, self.decides(finding)) {
-                (Verdict::Pass, _) => tally.passed += 1,
-                (Verdict::NotApplicable, _) => tally.not_applicable += 1,
-                (Verdict::Fail, true) => tally.failed += 1,
-                (Verdict::Unknown, true) => tally.unknown += 1,
-                (Verdict::Fail | Verdict::Unknown, false) => {
-                    tally.lesser += 1;
-                    tally.in_baseline += usize::from(self.is_known(finding));
-                }
+    /// The same; after each part, which are a few megabytes, `done` is called.
+    pub(crate) fn in_parts(bytes: &[u8], done: &mut dyn FnMut()) -> Self {
+        const PART: usize = 4 << 20;
+        let mut hash = Sha256::new();
+        for part in bytes.chunks(PART) {
+            hash.update(part);
+            if part.len() == PART {
+                done();
             }
         }
-        tally
-    }
-
-    /// The line of the input for the finding, from 1.
-    pub(crate) fn line(&self, finding: &Finding) -> usize {
-        self.lines.get(finding.rule.id.as_ref()).copied().unwrap_or(1)
-    }
-
-    /// The outcome in one line: `FAIL: 1 required rule fails, 2 unknown`.
-    pub(crate) fn verdict_line(&self) -> String {
-        let tally = self.tally();
-        let (failed, unknown) = (tally.failed, tally.unknown);
-        let kind =
-            if self.fail_on >= Level::Recommended { "required or recommended" } else { "required" };
-        let mut line = match self.outcome() {
-            Outcome::Pass => format!("PASS: every {kind} rule is satisfied"),
-            Outcome::Fail => {
-                let rules = if failed == 1 { "rule fails" } else { "rules fail" };
-                format!("FAIL: {failed} {kind} {rules}, {unknown} unknown")
-            }
-            Outcome::Inconclusive => {
-                format!("INCONCLUSIVE: no {kind} rule fails, {unknown} unknown")
-            }
-        };
-        if tally.in_baseline > 0 {
-            if self.outcome() == Outcome::Pass {
-                line = "PASS: no new findings since the baseline".into();
-            }
-            line.push_str(&format!(", {} known from the baseline", tally.in_baseline));
-        }
-        let mut hypervisors: Vec<&str> =
-            self.evaluation.notes.iter().filter_map(Note::hypervisor).collect();
-        hypervisors.dedup();
-        if !hypervisors.is_empty() {
-            line.push_str(&format!("; it is also a kernel for {}", hypervisors.join(" and ")));
-        }
-        line
-    }
-
-    /// The findings with this verdict: those that affect the outcome first, then by importance.
-    pub(crate) fn with(&self, verdict: Verdict) -> Vec<&Finding> {
-        let mut found: Vec<&Finding> = self.evaluation.with(verdict).collect();
-        found.sort_by_key(|finding| !self.decides(finding));
-        found
-    }
-
-    /// All findings by importance: deciding rules that fail, deciding rules that are unknown, other
-    /// rules that fail, other rules that are unknown, rules that pass, rules that do not apply.
-    pub(crate) fn ranked(&self) -> Vec<&Finding> {
-        let mut found: Vec<&Finding> = self.evaluation.findings.iter().collect();
-        found.sort_by_key(|finding| {
-            let rank = match (finding.verdict, self.decides(finding)) {
-                (Verdict::Fail, true) => 0,
-                (Verdict::Unknown, true) => 1,
-                (Verdict::Fail, false) => 2,
-                (Verdict::Unknown, false) => 3,
-                (Verdict::Pass, _) => 4,
-                (Verdict::NotApplicable, _) => 5,
-            };
-            (rank, finding.rule.level)
-        });
-        found
-    }
-
-    /// Problems with the input, and contradictions among the facts.
-    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
-        let problems = self.problems.iter().map(ToString::to_string);
-        problems.chain(self.evaluation.notes.iter().map(ToString::to_string))
-    }
-
-    /// `Linux 6.1.192, arm64`.
-    pub fn kernel(&self) -> String {
-        let release = match &self.facts.release {
-            Some(release) => format!("Linux {release}"),
-            None => match self.facts.version() {
-                Some(version) => format!("Linux {version}, as given"),
-                None => "unknown version".to_owned(),
-            },
-        };
-        match self.facts.arch {
-            Some(arch) => format!("{release}, {arch}"),
-            None => format!("{release}, unknown architecture"),
-        }
-    }
-
-    /// The source of the config, as text.
-    pub(crate) fn config(&self) -> String {
-        match &self.facts.config {
-            Some((_, provenance)) => provenance.to_string(),
-            None => match &self.facts.evidence {
-                Some(evidence) => format!(
-                    "none embedded, none given; evidence instead: {} names in the kernel's own \
-                     symbol table",
-                    evidence.count
-                ),
-                None => "none embedded, none given".to_owned(),
-            },
-        }
-    }
-
-    /// The command line, if it is known and not empty.
-    pub(crate) fn cmdline(&self) -> Option<&EffectiveCmdline> {
-        self.evaluation.cmdline.as_ref().filter(|line| !line.entries.is_empty())
+        Content { sha256: hash.finalize().into(), size: bytes.len() as u64 }
     }
 }
 
-/// For each rule, the line of `config` (the text of a `.config` file) with the first of its symbols
-/// that occurs.
-pub(crate) fn lines(evaluation: &Evaluation, config: &[u8]) -> BTreeMap<String, usize> {
-    let mut at: HashMap<&[u8], usize> = HashMap::new();
-    for (index, line) in config.split(|byte| *byte == b'\n').enumerate() {
-        let rest = line.strip_prefix(b"# ").unwrap_or(line);
-        let Some(rest) = rest.strip_prefix(b"CONFIG_") else { continue };
-        let end = rest.iter().position(|byte| matches!(byte, b'=' | b' '));
-        at.insert(&rest[..end.unwrap_or(rest.len())], index + 1);
+impl Totals {
+    /// Count an input with this outcome; None if it could not be checked.
+    pub fn add(&mut self, outcome: Option<Outcome>) {
+        *match outcome {
+            Some(Outcome::Pass) => &mut self.pass,
+            Some(Outcome::Fail) => &mut self.fail,
+            Some(Outcome::Inconclusive) => &mut self.inconclusive,
+            None => &mut self.errors,
+        } += 1;
     }
-    let line = |finding: &Finding| {
-        let mut symbols = finding.rule.condition.symbols();
-        let line = symbols.find_map(|symbol| at.get(symbol.as_bytes()))?;
-        Some((finding.rule.id.to_string(), *line))
-    };
-    evaluation.findings.iter().filter_map(line).collect()
-}
 
-/// Whether rules of this level affect the outcome, given the lowest level `fail_on` that does.
-pub(crate) fn decides(fail_on: Level, level: Level) -> bool {
-    level.decides() || level <= fail_on
+    /// How many inputs there are.
+    pub fn inputs(&self) -> usize {
+        self.pass + self.fail + self.inconclusive + self.errors
+    }
+
+    /// The outcome of all inputs that could be checked; None if there is none.
+    pub fn outcome(&self) -> Option<Outcome> {
+        let counts = [
+            (self.fail, Outcome::Fail),
+            (self.inconclusive, Outcome::Inconclusive),
+            (self.pass, Outcome::Pass),
+        ];
+        counts.into_iter().find(|(count, _)| *count > 0).map(|(_, outcome)| outcome)
+    }
 }
 
 impl Run {
@@ -260,21 +157,21 @@ impl Run {
             .filter_map(|input| Some((input.name.as_str(), input.result.as_ref().ok()?)))
     }
 
-    /// Whether any input could not be checked.
-    pub fn has_errors(&self) -> bool {
-        self.inputs.iter().any(|input| input.result.is_err())
+    /// How many inputs ended how.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.inputs.iter().for_each(|input| totals.add(input.outcome()));
+        totals
     }
 
-    /// The outcome of all inputs that could be checked; None if there is none.
-    pub fn outcome(&self) -> Option<Outcome> {
-        let outcomes: Vec<Outcome> = self.reports().map(|(_, report)| report.outcome()).collect();
-        [Outcome::Fail, Outcome::Inconclusive, Outcome::Pass]
-            .into_iter()
-            .find(|outcome| outcomes.contains(outcome))
+    /// Whether any input could not be checked.
+    pub fn has_errors(&self) -> bool {
+        self.totals().errors > 0
     }
 
     /// The outcome of all inputs; None if any could not be checked.
     pub(crate) fn verdict(&self) -> Option<Outcome> {
-        self.outcome().filter(|_| !self.has_errors())
+        let totals = self.totals();
+        totals.outcome().filter(|_| totals.errors == 0)
     }
 }

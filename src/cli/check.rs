@@ -1,25 +1,34 @@
 //! `vfioboot check`.
 
+mod earlier;
+mod sink;
+
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use vfioboot::audit::baseline::{Baseline, BaselineError};
+use vfioboot::audit::batch::Checked;
 use vfioboot::audit::check::GivenModules;
-use vfioboot::audit::render::{Audience, FORMATS, Format, Medium};
-use vfioboot::audit::run::Run;
+use vfioboot::audit::render::{FORMATS, Format, rules_json, rules_text};
+use vfioboot::audit::resume::Earlier;
+use vfioboot::audit::run::{Input as Checkable, Run, Settings, Totals};
 use vfioboot::audit::{
-    BUILTIN, Level, Options, Outcome, Profile, Provenance, check_all, fragment, group,
+    BUILTIN, Batch, Level, Options, Outcome, Profile, Provenance, fragment, group,
 };
 use vfioboot::compression::Budget;
 use vfioboot::kernel::{Arch, KernelConfig, KernelVersion, config_file};
 
 use super::check_files::CheckFiles;
+use super::interrupt::Interrupt;
 use super::module_files::ModuleFiles;
 use super::print::{self, complain};
+use super::progress::Progress;
 use super::{EXIT_FAILURE, input::Input, output};
+use sink::{Sink, Target};
 
 /// Check whether a kernel supports PCI passthrough to a guest
 ///
@@ -31,7 +40,7 @@ pub struct Args {
     /// containers with images (factory and OTA zips, tar archives, compressed images); `-` is
     /// standard input. A vendor_boot, init_boot, vbmeta or ramdisk belongs to the boot image or
     /// kernel before it, preferably in the same directory
-    #[arg(required = true, value_name = "INPUT")]
+    #[arg(required_unless_present = "rules", value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     #[arg(long, value_name = "NAME|FILE", default_value = BUILTIN[0].name, help = profile_help())]
     profile: String,
@@ -56,12 +65,19 @@ pub struct Args {
     /// stays as it is, and judge the result
     #[arg(long, value_name = "KERNEL_TREE")]
     expand: Option<PathBuf>,
-    /// The report format
-    #[arg(long, default_value = "text", value_parser = format_parser())]
-    format: &'static Format,
+    /// The report format; by default text
+    #[arg(long, value_parser = format_parser())]
+    format: Option<&'static Format>,
     /// Write the report to this file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Add JSON lines to this file, except for inputs that have theirs: after an interrupted run, or
+    /// when there are more inputs. It is made when missing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["reports", "fragment", "write_baseline"])]
+    resume: Option<PathBuf>,
+    /// Print the rules of the profile, which reports name by their ids; as JSON with --format json
+    #[arg(long, conflicts_with_all = ["inputs", "resume", "output", "reports"])]
+    rules: bool,
     /// Write another report of the same run: `--report sarif=check.sarif`
     #[arg(long = "report", value_name = "FORMAT=FILE", value_parser = parse_report)]
     reports: Vec<(&'static Format, PathBuf)>,
@@ -123,28 +139,167 @@ impl FailOn {
 }
 
 pub fn run(args: &Args, limit: Option<Budget>) -> anyhow::Result<ExitCode> {
+    if args.rules {
+        return show_rules(args);
+    }
     let baseline = args.baseline.as_deref().map(open_baseline).transpose()?;
     let modules: Vec<ModuleFiles> =
         args.modules.iter().map(|path| ModuleFiles::open(path)).collect::<Result<_, _>>()?;
     let mut options = options(args, &modules)?;
     options.budget = limit;
     refuse_inputs(args)?;
-    let (paths, files) = CheckFiles::expand(&args.inputs);
-    let groups = group::group(&paths, &files, args.jobs);
-    let mut run = check_all(&groups, &options, args.jobs, &files);
-    if let Some(baseline) = &baseline {
-        baseline.apply(&mut run);
-    }
-    write_reports(args, &run)?;
-    for input in &run.inputs {
-        if let Err(error) = &input.result {
-            complain(format_args!("{}: {error}", input.name));
+    let interrupt = Interrupt::watch();
+    let settings = Settings::of(&options);
+    let (earlier, sinks) = sinks(args, &settings)?;
+    let files = CheckFiles::new(&args.inputs);
+    let groups = group::find(&args.inputs, &files, args.jobs, options.budget);
+    let batch = Batch {
+        groups: &groups,
+        options: &options,
+        jobs: args.jobs,
+        files: &files,
+        contents: formats(args).any(Format::has_contents),
+        earlier: earlier.as_ref(),
+    };
+    let mut session = Session {
+        needs_all: sinks.iter().any(Sink::is_whole)
+            || args.fragment.is_some()
+            || args.write_baseline.is_some(),
+        baseline: baseline.as_ref(),
+        sinks,
+        interrupt,
+        progress: Progress::of(groups.len() as u64, "inputs"),
+        totals: Totals::default(),
+        run: Run { settings: settings.clone(), inputs: Vec::new() },
+        obsolete: Vec::new(),
+    };
+    let mut result = Ok(());
+    batch.each(&mut |checked| {
+        result = session.take(checked);
+        match result {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
         }
+    });
+    result?;
+    session.finish(args)
+}
+
+/// The reports on their way, and the inputs so far.
+struct Session<'s> {
+    baseline: Option<&'s Baseline>,
+    sinks: Vec<Sink<'s>>,
+    interrupt: Interrupt,
+    progress: Progress,
+    totals: Totals,
+    /// Whether a report needs all inputs at once; otherwise none is kept.
+    needs_all: bool,
+    run: Run,
+    /// Entries that the baseline no longer needs.
+    obsolete: Vec<String>,
+}
+
+impl Session<'_> {
+    fn take(&mut self, checked: Checked) -> anyhow::Result<()> {
+        match checked {
+            Checked::Earlier(outcome) => self.totals.add(outcome),
+            Checked::Now(mut input) => {
+                if let Some(baseline) = self.baseline {
+                    baseline.apply(&mut input);
+                    let obsolete = baseline.obsolete(&input);
+                    self.obsolete
+                        .extend(obsolete.map(|own| format!("{} of {}", own.rule, own.input)));
+                }
+                self.totals.add(input.outcome());
+                let Session { sinks, interrupt, progress, .. } = self;
+                progress.around(|| {
+                    let line = interrupt.line();
+                    sinks.iter_mut().try_for_each(|sink| sink.input(&input))?;
+                    drop(line);
+                    complain_of(&input);
+                    anyhow::Ok(())
+                })?;
+                if self.needs_all {
+                    self.run.inputs.push(*input);
+                }
+            }
+        }
+        let Totals { pass, fail, .. } = self.totals;
+        self.progress.advance(1, || format!(": {pass} pass, {fail} fail"));
+        Ok(())
     }
-    for entry in baseline.iter().flat_map(|baseline| baseline.obsolete(&run)) {
-        complain(format_args!("the baseline no longer needs {} of {}", entry.rule, entry.input));
+
+    fn finish(self, args: &Args) -> anyhow::Result<ExitCode> {
+        let Session { sinks, run, progress, .. } = self;
+        drop(progress);
+        for sink in sinks {
+            sink.finish(&run)?;
+        }
+        if let Some(path) = &args.fragment {
+            write(path, &fragment::render(&run))?;
+        }
+        if let Some(path) = &args.write_baseline {
+            write(path, &Baseline::of(&run).render())?;
+        }
+        for entry in self.obsolete {
+            complain(format_args!("the baseline no longer needs {entry}"));
+        }
+        Ok(exit_status(&self.totals))
     }
-    Ok(exit_status(&run))
+}
+
+fn complain_of(input: &Checkable) {
+    if let Err(error) = &input.result {
+        complain(format_args!("{}: {error}", input.name));
+    }
+}
+
+/// The format of the main report.
+fn main_format(args: &Args) -> &'static Format {
+    let name = if args.resume.is_some() { "jsonl" } else { "text" };
+    args.format.or_else(|| Format::named(name)).unwrap_or(&FORMATS[0])
+}
+
+fn formats(args: &Args) -> impl Iterator<Item = &'static Format> {
+    args.reports.iter().map(|(format, _)| *format).chain([main_format(args)])
+}
+
+/// What an earlier run wrote, and where all reports go. The main one is the last.
+fn sinks<'s>(
+    args: &Args,
+    settings: &'s Settings,
+) -> anyhow::Result<(Option<Earlier>, Vec<Sink<'s>>)> {
+    let mut sinks = Vec::new();
+    for (format, path) in &args.reports {
+        sinks.push(Sink::new(format, Target::File(path.clone()), settings)?);
+    }
+    let format = main_format(args);
+    let (earlier, target) = match (&args.resume, &args.output) {
+        (Some(path), output) => {
+            if format.name != "jsonl" {
+                bail!("--resume adds lines of --format jsonl, not of --format {}", format.name);
+            }
+            if output.as_ref().is_some_and(|output| output != path) {
+                bail!("--resume FILE is where the report goes: leave out --output");
+            }
+            let (earlier, file) = earlier::open(path, settings)?;
+            (Some(earlier), Target::Growing(file))
+        }
+        (None, Some(path)) => (None, Target::File(path.clone())),
+        (None, None) => (None, Target::Stdout),
+    };
+    sinks.push(Sink::new(format, target, settings)?);
+    Ok((earlier, sinks))
+}
+
+fn show_rules(args: &Args) -> anyhow::Result<ExitCode> {
+    let profile = open_profile(&args.profile)?;
+    match main_format(args).name {
+        "json" | "jsonl" => print::json(&rules_json(&profile))?,
+        "text" => print::report(&rules_text(&profile))?,
+        other => bail!("--rules prints text or json, not {other}"),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn options<'a>(args: &Args, modules: &'a [ModuleFiles]) -> anyhow::Result<Options<'a>> {
@@ -166,34 +321,14 @@ fn options<'a>(args: &Args, modules: &'a [ModuleFiles]) -> anyhow::Result<Option
     Ok(options)
 }
 
-fn write_reports(args: &Args, run: &Run) -> anyhow::Result<()> {
-    for (format, path) in &args.reports {
-        write(path, &format.render(run, Medium::File))?;
-    }
-    if let Some(path) = &args.fragment {
-        write(path, &fragment::render(run))?;
-    }
-    if let Some(path) = &args.write_baseline {
-        write(path, &Baseline::of(run).render())?;
-    }
-    if let Some(path) = &args.output {
-        return write(path, &args.format.render(run, Medium::File));
-    }
-    let report = args.format.render(run, Medium::Terminal);
-    match args.format.audience {
-        Audience::People => print::report(&report)?,
-        Audience::Programs => print::bytes(report.as_bytes())?,
-    }
-    Ok(())
-}
-
 /// No output may be a file that is read.
 fn refuse_inputs(args: &Args) -> anyhow::Result<()> {
     let others = [args.config.as_deref(), Some(Path::new(&args.profile)), args.baseline.as_deref()];
     let inputs = args.inputs.iter().chain(&args.modules).map(PathBuf::as_path);
     let read: Vec<&Path> = inputs.chain(others.into_iter().flatten()).collect();
     let reports = args.reports.iter().map(|(_, path)| path);
-    for target in reports.chain(&args.output).chain(&args.fragment).chain(&args.write_baseline) {
+    let outputs = reports.chain(&args.output).chain(&args.resume);
+    for target in outputs.chain(&args.fragment).chain(&args.write_baseline) {
         // A baseline may be brought up to date in place.
         let update = Some(target) == args.write_baseline.as_ref()
             && args.baseline.as_ref() == args.write_baseline.as_ref();
@@ -208,11 +343,11 @@ fn write(path: &Path, report: &str) -> anyhow::Result<()> {
     output::write_file(path, |file| file.write_all(report.as_bytes()))
 }
 
-fn exit_status(run: &Run) -> ExitCode {
-    if run.has_errors() {
+fn exit_status(totals: &Totals) -> ExitCode {
+    if totals.errors > 0 {
         return ExitCode::from(EXIT_FAILURE);
     }
-    ExitCode::from(match run.outcome() {
+    ExitCode::from(match totals.outcome() {
         Some(Outcome::Fail) => 1,
         Some(Outcome::Inconclusive) => 3,
         Some(Outcome::Pass) | None => 0,

@@ -1,71 +1,50 @@
 //! The files of a check: those on disk, and those in containers.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vfioboot::audit::group::{self, Open};
-use vfioboot::bootset::Identity;
-use vfioboot::container::Choice;
+use vfioboot::audit::group::Open;
+use vfioboot::bootset::{Identity, Pages};
+use vfioboot::container::{self, Choice};
 
 use super::input::Input;
 
 /// Opens files on disk and files in containers, whose paths go on in the container:
 /// `factory.zip/boot.img`.
 pub struct CheckFiles {
-    /// What cannot be opened again: images in containers, pipes, standard input.
-    held: BTreeMap<PathBuf, Result<Arc<Input>, String>>,
+    /// Pipes, which cannot be opened again.
+    held: BTreeMap<PathBuf, Opened>,
 }
 
-/// A file.
-pub enum Opened {
-    File(Input),
-    Held(Arc<Input>),
-}
+/// An open file, which several may hold.
+#[derive(Clone)]
+pub struct Opened(Arc<Input>);
 
 impl AsRef<[u8]> for Opened {
     fn as_ref(&self) -> &[u8] {
-        match self {
-            Opened::File(input) => input,
-            Opened::Held(input) => input,
-        }
+        &self.0
     }
 }
 
 impl CheckFiles {
-    /// The files of these inputs: directories and containers are replaced by what is in them.
-    pub fn expand(inputs: &[PathBuf]) -> (Vec<PathBuf>, Self) {
-        let mut files = CheckFiles { held: BTreeMap::new() };
-        let mut paths = Vec::new();
-        for path in group::expand(inputs, &Input::read) {
-            match path.is_dir() {
-                true => paths.push(path),
-                false => files.add(path, &mut paths),
-            }
-        }
-        (paths, files)
-    }
-
-    fn add(&mut self, path: PathBuf, paths: &mut Vec<PathBuf>) {
-        // The check opens it again and reports the error.
-        let Ok(input) = Input::read(&path) else { return paths.push(path) };
-        let images = match input.images(Choice::BootSet) {
-            Ok(images) => images,
-            Err(error) => {
-                let message = format!("{:#}", anyhow::Error::from(error));
-                self.held.insert(path.clone(), Err(message));
-                return paths.push(path);
-            }
+    /// For these inputs. Pipes are read now.
+    pub fn new(inputs: &[PathBuf]) -> Self {
+        let is_pipe = |path: &&PathBuf| {
+            let metadata = fs::metadata(path);
+            metadata.is_ok_and(|own| !own.is_file() && !own.is_dir())
         };
-        for image in images {
-            let own = image.full_path();
-            if !(own.is_file() && image.forms().is_empty()) {
-                self.held.insert(own.clone(), Ok(Arc::new(image)));
-            }
-            paths.push(own);
-        }
+        let pipes = inputs.iter().filter(is_pipe);
+        // The check reports what cannot be read.
+        let read = |path: &PathBuf| Some((path.clone(), opened(Input::read(path).ok()?)));
+        CheckFiles { held: pipes.filter_map(read).collect() }
     }
+}
+
+fn opened(input: Input) -> Opened {
+    Opened(Arc::new(input))
 }
 
 impl Open for CheckFiles {
@@ -73,20 +52,31 @@ impl Open for CheckFiles {
 
     fn open(&self, path: &Path) -> io::Result<Opened> {
         match self.held.get(path) {
-            Some(Ok(input)) => Ok(Opened::Held(Arc::clone(input))),
-            Some(Err(message)) => Err(io::Error::other(message.clone())),
-            None => Input::read(path).map(Opened::File),
+            Some(input) => Ok(input.clone()),
+            None => Input::read(path).map(opened),
         }
     }
 
-    fn identity(&self, bytes: &Opened) -> Option<Identity> {
-        match bytes {
-            Opened::File(input) => input.identity(),
-            Opened::Held(input) => input.identity(),
-        }
+    fn identity(&self, file: &Opened) -> Option<Identity> {
+        file.0.identity()
     }
 
     fn opens_again(&self, path: &Path) -> bool {
         path.is_file() || self.held.contains_key(path)
+    }
+
+    fn unpack(
+        &self,
+        path: &Path,
+        file: Opened,
+    ) -> Result<Vec<(PathBuf, Opened)>, container::Error> {
+        let Some(images) = file.0.inside(Choice::BootSet)? else {
+            return Ok(vec![(path.to_owned(), file)]);
+        };
+        Ok(images.into_iter().map(|image| (image.full_path(), opened(image))).collect())
+    }
+
+    fn release(&self, file: &Opened) {
+        file.0.release();
     }
 }

@@ -111,9 +111,17 @@ impl Input {
 
     /// The images in this file: the file itself, or those in a container.
     pub fn images(self, choice: Choice) -> Result<Vec<Self>, container::Error> {
+        Ok(match self.inside(choice)? {
+            None => vec![self],
+            Some(images) => images,
+        })
+    }
+
+    /// The images in this container; None for what is none.
+    pub fn inside(&self, choice: Choice) -> Result<Option<Vec<Self>>, container::Error> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        match container::read(&self, &name, choice, &spill::Files::default())? {
-            Given::Plain => Ok(vec![self]),
+        match container::read(self, &name, choice, &spill::Files::default())? {
+            Given::Plain => Ok(None),
             Given::Images(images) => {
                 let image = |image: Inside| Input {
                     path: self.path.clone(),
@@ -126,7 +134,7 @@ impl Input {
                         forms: image.forms,
                     }),
                 };
-                Ok(images.into_iter().map(image).collect())
+                Ok(Some(images.into_iter().map(image).collect()))
             }
         }
     }

@@ -45,5 +45,5 @@ pub use given::{Choice, Given, Inside, read};
 pub use modules::{Archive, Modules, modules};
 pub use open::open;
 pub use opened::{Fill, Opened};
-pub use recognise::recognise;
+pub use recognise::{kind_inside, recognise};
 pub use spill::{Kept, Memory, Spill};

@@ -5,6 +5,7 @@ use std::io::Read;
 use super::blocks::{Blocks, head_of};
 use super::form::Form;
 use super::limits::{HEAD, MAX_DEPTH};
+use super::sparse::SparseImage;
 use super::{sparse, super_image, tar, zip};
 use crate::compression::{Decoder, Format};
 use crate::image::{self, Image, ImageKind};
@@ -14,6 +15,25 @@ use crate::ota::Payload;
 /// What a file is. Of a compressed stream only the beginning is decompressed.
 pub fn recognise(bytes: &[u8]) -> Form {
     recognise_within(bytes, 0)
+}
+
+/// The kind of the image that a container is around, by its beginning: None in it where that is not known,
+/// or the container has several files. None for what is no container.
+pub fn kind_inside(bytes: &[u8]) -> Option<Option<ImageKind>> {
+    let head = match recognise(bytes) {
+        Form::Plain => return None,
+        Form::Compressed(format) => decoded_head(format, bytes),
+        Form::Sparse => match SparseImage::parse(bytes) {
+            Ok(sparse) => head_of(&sparse, HEAD),
+            Err(_) => return Some(None),
+        },
+        Form::Payload | Form::Zip | Form::Tar | Form::Super => return Some(None),
+    };
+    Some(match recognise(&head) {
+        Form::Plain => Image::parse(&head).ok().map(|image| image.kind()),
+        // The same again, a little further in; it ends where the beginning is used up.
+        _ => kind_inside(&head).flatten(),
+    })
 }
 
 fn recognise_within(bytes: &[u8], depth: usize) -> Form {

@@ -8,7 +8,7 @@ use crate::compression::{self, Decoder, Format};
 
 /// Number of bytes of a file that show whether it is a config.
 const HEAD: usize = 4096;
-/// Maximum decompressed size of a config in bytes.
+/// Maximum size of a config in bytes, decompressed.
 const MAX_CONFIG: u64 = 16 << 20;
 
 /// Errors of reading a config file.
@@ -18,6 +18,12 @@ pub enum ConfigFileError {
     /// The file is damaged or too large.
     #[error(transparent)]
     Damaged(#[from] compression::Error),
+    /// More than any config has.
+    #[error("is no kernel config: it has {size} bytes, and the limit is {MAX_CONFIG}")]
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+    },
     /// Text that starts like a config, but is not one.
     #[error(transparent)]
     Invalid(#[from] ConfigError),
@@ -58,6 +64,9 @@ pub fn read(file: &[u8]) -> Result<KernelConfig, ConfigFileError> {
 pub(crate) fn text(file: &[u8]) -> Result<Cow<'_, [u8]>, ConfigFileError> {
     Ok(match Format::detect(file) {
         Some(format) => Cow::Owned(Decoder::new(format, file)?.read_all(MAX_CONFIG)?),
+        None if file.len() as u64 > MAX_CONFIG => {
+            return Err(ConfigFileError::TooLarge { size: file.len() });
+        }
         None => Cow::Borrowed(file),
     })
 }

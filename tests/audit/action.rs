@@ -64,3 +64,61 @@ fn an_inconclusive_check_fails_the_step_only_where_asked() {
     assert_eq!(dir.read("output"), b"status=3\n");
     action(&dir, "open.config", &[("FAIL_ON_INCONCLUSIVE", "true")]).code(3);
 }
+
+/// `scripts/action-install.sh` for releases in the directory `releases`, with only these programs.
+fn install(dir: &Scratch, version: &str) -> Assert {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut command = Command::new("bash");
+    command.arg(format!("{root}/scripts/action-install.sh")).current_dir(dir.dir());
+    let releases = format!("file://{}", dir.path("releases").display());
+    command.env("SOURCE", root).env("RELEASES", releases).env("VERSION", version);
+    // A runner without Rust.
+    command.env("RUNNER_TEMP", dir.dir()).env("PATH", "/usr/bin:/bin");
+    command.assert()
+}
+
+/// A release that has this program, as `scripts/release-files.sh` packs it.
+fn released(dir: &Scratch, place: &str) -> String {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let name = format!("vfioboot-9.8.7-{target}");
+    let script = format!(
+        "mkdir -p {place} {name} && cp \"$PROGRAM\" {name}/vfioboot && tar -czf {place}/{name}.tar.gz {name} &&
+         cd {place} && sha256sum * > SHA256SUMS"
+    );
+    let mut command = Command::new("bash");
+    command.args(["-c", &script]).current_dir(dir.dir());
+    command.env("PROGRAM", env!("CARGO_BIN_EXE_vfioboot")).assert().success();
+    format!("{place}/{name}.tar.gz")
+}
+
+#[test]
+fn a_released_program_is_installed_without_rust() {
+    let own = concat!("releases/download/v", env!("CARGO_PKG_VERSION"));
+    for (place, version) in
+        [(own, ""), ("releases/latest/download", "latest"), ("releases/download/v9.8.7", "v9.8.7")]
+    {
+        let dir = prepared();
+        released(&dir, place);
+        install(&dir, version).code(0);
+        assert_eq!(dir.names("vfioboot"), ["bin"]);
+        let installed = dir.path("vfioboot/bin/vfioboot");
+        Command::new(installed).arg("--version").assert().code(0);
+    }
+}
+
+#[test]
+fn a_program_with_another_checksum_is_not_installed() {
+    let dir = prepared();
+    let archive = released(&dir, "releases/download/v9.8.7");
+    dir.file(&archive, b"another one");
+    let run = install(&dir, "9.8.7").code(2);
+    let said = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
+    assert!(said.starts_with("::error::") && said.contains("SHA256SUMS"), "{said}");
+    assert!(dir.names("vfioboot/bin").is_empty());
+    // A version that was asked for is not replaced by another one.
+    install(&dir, "9.9.9").code(2);
+    install(&dir, "$(id)").code(2);
+    let run = install(&dir, "").code(2);
+    let said = String::from_utf8_lossy(&run.get_output().stdout).into_owned();
+    assert!(said.contains("no Rust"), "{said}");
+}

@@ -26,7 +26,9 @@ fn check(config: &str, arguments: &str) -> (i32, Value, String) {
 fn fix(report: &Value, id: &str) -> String {
     let findings = report["inputs"][0]["findings"].as_array().unwrap();
     let finding = findings.iter().find(|finding| finding["id"] == id).unwrap();
-    finding["fix"].as_str().unwrap().to_owned()
+    let mut rules = report["rules"].as_array().unwrap().iter();
+    let rule = rules.find(|rule| rule["id"] == id).unwrap();
+    finding["fix"].as_str().or(rule["fix"].as_str()).unwrap().to_owned()
 }
 
 #[test]

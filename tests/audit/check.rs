@@ -86,7 +86,7 @@ fn json_is_versioned_and_says_where_values_come_from() {
     let dir = tempfile::tempdir().unwrap();
     let path = write(&dir, "Image.gz", pack(Format::Gzip, &image()));
     let report = json(&check([text(&path), "--format", "json"]).code(0));
-    assert_eq!(report["format"], 1);
+    assert_eq!(report["format"], 2);
     assert_eq!(report["profile"], "passthrough");
     let input = &report["inputs"][0];
     assert_eq!(input["verdict"], "pass");
@@ -96,8 +96,12 @@ fn json_is_versioned_and_says_where_values_come_from() {
     let offset = input["config"]["offset"].as_u64().unwrap() as usize;
     assert!(image()[offset..].starts_with(b"IKCFG_ST"));
     let finding = &input["findings"][0];
-    for field in ["id", "title", "level", "verdict", "reason", "why", "effect", "fix"] {
-        assert!(finding[field].as_str().is_some_and(|text| !text.is_empty()), "{field}");
+    let rule = &report["rules"][0];
+    assert_eq!(rule["id"], finding["id"]);
+    let of_rule = ["title", "why", "effect", "fix"].map(|field| (rule, field));
+    let own = ["id", "level", "verdict", "reason"].map(|field| (finding, field));
+    for (value, field) in of_rule.into_iter().chain(own) {
+        assert!(value[field].as_str().is_some_and(|text| !text.is_empty()), "{field}");
     }
     assert_eq!(finding["provenance"], input["config"]);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use vfioboot::audit::render::{Audience, FORMATS, Medium};
-use vfioboot::audit::run::{Input, Run};
+use vfioboot::audit::run::{Content, Input, Run, Settings};
 use vfioboot::audit::{self, Profile};
 use vfioboot::bootset::{BootSet, File};
 use vfioboot::patch::{self, Options, Runtimes};
@@ -38,16 +38,13 @@ fn a_report_of_the_library_is_what_check_prints() {
     let scratch = device();
     let files = files(&scratch, &FILES);
     let options = audit::Options::new(Profile::builtin("passthrough").unwrap());
-    let run = Run {
-        profile: options.profile.name.to_string(),
-        title: options.profile.title.to_string(),
-        fail_on: options.fail_on,
-        inputs: vec![Input {
-            name: FILES[0].to_owned(),
-            key: FILES[0].to_owned(),
-            result: audit::check(&set(&files), &options),
-        }],
+    let beside = files[1..].iter().map(|(name, bytes)| (name.to_string(), Content::of(bytes)));
+    let input = Input {
+        content: Some(Content::of(&files[0].1)),
+        beside: beside.collect(),
+        ..Input::new(FILES[0], audit::check(&set(&files), &options))
     };
+    let run = Run { settings: Settings::of(&options), inputs: vec![input] };
     assert!(FORMATS.len() > 1);
     for format in FORMATS {
         let name = format.name;

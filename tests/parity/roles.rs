@@ -207,7 +207,7 @@ fn a_config_file_is_a_member_of_the_set_and_counts_instead_of_the_embedded_one()
     let config = vfioboot::kernel::config_file::read(files[1].bytes).unwrap();
     given.config = Some((config, Provenance::File("config.gz".into())));
     let given = audit::check_files(&files[..1], &given).unwrap();
-    let verdicts = |own: &audit::run::Report| {
+    let verdicts = |own: &audit::Report| {
         let findings = own.evaluation.findings.iter();
         findings.map(|own| (own.rule.id.clone(), own.verdict)).collect::<Vec<_>>()
     };

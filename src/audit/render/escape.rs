@@ -1,4 +1,4 @@
-//! Escapes untrusted text (file names, strings from images) for each report format.
+//! Escapes untrusted text (file names, strings from images) for each report format, and writes digests.
 
 use std::fmt::Write;
 
@@ -81,4 +81,9 @@ pub(crate) fn uri(key: &str) -> String {
         }
     }
     out
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    base16ct::lower::encode_string(bytes)
 }

@@ -1,24 +1,47 @@
-//! Workflow commands of GitHub Actions, which are shown as annotations. GitHub shows ten of each kind
-//! per step, so the most important ones come first.
+//! Workflow commands of GitHub Actions, which are shown as annotations. GitHub shows only ten of each kind
+//! of a step, and fifty of a job: there are ten at most, the most important ones, and the last one says
+//! what is left out.
 
 use super::escape::{github_message, github_property};
+use super::format::Render;
 use super::{Audience, Format};
-use crate::audit::run::{Input, Report, Run};
+use crate::audit::report::Report;
+use crate::audit::run::{Input, Run};
 use crate::audit::{Finding, Level, Verdict};
 
 pub(super) const FORMAT: Format = Format {
     name: "github",
     about: "Annotations in GitHub Actions",
     audience: Audience::Programs,
-    render: |run, _| render(run),
+    render: Render::Whole(|run, _| render(run)),
 };
+
+/// The most annotations.
+const MOST: usize = 10;
 
 fn render(run: &Run) -> String {
     let mut annotations: Vec<Annotation> = run.inputs.iter().flat_map(annotations).collect();
     annotations.sort_by_key(|annotation| (annotation.kind, annotation.lesser));
+    if annotations.len() > MOST {
+        let left = annotations.split_off(MOST - 1);
+        annotations.push(rest(&left));
+    }
     let line =
         |annotation: Annotation| format!("::{} {}\n", annotation.kind.name(), annotation.command);
     annotations.into_iter().map(line).collect()
+}
+
+/// The annotation for those that are left out.
+fn rest(left: &[Annotation]) -> Annotation {
+    let counts = [Kind::Error, Kind::Warning, Kind::Notice].into_iter().filter_map(|kind| {
+        let count = left.iter().filter(|own| own.kind == kind).count();
+        (count > 0).then(|| format!("{count} {}{}", kind.name(), if count == 1 { "" } else { "s" }))
+    });
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    let command =
+        format!("title=vfioboot check::{counts} more: the summary of the job has all of them");
+    let kind = left.iter().map(|own| own.kind).min().unwrap_or(Kind::Notice);
+    Annotation { kind, lesser: true, command }
 }
 
 struct Annotation {

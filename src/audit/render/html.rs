@@ -1,21 +1,30 @@
-//! One self-contained page: nothing is fetched, and it is complete without scripts.
+//! One self-contained page: nothing is fetched, and it is complete without scripts. For very many inputs
+//! it is a table that a script fills from data; without it there is one line for each.
 
 use std::fmt::Write;
 
+use super::data::Data;
 use super::escape::xml;
+use super::format::Render;
 use super::{Audience, Format};
-use crate::audit::run::{Input, Report, Run};
+use crate::audit::report::Report;
+use crate::audit::run::{Input, Run};
 use crate::audit::{Finding, Outcome, Rule, Verdict};
+use crate::text::visible_json;
 
 /// The looks of every page of this program.
 pub(crate) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+/// The script of the page for many inputs.
+const TABLE: &str = include_str!("table.js");
+/// With more inputs than this, each has no section of its own.
+const MANY: usize = 40;
 
 pub(super) const FORMAT: Format = Format {
     name: "html",
     about: "A page to look at",
     audience: Audience::People,
-    render: |run, _| render(run),
+    render: Render::Whole(|run, _| render(run)),
 };
 
 fn render(run: &Run) -> String {
@@ -38,9 +47,28 @@ fn page(out: &mut String, run: &Run) -> std::fmt::Result {
          <label class=\"theme\">Colours <select id=\"theme\"><option value=\"\">as the system\
          <option value=\"light\">light<option value=\"dark\">dark</select></label>\n</header>\n<main>\n\
          <p class=\"verdict {verdict}\" role=\"status\">{text}</p>\n",
-        xml(&run.profile),
-        xml(&run.title),
+        xml(&run.settings.profile),
+        xml(&run.settings.title),
     )?;
+    let script = match run.inputs.len() > MANY {
+        true => {
+            table(out, run)?;
+            TABLE
+        }
+        false => {
+            sections(out, run)?;
+            SCRIPT
+        }
+    };
+    writeln!(
+        out,
+        "</main>\n<footer>Made by vfioboot {}</footer>\n<script>\n{script}</script>\n</body>\n</html>",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// A matrix, and for each input a section with all of its findings.
+fn sections(out: &mut String, run: &Run) -> std::fmt::Result {
     if run.inputs.len() > 1 {
         matrix(out, run)?;
     }
@@ -65,10 +93,36 @@ fn page(out: &mut String, run: &Run) -> std::fmt::Result {
             )?,
         }
     }
+    Ok(())
+}
+
+/// The table that a script fills, from data in the page.
+fn table(out: &mut String, run: &Run) -> std::fmt::Result {
+    out.write_str(
+        "<form id=\"filter\" role=\"search\" aria-label=\"Filter inputs\" hidden>\n\
+         <label>Verdict <select name=\"verdict\"><option value=\"\">all<option>fail<option>error\
+         <option>inconclusive<option>pass</select></label>\n\
+         <label>Rule that fails or is unknown <select name=\"rule\"><option value=\"\">any</select></label>\n\
+         <label>Text <input name=\"text\" type=\"search\" placeholder=\"name, version, …\"></label>\n\
+         <button type=\"reset\">All</button>\n<output id=\"count\" aria-live=\"polite\"></output>\n</form>\n\
+         <section id=\"table\" class=\"matrix\" tabindex=\"0\" aria-label=\"Inputs\" hidden></section>\n\
+         <section id=\"detail\" aria-live=\"polite\"></section>\n<noscript><table>\n",
+    )?;
+    for input in &run.inputs {
+        let (class, verdict) = match &input.result {
+            Ok(report) => (class(report.outcome()), report.verdict_line()),
+            Err(error) => ("fail", format!("not checked: {error}")),
+        };
+        let (name, verdict) = (xml(&input.name), xml(&verdict));
+        writeln!(out, "<tr><td>{name}</td><td class=\"{class}\">{verdict}</td></tr>")?;
+    }
+    // Only strings and numbers: serialisation does not fail.
+    let data = serde_json::to_string(&Data::of(run)).unwrap_or_default();
+    // Nothing in it ends the element.
+    let data = visible_json(&data).replace('<', "\\u003c");
     writeln!(
         out,
-        "</main>\n<footer>Made by vfioboot {}</footer>\n<script>\n{SCRIPT}</script>\n</body>\n</html>",
-        env!("CARGO_PKG_VERSION")
+        "</table></noscript>\n<script id=\"data\" type=\"application/json\">{data}</script>"
     )
 }
 
@@ -85,20 +139,19 @@ fn overall(run: &Run) -> (&'static str, String) {
     if let [Input { result: Ok(report), .. }] = run.inputs.as_slice() {
         return (class(report.outcome()), xml(&report.verdict_line()));
     }
-    let count = |outcome| run.reports().filter(|(_, a)| a.outcome() == outcome).count();
-    let errors = run.inputs.len() - run.reports().count();
+    let totals = run.totals();
     let mut parts = Vec::new();
     for (count, what) in [
-        (count(Outcome::Fail), "fail"),
-        (errors, "not checked"),
-        (count(Outcome::Inconclusive), "inconclusive"),
-        (count(Outcome::Pass), "pass"),
+        (totals.fail, "fail"),
+        (totals.errors, "not checked"),
+        (totals.inconclusive, "inconclusive"),
+        (totals.pass, "pass"),
     ] {
         if count > 0 {
             parts.push(format!("{count} {what}"));
         }
     }
-    let class = if errors > 0 { "fail" } else { run.outcome().map_or("fail", class) };
+    let class = if totals.errors > 0 { "fail" } else { totals.outcome().map_or("fail", class) };
     (class, format!("{} inputs: {}", run.inputs.len(), parts.join(", ")))
 }
 

@@ -3,16 +3,18 @@
 use std::fmt::Write;
 
 use super::escape::xml;
+use super::format::Render;
 use super::{Audience, Format};
 use crate::audit::error::CheckError;
-use crate::audit::run::{Input, Report, Run};
+use crate::audit::report::Report;
+use crate::audit::run::{Input, Run};
 use crate::audit::{Finding, Verdict};
 
 pub(super) const FORMAT: Format = Format {
     name: "junit",
     about: "JUnit XML",
     audience: Audience::Programs,
-    render: |run, _| render(run),
+    render: Render::Whole(|run, _| render(run)),
 };
 
 /// Number of cases of each kind.

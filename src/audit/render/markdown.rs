@@ -1,15 +1,17 @@
 //! Markdown for a comment on a pull request: the verdict, the fixes, and folded details.
 
 use super::escape::markdown as md;
+use super::format::Render;
 use super::{Audience, Format};
-use crate::audit::run::{Input, Report, Run};
+use crate::audit::report::Report;
+use crate::audit::run::{Input, Run};
 use crate::audit::{Finding, Outcome, Verdict};
 
 pub(super) const FORMAT: Format = Format {
     name: "markdown",
     about: "For a comment on a pull request",
     audience: Audience::People,
-    render: |run, _| render(run),
+    render: Render::Whole(|run, _| render(run)),
 };
 
 /// Maximum size of a comment; GitHub's limit is 65536 characters.
@@ -41,7 +43,7 @@ fn render(run: &Run) -> String {
     if left_out > 0 {
         out.push_str(&format!("\n{left_out} more did not fit into a comment.\n"));
     }
-    let (name, title) = (md(&run.profile), md(&run.title));
+    let (name, title) = (md(&run.settings.profile), md(&run.settings.title));
     out.push_str(&format!("\n<sub>Profile {name}: {title}.</sub>\n"));
     out
 }

@@ -2,68 +2,77 @@
 
 use std::fmt::{Result, Write};
 
+use super::format::{Pieces, Place, Render};
 use super::{Audience, Format, Medium, Palette};
 use crate::audit::error::CheckError;
-use crate::audit::run::{Report, Run};
+use crate::audit::report::Report;
+use crate::audit::run::{Input, Totals};
 use crate::audit::{Finding, Outcome, Provenance, Verdict};
 use crate::text::visible;
 
-pub(super) const FORMAT: Format =
-    Format { name: "text", about: "For people", audience: Audience::People, render };
+pub(super) const FORMAT: Format = Format {
+    name: "text",
+    about: "For people",
+    audience: Audience::People,
+    render: Render::Pieces(Pieces { begin: "", input, end }),
+};
 
 /// The fix for a kernel without a known config.
 const HOW_TO_GET_A_CONFIG: &str = "Build it with CONFIG_IKCONFIG=y, or check it together with its \
     config (/proc/config.gz of the running device, the .config of the build, /boot/config-* of a \
     distribution).";
 
-fn render(run: &Run, medium: Medium) -> String {
-    let (palette, with_errors) = match medium {
-        Medium::Terminal => (Palette::TERMINAL, false),
-        Medium::File => (Palette::PLAIN, true),
+fn input(place: &Place<'_>, input: &Input) -> String {
+    let mut text = Text::at(place);
+    // Writing to a String does not fail.
+    let _ = match &input.result {
+        Ok(report) => text.input(&input.name, report),
+        Err(error) if place.medium == Medium::File => text.error(&input.name, error),
+        Err(_) => Ok(()),
     };
-    let mut text = Text { out: String::new(), palette };
-    for input in &run.inputs {
-        // Writing to a String does not fail.
-        let _ = match &input.result {
-            Ok(report) => text.input(&input.name, report),
-            Err(error) if with_errors => text.error(&input.name, error),
-            Err(_) => Ok(()),
-        };
-    }
-    if run.inputs.len() > 1 {
-        let _ = text.total(run);
-    }
     text.out
+}
+
+/// How many inputs ended how: the last line of a log is read first.
+fn end(place: &Place<'_>) -> String {
+    let Totals { pass, fail, inconclusive, errors } = place.totals;
+    let all = place.totals.inputs();
+    if all < 2 {
+        return String::new();
+    }
+    let mut text = Text::at(place);
+    text.begin();
+    let head = text.palette.head;
+    let _ = write!(
+        text.out,
+        "{head}{all} inputs{head:#}: {pass} pass, {fail} fail, {inconclusive} inconclusive"
+    );
+    if errors > 0 {
+        let _ = write!(text.out, ", {errors} not checked");
+    }
+    text.out + "\n"
 }
 
 struct Text {
     out: String,
     palette: Palette,
+    /// Nothing has been written before.
+    first: bool,
 }
 
 impl Text {
-    /// Write an empty line between inputs.
-    fn begin(&mut self) {
-        if !self.out.is_empty() {
-            self.out.push('\n');
-        }
+    fn at(place: &Place<'_>) -> Self {
+        let palette = match place.medium {
+            Medium::Terminal => Palette::TERMINAL,
+            Medium::File => Palette::PLAIN,
+        };
+        Text { out: String::new(), palette, first: place.first }
     }
 
-    /// Write how many inputs ended how: the last line of a log is read first.
-    fn total(&mut self, run: &Run) -> Result {
-        self.begin();
-        let Palette { head, .. } = self.palette;
-        let count = |outcome| run.reports().filter(|(_, own)| own.outcome() == outcome).count();
-        let all = run.inputs.len();
-        let (pass, fail) = (count(Outcome::Pass), count(Outcome::Fail));
-        let open = count(Outcome::Inconclusive);
-        write!(
-            self.out,
-            "{head}{all} inputs{head:#}: {pass} pass, {fail} fail, {open} inconclusive"
-        )?;
-        match all - run.reports().count() {
-            0 => writeln!(self.out),
-            errors => writeln!(self.out, ", {errors} not checked"),
+    /// Write an empty line between inputs.
+    fn begin(&mut self) {
+        if !self.first {
+            self.out.push('\n');
         }
     }
 
