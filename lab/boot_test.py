@@ -154,7 +154,7 @@ CASES = (
         spoil=_half_flashed, verdict="fails", fault="no_runtime",
     ),
     Case(name="fault/first-archive-only", spoil=_first_archive_only, verdict="fails", fault="no_runtime"),
-    Case(name="fault/cut-short", ci=False, spoil=_cut_short, verdict="fails", fault="no_runtime"),
+    Case(name="fault/cut-short", ci=False, spoil=_cut_short, verdict="fails", fault="not_reached"),
     Case(name="fault/stopped", spoil=_stopped, verdict="fails", fault="not_reached"),
     Case(name="fault/garbage", spoil=_garbage, verdict="fails", fault="unfinished"),
     Case(

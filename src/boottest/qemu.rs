@@ -234,7 +234,7 @@ impl Reading<'_> {
     /// End what says no more.
     fn wait(&mut self, used: Duration, idle: Duration, since_start: Duration) {
         let decided = self.last.is_some_and(|(more, until, since)| {
-            used >= until || idle >= more || since.elapsed() > IDLE
+            used >= until || idle >= IDLE.min(more) || since.elapsed() > IDLE.max(more * BUSY)
         });
         let silent = self.boot.log.trim().is_empty() && used > FIRST_WORDS;
         if decided {

@@ -120,7 +120,7 @@ pub enum Fault {
 const EXEC: Duration = Duration::from_millis(300);
 
 /// What an init may do until its first modules are loaded.
-const MODULES: Duration = Duration::from_secs(3);
+const MODULES: Duration = Duration::from_secs(10);
 
 /// Whether to read on after a line of a patched set's log.
 pub(super) fn watch_patched(line: &str) -> Watch {
