@@ -118,5 +118,6 @@ target.write_text(json.dumps(parts, indent=1, sort_keys=True) + "\n")
 P
 rm -f vfioboot.cdx.json benches/vfioboot.cdx.json
 
-(cd "$out" && find . -type f -not -name SHA256SUMS -printf '%P\n' | sort | xargs sha256sum > SHA256SUMS)
+(cd "$out" && find . -type f -printf '%P\n' | sort | xargs sha256sum) > "$SCRATCH/SHA256SUMS"
+mv "$SCRATCH/SHA256SUMS" "$out/"
 say "release: $(wc -l < "$out/SHA256SUMS") files in target/release-files"

@@ -41,7 +41,8 @@ class Database(unittest.TestCase):
             crate = pathlib.Path(directory, "crates", "binrw")
             crate.mkdir(parents=True)
             crate.joinpath("RUSTSEC-2099-0001.md").write_text(
-                f'```toml\n[advisory]\nid = "RUSTSEC-2099-0001"\n{extra}\n[versions]\npatched = {patched}\n```\n\n# Title\n'
+                f'```toml\n[advisory]\nid = "RUSTSEC-2099-0001"\n{extra}\n'
+                f"[versions]\npatched = {patched}\n```\n\n# Title\n"
             )
             command = [sys.executable, advisories.__file__, "--database", directory]
             return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -85,7 +85,7 @@ def _command(place: Path, image: Path) -> list[str]:
     contents = Aosp(tools).take_apart({BOOT: image}, loaded)
     (loaded / "kernel").write_bytes(contents.kernel)
     (loaded / "initrd").write_bytes(initramfs(contents))
-    words = f"{MACHINE.with_console} quiet panic=-1 {contents.cmdline}"
+    words = f"{MACHINE.words} quiet panic=-1 {contents.cmdline}"
     parts = ["-kernel", "loaded/kernel", "-initrd", "loaded/initrd", "-append", words]
     return [MACHINE.qemu, *MACHINE.arguments(place), *parts]
 
