@@ -130,7 +130,7 @@ def on_the_desktop(program: Path, place: Path) -> Iterator[Case]:
     yield Case("patch", [program, "patch", sample, *DEVICE, "--json", "-o", patched])
     yield Case("info", [program, "info", patched, "--json"])
     # the kernel of a fixture does not run: undecided
-    yield Case("boot-test", [program, "boot-test", patched, "--timeout", "2", "--json"], (3,))
+    yield Case("boot-test", [program, "boot-test", patched, "--json"], (0, 3))
     for style in ("json", "jsonl"):
         yield Case("check", [program, "check", sample, *images_of_set, "--format", style], (0, 1, 3))
 
