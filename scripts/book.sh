@@ -13,6 +13,7 @@ mkdir "$SCRATCH/bin"
 ln -s "$ROOT/dist/vfioboot" "$SCRATCH/bin/vfioboot"
 ln -s "$ROOT/dist/vfiorun-$(uname -m)" "$SCRATCH/bin/vfiorun"
 
+export VFIOBOOT_CACHE=$CACHE
 book() { PYTHONPATH=scripts PYTHONDONTWRITEBYTECODE=1 python3 -m book "$1" --programs "$SCRATCH/bin" "${@:2}"; }
 
 case ${1:-} in

@@ -125,6 +125,8 @@ class Runner:
         environment = {
             "PATH": f"{self._programs.directory}:{os.environ['PATH']}",
             "HOME": str(place),
+            # kernels and tools are built once, not in every scratch directory
+            "VFIOBOOT_CACHE": os.environ["VFIOBOOT_CACHE"],
             "TMPDIR": str(place.parent),
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
