@@ -100,7 +100,7 @@ impl Serialize for Decision {
 }
 
 impl Assignment {
-    /// Choose the images. A word on the command line and the file that it names stand in one image,
+    /// Choose the images. A word on the command line and the file that it names are in one image,
     /// so that this image boots with any other. What takes the path of the init program is unpacked
     /// last.
     ///
