@@ -337,7 +337,7 @@ const VERDICTS: &str = "
     VB-MOD-001    p p p . p p   TRIM_UNUSED_KSYMS is not set
     VB-MOD-002    p p p . p p   MODULE_SIG_PROTECT is not set
     VB-MOD-003    n p p . p f   MODVERSIONS is y in Debian's only; not asked with VFIO_PCI=y
-    VB-INFO-001   p p p u f f   IKCONFIG: y, y, n, n
+    VB-INFO-001   p p p f f f   IKCONFIG: y, y, n, n; without a config, IKCFG_ST is not in the kernel
 ";
 
 #[test]
