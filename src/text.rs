@@ -45,6 +45,28 @@ pub fn is_hidden(character: char) -> bool {
     HIDDEN.iter().any(|(first, last)| (*first..=*last).contains(&character))
 }
 
+/// Escape for XML and HTML, in text and in quoted attributes. Hidden characters are written as
+/// escapes; characters that are not valid in XML 1.0 become U+FFFD.
+pub fn xml(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\t' | '\n' | '\r' => {
+                let _ = write!(out, "&#{};", u32::from(character));
+            }
+            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            hidden if is_hidden(hidden) => escape(&mut out, hidden),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
 /// `text` on one line: every hidden character, including line breaks and tabs, as an escape (`\n`,
 /// `\x1b`, `\u{202e}`).
 pub fn visible(text: &str) -> Cow<'_, str> {

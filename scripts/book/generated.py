@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from book import command_line, rules
+from book import command_line, exit_statuses, rules
 from book.examples import Programs
 from book.pages import ROOT, SOURCE, SUMMARY
 
@@ -28,6 +28,7 @@ def _files(programs: Programs) -> dict[Path, str]:
     for name in _PARTS:
         summary = _with_list(summary, name, [(title, path) for path, title, _ in parts[name]])
     files[SUMMARY] = summary
+    files[SOURCE / exit_statuses.PAGE] = exit_statuses.text()
     return files
 
 
@@ -42,7 +43,8 @@ def _with_list(summary: str, part: str, pages: list[tuple[str, str]]) -> str:
 
 def _stale(files: dict[Path, str]) -> Iterator[Path]:
     """Files in the folders of generated pages that are generated no longer."""
-    folders = {path.parent for path in files if path != SUMMARY}
+    single = {SUMMARY, SOURCE / exit_statuses.PAGE}
+    folders = {path.parent for path in files if path not in single}
     for folder in sorted(folders):
         if folder.exists():
             yield from sorted(set(folder.glob("*.md")) - set(files))

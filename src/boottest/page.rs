@@ -6,7 +6,8 @@ use super::log::{Event, Line};
 use super::qemu::Source;
 use super::verdict::{Trial, Verdict};
 use super::{Exchange, Report};
-use crate::audit::render::{PAGE_STYLE, xml};
+use crate::audit::render::PAGE_STYLE;
+use crate::text::xml;
 
 const STYLE: &str = "td.time{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\
                      td.bar{width:30%;min-width:6em}td.bar div{height:.7em;background:currentColor;opacity:.35}";

@@ -340,7 +340,7 @@ fn refuse_inputs(args: &Args) -> anyhow::Result<()> {
 }
 
 fn write(path: &Path, report: &str) -> anyhow::Result<()> {
-    output::write_file(path, |file| file.write_all(report.as_bytes()))
+    output::write_text(path, |file| file.write_all(report.as_bytes()))
 }
 
 fn exit_status(totals: &Totals) -> ExitCode {

@@ -14,7 +14,8 @@ use super::output::{self, Links};
 /// Where results go.
 #[derive(clap::Args)]
 pub struct Destination {
-    /// Write the changed image to this file; `-` is standard output
+    /// Write the changed image to this file; `-` is standard output. By default a word is added to its
+    /// name: boot.patched.img
     #[arg(short, long, conflicts_with = "dir")]
     pub output: Option<PathBuf>,
     /// Write the changed images into this directory, under their own names
@@ -32,7 +33,21 @@ pub fn open(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
 
 /// Open images to edit: each path is one image, which a container around it does not change.
 pub fn open_each(paths: &[PathBuf]) -> anyhow::Result<Vec<Input>> {
-    paths.iter().map(|path| open_one(path)).collect()
+    paths
+        .iter()
+        .enumerate()
+        .map(|(place, path)| open_one(path).map_err(|e| mistaken(e, place, path)))
+        .collect()
+}
+
+/// `patch boot.img new.img` of who is used to `cp`: the second one does not exist.
+fn mistaken(error: anyhow::Error, place: usize, path: &Path) -> anyhow::Error {
+    match error.root_cause().downcast_ref::<std::io::Error>() {
+        Some(cause) if place > 0 && cause.kind() == std::io::ErrorKind::NotFound => {
+            anyhow!("{}: no such file; a file to write goes after -o", path.display())
+        }
+        _ => error,
+    }
 }
 
 /// The same for one image.
@@ -147,7 +162,26 @@ pub fn require_one_vbmeta(set: &BootSet<'_>) -> anyhow::Result<()> {
 }
 
 impl Destination {
-    /// Refuse a destination that cannot take `changed` results, before anything is written.
+    /// Where results go; without a name from the user, `word` is added to that of the image
+    /// (boot.img, "patched": boot.patched.img in the current directory).
+    pub fn place(&self, word: &'static str) -> Place<'_> {
+        Place { destination: self, word }
+    }
+
+    /// Whether the result is printed.
+    pub fn is_stdout(&self) -> bool {
+        self.output.as_deref().is_some_and(output::is_stdout)
+    }
+}
+
+/// Where the results of one command go.
+pub struct Place<'d> {
+    destination: &'d Destination,
+    word: &'static str,
+}
+
+impl Place<'_> {
+    /// Refuse a place that cannot take `changed` results, before anything is written.
     /// `others` are what was read besides the images.
     pub fn check<'i>(
         &self,
@@ -156,20 +190,13 @@ impl Destination {
         changed: &[usize],
         others: impl IntoIterator<Item = &'i Input>,
     ) -> anyhow::Result<()> {
-        if self.install.install {
-            return self.install.check(set, inputs, changed);
+        let Destination { dir, install, .. } = self.destination;
+        if install.install {
+            return install.check(set, inputs, changed);
         }
-        match (&self.output, &self.dir) {
-            (None, None) => bail!("name where to write: -o FILE for one image, -d DIR for several"),
-            (Some(_), _) if changed.len() > 1 => {
-                let names: Vec<_> = changed.iter().map(|i| inputs[*i].name()).collect();
-                bail!(
-                    "{} images change ({}): name a directory with -d",
-                    names.len(),
-                    names.join(", ")
-                )
-            }
-            _ => {}
+        if dir.is_none() && changed.len() > 1 {
+            let names: Vec<_> = changed.iter().map(|i| inputs[*i].name()).collect();
+            bail!("{} images change ({}): name a directory with -d", names.len(), names.join(", "))
         }
         let sources: Vec<&Path> =
             others.into_iter().chain(inputs.iter().copied()).map(|i| &*i.path).collect();
@@ -185,24 +212,28 @@ impl Destination {
         Ok(())
     }
 
-    /// The destination of the changed input.
-    pub fn path(&self, input: &Input) -> anyhow::Result<PathBuf> {
-        if let Some(path) = &self.output {
+    /// The file for the result of this input.
+    fn path(&self, input: &Input) -> anyhow::Result<PathBuf> {
+        let Destination { output, dir, .. } = self.destination;
+        if let Some(path) = output {
             return Ok(path.clone());
         }
-        let dir = self.dir.as_deref().unwrap_or(Path::new("."));
-        match input.file_name() {
-            Some(name) => Ok(dir.join(name)),
-            None => bail!("standard input has no name to write under in {}: use -o", dir.display()),
-        }
+        let Some(name) = input.file_name() else {
+            bail!("standard input has no name to write under: name a file with -o")
+        };
+        Ok(match dir {
+            Some(dir) => dir.join(name),
+            None => named(Path::new(&name), self.word),
+        })
     }
 
     /// Write all results, or none: each is complete before the first gets its name.
     pub fn write(&self, results: &[(&Input, &Output<'_>)]) -> anyhow::Result<Vec<PathBuf>> {
-        if self.install.install {
-            return self.install.write(results);
+        let Destination { dir, install, .. } = self.destination;
+        if install.install {
+            return install.write(results);
         }
-        if let Some(dir) = &self.dir {
+        if let Some(dir) = dir {
             std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
         }
         let (mut paths, mut staged) = (Vec::new(), Vec::new());
@@ -217,4 +248,21 @@ impl Destination {
         }
         Ok(paths)
     }
+}
+
+/// The default names of results, by command.
+pub const PATCHED: &str = "patched";
+pub const ORIGINAL: &str = "original";
+
+/// boot.img with "patched": boot.patched.img; boot.patched.img with "original": boot.original.img.
+fn named(name: &Path, word: &str) -> PathBuf {
+    let stem = name.file_stem().unwrap_or_default().to_string_lossy();
+    let suffixes = [PATCHED, ORIGINAL].map(|word| format!(".{word}"));
+    let base = suffixes.iter().find_map(|suffix| stem.strip_suffix(suffix.as_str()));
+    let base = base.unwrap_or(&stem);
+    match name.extension() {
+        Some(extension) => format!("{base}.{word}.{}", extension.to_string_lossy()),
+        None => format!("{base}.{word}"),
+    }
+    .into()
 }

@@ -5,6 +5,7 @@ mod initramfs;
 mod json;
 mod modules;
 mod page;
+mod picture;
 mod report;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use vfioboot::modules::ModuleRequest;
 use report::Report;
 
 use super::image_set;
+use super::output;
 use super::print::{self, Page, say};
 
 /// Show what an image is: header, sections, command line, kernel, ramdisk, AVB
@@ -27,6 +29,10 @@ pub struct Args {
     /// Print JSON, with the tiling of every byte
     #[arg(long)]
     json: bool,
+    /// Also write a picture to this file, as SVG: where the bytes are, and which of them vfioboot added;
+    /// `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -35,6 +41,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     set.request_modules(ModuleRequest::default());
     let reports: Vec<Report<'_>> =
         (0..set.images().len()).map(|image| Report::of(&set, image, inputs[image])).collect();
+    if let Some(path) = &args.svg {
+        output::refuse_inputs(path, inputs.iter().map(|input| &*input.path))?;
+        let picture = picture::svg(&reports);
+        output::write_text(path, |file| file.write_all(picture.as_bytes()))?;
+        if output::is_stdout(path) {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
     let flow = super::flow::of(&set);
     if args.json {
         let images: Vec<Json> = reports.iter().map(Report::to_json).collect();

@@ -19,6 +19,7 @@ mod interrupt;
 mod keys;
 mod limit;
 mod man;
+mod manual;
 mod module;
 mod module_files;
 mod output;
@@ -39,7 +40,8 @@ mod verify;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use vfioboot::compression::Budget;
 
 use exit::EXIT_FAILURE;
@@ -69,6 +71,7 @@ enum Command {
     Check(check::Args),
     Cmdline(cmdline::Args),
     Patch(patch::Args),
+    #[command(visible_alias = "undo")]
     Unpatch(unpatch::Args),
     BootTest(boot_test::Args),
     Module(module::Args),
@@ -81,15 +84,9 @@ enum Command {
 
 /// Parse the arguments, run the subcommand, report the error; the value is the exit status.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
-        // The help and the version are such errors too.
-        Err(error) => {
-            let printed = print::usage(&error).map_err(anyhow::Error::from);
-            return status(
-                printed.map(|()| ExitCode::from(u8::from(error.use_stderr()) * EXIT_FAILURE)),
-            );
-        }
+        Err(error) => return status(usage(&error)),
     };
     let _scope = cli.limit.unwrap_or(Budget::for_input(0)).enter();
     status(match cli.command {
@@ -109,6 +106,29 @@ pub fn run() -> ExitCode {
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),
     })
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let program = Cli::command();
+    let program = match manual::Pages::read() {
+        Ok(pages) => pages.extend(program),
+        Err(_) => program,
+    };
+    let mut matches = program.try_get_matches()?;
+    Cli::from_arg_matches_mut(&mut matches)
+}
+
+/// Print what clap says: the help and the version are such errors, too.
+fn usage(error: &clap::Error) -> anyhow::Result<ExitCode> {
+    print::usage(error)?;
+    if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) =
+        (error.kind(), error.get(ContextKind::InvalidSubcommand))
+        && std::path::Path::new(word).exists()
+    {
+        let file = vfioboot::text::shell_word(word);
+        print::complain(format_args!("{word} is a file: vfioboot info {file} shows what it is"));
+    }
+    Ok(ExitCode::from(u8::from(error.use_stderr()) * EXIT_FAILURE))
 }
 
 fn status(result: anyhow::Result<ExitCode>) -> ExitCode {

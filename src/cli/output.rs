@@ -1,7 +1,7 @@
 //! Output files: written atomically, and never over an input.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, IsTerminal, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -17,6 +17,18 @@ pub fn write_file(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     publish(vec![stage(path, Links::Follow, write)?])
+}
+
+/// The same for text, which may go to a terminal.
+pub fn write_text(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    if !is_stdout(path) {
+        return write_file(path, write);
+    }
+    let mut stdout = io::stdout().lock();
+    write(&mut stdout).and_then(|()| stdout.flush()).with_context(|| name(path))
 }
 
 /// Whether `path` means standard output.
@@ -64,6 +76,9 @@ fn stage_at(
     let direct = Staged { path: path.into(), file: None };
     if is_stdout(path) {
         let mut stdout = io::stdout().lock();
+        if stdout.is_terminal() {
+            bail!("is a terminal, which an image is not for: name a file, or send it to a program");
+        }
         write(&mut stdout)?;
         stdout.flush()?;
         return Ok(direct);

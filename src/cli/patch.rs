@@ -24,10 +24,9 @@ use vfioboot::patch::{
 
 use self::next::Commands;
 use super::boot_test;
-use super::image_set::{self, Destination};
+use super::image_set::{self, Destination, PATCHED};
 use super::input::Input;
 use super::module_files::ModuleFiles;
-use super::output;
 use super::print;
 
 /// Patch a boot image so that PCI devices are on vfio-pci before /init runs
@@ -71,8 +70,6 @@ pub struct Args {
     /// it does not require iommu.passthrough=1
     #[arg(long, value_name = "MODE", default_value = IommuMode::TABLE[0].name, value_parser = iommu_parser())]
     iommu: IommuMode,
-    #[command(flatten)]
-    avb: avb::AvbArgs,
     /// Milliseconds that the runtime may take before it starts the original init
     #[arg(long, value_name = "MS", default_value_t = BootFile::DEFAULT_DEADLINE_MS,
           value_parser = clap::value_parser!(u32).range(100..=60_000))]
@@ -112,6 +109,9 @@ pub struct Args {
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
+    // The last one, because its heading holds for all that follow.
+    #[command(flatten)]
+    avb: avb::AvbArgs,
 }
 
 /// The hooks in the library's table.
@@ -138,7 +138,7 @@ enum ModulesBy {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let to_stdout = args.destination.output.as_deref().is_some_and(output::is_stdout);
+    let to_stdout = args.destination.is_stdout();
     if to_stdout && args.json && !args.dry_run {
         bail!("-o - and --json both write to standard output: name a file with -o");
     }
@@ -173,13 +173,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let fails = tested.as_ref().is_some_and(|own| matches!(own.verdict, Verdict::Fails(_)));
     let writes = !args.dry_run && !cannot_work && !fails;
     if !args.dry_run {
-        args.destination.check(&set, &inputs, &changed, files.all().chain(keys.files()))?;
+        args.destination.place(PATCHED).check(
+            &set,
+            &inputs,
+            &changed,
+            files.all().chain(keys.files()),
+        )?;
     }
     let mut written = Vec::new();
     if writes {
         let results =
             changed.iter().filter_map(|i| Some((inputs[*i], plan.images[*i].output.as_ref()?)));
-        let paths = args.destination.write(&results.collect::<Vec<_>>())?;
+        let paths = args.destination.place(PATCHED).write(&results.collect::<Vec<_>>())?;
         written = std::iter::zip(changed, paths).collect();
     }
     let (inputs, written, tested) = (&inputs[..], &written[..], tested.as_ref());

@@ -85,7 +85,47 @@ pub fn report(report: &str) -> io::Result<()> {
     styled(&lines.collect::<String>())
 }
 
+/// Print a command that is there to be copied: on one line.
+pub fn command(command: &str) -> io::Result<()> {
+    as_it_is(&format!("{}\n", shown(format_args!("  {command}"))))
+}
+
 fn styled(text: &str) -> io::Result<()> {
+    match terminal_width() {
+        Some(width) => as_it_is(&wrapped(text, width)),
+        None => as_it_is(text),
+    }
+}
+
+/// The columns of the terminal that standard output is.
+fn terminal_width() -> Option<usize> {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| terminal_size::terminal_size_of(&stdout)).flatten();
+    size.map(|(width, _)| usize::from(width.0)).filter(|width| *width >= NARROWEST)
+}
+
+/// Narrower than this, wrapped text is harder to read than what the terminal makes of long lines.
+const NARROWEST: usize = 40;
+
+/// The text with its long lines broken between words; what follows is indented below its line.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        if textwrap::core::display_width(line) <= width {
+            out += line;
+        } else {
+            let indent = line.len() - line.trim_start().len();
+            let indent = " ".repeat((indent + 2).min(width / 2));
+            let options = textwrap::Options::new(width).subsequent_indent(&indent);
+            out += &textwrap::fill(line, options.break_words(false));
+        }
+        out += end;
+    }
+    out
+}
+
+fn as_it_is(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()

@@ -8,7 +8,7 @@ use vfioboot::bootset::BootSet;
 use vfioboot::image::{AvbChange, Output};
 use vfioboot::patch;
 
-use super::image_set::{self, Destination};
+use super::image_set::{self, Destination, ORIGINAL};
 use super::output;
 use super::patch::remedy;
 use super::print::say;
@@ -48,9 +48,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         names.join(", ")
     })?;
     let changed: Vec<usize> = (0..inputs.len()).filter(|i| results[*i].is_some()).collect();
-    args.destination.check(&set, &inputs, &changed, [])?;
+    args.destination.place(ORIGINAL).check(&set, &inputs, &changed, [])?;
     let outputs = changed.iter().filter_map(|i| Some((inputs[*i], &results[*i].as_ref()?.output)));
-    let paths = args.destination.write(&outputs.collect::<Vec<_>>())?;
+    let paths = args.destination.place(ORIGINAL).write(&outputs.collect::<Vec<_>>())?;
     for (path, result) in paths.iter().zip(changed.iter().filter_map(|i| results[*i].as_ref())) {
         let Result { exact, avb, .. } = result;
         if !output::is_stdout(path) {

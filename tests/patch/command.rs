@@ -119,9 +119,19 @@ fn two_results_do_not_overwrite_each_other() {
 }
 
 #[test]
-fn a_destination_must_be_named() {
-    let error = scratch().error(&format!("{PATCH} boot.img"));
-    assert!(error.contains("-o FILE for one image, -d DIR for several"), "{error}");
+fn without_a_name_the_result_has_a_word_more() {
+    let scratch = scratch();
+    let text = scratch.ok(&format!("{PATCH} boot.img"));
+    assert!(text.contains("wrote boot.patched.img"), "{text}");
+    assert!(
+        text.contains("vfioboot unpatch boot.patched.img -o boot.patched.original.img"),
+        "{text}"
+    );
+    let text = scratch.ok("undo boot.patched.img");
+    assert!(text.contains("wrote boot.original.img"), "{text}");
+    assert!(scratch.read("boot.original.img") == scratch.read("boot.img"));
+    scratch.ok(&format!("{PATCH} boot.patched.img --wait 1"));
+    assert_eq!(scratch.names("."), ["boot.img", "boot.original.img", "boot.patched.img"]);
 }
 
 #[test]
@@ -149,7 +159,10 @@ fn standard_input_needs_an_output_name() {
     let scratch = scratch();
     let mut command = scratch.command(&format!("{PATCH} - -d out"));
     let error = error_of(command.write_stdin(scratch.read("boot.img")).assert());
-    assert!(error.contains("standard input has no name to write under in out: use -o"), "{error}");
+    assert!(
+        error.contains("standard input has no name to write under: name a file with -o"),
+        "{error}"
+    );
 }
 
 #[test]

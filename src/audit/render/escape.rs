@@ -4,28 +4,6 @@ use std::fmt::Write;
 
 use crate::text::{escape, is_hidden, visible_lines};
 
-/// Escape for XML and HTML, in text and in quoted attributes. Hidden characters are written as
-/// escapes; characters that are not valid in XML 1.0 become U+FFFD.
-pub(crate) fn xml(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\t' | '\n' | '\r' => {
-                let _ = write!(out, "&#{};", u32::from(character));
-            }
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            hidden if is_hidden(hidden) => escape(&mut out, hidden),
-            other => out.push(other),
-        }
-    }
-    out
-}
-
 /// Escape for inline text in GitHub's Markdown, also in a table: no character has a special meaning,
 /// and there are no line breaks.
 pub(crate) fn markdown(text: &str) -> String {

@@ -4,13 +4,13 @@
 use std::fmt::Write;
 
 use super::data::Data;
-use super::escape::xml;
 use super::format::Render;
 use super::{Audience, Format};
 use crate::audit::report::Report;
 use crate::audit::run::{Input, Run};
 use crate::audit::{Finding, Outcome, Rule, Verdict};
 use crate::text::visible_json;
+use crate::text::xml;
 
 /// The looks of every page of this program.
 pub(crate) const STYLE: &str = include_str!("page.css");

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use super::escape::xml;
 use super::format::Render;
 use super::{Audience, Format};
 use crate::audit::error::CheckError;
 use crate::audit::report::Report;
 use crate::audit::run::{Input, Run};
 use crate::audit::{Finding, Verdict};
+use crate::text::xml;
 
 pub(super) const FORMAT: Format = Format {
     name: "junit",

@@ -20,7 +20,6 @@ mod text;
 
 pub(crate) use escape::hex;
 #[cfg(feature = "boot-test")]
-pub(crate) use escape::xml;
 pub use format::{Audience, Format, Medium, Stream};
 #[cfg(feature = "boot-test")]
 pub(crate) use html::STYLE as PAGE_STYLE;

@@ -73,7 +73,7 @@ impl<'s> Sink<'s> {
         };
         let kept = self.pieces.as_mut().and_then(|(_, kept)| kept.take());
         let Target::File(path) = &self.target else { return Ok(self.write(&text)?) };
-        output::write_file(path, |file| {
+        output::write_text(path, |file| {
             if let Some(kept) = kept {
                 let mut kept = kept.into_inner()?;
                 kept.rewind()?;

@@ -8,7 +8,7 @@ use vfioboot::patch::{FlashTool, Plan};
 use vfioboot::text;
 
 use crate::cli::image_set::Destination;
-use crate::cli::print::say;
+use crate::cli::print::{self, say};
 use crate::cli::style::HEAD;
 
 /// The commands for the images that were written.
@@ -32,7 +32,7 @@ impl Commands {
             let undo = format!("vfioboot unpatch {} --install", names.join(" "));
             return Commands { undo: vec![undo], ..Commands::default() };
         }
-        let to_directory = place.output.is_none();
+        let to_directory = place.dir.is_some();
         let path_of = |image| written.iter().find(|(own, _)| *own == image).map(|(_, path)| path);
         let flash: Vec<(&FlashTool, &PathBuf)> = plan
             .next
@@ -69,7 +69,7 @@ fn block(title: &str, commands: &[String]) -> io::Result<()> {
         return Ok(());
     }
     say!("{HEAD}{title}{HEAD:#}")?;
-    commands.iter().try_for_each(|command| say!("  {command}"))
+    commands.iter().try_for_each(|command| print::command(command))
 }
 
 fn flash_command(tool: &FlashTool, path: &Path) -> Option<String> {
