@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help board book book-check schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release runtime lab clean prepare e2e-full
+.PHONY: help board book book-check pictures newcomers schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release runtime lab clean prepare e2e-full
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,9 +11,8 @@ help: ## print this list
 setup: ## install missing programs, or list them
 	@scripts/setup.sh all
 
-try: ## build both programs and show them on the sample image
+try: ## build both programs as fast as can be, and show them on the sample image
 	@scripts/setup.sh build
-	@$(MAKE) --no-print-directory dist
 	@scripts/try.sh
 
 test: ## run everything that CI runs
@@ -40,6 +39,14 @@ book: dist ## write the generated pages of docs/book, check it, and build it wit
 
 book-check: dist ## check links, examples and generated pages of docs/book, without mdBook
 	@scripts/book.sh check
+
+pictures: dist ## make the pictures of README and book by the programs
+	@python3 scripts/pictures.py dist/vfioboot docs/book/src/pictures
+
+newcomers: ## play first steps in empty Debian roots, from the archives of `make release`
+	@lab/newcomers/play.sh bookworm amd64
+	@lab/newcomers/play.sh trixie amd64
+	@lab/newcomers/play.sh trixie arm64
 
 schemas: dist ## validate the output of every --json with docs/schema
 	@"$$(scripts/python-tools.sh)/python" scripts/judge_schemas.py dist/vfioboot dist/vfiorun-$$(uname -m)

@@ -39,6 +39,7 @@ fn main() {
 #[cfg(feature = "desktop")]
 mod runtime {
     use std::fmt::Write as _;
+    use std::io::ErrorKind;
     use std::path::{Path, PathBuf};
     use std::{env, fs};
 
@@ -71,8 +72,14 @@ mod runtime {
     /// The static for one executable, whose files go to `out`.
     fn executable(file: &Path, out: &Path) -> String {
         println!("cargo:rerun-if-changed={}", file.display());
-        let bytes = fs::read(file)
-            .unwrap_or_else(|error| panic!("VFIOBOOT_RUNTIME_DIR: {}: {error}", file.display()));
+        let bytes = match fs::read(file) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                println!("cargo:warning={} is missing, so it is not inside", file.display());
+                return "None".to_owned();
+            }
+            Err(error) => panic!("VFIOBOOT_RUNTIME_DIR: {}: {error}", file.display()),
+        };
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let include = |suffix: &str, bytes: &[u8]| {
             let copy = out.join(format!("{name}{suffix}"));

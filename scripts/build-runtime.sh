@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# build-runtime.sh: the on-device program, static, for both architectures:
-# dist/vfiorun-aarch64 and dist/vfiorun-x86_64.
+# build-runtime.sh [ARCH...]: the on-device program, static: dist/vfiorun-aarch64 and dist/vfiorun-x86_64, or
+# one of them.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
@@ -10,6 +10,7 @@ cd "$ROOT"
 
 # It travels in the ramdisk of 8 MiB partitions. 1 MiB is the aim; CONTRIBUTING.md says what x86_64 has more.
 declare -A LIMIT=([aarch64]=$((1024 * 1024)) [x86_64]=$((1224 * 1024)))
+[ $# = 0 ] || ARCHES=("$@")
 static_toolchain
 
 # Nothing to do when no input has changed since programs were made, by this checkout or another one. Which
@@ -33,7 +34,8 @@ flock "$build_lock"
 for list in "$lists"/*; do
     [ -e "$list" ] || continue
     made=$CACHE/runtime/$(inputs "$list")
-    [ -d "$made" ] || continue
+    has_all() { for arch in "${ARCHES[@]}"; do [ -e "$made/vfiorun-$arch" ] || return; done; }
+    has_all || continue
     for arch in "${ARCHES[@]}"; do
         cmp -s "$made/vfiorun-$arch" "dist/vfiorun-$arch" || install -m 755 "$made/vfiorun-$arch" "dist/vfiorun-$arch"
     done
@@ -54,10 +56,12 @@ if [ -n "$toolchain" ]; then
     flags+=(-Zfmt-debug=shallow)
 fi
 
-# Both at once: while one is linked, which takes one processor, the other compiles.
+# All at once: while one is linked, which takes one processor, the other compiles.
 say "vfiorun: building for ${ARCHES[*]}"
-static_target aarch64 -C llvm-args=-machine-outliner-reruns=4
-static_target x86_64 -C llvm-args=-enable-machine-outliner=always
+declare -A OUTLINE=([aarch64]=-machine-outliner-reruns=4 [x86_64]=-enable-machine-outliner=always)
+for arch in "${ARCHES[@]}"; do
+    static_target "$arch" -C llvm-args="${OUTLINE[$arch]}"
+done
 env "${environment[@]}" cargo build "${args[@]}" >&2
 for arch in "${ARCHES[@]}"; do
     built=target/runtime/$arch-unknown-linux-musl/device/vfiorun
@@ -76,8 +80,13 @@ scratch runtime
 for arch in "${ARCHES[@]}"; do
     sed 's/^[^:]*: *//' "target/runtime/$arch-unknown-linux-musl/device/vfiorun.d" | tr ' ' '\n'
 done | sed -n "s|^$ROOT/||p" | grep ^src/ | LC_ALL=C sort -u > "$SCRATCH/list"
+made=$CACHE/runtime/$(inputs "$SCRATCH/list")
 mkdir "$SCRATCH/new"
-cp dist/vfiorun-aarch64 dist/vfiorun-x86_64 "$SCRATCH/new/"
-publish "$SCRATCH/new" "$CACHE/runtime/$(inputs "$SCRATCH/list")"
+# one of them may be there already
+[ ! -d "$made" ] || cp "$made"/vfiorun-* "$SCRATCH/new/"
+for arch in "${ARCHES[@]}"; do
+    cp "dist/vfiorun-$arch" "$SCRATCH/new/"
+done
+publish "$SCRATCH/new" "$made"
 mv "$SCRATCH/list" "$lists/$(key < "$SCRATCH/list")"
 find "$CACHE/runtime" -mindepth 1 -maxdepth 2 -mtime +30 -not -path "$lists" -delete 2> /dev/null || true

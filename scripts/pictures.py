@@ -1,10 +1,12 @@
 """The pictures of the documentation: `pictures.py VFIOBOOT OUT`.
 
 recording.svg: check, patch, boot-test and undo of the sample image, as the programs print it (an animated
-terminal); regions.svg: where the bytes of the patched sample are; tree.svg: which image to give.
+terminal); regions.svg: where the bytes of the patched sample are; timeline.svg: what its boot does, and when;
+tree.svg: which image to give.
 """
 
 import html
+import json
 import os
 import re
 import subprocess
@@ -13,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "fixtures" / "sample-boot.img"
@@ -52,6 +55,8 @@ def main() -> None:
         lines = list(_session(vfioboot, place))
         (out / "recording.svg").write_text(_recording(lines), encoding="utf-8")
         _run(vfioboot, place, "vfioboot info patched.img --svg regions.svg")
+        report = json.loads(_run(vfioboot, place, "vfioboot boot-test patched.img --json"))
+        (out / "timeline.svg").write_text(_timeline(report["patched"]["lines"]), encoding="utf-8")
         (out / "regions.svg").write_bytes((place / "regions.svg").read_bytes())
     (out / "tree.svg").write_text(_tree(), encoding="utf-8")
 
@@ -131,6 +136,33 @@ def _span(span: tuple[str, str]) -> str:
     if style == "bold":
         return f'<tspan font-weight="700">{text}</tspan>'
     return f'<tspan fill="{style}">{text}</tspan>' if style else text
+
+
+# What the lines of a boot are, by event.
+EVENTS = {"first_program": "the kernel starts {}", "vfioboot": "vfiorun: {}"}
+
+
+def _timeline(lines: list[dict[str, Any]]) -> str:
+    """Each line with its time; the bars end where the boot has come to."""
+    end = max(line["seconds"] for line in lines)
+    rows = []
+    for number, line in enumerate(lines):
+        y = 24 + 26 * number
+        text = EVENTS.get(line["event"], "{}").format(line["text"])
+        text = text if len(text) <= 72 else text[:71] + "…"
+        rows.append(
+            f'<rect class="{line["event"]}" x="0" y="{y - 13}" width="{4 + 250 * line["seconds"] / end:.1f}" height="18" rx="3"/>'
+            f'<text class="t" x="330" y="{y}">{1000 * line["seconds"]:.0f} ms</text>'
+            f'<text x="346" y="{y}">{html.escape(text)}</text>'
+        )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 {26 * len(lines) + 14}" role="img" '
+        'aria-label="The boot of a patched image"><style>text{font:14px system-ui,sans-serif;fill:#1f2328}'
+        ".t{text-anchor:end;font-variant-numeric:tabular-nums}rect{fill:#8c959f}.vfioboot{fill:#1a7f37}"
+        ".first_program{fill:#0969da}@media(prefers-color-scheme:dark){text{fill:#e6edf3}}</style>\n"
+        + "\n".join(rows)
+        + "\n</svg>\n"
+    )
 
 
 # Question, then what to give when the answer is yes; the last one is for everything else.

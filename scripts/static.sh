@@ -30,7 +30,9 @@ static_build() {
     host=$(rustc -vV | sed -n 's/^host: //p')
     lld=$sysroot/lib/rustlib/$host/bin/rust-lld
     [ -x "$lld" ] || die "rustup's linker is missing: $lld"
-    args=(--quiet --locked)
+    args=(--locked)
+    # who waits at a terminal sees what is compiled
+    [ -t 2 ] || args+=(--quiet)
     # At a fixed address, so that nothing is relocated. Identical functions are kept once.
     flags=(-C linker-flavor=ld.lld -C link-self-contained=yes -C relocation-model=static
         -C link-arg=--icf=all "--remap-path-prefix=$ROOT=/vfioboot"

@@ -60,9 +60,9 @@ def _root(base: Path) -> Iterator[Path]:
         subprocess.run(["mount", "-t", "sysfs", "-o", "ro", "sysfs", root / "sys"], check=True)
         subprocess.run(["mount", "-t", "tmpfs", "dev", root / "dev"], check=True)
         for name in DEVICES:
-            there = os.stat(f"/dev/{name}")
+            there = Path("/dev", name).stat()
             os.mknod(root / "dev" / name, stat.S_IFCHR | 0o666, there.st_rdev)
-            os.chmod(root / "dev" / name, 0o666)
+            (root / "dev" / name).chmod(0o666)
         (root / "etc/resolv.conf").write_bytes(Path("/etc/resolv.conf").read_bytes())
         yield root
     finally:
