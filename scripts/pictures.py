@@ -150,8 +150,9 @@ def _timeline(lines: list[dict[str, Any]]) -> str:
         y = 24 + 26 * number
         text = EVENTS.get(line["event"], "{}").format(line["text"])
         text = text if len(text) <= 72 else text[:71] + "…"
+        width = 4 + 250 * line["seconds"] / end
         rows.append(
-            f'<rect class="{line["event"]}" x="0" y="{y - 13}" width="{4 + 250 * line["seconds"] / end:.1f}" height="18" rx="3"/>'
+            f'<rect class="{line["event"]}" x="0" y="{y - 13}" width="{width:.1f}" height="18" rx="3"/>'
             f'<text class="t" x="330" y="{y}">{1000 * line["seconds"]:.0f} ms</text>'
             f'<text x="346" y="{y}">{html.escape(text)}</text>'
         )
