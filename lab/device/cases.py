@@ -56,6 +56,8 @@ STANDARD = _setup("standard")
 RESET = _setup("reset")
 LONG = _setup("long")
 COMMANDS = _setup("commands")
+UNATTENDED = _setup("unattended")
+SOAK = _setup("soak")
 ANDROID = _setup("android", "lab.host=android")
 MEASURED = _setup("measured", measured=True)
 THREE_CPUS = _setup("three-cpus", processors=3)
@@ -286,6 +288,55 @@ def _crashes() -> Iterator[Case]:
     )
 
 
+def _unattended() -> Iterator[Case]:
+    """Guests that nobody watches."""
+    yield Case(
+        name="unattended/six",
+        ci=False,
+        setup=UNATTENDED,
+        steps="six",
+        facts=(
+            ("autostart", "0"),
+            ("running", "6"),
+            ("logs", "6 600"),
+            # two of them lost their vfiorun by SIGKILL, and nobody ran recover
+            ("killed", "4"),
+            ("autostart", "0"),
+            ("running", "6"),
+            ("stopped", "6"),
+        ),
+        says=(r"^second: g1: runs already, pid \d+$", r"^second: g4: runs, pid \d+"),
+        answered=(DISK,),
+    )
+    for order in ("first", "second"):
+        yield Case(
+            name=f"unattended/hugepages/{order}",
+            ci=False,
+            setup=UNATTENDED,
+            steps=f"hugepages {order}",
+            facts=(("pages", "64"), ("status", "0"), ("pages", "32"), ("status", "0"), ("pages", "0")),
+        )
+    yield Case(
+        name="unattended/panic",
+        ci=False,
+        setup=UNATTENDED,
+        steps="panic",
+        facts=(("stop", "0"), ("status", "1")),
+        says=(
+            "the guest panicked",
+            r"guest lab is started again in 1 s",
+            r"^health: lab: .*; restarts: 2, the last \d+ s ago: the guest panicked",
+        ),
+    )
+    yield Case(
+        name="unattended/soak",
+        ci=False,
+        setup=SOAK,
+        steps="soak 7 200 900",
+        facts=(("late", ""), ("recover", "0"), ("left", "")),
+    )
+
+
 def _by_hand() -> Iterator[Case]:
     """bind and release without a guest."""
     for name, devices in (("one", (DISK,)), ("group", (FUNCTION_0, FUNCTION_1))):
@@ -341,5 +392,5 @@ def _unfit() -> Iterator[Case]:
 
 
 CASES: tuple[Case, ...] = (
-    *_main(), *_guests(), *_iommufd(), *_commands(), *_places(), *_crashes(), *_by_hand(), *_refused(), *_unfit()
+    *_main(), *_guests(), *_iommufd(), *_commands(), *_places(), *_crashes(), *_unattended(), *_by_hand(), *_refused(), *_unfit()
 )  # fmt: skip
