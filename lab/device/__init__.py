@@ -48,11 +48,11 @@ def _compiled(name: str, work: Path) -> Path:
 
 
 def _nested_ramdisk(busybox: Path, work: Path) -> bytes:
-    edu = _compiled("edu", work)
     archive = Archive()
     archive.directory("bin")
     archive.file("bin/busybox", busybox.read_bytes(), 0o755)
-    archive.file("bin/edu", edu.read_bytes(), 0o755)
+    for name in ("edu", "pvpanic"):
+        archive.file(f"bin/{name}", _compiled(name, work).read_bytes(), 0o755)
     archive.file("init", (_GUEST / "nested").read_bytes(), 0o755)
     return archive.finish()
 
@@ -111,12 +111,13 @@ def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     _make_data(lab, setup, cases, work)
     kernel, initrd, cmdline = _image(lab, setup, work)
     board = setup.machine if setup.smmu_for_pcie else devicetree.without_smmu(setup.machine, work)
+    timeout = max(lab.timeout, setup.seconds)
     runs: list[machine.Run] = []
     for log, plan in (("serial.log", "plan"), ("serial-after-reset.log", "plan-after-reset")):
         if runs and not cases[0].after_reset:
             break
         words = f"{cmdline} lab.plan={plan}"
-        runs.append(machine.boot(board, kernel, initrd, words, scratch=work, timeout=lab.timeout, log=log))
+        runs.append(machine.boot(board, kernel, initrd, words, scratch=work, timeout=timeout, log=log))
     return {case.name: list(verdict.of_case(case, runs, disks)) for case in cases}
 
 

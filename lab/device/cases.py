@@ -42,6 +42,8 @@ class Setup:
     """Variant of the lab's kernel, of the device and of its guests."""
     suite: str = ""
     """Debian's suite that QEMU on the device is from; by default that of the rest."""
+    seconds: float = 0
+    """What its boot may take, where that is more than others."""
     smmu_for_pcie: bool = True
     """Whether the board's device tree has an SMMU that is on, and an iommu-map."""
 
@@ -56,8 +58,8 @@ STANDARD = _setup("standard")
 RESET = _setup("reset")
 LONG = _setup("long")
 COMMANDS = _setup("commands")
-UNATTENDED = _setup("unattended")
-SOAK = _setup("soak")
+UNATTENDED = dataclasses.replace(_setup("unattended"), seconds=1800)
+SOAK = dataclasses.replace(_setup("soak"), seconds=1800)
 ANDROID = _setup("android", "lab.host=android")
 MEASURED = _setup("measured", measured=True)
 THREE_CPUS = _setup("three-cpus", processors=3)
@@ -327,6 +329,15 @@ def _unattended() -> Iterator[Case]:
             r"guest lab is started again in 1 s",
             r"^health: lab: .*; restarts: 2, the last \d+ s ago: the guest panicked",
         ),
+    )
+    yield Case(
+        name="unattended/gone",
+        ci=False,
+        setup=UNATTENDED,
+        steps="gone",
+        facts=(("health", "0"), ("status", "0"), ("removed", "")),
+        says=(f"{DISK.address}: back to nvme: does not exist any more",),
+        answered=(DISK,),
     )
     yield Case(
         name="unattended/soak",

@@ -16,7 +16,7 @@ use vfioboot::device::sys::state::{self, StateDir};
 use crate::global::Global;
 
 /// The output of a guest's vfiorun, the console with it.
-const LOG: &str = "console.log";
+pub const LOG: &str = "console.log";
 
 /// A guest that was to be started.
 pub enum Started {

@@ -3,6 +3,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`preflight`] | everything that is examined before, and the start as data |
+//! | [`awake`] | keeps the machine from sleeping meanwhile |
 //! | [`launch`] | the process of QEMU, between fork and exec |
 //! | [`supervise`] | QEMU until it has ended |
 //! | [`restart`] | whether a guest that has ended is started again |
@@ -11,6 +12,7 @@
 //! | [`signals`] | signals that are read instead of interrupting |
 //! | [`record`] | which guests are running |
 
+pub mod awake;
 mod console;
 pub mod launch;
 pub mod preflight;
@@ -30,6 +32,7 @@ use crate::device::bind::lease::{Lease, Report, TakeError};
 use crate::device::bind::recover;
 use crate::device::bind::undo::Undo;
 use crate::device::bus::group::is_vfio;
+use crate::device::bus::health::Errors;
 use crate::device::bus::pci::{self, PciDevice};
 use crate::device::causes::{Failure, Reason, Step};
 use crate::device::guest::file::{Guest, OnExit};
@@ -37,6 +40,7 @@ use crate::device::guest::qemu::argv::{Backing, MONITOR};
 use crate::device::sys::host::errno_text;
 use crate::device::sys::kernel_log::Tail;
 use crate::device::sys::process::Process;
+use awake::Awake;
 use launch::Launch;
 use preflight::Start;
 use record::Record;
@@ -151,6 +155,8 @@ fn with_devices(
     let Context { host, state, signals, .. } = context;
     let devices = lease.devices().to_vec();
     prepare::prepare_devices(context, guest, start, lease, notify)?;
+    let mut failed = |text| notify(&Progress::Warning(text));
+    let _awake = Awake::new(host, &start.awake, lease.journal(), &mut failed);
     let backing = prepare::prepare_memory(context, guest, start, lease, notify)?;
     let cgroups = prepare::make_cgroups(host, start, lease, notify)?;
     let directory = record::make_directory(state, &guest.name).map_err(|error| {
@@ -212,6 +218,12 @@ fn record_of(
         qemu: None,
         since: restart::now(),
         devices: devices.iter().map(|device| device.address.to_string()).collect(),
+        errors: devices
+            .iter()
+            .filter_map(|device| {
+                Some((device.address.to_string(), Errors::of(context.host, device.address)?))
+            })
+            .collect(),
         ready: false,
         again: None,
         restarts: context.restarts.count,
