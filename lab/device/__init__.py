@@ -25,11 +25,17 @@ _GUEST = LAB / "device" / "guest"
 _SYSTEM_LOCK = threading.Lock()
 
 
-def _system(suite: str) -> Path:
-    """The directory with the system's disk; see system.sh."""
+def _system(setup: Setup, place: Path) -> None:
+    """The system's disk; see system.sh. One with systemd is written to."""
     with _SYSTEM_LOCK:
-        (directory,) = from_script(LAB / "device" / "system.sh", *([suite] if suite else []))
-    return directory
+        if setup.systemd:
+            (directory,) = from_script(LAB / "device" / "service.sh")
+        else:
+            (directory,) = from_script(LAB / "device" / "system.sh", *([setup.suite] if setup.suite else []))
+    if setup.systemd:
+        shutil.copy(directory / SYSTEM.drive, place)
+    else:
+        place.symlink_to(directory / SYSTEM.drive)
 
 
 def _ramdisk(busybox: Path) -> bytes:
@@ -105,7 +111,7 @@ def _image(lab: Lab, setup: Setup, work: Path) -> tuple[Path, Path, str]:
 
 def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     setup = cases[0].setup
-    (work / SYSTEM.drive).symlink_to(_system(setup.suite) / SYSTEM.drive)
+    _system(setup, work / SYSTEM.drive)
     disks = verdict.Disks(work, secrets.token_hex(4))
     disks.make()
     _make_data(lab, setup, cases, work)

@@ -42,6 +42,8 @@ class Setup:
     """Variant of the lab's kernel, of the device and of its guests."""
     suite: str = ""
     """Debian's suite that QEMU on the device is from; by default that of the rest."""
+    systemd: bool = False
+    """Whether Debian's systemd is its init."""
     seconds: float = 0
     """What its boot may take, where that is more than others."""
     smmu_for_pcie: bool = True
@@ -58,8 +60,19 @@ STANDARD = _setup("standard")
 RESET = _setup("reset")
 LONG = _setup("long")
 COMMANDS = _setup("commands")
-UNATTENDED = dataclasses.replace(_setup("unattended"), seconds=1800)
-SOAK = dataclasses.replace(_setup("soak"), seconds=1800)
+# Several guests at once on one processor: a busy host must not make them late.
+UNATTENDED = dataclasses.replace(_setup("unattended", measured=True), seconds=1800)
+# Its disk is written to.
+SERVICE = dataclasses.replace(
+    _setup(
+        "service",
+        "lab.host=systemd systemd.show_status=false systemd.log_level=warning",
+        devices=tuple(dataclasses.replace(one, readonly=False) if one is SYSTEM else one for one in _DEVICES),
+    ),
+    seconds=900,
+    systemd=True,
+)
+SOAK = dataclasses.replace(_setup("soak", measured=True), seconds=2400)
 ANDROID = _setup("android", "lab.host=android")
 MEASURED = _setup("measured", measured=True)
 THREE_CPUS = _setup("three-cpus", processors=3)
@@ -337,6 +350,22 @@ def _unattended() -> Iterator[Case]:
         steps="gone",
         facts=(("health", "0"), ("status", "0"), ("removed", "")),
         says=(f"{DISK.address}: back to nvme: does not exist any more",),
+        answered=(DISK,),
+    )
+    yield Case(
+        name="unattended/service",
+        ci=False,
+        setup=SERVICE,
+        steps="service install",
+        after_reset="service again",
+        facts=(
+            ("service", "0"),
+            ("guests", "0"),
+            ("group", "/vfiorun.slice/vfiorun.service/vfiorun-lab"),
+            ("stop", "0"),
+            ("remove", "0"),
+        ),
+        says=("^service: systemd: installed, running$", "^guests: lab: running, "),
         answered=(DISK,),
     )
     yield Case(

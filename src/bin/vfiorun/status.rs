@@ -69,8 +69,9 @@ impl Health {
             (left.to_owned(), None)
         } else if let Some(again) = record.again {
             (format!("starts again in {}", duration(again.saturating_sub(now))), None)
-        } else if record.qemu.is_none() {
-            ("starting".to_owned(), None)
+        } else if record.qemu.is_none_or(|qemu| !qemu.is_alive(host)) {
+            // Devices on their way to it, or back.
+            (if record.ready { "ending" } else { "starting" }.to_owned(), None)
         } else {
             let name = record.name.parse().unwrap_or_default();
             let socket = record::directory(state, &name).join(CONTROL);

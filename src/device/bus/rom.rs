@@ -1,7 +1,7 @@
 //! The option ROM of a device, as the kernel reads it (`rom` of `Documentation/ABI/testing/sysfs-bus-pci`).
 
 use crate::device::bus::group::is_vfio;
-use crate::device::bus::pci::{self, PciDevice};
+use crate::device::bus::pci::{self, PciAddress, PciDevice};
 use crate::device::sys::host::{Host, HostError};
 
 /// No ROM is larger.
@@ -30,15 +30,17 @@ pub enum RomError {
     #[error(
         "{0}: the kernel shows no ROM of it: it has none, or the firmware has hidden it. A card's ROM can be read in another machine, or is its vendor's to have"
     )]
-    None(PciDevice),
+    None(PciAddress),
     /// A driver works with it.
-    #[error("{0}: its driver works with it, and reading the ROM would disturb that: vfiorun bind {address} first", address = .0.address)]
-    Driver(PciDevice),
+    #[error(
+        "{0}: its driver works with it, and reading the ROM would disturb that: vfiorun bind {0} first"
+    )]
+    Driver(PciAddress),
     /// The kernel does not give it.
-    #[error("{device}: {error}")]
+    #[error("{address}: {error}")]
     Host {
         /// The device.
-        device: PciDevice,
+        address: PciAddress,
         /// The reason.
         #[source]
         error: HostError,
@@ -47,7 +49,7 @@ pub enum RomError {
     #[error(
         "{0}: what is read is not a ROM of it: it sleeps, or its firmware has put something else there"
     )]
-    NotRom(PciDevice),
+    NotRom(PciAddress),
 }
 
 impl Rom {
@@ -58,17 +60,17 @@ impl Rom {
     pub fn read(host: &Host, device: &PciDevice) -> Result<Self, RomError> {
         let path = pci::attribute(device.address, "rom");
         if !host.exists(&path) {
-            return Err(RomError::None(device.clone()));
+            return Err(RomError::None(device.address));
         }
         if device.driver.as_deref().is_some_and(|driver| !is_vfio(driver)) {
-            return Err(RomError::Driver(device.clone()));
+            return Err(RomError::Driver(device.address));
         }
-        let failed = |error| RomError::Host { device: device.clone(), error };
+        let failed = |error| RomError::Host { address: device.address, error };
         host.write(&path, "1").map_err(failed)?;
         let bytes = host.bytes(&path, LIMIT);
         // The kernel takes two bytes for "off", and everything else for "on".
         host.write(&path, "0\n").map_err(failed)?;
-        let not_rom = || RomError::NotRom(device.clone());
+        let not_rom = || RomError::NotRom(device.address);
         let bytes = bytes.ok_or_else(not_rom)?;
         let kinds = kinds(&bytes, device).ok_or_else(not_rom)?;
         Ok(Self { bytes, kinds })

@@ -111,9 +111,11 @@ pub fn run(
     let addresses: Vec<_> = lease.devices().iter().map(|device| device.address).collect();
     let log_end = Tail::open(host);
     let ended = with_devices(context, guest, file, start, &mut lease, notify);
-    record::remove(&record::directory(state, &guest.name));
     remove_socket(guest);
-    let report = lease.release().map_err(RunError::Release)?;
+    let report = lease.release().map_err(RunError::Release);
+    // Not before: until here `stop` waits for it.
+    record::remove(&record::directory(state, &guest.name));
+    let report = report?;
     if guest.on_exit == OnExit::Host {
         for address in addresses {
             if pci::driver(host, address).is_ok_and(|driver| driver.as_deref().is_some_and(is_vfio))
@@ -251,9 +253,8 @@ pub fn wait_to_start_again(
     if record::make_directory(context.state, &guest.name).is_ok() {
         write_record(&directory, record.as_ref(), notify);
     }
-    let goes_on = restart::pause(context.signals, pause);
-    record::remove(&directory);
-    goes_on
+    // Until the next start writes its own: the guest is known all the time, to `status` and to `stop`.
+    restart::pause(context.signals, pause)
 }
 
 /// What QEMU or the kernel said about a guest that did not run, or that QEMU ended with an error.

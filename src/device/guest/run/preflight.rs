@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::awake::{self, Means};
 use super::launch::CHROOT_DIRECTORY;
-use super::record;
+use super::record::{self, Record};
 use crate::bootfile::DeviceSpec;
 use crate::cmdline::Cmdline;
 use crate::device::bind::plan::{
@@ -340,7 +340,8 @@ struct Examination<'a> {
 
 impl Examination<'_> {
     fn running(&mut self, state: &StateDir, name: &str) {
-        if let Some(running) = record::running(self.host, state).iter().find(|r| r.name == name) {
+        let other = |record: &&Record| record.name == name && !record.is_own(self.host);
+        if let Some(running) = record::running(self.host, state).iter().find(other) {
             let pid = running.supervisor.pid;
             self.refusals.push(Refusal::Running { name: name.to_owned(), pid });
         }

@@ -64,6 +64,11 @@ impl Record {
         Health::of(host, address, before)
     }
 
+    /// Whether it is that of a guest of this process: between two starts of one, too.
+    pub(crate) fn is_own(&self, host: &Host) -> bool {
+        Process::current(host) == Some(self.supervisor)
+    }
+
     /// Whether its supervisor or its QEMU still runs.
     pub(crate) fn is_alive(&self, host: &Host) -> bool {
         self.supervisor.is_alive(host) || self.qemu.is_some_and(|qemu| qemu.is_alive(host))
@@ -97,6 +102,14 @@ pub(crate) fn write(directory: &Path, record: &Record) -> io::Result<()> {
 pub(crate) fn remove(directory: &Path) {
     // Nothing depends on it: a record counts only while its processes live.
     _ = fs::remove_dir_all(directory);
+}
+
+/// Removes the directory of a guest of this process that is not started again.
+pub fn forget(host: &Host, state: &StateDir, name: &Name) {
+    let own = |record: &Record| record.name == name.as_str() && record.is_own(host);
+    if running(host, state).iter().any(own) {
+        remove(&directory(state, name));
+    }
 }
 
 /// The guests that are running, by name.
