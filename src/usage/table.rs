@@ -58,7 +58,10 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         name: "devices",
         about: "List the PCI devices by IOMMU group",
         more: "",
-        arguments: &[JSON],
+        arguments: &[
+            flag("svg", "Print a picture of the groups: what can be passed through is green, what cannot is red").not_with(&["json"]),
+            JSON,
+        ],
     },
     Subcommand {
         name: "bind",

@@ -67,6 +67,23 @@ fn devices_are_shown_by_group() {
 }
 
 #[test]
+fn the_picture_has_every_group_with_its_devices() {
+    let tree = tree("picture");
+    tree.device("0000:00:03.0", ("8086", "10d3"), Some("e1000e"));
+    tree.file("usr/share/misc/pci.ids", "8086  <script>\"&\x1b[31m\n\t10d3  A name\n");
+    let svg = stdout(vfiorun(&tree, &["devices", "--svg"]), 0);
+    let parse = "import sys, xml.etree.ElementTree as e; e.fromstring(sys.stdin.read())";
+    let mut python = assert_cmd::Command::new("python3");
+    python.args(["-c", parse]).write_stdin(svg.clone()).assert().success();
+    for text in
+        [">IOMMU group 3<", ">in no IOMMU group<", "0000:00:02.0 1b36:0010", "&lt;script&gt;"]
+    {
+        assert!(svg.contains(text), "{text}: {svg}");
+    }
+    assert!(svg.contains("class=\"d no\"") && svg.contains("class=\"d yes\""), "{svg}");
+}
+
+#[test]
 fn names_come_from_the_database_of_the_system() {
     let tree = tree("names");
     let text = "# c\n1b36  Red Hat, Inc.\n\t0010  QEMU NVM Express Controller\n\t\t1af4 1100  Sub\n\

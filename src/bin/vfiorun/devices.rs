@@ -1,5 +1,7 @@
 //! `vfiorun devices`.
 
+mod picture;
+
 use serde_json::{Value, json};
 use vfioboot::device::bind::inventory::{self, Entry};
 use vfioboot::device::bus::group;
@@ -12,14 +14,16 @@ use vfioboot::usage::Matches;
 use crate::global::Global;
 use crate::outcome::{Answer, Outcome};
 use crate::output::{self, Page, Style};
+use picture::Row;
 
 pub struct Arguments {
     json: bool,
+    svg: bool,
 }
 
 impl Arguments {
     pub fn of(given: &Matches) -> Self {
-        Self { json: given.has("json") }
+        Self { json: given.has("json"), svg: given.has("svg") }
     }
 }
 
@@ -49,7 +53,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     let groups: Groups<'_> =
         entries.chunk_by(|a, b| a.device.iommu_group == b.device.iommu_group).collect();
     let domain = |number: Option<u32>| group::domain(&host, number?);
-    if arguments.json {
+    if arguments.svg {
+        output::print(&picture::svg(&pictured(&groups, &names)))?;
+    } else if arguments.json {
         let groups: Vec<Value> = groups
             .iter()
             .map(|entries| {
@@ -67,6 +73,17 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
 
 /// The devices of each group.
 type Groups<'e> = Vec<&'e [&'e Entry]>;
+
+fn pictured<'e>(groups: &Groups<'e>, names: &Names) -> Vec<(Option<u32>, Vec<Row<'e>>)> {
+    let row = |entry: &&'e Entry| {
+        let (class, vendor, name) = named(entry, names);
+        let name: Vec<&str> = [class, vendor, name].into_iter().flatten().collect();
+        let passthrough = (!entry.bridge).then(|| entry.obstacles.is_empty());
+        Row { device: &entry.device, name: name.join(" "), passthrough }
+    };
+    let number = |entries: &[&Entry]| entries.first().and_then(|entry| entry.device.iommu_group);
+    groups.iter().map(|entries| (number(entries), entries.iter().map(row).collect())).collect()
+}
 
 fn page(groups: &Groups<'_>, names: &Names, host: &Host) -> Page {
     let mut page = Page::new();
