@@ -27,7 +27,7 @@ use crate::output::{self, StepWriter};
 /// Where guest files are by default; the first that exists.
 const DIRECTORIES: &[&str] = &["data/adb/vfioboot/guests", "etc/vfioboot/guests"];
 /// The output of a guest's vfiorun, the console with it.
-const LOG: &str = "console.log";
+pub const LOG: &str = "console.log";
 
 /// How long a guest has until it runs: a machine with many of them is slow when it boots, and huge pages
 /// take long to be put together.

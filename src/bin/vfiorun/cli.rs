@@ -7,7 +7,8 @@ use vfioboot::usage::{self, Matches, Parsed};
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::{
-    autostart, bind, devices, doctor, output, recover, release, run, service, status, stop,
+    autostart, bind, console, devices, doctor, log, monitor, output, recover, release, run, service,
+    status, stop,
 };
 
 /// Runs the program; the result is its exit status.
@@ -39,6 +40,11 @@ fn carry_out(name: &str, given: &Matches) -> Outcome {
         "status" => status::run(global, &status::Arguments::of(given)),
         "stop" => stop::run(global, &stop::Arguments::of(given)?),
         "autostart" => autostart::run(global, &autostart::Arguments::of(given)),
+        "console" => console::run(global, &console::Arguments::of(given)),
+        "log" => log::run(global, given),
+        "monitor" => monitor::run(global, given),
+        "attach" => monitor::attach(global, given),
+        "detach" => monitor::detach(global, given),
         "service install" => service::install(global, &service::Install::of(given)?),
         "service remove" => service::remove(global),
         "service status" => service::status(global, given.has("json")),

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use vfioboot::device::guest::qemu::agent::{self, AGENT};
 use vfioboot::device::guest::qemu::argv::CONTROL;
 use vfioboot::device::guest::qemu::qmp;
 use vfioboot::device::guest::run::record::{self, Record};
@@ -55,12 +56,15 @@ struct Health {
     status: String,
     /// Whether QEMU answers; `None` where there is none to ask.
     answers: Option<bool>,
+    /// The addresses that its agent says; `None` where it has none that answers.
+    addresses: Option<Vec<String>>,
     memory_kib: Option<u64>,
 }
 
 impl Health {
     fn of(host: &Host, state: &StateDir, record: Record, now: u64) -> Self {
         let memory_kib = record.qemu.and_then(|qemu| qemu.memory_kib(host));
+        let directory = record::directory(state, &record.name.parse().unwrap_or_default());
         let (status, answers) = if !record.supervisor.is_alive(host) {
             let left = "left behind, its vfiorun was killed: vfiorun recover, or run it again";
             (left.to_owned(), None)
@@ -69,15 +73,16 @@ impl Health {
         } else if record.qemu.is_none() {
             ("starting".to_owned(), None)
         } else {
-            let name = record.name.parse().unwrap_or_default();
-            let socket = record::directory(state, &name).join(CONTROL);
-            match qmp::status(&socket, TIMEOUT) {
+            match qmp::status(&directory.join(CONTROL), TIMEOUT) {
                 Ok(status) => (status, Some(true)),
                 Err(_) if !record.ready => ("starting".to_owned(), Some(false)),
                 Err(error) => (format!("unknown: {error}"), Some(false)),
             }
         };
-        Self { record, status, answers, memory_kib }
+        let socket = directory.join(AGENT);
+        let asked = answers == Some(true) && socket.exists();
+        let addresses = asked.then(|| agent::addresses(&socket, TIMEOUT).ok()).flatten();
+        Self { record, status, answers, addresses, memory_kib }
     }
 
     fn line(&self, now: u64) -> String {
@@ -94,6 +99,9 @@ impl Health {
             [] => text += ", no devices",
             devices => text += &format!(", {}", devices.join(" ")),
         }
+        if let Some(addresses) = self.addresses.as_ref().filter(|addresses| !addresses.is_empty()) {
+            text += &format!(", at {}", addresses.join(" "));
+        }
         if let Some(LastExit { when, reason, .. }) = last_exit {
             let (times, ago) = (restarts, duration(now.saturating_sub(*when)));
             text += &format!("; restarts: {times}, the last {ago} ago: {reason}");
@@ -102,7 +110,7 @@ impl Health {
     }
 
     fn document(&self) -> Value {
-        let Self { record, status, answers, memory_kib } = self;
+        let Self { record, status, answers, addresses, memory_kib } = self;
         json!({
             "name": record.name,
             "file": record.file,
@@ -112,6 +120,7 @@ impl Health {
             "devices": record.devices,
             "status": status,
             "qmp": answers,
+            "addresses": addresses,
             "memory_kib": memory_kib,
             "restarts": record.restarts,
             "again": record.again,

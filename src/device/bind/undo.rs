@@ -14,6 +14,7 @@ use crate::device::bind::driver::{self, DriverState, PutBackError};
 use crate::device::bind::shared::{Shared, SharedError};
 use crate::device::bus::group::is_vfio;
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
+use crate::device::bus::usb;
 use crate::device::bus::users::{self, User};
 use crate::device::sys::host::{Host, HostError, errno_text};
 use crate::device::sys::lock::LockError;
@@ -69,6 +70,11 @@ pub enum Undo {
         /// The device.
         address: PciAddress,
     },
+    /// A USB device that a guest had gets its drivers again.
+    Usb {
+        /// Its place.
+        port: String,
+    },
 }
 
 impl fmt::Display for Undo {
@@ -83,6 +89,7 @@ impl fmt::Display for Undo {
             Self::Node { path } | Self::Directory { path } => write!(f, "/{path}: removed"),
             Self::Process { pid, name, .. } => write!(f, "{name} (pid {pid}): ended"),
             Self::Reset { address } => write!(f, "{address}: reset"),
+            Self::Usb { port } => write!(f, "USB {port}: back to its drivers"),
         }
     }
 }
@@ -187,6 +194,11 @@ impl Undo {
                 end(host, Process { pid: *pid, start_time: *start_time }, name)
             }
             Self::Reset { address } => reset(host, *address).unwrap_or_else(Ending::Failed),
+            Self::Usb { port } => match usb::probe(host, port) {
+                None => Ending::Gone,
+                Some(true) => Ending::Done,
+                Some(false) => Ending::Unchanged,
+            },
         }
     }
 

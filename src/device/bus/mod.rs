@@ -9,6 +9,7 @@
 //! | [`names`] | names of vendors, devices and classes |
 //! | [`in_use`] | why a device must not be taken from the system |
 //! | `sriov` | physical and virtual functions |
+//! | [`usb`] | USB devices, and their nodes |
 //! | `users` | which processes have a device open through VFIO |
 //! | [`vfio`] | what `/dev/vfio` answers |
 
@@ -19,5 +20,6 @@ pub(crate) mod interrupts;
 pub mod names;
 pub mod pci;
 pub(crate) mod sriov;
+pub mod usb;
 pub(crate) mod users;
 pub mod vfio;

@@ -48,8 +48,6 @@ pub struct Launch {
     pub nodes: Vec<String>,
     /// Whether it pins memory.
     pub pins_memory: bool,
-    /// Whether its standard output, which has the guest's console, is piped to us.
-    pub piped: bool,
 }
 
 /// QEMU that could not be started.
@@ -64,7 +62,7 @@ pub struct LaunchError {
 }
 
 impl Launch {
-    /// Starts it, in a session of its own, with our standard output or a pipe for it, and a pipe for its errors.
+    /// Starts it, in a session of its own, with pipes for its input, its output and its errors.
     ///
     /// When this process ends, whatever the reason, QEMU gets a SIGTERM, on which it closes its
     /// disks in order: a guest without a supervisor would keep the devices forever.
@@ -75,10 +73,8 @@ impl Launch {
         let failed = |step: &str, error| LaunchError { step: step.to_owned(), error };
         let (mut reader, mut writer) = io::pipe().map_err(|error| failed("pipe", error))?;
         let mut command = Command::new(&self.program);
-        command.args(&self.argv).stdin(Stdio::null()).stderr(Stdio::piped()).env_clear();
-        if self.piped {
-            command.stdout(Stdio::piped());
-        }
+        command.args(&self.argv).env_clear();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let session = ENVIRONMENT_OF_SESSION.iter().filter(|_| self.chroot.is_none());
         for name in ENVIRONMENT.iter().chain(session) {
             if let Some(value) = std::env::var_os(name) {
