@@ -184,6 +184,20 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         ],
     },
     Subcommand {
+        name: "vf",
+        about: "Make virtual functions of a device (SR-IOV) for guests, or take them back",
+        more: "No driver of the host takes them. Their number and what was before are kept until --count 0 or a reboot.",
+        arguments: &[
+            operand("DEV", "DOMAIN:BUS:DEVICE.FUNCTION of the physical function").required(),
+            option("count", "N", "How many; 0 takes them back").required(),
+            option("mac", "ADDRESS", "The hardware address of the first function; given again, of the next").many(),
+            option("vlan", "NUMBER", "The VLAN of the first function, 0 for none; given again, of the next").many(),
+            WRITES,
+            JSON,
+            TIMEOUT,
+        ],
+    },
+    Subcommand {
         name: "service install",
         about: "Have the machine start the guests: a unit of systemd, or a script of OpenRC or runit",
         more: "VFIO's modules are loaded at boot where they are modules. What somebody else wrote is not replaced.",

@@ -29,6 +29,7 @@ mod run;
 mod service;
 mod status;
 mod stop;
+mod vf;
 mod writes;
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vfioboot::device::guest::run::ask;
 use vfioboot::device::guest::run::requests::{ATTACH, DETACH};
-use vfioboot::usage::{Matches};
+use vfioboot::usage::Matches;
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
@@ -74,12 +74,11 @@ fn change(
     let request = json!({ "execute": command, "arguments": arguments });
     let mut steps = Vec::new();
     let as_json = given.has("json");
-    let done = ask::ask(&guests::directory(global, &record), &request, limit, &mut |step| {
-        match as_json {
+    let done =
+        ask::ask(&guests::directory(global, &record), &request, limit, &mut |step| match as_json {
             true => steps.push(step.to_owned()),
             false => output::complain(step),
-        }
-    });
+        });
     let result = match done {
         Ok(result) => result,
         // That it is the supervisor's own command is nobody's business.

@@ -82,7 +82,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         };
     }
     let file = std::path::absolute(&arguments.file).unwrap_or_else(|_| arguments.file.clone());
-    let log = arguments.log.as_ref().map(|log| std::path::absolute(log).unwrap_or_else(|_| log.clone()));
+    let log =
+        arguments.log.as_ref().map(|log| std::path::absolute(log).unwrap_or_else(|_| log.clone()));
     let (host, state, signals, log) = (&host, &state, &*signals, log.as_deref());
     let mut restarts = Restarts::new(guest.restart);
     loop {

@@ -36,10 +36,7 @@ pub fn addresses(path: &Path, limit: Duration) -> Result<Vec<String>, QmpError> 
     let left = || limit.saturating_sub(started.elapsed());
     let mut agent = Monitor::connect(path)?;
     let number = std::process::id();
-    agent.send_request(
-        &json!({ "execute": "guest-sync", "arguments": { "id": number } }),
-        None,
-    )?;
+    agent.send_request(&json!({ "execute": "guest-sync", "arguments": { "id": number } }), None)?;
     // What it still had to say to others comes first.
     while agent.answer("guest-sync", left(), &mut |_| {})? != json!(number) {}
     agent.ask("guest-ping", left())?;

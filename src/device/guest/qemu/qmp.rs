@@ -138,9 +138,7 @@ pub fn parse(line: &[u8]) -> Option<Message> {
     let named = |name: &str| data(name).map(text).unwrap_or_default();
     Some(Message::Event(match value.get("event")?.as_str()? {
         "RESET" => Event::Reset,
-        "SHUTDOWN" => {
-            Event::Shutdown(ShutdownCause::new(&named("reason")))
-        }
+        "SHUTDOWN" => Event::Shutdown(ShutdownCause::new(&named("reason"))),
         "GUEST_PANICKED" => Event::Panicked,
         "DEVICE_DELETED" => Event::Deleted(named("device")),
         "DEVICE_UNPLUG_GUEST_ERROR" => Event::NotDeleted(named("device")),
@@ -157,6 +155,8 @@ pub fn parse(line: &[u8]) -> Option<Message> {
 pub(crate) struct Monitor {
     stream: UnixStream,
     received: Vec<u8>,
+    /// What came together with an answer, after it.
+    waiting: Vec<Message>,
 }
 
 impl Monitor {
@@ -167,7 +167,7 @@ impl Monitor {
     pub(crate) fn connect(path: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(path)?;
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, received: Vec::new() })
+        Ok(Self { stream, received: Vec::new(), waiting: Vec::new() })
     }
 
     /// Sends a command without arguments. Its answer comes as a [`Message::Return`].
@@ -205,6 +205,9 @@ impl Monitor {
     /// # Errors
     /// When QEMU closed the connection ([`ErrorKind::UnexpectedEof`]), or sends what is not QMP.
     pub(crate) fn receive(&mut self) -> Result<Vec<Message>, QmpError> {
+        if !self.waiting.is_empty() {
+            return Ok(std::mem::take(&mut self.waiting));
+        }
         let mut buffer = [0; 4096];
         let end = loop {
             match self.stream.read(&mut buffer) {
@@ -248,11 +251,18 @@ impl Monitor {
     ) -> Result<Value, QmpError> {
         let started = Instant::now();
         while let Some(left) = limit.checked_sub(started.elapsed()) {
-            wait(self.stream.as_fd(), left)?;
-            for message in self.receive()? {
+            if self.waiting.is_empty() {
+                wait(self.stream.as_fd(), left)?;
+            }
+            let mut messages = self.receive()?.into_iter();
+            while let Some(message) = messages.next() {
                 match message {
-                    Message::Return(value) => return Ok(value),
+                    Message::Return(value) => {
+                        self.waiting = messages.collect();
+                        return Ok(value);
+                    }
                     Message::Refused(reason) => {
+                        self.waiting = messages.collect();
                         return Err(QmpError::Refused { command: command.to_owned(), reason });
                     }
                     Message::Event(Event::Step(text)) => told(&text),

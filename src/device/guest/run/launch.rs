@@ -48,6 +48,8 @@ pub struct Launch {
     pub nodes: Vec<String>,
     /// Whether it pins memory.
     pub pins_memory: bool,
+    /// Whether it may have to later.
+    pub may_pin_memory: bool,
 }
 
 /// QEMU that could not be started.
@@ -127,10 +129,14 @@ impl Launch {
         }
         // Not everybody may; then it is as likely to be killed as others.
         _ = write_existing(Path::new("/proc/self/oom_score_adj"), OOM_SCORE_ADJ);
-        if self.pins_memory {
+        if self.pins_memory || self.may_pin_memory {
             let unlimited = Rlimit { current: None, maximum: None };
-            rustix::process::setrlimit(Resource::Memlock, unlimited)
-                .map_err(|error| step("raise RLIMIT_MEMLOCK", error.into()))?;
+            match rustix::process::setrlimit(Resource::Memlock, unlimited) {
+                Err(error) if self.pins_memory => {
+                    return Err(step("raise RLIMIT_MEMLOCK", error.into()));
+                }
+                _ => {}
+            }
         }
         if let Some(chroot) = &self.chroot {
             enter(chroot, &self.directory, &self.nodes)?;

@@ -17,8 +17,8 @@
 pub mod ask;
 mod console;
 pub mod launch;
-pub mod preflight;
 mod plugs;
+pub mod preflight;
 mod prepare;
 pub mod record;
 pub mod requests;
@@ -177,7 +177,8 @@ fn with_devices(
         cpus: start.cpus.clone(),
         cgroups,
         nodes: start.chroot_nodes.clone(),
-        pins_memory: !devices.is_empty() || guest.takes_devices() || guest.memory.locked,
+        pins_memory: !devices.is_empty() || guest.memory.locked,
+        may_pin_memory: guest.takes_devices(),
     };
     let record = record_of(context, guest, file, &devices);
     let directory = launch.directory.clone();

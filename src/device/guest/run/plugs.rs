@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::prepare::{self, Context, Progress};
 use super::preflight::Start;
+use super::prepare::{self, Context, Progress};
 use super::record::{self, Record};
 use super::session::{Addition, PlugError, Plugs};
 use crate::bootfile::DeviceSpec;
@@ -110,9 +110,10 @@ impl<'a> Devices<'a> {
     /// What a name is for: PCI and USB devices may have ids that look the same.
     fn subject(&self, name: &str) -> Result<Subject, PlugError> {
         let host = self.context.host;
-        let usb = name.parse::<UsbSpec>().map_err(wrong).and_then(|spec| {
-            UsbDevice::find(host, &spec).map(Subject::Usb).map_err(wrong)
-        });
+        let usb = name
+            .parse::<UsbSpec>()
+            .map_err(wrong)
+            .and_then(|spec| UsbDevice::find(host, &spec).map(Subject::Usb).map_err(wrong));
         let pci = name.parse::<DeviceSpec>().map_err(wrong).and_then(|spec| {
             let all = pci::enumerate(host).map_err(wrong)?;
             let mut found: Vec<PciAddress> =
@@ -144,7 +145,8 @@ impl<'a> Devices<'a> {
         log: &mut dyn FnMut(&str),
     ) -> Result<Addition, PlugError> {
         if self.guest.hotplug == 0 {
-            let text = "the guest has no ports for devices that come later: hotplug = N in its file";
+            let text =
+                "the guest has no ports for devices that come later: hotplug = N in its file";
             return Err(PlugError(text.to_owned()));
         }
         let Some(port) = self.free.last().cloned() else {
@@ -164,7 +166,8 @@ impl<'a> Devices<'a> {
         let opened = self.open(&taken, log);
         let id = format!("plug{}", self.unique());
         let properties = opened.map(|tokens| {
-            let named = self.guest.devices.iter().find(|d| taken.iter().any(|t| t.matches(&d.spec)));
+            let named =
+                self.guest.devices.iter().find(|d| taken.iter().any(|t| t.matches(&d.spec)));
             let plain = Device::plain(spec);
             let resources = Resources {
                 iommufd: self.start.interface == Interface::Iommufd,
@@ -227,7 +230,10 @@ impl<'a> Devices<'a> {
         };
         uses.retain(|used: &InUse| used.weight() == Weight::Refuse);
         if !uses.is_empty() {
-            return Err(PlugError(format!("{device}: {}; to take it anyway: --force", join(&uses))));
+            return Err(PlugError(format!(
+                "{device}: {}; to take it anyway: --force",
+                join(&uses)
+            )));
         }
         let journal = self.lease.journal();
         journal.record(Undo::Usb { port: device.port.clone() }).map_err(wrong)?;
@@ -237,8 +243,8 @@ impl<'a> Devices<'a> {
         let node = device.own_node();
         let is_node = |undo: &Undo| matches!(undo, Undo::Node { path } if *path == node);
         self.lease.give_back(&is_node).map_err(wrong)?;
-        let file = opened
-            .map_err(|error| PlugError(format!("{device}: open: {}", errno_text(&error))))?;
+        let file =
+            opened.map_err(|error| PlugError(format!("{device}: open: {}", errno_text(&error))))?;
         let number = self.unique();
         let id = format!("usb-{number}");
         let set = FIRST_SET + number;
