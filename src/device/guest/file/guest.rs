@@ -226,6 +226,11 @@ impl Guest {
             .chain(devices.iter_mut().filter_map(Device::path))
     }
 
+    /// Whether devices may come while it runs.
+    pub(crate) fn takes_devices(&self) -> bool {
+        self.hotplug > 0
+    }
+
     /// Keys that do not go together, and values outside of the limits of their kind.
     pub(super) fn conflict(&self) -> Option<KeyConflict> {
         let is_relative = |chroot: &String| !chroot.starts_with('/');
@@ -235,7 +240,7 @@ impl Guest {
             .or_else(|| self.network.conflict())
             .or(chroot.map(|_| ("chroot", Conflict::Expected(Kind::AbsolutePath))))
             .or_else(|| self.cpus.conflict())
-            .or_else(|| self.conflict_of_plugs())
+            .or_else(|| plugs::conflict(self.hotplug))
             .or((!LOG_COUNT.admits(self.log.count))
                 .then_some(("log.count", Conflict::Expected(LOG_COUNT))))
     }
@@ -308,9 +313,9 @@ impl Guest {
             autostart: _,
             devices: _,
             hold: _,
-            hotplug: _,
-            usb: _,
-            agent: _,
+            hotplug,
+            usb,
+            agent,
             on_exit: _,
             on_reboot,
             restart: _,
@@ -358,7 +363,7 @@ impl Guest {
         for (number, (address, device)) in devices.iter().enumerate() {
             device.arguments(&mut argv, number, *address, resources, self.takes_devices());
         }
-        self.arguments_for_plugs(&mut argv, resources);
+        plugs::arguments(&mut argv, resources, (*hotplug, usb, *agent));
         match on_reboot {
             OnReboot::Restart => {}
             OnReboot::Exit => argv.flag("-no-reboot"),
@@ -385,9 +390,9 @@ impl Guest {
             autostart,
             devices: _,
             hold,
-            hotplug: _,
-            usb: _,
-            agent: _,
+            hotplug,
+            usb,
+            agent,
             on_exit,
             on_reboot,
             restart,
@@ -433,7 +438,7 @@ impl Guest {
                 for (address, device) in devices {
                     device.domain(*address, xml, &mut unsupported);
                 }
-                self.domain_of_plugs(xml, &mut unsupported);
+                plugs::domain(xml, &mut unsupported, (*hotplug, usb, *agent));
                 xml.within("console", &[("type", "pty")], |xml| {
                     xml.empty("target", &[("type", "serial")]);
                 });

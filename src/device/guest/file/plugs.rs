@@ -1,6 +1,5 @@
 //! The keys of what is given to a guest while it runs: `hotplug`, `usb`, `agent`.
 
-use super::guest::Guest;
 use super::keys::{
     Conflict,
     Example::{Default as ByDefault, Unset},
@@ -34,57 +33,58 @@ pub(crate) fn port(number: u32) -> String {
     format!("hotplug{number}")
 }
 
-impl Guest {
-    /// Whether devices may come while it runs.
-    pub(crate) fn takes_devices(&self) -> bool {
-        self.hotplug > 0
-    }
+pub(super) fn conflict(hotplug: u32) -> Option<KeyConflict> {
+    (!PORTS.admits(hotplug)).then_some(("hotplug", Conflict::Expected(PORTS)))
+}
 
-    pub(super) fn conflict_of_plugs(&self) -> Option<KeyConflict> {
-        (!PORTS.admits(self.hotplug)).then_some(("hotplug", Conflict::Expected(PORTS)))
+pub(super) fn arguments(
+    argv: &mut Argv,
+    resources: &Resources<'_>,
+    (hotplug, usb, agent): (u32, &[UsbSpec], bool),
+) {
+    for number in 0..hotplug {
+        let chassis = FIRST_CHASSIS + number as usize;
+        let id = port(number);
+        argv.pair("-device", format!("pcie-root-port,id={id},chassis={chassis}"));
     }
-
-    pub(super) fn arguments_for_plugs(&self, argv: &mut Argv, resources: &Resources<'_>) {
-        for number in 0..self.hotplug {
-            let chassis = FIRST_CHASSIS + number as usize;
-            let id = port(number);
-            argv.pair("-device", format!("pcie-root-port,id={id},chassis={chassis}"));
-        }
-        if !self.usb.is_empty() || self.takes_devices() {
-            argv.pair("-device", format!("qemu-xhci,id={USB_CONTROLLER}"));
-        }
-        if self.agent {
-            let path = format!("{}/{AGENT}", value(resources.directory));
-            argv.pair("-chardev", format!("socket,id={PORT},path={path},server=on,wait=off"));
-            argv.pair("-device", "virtio-serial-pci");
-            argv.pair(
-                "-device",
-                format!("virtserialport,chardev={PORT},id={PORT},name=org.qemu.guest_agent.0"),
-            );
-        }
+    if !usb.is_empty() || hotplug > 0 {
+        argv.pair("-device", format!("qemu-xhci,id={USB_CONTROLLER}"));
     }
+    if agent {
+        let path = format!("{}/{AGENT}", value(resources.directory));
+        argv.pair("-chardev", format!("socket,id={PORT},path={path},server=on,wait=off"));
+        argv.pair("-device", "virtio-serial-pci");
+        argv.pair(
+            "-device",
+            format!("virtserialport,chardev={PORT},id={PORT},name=org.qemu.guest_agent.0"),
+        );
+    }
+}
 
-    pub(super) fn domain_of_plugs(&self, xml: &mut Xml, unsupported: &mut Unsupported) {
-        for _ in 0..self.hotplug {
-            xml.empty("controller", &[("type", "pci"), ("model", "pcie-root-port")]);
-        }
-        for spec in &self.usb {
-            let UsbSpec::Id { vendor, product } = spec else {
-                unsupported.when(true, "usb");
-                continue;
-            };
-            let attributes = [("mode", "subsystem"), ("type", "usb"), ("managed", "yes")];
-            xml.within("hostdev", &attributes, |xml| {
-                xml.within("source", &[], |xml| {
-                    xml.empty("vendor", &[("id", &format!("0x{vendor:04x}"))]);
-                    xml.empty("product", &[("id", &format!("0x{product:04x}"))]);
-                });
+pub(super) fn domain(
+    xml: &mut Xml,
+    unsupported: &mut Unsupported,
+    (hotplug, usb, agent): (u32, &[UsbSpec], bool),
+) {
+    for _ in 0..hotplug {
+        xml.empty("controller", &[("type", "pci"), ("model", "pcie-root-port")]);
+    }
+    for spec in usb {
+        let UsbSpec::Id { vendor, product } = spec else {
+            unsupported.when(true, "usb");
+            continue;
+        };
+        let attributes = [("mode", "subsystem"), ("type", "usb"), ("managed", "yes")];
+        xml.within("hostdev", &attributes, |xml| {
+            xml.within("source", &[], |xml| {
+                xml.empty("vendor", &[("id", &format!("0x{vendor:04x}"))]);
+                xml.empty("product", &[("id", &format!("0x{product:04x}"))]);
             });
-        }
-        if self.agent {
-            xml.within("channel", &[("type", "unix")], |xml| {
-                xml.empty("target", &[("type", "virtio"), ("name", "org.qemu.guest_agent.0")]);
-            });
-        }
+        });
+    }
+    if agent {
+        xml.within("channel", &[("type", "unix")], |xml| {
+            xml.empty("target", &[("type", "virtio"), ("name", "org.qemu.guest_agent.0")]);
+        });
     }
 }

@@ -6,7 +6,8 @@
 //! | [`launch`] | the process of QEMU, between fork and exec |
 //! | [`supervise`] | QEMU until it has ended |
 //! | [`restart`] | whether a guest that has ended is started again |
-//! | `session` | what QEMU's monitor says, and what is asked of it |
+//! | `notice` | what happens while a guest runs |
+//! | [`session`] | what QEMU's monitor says, and what is asked of it |
 //! | [`requests`], [`ask`] | what other commands ask of the supervisor, and how |
 //! | `plugs` | devices that come and go while the guest runs |
 //! | `console`, [`terminal`] | the guest's console, and our terminal as the guest's |
@@ -17,6 +18,7 @@
 pub mod ask;
 mod console;
 pub mod launch;
+mod notice;
 mod plugs;
 pub mod preflight;
 mod prepare;

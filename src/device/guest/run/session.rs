@@ -10,8 +10,8 @@ use rustix::event::{PollFd, PollFlags};
 use serde_json::{Value, json};
 
 use super::console::Console;
+use super::notice::Notice;
 use super::requests::{ATTACH, CONSOLE, DETACH, Request, Requests};
-use super::supervise::Notice;
 use crate::device::guest::qemu::agent;
 use crate::device::guest::qemu::argv::MONITOR;
 use crate::device::guest::qemu::qmp::{self, Event, Message, Monitor, ShutdownCause};

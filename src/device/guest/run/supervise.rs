@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal as KillSignal, kill_process};
 
 use super::console::Console;
+pub use super::notice::Notice;
 use super::requests::Requests;
 use super::session::{Plugs, Session};
 use super::signals::{Signal, Signals};
@@ -18,7 +19,7 @@ use super::stderr::Stderr;
 use super::terminal::LEAVE_NAME;
 use crate::device::guest::file::Shutdown;
 use crate::device::guest::qemu::agent::{self, AGENT};
-use crate::device::guest::qemu::qmp::{self, ShutdownCause};
+use crate::device::guest::qemu::qmp::ShutdownCause;
 
 /// How often a monitor that does not listen yet is tried again, and how often a QEMU that closed
 /// it is looked at.
@@ -26,31 +27,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a guest agent has to shut the guest down, until the power button is pressed as well; at most half
 /// of the time that the guest has.
 const AGENT_TIME: Duration = Duration::from_secs(15);
-
-/// What happens while a guest runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The guest runs; QEMU's version.
-    Running(String),
-    /// QEMU wrote a line to its standard error.
-    Said(String),
-    /// The guest wrote to its console, which is piped to us.
-    Console(Vec<u8>),
-    /// Something happened to it.
-    Event(qmp::Event),
-    /// It was asked to power down.
-    PoweringDown(Duration),
-    /// QEMU is asked to quit: the guest did not power down in time, or could not be asked.
-    Quitting(Duration),
-    /// QEMU is being killed: it did not quit in time.
-    Killing,
-    /// The monitor cannot be used any more; the guest goes on.
-    MonitorLost(String),
-    /// Our terminal is the guest's from now on; the name of the key that ends the guest.
-    Terminal(&'static str),
-    /// A device was given to the guest, or taken from it, or could not be.
-    Plugged(Result<String, String>),
-}
 
 /// How a guest ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
