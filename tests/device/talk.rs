@@ -399,6 +399,8 @@ fn asked(
     let signals = Signals::hold().unwrap();
     let mut start = Start::new(&host, &state, &guest, &Options::default());
     start.refusals.clear();
+    let given = "# USB 1-2 (046d:c52b): given to the guest when it runs".to_owned();
+    assert_eq!(start.steps(None).contains(&given), !guest.usb.is_empty());
     let restarts = Restarts::new(guest.restart);
     let context =
         Context { host: &host, state: &state, signals: &signals, restarts: &restarts, log: None };

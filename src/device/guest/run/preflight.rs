@@ -12,6 +12,7 @@ use crate::device::bind::plan::{
 use crate::device::bus::board::Board;
 use crate::device::bus::group;
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
+use crate::device::bus::usb::UsbDevice;
 use crate::device::bus::users;
 use crate::device::bus::vfio::{self, Interface, Node};
 use crate::device::causes::facts::Fact;
@@ -177,6 +178,8 @@ pub struct Start {
     pub sandbox: bool,
     /// In a chroot: the nodes below `/dev` that QEMU gets besides the usual ones.
     pub chroot_nodes: Vec<String>,
+    /// The USB devices that it gets when it runs.
+    pub usb: Vec<UsbDevice>,
 }
 
 impl Start {
@@ -231,6 +234,7 @@ impl Start {
             interface,
             tokens,
             sandbox,
+            usb: needs.usb.iter().filter_map(|spec| UsbDevice::find(host, spec).ok()).collect(),
         }
     }
 
@@ -289,6 +293,8 @@ impl Start {
         for shared in self.tokens.iter().filter(|shared| shared.users.is_empty()) {
             steps.push(format!("# {}: vf-token {}", shared.physical, shared.token));
         }
+        let given = |device| format!("# USB {device}: given to the guest when it runs");
+        steps.extend(self.usb.iter().map(given));
         if let Some(chroot) = chroot {
             let root = chroot.trim_end_matches('/');
             let bound = self.chroot_nodes.iter();
