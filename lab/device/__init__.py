@@ -19,7 +19,7 @@ from family import LAB, Family, Lab, Verdict, from_script
 from images import BOOT, Aosp, initramfs
 
 from . import verdict
-from .cases import CASES, DATA, STICK, SYSTEM, Case, Setup
+from .cases import CASES, DATA, SYSTEM, Case, Setup
 
 _GUEST = LAB / "device" / "guest"
 _SYSTEM_LOCK = threading.Lock()
@@ -108,9 +108,6 @@ def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     (work / SYSTEM.drive).symlink_to(_system(setup.suite) / SYSTEM.drive)
     disks = verdict.Disks(work, secrets.token_hex(4))
     disks.make()
-    with (work / STICK).open("wb") as stick:
-        stick.write(b"STICK")
-        stick.truncate(1 << 20)
     _make_data(lab, setup, cases, work)
     kernel, initrd, cmdline = _image(lab, setup, work)
     board = setup.machine if setup.smmu_for_pcie else devicetree.without_smmu(setup.machine, work)
