@@ -337,7 +337,6 @@ const NOT_EXAMINED: &[&str] = &[
     "agent",
     "log.size",
     "log.count",
-    "devices.romfile",
     "devices.root_port",
     "devices.options",
 ];

@@ -7,8 +7,8 @@ use vfioboot::usage::{self, Matches, Parsed};
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::{
-    autostart, bind, console, devices, doctor, log, monitor, output, recover, release, run,
-    service, status, stop, vf,
+    autostart, bind, console, devices, doctor, guest, log, monitor, output, recover, release, rom,
+    run, service, status, stop, vf,
 };
 
 /// Runs the program; the result is its exit status.
@@ -46,6 +46,9 @@ fn carry_out(name: &str, given: &Matches) -> Outcome {
         "attach" => monitor::attach(global, given),
         "detach" => monitor::detach(global, given),
         "vf" => vf::run(global, &vf::Arguments::of(given)?),
+        "guest new" => guest::new(global, &guest::New::of(given)?),
+        "guest check" => guest::check(global, &guest::Check::of(given)),
+        "rom" => rom::run(global, &rom::Arguments::of(given)?),
         "service install" => service::install(global, &service::Install::of(given)?),
         "service remove" => service::remove(global),
         "service status" => service::status(global, given.has("json")),

@@ -11,7 +11,7 @@ use vfioboot::device::guest::log;
 use vfioboot::device::guest::run::record;
 use vfioboot::usage::Matches;
 
-use crate::autostart::LOG;
+use crate::autostart::child::LOG;
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::{guests, interrupt, output};

@@ -14,6 +14,7 @@ use crate::bootfile::DeviceSpec;
 use crate::device::bind::lease::Lease;
 use crate::device::bind::plan::{Options as BindOptions, Plan, join};
 use crate::device::bind::undo::{Ending, Undo};
+use crate::device::bus::health::Errors;
 use crate::device::bus::in_use::{InUse, Survey, Weight};
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
 use crate::device::bus::usb::{UsbDevice, UsbSpec};
@@ -339,6 +340,14 @@ impl Plugs for Devices<'_> {
     fn added(&mut self, id: &str, refused: Option<&str>) -> Result<String, PlugError> {
         let name = |given: &Given| given.subject.name();
         let Some(refused) = refused else {
+            let given = self.position(id).and_then(|at| self.given.get(at));
+            if let (Some(Given { subject: Subject::Pci(address), .. }), Some(record)) =
+                (given, &mut self.record)
+            {
+                let (name, errors) = (address.to_string(), Errors::of(self.context.host, *address));
+                record.errors.retain(|(of, _)| *of != name);
+                record.errors.extend(errors.map(|errors| (name, errors)));
+            }
             self.update();
             let given = self.position(id).and_then(|at| self.given.get(at));
             return Ok(format!("{}: in the guest", given.map(name).unwrap_or_default()));
