@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import family
@@ -45,7 +45,9 @@ class Case(family.Case):
     racing: bool = False
     """Whether its first-stage init loads the driver of the disks."""
     on_pc: bool = False
-    """Whether it is Android's virtual PC, with Debian's kernel."""
+    """Whether it is Android's virtual PC, with Debian's kernel for clouds."""
+    debian: str = ""
+    """Another kernel of Debian's (kernel/debian.sh), and the initrd that comes with it."""
     verdict: str = "proven"
     fault: str = ""
 
@@ -133,6 +135,14 @@ def _cut_short(lab: Lab, _originals: Images, patched: Images, work: Path) -> Ima
     return _with_ramdisk(lab, patched[BOOT], work, lambda after: after[:-4096])
 
 
+def _kernels_of_others() -> Iterator[Case]:
+    """Debian's kernels, which have the driver of the disks and VFIO as modules."""
+    for name in ("6.1", "6.12", "6.12-16k", "installer"):
+        for header in (2, 4):
+            yield Case(name=f"debian/{name}/v{header}", ci=False, kernel="", debian=name, header=header)
+    yield Case(name="debian/amd64", ci=False, kernel="", debian="amd64", on_pc=True)
+
+
 CASES = (
     Case(name="proven/v2"),
     Case(name="proven/v4-lz4_legacy/other-id", header=4, compression="lz4_legacy", options=("--device", _ABSENT)),
@@ -171,12 +181,15 @@ CASES = (
     ),
     # the kernel itself does not get as far as its first program
     Case(name="undecided/no-memory", cmdline="mem=20M", verdict="undecided"),
+    *_kernels_of_others(),
 )  # fmt: skip
 
 
 def _patch(lab: Lab, case: Case, images: Images, into: Path) -> Images:
     options: list[str | Path] = [*case.options]
-    if case.on_pc:
+    if case.debian:
+        options += ["--add-module", modules.debian(case.debian) / "modules"]
+    elif case.on_pc:
         options += ["--add-module", pc.system() / "modules"]
     if case.kernel == "vfio-m":
         options += ["--add-module", lab.kernels[case.kernel] / "modules"]
@@ -189,10 +202,14 @@ def _original(lab: Lab, case: Case, into: Path) -> Images:
     made = cases.Case(
         name=case.name, header=case.header, compression=case.compression, kernel=case.kernel, cmdline=case.cmdline
     )
-    kernels = dict(lab.kernels)
+    kernels, system = dict(lab.kernels), b""
     if case.silent:
         kernels[case.kernel] = _without_console(kernels[case.kernel], into / "silent")
-    return original.make(made, Aosp(lab.tools), kernels, lab.tools / "busybox", into)
+    if case.debian:
+        kernels[case.kernel] = modules.debian(case.debian)
+        initrd = kernels[case.kernel] / "initrd.gz"
+        system = initrd.read_bytes() if initrd.exists() else b""
+    return original.make(made, Aosp(lab.tools), kernels, lab.tools / "busybox", into, system=system)
 
 
 def _without_console(kernel: Path, into: Path) -> Path:
@@ -208,7 +225,8 @@ def _run(lab: Lab, cases_of_boot: Sequence[Case], work: Path) -> Verdict:
     into = work / "original"
     into.mkdir()
     if case.on_pc:
-        images = pc.android(lab, pc.system(), into)
+        kernel = modules.debian(case.debian) / "vmlinuz" if case.debian else None
+        images = pc.android(lab, pc.system(), into, kernel)
     else:
         images = modules.racing(lab, into) if case.racing else _original(lab, case, into)
     patched = _patch(lab, case, images, work / "patched")

@@ -1,13 +1,12 @@
-"""The device tree of a board without its SMMU (Devicetree Specification, chapter 5)."""
+"""The device tree of a board, also without its SMMU (Devicetree Specification, chapter 5)."""
 
 import dataclasses
-import shutil
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from machine import Machine
+from machine import Machine, program
 
 _BEGIN, _END_NODE, _PROPERTY, _NOP, _END = 1, 2, 3, 4, 9
 _HEADER = 10
@@ -15,17 +14,20 @@ _HEADER = 10
 _TOTAL, _STRUCTURE, _STRINGS, _STRINGS_SIZE, _STRUCTURE_SIZE = 1, 2, 3, 8, 9
 
 
+def of_board(machine: Machine, scratch: Path, loading: Sequence[str] = ()) -> bytes:
+    """The device tree that QEMU makes for a board, which depends on the firmware in `loading`."""
+    blob = scratch / "board.dtb"
+    bare = dataclasses.replace(machine, devices=(), extra=())
+    command = [program(machine), *bare.arguments(scratch), *loading, "-machine", f"dumpdtb={blob}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=scratch)
+    return blob.read_bytes()
+
+
 def without_smmu(machine: Machine, scratch: Path) -> Machine:
     """The machine with the device tree of boards whose SMMU is not for PCIe: it is disabled, and the host
     bridge has no iommu-map."""
-    blob = scratch / "board.dtb"
-    program = shutil.which(machine.qemu)
-    if program is None:
-        raise FileNotFoundError(f"{machine.qemu} is not installed: make setup")
-    bare = dataclasses.replace(machine, devices=(), extra=())
-    command = [program, *bare.arguments(scratch), "-machine", f"dumpdtb={blob}"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=scratch)
-    blob.write_bytes(_edited(blob.read_bytes()))
+    blob = scratch / "no-smmu.dtb"
+    blob.write_bytes(_edited(of_board(machine, scratch)))
     return dataclasses.replace(machine, extra=(*machine.extra, "-dtb", str(blob)))
 
 

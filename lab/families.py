@@ -14,10 +14,12 @@ import params
 import patching
 import pc
 import sets
+import uboot
 import uplink
 from family import Family
 
 FAMILIES: tuple[Family[Any], ...] = (
     patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, guard.FAMILY,
     flows.FAMILY, pc.FAMILY, in_use.FAMILY, sets.FAMILY, boot_test.FAMILY, uplink.FAMILY,
+    uboot.FAMILY,
 )  # fmt: skip

@@ -5,10 +5,11 @@ machine and this file; the frame (e2e.py) knows only this file and the list in f
 """
 
 import dataclasses
+import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 LAB = Path(__file__).resolve().parent
 ROOT = LAB.parent
@@ -58,6 +59,16 @@ class Lab:
         if done.returncode != 0:
             raise Failed(f"vfioboot {arguments[0]} ended with {done.returncode}: {done.stdout.strip()}")
         return done.stdout
+
+    def answer(self, *arguments: str | Path) -> Any:
+        """Run vfioboot with --json and return what it says. Raises `Failed` with its errors if it fails."""
+        command = [str(self.vfioboot), *map(str, arguments), "--json"]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=self.timeout, check=False
+        )
+        if done.returncode != 0:
+            raise Failed(f"vfioboot {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
 
 
 Verdict = Mapping[str, Sequence[str]]

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -188,6 +188,35 @@ def read_facts(log: str) -> Iterator[tuple[str, str]]:
             yield match.group(1), match.group(2)
 
 
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """A machine that is running."""
+
+    process: subprocess.Popen[bytes]
+    channel: qmp.Channel
+    log: Path
+
+    def says(self, text: str) -> bool:
+        """Wait for a text in its serial log; false if the machine ends without it."""
+        while text.encode() not in self.log.read_bytes():
+            if self.process.poll() is not None:
+                return False
+            time.sleep(_LOOK_EVERY)
+        return True
+
+    def plug_in(self, plugs: Sequence[Plug]) -> None:
+        """Plug in each device when its text appears, one after the other."""
+        for plug in plugs:
+            if not self.says(plug.when):
+                return
+            self.channel.execute(plug.command, plug.device)
+
+
+def command_line(machine: Board, cmdline: str) -> str:
+    """The kernel parameters of the board's loader, and others."""
+    return f"{machine.words} {_CMDLINE} {cmdline}".strip()
+
+
 def boot(
     machine: Board,
     kernel: Path,
@@ -199,12 +228,31 @@ def boot(
     log: str = "serial.log",
     plugs: Sequence[Plug] = (),
 ) -> Run:
-    """Boot and wait for the end; `scratch` contains the disks and the serial log, and is QEMU's working directory."""
-    program = shutil.which(machine.qemu)
-    if program is None:
+    """Boot a kernel and wait for the end. `scratch` and the others are those of `start`."""
+    loading = ["-kernel", str(kernel), "-initrd", str(initrd), "-append", command_line(machine, cmdline)]
+    return start(machine, loading, lambda running: running.plug_in(plugs), scratch=scratch, timeout=timeout, log=log)
+
+
+def program(machine: Board) -> str:
+    """QEMU's program for the board. Raises `FileNotFoundError`."""
+    found = shutil.which(machine.qemu)
+    if found is None:
         raise FileNotFoundError(f"{machine.qemu} is not installed: make setup")
-    words = f"{machine.words} {_CMDLINE} {cmdline}".strip()
-    command = [program, *machine.arguments(scratch), "-kernel", str(kernel), "-initrd", str(initrd), "-append", words]
+    return found
+
+
+def start(
+    machine: Board,
+    loading: Sequence[str],
+    meanwhile: Callable[[Running], None],
+    *,
+    scratch: Path,
+    timeout: float,
+    log: str = "serial.log",
+) -> Run:
+    """Start the machine, do something `meanwhile`, and wait for its end. `loading` are QEMU's arguments for what
+    it starts with; `scratch` contains the disks and the serial log, and is QEMU's working directory."""
+    command = [program(machine), *machine.arguments(scratch), *loading]
     started = time.monotonic()
     log_file = scratch / log
     with log_file.open("wb") as serial, qmp.channel() as channel:
@@ -216,7 +264,7 @@ def boot(
         timer = threading.Timer(timeout, process.kill)
         timer.start()
         try:
-            _plug_in(process, channel, log_file, plugs)
+            meanwhile(Running(process, channel, log_file))
             process.wait()
         finally:
             timed_out = not timer.is_alive()
@@ -229,16 +277,6 @@ def boot(
     for key, value in read_facts(text):
         facts.setdefault(key, []).append(value)
     return Run(text, time.monotonic() - started, timed_out, facts)
-
-
-def _plug_in(process: subprocess.Popen[bytes], channel: qmp.Channel, log_file: Path, plugs: Sequence[Plug]) -> None:
-    """Plug in each device when its text appears, one after the other."""
-    for plug in plugs:
-        while plug.when.encode() not in log_file.read_bytes():
-            if process.poll() is not None:
-                return
-            time.sleep(_LOOK_EVERY)
-        channel.execute(plug.command, plug.device)
 
 
 def cpu_seconds() -> float:

@@ -102,13 +102,16 @@ def _race() -> Iterator[ModuleCase]:
 CASES: tuple[ModuleCase, ...] = (*_vfio(), *_block(), *_race())
 
 
+def debian(name: str) -> Path:
+    """The directory of a kernel of Debian's; see kernel/debian.sh."""
+    with _DEBIAN_LOCK:
+        (directory,) = from_script(LAB / "kernel" / "debian.sh", name)
+    return directory
+
+
 def _kernel(lab: Lab, case: ModuleCase) -> Path:
     """The directory of the kernel."""
-    if case.kernel != DEBIAN:
-        return lab.kernels[case.kernel]
-    with _DEBIAN_LOCK:
-        (directory,) = from_script(LAB / "kernel" / "debian.sh")
-    return directory
+    return debian("6.1") if case.kernel == DEBIAN else lab.kernels[case.kernel]
 
 
 def _vendor_lists(tree: Path, modules: Sequence[Path]) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""QEMU's machine protocol (docs/interop/qmp-spec.txt), as far as needed to plug in a device."""
+"""QEMU's machine protocol (docs/interop/qmp-spec.txt), as far as the lab needs it."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ class Channel:
         """Close our copy of QEMU's end, so that its exit is detected."""
         self._theirs.close()
 
-    def _call(self, command: str, arguments: Mapping[str, Any]) -> None:
+    def _call(self, command: str, arguments: Mapping[str, Any]) -> Any:
         message = {"execute": command, "arguments": dict(arguments)}
         self._lines.write(json.dumps(message).encode() + b"\n")
         # the greeting and events may come before the answer
@@ -37,15 +37,15 @@ class Channel:
             if "error" in answer:
                 raise Refused(f"QEMU: {command}: {answer['error'].get('desc')}")
             if "return" in answer:
-                return
+                return answer["return"]
         raise Refused(f"QEMU: {command}: it ended before it answered")
 
-    def execute(self, command: str, arguments: Mapping[str, Any]) -> None:
-        """Execute a command. Raises `Refused`."""
+    def execute(self, command: str, arguments: Mapping[str, Any]) -> Any:
+        """Execute a command; returns its answer. Raises `Refused`."""
         if not self._greeted:
             self._call("qmp_capabilities", {})
             self._greeted = True
-        self._call(command, arguments)
+        return self._call(command, arguments)
 
 
 @contextlib.contextmanager

@@ -1,19 +1,25 @@
 #!/usr/bin/env bash
-# apt-root.sh: a private apt root in the cache, for amd64 and arm64 packages that are unpacked and
-# never installed. Prints the path of its configuration; debian() in common.sh uses it.
+# apt-root.sh [packages|sources]: a private apt root in the cache, for amd64 and arm64 packages that are
+# unpacked and never installed, or for source packages. Prints the path of its configuration; debian() and
+# debian_sources() in common.sh use it.
 # It needs no root and changes nothing on the system.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
 command -v apt-get > /dev/null || die "apt-get is missing: the lab needs packages from Debian"
-lock apt
-dir=$CACHE/apt
+kind=${1:-packages}
+case $kind in
+    packages) dir=$CACHE/apt ;;
+    sources) dir=$CACHE/apt-sources ;;
+    *) die "apt-root.sh takes packages or sources" ;;
+esac
+lock "$(basename "$dir")"
 conf=$dir/apt.conf
 mkdir -p "$dir"/{lists/partial,archives/partial,etc/preferences.d,etc/apt.conf.d}
 [ -e "$dir/status" ] || : > "$dir/status"
 
-python3 "$(dirname "$0")/apt_sources.py" > "$dir/etc/sources.list.new"
+python3 "$(dirname "$0")/apt_sources.py" "$kind" > "$dir/etc/sources.list.new"
 {
     cat << C
 Dir::State "$dir";

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print sources.list lines for the lab's own apt root.
+"""Print sources.list lines for the lab's own apt roots: apt_sources.py packages|sources.
 
 The mirrors are those that this machine's apt already uses, so that no mirror is named here and a
 local mirror is honoured. The suite is fixed: the lab's kernel, compiler and tools are those of
@@ -12,6 +12,8 @@ from pathlib import Path
 
 APT = Path("/etc/apt")
 SUITE = "bookworm"
+# Source packages are built here, so that they may be newer.
+SOURCES = "trixie"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 RELEASES = "buster|bullseye|bookworm|trixie|forky|stable|testing|sid|unstable"
 
@@ -43,6 +45,9 @@ def main() -> int:
     if archive is None:
         print("error: apt on this machine is not configured for a Debian archive", file=sys.stderr)
         return 1
+    if sys.argv[1:] == ["sources"]:
+        print(f"deb-src [signed-by={KEYRING}] {archive} {SOURCES} main")
+        return 0
     wanted = [(archive, SUITE), (archive, f"{SUITE}-updates"), (archive, f"{SUITE}-backports")]
     if security is not None:
         wanted.append((security, f"{SUITE}-security"))

@@ -49,3 +49,19 @@ is_debian() { [ -e /etc/debian_version ] && command -v apt-get > /dev/null; }
 # debian COMMAND...: run a command with the private apt root. The system's apt must never see its
 # configuration, so it is set only for this command.
 debian() { APT_CONFIG=$("$ROOT/scripts/apt-root.sh") "$@"; }
+
+# The same for source packages.
+debian_sources() { APT_CONFIG=$("$ROOT/scripts/apt-root.sh" sources) "$@"; }
+
+# check_config FRAGMENT... CONFIG: merge_config.sh exits with 0 even if a requested symbol is dropped, so
+# the result is compared here. A later fragment overrides an earlier one.
+check_config() {
+    awk '
+        function name(l) { sub(/^# /, "", l); sub(/[= ].*/, "", l); return l }
+        !/^(# )?CONFIG_[A-Za-z0-9_]+(=| is not set)/ { next }
+        FILENAME == ARGV[ARGC-1] { if (!/^#/) have[name($0)] = $0; next }
+        { want[name($0)] = /^#/ ? "" : $0 }
+        END { for (n in want) if (have[n] != want[n]) {
+                  printf "%s: wanted \"%s\", got \"%s\"\n", n, want[n], have[n]; bad = 1 }
+              exit bad }' "$@" >&2
+}

@@ -147,6 +147,7 @@ def on_the_device(program: Path, place: Path) -> Iterator[Case]:
     yield Case("vfiorun-recover", [program, here, "recover", "--dry-run", "--json"])
     yield Case("vfiorun-status", [program, here, "status", "--json"])
     yield Case("vfiorun-service-status", [program, here, "service", "status", "--json"], (1,))
+    yield Case("vfiorun-guest-check", [program, here, "guest", "check", guest, "--json"], (1,))
     yield Case("vfiorun-doctor", [program, here, "doctor", "--json"], (0, 1))
     yield Case("vfiorun-doctor", [program, here, "doctor", "0000:00:02.0", "--json"], (0, 1))
     yield Case("vfiorun-run", [program, here, "run", guest, "--dry-run", "--json"], (0, 1))

@@ -25,11 +25,17 @@ _GUEST = LAB / "device" / "guest"
 _SYSTEM_LOCK = threading.Lock()
 
 
-def _system(suite: str) -> Path:
-    """The directory with the system's disk; see system.sh."""
+def _system(setup: Setup, place: Path) -> None:
+    """The system's disk; see system.sh. One with systemd is written to."""
     with _SYSTEM_LOCK:
-        (directory,) = from_script(LAB / "device" / "system.sh", *([suite] if suite else []))
-    return directory
+        if setup.systemd:
+            (directory,) = from_script(LAB / "device" / "service.sh")
+        else:
+            (directory,) = from_script(LAB / "device" / "system.sh", *([setup.suite] if setup.suite else []))
+    if setup.systemd:
+        shutil.copy(directory / SYSTEM.drive, place)
+    else:
+        place.symlink_to(directory / SYSTEM.drive)
 
 
 def _ramdisk(busybox: Path) -> bytes:
@@ -48,11 +54,11 @@ def _compiled(name: str, work: Path) -> Path:
 
 
 def _nested_ramdisk(busybox: Path, work: Path) -> bytes:
-    edu = _compiled("edu", work)
     archive = Archive()
     archive.directory("bin")
     archive.file("bin/busybox", busybox.read_bytes(), 0o755)
-    archive.file("bin/edu", edu.read_bytes(), 0o755)
+    for name in ("edu", "pvpanic"):
+        archive.file(f"bin/{name}", _compiled(name, work).read_bytes(), 0o755)
     archive.file("init", (_GUEST / "nested").read_bytes(), 0o755)
     return archive.finish()
 
@@ -105,18 +111,19 @@ def _image(lab: Lab, setup: Setup, work: Path) -> tuple[Path, Path, str]:
 
 def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     setup = cases[0].setup
-    (work / SYSTEM.drive).symlink_to(_system(setup.suite) / SYSTEM.drive)
+    _system(setup, work / SYSTEM.drive)
     disks = verdict.Disks(work, secrets.token_hex(4))
     disks.make()
     _make_data(lab, setup, cases, work)
     kernel, initrd, cmdline = _image(lab, setup, work)
     board = setup.machine if setup.smmu_for_pcie else devicetree.without_smmu(setup.machine, work)
+    timeout = max(lab.timeout, setup.seconds)
     runs: list[machine.Run] = []
     for log, plan in (("serial.log", "plan"), ("serial-after-reset.log", "plan-after-reset")):
         if runs and not cases[0].after_reset:
             break
         words = f"{cmdline} lab.plan={plan}"
-        runs.append(machine.boot(board, kernel, initrd, words, scratch=work, timeout=lab.timeout, log=log))
+        runs.append(machine.boot(board, kernel, initrd, words, scratch=work, timeout=timeout, log=log))
     return {case.name: list(verdict.of_case(case, runs, disks)) for case in cases}
 
 

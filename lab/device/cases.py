@@ -42,6 +42,10 @@ class Setup:
     """Variant of the lab's kernel, of the device and of its guests."""
     suite: str = ""
     """Debian's suite that QEMU on the device is from; by default that of the rest."""
+    systemd: bool = False
+    """Whether Debian's systemd is its init."""
+    seconds: float = 0
+    """What its boot may take, where that is more than others."""
     smmu_for_pcie: bool = True
     """Whether the board's device tree has an SMMU that is on, and an iommu-map."""
 
@@ -56,6 +60,19 @@ STANDARD = _setup("standard")
 RESET = _setup("reset")
 LONG = _setup("long")
 COMMANDS = _setup("commands")
+# Several guests at once on one processor: a busy host must not make them late.
+UNATTENDED = dataclasses.replace(_setup("unattended", measured=True), seconds=1800)
+# Its disk is written to.
+SERVICE = dataclasses.replace(
+    _setup(
+        "service",
+        "lab.host=systemd systemd.show_status=false systemd.log_level=warning",
+        devices=tuple(dataclasses.replace(one, readonly=False) if one is SYSTEM else one for one in _DEVICES),
+    ),
+    seconds=900,
+    systemd=True,
+)
+SOAK = dataclasses.replace(_setup("soak", measured=True), seconds=2400)
 ANDROID = _setup("android", "lab.host=android")
 MEASURED = _setup("measured", measured=True)
 THREE_CPUS = _setup("three-cpus", processors=3)
@@ -286,6 +303,80 @@ def _crashes() -> Iterator[Case]:
     )
 
 
+def _unattended() -> Iterator[Case]:
+    """Guests that nobody watches."""
+    yield Case(
+        name="unattended/six",
+        ci=False,
+        setup=UNATTENDED,
+        steps="six",
+        facts=(
+            ("autostart", "0"),
+            ("running", "6"),
+            ("logs", "6 600"),
+            # two of them lost their vfiorun by SIGKILL, and nobody ran recover
+            ("killed", "4"),
+            ("autostart", "0"),
+            ("running", "6"),
+            ("stopped", "6"),
+        ),
+        says=(r"^second: g1: runs already, pid \d+$", r"^second: g4: runs, pid \d+"),
+        answered=(DISK,),
+    )
+    for order in ("first", "second"):
+        yield Case(
+            name=f"unattended/hugepages/{order}",
+            ci=False,
+            setup=UNATTENDED,
+            steps=f"hugepages {order}",
+            facts=(("pages", "64"), ("status", "0"), ("pages", "32"), ("status", "0"), ("pages", "0")),
+        )
+    yield Case(
+        name="unattended/panic",
+        ci=False,
+        setup=UNATTENDED,
+        steps="panic",
+        facts=(("stop", "0"), ("status", "1")),
+        says=(
+            "the guest panicked",
+            r"guest lab is started again in 1 s",
+            r"^health: lab: .*; restarts: 2, the last \d+ s ago: the guest panicked",
+        ),
+    )
+    yield Case(
+        name="unattended/gone",
+        ci=False,
+        setup=UNATTENDED,
+        steps="gone",
+        facts=(("health", "0"), ("status", "0"), ("removed", "")),
+        says=(f"{DISK.address}: back to nvme: does not exist any more",),
+        answered=(DISK,),
+    )
+    yield Case(
+        name="unattended/service",
+        ci=False,
+        setup=SERVICE,
+        steps="service install",
+        after_reset="service again",
+        facts=(
+            ("service", "0"),
+            ("guests", "0"),
+            ("group", "/vfiorun.slice/vfiorun.service/vfiorun-lab"),
+            ("stop", "0"),
+            ("remove", "0"),
+        ),
+        says=("^service: systemd: installed, running$", "^guests: lab: running, "),
+        answered=(DISK,),
+    )
+    yield Case(
+        name="unattended/soak",
+        ci=False,
+        setup=SOAK,
+        steps="soak 7 200 900",
+        facts=(("late", ""), ("recover", "0"), ("left", "")),
+    )
+
+
 def _by_hand() -> Iterator[Case]:
     """bind and release without a guest."""
     for name, devices in (("one", (DISK,)), ("group", (FUNCTION_0, FUNCTION_1))):
@@ -341,5 +432,5 @@ def _unfit() -> Iterator[Case]:
 
 
 CASES: tuple[Case, ...] = (
-    *_main(), *_guests(), *_iommufd(), *_commands(), *_places(), *_crashes(), *_by_hand(), *_refused(), *_unfit()
+    *_main(), *_guests(), *_iommufd(), *_commands(), *_places(), *_crashes(), *_unattended(), *_by_hand(), *_refused(), *_unfit()
 )  # fmt: skip

@@ -74,19 +74,6 @@ unpack_source() {
     rm "$SCRATCH"/"$package"_*.deb
 }
 
-# merge_config.sh exits with 0 even if a requested symbol is dropped, so the result is compared here. A
-# later fragment overrides an earlier one.
-check_config() {
-    awk '
-        function name(l) { sub(/^# /, "", l); sub(/[= ].*/, "", l); return l }
-        !/^(# )?CONFIG_[A-Za-z0-9_]+(=| is not set)/ { next }
-        FILENAME == ARGV[ARGC-1] { if (!/^#/) have[name($0)] = $0; next }
-        { want[name($0)] = /^#/ ? "" : $0 }
-        END { for (n in want) if (have[n] != want[n]) {
-                  printf "kernel: %s: wanted \"%s\", got \"%s\"\n", n, want[n], have[n]; bad = 1 }
-              exit bad }' "$@" >&2
-}
-
 build() {
     local v=$1 package dest=$SCRATCH/$1 started=$SECONDS
     package=$(package_of "$v")

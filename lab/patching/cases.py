@@ -20,6 +20,8 @@ class Case(family.Case):
     header: int
     """Android boot image header version, 0 to 4."""
     compression: str = "gzip"
+    in_boot: bool = False
+    """Whether the generic ramdisk of header v4 is in boot.img, as before Android 13, and not in init_boot.img."""
     raw_kernel: bool = False
     """Whether the kernel in the image is uncompressed."""
     devices: tuple[str, ...] = (DISK.id,)

@@ -53,8 +53,18 @@ def _blob(name: str, size: int) -> bytes:
     return (block * (size // len(block) + 1))[:size]
 
 
-def make(case: Case, aosp: Aosp, kernels: Mapping[str, Path], busybox: Path, into: Path) -> dict[str, Path]:
-    """Create the images with AOSP's mkbootimg; by their usual names."""
+def make(
+    case: Case,
+    aosp: Aosp,
+    kernels: Mapping[str, Path],
+    busybox: Path,
+    into: Path,
+    *,
+    tree: bytes = b"",
+    system: bytes = b"",
+) -> dict[str, Path]:
+    """Create the images with AOSP's mkbootimg; by their usual names. `tree` is the device tree in them, for a
+    bootloader that uses it, and `system` a ramdisk in place of the stand-in system."""
 
     def part(name: str, data: bytes) -> str:
         path = into / name
@@ -62,8 +72,8 @@ def make(case: Case, aosp: Aosp, kernels: Mapping[str, Path], busybox: Path, int
         return str(path)
 
     kernel = str(kernels[case.kernel] / ("Image" if case.raw_kernel else "Image.gz"))
-    generic = part("generic", _generic_ramdisk(case, busybox))
-    dtb = part("dtb", _blob("dtb", 5000))
+    generic = part("generic", system or _generic_ramdisk(case, busybox))
+    dtb = part("dtb", tree or _blob("dtb", 5000))
     version = ["--header_version", str(case.header), "--os_version", "13.0.0", "--os_patch_level", "2023-05"]
     images = {BOOT: into / BOOT}
     if case.header <= 2:
@@ -85,9 +95,13 @@ def make(case: Case, aosp: Aosp, kernels: Mapping[str, Path], busybox: Path, int
         aosp.make(images[VENDOR_BOOT], [*vendor, "--vendor_cmdline", case.cmdline, "--vendor_ramdisk", platform])
         return images
 
-    images[INIT_BOOT] = into / INIT_BOOT
-    aosp.make(images[BOOT], [*version, "--kernel", kernel])
-    aosp.make(images[INIT_BOOT], [*version, "--ramdisk", generic])
+    boot = [*version, "--kernel", kernel]
+    if case.in_boot:
+        boot += ["--ramdisk", generic]
+    else:
+        images[INIT_BOOT] = into / INIT_BOOT
+        aosp.make(images[INIT_BOOT], [*version, "--ramdisk", generic])
+    aosp.make(images[BOOT], boot)
     vendor += ["--vendor_cmdline", f"bootconfig {case.cmdline}".strip()]
     vendor += ["--vendor_bootconfig", part("bootconfig", b'androidboot.hardware = "lab"\n')]
     vendor += ["--ramdisk_type", "platform", "--ramdisk_name", ""]

@@ -54,8 +54,8 @@ def system() -> Path:
     return directory
 
 
-def android(lab: Lab, system: Path, into: Path) -> dict[str, Path]:
-    """The images of Cuttlefish, Android's virtual PC."""
+def android(lab: Lab, system: Path, into: Path, kernel: Path | None = None) -> dict[str, Path]:
+    """The images of Cuttlefish, Android's virtual PC, with the system's kernel or another one."""
     archive = Archive()
     archive.directory("bin")
     archive.file("bin/busybox", (system / "busybox").read_bytes(), 0o755)
@@ -67,7 +67,7 @@ def android(lab: Lab, system: Path, into: Path) -> dict[str, Path]:
     vendor.write_bytes(compress(archive.finish(), "lz4_legacy"))
     images = {name: into / name for name in (BOOT, VENDOR_BOOT, INIT_BOOT)}
     version, aosp = ["--header_version", "4"], Aosp(lab.tools)
-    aosp.make(images[BOOT], [*version, "--kernel", str(system / "vmlinuz")])
+    aosp.make(images[BOOT], [*version, "--kernel", str(kernel or system / "vmlinuz")])
     aosp.make(images[INIT_BOOT], [*version, "--ramdisk", str(generic)])
     aosp.make(images[VENDOR_BOOT], [*version, "--vendor_ramdisk", str(vendor), "--vendor_cmdline", _IOMMU_OFF])
     return images

@@ -1,5 +1,7 @@
 //! The kernel's log on the serial line, as events.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::bootfile::DeviceSpec;
@@ -33,12 +35,26 @@ pub enum Event {
     Panic(String),
 }
 
+impl Event {
+    /// Who says it, and what, in short.
+    pub fn parts(&self) -> (&'static str, Cow<'_, str>) {
+        match self {
+            Event::Kernel(text) | Event::Booted(text) | Event::NotStarted(text) => {
+                ("kernel", text.into())
+            }
+            Event::FirstProgram(program) => ("kernel", format!("starts {program}").into()),
+            Event::Vfioboot(text) => ("vfiorun", text.into()),
+            Event::Panic(text) => ("kernel", format!("panic: {text}").into()),
+        }
+    }
+}
+
 /// `run_init_process` in `init/main.c`.
 const RUN: (&str, &str) = ("Run ", " as init process");
 
 impl Line {
     /// Read a line; None if it says nothing of what matters.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    pub fn read(text: &str) -> Option<Self> {
         let text = text.trim_end_matches(['\r', '\n']);
         let (seconds, rest) = time(text);
         let rest = rest.trim_start();
@@ -73,7 +89,7 @@ impl Line {
 
 /// The time of a line (`[    1.234567] `), and the rest. Other kernels have the thread in it as well
 /// (`[    1.234567][    T1] `).
-pub(super) fn time(text: &str) -> (Option<f64>, &str) {
+pub fn time(text: &str) -> (Option<f64>, &str) {
     let Some((time, rest)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
         return (None, text);
     };

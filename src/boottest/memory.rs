@@ -2,6 +2,7 @@
 //! (`console=ttynull`, another UART) writes its log there all the same.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
@@ -36,8 +37,8 @@ impl Memory {
         ["-m".to_owned(), size, "-object".to_owned(), backend, "-machine".to_owned(), machine]
     }
 
-    /// The kernel's log as far as it is written, in the form that it has on a console.
-    pub(super) fn log(&self) -> Vec<String> {
+    /// Where the kernel's log may be.
+    pub(super) fn find_log(&self) -> ring::Found {
         let mut found = ring::Found::default();
         for (start, end) in self.used() {
             let mut at = start;
@@ -48,7 +49,24 @@ impl Memory {
                 at += CHUNK;
             }
         }
+        found
+    }
+
+    /// The log as far as it is written, in the form that it has on a console.
+    pub(super) fn log(&self, found: &ring::Found) -> Vec<String> {
         found.longest(&|at, size| self.read(at, size))
+    }
+
+    /// A number that differs when anything in the memory does.
+    pub(super) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (start, end) in self.used() {
+            start.hash(&mut hasher);
+            for at in (start..end).step_by(CHUNK as usize) {
+                hasher.write(&self.read(at, CHUNK.min(end - at)));
+            }
+        }
+        hasher.finish()
     }
 
     /// What QEMU puts at the start: 2 MiB, the most that a device tree may have.

@@ -36,7 +36,7 @@ pub use board::Board;
 pub use devices::Exchange;
 pub use error::{Error, Undecided};
 pub use handover::Handover;
-pub use log::{Event, Line};
+pub use log::{Event, Line, time};
 pub use qemu::{End, Source};
 pub use verdict::{Fault, Trial, Verdict};
 

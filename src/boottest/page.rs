@@ -2,14 +2,17 @@
 
 use std::fmt::{self, Write};
 
-use super::log::{Event, Line};
+use super::log::Line;
 use super::qemu::Source;
 use super::verdict::{Trial, Verdict};
 use super::{Exchange, Report};
 use crate::audit::render::{PAGE_STYLE, xml};
 
-const STYLE: &str = "td.time{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\
-                     td.bar{width:30%;min-width:6em}td.bar div{height:.7em;background:currentColor;opacity:.35}";
+/// Where there is no room for the bars, the seconds say it.
+const STYLE: &str = "td.time{width:6em;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\
+                     td.by{width:5.5em}td{overflow-wrap:anywhere}\
+                     td.bar{width:30%;min-width:6em}td.bar div{height:.7em;background:currentColor;opacity:.35}\
+                     @media(max-width:40rem){th:last-child,td.bar{display:none}}";
 
 impl Report {
     /// The page, in HTML. Nothing is fetched, and it has no scripts.
@@ -73,19 +76,12 @@ fn timeline(out: &mut String, title: &str, trial: &Trial) -> fmt::Result {
         "<section>\n<h2>{title}</h2>\n{source}<table>\n<thead><tr><th>Seconds<th>By<th>What<th>When</tr></thead>\n<tbody>\n"
     )?;
     for Line { seconds, event } in &trial.lines {
-        let (by, text) = match event {
-            Event::Kernel(text) | Event::Booted(text) | Event::NotStarted(text) => {
-                ("kernel", text.clone())
-            }
-            Event::FirstProgram(program) => ("kernel", format!("starts {program}")),
-            Event::Vfioboot(text) => ("vfiorun", text.clone()),
-            Event::Panic(text) => ("kernel", format!("panic: {text}")),
-        };
+        let (by, text) = event.parts();
         let time = seconds.map(|seconds| format!("{seconds:.3}")).unwrap_or_default();
         let width = seconds.filter(|_| end > 0.0).map_or(0.0, |seconds| seconds / end * 100.0);
         writeln!(
             out,
-            "<tr><td class=\"time\">{time}</td><td>{by}</td><td>{}</td>\
+            "<tr><td class=\"time\">{time}</td><td class=\"by\">{by}</td><td>{}</td>\
              <td class=\"bar\"><div style=\"width:{width:.1}%\"></div></td></tr>",
             xml(&text),
         )?;

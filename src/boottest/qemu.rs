@@ -16,6 +16,7 @@ use super::error::Error;
 use super::handover::Handover;
 use super::log;
 use super::memory::Memory;
+use super::ring;
 
 /// Parameters for the log of every kernel: all of it, with times, and no second boot after a panic.
 const LOG: &str = "ignore_loglevel printk.time=1 printk.devkmsg=on panic=-1";
@@ -25,10 +26,14 @@ const LOG: &str = "ignore_loglevel printk.time=1 printk.devkmsg=on panic=-1";
 const PER_SECOND: u32 = 5;
 const BUSY: u32 = 10;
 /// The processor's time within which a kernel has said its first words on the serial line; then, and again
-/// after as much, its log is looked for in memory.
-const QUIET: Duration = Duration::from_millis(1500);
+/// after as much, its log is looked for in memory. What is found there is read at every look.
+const QUIET: Duration = Duration::from_millis(500);
+/// The same for a machine that waits.
+const QUIET_WAIT: Duration = Duration::from_millis(300);
 /// The processor's time within which it has said them at all.
 const FIRST_WORDS: Duration = Duration::from_secs(20);
+/// The processor's time in which a machine that gets on writes something to its memory.
+const STUCK: Duration = Duration::from_millis(1500);
 
 /// A tick of `/proc/PID/stat`: 1/`USER_HZ`, which is 100 on all of Linux's ports that run here.
 const TICK_MS: u64 = 10;
@@ -180,8 +185,11 @@ struct Reading<'w> {
     watch: &'w mut dyn FnMut(&str) -> Watch,
     /// When everything is decided: what the machine may wait, the processor's time, and since when.
     last: Option<(Duration, Duration, Instant)>,
-    /// The processor's time at which memory is looked at next.
-    looked: Duration,
+    /// Where the log is in memory, and the processor's time at which it is looked for again.
+    found: ring::Found,
+    find_at: Duration,
+    /// What is in memory, and the processor's time since when.
+    still: Option<(u64, Duration)>,
 }
 
 impl Reading<'_> {
@@ -208,14 +216,22 @@ impl Reading<'_> {
         }
     }
 
-    /// Look at the log in memory, if there is none on the serial line.
-    fn look(&mut self, memory: &Memory, used: Duration) {
-        self.looked = used + QUIET;
+    /// Look at the log in memory, if there is none on the serial line. `idle` is how long the machine waits.
+    fn look(&mut self, memory: &Memory, used: Duration, idle: Duration) {
         let silent = self.boot.log.trim().is_empty();
         if !silent && self.boot.source == Source::Serial {
             return;
         }
-        let lines = memory.log();
+        let waits = idle == QUIET_WAIT
+            || (!idle.is_zero() && idle.as_millis().is_multiple_of(IDLE.as_millis()));
+        if used >= self.find_at || waits {
+            self.find_at = used + QUIET;
+            self.found = memory.find_log();
+            if silent {
+                self.is_stuck(memory, used, idle);
+            }
+        }
+        let lines = memory.log(&self.found);
         if lines.is_empty() {
             return;
         }
@@ -228,6 +244,19 @@ impl Reading<'_> {
             if self.boot.end == End::Stopped {
                 self.line(line, used);
             }
+        }
+    }
+
+    /// End a machine that has never said anything, and changes nothing in its memory any more.
+    fn is_stuck(&mut self, memory: &Memory, used: Duration, idle: Duration) {
+        let digest = memory.digest();
+        match self.still {
+            Some((before, since)) if before == digest => {
+                if used >= since + STUCK || idle >= IDLE {
+                    self.boot.end = End::Time;
+                }
+            }
+            _ => self.still = Some((digest, used)),
         }
     }
 
@@ -279,7 +308,9 @@ impl Running {
         let Some(stdout) = self.0.stdout.take() else { return boot };
         let lines = lines_of(stdout);
         let started = Instant::now();
-        let mut read = Reading { boot, time, watch, last: None, looked: QUIET };
+        let found = ring::Found::default();
+        let mut read =
+            Reading { boot, time, watch, last: None, found, find_at: QUIET, still: None };
         let mut idle = Duration::ZERO;
         loop {
             let used = self.used();
@@ -289,14 +320,13 @@ impl Running {
                     read.serial(&line, used);
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    read.look(memory, used);
+                    read.find_at = used;
+                    read.look(memory, used, Duration::ZERO);
                     return read.boot;
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     idle = if self.waits() { idle + LOOK } else { Duration::ZERO };
-                    if used > read.looked || idle > IDLE {
-                        read.look(memory, used);
-                    }
+                    read.look(memory, used, idle);
                     read.wait(used, idle, started.elapsed());
                 }
             }
@@ -316,13 +346,13 @@ impl Running {
         Duration::from_millis(ticks * TICK_MS)
     }
 
-    /// Whether no thread of QEMU runs or would run if it had a processor.
+    /// Whether no thread of QEMU runs, or would run if it had a processor or what it reads from a disk.
     fn waits(&self) -> bool {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.0.id()));
         let mut tasks = tasks.into_iter().flatten().flatten();
         tasks.all(|task| {
             let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            !stat.rsplit(") ").next().unwrap_or_default().starts_with('R')
+            !stat.rsplit(") ").next().unwrap_or_default().starts_with(['R', 'D'])
         })
     }
 

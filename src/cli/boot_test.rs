@@ -9,7 +9,9 @@ use anyhow::{Context, anyhow};
 use serde_json::{Value as Json, json};
 use vfioboot::bootfile::DeviceSpec;
 use vfioboot::bootset::BootSet;
-use vfioboot::boottest::{self, Error, Event, Options, Report, Source, Trial, Verdict};
+use vfioboot::boottest::{
+    self, Error, Event, Line, Options, Report, Source, Trial, Verdict, Which,
+};
 use vfioboot::image::{Image, Output};
 use vfioboot::patch::{self, Plan, Runtimes};
 
@@ -18,6 +20,7 @@ use super::image_set;
 use super::output::{self, Links};
 use super::patch::remedy;
 use super::print::{self, say};
+use super::progress::Progress;
 use super::style::{BAD, DIM, GOOD, HEAD, NOTE};
 
 /// Boot patched images in an emulator, and see what they do before they are flashed
@@ -67,7 +70,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let time = Duration::from_secs(args.timeout);
     let options = Options { devices: args.devices.clone(), time };
     let report = match args.devices.is_empty() || patch::is_patched(&set)? {
-        true => boottest::boot_test(&set, None, &options, &mut |_, _| {}).map_err(with_remedy)?,
+        true => boot(&set, None, &options)?,
         false => {
             let patch = patch::Options::new(args.devices.clone(), Runtimes::built_in());
             let plan = patch::plan(&set, &patch).map_err(remedy::with_remedy)?;
@@ -94,7 +97,38 @@ pub fn of_plan(set: &BootSet<'_>, plan: &Plan<'_>, options: &Options) -> anyhow:
     let patched = BootSet::from_images(&images.collect::<Result<Vec<_>, _>>()?);
     // A set that is patched already has its originals in it, as the result has.
     let originals = (!patch::is_patched(set)?).then_some(set);
-    boottest::boot_test(&patched, originals, options, &mut |_, _| {}).map_err(with_remedy)
+    boot(&patched, originals, options)
+}
+
+/// Boot, and show meanwhile how far it is.
+fn boot(
+    set: &BootSet<'_>,
+    originals: Option<&BootSet<'_>>,
+    options: &Options,
+) -> anyhow::Result<Report> {
+    let progress = Progress::of_steps();
+    let mut step = (None, String::new());
+    let seen = &mut |which, line: &str| {
+        if step.0 != Some(which) {
+            step = (Some(which), "starts".to_owned());
+        }
+        if let Some(Line { event, .. }) = Line::read(line) {
+            let (by, text) = event.parts();
+            step.1 = format!("{by}: {text}");
+        }
+        if let (Some(seconds), _) = boottest::time(line) {
+            progress.step(|| format!("{} {seconds:.1} s  {}", title(which), step.1));
+        }
+    };
+    boottest::boot_test(set, originals, options, seen).map_err(with_remedy)
+}
+
+/// The name of a boot.
+fn title(which: Which) -> &'static str {
+    match which {
+        Which::Patched => "patched",
+        Which::Originals => "original",
+    }
 }
 
 /// The exit status of a verdict.
@@ -115,8 +149,8 @@ fn with_remedy(error: Error) -> anyhow::Error {
 
 /// The boots in order, with the name of each.
 fn trials(report: &Report) -> impl Iterator<Item = (&'static str, &Trial)> {
-    let all = [("patched", &report.patched), ("original", &report.control)];
-    all.into_iter().filter_map(|(name, trial)| Some((name, trial.as_ref()?)))
+    let all = [(Which::Patched, &report.patched), (Which::Originals, &report.control)];
+    all.into_iter().filter_map(|(which, trial)| Some((title(which), trial.as_ref()?)))
 }
 
 fn write_logs(args: &Args, report: &Report) -> anyhow::Result<()> {

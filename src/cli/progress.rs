@@ -8,6 +8,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Work that is done sooner shows nothing.
 const PATIENCE: Duration = Duration::from_millis(400);
 
+/// The time between two pictures of a line that moves.
+const TICK: Duration = Duration::from_millis(120);
+
 /// A line that says how far the work is.
 pub struct Progress {
     bar: ProgressBar,
@@ -22,6 +25,28 @@ impl Progress {
         Self::styled(total, &format!("{{bar:20}} {{pos}}/{{len}} {unit}, {{per_sec}}{{msg}}"))
     }
 
+    /// The work is steps that say what they are.
+    pub fn of_steps() -> Self {
+        let progress = Self::styled(0, "{spinner} {wide_msg}");
+        progress.place();
+        if !progress.bar.is_hidden() {
+            progress.bar.enable_steady_tick(TICK);
+        }
+        progress
+    }
+
+    /// What is done now.
+    pub fn step(&self, message: impl FnOnce() -> String) {
+        if !self.bar.is_hidden() {
+            self.bar.set_message(message());
+        }
+    }
+
+    fn place(&self) {
+        self.placed.set(true);
+        self.bar.set_draw_target(ProgressDrawTarget::stderr());
+    }
+
     fn styled(total: u64, template: &str) -> Self {
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -34,12 +59,9 @@ impl Progress {
     pub fn advance(&self, count: u64, message: impl FnOnce() -> String) {
         self.bar.inc(count);
         if !self.placed.get() && self.started.elapsed() > PATIENCE {
-            self.placed.set(true);
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.place();
         }
-        if !self.bar.is_hidden() {
-            self.bar.set_message(message());
-        }
+        self.step(message);
     }
 
     /// Print something else meanwhile.

@@ -38,7 +38,8 @@ const TIMEOUT: Argument = option(
 );
 
 /// Subcommands of two words: the first one, and what they are about.
-pub const GROUPS: &[(&str, &str)] = &[("service", "Have the machine start the guests")];
+pub const GROUPS: &[(&str, &str)] =
+    &[("guest", "Write and examine guest files"), ("service", "Have the machine start the guests")];
 
 /// The subcommands.
 #[rustfmt::skip]
@@ -128,6 +129,36 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
             operand("DIR", "The directory of guest files [default: /data/adb/vfioboot/guests, else /etc/vfioboot/guests]"),
             flag("at-boot", "Start nothing when vfioboot.disable is on the kernel command line: for a boot script"),
             flag("stay", "Stay until SIGTERM, then power the guests down: for a service manager, which is told when they run (sd_notify)"),
+        ],
+    },
+    Subcommand {
+        name: "guest new",
+        about: "Write a commented guest file that fits this machine, and examine it",
+        more: "Firmware, machine, memory and processors are those that fit. The rest of each device's IOMMU group is taken too: what the same card has besides is for the guest. With --ssh-key, a disk for cloud-init is made that lets its owner log in. What is there already is not replaced.",
+        arguments: &[
+            operand("NAME", "What the guest is called").required(),
+            option("disk", "FILE", "A disk image or a block device; a cloud image as it was downloaded").many(),
+            option("device", "DEV", "A device of the host: VENDOR:DEVICE (every such device) or DOMAIN:BUS:DEVICE.FUNCTION").many(),
+            option("ssh-key", "FILE", "Whoever has the private key of this public one can log in").many(),
+            option("user", "NAME", "The user to log in as [default: the image's own]"),
+            option("chroot", "DIR", "QEMU's root directory, as on Android; --disk is then inside of it"),
+            option("output", "FILE", "The guest file [default: NAME.toml]").short('o'),
+            flag("dry-run", "Print the guest file and write nothing"),
+        ],
+    },
+    Subcommand {
+        name: "guest check",
+        about: "Examine whether a guest can be started, and change nothing",
+        more: "The exit status is 1 when it cannot. `run --dry-run` shows what would be done.",
+        arguments: &[operand("GUEST.toml", "The guest file").required(), JSON],
+    },
+    Subcommand {
+        name: "rom",
+        about: "Write the option ROM of a device to a file, where the kernel gives it",
+        more: "For romfile in a guest file: a graphics card whose firmware has run has no ROM of its own any more. No driver of the host may work with the device.",
+        arguments: &[
+            operand("DEV", "VENDOR:DEVICE or DOMAIN:BUS:DEVICE.FUNCTION").required(),
+            operand("FILE", "The file, which must not exist").required(),
         ],
     },
     Subcommand {

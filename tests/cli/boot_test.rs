@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assert_cmd::assert::Assert;
 use serde_json::Value;
@@ -288,9 +288,55 @@ fn a_kernel_that_says_nothing_on_the_serial_line_is_read_in_memory() {
 }
 
 #[test]
+fn a_machine_that_is_stuck_is_not_waited_for() {
+    let scratch = scratch("", "");
+    qemu(&scratch, "exec sleep 50\n");
+    let started = Instant::now();
+    assert_eq!(json(&scratch, 3)["verdict"], "undecided");
+    assert!(started.elapsed() < Duration::from_secs(40));
+}
+
+#[test]
+fn a_silent_machine_that_writes_to_its_memory_gets_on() {
+    let scratch = scratch(GOOD, ORIGINAL);
+    let script = "for word; do case $word in *mem-path=*) memory=${word##*mem-path=} ;; esac; done\n\
+                  case \"$*\" in *rdinit=*) log=patched ;; *) cat original.log; exit ;; esac\n\
+                  for step in 1 2 3 4 5 6 7 8; do\n\
+                  echo $step | dd of=$memory bs=4096 seek=99999 conv=notrunc 2> dd.log\n\
+                  sleep 1\ndone\ncat $log.log\n";
+    qemu(&scratch, script);
+    assert_eq!(json(&scratch, 0)["verdict"], "proven");
+}
+
+#[test]
+fn a_terminal_shows_how_far_the_boots_are_and_a_pipe_does_not() {
+    let scratch = scratch(GOOD, ORIGINAL);
+    let script = "case \"$*\" in\n*rdinit=*) cat patched.log ;;\n\
+                  *) head -n 1 original.log ;;\nesac\nsleep 1\ncat original.log\n";
+    qemu(&scratch, script);
+    let path = format!("{}:/usr/bin:/bin", scratch.path("bin").display());
+    let command = format!("{} boot-test p.img > report", env!("CARGO_BIN_EXE_vfioboot"));
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qec", &command, "/dev/null"]).current_dir(scratch.dir());
+    let output = terminal.env("PATH", path).env("TERM", "xterm").output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{shown}");
+    for step in [
+        "patched 0.4 s  vfiorun: next program: /init",
+        "original 0.0 s  kernel: Linux version 6.1.99",
+    ] {
+        assert!(shown.contains(step), "{shown}");
+    }
+    let report = String::from_utf8(scratch.read("report")).unwrap();
+    assert!(report.contains("proven") && !report.contains('\r'), "{report}");
+    let piped = run(&scratch, "p.img").success();
+    assert_eq!(piped.get_output().stderr, b"");
+}
+
+#[test]
 fn an_interrupt_ends_qemu_and_leaves_nothing() {
     let scratch = scratch(GOOD, ORIGINAL);
-    qemu(&scratch, "echo $$ > pid.new\nmv pid.new pid\nexec sleep 300\n");
+    qemu(&scratch, "echo booting\necho $$ > pid.new\nmv pid.new pid\nexec sleep 300\n");
     let before = scratch.names(".");
     let mut vfioboot = std::process::Command::new(env!("CARGO_BIN_EXE_vfioboot"))
         .args(["boot-test", "p.img", "--log", "log"])

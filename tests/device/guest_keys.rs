@@ -334,7 +334,6 @@ const NOT_EXAMINED: &[&str] = &[
     "restart",
     "log.size",
     "log.count",
-    "devices.romfile",
     "devices.root_port",
     "devices.options",
 ];

@@ -83,6 +83,7 @@ fn refused(text: &str) -> (i32, String, String) {
 fn status_says_what_qemu_says() {
     let tree = tree("status");
     assert_eq!(vfiorun(&tree, &["status"]), said("no guest is running\n"));
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("vfio-pci"));
     let mut child = supervisor("");
     record(&tree, "one", &child);
     monitor(&tree, "one", "paused");
@@ -118,6 +119,51 @@ fn status_says_what_qemu_says() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(vfiorun(&tree, &["status"]), said("no guest is running\n"));
+}
+
+#[test]
+fn status_shows_a_device_that_is_lost_or_has_errors() {
+    let tree = tree("device-health");
+    let mut child = supervisor("");
+    record(&tree, "one", &child);
+    monitor(&tree, "one", "running");
+    let file = "run/vfioboot/guests/one/guest.json";
+    let mut record: Value = serde_json::from_str(&tree.read(file)).unwrap();
+    let before = json!({ "correctable": 2, "nonfatal": 1, "fatal": 0 });
+    record["errors"] = json!([["0000:00:02.0", before]]);
+    tree.file(file, record.to_string());
+    let shown = || {
+        let (_, text, _) = vfiorun(&tree, &["status"]);
+        text.trim_end().rsplit_once(" MiB, ").unwrap().1.to_owned()
+    };
+    assert_eq!(shown(), "0000:00:02.0 (gone)");
+    tree.device("0000:00:02.0", ("1b36", "0010"), Some("vfio-pci"));
+    let place = "sys/devices/pci0000:00/0000:00:02.0";
+    let counted = |kind: &str, total: &str| {
+        let text = format!("Undefined 0\nTOTAL_ERR_X {total}\n");
+        tree.file(&format!("{place}/aer_dev_{kind}"), text);
+    };
+    counted("correctable", "2");
+    counted("nonfatal", "1");
+    counted("fatal", "0");
+    // Those of before the guest.
+    assert_eq!(shown(), "0000:00:02.0");
+    counted("nonfatal", "4");
+    counted("fatal", "1");
+    assert_eq!(shown(), "0000:00:02.0 (PCIe errors: 1 fatal, 3 non-fatal)");
+    tree.file(&format!("{place}/config"), [0xff; 64]);
+    assert_eq!(shown(), "0000:00:02.0 (does not answer)");
+    let (_, text, _) = vfiorun(&tree, &["status", "--json"]);
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        document["guests"][0]["device_health"],
+        json!([{
+            "device": "0000:00:02.0", "present": true, "answers": false,
+            "pcie_errors": { "correctable": 0, "nonfatal": 3, "fatal": 1 },
+        }])
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod awake;
 mod bind;
 mod boot;
 mod boot_file;
@@ -18,6 +19,7 @@ mod guard;
 mod guest;
 mod guest_keys;
 mod guest_log;
+mod guest_new;
 mod guest_process;
 mod guests;
 mod in_use;
@@ -28,6 +30,7 @@ mod parity;
 mod pci;
 mod qemu;
 mod reasons;
+mod rom;
 mod run;
 mod service;
 mod shared;

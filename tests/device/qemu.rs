@@ -113,6 +113,46 @@ fn libvirt_has_managed_devices() {
     assert!(xml.contains("<cmdline>a&lt;b &amp; &apos;c&apos;</cmdline>"), "{xml}");
 }
 
+/// Of libvirt's own networks only passt has forwards, which libvirt 9.0 does not take.
+#[test]
+fn forwards_are_passed_on_to_qemu() {
+    let xml = |text: &str| guest(text).domain(Arch::X86_64, "q", &[]).unwrap();
+    let with = xml("[network]\nforwards = [\"2222:22\"]\nmac = \"52:54:00:00:00:01\"");
+    let args: Vec<&str> = with
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("<qemu:arg value='")?.strip_suffix("'/>"))
+        .collect();
+    assert_eq!(
+        args,
+        [
+            "-netdev",
+            "user,id=net0,hostfwd=tcp:127.0.0.1:2222-:22",
+            "-device",
+            "virtio-net-pci,netdev=net0,mac=52:54:00:00:00:01"
+        ]
+    );
+    let namespace = "<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>";
+    assert!(with.starts_with(namespace) && !with.contains("<interface"), "{with}");
+    let without = xml("");
+    assert!(without.contains("<interface type='user'>") && !without.contains("qemu:"), "{without}");
+}
+
+/// One without a slash is looked up by QEMU, which libvirt does not do.
+#[test]
+fn libvirt_has_absolute_roms() {
+    let xml = |rom: &str| {
+        let guest =
+            guest(&format!("devices = [{{ device = \"1b36:0010\", romfile = \"{rom}\" }}]"));
+        guest.domain(Arch::X86_64, "q", &[(at("0000:00:02.0"), &guest.devices[0])]).unwrap()
+    };
+    assert!(xml("/a/gpu.rom").contains("<rom file='/a/gpu.rom'/>"));
+    let own = xml("gpu.rom");
+    assert!(
+        own.starts_with("<!-- guest file keys that libvirt cannot express: devices.romfile -->")
+    );
+    assert!(!own.contains("<rom "), "{own}");
+}
+
 #[test]
 fn the_xml_names_keys_that_libvirt_cannot_express() {
     let guest = guest(

@@ -235,6 +235,51 @@ fn every_write_of_a_start_is_shown_in_order() {
     );
 }
 
+/// QEMU as a script that has this property, or another one.
+fn board(tree: &Tree, property: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = tree.path("qemu");
+    tree.file("qemu", format!("#!/bin/sh\necho '  {property}=<size>'\n"));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_device_with_much_memory_has_room_on_the_board() {
+    let tree = machine("high-memory");
+    let room = |size: u64, property: &str| {
+        let line = format!(
+            "0x{:016x} 0x{:016x} 0x000000000014220c\n",
+            1_u64 << 41,
+            (1_u64 << 41) + size - 1
+        );
+        tree.file("sys/devices/pci0000:00/0000:00:02.0/resource", line.repeat(2));
+        let text = format!(
+            "name = \"g\"\nqemu = \"{}\"\ndevices = [\"1b36:0010\"]",
+            board(&tree, property)
+        );
+        let guest = parse(&text, "guest.toml").unwrap();
+        let start = start(&tree, &guest, false);
+        let words = start.argv(&tree.host(), &guest);
+        let machine = words.iter().position(|word| word == "-machine").unwrap() + 1;
+        let refusals: Vec<_> = start.refusals.iter().map(ToString::to_string).collect();
+        (words[machine].clone(), refusals.join("\n"))
+    };
+    let (words, _) = room(256 << 30, "highmem-mmio-size");
+    assert!(!words.contains("highmem"), "that much fits: {words}");
+    let (words, refusals) = room(300 << 30, "highmem-mmio-size");
+    assert!(
+        words.contains("virt,gic-version=host,highmem-mmio-size=1099511627776,accel=kvm"),
+        "{words}"
+    );
+    assert!(!refusals.contains("highmem"), "{refusals}");
+    let (_, refusals) = room(300 << 30, "highmem");
+    assert!(
+        refusals.contains("has no highmem-mmio-size: the devices have more memory"),
+        "{refusals}"
+    );
+}
+
 #[test]
 fn without_kvm_the_reason_is_kvms() {
     let tree = machine("no-kvm");

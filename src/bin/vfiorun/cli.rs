@@ -7,7 +7,8 @@ use vfioboot::usage::{self, Matches, Parsed};
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::{
-    autostart, bind, devices, doctor, output, recover, release, run, service, status, stop,
+    autostart, bind, devices, doctor, guest, output, recover, release, rom, run, service, status,
+    stop,
 };
 
 /// Runs the program; the result is its exit status.
@@ -39,6 +40,9 @@ fn carry_out(name: &str, given: &Matches) -> Outcome {
         "status" => status::run(global, &status::Arguments::of(given)),
         "stop" => stop::run(global, &stop::Arguments::of(given)?),
         "autostart" => autostart::run(global, &autostart::Arguments::of(given)),
+        "guest new" => guest::new(global, &guest::New::of(given)?),
+        "guest check" => guest::check(global, &guest::Check::of(given)),
+        "rom" => rom::run(global, &rom::Arguments::of(given)?),
         "service install" => service::install(global, &service::Install::of(given)?),
         "service remove" => service::remove(global),
         "service status" => service::status(global, given.has("json")),

@@ -15,6 +15,7 @@ use vfioboot::device::guest::log::LogFile;
 use vfioboot::device::guest::qemu::probe;
 use vfioboot::device::guest::qemu::qmp::{self, ShutdownCause};
 use vfioboot::device::guest::run::preflight::{Options, Start};
+use vfioboot::device::guest::run::record;
 use vfioboot::device::guest::run::restart::Restarts;
 use vfioboot::device::guest::run::signals::Signals;
 use vfioboot::device::guest::run::supervise::{GuestExit, Notice};
@@ -95,7 +96,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
             Err(failure) => (Ended::without(&failure), Err(failure)),
         };
         let Ended { status, reason, ran } = ended;
-        let Some(pause) = restarts.ended(status, &reason, ran, signals) else { return outcome };
+        let Some(pause) = restarts.ended(status, &reason, ran, signals) else {
+            record::forget(host, state, &guest.name);
+            return outcome;
+        };
         if let Err(failure) = outcome {
             failure.report();
         }
@@ -104,6 +108,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         let mut notify = |progress: &Progress| show(progress, arguments.quiet);
         let context = Context { host, state, signals, restarts: &restarts, piped };
         if !run::wait_to_start_again(context, &guest, &file, pause, &mut notify) {
+            record::forget(host, state, &guest.name);
             return Ok(Answer::Status(status));
         }
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use vfioboot::device::bus::health::{Errors, Health as Of};
 use vfioboot::device::guest::qemu::argv::CONTROL;
 use vfioboot::device::guest::qemu::qmp;
 use vfioboot::device::guest::run::record::{self, Record};
@@ -15,8 +16,8 @@ use crate::global::Global;
 use crate::outcome::{Answer, Outcome};
 use crate::output;
 
-/// How long QEMU may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// How long QEMU may take to answer: on a busy machine it does, late.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 pub struct Arguments {
     json: bool,
@@ -56,6 +57,8 @@ struct Health {
     /// Whether QEMU answers; `None` where there is none to ask.
     answers: Option<bool>,
     memory_kib: Option<u64>,
+    /// How its devices are, where they are PCI devices.
+    devices: Vec<Option<Of>>,
 }
 
 impl Health {
@@ -66,8 +69,9 @@ impl Health {
             (left.to_owned(), None)
         } else if let Some(again) = record.again {
             (format!("starts again in {}", duration(again.saturating_sub(now))), None)
-        } else if record.qemu.is_none() {
-            ("starting".to_owned(), None)
+        } else if record.qemu.is_none_or(|qemu| !qemu.is_alive(host)) {
+            // Devices on their way to it, or back.
+            (if record.ready { "ending" } else { "starting" }.to_owned(), None)
         } else {
             let name = record.name.parse().unwrap_or_default();
             let socket = record::directory(state, &name).join(CONTROL);
@@ -77,7 +81,9 @@ impl Health {
                 Err(error) => (format!("unknown: {error}"), Some(false)),
             }
         };
-        Self { record, status, answers, memory_kib }
+        let of = |name: &String| Some(record.health(host, name.parse().ok()?));
+        let devices = record.devices.iter().map(of).collect();
+        Self { record, status, answers, memory_kib, devices }
     }
 
     fn line(&self, now: u64) -> String {
@@ -92,7 +98,14 @@ impl Health {
         }
         match devices.as_slice() {
             [] => text += ", no devices",
-            devices => text += &format!(", {}", devices.join(" ")),
+            devices => {
+                let of = |(name, health): (&String, &Option<Of>)| match health {
+                    Some(health) => format!("{name}{health}"),
+                    None => name.clone(),
+                };
+                let devices = devices.iter().zip(&self.devices).map(of);
+                text += &format!(", {}", devices.collect::<Vec<_>>().join(" "));
+            }
         }
         if let Some(LastExit { when, reason, .. }) = last_exit {
             let (times, ago) = (restarts, duration(now.saturating_sub(*when)));
@@ -102,7 +115,17 @@ impl Health {
     }
 
     fn document(&self) -> Value {
-        let Self { record, status, answers, memory_kib } = self;
+        let Self { record, status, answers, memory_kib, devices } = self;
+        let of = |(name, health): (&String, &Option<Of>)| {
+            let Of { present, answers, errors } = health.as_ref()?;
+            Some(json!({
+                "device": name, "present": present, "answers": answers,
+                "pcie_errors": errors.map(|Errors { correctable, nonfatal, fatal }| json!({
+                    "correctable": correctable, "nonfatal": nonfatal, "fatal": fatal,
+                })),
+            }))
+        };
+        let devices: Vec<Value> = record.devices.iter().zip(devices).filter_map(of).collect();
         json!({
             "name": record.name,
             "file": record.file,
@@ -110,6 +133,7 @@ impl Health {
             "qemu_pid": record.qemu.map(|qemu| qemu.pid),
             "since": record.since,
             "devices": record.devices,
+            "device_health": devices,
             "status": status,
             "qmp": answers,
             "memory_kib": memory_kib,

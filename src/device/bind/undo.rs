@@ -69,6 +69,11 @@ pub enum Undo {
         /// The device.
         address: PciAddress,
     },
+    /// A lock that keeps the machine awake is given back.
+    WakeLock {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl fmt::Display for Undo {
@@ -83,6 +88,7 @@ impl fmt::Display for Undo {
             Self::Node { path } | Self::Directory { path } => write!(f, "/{path}: removed"),
             Self::Process { pid, name, .. } => write!(f, "{name} (pid {pid}): ended"),
             Self::Reset { address } => write!(f, "{address}: reset"),
+            Self::WakeLock { name } => write!(f, "wake lock {name}: given back"),
         }
     }
 }
@@ -186,7 +192,12 @@ impl Undo {
             Self::Process { pid, start_time, name } => {
                 end(host, Process { pid: *pid, start_time: *start_time }, name)
             }
-            Self::Reset { address } => reset(host, *address).unwrap_or_else(Ending::Failed),
+            Self::Reset { address } => match reset(host, *address) {
+                // It went while it was reset.
+                Err(_) if !pci::exists(host, *address) => Ending::Gone,
+                ending => ending.unwrap_or_else(Ending::Failed),
+            },
+            Self::WakeLock { name } => wake_lock(host, name).unwrap_or_else(Ending::Failed),
         }
     }
 
@@ -213,6 +224,10 @@ impl Undo {
         }
     }
 }
+
+/// What programs that keep the machine awake are written to and read from, and where they are given back.
+pub(crate) const WAKE_LOCK: &str = "sys/power/wake_lock";
+const WAKE_UNLOCK: &str = "sys/power/wake_unlock";
 
 /// Where steps set attributes, and where they make directories.
 const ATTRIBUTES: &str = "sys/ or proc/";
@@ -338,6 +353,23 @@ fn end(host: &Host, process: Process, name: &str) -> Ending {
         false => Ending::Gone,
         true if process.end(host) => Ending::Done,
         true => Ending::Failed(UndoError::Process { process, name: name.to_owned() }),
+    }
+}
+
+fn wake_lock(host: &Host, name: &str) -> Result<Ending, UndoError> {
+    if !host.exists(WAKE_LOCK) {
+        return Ok(Ending::Gone);
+    }
+    let held = || -> Result<bool, HostError> {
+        Ok(host.read(WAKE_LOCK)?.split_whitespace().any(|lock| lock == name))
+    };
+    if !held()? {
+        return Ok(Ending::Unchanged);
+    }
+    host.write(WAKE_UNLOCK, name)?;
+    match held()? {
+        true => Err(UndoError::NotTaken(name.to_owned())),
+        false => Ok(Ending::Done),
     }
 }
 

@@ -208,6 +208,21 @@ pub(crate) fn belongs_to_machine(host: &Host, address: PciAddress) -> bool {
     is_bridge(host, address) || class(host, address).is_some_and(|class| class >> 8 == HOST_BRIDGE)
 }
 
+/// How much memory of a device has 64-bit addresses, in bytes, by its `resource`: a line for each region, with
+/// its first and last address and its flags (`include/linux/ioport.h`).
+pub(crate) fn large_memory(host: &Host, address: PciAddress) -> u64 {
+    const MEM_64: u64 = 0x0010_0000;
+    const REGIONS: usize = 6;
+    let text = host.read(&attribute(address, "resource")).unwrap_or_default();
+    let size = |line: &str| {
+        let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
+        let mut words = line.split_whitespace().map_while(hex);
+        let (first, last, flags) = (words.next()?, words.next()?, words.next()?);
+        (flags & MEM_64 != 0 && last > first).then(|| (last - first).saturating_add(1))
+    };
+    text.lines().take(REGIONS).filter_map(size).fold(0, u64::saturating_add)
+}
+
 /// The path of a device's attribute, relative to the [`Host`].
 pub(crate) fn attribute(address: PciAddress, name: &str) -> String {
     format!("{DEVICES}/{address}/{name}")

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 
 use crate::device::bus::board::{Board, Untranslated};
 use crate::device::bus::group::{self, GROUPS, IOMMUS};
+use crate::device::bus::health;
 use crate::device::bus::interrupts::{Interrupts, Isolation};
 use crate::device::bus::pci::{self, PciDevice};
 use crate::device::bus::sriov;
@@ -197,15 +198,7 @@ fn deny_listed(host: &Host, around: &Surroundings, device: &PciDevice) -> Option
 
 /// All ones are what a read gives that nobody answers. A sleeping device is left asleep.
 fn dead_config(host: &Host, _: &Surroundings, device: &PciDevice) -> Option<String> {
-    let asleep = host.read(&pci::attribute(device.address, "power/runtime_status"));
-    if asleep.is_ok_and(|status| status == "suspended") {
-        return None;
-    }
-    let space = host.bytes(&pci::attribute(device.address, "config"), 64)?;
-    let dead = space.len() >= 4 && space.iter().all(|byte| *byte == 0xff);
-    let state = host.read(&pci::attribute(device.address, "power_state")).ok();
-    let state = state.map(|state| format!(", power state {state}")).unwrap_or_default();
-    dead.then(|| format!("every byte of it is ff{state}"))
+    health::dead(host, device.address)
 }
 
 fn not_coherent(host: &Host, around: &Surroundings, device: &PciDevice) -> Option<String> {

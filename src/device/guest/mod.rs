@@ -8,6 +8,7 @@
 //! | [`log`] | the file that its output is written to |
 //! | [`token`] | what a physical function and its virtual ones share |
 //! | [`libvirt`] | libvirt's domain XML |
+//! | [`new`] | the first file of a guest, for this machine |
 //! | [`run`] | examine, take the devices, start, supervise, give back |
 
 pub mod cgroup;
@@ -16,6 +17,7 @@ pub mod file;
 pub mod libvirt;
 pub mod log;
 pub mod memory;
+pub mod new;
 pub mod qemu;
 pub mod run;
 pub mod token;

@@ -7,7 +7,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use super::keys::{Example::Inside, Key, Kind, row};
-use super::needs::{Needs, nodes_of};
+use super::needs::{NeededFile, Needs, nodes_of};
 use crate::bootfile::{DeviceSpec, DeviceSpecError};
 use crate::device::bus::pci::PciAddress;
 use crate::device::guest::libvirt::{Unsupported, Xml};
@@ -61,10 +61,13 @@ impl Device {
         self.options.iter().find_map(|option| option.strip_prefix("vf-token="))
     }
 
-    pub(super) fn needs(&self, needs: &mut Needs<'_>) {
+    pub(super) fn needs<'g>(&'g self, needs: &mut Needs<'g>) {
         // QEMU says which options its vfio-pci has.
-        let Self { spec, romfile: _, root_port: _, options } = self;
+        let Self { spec, romfile, root_port: _, options } = self;
         needs.devices.push(spec.clone());
+        let romfile = romfile.as_deref().filter(|path| path.contains('/'));
+        let file = |path| NeededFile { key: "devices.romfile", path, write: false };
+        needs.files.extend(romfile.map(file));
         options.iter().for_each(|option| needs.nodes.extend(nodes_of(option)));
     }
 
@@ -110,6 +113,9 @@ impl Device {
         let Self { spec: _, romfile, root_port, options } = self;
         unsupported.when(*root_port, "devices.root_port");
         unsupported.when(!options.is_empty(), "devices.options");
+        // Those of QEMU's own it does not look up.
+        let romfile = romfile.as_ref().filter(|path| path.starts_with('/'));
+        unsupported.when(self.romfile != romfile.cloned(), "devices.romfile");
         let attributes = [("mode", "subsystem"), ("type", "pci"), ("managed", "yes")];
         xml.within("hostdev", &attributes, |xml| {
             xml.within("source", &[], |xml| {

@@ -394,7 +394,10 @@ impl Guest {
         shutdown.domain(&mut unsupported);
         log.domain(&mut unsupported);
         let mut xml = Xml::default();
-        xml.within("domain", &[("type", "kvm")], |xml| {
+        let namespace = ("xmlns:qemu", "http://libvirt.org/schemas/domain/qemu/1.0");
+        let attributes = [("type", "kvm"), namespace];
+        let passes_on = network.is_qemus();
+        xml.within("domain", &attributes[..1 + usize::from(passes_on)], |xml| {
             xml.text("name", &[], name.as_str());
             memory.domain(xml, &mut unsupported);
             cpus.domain(xml, &mut unsupported);
@@ -414,6 +417,7 @@ impl Guest {
                 });
                 display.domain(xml);
             });
+            network.passed_on(xml);
         });
         Ok(unsupported.comment() + &xml.into_text())
     }

@@ -10,7 +10,7 @@ use super::keys::{
 use super::needs::{NeededFile, Needs};
 use super::values::Arch;
 use crate::device::guest::libvirt::Xml;
-use crate::device::guest::qemu::argv::{Argv, Backing, Resources, value};
+use crate::device::guest::qemu::argv::{Argv, Backing, HIGH_MEMORY, Resources, value};
 
 /// The board.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -55,6 +55,11 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 impl Machine {
+    /// The board, as QEMU calls it.
+    pub(crate) fn board(&self, arch: Arch) -> &str {
+        self.kind.as_deref().unwrap_or(default_board(arch))
+    }
+
     pub(super) fn without_effect(&self, arch: Arch) -> Option<&'static str> {
         (self.gic.is_some() && arch != Arch::Aarch64).then_some("machine.gic")
     }
@@ -67,12 +72,15 @@ impl Machine {
 
     /// `arch` is that of `resources` where none is given.
     pub(super) fn arguments(&self, argv: &mut Argv, resources: &Resources<'_>) {
-        let Self { arch: _, kind, gic } = self;
-        let kind = kind.as_deref().unwrap_or(default_board(resources.arch));
+        let Self { arch: _, kind: _, gic } = self;
+        let kind = self.board(resources.arch);
         let mut machine = match resources.arch {
             Arch::Aarch64 => format!("{kind},gic-version={}", gic.as_deref().unwrap_or("host")),
             Arch::X86_64 => kind.to_owned(),
         };
+        if let Some(size) = resources.high_memory {
+            machine.push_str(&format!(",{HIGH_MEMORY}={size}"));
+        }
         machine.push_str(",accel=kvm");
         if let Backing::Hugetlb(_) = resources.backing {
             machine.push_str(",memory-backend=ram");
@@ -83,9 +91,9 @@ impl Machine {
 
     /// With what it boots, which libvirt has inside.
     pub(super) fn domain(&self, boot: &Boot, arch: Arch, xml: &mut Xml) {
-        let Self { arch: _, kind, gic } = self;
+        let Self { arch: _, kind: _, gic } = self;
         xml.within("os", &[], |xml| {
-            let machine = kind.as_deref().unwrap_or(default_board(arch));
+            let machine = self.board(arch);
             xml.text("type", &[("arch", arch.name()), ("machine", machine)], "hvm");
             boot.domain(xml);
         });

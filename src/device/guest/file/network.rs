@@ -92,10 +92,17 @@ impl Network {
         argv.pair("-device", format!("virtio-net-pci,netdev=net0{mac}"));
     }
 
+    /// A network with forwards is none of libvirt's: of its own only passt has them, which has to be installed and
+    /// which libvirt 9.0 does not take. QEMU's has them everywhere.
+    pub(super) fn is_qemus(&self) -> bool {
+        self.mode == NetworkMode::User && !self.forwards.is_empty()
+    }
+
     pub(super) fn domain(&self, xml: &mut Xml) {
-        let Self { mode, forwards, tap, mac } = self;
+        let Self { mode, forwards: _, tap, mac } = self;
         let kind = match mode {
             NetworkMode::None => return,
+            NetworkMode::User if self.is_qemus() => return,
             NetworkMode::User => "user",
             NetworkMode::Tap => "ethernet",
         };
@@ -106,18 +113,20 @@ impl Network {
             if let Some(tap) = tap {
                 xml.empty("target", &[("dev", tap), ("managed", "no")]);
             }
-            // Only passt, of all of libvirt's user networks, has forwards.
-            if !forwards.is_empty() {
-                xml.empty("backend", &[("type", "passt")]);
-            }
-            for Forward { protocol, address, host, guest } in forwards {
-                let address = address.to_string();
-                let attributes = [("proto", protocol.name()), ("address", address.as_str())];
-                xml.within("portForward", &attributes, |xml| {
-                    xml.empty("range", &[("start", &host.to_string()), ("to", &guest.to_string())]);
-                });
-            }
             xml.empty("model", &[("type", "virtio")]);
         });
+    }
+
+    /// What libvirt passes on to QEMU.
+    pub(super) fn passed_on(&self, xml: &mut Xml) {
+        if self.is_qemus() {
+            let mut argv = Argv::default();
+            self.arguments(&mut argv);
+            xml.within("qemu:commandline", &[], |xml| {
+                for word in argv.followed_by(&[]) {
+                    xml.empty("qemu:arg", &[("value", &word)]);
+                }
+            });
+        }
     }
 }

@@ -103,6 +103,14 @@ fn resolve(guest: &mut Guest, directory: &Path) {
     for path in guest.paths() {
         *path = directory.join(&*path).to_string_lossy().into_owned();
     }
+    // Without a slash it is one of QEMU's own, unless there is one beside the guest file.
+    let roms = guest.devices.iter_mut().filter_map(|device| device.romfile.as_mut());
+    for rom in roms.filter(|rom| !rom.contains('/')) {
+        let beside = directory.join(&*rom);
+        if beside.is_file() {
+            *rom = beside.to_string_lossy().into_owned();
+        }
+    }
 }
 
 /// Reads and checks the text of a guest file; `file` is what errors call it.

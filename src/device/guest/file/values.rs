@@ -101,7 +101,7 @@ pub enum Arch {
 
 impl Arch {
     /// That of a machine as `uname -m` has it.
-    pub(crate) fn of_machine(name: &str) -> Option<Self> {
+    pub fn of_machine(name: &str) -> Option<Self> {
         match name {
             "aarch64" => Some(Self::Aarch64),
             "x86_64" => Some(Self::X86_64),

@@ -13,6 +13,9 @@ pub(crate) const IOMMUFD: &str = "iommufd0";
 /// The screen.
 pub(crate) const VNC: &str = "vnc.sock";
 
+/// The property of the `virt` board that makes room for devices with much memory.
+pub(crate) const HIGH_MEMORY: &str = "highmem-mmio-size";
+
 /// What the machine has for the guest.
 #[derive(Clone, Copy, Debug)]
 pub struct Resources<'a> {
@@ -28,12 +31,22 @@ pub struct Resources<'a> {
     pub tokens: &'a [SharedToken],
     /// Whether QEMU filters its system calls.
     pub sandbox: bool,
+    /// How much room for devices the board has above its memory, in bytes, where that is not its default.
+    pub high_memory: Option<u64>,
 }
 
 impl<'a> Resources<'a> {
     /// What there is without anything special: devices are opened by their groups.
     pub fn new(arch: Arch, backing: Backing, directory: &'a str) -> Self {
-        Self { arch, backing, directory, iommufd: false, tokens: &[], sandbox: false }
+        Self {
+            arch,
+            backing,
+            directory,
+            iommufd: false,
+            tokens: &[],
+            sandbox: false,
+            high_memory: None,
+        }
     }
 
     /// The token that a device is opened with.

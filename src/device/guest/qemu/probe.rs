@@ -42,6 +42,17 @@ pub(crate) fn vfio_abilities(program: &str, chroot: Option<&Path>) -> Option<Vfi
     Some(VfioAbilities { iommufd: has("iommufd"), vf_token: has("vf-token") })
 }
 
+/// Whether the board of the QEMU at `program` has a property. `None` when it does not run.
+pub(crate) fn board_has(
+    program: &str,
+    chroot: Option<&Path>,
+    board: &str,
+    property: &str,
+) -> Option<bool> {
+    let text = ask_for(program, chroot, ["-machine", &format!("{board},help")])?;
+    Some(text.lines().any(|line| line.trim_start().starts_with(&format!("{property}="))))
+}
+
 /// What it lists for `OPTION help`.
 fn ask(program: &str, chroot: Option<&Path>, option: &str) -> Option<String> {
     ask_for(program, chroot, [option, "help"])

@@ -3,6 +3,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`preflight`] | everything that is examined before, and the start as data |
+//! | [`awake`] | keeps the machine from sleeping meanwhile |
 //! | [`launch`] | the process of QEMU, between fork and exec |
 //! | [`supervise`] | QEMU until it has ended |
 //! | [`restart`] | whether a guest that has ended is started again |
@@ -11,6 +12,7 @@
 //! | [`signals`] | signals that are read instead of interrupting |
 //! | [`record`] | which guests are running |
 
+pub mod awake;
 mod console;
 pub mod launch;
 pub mod preflight;
@@ -30,6 +32,7 @@ use crate::device::bind::lease::{Lease, Report, TakeError};
 use crate::device::bind::recover;
 use crate::device::bind::undo::Undo;
 use crate::device::bus::group::is_vfio;
+use crate::device::bus::health::Errors;
 use crate::device::bus::pci::{self, PciDevice};
 use crate::device::causes::{Failure, Reason, Step};
 use crate::device::guest::file::{Guest, OnExit};
@@ -37,6 +40,7 @@ use crate::device::guest::qemu::argv::{Backing, MONITOR};
 use crate::device::sys::host::errno_text;
 use crate::device::sys::kernel_log::Tail;
 use crate::device::sys::process::Process;
+use awake::Awake;
 use launch::Launch;
 use preflight::Start;
 use record::Record;
@@ -107,9 +111,11 @@ pub fn run(
     let addresses: Vec<_> = lease.devices().iter().map(|device| device.address).collect();
     let log_end = Tail::open(host);
     let ended = with_devices(context, guest, file, start, &mut lease, notify);
-    record::remove(&record::directory(state, &guest.name));
     remove_socket(guest);
-    let report = lease.release().map_err(RunError::Release)?;
+    let report = lease.release().map_err(RunError::Release);
+    // Not before: until here `stop` waits for it.
+    record::remove(&record::directory(state, &guest.name));
+    let report = report?;
     if guest.on_exit == OnExit::Host {
         for address in addresses {
             if pci::driver(host, address).is_ok_and(|driver| driver.as_deref().is_some_and(is_vfio))
@@ -151,6 +157,8 @@ fn with_devices(
     let Context { host, state, signals, .. } = context;
     let devices = lease.devices().to_vec();
     prepare::prepare_devices(context, guest, start, lease, notify)?;
+    let mut failed = |text| notify(&Progress::Warning(text));
+    let _awake = Awake::new(host, &start.awake, lease.journal(), &mut failed);
     let backing = prepare::prepare_memory(context, guest, start, lease, notify)?;
     let cgroups = prepare::make_cgroups(host, start, lease, notify)?;
     let directory = record::make_directory(state, &guest.name).map_err(|error| {
@@ -212,6 +220,12 @@ fn record_of(
         qemu: None,
         since: restart::now(),
         devices: devices.iter().map(|device| device.address.to_string()).collect(),
+        errors: devices
+            .iter()
+            .filter_map(|device| {
+                Some((device.address.to_string(), Errors::of(context.host, device.address)?))
+            })
+            .collect(),
         ready: false,
         again: None,
         restarts: context.restarts.count,
@@ -239,9 +253,8 @@ pub fn wait_to_start_again(
     if record::make_directory(context.state, &guest.name).is_ok() {
         write_record(&directory, record.as_ref(), notify);
     }
-    let goes_on = restart::pause(context.signals, pause);
-    record::remove(&directory);
-    goes_on
+    // Until the next start writes its own: the guest is known all the time, to `status` and to `stop`.
+    restart::pause(context.signals, pause)
 }
 
 /// What QEMU or the kernel said about a guest that did not run, or that QEMU ended with an error.

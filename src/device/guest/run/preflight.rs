@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::awake::{self, Means};
 use super::launch::CHROOT_DIRECTORY;
-use super::record;
+use super::record::{self, Record};
 use crate::bootfile::DeviceSpec;
 use crate::cmdline::Cmdline;
 use crate::device::bind::plan::{
@@ -19,7 +20,7 @@ use crate::device::guest::cgroup::{self, Cgroup};
 use crate::device::guest::cpu::{self, CpuError};
 use crate::device::guest::file::{Arch, Device, Guest, Missing, Needs, Size, socket_fits};
 use crate::device::guest::memory::{self, MemoryError, MemoryPlan};
-use crate::device::guest::qemu::argv::{Backing, CONTROL, Resources};
+use crate::device::guest::qemu::argv::{Backing, CONTROL, HIGH_MEMORY, Resources};
 use crate::device::guest::qemu::probe;
 use crate::device::guest::qemu::{self, FindError, sandbox};
 use crate::device::guest::token::{self, SharedToken};
@@ -177,6 +178,10 @@ pub struct Start {
     pub sandbox: bool,
     /// In a chroot: the nodes below `/dev` that QEMU gets besides the usual ones.
     pub chroot_nodes: Vec<String>,
+    /// What keeps the machine awake while the guest has devices.
+    pub awake: Vec<Means>,
+    /// The room for devices that the board has to have, in bytes, where its own is too small.
+    pub high_memory: Option<u64>,
 }
 
 impl Start {
@@ -201,6 +206,7 @@ impl Start {
         let interface = Interface::of(host);
         let tokens = examined.tokens(state, guest, &bind);
         examined.qemu_has(guest, &qemu, interface, &tokens);
+        let high_memory = examined.high_memory(guest, &qemu, arch, &bind);
         examined.warnings.extend(guest.without_effect(arch).map(Warning::NoEffect));
         let groups: Vec<u32> = bind.groups.iter().map(|group| group.number).collect();
         let parameter = (needs.unsafe_interrupts
@@ -214,7 +220,13 @@ impl Start {
         let program = program.strip_prefix("/").unwrap_or(&program);
         let sandbox = sandbox::is_there(&root.unwrap_or(Path::new("/")).join(program));
         let addresses = bind.addresses();
+        let awake = match needs.devices.is_empty() {
+            true => Vec::new(),
+            false => awake::means(host, guest.name.as_str(), options.path.as_deref()),
+        };
         Self {
+            awake,
+            high_memory,
             refusals: examined.refusals,
             warnings: examined.warnings,
             arch,
@@ -245,6 +257,7 @@ impl Start {
             iommufd: self.interface == Interface::Iommufd,
             tokens: &self.tokens,
             sandbox: self.sandbox,
+            high_memory: self.high_memory,
             ..Resources::new(self.arch, backing, &self.directory)
         };
         guest.arguments(&resources, &self.devices(host, guest))
@@ -281,6 +294,7 @@ impl Start {
         for Node { path, number: (major, minor) } in &self.nodes {
             steps.push(format!("mknod -m 600 /{path} c {major} {minor}"));
         }
+        steps.extend(self.awake.iter().map(Means::to_string));
         steps.extend(self.parameter.iter().chain(&self.memory.write).map(Write::to_string));
         for cgroup in &self.cgroups {
             steps.push(format!("mkdir /{}", cgroup.directory));
@@ -297,6 +311,9 @@ impl Start {
         steps
     }
 }
+
+/// The room for devices that the `virt` board has above its memory (`VIRT_HIGH_PCIE_MMIO`), in bytes.
+const VIRT_ROOM: u64 = 512 << 30;
 
 /// The nodes that QEMU will open and that are not there.
 pub(super) fn missing_nodes(
@@ -323,7 +340,8 @@ struct Examination<'a> {
 
 impl Examination<'_> {
     fn running(&mut self, state: &StateDir, name: &str) {
-        if let Some(running) = record::running(self.host, state).iter().find(|r| r.name == name) {
+        let other = |record: &&Record| record.name == name && !record.is_own(self.host);
+        if let Some(running) = record::running(self.host, state).iter().find(other) {
             let pid = running.supervisor.pid;
             self.refusals.push(Refusal::Running { name: name.to_owned(), pid });
         }
@@ -466,6 +484,35 @@ impl Examination<'_> {
                 "the physical function of a device is on vfio-pci, which asks for its token";
             self.refusals.push(old("vf-token", reason, "8.1"));
         }
+    }
+
+    /// The room that the `virt` board has to have for the devices, where its own is too small; of `q35` the
+    /// firmware decides that.
+    fn high_memory(
+        &mut self,
+        guest: &Guest,
+        program: &str,
+        arch: Arch,
+        bind: &Plan,
+    ) -> Option<u64> {
+        let board = guest.machine.board(arch);
+        let of = |address: PciAddress| pci::large_memory(self.host, address);
+        let size = bind.addresses().into_iter().map(of).fold(0, u64::saturating_add);
+        let size = size.checked_next_power_of_two()?;
+        if size <= VIRT_ROOM || !board.starts_with("virt") {
+            return None;
+        }
+        let root = guest.chroot.as_deref().map(Path::new);
+        if probe::board_has(program, root, board, HIGH_MEMORY) == Some(false) {
+            self.refusals.push(Refusal::OldQemu {
+                program: program.to_owned(),
+                what: HIGH_MEMORY,
+                reason: "the devices have more memory than the 512 GiB that its board has room for",
+                since: "10.0",
+            });
+            return None;
+        }
+        Some(size)
     }
 
     fn memory(&mut self, needs: &Needs<'_>) -> MemoryPlan {

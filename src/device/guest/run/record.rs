@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::restart::LastExit;
+use crate::device::bus::health::{Errors, Health};
+use crate::device::bus::pci::PciAddress;
 use crate::device::guest::file::Name;
 use crate::device::sys::host::Host;
 use crate::device::sys::process::Process;
@@ -37,6 +39,9 @@ pub struct Record {
     pub since: u64,
     /// The addresses of its devices.
     pub devices: Vec<String>,
+    /// The errors that the kernel had counted of them before.
+    #[serde(default)]
+    pub errors: Vec<(String, Errors)>,
     /// Whether QEMU got so far that the guest runs.
     #[serde(default)]
     pub ready: bool,
@@ -52,6 +57,18 @@ pub struct Record {
 }
 
 impl Record {
+    /// How one of its devices is.
+    pub fn health(&self, host: &Host, address: PciAddress) -> Health {
+        let name = address.to_string();
+        let before = self.errors.iter().find(|(of, _)| *of == name).map(|(_, errors)| *errors);
+        Health::of(host, address, before)
+    }
+
+    /// Whether it is that of a guest of this process: between two starts of one, too.
+    pub(crate) fn is_own(&self, host: &Host) -> bool {
+        Process::current(host) == Some(self.supervisor)
+    }
+
     /// Whether its supervisor or its QEMU still runs.
     pub(crate) fn is_alive(&self, host: &Host) -> bool {
         self.supervisor.is_alive(host) || self.qemu.is_some_and(|qemu| qemu.is_alive(host))
@@ -85,6 +102,14 @@ pub(crate) fn write(directory: &Path, record: &Record) -> io::Result<()> {
 pub(crate) fn remove(directory: &Path) {
     // Nothing depends on it: a record counts only while its processes live.
     _ = fs::remove_dir_all(directory);
+}
+
+/// Removes the directory of a guest of this process that is not started again.
+pub fn forget(host: &Host, state: &StateDir, name: &Name) {
+    let own = |record: &Record| record.name == name.as_str() && record.is_own(host);
+    if running(host, state).iter().any(own) {
+        remove(&directory(state, name));
+    }
 }
 
 /// The guests that are running, by name.
