@@ -73,7 +73,7 @@ fn the_picture_has_every_group_with_its_devices() {
     tree.file("usr/share/misc/pci.ids", "8086  <script>\"&\x1b[31m\n\t10d3  A name\n");
     let svg = stdout(vfiorun(&tree, &["devices", "--svg"]), 0);
     let parse = "import sys, xml.etree.ElementTree as e; e.fromstring(sys.stdin.read())";
-    let mut python = assert_cmd::Command::new("python3");
+    let mut python = Command::new("python3");
     python.args(["-c", parse]).write_stdin(svg.clone()).assert().success();
     for text in
         [">IOMMU group 3<", ">in no IOMMU group<", "0000:00:02.0 1b36:0010", "&lt;script&gt;"]

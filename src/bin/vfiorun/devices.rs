@@ -78,7 +78,7 @@ fn pictured<'e>(groups: &Groups<'e>, names: &Names) -> Vec<(Option<u32>, Vec<Row
     let row = |entry: &&'e Entry| {
         let (class, vendor, name) = named(entry, names);
         let name: Vec<&str> = [class, vendor, name].into_iter().flatten().collect();
-        let passthrough = (!entry.bridge).then(|| entry.obstacles.is_empty());
+        let passthrough = (!entry.bridge).then_some(entry.obstacles.is_empty());
         Row { device: &entry.device, name: name.join(" "), passthrough }
     };
     let number = |entries: &[&Entry]| entries.first().and_then(|entry| entry.device.iommu_group);
