@@ -8,8 +8,8 @@ set -euo pipefail
 . "$(dirname "$0")/static.sh"
 cd "$ROOT"
 
-# It travels in the ramdisk of 8 MiB partitions. 1 MiB is the aim; CONTRIBUTING.md says what x86_64 has more.
-declare -A LIMIT=([aarch64]=$((1024 * 1024)) [x86_64]=$((1224 * 1024)))
+# It travels in the ramdisk of 8 MiB partitions. 1 MiB is the aim; CONTRIBUTING.md says what it has more.
+declare -A LIMIT=([aarch64]=$((1048 * 1024)) [x86_64]=$((1244 * 1024)))
 static_toolchain
 
 # Nothing to do when no input has changed since programs were made, by this checkout or another one. Which
