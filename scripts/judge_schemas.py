@@ -9,9 +9,11 @@ import argparse
 import gzip
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +99,8 @@ def tree(place: Path) -> Path:
             (members / "type").write_text("DMA\n")
             (members / "devices" / address).symlink_to(f"../../../../bus/pci/devices/{address}")
             (device / "iommu_group").symlink_to(f"../../../../kernel/iommu_groups/{group}")
+    for name, value in (("sriov_totalvfs", 7), ("sriov_numvfs", 0), ("sriov_drivers_autoprobe", 1)):
+        (place / f"sys/bus/pci/devices/0000:00:02.0/{name}").write_text(f"{value}\n")
     driver = place / "sys/bus/pci/drivers/nvme"
     driver.mkdir(parents=True)
     (devices / "0000:00:02.0" / "driver").symlink_to("../../drivers/nvme")
@@ -135,6 +139,31 @@ def on_the_desktop(program: Path, place: Path) -> Iterator[Case]:
         yield Case("check", [program, "check", sample, *images_of_set, "--format", style], (0, 1, 3))
 
 
+def supervisor(state: Path) -> None:
+    """A stand-in for the supervisor of a guest "g": says yes to everything."""
+    place = state / "guests/g"
+    place.mkdir(parents=True)
+    for directory in (state, state / "guests", place):
+        directory.chmod(0o700)
+    start = int(Path("/proc/self/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[19])
+    process = {"pid": os.getpid(), "start_time": start}
+    record = {"format": 1, "name": "g", "file": "g.toml", "supervisor": process, "qemu": None, "since": 1, "devices": []}
+    (place / "guest.json").write_text(json.dumps(record), encoding="ascii")
+    (place / "guest.json").chmod(0o600)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(place / "vfiorun.sock"))
+    listener.listen()
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rwb", buffering=0) as lines:
+                lines.readline()
+                lines.write(b'{"event": "VFIORUN_STEP", "data": {"text": "a step"}}\n{"return": "done"}\n')
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
 def on_the_device(program: Path, place: Path) -> Iterator[Case]:
     """The cases of vfiorun, on a tree that stands for a system, and on this system."""
     here = f"--sysroot={tree(place / 'tree')}"
@@ -151,6 +180,13 @@ def on_the_device(program: Path, place: Path) -> Iterator[Case]:
     yield Case("vfiorun-doctor", [program, here, "doctor", "--json"], (0, 1))
     yield Case("vfiorun-doctor", [program, here, "doctor", "0000:00:02.0", "--json"], (0, 1))
     yield Case("vfiorun-run", [program, here, "run", guest, "--dry-run", "--json"], (0, 1))
+    yield Case("vfiorun-vf", [program, here, "vf", "0000:00:02.0", "--count", "2", "--dry-run", "--json"])
+    supervisor(place / "state")
+    running = f"--state={place / 'state'}"
+    yield Case("vfiorun-monitor", [program, running, "monitor", "g", "query-status", "--json"])
+    yield Case("vfiorun-attach", [program, running, "attach", "g", "0000:00:02.0", "--json"])
+    yield Case("vfiorun-attach", [program, running, "detach", "g", "0000:00:02.0", "--json"])
+    yield Case("vfiorun-status", [program, running, "status", "--json"])
     yield Case("vfiorun-doctor", [program, "doctor", "--json"], (0, 1))
     yield Case("vfiorun-devices", [program, "devices", "--json"], (0, 1))
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Component, Path, PathBuf};
 
-use super::check::{Options, check_files};
+use super::check::{Options, check_files_beside};
 use super::error::CheckError;
 use super::group::{self, Group, Open};
 use super::resume::Earlier;
@@ -76,7 +76,7 @@ impl<F: Open> Batch<'_, F> {
         };
         let set = |indices: Vec<usize>| {
             let set: Vec<_> = indices.into_iter().map(|at| &members[at]).collect();
-            self.set(&set)
+            self.set(&set, group.modules.as_deref())
         };
         sets.into_iter().filter_map(set).collect()
     }
@@ -106,7 +106,7 @@ impl<F: Open> Batch<'_, F> {
     }
 
     /// Check files that belong together, unless an earlier run has.
-    fn set(&self, members: &[&Member<F::Bytes>]) -> Option<Checked> {
+    fn set(&self, members: &[&Member<F::Bytes>], modules: Option<&Path>) -> Option<Checked> {
         let (main, beside) = members.split_first()?;
         let content = |own: &Member<F::Bytes>| {
             Content::in_parts(own.bytes.as_ref(), &mut || self.files.release(&own.bytes))
@@ -120,13 +120,17 @@ impl<F: Open> Batch<'_, F> {
         if let Some(earlier) = self.earlier.and_then(|earlier| earlier.outcome(&input)) {
             return Some(Checked::Earlier(earlier));
         }
-        input.result = self.check(members);
+        input.result = self.check(members, modules);
         Some(Checked::Now(Box::new(input)))
     }
 
-    fn check(&self, members: &[&Member<F::Bytes>]) -> Result<Report, CheckError> {
+    fn check(
+        &self,
+        members: &[&Member<F::Bytes>],
+        modules: Option<&Path>,
+    ) -> Result<Report, CheckError> {
         let set: Vec<File<'_>> = members.iter().map(|own| self.file(own)).collect();
-        check_files(&set, self.options)
+        check_files_beside(&set, self.options, modules)
     }
 
     fn file<'m>(&self, member: &'m Member<F::Bytes>) -> File<'m> {

@@ -2,7 +2,7 @@
 
 mod kernel;
 mod modules;
-mod relevant;
+pub(super) mod relevant;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use super::error::{CheckError, Problem};
 use super::evaluate::{Evaluation, Finding, evaluate};
 use super::expand::{self, ExpandError};
 use super::report::{self, Report, Subject};
+use super::tree::Tree;
 use crate::bootset::{self, BootSet, CmdlinePart, Facts, File, Origin, Provenance};
 use crate::compression::Budget;
 use crate::image::ImageKind;
@@ -68,6 +69,15 @@ impl Options<'_> {
 /// # Errors
 /// [`CheckError`] when there is no kernel, or not enough of it can be read.
 pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Report, CheckError> {
+    check_beside(set, options, None)
+}
+
+/// The same; the kernel's modules stand in this directory beside it, which counts if none are given.
+fn check_beside(
+    set: &BootSet<'_>,
+    options: &Options<'_>,
+    modules: Option<&Path>,
+) -> Result<Report, CheckError> {
     if let [image] = set.images()
         && image.kind() == ImageKind::Config
     {
@@ -87,13 +97,27 @@ pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Report, CheckEr
         audit.problems.extend(notes.cloned().map(Problem::Cmdline));
     }
     let mut evaluation = evaluate(&options.profile, &audit.facts);
+    let mut tree = None;
+    // A file may have the name of another release than its kernel.
+    let release = audit.facts.release.clone();
+    let own = modules.filter(|path| {
+        path.file_name().is_some_and(|own| release.as_deref().is_some_and(|release| own == release))
+    });
+    if let (None, Some(path)) = (&options.modules, own)
+        && evaluation.with(Verdict::Unknown).next().is_some()
+    {
+        let found = Tree::read(path, &options.profile)?;
+        tree = found.add_to(&mut audit.facts, &mut audit.problems, &options.profile);
+        evaluation = evaluate(&options.profile, &audit.facts);
+    }
+    let given = options.modules.as_ref().or(tree.as_ref());
     // Ramdisks are decompressed only if their modules can decide a rule.
     if evaluation.with(Verdict::Unknown).next().is_some() {
         modules::add_from_images(&mut audit.facts, &mut audit.problems, set);
         evaluation = evaluate(&options.profile, &audit.facts);
     }
     if evaluation.findings.iter().any(Finding::by_module) {
-        modules::link(&mut audit.facts, &options.profile, options.modules.as_ref(), set)?;
+        modules::link(&mut audit.facts, &options.profile, given, set)?;
         evaluation = evaluate(&options.profile, &audit.facts);
     }
     Ok(audit.finish(Subject::Kernel(kernel.summary), evaluation, BTreeMap::new()))
@@ -144,6 +168,15 @@ fn require_rules(options: &Options<'_>, arch: Option<Arch>) -> Result<(), CheckE
 /// # Errors
 /// [`CheckError`].
 pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Report, CheckError> {
+    check_files_beside(files, options, None)
+}
+
+/// The same; the kernel's modules stand in this directory beside it.
+pub(super) fn check_files_beside(
+    files: &[File<'_>],
+    options: &Options<'_>,
+    modules: Option<&Path>,
+) -> Result<Report, CheckError> {
     let Some((main, _)) = files.split_first() else { return Err(CheckError::Empty) };
     let size = files.iter().map(|file| file.bytes.len() as u64).sum();
     let _scope = options.budget.unwrap_or(Budget::for_input(size)).enter();
@@ -160,7 +193,7 @@ pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Report, 
         }
         bootset::Error::Config { source, .. } => CheckError::Config(source),
     })?;
-    check(&set, options)
+    check_beside(&set, options, modules)
 }
 
 /// The state of an audit.

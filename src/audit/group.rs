@@ -6,7 +6,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use super::workers;
+use super::{stand, workers};
 use crate::bootset::{self, Identity};
 use crate::compression::Budget;
 use crate::container;
@@ -24,6 +24,17 @@ pub struct Group {
     pub main: PathBuf,
     /// Images without a kernel: vendor_boot, init_boot, vbmeta, dtbo, bare ramdisks.
     pub beside: Vec<PathBuf>,
+    /// The directory with the kernel's modules, where it stands beside the kernel.
+    pub modules: Option<PathBuf>,
+}
+
+/// What [`find`] finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What is to be checked.
+    pub groups: Vec<Group>,
+    /// Files in directories that have the name of a config and do not begin like one.
+    pub left_out: Vec<PathBuf>,
 }
 
 /// Opens files, as a memory map or otherwise.
@@ -84,7 +95,7 @@ pub fn find(
     files: &impl Open,
     jobs: Option<NonZeroUsize>,
     budget: Option<Budget>,
-) -> Vec<Group> {
+) -> Found {
     let listed = list(paths);
     let parts = workers::map(&listed, jobs, |own| classify(own, files, budget));
     let fruitful: BTreeSet<usize> = listed
@@ -93,18 +104,33 @@ pub fn find(
         .filter(|(_, part)| part.is_some())
         .filter_map(|(own, _)| own.found_in)
         .collect();
-    let (mut paths, mut kept) = (Vec::new(), Vec::new());
+    let (mut paths, mut kept, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     for (at, (own, part)) in listed.into_iter().zip(parts).enumerate() {
-        if let Some(part) = part.filter(|_| !fruitful.contains(&at)) {
-            paths.push(own.path);
-            kept.push(part);
+        match part {
+            Some(part) if !fruitful.contains(&at) => {
+                paths.push(own.path);
+                kept.push(part);
+            }
+            None if is_config_name(&own.path) => left_out.push(own.path),
+            Some(_) | None => {}
         }
     }
     let group = |members: Vec<usize>| {
         let mut own = members.into_iter().map(|at| paths[at].clone());
-        Some(Group { main: own.next()?, beside: own.collect() })
+        let main = own.next()?;
+        Some(Group { modules: stand::modules(&main), main, beside: own.collect() })
     };
-    belonging(&paths, &kept).into_iter().filter_map(group).collect()
+    let groups = belonging(&paths, &kept).into_iter().filter_map(group).collect();
+    Found { groups, left_out }
+}
+
+/// Whether people call a config so.
+fn is_config_name(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name == ".config"
+        || name == "defconfig"
+        || name.starts_with("config-")
+        || [".config", ".cfg", "_defconfig", ".config.gz"].iter().any(|end| name.ends_with(end))
 }
 
 /// A path to look at.
@@ -167,7 +193,10 @@ fn classify(listed: &Listed, files: &impl Open, budget: Option<Budget>) -> Optio
     if found_in.is_some() && !is_wanted(path, bytes) {
         return None;
     }
-    Some(part(bytes))
+    Some(match part(bytes) {
+        Part::Alone if stand::is_config(path) => Part::Config,
+        part => part,
+    })
 }
 
 /// Whether to check a file in a directory, according to its headers.
@@ -193,6 +222,8 @@ pub(super) enum Part {
     Kernel,
     /// Belongs to a kernel.
     Beside,
+    /// A config of a release, which belongs to the kernel of the same one.
+    Config,
     /// A config, or unreadable.
     Alone,
 }
@@ -218,7 +249,8 @@ pub(super) fn part(bytes: &[u8]) -> Part {
 
 /// Group files by their indices, the main one first: an image without a kernel belongs to the last file
 /// with a kernel before it or, if there is none, to the first one after it. A file in the same directory
-/// takes precedence. Without any kernel, the image is a group by itself, and fails the check.
+/// takes precedence, and one of the same release. A config belongs to the kernel of its release. Without
+/// any kernel, the image is a group by itself, and fails the check.
 pub(super) fn belonging(paths: &[PathBuf], parts: &[Part]) -> Vec<Vec<usize>> {
     let owner = |image: usize| {
         let nearest = |fits: &dyn Fn(usize) -> bool| {
@@ -226,10 +258,16 @@ pub(super) fn belonging(paths: &[PathBuf], parts: &[Part]) -> Vec<Vec<usize>> {
             (0..image).rev().find(fits).or_else(|| (image..paths.len()).find(fits))
         };
         let near = |at: usize| paths[at].parent() == paths[image].parent();
-        nearest(&near).or_else(|| nearest(&|_| true))
+        let together = |at: usize| stand::together(&paths[at], &paths[image]);
+        let of_release = nearest(&together);
+        match parts[image] {
+            Part::Beside => of_release.or_else(|| nearest(&near)).or_else(|| nearest(&|_| true)),
+            _ => of_release,
+        }
     };
     let mut groups: Vec<Vec<usize>> = (0..paths.len()).map(|at| vec![at]).collect();
-    for image in (0..paths.len()).filter(|at| parts[*at] == Part::Beside) {
+    let owned = |at: &usize| [Part::Beside, Part::Config].contains(&parts[*at]);
+    for image in (0..paths.len()).filter(owned) {
         if let Some(owner) = owner(image) {
             groups[owner].push(image);
             groups[image].clear();

@@ -11,10 +11,12 @@
 //! | `content` | config files, and inputs that cannot be checked |
 //! | `expand` | a config expanded by a kernel tree's own `olddefconfig` |
 //! | `error` | errors and problems of an input |
+//! | `given` | what a run was given beside its inputs |
 //! | `note` | notes beside the findings |
 //! | `report` | the report on one input |
 //! | [`run`] | several inputs in one run, with the report on each |
-//! | [`group`] | groups files that belong together |
+//! | [`group`], `stand` | groups files that belong together; by their names |
+//! | `tree` | the modules that stand beside a kernel |
 //! | [`batch`], `workers` | a run over several groups, with a bounded number of threads and of results |
 //! | [`resume`] | what an earlier run wrote before it ended |
 //! | [`baseline`] | known findings |
@@ -30,12 +32,15 @@ mod error;
 mod evaluate;
 mod expand;
 pub mod fragment;
+mod given;
 pub mod group;
 mod note;
 pub mod render;
 pub mod report;
 pub mod resume;
 pub mod run;
+mod stand;
+mod tree;
 mod workers;
 
 pub use crate::bootset::sources;
@@ -49,5 +54,6 @@ pub use check::{Options, check, check_files};
 pub use error::{CheckError, Problem};
 pub use evaluate::{Evaluation, Finding, Outcome, evaluate, recommended_parameters};
 pub use expand::ExpandError;
+pub use given::Given;
 pub use note::Note;
 pub use report::Report;

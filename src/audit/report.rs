@@ -63,7 +63,7 @@ pub(crate) struct Tally {
 
 impl Report {
     /// Whether the rule of this finding affects the outcome.
-    pub(crate) fn decides(&self, finding: &Finding) -> bool {
+    pub fn decides(&self, finding: &Finding) -> bool {
         decides(self.fail_on, finding.rule.level) && !self.is_known(finding)
     }
 
@@ -163,7 +163,7 @@ impl Report {
     }
 
     /// Problems with the input, and contradictions among the facts.
-    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+    pub fn notes(&self) -> impl Iterator<Item = String> {
         let problems = self.problems.iter().map(ToString::to_string);
         problems.chain(self.evaluation.notes.iter().map(ToString::to_string))
     }

@@ -9,9 +9,9 @@ use std::io::{self, BufRead, Read};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::Outcome;
 use super::render::{self, JSON_FORMAT};
 use super::run::{Content, Input, Settings};
+use super::{Given, Outcome};
 
 /// The longest line that is read, in bytes; a path has at most 4,096.
 const MAX_LINE: u64 = 1 << 20;
@@ -53,7 +53,7 @@ pub enum ResumeError {
         /// Its number, from 1.
         line: usize,
         /// What differs.
-        what: &'static str,
+        what: String,
         /// In the file.
         found: String,
         /// In this run.
@@ -68,6 +68,8 @@ struct Line {
     version: String,
     profile: String,
     fail_on: String,
+    #[serde(default)]
+    given: Given,
     key: String,
     verdict: LineVerdict,
     sha256: Option<String>,
@@ -143,10 +145,20 @@ impl Line {
             ("--profile", &self.profile, &settings.profile),
             ("--fail-on", &self.fail_on, settings.fail_on.name()),
         ];
-        match same.into_iter().find(|(_, found, own)| found != own) {
+        let other = |what: &str, found: &str, own: &str| ResumeError::Other {
+            line,
+            what: what.to_owned(),
+            found: found.to_owned(),
+            own: own.to_owned(),
+        };
+        if let Some((what, found, own)) = same.into_iter().find(|(_, found, own)| found != own) {
+            return Err(other(what, found, own));
+        }
+        match self.given.differs(&settings.given) {
             None => Ok(()),
-            Some((what, found, own)) => {
-                Err(ResumeError::Other { line, what, found: found.into(), own: own.into() })
+            Some((option, found, own)) => {
+                let value = |value: Option<&str>| value.map_or("none".to_owned(), str::to_owned);
+                Err(other(&format!("--{option}"), &value(found), &value(own)))
             }
         }
     }

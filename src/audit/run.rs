@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::check::Options;
 use super::error::CheckError;
 use super::report::Report;
-use super::{Finding, Level, Outcome, Rule};
+use super::{Finding, Given, Level, Outcome, Rule};
 use crate::rules::List;
 
 /// What the inputs of a run have in common.
@@ -19,6 +19,8 @@ pub struct Settings {
     pub rules: List<Rule>,
     /// Rules of at least this level affect the outcome.
     pub fail_on: Level,
+    /// What else was given, where a report says it; reading it takes time.
+    pub given: Given,
 }
 
 /// Several inputs with their results, in the given order.
@@ -76,6 +78,7 @@ impl Settings {
             title: options.profile.title.to_string(),
             rules: options.profile.rules.clone(),
             fail_on: options.fail_on,
+            given: Given::default(),
         }
     }
 }

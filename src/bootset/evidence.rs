@@ -31,7 +31,10 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Entry {
     name: String,
+    #[serde(default)]
     names: Vec<String>,
+    #[serde(default)]
+    texts: Vec<String>,
     #[serde(default)]
     tristate: bool,
     #[serde(default)]
@@ -70,6 +73,12 @@ impl Evidence {
             }
         }
         evidence
+    }
+
+    /// The texts that are to be looked for in kernels.
+    pub fn texts() -> Vec<String> {
+        let entries = toml::from_str::<File>(EVIDENCE).map(|file| file.symbol).unwrap_or_default();
+        entries.into_iter().flat_map(|own| own.texts).collect()
     }
 
     /// All of the kernel was searched, and no config is embedded in it.
@@ -122,6 +131,22 @@ impl Evidence {
         }
     }
 
+    /// Take what `modules.builtin` says of a module that is there: built in, or in a file of its own. What
+    /// the symbol table decides stays.
+    pub(crate) fn take_list(&mut self, symbol: &str, module: &str, built_in: bool) {
+        let open = |own: &rules::Evidence| own.state == EvidenceState::NotBuiltIn;
+        if self.about(symbol).is_some_and(|own| !(built_in && open(own))) {
+            return;
+        }
+        let found = rules::Evidence {
+            state: if built_in { EvidenceState::BuiltIn } else { EvidenceState::NotBuiltIn },
+            confidence: Confidence::Certain,
+            names: vec![module.to_owned()],
+            place: Place::BuiltinList,
+        };
+        self.symbols.insert(symbol.to_owned(), found);
+    }
+
     /// The part that reports show, without the symbols.
     pub(super) fn outline(self) -> Self {
         Evidence { symbols: BTreeMap::new(), ..self }
@@ -166,15 +191,22 @@ impl Entry {
             return None;
         }
         let confidence = self.confidence;
+        let found = |name: &str, place| {
+            let (state, names) = (EvidenceState::BuiltIn, vec![name.to_owned()]);
+            Some(rules::Evidence { state, confidence, names, place })
+        };
         if let Some(name) = self.names.iter().find(|name| kallsyms.has(name)) {
-            let state = EvidenceState::BuiltIn;
-            let names = vec![name.clone()];
-            return Some(rules::Evidence { state, confidence, names, place: Place::SymbolTable });
+            return found(name, Place::SymbolTable);
+        }
+        let has = |text: &&String| kallsyms.texts.get(*text) == Some(&true);
+        if let Some(text) = self.texts.iter().find(has) {
+            return found(text, Place::Kernel);
         }
         let whole = self.part_of.as_ref().is_none_or(|other| {
             before.about(other).is_some_and(|own| own.state == EvidenceState::BuiltIn)
         });
-        if !self.absence || !whole {
+        let looked = self.texts.iter().all(|text| kallsyms.texts.contains_key(text));
+        if !self.absence || !whole || !looked {
             return None;
         }
         let tristate = self.tristate && !arch.is_some_and(|arch| self.bool_on.contains(&arch));
@@ -182,7 +214,10 @@ impl Entry {
             true => EvidenceState::NotBuiltIn,
             false => EvidenceState::Off,
         };
-        let names = self.names.clone();
-        Some(rules::Evidence { state, confidence, names, place: Place::SymbolTable })
+        let (names, place) = match self.names.is_empty() {
+            true => (self.texts.clone(), Place::Kernel),
+            false => (self.names.clone(), Place::SymbolTable),
+        };
+        Some(rules::Evidence { state, confidence, names, place })
     }
 }

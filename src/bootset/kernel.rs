@@ -1,5 +1,6 @@
 //! The kernel that a normal boot of the set starts.
 
+use super::evidence::Evidence;
 use super::facts::Facts;
 use super::members::Members;
 use super::sources::CommandLines;
@@ -60,7 +61,8 @@ impl SetKernel {
         kernel: Option<usize>,
         lines: &CommandLines,
     ) -> (Self, Option<Kallsyms>) {
-        Self::search(set, kernel, lines, Kernel::scan_or_kallsyms)
+        let texts = Evidence::texts();
+        Self::search(set, kernel, lines, |kernel| kernel.scan_or_kallsyms(&texts))
     }
 
     /// `image` is the index of the one that holds the kernel.

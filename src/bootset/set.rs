@@ -274,7 +274,7 @@ impl<'a> BootSet<'a> {
             } else if let (KernelState::NoConfig, true, Some(kernel)) =
                 (&self.kernel().state, self.kernel().complete, self.parse_kernel())
             {
-                names = kernel?.kallsyms()?;
+                names = kernel?.kallsyms(&Evidence::texts())?;
             }
             let (kernel, name) = (self.kernel(), self.name(self.kernel().image.unwrap_or(0)));
             let (arch, version) = (kernel.facts.arch, kernel.facts.version());

@@ -13,11 +13,12 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use vfioboot::audit::baseline::{Baseline, BaselineError};
 use vfioboot::audit::batch::Checked;
 use vfioboot::audit::check::GivenModules;
+use vfioboot::audit::group::Found;
 use vfioboot::audit::render::{FORMATS, Format, rules_json, rules_text};
 use vfioboot::audit::resume::Earlier;
 use vfioboot::audit::run::{Input as Checkable, Run, Settings, Totals};
 use vfioboot::audit::{
-    BUILTIN, Batch, Level, Options, Outcome, Profile, Provenance, fragment, group,
+    BUILTIN, Batch, Given, Level, Options, Outcome, Profile, Provenance, fragment, group,
 };
 use vfioboot::compression::Budget;
 use vfioboot::kernel::{Arch, KernelConfig, KernelVersion, config_file};
@@ -149,10 +150,16 @@ pub fn run(args: &Args, limit: Option<Budget>) -> anyhow::Result<ExitCode> {
     options.budget = limit;
     refuse_inputs(args)?;
     let interrupt = Interrupt::watch();
-    let settings = Settings::of(&options);
+    let settings = settings(args, &options)?;
     let (earlier, sinks) = sinks(args, &settings)?;
     let files = CheckFiles::new(&args.inputs);
-    let groups = group::find(&args.inputs, &files, args.jobs, options.budget);
+    let Found { groups, left_out } = group::find(&args.inputs, &files, args.jobs, options.budget);
+    for path in left_out {
+        complain(format_args!(
+            "{}: is left out: it has the name of a config, and does not begin like one",
+            path.display()
+        ));
+    }
     let batch = Batch {
         groups: &groups,
         options: &options,
@@ -183,6 +190,18 @@ pub fn run(args: &Args, limit: Option<Budget>) -> anyhow::Result<ExitCode> {
     });
     result?;
     session.finish(args)
+}
+
+/// What the inputs have in common. What was given is read again only for reports that say it.
+fn settings(args: &Args, options: &Options<'_>) -> anyhow::Result<Settings> {
+    let mut settings = Settings::of(options);
+    if formats(args).any(Format::has_contents) {
+        settings.given = Given::of(options)?;
+        if let Some(path) = &args.baseline {
+            settings.given.add("baseline", &Input::text(path)?);
+        }
+    }
+    Ok(settings)
 }
 
 /// The reports on their way, and the inputs so far.

@@ -17,7 +17,10 @@
 //! 256 bytes.
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
+
+use super::texts::TextSearch;
 
 /// Plausible numbers of symbols in a table.
 const COUNT: std::ops::RangeInclusive<usize> = 200..=4_000_000;
@@ -53,6 +56,8 @@ pub struct Kallsyms {
     pub offset: usize,
     /// Whether the table also has variables (`KALLSYMS_ALL`).
     pub has_data: bool,
+    /// The texts that were looked for, and whether they are anywhere in the kernel.
+    pub texts: BTreeMap<String, bool>,
 }
 
 impl Kallsyms {
@@ -62,9 +67,14 @@ impl Kallsyms {
     ///
     /// The time is linear in the size of `kernel`, also for hostile input.
     pub fn find(kernel: &[u8]) -> Option<Self> {
-        let mut search = Search::default();
+        Self::find_with(kernel, &[])
+    }
+
+    /// The same, and which of these texts the kernel has.
+    pub(super) fn find_with(kernel: &[u8], texts: &[String]) -> Option<Self> {
+        let mut search = Search::new(texts);
         search.feed(kernel, 0, true);
-        search.names
+        search.take_names(texts)
     }
 
     /// Whether there is a symbol of this name. Suffixes of compilers (`.llvm.123`, `.isra.0`,
@@ -91,18 +101,31 @@ pub(super) struct Search {
     candidates: usize,
     tables: usize,
     work: usize,
-}
-
-impl Default for Search {
-    fn default() -> Self {
-        let work = MAX_WORK;
-        Search { names: None, missed: false, from: 0, candidates: 0, tables: 0, work }
-    }
+    texts: TextSearch,
 }
 
 impl Search {
+    /// A search for the table, and for these texts.
+    pub(crate) fn new(texts: &[String]) -> Self {
+        Search {
+            names: None,
+            missed: false,
+            from: 0,
+            candidates: 0,
+            tables: 0,
+            work: MAX_WORK,
+            texts: TextSearch::new(texts),
+        }
+    }
+
+    /// The names, if they are found, with those of `texts`, which it was made with.
+    pub(crate) fn take_names(self, texts: &[String]) -> Option<Kallsyms> {
+        self.names.map(|names| Kallsyms { texts: self.texts.found(texts), ..names })
+    }
+
     /// Search `window`, which starts at `base`; `last` if nothing follows it.
     pub(crate) fn feed(&mut self, window: &[u8], base: u64, last: bool) {
+        self.texts.feed(window, base);
         while self.is_searching() {
             let from = (self.from.saturating_sub(base) as usize).min(window.len());
             let Some(hit) = memchr::memmem::find(&window[from..], DIGITS) else {
@@ -130,11 +153,12 @@ impl Search {
 
     /// Number of bytes at the start of a window of `len` bytes at `base` that are no longer needed.
     pub(crate) fn droppable(&self, base: u64, len: usize) -> usize {
+        let texts = self.texts.droppable(base, len);
         if !self.is_searching() {
-            return len;
+            return texts;
         }
         let looked = (self.from.saturating_sub(base) as usize).min(len);
-        looked.saturating_sub(USUAL_NAMES)
+        looked.saturating_sub(USUAL_NAMES).min(texts)
     }
 
     fn is_searching(&self) -> bool {
@@ -267,7 +291,8 @@ fn decode(
         at = name.end;
         names.insert(name.tokens.iter().map(|token| tokens.text[usize::from(*token)]));
     }
-    Some(Kallsyms { names, count, offset: start, has_data: data * 20 > count })
+    let has_data = data * 20 > count;
+    Some(Kallsyms { names, count, offset: start, has_data, texts: BTreeMap::new() })
 }
 
 /// A set of names in two allocations: a kernel has about 150,000 names, and allocating a string for

@@ -24,6 +24,7 @@ pub mod module;
 mod parameters;
 mod scan;
 pub mod symbols;
+mod texts;
 
 use std::io::Read;
 use std::sync::Arc;
@@ -272,15 +273,15 @@ impl<'a> Kernel<'a> {
     ///
     /// # Errors
     /// Those of [`Kernel::scan`] and [`Kernel::kallsyms`].
-    pub fn scan_or_kallsyms(&self) -> Result<(Scan, Option<Kallsyms>), Error> {
-        let (mut scan, search) = self.scan_payload(0, Some(kallsyms::Search::default()))?;
+    pub fn scan_or_kallsyms(&self, texts: &[String]) -> Result<(Scan, Option<Kallsyms>), Error> {
+        let (mut scan, search) = self.scan_payload(0, Some(kallsyms::Search::new(texts)))?;
         self.complete(&mut scan);
         if !scan.complete || scan.ikconfig.is_some() {
             return Ok((scan, None));
         }
         let names = match search {
-            Some(search) if search.names.is_some() || !search.missed => search.names,
-            Some(_) | None => self.kallsyms()?,
+            Some(search) if search.names.is_some() || !search.missed => search.take_names(texts),
+            Some(_) | None => self.kallsyms(texts)?,
         };
         Ok((scan, names))
     }
@@ -296,15 +297,16 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// The names in the kernel's own symbol table; None if it has no readable table.
+    /// The names in the kernel's own symbol table, and which of these texts it has; None if it has no
+    /// readable table.
     ///
     /// Unlike [`Kernel::scan`] this decompresses the whole kernel into memory (at most 256 MiB), so
     /// it is meant for kernels without an embedded config.
     ///
     /// # Errors
     /// [`Error::Compression`] if a stream cannot be decompressed or is larger than that.
-    pub fn kallsyms(&self) -> Result<Option<Kallsyms>, Error> {
-        self.in_unpacked(&Kallsyms::find, 0)
+    pub fn kallsyms(&self, texts: &[String]) -> Result<Option<Kallsyms>, Error> {
+        self.in_unpacked(&|kernel| Kallsyms::find_with(kernel, texts), 0)
     }
 
     /// The symbols that the kernel exports to modules; None if they cannot be read. Needs as much

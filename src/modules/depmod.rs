@@ -93,6 +93,11 @@ pub(crate) fn name_of(path: &str) -> String {
 }
 
 impl Lists {
+    /// Whether the names of built-in modules are known.
+    pub(crate) fn names_builtin(&self) -> bool {
+        self.seen.contains("modules.builtin")
+    }
+
     /// Add the list of this name. Invalid lines are skipped, as in kmod and libmodprobe.
     pub fn read(&mut self, name: &str, bytes: &[u8]) {
         if self.seen.contains(name) {

@@ -153,7 +153,7 @@ impl<'s, 'a> Context<'s, 'a> {
     /// The names in the kernel's symbol table; None if they cannot be read. Decompresses the kernel
     /// into memory.
     pub(crate) fn kernel_symbols(&self) -> Option<Kallsyms> {
-        self.set.parse_kernel()?.ok()?.kallsyms().ok()?
+        self.set.parse_kernel()?.ok()?.kallsyms(&[]).ok()?
     }
 
     /// The values of a key in the bootconfigs of the images that a patch may change.

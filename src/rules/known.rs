@@ -64,7 +64,11 @@ pub(crate) trait KernelInfo {
             Symbol::Evidence(evidence) => match evidence.state {
                 EvidenceState::BuiltIn => Some(when.test.accepts(&Value::Yes)),
                 EvidenceState::Off => Some(when.test.accepts(&Value::No)),
-                EvidenceState::NotBuiltIn => None,
+                EvidenceState::NotBuiltIn => {
+                    // m or n: decided where both give the same.
+                    let module = when.test.accepts(&Value::Module);
+                    (module == when.test.accepts(&Value::No)).then_some(module)
+                }
             },
             Symbol::Unstated | Symbol::Silent | Symbol::NoConfig => None,
         }
@@ -151,6 +155,8 @@ pub enum Place {
     SymbolTable,
     /// In all of the kernel.
     Kernel,
+    /// In the list of the modules that are built in.
+    BuiltinList,
     /// In the symbol table of this module's file.
     Module(String),
 }
@@ -160,6 +166,7 @@ impl fmt::Display for Place {
         match self {
             Place::SymbolTable => f.write_str("the symbol table"),
             Place::Kernel => f.write_str("the kernel"),
+            Place::BuiltinList => f.write_str("modules.builtin"),
             Place::Module(file) => f.write_str(file),
         }
     }

@@ -237,7 +237,7 @@ pub struct Note {
 
 impl Level {
     /// As it is written in profiles and in JSON.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Level::Required => "required",
             Level::Forbidden => "forbidden",

@@ -21,7 +21,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// As it is written in JSON.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Verdict::Pass => "pass",
             Verdict::Fail => "fail",

@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Formatter};
 
 use super::config::Value;
 use super::{
-    Cause, Coverage, Doubt, Evidence, EvidenceState, Fit, Module, ModuleState, Outside, Reason,
-    SymbolReason, SymbolState, VendorModule,
+    Cause, Coverage, Doubt, Evidence, EvidenceState, Fit, Module, ModuleState, Outside, Place,
+    Reason, SymbolReason, SymbolState, VendorModule,
 };
 
 impl<O: Display, M: Clone + Display> Display for Reason<O, M> {
@@ -130,6 +130,8 @@ impl<M: Clone + Display> Display for SymbolReason<M> {
                 let state = match evidence.state {
                     EvidenceState::BuiltIn => "built in",
                     EvidenceState::NotBuiltIn => "not built in",
+                    // It may be a module with the text.
+                    EvidenceState::Off if evidence.place == Place::Kernel => "not built in",
                     EvidenceState::Off => "not set",
                 };
                 write!(f, "{symbol} is {state}, because {evidence}")?;

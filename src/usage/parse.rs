@@ -168,7 +168,8 @@ impl Reading {
         }
         for argument in subcommand.arguments {
             if argument.required && !given.has(argument.name) {
-                return Err(wrong(format!("{} is missing", argument.name)));
+                let dashes = if argument.kind == Kind::Operand { "" } else { "--" };
+                return Err(wrong(format!("{dashes}{} is missing", argument.name)));
             }
             let other = argument.conflicts.iter().find(|other| given.has(other));
             if let Some(other) = other.filter(|_| given.has(argument.name)) {

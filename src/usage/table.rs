@@ -30,6 +30,11 @@ pub const GLOBAL: &[Argument] = &[
 const JSON: Argument = flag("json", "Print JSON");
 const DEVICES: Argument =
     operand("DEV", "VENDOR:DEVICE (every such device) or DOMAIN:BUS:DEVICE.FUNCTION").many();
+const PLUGGED: Argument = operand(
+    "DEV",
+    "DOMAIN:BUS:DEVICE.FUNCTION of a PCI device, BUS-PORT of a USB device, or the ids of either",
+);
+const NAME: Argument = operand("NAME", "The guest; the one that is running when not given");
 const WRITES: Argument = flag("dry-run", "Show every write and make none");
 const TIMEOUT: Argument = option(
     "timeout",
@@ -117,7 +122,7 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
         about: "Ask a guest to power down, and wait until everything is given back",
         more: "",
         arguments: &[
-            operand("NAME", "The guest; the one that is running when not given"),
+            NAME,
             option("timeout", "SECONDS", "Seconds it has to power down [default: what the guest file says]"),
         ],
     },
@@ -129,6 +134,68 @@ pub const SUBCOMMANDS: &[Subcommand] = &[
             operand("DIR", "The directory of guest files [default: /data/adb/vfioboot/guests, else /etc/vfioboot/guests]"),
             flag("at-boot", "Start nothing when vfioboot.disable is on the kernel command line: for a boot script"),
             flag("stay", "Stay until SIGTERM, then power the guests down: for a service manager, which is told when they run (sd_notify)"),
+        ],
+    },
+    Subcommand {
+        name: "console",
+        about: "Connect to the console of a guest; ^] leaves it",
+        more: "Several may watch, and one writes: the first that did not ask for --read-only.",
+        arguments: &[
+            NAME,
+            flag("read-only", "Watch only").short('r'),
+            flag("take", "Write instead of who does so now, who then watches").not_with(&["read-only"]),
+        ],
+    },
+    Subcommand {
+        name: "log",
+        about: "Show what a guest and its vfiorun wrote to its log",
+        more: "It is what `run --log` and `autostart` write, from the oldest that is kept on; also of a guest that has ended, where autostart started it.",
+        arguments: &[NAME, flag("follow", "Go on with what is written from now on").short('f')],
+    },
+    Subcommand {
+        name: "monitor",
+        about: "Have QEMU carry out a command of its machine protocol (QMP)",
+        more: "The supervisor of the guest passes it on, so any number of them can be given at the same time.",
+        arguments: &[
+            operand("NAME", "The guest").required(),
+            operand("COMMAND", "The name of a command, or JSON: {\"execute\": NAME, \"arguments\": {...}}").required(),
+            JSON,
+        ],
+    },
+    Subcommand {
+        name: "attach",
+        about: "Give a device to a guest that runs",
+        more: "A PCI device takes one of the ports that hotplug = N in the guest file keeps free. It goes back when it is detached, and when the guest has ended.",
+        arguments: &[
+            operand("NAME", "The guest").required(),
+            PLUGGED.required(),
+            flag("force", "Take the device although the system needs it"),
+            JSON,
+        ],
+    },
+    Subcommand {
+        name: "detach",
+        about: "Take a device from a guest that runs, and give it back to the host",
+        more: "The guest is asked, and has to let go of a PCI device.",
+        arguments: &[
+            operand("NAME", "The guest").required(),
+            PLUGGED.required(),
+            option("timeout", "SECONDS", "Seconds that the guest has to let go of it [default: 30]"),
+            JSON,
+        ],
+    },
+    Subcommand {
+        name: "vf",
+        about: "Make virtual functions of a device (SR-IOV) for guests, or take them back",
+        more: "No driver of the host takes them. Their number and what was before are kept until --count 0 or a reboot.",
+        arguments: &[
+            operand("DEV", "DOMAIN:BUS:DEVICE.FUNCTION of the physical function").required(),
+            option("count", "N", "How many; 0 takes them back").required(),
+            option("mac", "ADDRESS", "The hardware address of the first function; given again, of the next").many(),
+            option("vlan", "NUMBER", "The VLAN of the first function, 0 for none; given again, of the next").many(),
+            WRITES,
+            JSON,
+            TIMEOUT,
         ],
     },
     Subcommand {

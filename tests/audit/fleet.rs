@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::common::cli::Scratch;
 use crate::common::fixture;
-use crate::common::synthetic::CONFIG;
+use crate::common::synthetic::{CONFIG, module};
 
 /// More inputs than the lines that fit into a pipe and the results that wait for them.
 const MANY: usize = 400;
@@ -111,6 +111,8 @@ fn a_run_goes_on_with_new_and_changed_inputs_and_only_in_its_own_file() {
         let all = lines(&String::from_utf8(scratch.read("lines")).unwrap());
         all.into_iter().map(|line| line["input"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
+    scratch.file("own", CONFIG.as_bytes());
+    scratch.file("ko/a.ko", &module(&["name=a", "vermagic=6.1.9 SMP"]));
     resume(0, "0000.config 0002.config");
     resume(2, "0000.config missing 0002.config 0001.config");
     assert_eq!(inputs(), ["0000.config", "0002.config", "missing", "0001.config"]);
@@ -123,6 +125,15 @@ fn a_run_goes_on_with_new_and_changed_inputs_and_only_in_its_own_file() {
     assert_eq!(inputs()[4..], ["0000.config", "missing"]);
     let said = resume(2, "0000.config --profile kvm-only");
     assert!(said.contains("--profile passthrough"), "{said}");
+    for (words, says) in [
+        ("--cmdline quiet", "--cmdline none; this one has quiet"),
+        ("--kernel-version 6.1", "--kernel-version none; this one has 6.1"),
+        ("--config own", "--config none"),
+        ("--modules ko", "--modules none"),
+    ] {
+        let said = resume(2, &format!("0000.config {words}"));
+        assert!(said.contains(says), "{said}");
+    }
     let said = resume(2, "0000.config --format sarif");
     assert!(said.contains("jsonl"), "{said}");
     scratch.file("notes", b"my notes\n");
@@ -131,6 +142,26 @@ fn a_run_goes_on_with_new_and_changed_inputs_and_only_in_its_own_file() {
     scratch.run("check --resume 0000.config 0000.config").code(2);
     assert_eq!(scratch.read("notes"), b"my notes\n");
     assert_eq!(scratch.read("lines"), before);
+}
+
+#[test]
+fn a_run_with_options_goes_on_with_the_same_ones() {
+    let scratch = fleet(3);
+    let line = format!("quiet {}", "a".repeat(300));
+    let run = |status: i32, line: &str, inputs: &[&str]| {
+        let words = [&["--resume", "lines", "--cmdline", line][..], inputs].concat();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vfioboot"));
+        let done = command.current_dir(scratch.dir()).arg("check").args(words).output().unwrap();
+        assert_eq!(done.status.code(), Some(status), "{done:?}");
+        String::from_utf8(done.stderr).unwrap()
+    };
+    run(0, &line, &["0000.config"]);
+    run(0, &line, &["0000.config", "0002.config"]);
+    let all = lines(&String::from_utf8(scratch.read("lines")).unwrap());
+    assert_eq!(all.len(), 2);
+    // A long text is named by its digest.
+    assert_eq!(all[0]["given"]["cmdline"].as_str().unwrap().len(), 64);
+    assert!(run(2, &format!("{line}a"), &["0000.config"]).contains("--cmdline"));
 }
 
 #[test]

@@ -15,5 +15,6 @@ mod inputs;
 mod parts;
 mod profile;
 mod reports;
+mod stand;
 mod verdicts;
 mod words;

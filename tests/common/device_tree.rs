@@ -160,6 +160,7 @@ impl Kernel {
                 tree.set_override(address, &format!("{text}\n"));
             }
             [.., "devices", _, "driver", "unbind"] => tree.unlink_driver(value),
+            ["sys", "bus", "usb", ..] => tree.file(path, value),
             [.., "drivers_probe"] => {
                 let wanted = match tree.get_override(value).trim() {
                     "(null)" => {

@@ -215,6 +215,7 @@ fn with(key: &Key) -> (&'static str, String) {
         "devices.options" => {
             "devices = [{ device = \"1b36:0010\", options = [\"a=b\"] }]".to_owned()
         }
+        "usb" => "usb = [\"046d:c52b\"]".to_owned(),
         "hold" => "hold = [\"0000:00:1f.4\"]".to_owned(),
         "chroot" => "chroot = \"/c\"".to_owned(),
         "qemu" => "qemu = \"/q\"".to_owned(),
@@ -332,6 +333,8 @@ const NOT_EXAMINED: &[&str] = &[
     "shutdown.timeout",
     "shutdown.quit_timeout",
     "restart",
+    "hotplug",
+    "agent",
     "log.size",
     "log.count",
     "devices.root_port",
@@ -393,8 +396,12 @@ fn a_choice_takes_what_the_table_lists_and_nothing_else() {
 fn the_limits_of_numbers_are_those_of_the_table() {
     for key in all_keys() {
         let Kind::Number(first, last) = key.kind else { continue };
-        let (table, name) = key.name.split_once('.').unwrap();
-        let is_good = |number: u32| parse(&format!("[{table}]\n{name} = {number}"), "g").is_ok();
+        let line = match key.name.split_once('.') {
+            Some((table, name)) => format!("[{table}]\n{name}"),
+            None => key.name.to_owned(),
+        };
+        let is_good = |number: i64| parse(&format!("{line} = {number}"), "g").is_ok();
+        let (first, last) = (i64::from(first), i64::from(last));
         assert!(is_good(first) && is_good(last), "{}", key.name);
         assert!(!is_good(first - 1) && !is_good(last + 1), "{}", key.name);
     }

@@ -18,8 +18,11 @@ use vfioboot::device::guest::qemu::qmp::ShutdownCause;
 use vfioboot::device::guest::run::launch::Launch;
 use vfioboot::device::guest::run::preflight::{Options, Start};
 use vfioboot::device::guest::run::restart::Restarts;
+use vfioboot::device::guest::run::session::{Addition, PlugError, Plugs};
 use vfioboot::device::guest::run::signals::Signals;
-use vfioboot::device::guest::run::supervise::{Escalation, GuestExit, Notice, supervise};
+use vfioboot::device::guest::run::supervise::{
+    Escalation, GuestExit, Notice, Supervised, supervise,
+};
 use vfioboot::device::guest::run::{self, Context, Progress};
 use vfioboot::device::sys::host::Host;
 use vfioboot::device::sys::state::StateDir;
@@ -80,6 +83,44 @@ fn qemu(tree: &Tree, manners: Manners) -> (Child, PathBuf) {
     (child, path)
 }
 
+/// Nothing comes while the guest runs.
+struct Nothing;
+
+impl Plugs for Nothing {
+    fn running(&mut self) -> Vec<Result<Addition, PlugError>> {
+        Vec::new()
+    }
+    fn prepare(
+        &mut self,
+        device: &str,
+        _: bool,
+        _: &mut dyn FnMut(&str),
+    ) -> Result<Addition, PlugError> {
+        Err(PlugError(device.to_owned()))
+    }
+    fn added(&mut self, id: &str, _: Option<&str>) -> Result<String, PlugError> {
+        Err(PlugError(id.to_owned()))
+    }
+    fn id_of(&mut self, device: &str) -> Result<String, PlugError> {
+        Err(PlugError(device.to_owned()))
+    }
+    fn removed(&mut self, _: &str) -> Option<Result<String, PlugError>> {
+        None
+    }
+}
+
+fn supervised_in(
+    directory: &Path,
+    child: Child,
+    shutdown: &Shutdown,
+    signals: &Signals,
+    notify: &mut dyn FnMut(&Notice),
+) -> std::io::Result<GuestExit> {
+    let plugs = &mut Nothing;
+    let guest = Supervised { directory, shutdown, signals, plugs, here: false };
+    supervise(child, guest, notify)
+}
+
 /// Supervises a fake QEMU; `stops` times SIGTERM once the guest runs and after each escalation.
 fn supervised(
     name: &str,
@@ -93,7 +134,8 @@ fn supervised(
     let stopper = Stopper::new();
     let mut notices = Vec::new();
     let mut left = stops;
-    let ended = supervise(child, &path, &shutdown, &signals, &mut |one| {
+    let directory = path.parent().unwrap();
+    let ended = supervised_in(directory, child, &shutdown, &signals, &mut |one| {
         notices.push(one.clone());
         if left > 0 && !matches!(one, Notice::Event(_)) {
             left -= 1;
@@ -154,7 +196,7 @@ fn a_qemu_that_ends_by_itself_has_its_own_result() {
     let tree = Tree::new("run-own-result");
     let signals = Signals::hold().unwrap();
     let child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
-    let ended = supervise(child, &tree.path("none"), &LONG, &signals, &mut |_| {}).unwrap();
+    let ended = supervised_in(&tree.path("none"), child, &LONG, &signals, &mut |_| {}).unwrap();
     assert!(!ended.ran);
     assert_eq!(ended.code(), 7);
     assert_eq!(ended.to_string(), "QEMU ended before the guest ran, with status 7");
@@ -167,7 +209,7 @@ fn a_qemu_without_a_monitor_is_stopped_by_signal() {
     let child = Command::new("sleep").arg("60").spawn().unwrap();
     let signals = Signals::hold().unwrap();
     Stopper::new().stop();
-    let ended = supervise(child, &tree.path("none"), &LONG, &signals, &mut |_| {}).unwrap();
+    let ended = supervised_in(&tree.path("none"), child, &LONG, &signals, &mut |_| {}).unwrap();
     assert_eq!(ended.status.signal(), Some(libc::SIGTERM));
     assert_eq!(ended.escalation, Some(Escalation::Quit));
 }
@@ -185,7 +227,7 @@ fn launched(name: &str, script: &str, change: impl FnOnce(&mut Launch)) -> Strin
         cgroups: Vec::new(),
         nodes: Vec::new(),
         pins_memory: false,
-        piped: false,
+        may_pin_memory: false,
     };
     change(&mut launch);
     let mut child = launch.start().unwrap();
@@ -255,7 +297,7 @@ fn a_program_that_cannot_be_executed_is_named() {
         cgroups: Vec::new(),
         nodes: Vec::new(),
         pins_memory: false,
-        piped: false,
+        may_pin_memory: false,
     };
     let error = launch.start().unwrap_err().to_string();
     assert_eq!(error, "QEMU was not started: execute /no/qemu: no such file");
@@ -326,7 +368,7 @@ fn ran(
     let progress = Mutex::new(Vec::new());
     let restarts = Restarts::new(guest.restart);
     let context =
-        Context { host, state: &state, signals: &signals, restarts: &restarts, piped: false };
+        Context { host, state: &state, signals: &signals, restarts: &restarts, log: None };
     let result = run::run(context, guest, Path::new("g.toml"), &start, &mut |one| {
         progress.lock().unwrap().push(one.clone());
     });
@@ -417,7 +459,7 @@ fn a_console_that_is_piped_is_passed_on() {
     command.args(["-c", "printf 'login: '; sleep 0.1; printf 'bye'"]);
     let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut console = Vec::new();
-    supervise(child, &tree.path("none"), &LONG, &signals, &mut |notice| {
+    supervised_in(&tree.path("none"), child, &LONG, &signals, &mut |notice| {
         if let Notice::Console(bytes) = notice {
             console.extend_from_slice(bytes);
         }

@@ -48,8 +48,12 @@ fn a_table_is_found_while_the_kernel_is_unpacked() {
         let table = symbol_table(LAYOUTS[4], names);
         let image = [&header[..], &vec![b'x'; before], &table, &vec![b'x'; 1 << 20]].concat();
         let packed = encode(Format::Zstd, &image, None).unwrap();
-        let (scan, found) = Kernel::parse(&packed).unwrap().scan_or_kallsyms().unwrap();
+        let texts = ["xxxARMd".to_owned(), "d\0\0\0\0xxx".to_owned()];
+        let (scan, found) = Kernel::parse(&packed).unwrap().scan_or_kallsyms(&texts).unwrap();
         let found = found.unwrap();
+        // The second is where the header ends.
+        let has: Vec<bool> = texts.iter().map(|text| found.texts[text]).collect();
+        assert_eq!(has, [false, before > 0]);
         assert_eq!((scan.scanned, scan.complete), (image.len() as u64, true));
         assert_eq!(found.count, names.len());
         let start = Kallsyms::find(&symbol_table(LAYOUTS[4], &few)).unwrap().offset;
@@ -75,6 +79,32 @@ fn inconsistent_tables_are_rejected() {
     for cut in (0..good.len()).step_by(997) {
         assert!(Kallsyms::find(&good[..cut.min(good.len() - 5600)]).is_none());
     }
+}
+
+#[test]
+fn evidence_of_texts() {
+    let names: Vec<String> = [names(), vec!["tarm_smmu_global_fault".to_owned()]].concat();
+    let bypass = |text: &str, texts: &[String]| {
+        let mut header = [0; 64];
+        header[56..60].copy_from_slice(b"ARM\x64");
+        let table = symbol_table(LAYOUTS[2], &names);
+        // Between two parts of the search.
+        let before = vec![b'x'; (4 << 20) - 16];
+        let text = format!("{text:64}");
+        let image = [&header[..], &before, text.as_bytes(), &table].concat();
+        let packed = encode(Format::Zstd, &image, None).unwrap();
+        let (_, found) = Kernel::parse(&packed).unwrap().scan_or_kallsyms(texts).unwrap();
+        let version = KernelVersion::parse("6.1.9");
+        let found = Evidence::collect(&found.unwrap(), Some(Arch::Arm64), version, "Image");
+        let about = found.about("ARM_SMMU_DISABLE_BYPASS_BY_DEFAULT").cloned();
+        about.map(|about| (about.state, about.to_string()))
+    };
+    let message = "Blocked unknown Stream ID 0x%hx; boot with";
+    let (state, reason) = bypass(message, &Evidence::texts()).unwrap();
+    assert_eq!(state, EvidenceState::BuiltIn);
+    assert_eq!(reason, "Blocked unknown Stream ID 0x is in the kernel");
+    assert_eq!(bypass("", &Evidence::texts()).unwrap().0, EvidenceState::Off);
+    assert_eq!(bypass(message, &[]), None, "not looked for");
 }
 
 #[test]
@@ -119,7 +149,7 @@ fn real_kernels() {
         let config = vfioboot::kernel::KernelConfig::parse(&config).unwrap();
         let bytes = std::fs::read(image).unwrap();
         let kernel = Kernel::parse(&bytes).unwrap();
-        let names = kernel.kallsyms().unwrap().unwrap();
+        let names = kernel.kallsyms(&Evidence::texts()).unwrap().unwrap();
         let evidence = Evidence::collect(&names, kernel.arch(), config.version(), name);
         assert!(evidence.iter().count() > 40);
         for (symbol, sign) in evidence.iter() {

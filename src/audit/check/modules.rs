@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::relevant::load_order;
 use crate::audit::error::Problem;
 use crate::bootset::{BootSet, Facts, Ramdisk};
@@ -56,7 +58,26 @@ impl<'a> GivenModules<'a> {
         Ok(())
     }
 
-    pub(super) fn add_to(&self, facts: &mut Facts, problems: &mut Vec<Problem>) {
+    /// The SHA-256 of all modules with their names.
+    pub(crate) fn digest(&self) -> Result<[u8; 32], SurveyError> {
+        let mut hash = Sha256::new();
+        for source in &self.sources {
+            survey::visit(source, &mut Vec::new(), &mut |file| {
+                for part in [file.path.as_bytes(), file.bytes] {
+                    hash.update((part.len() as u64).to_le_bytes());
+                    hash.update(part);
+                }
+            })?;
+        }
+        Ok(hash.finalize().into())
+    }
+
+    /// Those of a directory, of which these were read.
+    pub(in crate::audit) fn of_directory(source: ModuleSource<'a>, gathered: Survey) -> Self {
+        GivenModules { sources: vec![source], gathered }
+    }
+
+    pub(in crate::audit) fn add_to(&self, facts: &mut Facts, problems: &mut Vec<Problem>) {
         facts.modules = Some(self.gathered.modules.clone());
         problems.extend(self.gathered.problems.iter().cloned().map(Problem::Module));
     }

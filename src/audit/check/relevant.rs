@@ -17,7 +17,7 @@ pub(super) fn load_order<'m>(profile: &Profile, modules: &'m [Module]) -> Vec<&'
 }
 
 /// The names of the modules that may satisfy a rule.
-fn names(profile: &Profile) -> BTreeSet<String> {
+pub(in crate::audit) fn names(profile: &Profile) -> BTreeSet<String> {
     let symbols = profile.rules.iter().flat_map(|rule| rule.condition.symbols());
     let built = symbols.flat_map(|symbol| profile.modules_of(symbol));
     let named = profile.rules.iter().flat_map(|rule| rule.modules.iter());

@@ -12,7 +12,7 @@ use super::rules::{JSON_FORMAT, RuleEntry};
 use super::{Audience, Format};
 use crate::audit::report::{Report, Tally};
 use crate::audit::run::{Content, Input, Run, Settings};
-use crate::audit::{EffectiveCmdline, Facts, Finding, Outcome, Provenance};
+use crate::audit::{EffectiveCmdline, Facts, Finding, Given, Outcome, Provenance};
 use crate::rules::{RecommendedParameter, Verdict};
 use crate::text::visible_json;
 
@@ -39,6 +39,7 @@ fn document(run: &Run) -> String {
         version: env!("CARGO_PKG_VERSION"),
         profile: &run.settings.profile,
         fail_on: run.settings.fail_on.name(),
+        given: &run.settings.given,
         verdict: run.verdict().map_or("error", Outcome::name),
         rules: run.settings.rules.iter().map(RuleEntry::of).collect(),
         inputs: run.inputs.iter().map(|own| input(&run.settings, own)).collect(),
@@ -55,6 +56,7 @@ fn json_line(place: &Place<'_>, own: &Input) -> String {
         version: env!("CARGO_PKG_VERSION"),
         profile: &place.settings.profile,
         fail_on: place.settings.fail_on.name(),
+        given: &place.settings.given,
         head: head(own),
         details: own.result.as_ref().ok().map(line_details),
         shortened: false,
@@ -102,6 +104,9 @@ struct JsonLine<'a> {
     version: &'static str,
     profile: &'a str,
     fail_on: &'static str,
+    /// What else was given.
+    #[serde(skip_serializing_if = "Given::is_empty")]
+    given: &'a Given,
     #[serde(flatten)]
     head: Head<'a>,
     #[serde(flatten)]
@@ -118,6 +123,9 @@ struct Document<'a> {
     version: &'static str,
     profile: &'a str,
     fail_on: &'static str,
+    /// What else was given.
+    #[serde(skip_serializing_if = "Given::is_empty")]
+    given: &'a Given,
     /// The worst outcome of all inputs.
     verdict: &'static str,
     /// The rules of the profile.

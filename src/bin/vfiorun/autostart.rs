@@ -6,7 +6,7 @@
 //! | `child` | the vfiorun of a guest |
 //! | `wait` | until the guests run, and until a service is ended |
 
-mod child;
+pub mod child;
 mod directory;
 mod wait;
 

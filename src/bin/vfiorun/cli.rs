@@ -7,8 +7,8 @@ use vfioboot::usage::{self, Matches, Parsed};
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
 use crate::{
-    autostart, bind, devices, doctor, guest, output, recover, release, rom, run, service, status,
-    stop,
+    autostart, bind, console, devices, doctor, guest, log, monitor, output, recover, release, rom,
+    run, service, status, stop, vf,
 };
 
 /// Runs the program; the result is its exit status.
@@ -40,6 +40,12 @@ fn carry_out(name: &str, given: &Matches) -> Outcome {
         "status" => status::run(global, &status::Arguments::of(given)),
         "stop" => stop::run(global, &stop::Arguments::of(given)?),
         "autostart" => autostart::run(global, &autostart::Arguments::of(given)),
+        "console" => console::run(global, &console::Arguments::of(given)),
+        "log" => log::run(global, given),
+        "monitor" => monitor::run(global, given),
+        "attach" => monitor::attach(global, given),
+        "detach" => monitor::detach(global, given),
+        "vf" => vf::run(global, &vf::Arguments::of(given)?),
         "guest new" => guest::new(global, &guest::New::of(given)?),
         "guest check" => guest::check(global, &guest::Check::of(given)),
         "rom" => rom::run(global, &rom::Arguments::of(given)?),

@@ -83,11 +83,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         };
     }
     let file = std::path::absolute(&arguments.file).unwrap_or_else(|_| arguments.file.clone());
-    let (host, state, signals, piped) = (&host, &state, &*signals, arguments.log.is_some());
+    let log =
+        arguments.log.as_ref().map(|log| std::path::absolute(log).unwrap_or_else(|_| log.clone()));
+    let (host, state, signals, log) = (&host, &state, &*signals, log.as_deref());
     let mut restarts = Restarts::new(guest.restart);
     loop {
         restarts.begin();
-        let context = Context { host, state, signals, restarts: &restarts, piped };
+        let context = Context { host, state, signals, restarts: &restarts, log };
         let (ended, outcome) = match once(context, &guest, &file, &options, arguments) {
             Ok(finished) => {
                 let ended = Ended::of(&finished.ended);
@@ -106,7 +108,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
         let (name, seconds) = (&guest.name, pause.as_secs());
         output::complain(&format!("guest {name} is started again in {seconds} s"));
         let mut notify = |progress: &Progress| show(progress, arguments.quiet);
-        let context = Context { host, state, signals, restarts: &restarts, piped };
+        let context = Context { host, state, signals, restarts: &restarts, log };
         if !run::wait_to_start_again(context, &guest, &file, pause, &mut notify) {
             record::forget(host, state, &guest.name);
             return Ok(Answer::Status(status));
@@ -238,21 +240,29 @@ fn show(progress: &Progress, quiet: bool) {
         Progress::Warning(text) => format!("warning: {text}"),
         Progress::Notice(Notice::Said(line)) => return output::pass_on(line),
         Progress::Notice(Notice::Console(bytes)) => return output::console(bytes),
-        Progress::Notice(Notice::MonitorLost(reason)) => format!("warning: {reason}"),
+        Progress::Notice(Notice::MonitorLost(reason) | Notice::Plugged(Err(reason))) => {
+            format!("warning: {reason}")
+        }
         _ if quiet => return,
         Progress::Step(text) => text.clone(),
         Progress::Notice(notice) => match notice {
             Notice::Running(version) => format!("the guest runs (QEMU {version})"),
             Notice::Event(qmp::Event::Reset) => "the guest is being reset".to_owned(),
             Notice::Event(qmp::Event::Panicked) => "the guest panicked".to_owned(),
-            Notice::Event(_) | Notice::MonitorLost(_) | Notice::Said(_) | Notice::Console(_) => {
-                return;
-            }
+            Notice::Event(_)
+            | Notice::MonitorLost(_)
+            | Notice::Plugged(Err(_))
+            | Notice::Said(_)
+            | Notice::Console(_) => return,
             Notice::PoweringDown(time) => {
                 format!("asked the guest to power down; it has {} s", time.as_secs())
             }
             Notice::Quitting(time) => format!("asked QEMU to quit; it has {} s", time.as_secs()),
             Notice::Killing => "killing QEMU".to_owned(),
+            Notice::Terminal(key) => {
+                format!("the terminal is the guest's; {key} asks the guest to power down")
+            }
+            Notice::Plugged(Ok(text)) => text.clone(),
         },
     };
     output::complain(&text);

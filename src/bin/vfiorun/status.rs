@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use vfioboot::device::bus::health::{Errors, Health as Of};
+use vfioboot::device::guest::qemu::agent::{self, AGENT};
 use vfioboot::device::guest::qemu::argv::CONTROL;
 use vfioboot::device::guest::qemu::qmp;
 use vfioboot::device::guest::run::record::{self, Record};
@@ -56,6 +57,8 @@ struct Health {
     status: String,
     /// Whether QEMU answers; `None` where there is none to ask.
     answers: Option<bool>,
+    /// The addresses that its agent says; `None` where it has none that answers.
+    addresses: Option<Vec<String>>,
     memory_kib: Option<u64>,
     /// How its devices are, where they are PCI devices.
     devices: Vec<Option<Of>>,
@@ -64,6 +67,7 @@ struct Health {
 impl Health {
     fn of(host: &Host, state: &StateDir, record: Record, now: u64) -> Self {
         let memory_kib = record.qemu.and_then(|qemu| qemu.memory_kib(host));
+        let directory = record::directory(state, &record.name.parse().unwrap_or_default());
         let (status, answers) = if !record.supervisor.is_alive(host) {
             let left = "left behind, its vfiorun was killed: vfiorun recover, or run it again";
             (left.to_owned(), None)
@@ -73,9 +77,7 @@ impl Health {
             // Devices on their way to it, or back.
             (if record.ready { "ending" } else { "starting" }.to_owned(), None)
         } else {
-            let name = record.name.parse().unwrap_or_default();
-            let socket = record::directory(state, &name).join(CONTROL);
-            match qmp::status(&socket, TIMEOUT) {
+            match qmp::status(&directory.join(CONTROL), TIMEOUT) {
                 Ok(status) => (status, Some(true)),
                 Err(_) if !record.ready => ("starting".to_owned(), Some(false)),
                 Err(error) => (format!("unknown: {error}"), Some(false)),
@@ -83,7 +85,10 @@ impl Health {
         };
         let of = |name: &String| Some(record.health(host, name.parse().ok()?));
         let devices = record.devices.iter().map(of).collect();
-        Self { record, status, answers, memory_kib, devices }
+        let socket = directory.join(AGENT);
+        let asked = answers == Some(true) && socket.exists();
+        let addresses = asked.then(|| agent::addresses(&socket, TIMEOUT).ok()).flatten();
+        Self { record, status, answers, addresses, memory_kib, devices }
     }
 
     fn line(&self, now: u64) -> String {
@@ -107,6 +112,9 @@ impl Health {
                 text += &format!(", {}", devices.collect::<Vec<_>>().join(" "));
             }
         }
+        if let Some(addresses) = self.addresses.as_ref().filter(|addresses| !addresses.is_empty()) {
+            text += &format!(", at {}", addresses.join(" "));
+        }
         if let Some(LastExit { when, reason, .. }) = last_exit {
             let (times, ago) = (restarts, duration(now.saturating_sub(*when)));
             text += &format!("; restarts: {times}, the last {ago} ago: {reason}");
@@ -115,7 +123,7 @@ impl Health {
     }
 
     fn document(&self) -> Value {
-        let Self { record, status, answers, memory_kib, devices } = self;
+        let Self { record, status, answers, addresses, memory_kib, devices } = self;
         let of = |(name, health): (&String, &Option<Of>)| {
             let Of { present, answers, errors } = health.as_ref()?;
             Some(json!({
@@ -136,6 +144,7 @@ impl Health {
             "device_health": devices,
             "status": status,
             "qmp": answers,
+            "addresses": addresses,
             "memory_kib": memory_kib,
             "restarts": record.restarts,
             "again": record.again,

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use vfioboot::device::guest::file::{self, Shutdown};
-use vfioboot::device::guest::run::record::{self, Record};
 use vfioboot::device::sys::host::{Host, errno_text};
 use vfioboot::device::sys::process::Process;
 use vfioboot::usage::{Matches, UsageError};
 
 use crate::global::Global;
 use crate::outcome::{Answer, Failure, Outcome};
-use crate::output;
+use crate::{guests, output};
 
 /// What a guest's vfiorun may take after QEMU has ended: devices are reset and given back.
 const RELEASE_TIME: Duration = Duration::from_secs(30);
@@ -26,14 +25,13 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn of(given: &Matches) -> Result<Self, UsageError> {
-        let name = given.value("NAME").map(|name| name.to_string_lossy().into_owned());
-        Ok(Self { name, timeout: given.parsed("timeout")?.pop() })
+        Ok(Self { name: guests::named(given), timeout: given.parsed("timeout")?.pop() })
     }
 }
 
 pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
-    let (host, state) = (global.host(), global.state());
-    let record = choose(record::running(&host, &state), arguments.name.as_deref())?;
+    let host = global.host();
+    let record = guests::choose(global, arguments.name.as_deref())?;
     let name = &record.name;
     if !record.supervisor.is_alive(&host) {
         return Err(Failure::new(format!(
@@ -59,20 +57,6 @@ pub fn run(global: &Global, arguments: &Arguments) -> Outcome {
     }
     let supervisor = record.supervisor;
     Err(Failure::new(format!("guest {name} has not ended: its vfiorun ({supervisor}) still runs")))
-}
-
-fn choose(mut running: Vec<Record>, name: Option<&str>) -> Result<Record, Failure> {
-    let names: Vec<String> = running.iter().map(|record| record.name.clone()).collect();
-    let names = names.join(", ");
-    match name {
-        _ if running.is_empty() => Err(Failure::new("no guest is running")),
-        None if running.len() == 1 => Ok(running.remove(0)),
-        None => Err(Failure::new(format!("name one of the guests that are running: {names}"))),
-        Some(name) => match running.iter().position(|record| record.name == name) {
-            Some(position) => Ok(running.remove(position)),
-            None => Err(Failure::new(format!("guest {name} is not running; running: {names}"))),
-        },
-    }
 }
 
 fn signal(process: Process) -> Result<(), SignalError> {

@@ -24,8 +24,9 @@ use crate::device::sys::state::{self, StateDir};
 
 /// The version of the records.
 const FORMAT: u32 = 1;
-/// A journal has some dozens of records; a larger file is not a journal.
-const SIZE_LIMIT: u64 = 1 << 20;
+/// A journal has some dozens of records, and some more for each device that is given to a running guest; a
+/// larger file is not a journal.
+const SIZE_LIMIT: u64 = 16 << 20;
 /// How long another process that works on the same journal is waited for: it may be ending QEMU.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);

@@ -209,18 +209,8 @@ impl Lease {
         stop: &dyn Fn() -> bool,
         log: &mut dyn FnMut(&str),
     ) -> Result<Self, TakeError> {
-        let addresses = plan.addresses();
-        // Until the journal says whose they are; in one order, so that no two wait for each other.
-        let mut sorted = addresses.clone();
-        sorted.sort_unstable();
-        let locks = sorted
-            .into_iter()
-            .map(|address| lock(host, state, address, what, stop, log))
-            .collect::<Result<Vec<Lock>, _>>()?;
-        no_other_owner(host, state, &addresses, log)?;
+        let (_locks, working) = claim(host, state, plan, what, stop, log)?;
         let mut journal = Journal::create(host, state, name, what)?;
-        let claims = locks.iter().map(|lock| lock.claim().clone()).collect();
-        let working = host.with_claims(claims);
         match carry_out(&working, plan, &mut journal, stop, log) {
             Ok(devices) => {
                 let (host, state) = (host.clone(), state.clone());
@@ -236,6 +226,48 @@ impl Lease {
     /// The devices, as they are now.
     pub fn devices(&self) -> &[PciDevice] {
         &self.devices
+    }
+
+    /// Takes more devices, as [`take`](Self::take) does, and returns them.
+    ///
+    /// # Errors
+    /// As `take`: what was taken before stays.
+    pub(crate) fn add(
+        &mut self,
+        what: &str,
+        plan: &Plan,
+        stop: &dyn Fn() -> bool,
+        log: &mut dyn FnMut(&str),
+    ) -> Result<Vec<PciDevice>, TakeError> {
+        let (_locks, working) = claim(&self.host, &self.state, plan, what, stop, log)?;
+        match carry_out(&working, plan, &mut self.journal, stop, log) {
+            Ok(devices) => {
+                self.devices.extend_from_slice(&devices);
+                Ok(devices)
+            }
+            Err(cause) => {
+                let addresses = plan.addresses();
+                let own = |undo: &Undo| undo.subject().is_some_and(|a| addresses.contains(&a));
+                let undone = undo_held(&working, &self.state, &mut self.journal, &own)?;
+                Err(TakeError::Step { cause: Box::new(cause), undone })
+            }
+        }
+    }
+
+    /// Undoes the steps that `which` picks: those of a device that is not needed any longer.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub(crate) fn give_back(
+        &mut self,
+        which: &dyn Fn(&Undo) -> bool,
+    ) -> Result<Report, JournalError> {
+        let report = undo_some(&self.host, &self.state, &mut self.journal, which)?;
+        let back = |device: &PciDevice| {
+            report.steps.iter().any(|(undo, _)| undo.subject() == Some(device.address))
+        };
+        self.devices.retain(|device| !back(device));
+        Ok(report)
     }
 
     /// The journal, to add steps to.
@@ -282,6 +314,30 @@ impl Drop for Lease {
             _ = self.end();
         }
     }
+}
+
+/// Takes the locks of the devices of a plan, until the journal says whose they are, and refuses those that are
+/// somebody else's. With the locks comes the host to work with while they are held.
+fn claim(
+    host: &Host,
+    state: &StateDir,
+    plan: &Plan,
+    what: &str,
+    stop: &dyn Fn() -> bool,
+    log: &mut dyn FnMut(&str),
+) -> Result<(Vec<Lock>, Host), TakeError> {
+    let addresses = plan.addresses();
+    // In one order, so that no two wait for each other.
+    let mut sorted = addresses.clone();
+    sorted.sort_unstable();
+    let locks = sorted
+        .into_iter()
+        .map(|address| lock(host, state, address, what, stop, log))
+        .collect::<Result<Vec<Lock>, _>>()?;
+    no_other_owner(host, state, &addresses, log)?;
+    let claims = locks.iter().map(|lock| lock.claim().clone()).collect();
+    let working = host.with_claims(claims);
+    Ok((locks, working))
 }
 
 /// Refuses devices that a journal is about, other than one that was kept on purpose. Journals of
@@ -477,12 +533,14 @@ fn undo_each(
     which: &dyn Fn(&Undo) -> bool,
     carry_out: &dyn Fn(&Undo) -> Ending,
 ) -> Result<Report, JournalError> {
-    let open: Vec<(usize, Undo)> = journal
+    let mut open: Vec<(usize, Undo)> = journal
         .recorded()
         .open_steps()
         .filter(|(_, undo)| which(undo))
         .map(|(number, undo)| (number, undo.clone()))
         .collect();
+    // It has the devices too that were given to it later.
+    open.sort_by_key(|(_, undo)| !matches!(undo, Undo::Process { .. }));
     let mut report = Report::default();
     for (number, step) in open {
         let ending = carry_out(&step);

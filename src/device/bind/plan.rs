@@ -179,7 +179,7 @@ fn others_text(others: &[PciAddress]) -> String {
 }
 
 /// Several with commas.
-pub(super) fn join<T: fmt::Display>(items: &[T]) -> String {
+pub(crate) fn join<T: fmt::Display>(items: &[T]) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 

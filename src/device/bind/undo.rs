@@ -14,6 +14,7 @@ use crate::device::bind::driver::{self, DriverState, PutBackError};
 use crate::device::bind::shared::{Shared, SharedError};
 use crate::device::bus::group::is_vfio;
 use crate::device::bus::pci::{self, PciAddress, PciDevice, PciError};
+use crate::device::bus::usb;
 use crate::device::bus::users::{self, User};
 use crate::device::sys::host::{Host, HostError, errno_text};
 use crate::device::sys::lock::LockError;
@@ -69,6 +70,11 @@ pub enum Undo {
         /// The device.
         address: PciAddress,
     },
+    /// A USB device that a guest had gets its drivers again.
+    Usb {
+        /// Its place.
+        port: String,
+    },
     /// A lock that keeps the machine awake is given back.
     WakeLock {
         /// Its name.
@@ -88,6 +94,7 @@ impl fmt::Display for Undo {
             Self::Node { path } | Self::Directory { path } => write!(f, "/{path}: removed"),
             Self::Process { pid, name, .. } => write!(f, "{name} (pid {pid}): ended"),
             Self::Reset { address } => write!(f, "{address}: reset"),
+            Self::Usb { port } => write!(f, "USB {port}: back to its drivers"),
             Self::WakeLock { name } => write!(f, "wake lock {name}: given back"),
         }
     }
@@ -198,6 +205,11 @@ impl Undo {
                 ending => ending.unwrap_or_else(Ending::Failed),
             },
             Self::WakeLock { name } => wake_lock(host, name).unwrap_or_else(Ending::Failed),
+            Self::Usb { port } => match usb::probe(host, port) {
+                None => Ending::Gone,
+                Some(true) => Ending::Done,
+                Some(false) => Ending::Unchanged,
+            },
         }
     }
 

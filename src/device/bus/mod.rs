@@ -11,6 +11,7 @@
 //! | [`health`] | whether a device is there, answers, and has errors |
 //! | [`rom`] | its option ROM |
 //! | `sriov` | physical and virtual functions |
+//! | [`usb`] | USB devices, and their nodes |
 //! | `users` | which processes have a device open through VFIO |
 //! | [`vfio`] | what `/dev/vfio` answers |
 
@@ -23,5 +24,6 @@ pub mod names;
 pub mod pci;
 pub mod rom;
 pub(crate) mod sriov;
+pub mod usb;
 pub(crate) mod users;
 pub mod vfio;

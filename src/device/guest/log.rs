@@ -41,10 +41,7 @@ impl LogFile {
     }
 
     fn rotate(&mut self) {
-        let name = |number: u32| match number {
-            0 => self.path.clone(),
-            number => PathBuf::from(format!("{}.{number}", self.path.display())),
-        };
+        let name = |number| numbered(&self.path, number);
         for number in (0..self.limits.count).rev() {
             _ = fs::rename(name(number), name(number + 1));
         }
@@ -56,4 +53,17 @@ impl LogFile {
         _ = self.file.set_len(0);
         self.size = 0;
     }
+}
+
+/// The name of a log: of the one that is written to, and of those before it.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    match number {
+        0 => path.to_owned(),
+        number => PathBuf::from(format!("{}.{number}", path.display())),
+    }
+}
+
+/// The full logs before the one at `path`, the newest first.
+pub fn full(path: &Path) -> Vec<PathBuf> {
+    (1..).map(|number| numbered(path, number)).take_while(|full| full.is_file()).collect()
 }

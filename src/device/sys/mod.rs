@@ -30,3 +30,4 @@ pub mod notify;
 pub mod process;
 pub mod state;
 pub(crate) mod toml_text;
+mod toml_value;

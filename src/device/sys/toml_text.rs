@@ -1,6 +1,11 @@
 //! TOML into a type, with errors that name the line and the key.
 
+use core::ops::Range;
+
 use serde::de::DeserializeOwned;
+use toml::de::DeTable;
+
+use super::toml_value::Node;
 
 /// An error in a TOML text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,17 +23,26 @@ pub(crate) struct TomlError {
 /// # Errors
 /// When it is not TOML, or not that of a `T`.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
-    toml::from_str(text).map_err(|error| {
-        let span = error.span().unwrap_or(0..text.len());
-        let (line, mut key) = position(text, span.start);
-        // An error at the start that is neither about the first key nor about a table there is about
-        // the text as a whole, which does not have a required key.
-        if span.start == 0 && !text.starts_with('[') && text.get(span) != Some(key.as_str()) {
-            key.clear();
-        }
-        // The parser puts what it expected on a second line.
-        TomlError { line, key, message: error.message().trim_end().replace('\n', ", ") }
-    })
+    let table = match DeTable::parse(text) {
+        Ok(table) => table,
+        Err(error) => return Err(located(text, error.span(), error.message())),
+    };
+    let span = table.span();
+    T::deserialize(Node::Table(table.get_ref()))
+        .map_err(|error| located(text, error.span.or(Some(span)), &error.message))
+}
+
+/// An error with its line and its key.
+fn located(text: &str, span: Option<Range<usize>>, message: &str) -> TomlError {
+    let span = span.unwrap_or(0..text.len());
+    let (line, mut key) = position(text, span.start);
+    // An error at the start that is neither about the first key nor about a table there is about
+    // the text as a whole, which does not have a required key.
+    if span.start == 0 && !text.starts_with('[') && text.get(span) != Some(key.as_str()) {
+        key.clear();
+    }
+    // The parser puts what it expected on a second line.
+    TomlError { line, key, message: message.trim_end().replace('\n', ", ") }
 }
 
 /// The line of a byte of the text, from 1, and the key that is given a value there.

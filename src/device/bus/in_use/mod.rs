@@ -27,5 +27,6 @@ pub mod survey;
 
 pub(crate) use carriers::Functions;
 pub use need::{InUse, Need, Weight};
+pub(crate) use network::functions::set_function;
 pub(crate) use processes::open_by_processes;
 pub use survey::Survey;

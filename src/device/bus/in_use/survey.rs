@@ -1,6 +1,7 @@
 //! The system looked at once, and what each of its devices is needed for.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::blocks::Blocks;
 use super::carriers::{Carrier, Functions};
@@ -25,6 +26,8 @@ pub struct Survey {
     disks: BTreeMap<PciAddress, Vec<usize>>,
     network: Network,
     machine: Machine,
+    /// What each block device is needed for, by its number.
+    used: DiskUse,
 }
 
 impl Survey {
@@ -44,6 +47,7 @@ impl Survey {
             disks: BTreeMap::new(),
             network,
             machine,
+            used: DiskUse::default(),
         };
         for (number, fact) in used.iter() {
             let carriers = survey.blocks.get(number).map(|block| block.carriers.clone());
@@ -59,6 +63,7 @@ impl Survey {
                 survey.disks.entry(*address).or_default().push(number);
             }
         }
+        survey.used = used;
         survey
     }
 
@@ -106,6 +111,25 @@ impl Survey {
         let known: Vec<PciAddress> =
             found.iter().filter(|fact| !is_bare(fact)).filter_map(|fact| fact.function).collect();
         found.retain(|fact| !is_bare(fact) || !fact.function.is_some_and(|f| known.contains(&f)));
+        found
+    }
+
+    /// What is at a place of sysfs, and below it, is needed for: the disks and cards that are there.
+    pub(crate) fn of_place(&self, host: &Host, place: &Path) -> Vec<InUse> {
+        let is_below = |number: usize| {
+            self.blocks.get(number).is_some_and(|block| block.place.starts_with(place))
+        };
+        let used = self.used.iter().filter(|(number, _)| is_below(*number));
+        let mut found: Vec<InUse> = used.map(|(_, used)| used.clone()).collect();
+        if found.is_empty() {
+            let here = self.blocks.iter().filter(|(number, _)| is_below(*number));
+            let busy = here.map(|(_, block)| block).filter(|block| disks::is_busy(host, block));
+            found.extend(busy.map(|block| {
+                let need = Need::Busy { block: block.name.clone() };
+                InUse::new(need, format!("open /dev/{} (O_EXCL): EBUSY", block.name))
+            }));
+        }
+        found.extend(self.network.of_place(place));
         found
     }
 

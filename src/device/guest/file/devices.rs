@@ -50,7 +50,22 @@ pub(super) const KEYS: &[Key] = &[
     row("devices.options", Kind::Texts, Inside, "more properties of QEMU's vfio-pci, each NAME=VALUE"),
 ];
 
+/// The id of a device that is there from the start.
+pub(crate) fn id(number: usize) -> String {
+    format!("hostdev{number}")
+}
+
+/// The id of the port of such a device.
+pub(crate) fn port(number: usize) -> String {
+    format!("port{number}")
+}
+
 impl Device {
+    /// A device without any options.
+    pub(crate) fn plain(spec: DeviceSpec) -> Self {
+        Self { spec, romfile: None, root_port: false, options: Vec::new() }
+    }
+
     /// The path of its option ROM. Without a slash QEMU looks it up among its own.
     pub(super) fn path(&mut self) -> Option<&mut String> {
         self.romfile.as_mut().filter(|path| path.contains('/'))
@@ -71,41 +86,56 @@ impl Device {
         options.iter().for_each(|option| needs.nodes.extend(nodes_of(option)));
     }
 
-    /// `address` is where `spec` is found, `number` tells the devices apart.
+    /// `address` is where `spec` is found, `number` tells the devices apart. One that may be taken out again
+    /// `can_leave` the guest only from a port of its own.
     pub(super) fn arguments(
         &self,
         argv: &mut Argv,
         number: usize,
         address: PciAddress,
         resources: &Resources<'_>,
+        can_leave: bool,
     ) {
-        let Self { spec: _, romfile, root_port, options } = self;
-        // QEMU's addresses have domains of four digits.
-        let place = match resources.iommufd || address.domain > 0xffff {
-            true => format!("sysfsdev=/sys/bus/pci/devices/{address}"),
-            false => format!("host={address}"),
-        };
-        let mut text = format!("vfio-pci,id=hostdev{number},{place}");
-        if resources.iommufd {
-            text.push_str(&format!(",iommufd={IOMMUFD}"));
-        }
-        if self.token().is_none()
-            && let Some(token) = resources.token(address)
-        {
-            text.push_str(&format!(",vf-token={token}"));
-        }
-        if *root_port {
+        let port = (self.root_port || can_leave).then(|| port(number));
+        if let Some(port) = &port {
             // Chassis numbers start at 1.
-            argv.pair("-device", format!("pcie-root-port,id=port{number},chassis={}", number + 1));
-            text.push_str(&format!(",bus=port{number}"));
+            argv.pair("-device", format!("pcie-root-port,id={port},chassis={}", number + 1));
         }
-        if let Some(romfile) = romfile {
-            text.push_str(&format!(",romfile={}", value(romfile)));
-        }
-        for option in options {
-            text.push_str(&format!(",{}", value(option)));
+        let mut text = String::from("vfio-pci");
+        for (name, property) in self.properties(&id(number), address, resources, port.as_deref()) {
+            text.push_str(&format!(",{name}={}", value(&property)));
         }
         argv.pair("-device", text);
+    }
+
+    /// The properties of QEMU's vfio-pci for the device at `address`, below the port `bus`.
+    pub(crate) fn properties(
+        &self,
+        id: &str,
+        address: PciAddress,
+        resources: &Resources<'_>,
+        bus: Option<&str>,
+    ) -> Vec<(String, String)> {
+        let Self { spec: _, romfile, root_port: _, options } = self;
+        let token = self.token().is_none().then(|| resources.token(address)).flatten();
+        // QEMU's addresses have domains of four digits.
+        let place = match resources.iommufd || address.domain > 0xffff {
+            true => ("sysfsdev", format!("/sys/bus/pci/devices/{address}")),
+            false => ("host", address.to_string()),
+        };
+        let some = |name, value: Option<&str>| Some((name, value?.to_owned()));
+        let known = [
+            some("id", Some(id)),
+            Some(place),
+            some("iommufd", resources.iommufd.then_some(IOMMUFD)),
+            some("vf-token", token.as_deref()),
+            some("bus", bus),
+            some("romfile", romfile.as_deref()),
+        ];
+        let known = known.into_iter().flatten().map(|(name, value)| (name.to_owned(), value));
+        // What has no value is a flag.
+        let own = options.iter().map(|option| option.split_once('=').unwrap_or((option, "on")));
+        known.chain(own.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
     }
 
     /// libvirt detaches it and gives it back by itself (`managed`).
@@ -159,8 +189,7 @@ impl<'de> Deserialize<'de> for Device {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Device, E> {
-                let spec = text.parse().map_err(E::custom)?;
-                Ok(Device { spec, romfile: None, root_port: false, options: Vec::new() })
+                text.parse().map(Device::plain).map_err(E::custom)
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Device, A::Error> {

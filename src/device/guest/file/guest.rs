@@ -15,8 +15,10 @@ use super::machine::{self, Boot, Machine};
 use super::memory::{self, Memory};
 use super::needs::{Needs, nodes_of};
 use super::network::{self, Network};
+use super::plugs;
 use super::values::{Arch, Name, Size};
 use crate::device::bus::pci::PciAddress;
+use crate::device::bus::usb::UsbSpec;
 use crate::device::guest::libvirt::{NotXml, Unsupported, Xml};
 use crate::device::guest::qemu::argv::{Argv, IOMMUFD, Resources};
 use crate::device::guest::qemu::sandbox;
@@ -37,6 +39,15 @@ pub struct Guest {
     /// Devices of the host that are in the groups of those and that it does not get.
     #[serde(default)]
     pub hold: Vec<HeldDevice>,
+    /// How many devices can be given to it while it runs.
+    #[serde(default)]
+    pub hotplug: u32,
+    /// USB devices of the host for it.
+    #[serde(default)]
+    pub usb: Vec<UsbSpec>,
+    /// Whether it has a channel for a guest agent.
+    #[serde(default)]
+    pub agent: bool,
     /// The driver that the devices have when the guest has ended.
     #[serde(default)]
     pub on_exit: OnExit,
@@ -190,6 +201,7 @@ pub fn all_keys() -> impl Iterator<Item = &'static Key> {
     let tables = [
         KEYS,
         devices::KEYS,
+        plugs::KEYS,
         machine::KEYS,
         memory::KEYS,
         cpus::KEYS,
@@ -214,6 +226,11 @@ impl Guest {
             .chain(devices.iter_mut().filter_map(Device::path))
     }
 
+    /// Whether devices may come while it runs.
+    pub(crate) fn takes_devices(&self) -> bool {
+        self.hotplug > 0
+    }
+
     /// Keys that do not go together, and values outside of the limits of their kind.
     pub(super) fn conflict(&self) -> Option<KeyConflict> {
         let is_relative = |chroot: &String| !chroot.starts_with('/');
@@ -223,6 +240,7 @@ impl Guest {
             .or_else(|| self.network.conflict())
             .or(chroot.map(|_| ("chroot", Conflict::Expected(Kind::AbsolutePath))))
             .or_else(|| self.cpus.conflict())
+            .or_else(|| plugs::conflict(self.hotplug))
             .or((!LOG_COUNT.admits(self.log.count))
                 .then_some(("log.count", Conflict::Expected(LOG_COUNT))))
     }
@@ -246,6 +264,9 @@ impl Guest {
             autostart: _,
             devices,
             hold,
+            hotplug: _,
+            usb,
+            agent: _,
             on_exit: _,
             on_reboot: _,
             restart: _,
@@ -263,7 +284,8 @@ impl Guest {
             shutdown: Shutdown { timeout: _, quit_timeout: _ },
             log: Log { size: _, count: _ },
         } = self;
-        let mut needs = Needs { unsafe_interrupts: *allow_unsafe_interrupts, ..Needs::default() };
+        let mut needs =
+            Needs { usb, unsafe_interrupts: *allow_unsafe_interrupts, ..Needs::default() };
         devices.iter().for_each(|device| device.needs(&mut needs));
         needs.hold.extend(hold.iter().map(|device| device.0.clone()));
         machine.needs(&mut needs);
@@ -291,6 +313,9 @@ impl Guest {
             autostart: _,
             devices: _,
             hold: _,
+            hotplug,
+            usb,
+            agent,
             on_exit: _,
             on_reboot,
             restart: _,
@@ -332,12 +357,13 @@ impl Guest {
             disk.arguments(&mut argv, number);
         }
         network.arguments(&mut argv);
-        if resources.iommufd && !devices.is_empty() {
+        if resources.iommufd && (!devices.is_empty() || self.takes_devices()) {
             argv.pair("-object", format!("iommufd,id={IOMMUFD}"));
         }
         for (number, (address, device)) in devices.iter().enumerate() {
-            device.arguments(&mut argv, number, *address, resources);
+            device.arguments(&mut argv, number, *address, resources, self.takes_devices());
         }
+        plugs::arguments(&mut argv, resources, (*hotplug, usb, *agent));
         match on_reboot {
             OnReboot::Restart => {}
             OnReboot::Exit => argv.flag("-no-reboot"),
@@ -364,6 +390,9 @@ impl Guest {
             autostart,
             devices: _,
             hold,
+            hotplug,
+            usb,
+            agent,
             on_exit,
             on_reboot,
             restart,
@@ -412,6 +441,7 @@ impl Guest {
                 for (address, device) in devices {
                     device.domain(*address, xml, &mut unsupported);
                 }
+                plugs::domain(xml, &mut unsupported, (*hotplug, usb, *agent));
                 xml.within("console", &[("type", "pty")], |xml| {
                     xml.empty("target", &[("type", "serial")]);
                 });

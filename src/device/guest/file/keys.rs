@@ -64,6 +64,8 @@ pub enum Kind {
     Devices,
     /// A list of PCI devices without options.
     HeldDevices,
+    /// A list of USB devices.
+    UsbDevices,
     /// Processors of the host.
     Cpus,
     /// A list of forwarded ports.
@@ -87,6 +89,7 @@ impl Kind {
             Self::Number(..) | Self::Seconds => "a number",
             Self::Choice(_) => "a choice",
             Self::Device | Self::Devices | Self::HeldDevices => "a device",
+            Self::UsbDevices => "a USB device",
             Self::Cpus => "a choice of processors",
             Self::Forwards => "a forward",
         }
@@ -120,6 +123,9 @@ impl fmt::Display for Kind {
             Self::HeldDevices => {
                 f.write_str("a list of devices in quotes, as in [\"0000:00:1f.4\"]")
             }
+            Self::UsbDevices => f.write_str(
+                "VENDOR:PRODUCT, as in \"046d:c52b\", or the port, as in \"1-1.2\"",
+            ),
             Self::Cpus => f.write_str("\"any\", \"big\", \"little\" or a list of CPU numbers"),
             Self::Forwards => {
                 f.write_str("[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT, as in \"2222:22\"")

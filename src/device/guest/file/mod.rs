@@ -8,6 +8,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `guest` | the file as a whole, the keys that are in no table, `shutdown`, `log` |
+//! | `plugs` | the keys of what is given to a guest while it runs |
 //! | `devices`, `machine`, `memory`, `cpus`, `disks`, `network`, `display` | the tables |
 //! | [`keys`] | what a key is |
 //! | `values` | values with a grammar of their own |
@@ -19,7 +20,7 @@
 //! when the guest is started.
 
 mod cpus;
-mod devices;
+pub(crate) mod devices;
 mod disks;
 mod display;
 mod guest;
@@ -28,6 +29,7 @@ mod machine;
 mod memory;
 mod needs;
 mod network;
+pub(crate) mod plugs;
 mod read;
 mod values;
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::values::{Arch, Cluster, Hugepages, Size};
 use crate::bootfile::DeviceSpec;
+use crate::device::bus::usb::{UsbDevice, UsbError, UsbSpec};
 use crate::device::sys::host::{Host, errno_text};
 use crate::device::sys::inside;
 
@@ -19,6 +20,8 @@ pub(crate) struct Needs<'g> {
     pub devices: Vec<DeviceSpec>,
     /// Devices that are taken and not given to the guest.
     pub hold: Vec<DeviceSpec>,
+    /// USB devices of the host.
+    pub usb: &'g [UsbSpec],
     /// Whether interrupts need not be isolated.
     pub unsafe_interrupts: bool,
     /// Memory.
@@ -127,6 +130,9 @@ pub enum Missing {
     /// A tap interface.
     #[error("network.tap: interface {0} does not exist: ip tuntap add dev {0} mode tap")]
     Tap(String),
+    /// A USB device.
+    #[error("usb: {0}")]
+    Usb(#[source] UsbError),
 }
 
 /// Nodes that an argument of QEMU's needs though it does not name them.
@@ -185,7 +191,9 @@ impl Needs<'_> {
         let tap = self.tap.filter(|tap| !host.exists(&format!("sys/class/net/{tap}")));
         let tap = tap.map(|tap| Missing::Tap(tap.to_owned()));
         let sockets = self.sockets.iter().filter_map(socket);
-        self.files.iter().filter_map(file).chain(sockets).chain(tap).collect()
+        let usb = self.usb.iter().filter_map(|spec| UsbDevice::find(host, spec).err());
+        let usb = usb.map(Missing::Usb);
+        self.files.iter().filter_map(file).chain(sockets).chain(tap).chain(usb).collect()
     }
 
     /// The nodes below `/dev` that QEMU gets in its root directory.

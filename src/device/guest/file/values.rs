@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
 use super::keys::{Kind, NAME_LIMIT, SIZE_END};
+use crate::device::bus::usb::UsbSpec;
 
 /// Text that is not a value of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -237,6 +238,7 @@ macro_rules! from_text {
 from_text!(Name, Kind::Name);
 from_text!(Size, Kind::Size);
 from_text!(Forward, Kind::Forwards);
+from_text!(UsbSpec, Kind::UsbDevices);
 
 impl<'de> Deserialize<'de> for Cluster {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

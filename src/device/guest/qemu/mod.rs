@@ -1,5 +1,6 @@
 //! QEMU: its command line, its monitor, and where it is.
 
+pub mod agent;
 pub mod argv;
 pub mod probe;
 pub mod qmp;

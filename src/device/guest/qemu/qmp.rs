@@ -1,12 +1,17 @@
 //! QMP, the monitor of QEMU: lines of JSON on a Unix socket (QEMU's `docs/interop/qmp-spec.rst`).
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde_json::{Value, json};
+
+/// The event by which a supervisor says what it does, to who asked for it.
+pub(crate) const STEP: &str = "VFIORUN_STEP";
 
 /// The longest message that is read, in bytes. Those that we ask for have some hundreds.
 const MESSAGE_LIMIT: usize = 1 << 20;
@@ -20,6 +25,8 @@ pub enum Message {
     Return(Value),
     /// The refusal of a command: what QEMU says about it.
     Refused(String),
+    /// The answer to the command of this number (its `id`), as it came.
+    Answer(u64, Value),
     /// Something happened.
     Event(Event),
 }
@@ -33,6 +40,14 @@ pub enum Event {
     Shutdown(ShutdownCause),
     /// Its kernel reported a panic (pvpanic).
     Panicked,
+    /// A device was taken out; its id.
+    Deleted(String),
+    /// The guest does not let go of a device; its id.
+    NotDeleted(String),
+    /// A program in the guest opened or closed a serial port: its id, and whether it is open.
+    Port(String, bool),
+    /// A step of what a supervisor was asked for.
+    Step(String),
     /// Any other.
     Other(String),
 }
@@ -95,7 +110,7 @@ pub enum QmpError {
     #[error("QEMU refuses {command}: {reason}")]
     Refused {
         /// The command.
-        command: &'static str,
+        command: String,
         /// What QEMU says about it.
         reason: String,
     },
@@ -110,19 +125,27 @@ pub fn parse(line: &[u8]) -> Option<Message> {
         let version = format!("{}.{}.{}", part("major"), part("minor"), part("micro"));
         return Some(Message::Greeting(version));
     }
+    if let Some(number) = value.get("id").and_then(Value::as_u64) {
+        return Some(Message::Answer(number, value));
+    }
     if let Some(answer) = value.get("return") {
         return Some(Message::Return(answer.clone()));
     }
     if let Some(error) = value.get("error") {
         return Some(Message::Refused(text(error.get("desc")?)));
     }
+    let data = |name: &str| value.get("data").and_then(|data| data.get(name));
+    let named = |name: &str| data(name).map(text).unwrap_or_default();
     Some(Message::Event(match value.get("event")?.as_str()? {
         "RESET" => Event::Reset,
-        "SHUTDOWN" => {
-            let reason = value.pointer("/data/reason").and_then(Value::as_str);
-            Event::Shutdown(ShutdownCause::new(reason.unwrap_or_default()))
-        }
+        "SHUTDOWN" => Event::Shutdown(ShutdownCause::new(&named("reason"))),
         "GUEST_PANICKED" => Event::Panicked,
+        "DEVICE_DELETED" => Event::Deleted(named("device")),
+        "DEVICE_UNPLUG_GUEST_ERROR" => Event::NotDeleted(named("device")),
+        "VSERPORT_CHANGE" => {
+            Event::Port(named("id"), data("open").and_then(Value::as_bool).unwrap_or_default())
+        }
+        STEP => Event::Step(named("text")),
         other => Event::Other(other.to_owned()),
     }))
 }
@@ -132,6 +155,8 @@ pub fn parse(line: &[u8]) -> Option<Message> {
 pub(crate) struct Monitor {
     stream: UnixStream,
     received: Vec<u8>,
+    /// What came together with an answer, after it.
+    waiting: Vec<Message>,
 }
 
 impl Monitor {
@@ -142,7 +167,7 @@ impl Monitor {
     pub(crate) fn connect(path: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(path)?;
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, received: Vec::new() })
+        Ok(Self { stream, received: Vec::new(), waiting: Vec::new() })
     }
 
     /// Sends a command without arguments. Its answer comes as a [`Message::Return`].
@@ -150,9 +175,29 @@ impl Monitor {
     /// # Errors
     /// When QEMU is gone.
     pub(crate) fn send(&mut self, command: &str) -> io::Result<()> {
-        // Far smaller than a socket's buffer, so it is taken whole.
-        let line = format!("{}\n", json!({ "execute": command }));
-        self.stream.write_all(line.as_bytes())
+        self.send_request(&json!({ "execute": command }), None)
+    }
+
+    /// Sends a command, with an open file if it is about one. With an `id`, which is a number, its answer
+    /// comes as a [`Message::Answer`].
+    ///
+    /// # Errors
+    /// When QEMU is gone.
+    pub(crate) fn send_request(
+        &mut self,
+        request: &Value,
+        file: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        // Smaller than a socket's buffer, so it is taken whole.
+        let line = format!("{request}\n");
+        let Some(file) = file else { return self.stream.write_all(line.as_bytes()) };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut message = SendAncillaryBuffer::new(&mut space);
+        let files = [file];
+        message.push(SendAncillaryMessage::ScmRights(&files));
+        let parts = [IoSlice::new(line.as_bytes())];
+        rustix::net::sendmsg(&self.stream, &parts, &mut message, SendFlags::NOSIGNAL)?;
+        Ok(())
     }
 
     /// The messages that have arrived.
@@ -160,6 +205,9 @@ impl Monitor {
     /// # Errors
     /// When QEMU closed the connection ([`ErrorKind::UnexpectedEof`]), or sends what is not QMP.
     pub(crate) fn receive(&mut self) -> Result<Vec<Message>, QmpError> {
+        if !self.waiting.is_empty() {
+            return Ok(std::mem::take(&mut self.waiting));
+        }
         let mut buffer = [0; 4096];
         let end = loop {
             match self.stream.read(&mut buffer) {
@@ -191,23 +239,47 @@ impl Monitor {
         }
     }
 
-    /// Waits for the next [`Message::Return`], and passes over events.
+    /// Waits for the next [`Message::Return`], and passes over events; `told` hears the steps of a supervisor.
     ///
     /// # Errors
     /// When none comes within `limit`, or QEMU refuses `command`.
-    fn answer(&mut self, command: &'static str, limit: Duration) -> Result<Value, QmpError> {
+    pub(crate) fn answer(
+        &mut self,
+        command: &str,
+        limit: Duration,
+        told: &mut dyn FnMut(&str),
+    ) -> Result<Value, QmpError> {
         let started = Instant::now();
         while let Some(left) = limit.checked_sub(started.elapsed()) {
-            wait(self.stream.as_fd(), left)?;
-            for message in self.receive()? {
+            if self.waiting.is_empty() {
+                wait(self.stream.as_fd(), left)?;
+            }
+            let mut messages = self.receive()?.into_iter();
+            while let Some(message) = messages.next() {
                 match message {
-                    Message::Return(value) => return Ok(value),
-                    Message::Refused(reason) => return Err(QmpError::Refused { command, reason }),
-                    Message::Greeting(_) | Message::Event(_) => {}
+                    Message::Return(value) => {
+                        self.waiting = messages.collect();
+                        return Ok(value);
+                    }
+                    Message::Refused(reason) => {
+                        self.waiting = messages.collect();
+                        return Err(QmpError::Refused { command: command.to_owned(), reason });
+                    }
+                    Message::Event(Event::Step(text)) => told(&text),
+                    Message::Greeting(_) | Message::Event(_) | Message::Answer(..) => {}
                 }
             }
         }
         Err(QmpError::Timeout(limit))
+    }
+
+    /// Sends a command without arguments and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer).
+    pub(crate) fn ask(&mut self, command: &str, limit: Duration) -> Result<Value, QmpError> {
+        self.send(command)?;
+        self.answer(command, limit, &mut |_| {})
     }
 }
 
@@ -233,10 +305,8 @@ fn wait(fd: BorrowedFd<'_>, limit: Duration) -> io::Result<()> {
 /// When no answer comes within `limit`.
 pub fn status(path: &Path, limit: Duration) -> Result<String, QmpError> {
     let mut monitor = Monitor::connect(path)?;
-    monitor.send("qmp_capabilities")?;
-    monitor.answer("qmp_capabilities", limit)?;
-    monitor.send("query-status")?;
-    let answer = monitor.answer("query-status", limit)?;
+    monitor.ask("qmp_capabilities", limit)?;
+    let answer = monitor.ask("query-status", limit)?;
     let status = answer.get("status").and_then(Value::as_str);
     status.map(str::to_owned).ok_or_else(|| QmpError::Message(answer.to_string()))
 }

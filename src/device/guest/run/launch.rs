@@ -48,8 +48,8 @@ pub struct Launch {
     pub nodes: Vec<String>,
     /// Whether it pins memory.
     pub pins_memory: bool,
-    /// Whether its standard output, which has the guest's console, is piped to us.
-    pub piped: bool,
+    /// Whether it may have to later.
+    pub may_pin_memory: bool,
 }
 
 /// QEMU that could not be started.
@@ -64,7 +64,7 @@ pub struct LaunchError {
 }
 
 impl Launch {
-    /// Starts it, in a session of its own, with our standard output or a pipe for it, and a pipe for its errors.
+    /// Starts it, in a session of its own, with pipes for its input, its output and its errors.
     ///
     /// When this process ends, whatever the reason, QEMU gets a SIGTERM, on which it closes its
     /// disks in order: a guest without a supervisor would keep the devices forever.
@@ -75,10 +75,8 @@ impl Launch {
         let failed = |step: &str, error| LaunchError { step: step.to_owned(), error };
         let (mut reader, mut writer) = io::pipe().map_err(|error| failed("pipe", error))?;
         let mut command = Command::new(&self.program);
-        command.args(&self.argv).stdin(Stdio::null()).stderr(Stdio::piped()).env_clear();
-        if self.piped {
-            command.stdout(Stdio::piped());
-        }
+        command.args(&self.argv).env_clear();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let session = ENVIRONMENT_OF_SESSION.iter().filter(|_| self.chroot.is_none());
         for name in ENVIRONMENT.iter().chain(session) {
             if let Some(value) = std::env::var_os(name) {
@@ -131,10 +129,14 @@ impl Launch {
         }
         // Not everybody may; then it is as likely to be killed as others.
         _ = write_existing(Path::new("/proc/self/oom_score_adj"), OOM_SCORE_ADJ);
-        if self.pins_memory {
+        if self.pins_memory || self.may_pin_memory {
             let unlimited = Rlimit { current: None, maximum: None };
-            rustix::process::setrlimit(Resource::Memlock, unlimited)
-                .map_err(|error| step("raise RLIMIT_MEMLOCK", error.into()))?;
+            match rustix::process::setrlimit(Resource::Memlock, unlimited) {
+                Err(error) if self.pins_memory => {
+                    return Err(step("raise RLIMIT_MEMLOCK", error.into()));
+                }
+                _ => {}
+            }
         }
         if let Some(chroot) = &self.chroot {
             enter(chroot, &self.directory, &self.nodes)?;

@@ -7,23 +7,34 @@
 //! | [`launch`] | the process of QEMU, between fork and exec |
 //! | [`supervise`] | QEMU until it has ended |
 //! | [`restart`] | whether a guest that has ended is started again |
-//! | `console` | what the guest writes to its console, where that is piped to us |
+//! | `notice` | what happens while a guest runs |
+//! | [`session`] | what QEMU's monitor says, and what is asked of it |
+//! | [`requests`], [`ask`] | what other commands ask of the supervisor, and how |
+//! | `plugs` | devices that come and go while the guest runs |
+//! | `console`, [`terminal`] | the guest's console, and our terminal as the guest's |
 //! | `stderr` | what QEMU writes to its standard error |
 //! | [`signals`] | signals that are read instead of interrupting |
 //! | [`record`] | which guests are running |
 
+pub mod ask;
 pub mod awake;
 mod console;
 pub mod launch;
+mod notice;
+mod plugs;
 pub mod preflight;
 mod prepare;
 pub mod record;
+pub mod requests;
 pub mod restart;
+pub mod session;
 pub mod signals;
 mod stderr;
 pub mod supervise;
+pub mod terminal;
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,15 +47,16 @@ use crate::device::bus::health::Errors;
 use crate::device::bus::pci::{self, PciDevice};
 use crate::device::causes::{Failure, Reason, Step};
 use crate::device::guest::file::{Guest, OnExit};
-use crate::device::guest::qemu::argv::{Backing, MONITOR};
+use crate::device::guest::qemu::argv::MONITOR;
 use crate::device::sys::host::errno_text;
 use crate::device::sys::kernel_log::Tail;
 use crate::device::sys::process::Process;
 use awake::Awake;
 use launch::Launch;
+use plugs::Devices;
 use preflight::Start;
 use record::Record;
-use supervise::{GuestExit, Notice};
+use supervise::{GuestExit, Supervised};
 
 pub use prepare::{Context, Progress, StartError};
 
@@ -176,10 +188,12 @@ fn with_devices(
         cgroups,
         nodes: start.chroot_nodes.clone(),
         pins_memory: !devices.is_empty() || guest.memory.locked,
-        piped: context.piped,
+        may_pin_memory: guest.takes_devices(),
     };
-    let mut record = record_of(context, guest, file, &devices);
-    write_record(&launch.directory, record.as_ref(), notify);
+    let record = record_of(context, guest, file, &devices);
+    let directory = launch.directory.clone();
+    let mut devices = Devices::new(context, guest, start, lease, backing, record, directory);
+    warn_of_record(devices.write_record(), notify);
     if signals.stop_wanted() {
         return Err(StartError::Interrupted);
     }
@@ -187,19 +201,19 @@ fn with_devices(
     // Between the fork and this record QEMU depends on our life: PR_SET_PDEATHSIG.
     if let Some(qemu) = Process::with_pid(host, child.id()) {
         let name = Path::new(&start.qemu).file_name().unwrap_or_default().to_string_lossy();
-        lease.journal().record(Undo::of_process(qemu, name.into_owned()))?;
-        record.iter_mut().for_each(|record| record.qemu = Some(qemu));
-        write_record(&launch.directory, record.as_ref(), notify);
+        devices.lease.journal().record(Undo::of_process(qemu, name.into_owned()))?;
+        devices.record.iter_mut().for_each(|record| record.qemu = Some(qemu));
+        warn_of_record(devices.write_record(), notify);
     }
     notify(&Progress::Step(format!("{} started, pid {}", start.qemu, child.id())));
-    supervise::supervise(child, &monitor, &guest.shutdown, signals, &mut |notice| {
-        if let Notice::Running(_) = notice {
-            if let Backing::Hugetlb(page) = backing {
-                prepare::pages_are_taken(context, guest, page);
-            }
-            record.iter_mut().for_each(|record| record.ready = true);
-            write_record(&launch.directory, record.as_ref(), notify);
-        }
+    let supervised = Supervised {
+        directory: &launch.directory,
+        shutdown: &guest.shutdown,
+        signals,
+        plugs: &mut devices,
+        here: context.log.is_none(),
+    };
+    supervise::supervise(child, supervised, &mut |notice| {
         notify(&Progress::Notice(notice.clone()));
     })
     .map_err(StartError::Wait)
@@ -230,13 +244,15 @@ fn record_of(
         again: None,
         restarts: context.restarts.count,
         last_exit: context.restarts.last_exit.clone(),
+        log: context.log.map(|log| log.display().to_string()),
     })
 }
 
-fn write_record(directory: &Path, record: Option<&Record>, notify: &mut dyn FnMut(&Progress)) {
-    let Some(Err(error)) = record.map(|record| record::write(directory, record)) else { return };
-    let error = errno_text(&error);
-    notify(&Progress::Warning(format!("{error}: vfiorun status does not show this guest")));
+fn warn_of_record(written: io::Result<()>, notify: &mut dyn FnMut(&Progress)) {
+    if let Err(error) = written {
+        let error = errno_text(&error);
+        notify(&Progress::Warning(format!("{error}: vfiorun status does not show this guest")));
+    }
 }
 
 /// Waits until a guest that has ended is started again; `false` when it is not to be, because a signal came.
@@ -251,7 +267,8 @@ pub fn wait_to_start_again(
     let again = Some(restart::now() + pause.as_secs());
     let record = record_of(context, guest, file, &[]).map(|record| Record { again, ..record });
     if record::make_directory(context.state, &guest.name).is_ok() {
-        write_record(&directory, record.as_ref(), notify);
+        let write = |record| record::write(&directory, record);
+        warn_of_record(record.as_ref().map_or(Ok(()), write), notify);
     }
     // Until the next start writes its own: the guest is known all the time, to `status` and to `stop`.
     restart::pause(context.signals, pause)

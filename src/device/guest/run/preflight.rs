@@ -13,6 +13,7 @@ use crate::device::bind::plan::{
 use crate::device::bus::board::Board;
 use crate::device::bus::group;
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
+use crate::device::bus::usb::UsbDevice;
 use crate::device::bus::users;
 use crate::device::bus::vfio::{self, Interface, Node};
 use crate::device::causes::facts::Fact;
@@ -178,6 +179,8 @@ pub struct Start {
     pub sandbox: bool,
     /// In a chroot: the nodes below `/dev` that QEMU gets besides the usual ones.
     pub chroot_nodes: Vec<String>,
+    /// The USB devices that it gets when it runs.
+    pub usb: Vec<UsbDevice>,
     /// What keeps the machine awake while the guest has devices.
     pub awake: Vec<Means>,
     /// The room for devices that the board has to have, in bytes, where its own is too small.
@@ -220,7 +223,8 @@ impl Start {
         let program = program.strip_prefix("/").unwrap_or(&program);
         let sandbox = sandbox::is_there(&root.unwrap_or(Path::new("/")).join(program));
         let addresses = bind.addresses();
-        let awake = match needs.devices.is_empty() {
+        let may_have = guest.takes_devices() || !needs.usb.is_empty();
+        let awake = match needs.devices.is_empty() && !may_have {
             true => Vec::new(),
             false => awake::means(host, guest.name.as_str(), options.path.as_deref()),
         };
@@ -243,6 +247,7 @@ impl Start {
             interface,
             tokens,
             sandbox,
+            usb: needs.usb.iter().filter_map(|spec| UsbDevice::find(host, spec).ok()).collect(),
         }
     }
 
@@ -303,6 +308,8 @@ impl Start {
         for shared in self.tokens.iter().filter(|shared| shared.users.is_empty()) {
             steps.push(format!("# {}: vf-token {}", shared.physical, shared.token));
         }
+        let given = |device| format!("# USB {device}: given to the guest when it runs");
+        steps.extend(self.usb.iter().map(given));
         if let Some(chroot) = chroot {
             let root = chroot.trim_end_matches('/');
             let bound = self.chroot_nodes.iter();

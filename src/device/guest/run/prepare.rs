@@ -120,8 +120,8 @@ pub struct Context<'a> {
     pub signals: &'a Signals,
     /// The starts before this one.
     pub restarts: &'a Restarts,
-    /// Whether the guest's console comes as [`Notice::Console`], and not on our standard output.
-    pub piped: bool,
+    /// The log that our output goes to, instead of our standard output.
+    pub log: Option<&'a Path>,
 }
 
 /// Asks KVM and VFIO for the devices, as QEMU will, and records their resets.
@@ -132,15 +132,27 @@ pub(super) fn prepare_devices(
     lease: &mut Lease,
     notify: &mut dyn FnMut(&Progress),
 ) -> Result<(), StartError> {
-    let Context { host, .. } = context;
     let devices = lease.devices().to_vec();
-    let of_tokens: Vec<(&SharedToken, u32)> = start
-        .tokens
+    open_devices(context, guest, start, lease, &devices, &start.tokens, notify)
+}
+
+/// The same for some of them, with the tokens of their physical functions.
+pub(super) fn open_devices(
+    context: Context<'_>,
+    guest: &Guest,
+    start: &Start,
+    lease: &mut Lease,
+    devices: &[PciDevice],
+    tokens: &[SharedToken],
+    notify: &mut dyn FnMut(&Progress),
+) -> Result<(), StartError> {
+    let Context { host, .. } = context;
+    let of_tokens: Vec<(&SharedToken, u32)> = tokens
         .iter()
         .filter(|shared| shared.users.is_empty())
         .filter_map(|shared| Some((shared, pci::iommu_group(host, shared.physical)?)))
         .collect();
-    let of_devices = groups_of(&devices).into_iter();
+    let of_devices = groups_of(devices).into_iter();
     let groups: Vec<u32> = of_devices.chain(of_tokens.iter().map(|of| of.1)).collect();
     let physical = of_tokens.iter().map(|(shared, _)| shared.physical);
     let opened = devices.iter().map(|device| device.address).chain(physical).collect();
@@ -154,9 +166,12 @@ pub(super) fn prepare_devices(
         let yes = Want::Value("Y".to_owned());
         share(context, guest, vfio::UNSAFE_INTERRUPTS, lease, notify, &mut |_| Ok(yes.clone()))?;
     }
-    ask_vfio(context, guest, start, &devices, &of_tokens)?;
+    // Those that the guest has: QEMU has opened their groups.
+    let own = lease.devices().iter().filter(|device| !devices.contains(device));
+    let has: Vec<u32> = own.filter_map(|device| device.iommu_group).collect();
+    ask_vfio(context, guest, start, devices, (tokens, &of_tokens), &has)?;
     // Not before: until here another guest may have them.
-    for device in &devices {
+    for device in devices {
         // So that nothing of ours is left in it, however QEMU ends.
         if host.exists(&pci::attribute(device.address, "reset")) {
             lease.journal().record(Undo::Reset { address: device.address })?;
@@ -165,29 +180,37 @@ pub(super) fn prepare_devices(
     Ok(())
 }
 
-/// Sets the tokens of physical functions, and does with the devices what QEMU will.
+/// Sets the tokens of physical functions, and does with the devices what QEMU will, but for those whose group
+/// it `has` open.
 fn ask_vfio(
     context: Context<'_>,
     guest: &Guest,
     start: &Start,
     devices: &[PciDevice],
-    tokens: &[(&SharedToken, u32)],
+    (tokens, to_set): (&[SharedToken], &[(&SharedToken, u32)]),
+    has: &[u32],
 ) -> Result<(), StartError> {
     let Context { host, state, .. } = context;
     let log_end = Tail::open(host);
     // First, because through iommufd the devices are opened with them.
-    let set = tokens.iter().try_for_each(|(shared, group)| {
+    let set = to_set.iter().try_for_each(|(shared, group)| {
         vfio::set_token(host, start.interface, (shared.physical, *group), shared.token)
     });
     let tried = set.and_then(|()| match start.interface {
-        Interface::Container => vfio::try_groups(host, &groups_of(devices)),
-        Interface::Iommufd => vfio::try_devices(host, &with_tokens(host, guest, start, devices)),
+        Interface::Container => {
+            let mut groups = groups_of(devices);
+            groups.retain(|group| !has.contains(group));
+            vfio::try_groups(host, &groups)
+        }
+        Interface::Iommufd => {
+            vfio::try_devices(host, &with_tokens(host, guest, start, tokens, devices))
+        }
     });
     tried.map_err(|error| {
         let reason = why_refused(host, devices, &error, log_end);
         StartError::Vfio { error, reason }
     })?;
-    for (shared, _) in tokens {
+    for (shared, _) in to_set {
         token::store(state, shared)
             .map_err(|error| StartError::Directory { path: state.path().to_owned(), error })?;
     }
@@ -203,11 +226,17 @@ fn groups_of(devices: &[PciDevice]) -> Vec<u32> {
 }
 
 /// The devices with the tokens that QEMU will open them with.
-fn with_tokens(host: &Host, guest: &Guest, start: &Start, devices: &[PciDevice]) -> Vec<WithToken> {
+fn with_tokens(
+    host: &Host,
+    guest: &Guest,
+    start: &Start,
+    tokens: &[SharedToken],
+    devices: &[PciDevice],
+) -> Vec<WithToken> {
     let named = start.devices(host, guest);
     let token = |address: PciAddress| {
         let given = named.iter().find(|(found, _)| *found == address);
-        let shared = || start.tokens.iter().find(|shared| shared.devices.contains(&address));
+        let shared = || tokens.iter().find(|shared| shared.devices.contains(&address));
         match given.and_then(|(_, device)| device.token()) {
             Some(given) => Token::parse(given),
             None => Some(shared()?.token),

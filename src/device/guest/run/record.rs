@@ -54,6 +54,9 @@ pub struct Record {
     /// How it ended before.
     #[serde(default)]
     pub last_exit: Option<LastExit>,
+    /// Where its output is written, if to a log.
+    #[serde(default)]
+    pub log: Option<String>,
 }
 
 impl Record {

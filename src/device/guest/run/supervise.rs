@@ -1,44 +1,32 @@
 //! Stays with QEMU from its start to its end.
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal as KillSignal};
+use rustix::process::{Pid, Signal as KillSignal, kill_process};
 
 use super::console::Console;
+pub use super::notice::Notice;
+use super::requests::Requests;
+use super::session::{Plugs, Session};
 use super::signals::{Signal, Signals};
 use super::stderr::Stderr;
+use super::terminal::LEAVE_NAME;
 use crate::device::guest::file::Shutdown;
-use crate::device::guest::qemu::qmp::{self, Message, Monitor, ShutdownCause};
+use crate::device::guest::qemu::agent::{self, AGENT};
+use crate::device::guest::qemu::qmp::ShutdownCause;
 
 /// How often a monitor that does not listen yet is tried again, and how often a QEMU that closed
 /// it is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-/// What happens while a guest runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The guest runs; QEMU's version.
-    Running(String),
-    /// QEMU wrote a line to its standard error.
-    Said(String),
-    /// The guest wrote to its console, which is piped to us.
-    Console(Vec<u8>),
-    /// Something happened to it.
-    Event(qmp::Event),
-    /// It was asked to power down.
-    PoweringDown(Duration),
-    /// QEMU is asked to quit: the guest did not power down in time, or could not be asked.
-    Quitting(Duration),
-    /// QEMU is being killed: it did not quit in time.
-    Killing,
-    /// The monitor cannot be used any more; the guest goes on.
-    MonitorLost(String),
-}
+/// How long a guest agent has to shut the guest down, until the power button is pressed as well; at most half
+/// of the time that the guest has.
+const AGENT_TIME: Duration = Duration::from_secs(15);
 
 /// How a guest ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +97,21 @@ impl std::fmt::Display for GuestExit {
     }
 }
 
-/// Stays with QEMU until it has ended. `monitor` is the path of its QMP socket.
+/// What a guest is supervised with.
+pub struct Supervised<'a> {
+    /// Its directory, with the sockets.
+    pub directory: &'a Path,
+    /// How it is ended.
+    pub shutdown: &'a Shutdown,
+    /// The signals that end it.
+    pub signals: &'a Signals,
+    /// What is given to it while it runs.
+    pub plugs: &'a mut dyn Plugs,
+    /// Whether its console is shown on our standard output.
+    pub here: bool,
+}
+
+/// Stays with QEMU until it has ended.
 ///
 /// A `Signal::Stop` begins to end it: the guest is asked, after `shutdown.timeout` QEMU is
 /// asked, after `shutdown.quit_timeout` it is killed. Another one starts the next of these at
@@ -119,23 +121,26 @@ impl std::fmt::Display for GuestExit {
 /// When waiting itself fails. QEMU has been killed then.
 pub fn supervise(
     mut child: Child,
-    monitor: &Path,
-    shutdown: &Shutdown,
-    signals: &Signals,
+    guest: Supervised<'_>,
     notify: &mut dyn FnMut(&Notice),
 ) -> io::Result<GuestExit> {
-    let (mut stderr, mut console) = (Stderr::of(&mut child), Console::of(&mut child));
-    let mut guest = Supervision {
+    let Supervised { directory, shutdown, signals, plugs, here } = guest;
+    let mut stderr = Stderr::of(&mut child);
+    let mut console = Console::of(&mut child, here);
+    let mut requests = Requests::listen(directory);
+    let mut session = Session::new(directory, plugs);
+    let mut ending = Ending {
         pid: Pid::from_child(&child),
-        path: monitor,
+        directory,
         shutdown,
-        monitor: Connection::NotYet,
-        ran: false,
-        panicked: false,
-        reason: None,
         escalation: None,
         deadline: None,
+        button: None,
+        agent: None,
     };
+    if console.has_terminal() {
+        notify(&Notice::Terminal(LEAVE_NAME));
+    }
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
@@ -146,125 +151,120 @@ pub fn supervise(
                 return Err(error);
             }
         }
-        guest.wait(signals, [stderr.poll_fd(), console.poll_fd()]);
+        wait(signals, &stderr, &console, &requests, &session, &ending);
         stderr.pass_on(&mut |line| notify(&Notice::Said(line.to_owned())));
-        console.pass_on(&mut |bytes| notify(&Notice::Console(bytes.to_owned())));
+        show(&mut console, &mut requests, notify);
+        if console.keyboard() {
+            // As if it were Ctrl-C, for whoever counts the signals.
+            _ = kill_process(rustix::process::getpid(), KillSignal::INT);
+        }
         while let Some(signal) = signals.next() {
             if signal == Signal::Stop {
-                guest.escalate(notify);
+                ending.escalate(&mut session, notify);
             }
         }
-        if guest.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            guest.escalate(notify);
+        ending.go_on(&mut session, notify);
+        session.listen(&mut requests, notify);
+        for request in requests.arrived(&mut console) {
+            session.serve(&request, &mut requests, &console, notify);
         }
-        guest.listen(notify);
     };
     // What it said last.
-    console.pass_on(&mut |bytes| notify(&Notice::Console(bytes.to_owned())));
+    show(&mut console, &mut requests, notify);
     let said = stderr.end(&mut |line| notify(&Notice::Said(line.to_owned())));
-    guest.listen(notify);
-    let Supervision { ran, panicked, reason, escalation, .. } = guest;
+    session.listen(&mut requests, notify);
+    let Session { ran, panicked, reason, .. } = session;
     let panicked = panicked || reason == Some(ShutdownCause::GuestPanic);
-    Ok(GuestExit { status, ran, panicked, reason, escalation, said })
+    Ok(GuestExit { status, ran, panicked, reason, escalation: ending.escalation, said })
 }
 
-enum Connection {
-    /// QEMU has not made the socket.
-    NotYet,
-    Open(Monitor),
-    Lost,
+/// Shows what the guest has written.
+fn show(console: &mut Console, requests: &mut Requests, notify: &mut dyn FnMut(&Notice)) {
+    console.pass_on(&mut |bytes| {
+        requests.show(bytes);
+        notify(&Notice::Console(bytes.to_owned()));
+    });
 }
 
-struct Supervision<'a> {
+/// Waits for a signal, a message, a request, or the time for something.
+fn wait(
+    signals: &Signals,
+    stderr: &Stderr,
+    console: &Console,
+    requests: &Requests,
+    session: &Session<'_>,
+    ending: &Ending<'_>,
+) {
+    let times = [ending.deadline, ending.button, session.deadline()].into_iter().flatten();
+    let left = times.map(|at| at.saturating_duration_since(Instant::now()));
+    let look = session.poll_fd().is_none().then_some(POLL_INTERVAL);
+    let limit = left.chain(look).min();
+    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+    let (stdout, stdin) = (io::stdout(), io::stdin());
+    let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+    fds.extend(console.poll_fds(&stdout, &stdin));
+    fds.extend(stderr.poll_fd().into_iter().chain(session.poll_fd()));
+    fds.extend(requests.poll_fds());
+    // Whatever it says: all that could have happened is looked at next.
+    _ = poll(&mut fds, limit.as_ref());
+}
+
+/// How a guest is being ended.
+struct Ending<'a> {
     pid: Pid,
-    path: &'a Path,
+    directory: &'a Path,
     shutdown: &'a Shutdown,
-    monitor: Connection,
-    ran: bool,
-    panicked: bool,
-    reason: Option<ShutdownCause>,
     escalation: Option<Escalation>,
     /// When to go on to the next escalation.
     deadline: Option<Instant>,
+    /// When to press the power button of a guest whose agent was asked.
+    button: Option<Instant>,
+    /// The connection on which the agent was asked.
+    agent: Option<UnixStream>,
 }
 
-impl Supervision<'_> {
-    /// Waits for a signal, a message, or the time for something.
-    fn wait<'f>(&'f self, signals: &'f Signals, pipes: [Option<PollFd<'f>>; 2]) {
-        let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let look = !matches!(self.monitor, Connection::Open(_));
-        let limit = left.into_iter().chain(look.then_some(POLL_INTERVAL)).min();
-        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
-        fds.extend(pipes.into_iter().flatten());
-        if let Connection::Open(monitor) = &self.monitor {
-            fds.push(PollFd::new(monitor, PollFlags::IN));
+impl Ending<'_> {
+    /// What is due.
+    fn go_on(&mut self, session: &mut Session<'_>, notify: &mut dyn FnMut(&Notice)) {
+        let now = Instant::now();
+        if self.button.is_some_and(|button| button <= now) {
+            self.button = None;
+            session.send("system_powerdown");
         }
-        // Whatever it says: all that could have happened is looked at next.
-        _ = poll(&mut fds, limit.as_ref());
-    }
-
-    fn listen(&mut self, notify: &mut dyn FnMut(&Notice)) {
-        if matches!(self.monitor, Connection::NotYet) {
-            let connected = Monitor::connect(self.path).and_then(|mut monitor| {
-                monitor.send("qmp_capabilities")?;
-                Ok(monitor)
-            });
-            if let Ok(monitor) = connected {
-                self.monitor = Connection::Open(monitor);
-            }
-        }
-        let Connection::Open(monitor) = &mut self.monitor else { return };
-        match monitor.receive() {
-            Ok(messages) => messages.into_iter().for_each(|message| self.handle(message, notify)),
-            Err(qmp::QmpError::Io(error))
-                if [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset]
-                    .contains(&error.kind()) =>
-            {
-                // Its end comes next.
-                self.monitor = Connection::Lost;
-            }
-            Err(error) => {
-                self.monitor = Connection::Lost;
-                notify(&Notice::MonitorLost(error.to_string()));
-            }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.escalate(session, notify);
         }
     }
 
-    fn handle(&mut self, message: Message, notify: &mut dyn FnMut(&Notice)) {
-        match message {
-            Message::Greeting(version) => {
-                self.ran = true;
-                notify(&Notice::Running(version));
-            }
-            Message::Return(_) | Message::Refused(_) => {}
-            Message::Event(event) => {
-                match &event {
-                    qmp::Event::Panicked => self.panicked = true,
-                    qmp::Event::Shutdown(reason) => self.reason = Some(reason.clone()),
-                    qmp::Event::Reset | qmp::Event::Other(_) => {}
-                }
-                notify(&Notice::Event(event));
-            }
+    /// Asks the guest to power down: by its agent where one listens, by the power button otherwise.
+    fn ask_guest(&mut self, session: &mut Session<'_>, time: Duration) -> bool {
+        if session.agent && session.is_open() {
+            self.agent = agent::shut_down(&self.directory.join(AGENT)).ok();
         }
+        if self.agent.is_none() {
+            return session.send("system_powerdown");
+        }
+        self.button = Some(Instant::now() + AGENT_TIME.min(time / 2));
+        true
     }
 
-    fn escalate(&mut self, notify: &mut dyn FnMut(&Notice)) {
+    fn escalate(&mut self, session: &mut Session<'_>, notify: &mut dyn FnMut(&Notice)) {
         let (powerdown, quit) = (
             Duration::from_secs(self.shutdown.timeout.into()),
             Duration::from_secs(self.shutdown.quit_timeout.into()),
         );
-        if self.escalation.is_none() && self.send("system_powerdown") {
+        if self.escalation.is_none() && self.ask_guest(session, powerdown) {
             notify(&Notice::PoweringDown(powerdown));
             self.deadline = Some(Instant::now() + powerdown);
             self.escalation = Some(Escalation::PowerDown);
             return;
         }
+        self.button = None;
         let next = match self.escalation {
             None | Some(Escalation::PowerDown) => {
                 notify(&Notice::Quitting(quit));
-                if !self.send("quit") {
-                    _ = rustix::process::kill_process(self.pid, KillSignal::TERM);
+                if !session.send("quit") {
+                    _ = kill_process(self.pid, KillSignal::TERM);
                 }
                 self.deadline = Some(Instant::now() + quit);
                 Escalation::Quit
@@ -273,20 +273,12 @@ impl Supervision<'_> {
                 if self.escalation != Some(Escalation::Kill) {
                     notify(&Notice::Killing);
                 }
-                _ = rustix::process::kill_process(self.pid, KillSignal::KILL);
+                _ = kill_process(self.pid, KillSignal::KILL);
                 // Its end is checked for again even when its signal is lost.
                 self.deadline = Some(Instant::now() + AFTER_KILL);
                 Escalation::Kill
             }
         };
         self.escalation = Some(next);
-    }
-
-    /// Whether the monitor took a command.
-    fn send(&mut self, command: &str) -> bool {
-        match &mut self.monitor {
-            Connection::Open(monitor) => monitor.send(command).is_ok(),
-            Connection::NotYet | Connection::Lost => false,
-        }
     }
 }

@@ -5,6 +5,7 @@
 //! | `interfaces` | the interfaces there are |
 //! | `table`, `rtnetlink`, `routes` | the routing tables, asked of the kernel or read from proc |
 //! | `netlink` | messages of netlink |
+//! | `functions` | addresses and VLANs of virtual functions |
 //! | `footing` | what an interface stands on, down to the cards |
 //! | `sockets` | the TCP connections of processes |
 //! | `session` | where the present session came from |
@@ -13,6 +14,7 @@
 //! | `ways` | what the device of a card is needed for |
 
 mod footing;
+pub(super) mod functions;
 mod interfaces;
 mod netlink;
 mod routes;

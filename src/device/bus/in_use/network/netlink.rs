@@ -1,5 +1,6 @@
 //! Messages of netlink (`netlink(7)`, `include/uapi/linux/netlink.h`): asking, and what answers consist of.
 
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
@@ -9,6 +10,7 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, So
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 const REQUEST: u16 = 1;
+const ACKNOWLEDGE: u16 = 4;
 pub(super) const DUMP: u16 = 0x300;
 
 /// Length, type, flags, sequence number, sender.
@@ -28,19 +30,7 @@ pub(super) fn ask_family(
     flags: u16,
     body: &[u8],
 ) -> Option<Vec<(u16, Vec<u8>)>> {
-    let socket: OwnedFd = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        family,
-    )
-    .ok()?;
-    let mut request = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
-    request.extend(kind.to_ne_bytes());
-    request.extend((REQUEST | flags).to_ne_bytes());
-    request.extend([0; 8]);
-    request.extend(body);
-    rustix::net::send(&socket, &request, SendFlags::empty()).ok()?;
+    let socket = send(family, kind, flags, body).ok()?;
     let mut answers = Vec::new();
     // More than the kernel puts into one datagram (`netlink_dump`).
     let mut buffer = vec![0_u8; 64 * 1024];
@@ -64,6 +54,40 @@ pub(super) fn ask_family(
         if flags & DUMP == 0 {
             return Some(answers);
         }
+    }
+}
+
+/// Sends a request.
+fn send(family: Option<Protocol>, kind: u16, flags: u16, body: &[u8]) -> io::Result<OwnedFd> {
+    let socket: OwnedFd = rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        family,
+    )?;
+    let mut request = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+    request.extend(kind.to_ne_bytes());
+    request.extend((REQUEST | flags).to_ne_bytes());
+    request.extend([0; 8]);
+    request.extend(body);
+    rustix::net::send(&socket, &request, SendFlags::empty())?;
+    Ok(socket)
+}
+
+/// Has `NETLINK_ROUTE` change something.
+///
+/// # Errors
+/// What the kernel answers.
+pub(super) fn change(kind: u16, body: &[u8]) -> io::Result<()> {
+    let socket = send(None, kind, ACKNOWLEDGE, body)?;
+    let mut buffer = [0_u8; 4096];
+    let (read, _) = rustix::net::recv(&socket, &mut buffer[..], RecvFlags::empty())?;
+    let answer = buffer.get(..read).unwrap_or_default();
+    // A number as in `errno`, negative; 0 for "done".
+    match (u16_at(answer, 4), u32_at(answer, HEADER).map(|code| code as i32)) {
+        (Some(ERROR), Some(0)) => Ok(()),
+        (Some(ERROR), Some(code)) => Err(io::Error::from_raw_os_error(-code)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 

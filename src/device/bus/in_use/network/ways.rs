@@ -1,6 +1,7 @@
 //! What the device of a network card is needed for.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::footing::{Footing, Ground};
 use super::interfaces::{Interfaces, Signal};
@@ -108,6 +109,20 @@ impl Network {
             }
         }
         found
+    }
+}
+
+impl Network {
+    /// The only ways out of here, of which the card is at or below a place of sysfs.
+    pub(crate) fn of_place(&self, place: &Path) -> Option<InUse> {
+        let is_there = |name: &str| {
+            let link = self.links.named(name).and_then(|number| self.links.get(number));
+            link.is_some_and(|link| link.place.starts_with(place))
+        };
+        let interface = self.ways.first()?.0.clone();
+        let all = self.ways.iter().all(|(interface, _)| is_there(interface));
+        let need = Need::Uplink { card: interface.clone(), interface, known: true };
+        all.then(|| InUse::new(need, self.routes.source))
     }
 }
 
