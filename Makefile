@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help board book book-check schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release runtime lab clean prepare e2e-full
+.PHONY: help python board book book-check schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release runtime lab clean prepare e2e-full
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ e2e: dist ## boot the cases of CI on an emulated device; E2E='--only PATTERN' fo
 e2e-full: ## boot all cases, and validate with the kernel's Kconfig and the schemas of reports
 	@$(MAKE) --no-print-directory e2e E2E='--all $(E2E)'
 	@$(MAKE) --no-print-directory fragment judge book-check
+
+python: dist ## build the Python package and test it
+	@scripts/python-package.sh
 
 fragment: dist ## merge the output of `check --fragment` into failing configs with the kernel's own scripts
 	@lab/fragment.sh

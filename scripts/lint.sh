@@ -13,6 +13,8 @@ for features in desktop cli vfiorun; do
 done
 # the fuzz targets, which only nightly links
 cargo check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target
+# the Python package, with a lock file of its own, too
+cargo fmt --manifest-path python/Cargo.toml --check
 RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --no-deps --all-features --document-private-items
 scripts/cargo-deny.sh --log-level error check licenses bans sources >&2
 scripts/advisories.py

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# python-tools.sh: print the directory of the programs of python-tools.txt, in the versions there. They are
-# installed once, in the cache.
+# python-tools.sh [FILE]: print the directory of the programs of python-tools.txt, or of another such file, in
+# the versions there. They are installed once, in the cache.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 
-wanted=$ROOT/scripts/python-tools.txt
+wanted=${1:-$ROOT/scripts/python-tools.txt}
 final=$CACHE/python/$({ python3 --version; cat "$wanted"; } | key)
-lock python-tools
+lock "python-${wanted##*/}"
 if [ ! -e "$final/complete" ]; then
-    say "python-tools: installing ruff, mypy and jsonschema into the cache"
+    say "python-tools: installing what ${wanted##*/} lists into the cache"
     # not published by a rename: a virtual environment contains its own path
     rm -rf "$final"
     python3 -m venv "$final"
