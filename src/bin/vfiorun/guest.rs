@@ -67,6 +67,9 @@ pub fn new(global: &Global, arguments: &New) -> Outcome {
         login: login(arguments)?,
     };
     let draft = Draft::new(&host, &wish, file.parent().unwrap_or(Path::new("/")));
+    if let Some(missing) = &draft.missing {
+        output::complain(&format!("warning: {missing}"));
+    }
     if arguments.dry_run {
         output::print(&draft.text)?;
         return Ok(Answer::Yes);

@@ -57,6 +57,8 @@ pub struct Draft {
     pub text: String,
     /// What has to be made, each where QEMU finds it by the name in the text.
     pub files: Vec<Made>,
+    /// What is missing on this machine for it to boot.
+    pub missing: Option<String>,
 }
 
 /// A file that has to be made.
@@ -88,6 +90,7 @@ impl Draft {
             wish,
             text: String::new(),
             files: Vec::new(),
+            missing: None,
             inside: inside.map(Path::to_owned),
             directory: match (root, inside) {
                 (Some(root), Some(inside)) => root.join(inside.strip_prefix("/").unwrap_or(inside)),
@@ -101,7 +104,7 @@ impl Draft {
         draft.memory_and_cpus();
         draft.disks();
         draft.network();
-        Self { text: draft.text, files: draft.files }
+        Self { text: draft.text, files: draft.files, missing: draft.missing }
     }
 }
 
@@ -115,6 +118,7 @@ struct Drafting<'a> {
     wish: &'a Wish,
     text: String,
     files: Vec<Made>,
+    missing: Option<String>,
     /// Where files are that QEMU finds in a chroot.
     inside: Option<PathBuf>,
     /// Where files are made.
@@ -210,6 +214,10 @@ impl Drafting<'_> {
                     Arch::Aarch64 => "Without firmware it boots only a kernel",
                     Arch::X86_64 => "QEMU's own BIOS",
                 };
+                // QEMU brings none along for this board.
+                self.missing = (arch == Arch::Aarch64).then(|| {
+                    format!("there is no UEFI firmware for its disks to boot: install it (Debian: {package}), or name a kernel")
+                });
                 self.line(
                     &format!(
                         "# {without}: Debian has UEFI in {package}.\n# kernel = \"/boot/vmlinuz\""
