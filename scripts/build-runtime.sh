@@ -8,8 +8,8 @@ set -euo pipefail
 . "$(dirname "$0")/static.sh"
 cd "$ROOT"
 
-# It travels in the ramdisk of 8 MiB partitions. 1 MiB is the aim; CONTRIBUTING.md says what x86_64 has more.
-declare -A LIMIT=([aarch64]=$((1024 * 1024)) [x86_64]=$((1224 * 1024)))
+# It travels in the ramdisk of 8 MiB partitions. 1 MiB is the aim; CONTRIBUTING.md says what it has more.
+declare -A LIMIT=([aarch64]=$((1056 * 1024)) [x86_64]=$((1256 * 1024)))
 [ $# = 0 ] || ARCHES=("$@")
 static_toolchain
 

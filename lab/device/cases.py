@@ -432,5 +432,6 @@ def _unfit() -> Iterator[Case]:
 
 
 CASES: tuple[Case, ...] = (
-    *_main(), *_guests(), *_iommufd(), *_commands(), *_places(), *_crashes(), *_unattended(), *_by_hand(), *_refused(), *_unfit()
+    *_main(), *_guests(), *_iommufd(), *_commands(), *_places(), *_crashes(), *_unattended(), *_by_hand(),
+    *_refused(), *_unfit(),
 )  # fmt: skip
