@@ -147,7 +147,15 @@ def supervisor(state: Path) -> None:
         directory.chmod(0o700)
     start = int(Path("/proc/self/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[19])
     process = {"pid": os.getpid(), "start_time": start}
-    record = {"format": 1, "name": "g", "file": "g.toml", "supervisor": process, "qemu": None, "since": 1, "devices": []}
+    record = {
+        "format": 1,
+        "name": "g",
+        "file": "g.toml",
+        "supervisor": process,
+        "qemu": None,
+        "since": 1,
+        "devices": [],
+    }
     (place / "guest.json").write_text(json.dumps(record), encoding="ascii")
     (place / "guest.json").chmod(0o600)
     listener = socket.socket(socket.AF_UNIX)
