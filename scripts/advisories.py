@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fail when a crate in Cargo.lock has a known vulnerability.
+"""Fail when a crate in a Cargo.lock has a known vulnerability.
 
 advisories.py                  by scripts/advisories.tsv, a copy of what concerns our crates, with its date
 advisories.py --database DIR   by a checkout of RustSec's advisory-db
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COPY = ROOT / "scripts" / "advisories.tsv"
-LOCKS = ("Cargo.lock", "fuzz/Cargo.lock")
+LOCKS = ("Cargo.lock", "fuzz/Cargo.lock", "python/Cargo.lock")
 
 Version = tuple[int, int, int]
 
