@@ -349,7 +349,8 @@ fn an_interrupt_ends_qemu_and_leaves_nothing() {
     };
     assert!(waited(&|| scratch.exists("pid")));
     let pid = String::from_utf8(scratch.read("pid")).unwrap();
-    let interrupt = ["-INT".to_owned(), vfioboot.id().to_string()];
+    // SIGINT is ignored below a shell in the background.
+    let interrupt = ["-TERM".to_owned(), vfioboot.id().to_string()];
     assert!(std::process::Command::new("kill").args(interrupt).status().unwrap().success());
     assert!(!vfioboot.wait().unwrap().success());
     let stat = format!("/proc/{}/stat", pid.trim());
