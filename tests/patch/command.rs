@@ -130,7 +130,8 @@ fn without_a_name_the_result_has_a_word_more() {
     let text = scratch.ok("undo boot.patched.img");
     assert!(text.contains("wrote boot.original.img"), "{text}");
     assert!(scratch.read("boot.original.img") == scratch.read("boot.img"));
-    scratch.ok(&format!("{PATCH} boot.patched.img --wait 1"));
+    let error = scratch.error(&format!("{PATCH} boot.patched.img --wait 1"));
+    assert!(error.contains("boot.patched.img: is an input file"), "{error}");
     assert_eq!(scratch.names("."), ["boot.img", "boot.original.img", "boot.patched.img"]);
 }
 

@@ -19,7 +19,6 @@ mod tap;
 mod text;
 
 pub(crate) use escape::hex;
-#[cfg(feature = "boot-test")]
 pub use format::{Audience, Format, Medium, Stream};
 #[cfg(feature = "boot-test")]
 pub(crate) use html::STYLE as PAGE_STYLE;
