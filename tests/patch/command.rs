@@ -132,7 +132,7 @@ fn without_a_name_the_result_has_a_word_more() {
     assert!(scratch.read("boot.original.img") == scratch.read("boot.img"));
     let error = scratch.error(&format!("{PATCH} boot.patched.img --wait 1"));
     assert!(error.contains("boot.patched.img: is an input file"), "{error}");
-    assert_eq!(scratch.names("."), ["boot.img", "boot.original.img", "boot.patched.img"]);
+    assert_eq!(scratch.names("."), ["boot.img", "boot.original.img", "boot.patched.img", "rt"]);
 }
 
 #[test]
