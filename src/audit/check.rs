@@ -72,7 +72,7 @@ pub fn check(set: &BootSet<'_>, options: &Options<'_>) -> Result<Report, CheckEr
     check_beside(set, options, None)
 }
 
-/// The same; the kernel's modules stand in this directory beside it, which counts if none are given.
+/// The same; the kernel's modules are in this directory beside it, which counts if none are given.
 fn check_beside(
     set: &BootSet<'_>,
     options: &Options<'_>,
@@ -171,7 +171,7 @@ pub fn check_files(files: &[File<'_>], options: &Options<'_>) -> Result<Report, 
     check_files_beside(files, options, None)
 }
 
-/// The same; the kernel's modules stand in this directory beside it.
+/// The same; the kernel's modules are in this directory beside it.
 pub(super) fn check_files_beside(
     files: &[File<'_>],
     options: &Options<'_>,

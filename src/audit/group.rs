@@ -24,7 +24,7 @@ pub struct Group {
     pub main: PathBuf,
     /// Images without a kernel: vendor_boot, init_boot, vbmeta, dtbo, bare ramdisks.
     pub beside: Vec<PathBuf>,
-    /// The directory with the kernel's modules, where it stands beside the kernel.
+    /// The directory with the kernel's modules, where it is beside the kernel.
     pub modules: Option<PathBuf>,
 }
 

@@ -16,7 +16,7 @@
 //! | `report` | the report on one input |
 //! | [`run`] | several inputs in one run, with the report on each |
 //! | [`group`], `stand` | groups files that belong together; by their names |
-//! | `tree` | the modules that stand beside a kernel |
+//! | `tree` | the modules beside a kernel |
 //! | [`batch`], `workers` | a run over several groups, with a bounded number of threads and of results |
 //! | [`resume`] | what an earlier run wrote before it ended |
 //! | [`baseline`] | known findings |

@@ -37,7 +37,7 @@ pub(super) fn together(one: &Path, other: &Path) -> bool {
     one.parent() == other.parent() && release(one).is_some() && release(one) == release(other)
 }
 
-/// The directory with the modules of this kernel, where it stands beside it.
+/// The directory with the modules of this kernel, where it is beside it.
 pub(super) fn modules(kernel: &Path) -> Option<PathBuf> {
     let (release, directory) = (release(kernel)?, kernel.parent()?);
     let is_tree = |path: &PathBuf| LISTS.iter().any(|list| path.join(list).is_file());

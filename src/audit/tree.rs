@@ -1,4 +1,4 @@
-//! The modules that stand beside a kernel, in `lib/modules/REL`: only those are read that can decide a rule,
+//! The modules beside a kernel, in `lib/modules/REL`: only those are read that can decide a rule,
 //! with what they depend on. Its `modules.builtin` says which are a part of the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,7 +9,7 @@ use super::{Exchange, Report};
 use crate::audit::render::PAGE_STYLE;
 use crate::text::xml;
 
-/// Where there is no room for the bars, the seconds say it.
+/// A narrow page has no bars: the seconds say the same.
 const STYLE: &str = "td.time{width:6em;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\
                      td.by{width:5.5em}td{overflow-wrap:anywhere}\
                      td.bar{width:30%;min-width:6em}td.bar div{height:.7em;background:currentColor;opacity:.35}\

@@ -30,7 +30,7 @@ const LAST_VLAN: u16 = 4094;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mac(pub [u8; 6]);
 
-/// Text that is no address of a card.
+/// Text that is not the address of a card.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected six bytes, as in 52:54:00:12:34:56, and not a group's address")]
 pub struct MacError;
@@ -114,7 +114,7 @@ pub enum FunctionsError {
     /// The journal cannot be written.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// It is no network card, so there is nothing to give an address to.
+    /// It is not a network card, so it takes no address.
     #[error(
         "{0}: it has no network interface that addresses and VLANs of its functions are set by"
     )]

@@ -72,7 +72,7 @@ pub fn stay(manager: Option<&Manager>, guests: &mut [Child], failed: usize) {
     let failed = if failed > 0 { format!(", {failed} not started") } else { String::new() };
     tell(&format!("READY=1\nSTATUS=guests that run: {running}{failed}\n"));
     while !interrupt::requested() {
-        // Those that ended are no zombies for ever.
+        // Those that have ended do not stay zombies.
         for guest in guests.iter_mut() {
             _ = guest.process.try_wait();
         }
