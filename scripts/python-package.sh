@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# python-package.sh [--ray] [PYTEST-ARGUMENT...]: build python/ and test it against dist/vfioboot. With --ray
-# the wheel is built and installed as people do, with Ray and DuckDB, and the speed is measured.
+# python-package.sh [--wheel] [PYTEST-ARGUMENT...]: build python/ and test it against dist/vfioboot, with a local
+# Ray of two workers. With --wheel the wheel is built and installed as people do, and the speed is measured.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
-export VFIOBOOT=$ROOT/dist/vfioboot PYTHONDONTWRITEBYTECODE=1
+export VFIOBOOT=$ROOT/dist/vfioboot PYTHONDONTWRITEBYTECODE=1 RAY_USAGE_STATS_ENABLED=0
 [ -x "$VFIOBOOT" ] || die "$VFIOBOOT is missing: make dist builds it"
-if [ "${1:-}" = --ray ]; then
+bin=$(scripts/python-tools.sh scripts/python-package.txt)
+if [ "${1:-}" = --wheel ]; then
     shift
-    bin=$(scripts/python-tools.sh scripts/python-ray.txt)
     scratch python
     bash python/wheel.sh "$SCRATCH"
     python3 -m venv "$SCRATCH/venv"
@@ -19,15 +19,14 @@ if [ "${1:-}" = --ray ]; then
     # what is tested is the wheel; the rest comes from the cache
     installed=$("$SCRATCH/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
     cmp "$SCRATCH/venv/bin/vfioboot" "$VFIOBOOT" || die "the wheel has another program"
-    export PYTHONPATH=$installed RAY_USAGE_STATS_ENABLED=0
+    export PYTHONPATH=$installed
 else
-    bin=$(scripts/python-tools.sh scripts/python-package.txt)
     cargo build --quiet --locked --manifest-path python/Cargo.toml --target-dir target
     site=$ROOT/target/python
     mkdir -p "$site/vfioboot"
     cp python/lib/vfioboot/* "$site/vfioboot/"
     cp target/debug/lib_native.so "$site/vfioboot/_native.abi3.so"
     export PYTHONPATH=$site
-    set -- --ignore=python/tests/test_ray.py --ignore=python/tests/test_fleets.py --ignore=python/tests/test_speed.py "$@"
+    set -- --ignore=python/tests/test_speed.py "$@"
 fi
 "$bin/python" -m pytest --quiet -p no:cacheprovider --rootdir=python python/tests "$@"
