@@ -19,7 +19,7 @@ from family import LAB, Family, Lab, Verdict, from_script
 from images import BOOT, Aosp, initramfs
 
 from . import verdict
-from .cases import CASES, DATA, SYSTEM, Case, Setup
+from .cases import CASES, DATA, STICK, SYSTEM, Case, Setup
 
 _GUEST = LAB / "device" / "guest"
 _SYSTEM_LOCK = threading.Lock()
@@ -114,6 +114,9 @@ def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     _system(setup, work / SYSTEM.drive)
     disks = verdict.Disks(work, secrets.token_hex(4))
     disks.make()
+    with (work / STICK).open("wb") as stick:
+        stick.write(b"STICK")
+        stick.truncate(1 << 20)
     _make_data(lab, setup, cases, work)
     kernel, initrd, cmdline = _image(lab, setup, work)
     board = setup.machine if setup.smmu_for_pcie else devicetree.without_smmu(setup.machine, work)

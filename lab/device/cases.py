@@ -79,6 +79,16 @@ THREE_CPUS = _setup("three-cpus", processors=3)
 NO_SMMU = _setup("no-smmu", smmu=False)
 GIC_2 = _setup("gic-version-2", gic_version=2)
 NO_MAP = dataclasses.replace(_setup("no-iommu-map"), smmu_for_pcie=False)
+# a controller with a stick, for a kernel that has drivers for them
+XHCI = Device("0000:00:09.0", "1b36:000d", "xhci_hcd", "qemu-xhci,id=xhci")
+STICK = "stick.img"
+_STICK = (
+    "-drive", f"if=none,id=stick,format=raw,file={STICK}", "-device", "usb-storage,bus=xhci.0,port=1,drive=stick",
+)  # fmt: skip
+_WITH_STICK = _setup("usb", devices=(*_DEVICES, XHCI), extra=(*_RAM, *_STICK))
+USB = dataclasses.replace(_WITH_STICK, kernel="plug")
+_ANDROID_WITH_STICK = _setup("usb-android", "lab.host=android", devices=(*_DEVICES, XHCI), extra=(*_RAM, *_STICK))
+USB_ANDROID = dataclasses.replace(_ANDROID_WITH_STICK, kernel="plug")
 # QEMU has iommufd since version 9
 IOMMUFD = dataclasses.replace(_setup("iommufd"), kernel="newer", suite="bookworm-backports")
 NO_EL2 = _setup("no-el2", virtualization=False)
@@ -230,6 +240,51 @@ def _commands() -> Iterator[Case]:
     yield Case(
         name="cost", setup=MEASURED, steps="cost", facts=(("status", "0"),), at_most=(("cpu", 30), ("rss", 4096))
     )
+
+
+def _plugged() -> Iterator[Case]:
+    """Guests that are talked to, and devices that come and go while they run."""
+    yield Case(
+        name="console",
+        ci=False,
+        setup=COMMANDS,
+        steps="console",
+        facts=(("monitor", "0"), ("console", "0"), ("log", "0"), ("status", "0")),
+        says=(
+            r'^monitor: +"status": "running"',
+            "^console: answer 42$",
+            "^viewer: answer 42$",
+            "^log: answer 42$",
+            r"^console: .*echo answer",
+        ),
+    )
+    yield Case(
+        name="plug",
+        ci=False,
+        setup=COMMANDS,
+        steps="plug",
+        facts=(
+            *((key, "0") for key in ("attach", "detach", "again", "quit")),
+            ("driver", "vfio-pci"), ("driver", "nvme"),
+        ),
+        says=(
+            r"^attach: 0000:00:02\.0: in the guest$",
+            r"^detach: .*0000:00:02\.0: back to nvme: done",
+            r"^status: lab: running, .*0000:00:02\.0$",
+            "^nested gone 1",
+        ),
+        answered=(DISK,),
+    )  # fmt: skip
+    for setup in (USB, USB_ANDROID):
+        yield Case(
+            name=setup.name,
+            ci=False,
+            kernel=setup.kernel,
+            setup=setup,
+            steps="stick",
+            facts=(("detach", "0"), ("attach", "0"), ("stick", "STICK"), ("stick", "STICK"), ("stick", "STICK")),
+            says=("^nested stick 1 STICK", "^nested gone 1", "^nested stick 2 STICK"),
+        )
 
 
 def _places() -> Iterator[Case]:
@@ -432,6 +487,6 @@ def _unfit() -> Iterator[Case]:
 
 
 CASES: tuple[Case, ...] = (
-    *_main(), *_guests(), *_iommufd(), *_commands(), *_places(), *_crashes(), *_unattended(), *_by_hand(),
-    *_refused(), *_unfit(),
+    *_main(), *_guests(), *_iommufd(), *_commands(), *_plugged(), *_places(), *_crashes(), *_unattended(),
+    *_by_hand(), *_refused(), *_unfit(),
 )  # fmt: skip
