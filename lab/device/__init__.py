@@ -4,6 +4,7 @@ The stand-in system has three parts: a ramdisk with busybox, which mounts the di
 disk with Debian's arm64 QEMU, from the cache; and /data, made for each boot, with what is tested.
 """
 
+import dataclasses
 import secrets
 import shutil
 import subprocess
@@ -109,6 +110,13 @@ def _image(lab: Lab, setup: Setup, work: Path) -> tuple[Path, Path, str]:
     return work / "kernel", initrd, contents.cmdline
 
 
+def _board(setup: Setup, work: Path) -> machine.Machine:
+    if setup.newer:
+        (directory,) = from_script(LAB / "uplink" / "system.sh", "aarch64")
+        return dataclasses.replace(setup.machine, newer=directory / "qemu-system-aarch64")
+    return setup.machine if setup.smmu_for_pcie else devicetree.without_smmu(setup.machine, work)
+
+
 def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     setup = cases[0].setup
     _system(setup, work / SYSTEM.drive)
@@ -119,7 +127,7 @@ def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
         stick.truncate(1 << 20)
     _make_data(lab, setup, cases, work)
     kernel, initrd, cmdline = _image(lab, setup, work)
-    board = setup.machine if setup.smmu_for_pcie else devicetree.without_smmu(setup.machine, work)
+    board = _board(setup, work)
     timeout = max(lab.timeout, setup.seconds)
     runs: list[machine.Run] = []
     for log, plan in (("serial.log", "plan"), ("serial-after-reset.log", "plan-after-reset")):

@@ -46,6 +46,8 @@ class Setup:
     """Whether Debian's systemd is its init."""
     seconds: float = 0
     """What its boot may take, where that is more than others."""
+    newer: bool = False
+    """Whether the machine needs the QEMU of Debian's backports."""
     smmu_for_pcie: bool = True
     """Whether the board's device tree has an SMMU that is on, and an iommu-map."""
 
@@ -89,6 +91,13 @@ _WITH_STICK = _setup("usb", devices=(*_DEVICES, XHCI), extra=(*_RAM, *_STICK))
 USB = dataclasses.replace(_WITH_STICK, kernel="plug")
 _ANDROID_WITH_STICK = _setup("usb-android", "lab.host=android", devices=(*_DEVICES, XHCI), extra=(*_RAM, *_STICK))
 USB_ANDROID = dataclasses.replace(_ANDROID_WITH_STICK, kernel="plug")
+# A card that has virtual functions, which are for guests.
+CARD = "0000:01:00.0"
+_CARD = (
+    "-netdev", "user,id=u0,restrict=on,ipv6=off", "-device", "pcie-root-port,id=port0,chassis=1,addr=9",
+    "-device", "igb,netdev=u0,bus=port0,romfile=",
+)  # fmt: skip
+WITH_CARD = dataclasses.replace(_setup("function", extra=(*_RAM, *_CARD)), kernel="plug", newer=True)
 # QEMU has iommufd since version 9
 IOMMUFD = dataclasses.replace(_setup("iommufd"), kernel="newer", suite="bookworm-backports")
 NO_EL2 = _setup("no-el2", virtualization=False)
@@ -285,6 +294,15 @@ def _plugged() -> Iterator[Case]:
             facts=(("detach", "0"), ("attach", "0"), ("stick", "STICK"), ("stick", "STICK"), ("stick", "STICK")),
             says=("^nested stick 1 STICK", "^nested gone 1", "^nested stick 2 STICK"),
         )
+    yield Case(
+        name="function",
+        ci=False,
+        kernel=WITH_CARD.kernel,
+        setup=WITH_CARD,
+        steps=f"function {CARD}",
+        facts=(("made", "0"), ("status", "0"), ("back", "0"), ("left", "0")),
+        says=("^nested address 52:54:00:00:00:01$", "^nested ping 0$"),
+    )
 
 
 def _places() -> Iterator[Case]:

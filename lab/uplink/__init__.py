@@ -1,7 +1,7 @@
 """Virtual functions of a network card: family "uplink".
 
 One carries the host's only route, and the physical function must not be taken from under it; others are made by
-vfiorun and taken back. The card is QEMU's igb, which the QEMU of Debian's
+vfiorun and taken back. (A guest has one in device/function.) The card is QEMU's igb, which the QEMU of Debian's
 stable release does not have.
 """
 
@@ -64,11 +64,10 @@ def _wrong(case: Case, run: machine.Run) -> Iterator[str]:
 def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
     (case,) = cases
     (system,) = from_script(_HERE / "system.sh")
-    board = type("NewerPc", (Pc,), {"qemu": str(system / "qemu-system-x86_64")})
+    board = Pc(devices=(), extra=_DEVICES, newer=system / "qemu-system-x86_64")
     (work / "initrd").write_bytes(_ramdisk(lab, system, _SCRIPTS[case.name][0]))
     run = machine.boot(
-        board(devices=(), extra=_DEVICES), system / "vmlinuz", work / "initrd", "intel_iommu=on",
-        scratch=work, timeout=lab.timeout,
+        board, system / "vmlinuz", work / "initrd", "intel_iommu=on", scratch=work, timeout=lab.timeout
     )  # fmt: skip
     return {case.name: list(_wrong(case, run))}
 
