@@ -135,6 +135,10 @@ def _run(lab: Lab, cases: Sequence[Case], work: Path) -> Verdict:
             break
         words = f"{cmdline} lab.plan={plan}"
         runs.append(machine.boot(board, kernel, initrd, words, scratch=work, timeout=timeout, log=log))
+    for case in cases:
+        for key, limit in case.at_most:
+            measured = verdict.sections(runs[-1]).get(case.name, {}).get(key, ["nothing"])
+            print(f"     device/{case.name}: {key} {' '.join(measured)}, at most {limit}", flush=True)
     return {case.name: list(verdict.of_case(case, runs, disks)) for case in cases}
 
 

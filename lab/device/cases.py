@@ -282,6 +282,8 @@ def _plugged() -> Iterator[Case]:
             r"^status: lab: running, .*0000:00:02\.0$",
             "^nested gone 1",
         ),
+        # of the supervisor, in KiB, after all that
+        at_most=(("rss", 4096),),
         answered=(DISK,),
     )  # fmt: skip
     for setup in (USB, USB_ANDROID):
