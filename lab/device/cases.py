@@ -40,6 +40,8 @@ class Setup:
     """The --device options of `vfioboot patch`; without any, the image is booted unpatched."""
     kernel: str = "good"
     """Variant of the lab's kernel, of the device and of its guests."""
+    debian: str = ""
+    """A kernel of Debian's (kernel/debian.sh) instead; its modules are loaded at the start."""
     suite: str = ""
     """Debian's suite that QEMU on the device is from; by default that of the rest."""
     systemd: bool = False
@@ -87,17 +89,17 @@ STICK = "stick.img"
 _STICK = (
     "-drive", f"if=none,id=stick,format=raw,file={STICK}", "-device", "usb-storage,bus=xhci.0,port=1,drive=stick",
 )  # fmt: skip
-_WITH_STICK = _setup("usb", devices=(*_DEVICES, XHCI), extra=(*_RAM, *_STICK))
-USB = dataclasses.replace(_WITH_STICK, kernel="plug")
-_ANDROID_WITH_STICK = _setup("usb-android", "lab.host=android", devices=(*_DEVICES, XHCI), extra=(*_RAM, *_STICK))
-USB_ANDROID = dataclasses.replace(_ANDROID_WITH_STICK, kernel="plug")
+USB, USB_ANDROID = (
+    dataclasses.replace(_setup(name, words, devices=(*_DEVICES, XHCI), extra=(*_RAM, *_STICK)), debian="plug")
+    for name, words in (("usb", ""), ("usb-android", "lab.host=android"))
+)
 # A card that has virtual functions, which are for guests.
 CARD = "0000:01:00.0"
 _CARD = (
     "-netdev", "user,id=u0,restrict=on,ipv6=off", "-device", "pcie-root-port,id=port0,chassis=1,addr=9",
     "-device", "igb,netdev=u0,bus=port0,romfile=",
 )  # fmt: skip
-WITH_CARD = dataclasses.replace(_setup("function", extra=(*_RAM, *_CARD)), kernel="plug", newer=True)
+WITH_CARD = dataclasses.replace(_setup("function", extra=(*_RAM, *_CARD)), debian="plug", newer=True)
 # QEMU has iommufd since version 9
 IOMMUFD = dataclasses.replace(_setup("iommufd"), kernel="newer", suite="bookworm-backports")
 NO_EL2 = _setup("no-el2", virtualization=False)
@@ -286,20 +288,20 @@ def _plugged() -> Iterator[Case]:
         at_most=(("rss", 4096),),
         answered=(DISK,),
     )  # fmt: skip
-    for setup in (USB, USB_ANDROID):
+    for setup, steps in ((USB, "stick"), (USB_ANDROID, "stick /data/debian")):
         yield Case(
             name=setup.name,
             ci=False,
-            kernel=setup.kernel,
+            kernel="",
             setup=setup,
-            steps="stick",
+            steps=steps,
             facts=(("detach", "0"), ("attach", "0"), ("stick", "STICK"), ("stick", "STICK"), ("stick", "STICK")),
             says=("^nested stick 1 STICK", "^nested gone 1", "^nested stick 2 STICK"),
         )
     yield Case(
         name="function",
         ci=False,
-        kernel=WITH_CARD.kernel,
+        kernel="",
         setup=WITH_CARD,
         steps=f"function {CARD}",
         facts=(("made", "0"), ("status", "0"), ("back", "0"), ("left", "0")),

@@ -4,7 +4,6 @@
 #   good       VFIO built in         bad  no VFIO, no IKCONFIG
 #   vfio-m     VFIO as modules       drivers-m  NVMe and the PCI host bridge too
 #   newer      Linux 6.12 instead of 6.1: iommufd instead of a VFIO container, and pstore
-#   plug       USB, a card with virtual functions, and a channel for a guest agent too
 #   sample     the smallest one that does everything: the kernel of fixtures/sample-boot.img
 # The directory of a variant has Image, Image.gz, vmlinuz.efi (EFI zboot), config, System.map and, if
 # there are modules, modules/.
@@ -23,9 +22,9 @@ fragments() {
     case $1 in
         good) printf '%s\n' "$here/base.config" ;;
         sample) printf '%s\n' "$here/sample.config" ;;
-        vfio-m | bad | newer | plug) printf '%s\n' "$here/base.config" "$here/$1.config" ;;
+        vfio-m | bad | newer) printf '%s\n' "$here/base.config" "$here/$1.config" ;;
         drivers-m) printf '%s\n' "$here/base.config" "$here/vfio-m.config" "$here/$1.config" ;;
-        *) die "unknown kernel variant $1, expected good, vfio-m, drivers-m, newer, plug, sample or bad" ;;
+        *) die "unknown kernel variant $1, expected good, vfio-m, drivers-m, newer, sample or bad" ;;
     esac
 }
 

@@ -16,8 +16,8 @@ export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
 arch=${1:-x86_64}
 case $arch in
-    x86_64) package=qemu-system-x86 ;;
-    aarch64) package=qemu-system-arm ;;
+    x86_64) package='qemu-system-x86' ;;
+    aarch64) package='qemu-system-arm' ;;
     *) die "unknown architecture $arch, expected x86_64 or aarch64" ;;
 esac
 program=qemu-system-$arch
