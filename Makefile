@@ -22,7 +22,7 @@ test: ## run everything that CI runs
 	@$(MAKE) --no-print-directory bench BENCH=--short
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory schemas book-check
+	@$(MAKE) --no-print-directory schemas book-check python
 	@scripts/counts.sh
 
 lint: ## check formatting, clippy, docs, layers, licences of dependencies, shellcheck, ruff, mypy
