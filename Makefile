@@ -3,10 +3,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help python board book book-check pictures newcomers schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release runtime lab clean prepare e2e-full
+.PHONY: help python board book book-check pictures newcomers schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release release-check reproducible portable runtime lab clean prepare e2e-full
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install missing programs, or list them
 	@scripts/setup.sh all
@@ -43,10 +43,10 @@ book-check: dist ## check links, examples and generated pages of docs/book, with
 pictures: dist ## make the pictures of README and book by the programs
 	@python3 scripts/pictures.py dist/vfioboot docs/book/src/pictures
 
-newcomers: ## play first steps in empty Debian roots, from the archives of `make release`
-	@lab/newcomers/play.sh bookworm amd64
-	@lab/newcomers/play.sh trixie amd64
-	@lab/newcomers/play.sh trixie arm64
+newcomers: ## play first steps in empty Debian roots: with the files of `make release`, and the README from a clone
+	@for system in "bookworm amd64" "trixie amd64" "trixie arm64"; do \
+	    for kind in archive deb; do lab/newcomers/play.sh $$kind $$system || exit; done; done
+	@lab/newcomers/play.sh source bookworm amd64
 
 schemas: dist ## validate the output of every --json with docs/schema
 	@"$$(scripts/python-tools.sh)/python" scripts/judge_schemas.py dist/vfioboot dist/vfiorun-$$(uname -m)
@@ -102,6 +102,16 @@ dist: runtime ## build the programs: dist/vfioboot, dist/vfiorun-aarch64, dist/v
 release: ## build everything that a release publishes, in target/release-files/
 	@scripts/setup.sh all
 	@scripts/release-files.sh
+
+release-check: ## test the files of `make release`: both architectures, the crate installed from elsewhere
+	@scripts/release-check.sh
+
+reproducible: ## make the release in two places, and compare every byte
+	@scripts/setup.sh all
+	@scripts/reproducible.sh
+
+portable: ## check that vfioboot compiles for macOS and Windows
+	@scripts/portable.sh
 
 runtime:
 	@scripts/build-runtime.sh
