@@ -41,7 +41,7 @@ book-check: dist ## check links, examples and generated pages of docs/book, with
 	@scripts/book.sh check
 
 pictures: dist ## make the pictures of README and book by the programs
-	@python3 scripts/pictures.py dist/vfioboot docs/book/src/pictures
+	@python3 -B scripts/pictures.py dist/vfioboot docs/book/src/pictures
 
 newcomers: ## play first steps in empty Debian roots: with the files of `make release`, and the README from a clone
 	@for system in "bookworm amd64" "trixie amd64" "trixie arm64"; do \
@@ -69,8 +69,9 @@ fragment: dist ## merge the output of `check --fragment` into failing configs wi
 bench: dist ## compare time and memory with the unavoidable work; BENCH=--short is what CI runs
 	@benches/run $(BENCH)
 
-judge: dist ## validate the audit's reports with the schemas of SARIF, JUnit and vfioboot, guests with libvirt's, and ask AVBTOOL= about AVB
+judge: dist ## validate the audit's reports with the schemas of SARIF, JUnit and vfioboot and in a browser, guests with libvirt's, and ask AVBTOOL= about AVB
 	@scripts/judge-reports.sh
+	@python3 -B scripts/judge_pages.py dist/vfioboot $(wildcard target/book)
 	@scripts/judge-libvirt.sh
 	@scripts/judge-avb.sh
 

@@ -52,7 +52,9 @@ for test in tests fixtures benches lab; do
 done
 ! grep -rnE 'fixtures/|"\.\./tests' "$crate/src" || die "a test in the crate reads fixtures, which are not in it"
 say "cargo install from the crate"
-(cd "$crate" && env -u VFIOBOOT_RUNTIME_DIR -u RUSTFLAGS CARGO_TARGET_DIR="$ROOT/target/crate" \
+# with the flags of `make dist`, so that dependencies are not built again
+rustflags=$(release_flags)
+(cd "$crate" && env -u VFIOBOOT_RUNTIME_DIR RUSTFLAGS="$rustflags" CARGO_TARGET_DIR="$ROOT/target" \
     cargo install --quiet --locked --path . --root "$SCRATCH/installed" >&2)
 patched crate "$SCRATCH/installed/bin/vfioboot"
 cmp "$SCRATCH/patched-x86_64.img" "$SCRATCH/patched-crate.img"
