@@ -27,7 +27,7 @@ PROBLEMS = """(() => {
         if (getComputedStyle(cell).position === "sticky" && cell.offsetWidth > 0.6 * room)
             problems.push(`the first column takes ${cell.offsetWidth} of ${room} px`);
     }
-    return problems;
+    return [...new Set(problems)];
 })()"""
 
 
