@@ -58,10 +58,17 @@ class Device:
         return ["-drive", drive, "-device", f"{device},drive=drive{name}"]
 
 
+def _stand_in(address: str, device_id: str, driver: str) -> Device:
+    """A device that the library describes; its number is its slot."""
+    slot = int(address[8:10], 16)
+    model, disk = boards.stand_in(device_id, slot)
+    return Device(address, device_id, driver, model, f"disk{slot}.img" if disk else "")
+
+
 NVME = "1b36:0010"
-DISK = Device("0000:00:02.0", NVME, "nvme", "nvme,serial=LAB2", "disk2.img")
-EDU = Device("0000:00:03.0", "1234:11e8", "none", "edu")
-SECOND_DISK = Device("0000:00:04.0", NVME, "nvme", "nvme,serial=LAB4", "disk4.img")
+DISK = _stand_in("0000:00:02.0", NVME, "nvme")
+EDU = _stand_in("0000:00:03.0", "1234:11e8", "none")
+SECOND_DISK = _stand_in("0000:00:04.0", NVME, "nvme")
 DEVICES = (DISK, EDU, SECOND_DISK)
 
 
