@@ -50,7 +50,7 @@ fn unpatch_gives_the_original_back() {
     let scratch = scratch();
     scratch.ok(&format!("{PATCH} boot.img -o out.img"));
     let text = scratch.ok("unpatch out.img -o back.img");
-    assert_eq!(text, "wrote back.img\n");
+    assert_eq!(text, "wrote back.img: the original, byte for byte\n");
     assert!(scratch.read("back.img") == scratch.read("boot.img"));
 }
 
