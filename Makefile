@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help python board book book-check pictures newcomers schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release release-check reproducible portable runtime lab clean prepare e2e-full
+.PHONY: help python wheel board book book-check pictures newcomers schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release release-check reproducible portable runtime lab clean prepare e2e-full
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,10 +58,13 @@ e2e: dist ## boot the cases of CI on an emulated device; E2E='--only PATTERN' fo
 
 e2e-full: ## boot all cases, and validate with the kernel's Kconfig and the schemas of reports
 	@$(MAKE) --no-print-directory e2e E2E='--all $(E2E)'
-	@$(MAKE) --no-print-directory fragment judge python
+	@$(MAKE) --no-print-directory fragment judge wheel
 
 python: dist ## build the Python package and test it
 	@scripts/python-package.sh
+
+wheel: dist ## build the wheel of the Python package, install it, and test that
+	@scripts/python-package.sh --wheel
 
 fragment: dist ## merge the output of `check --fragment` into failing configs with the kernel's own scripts
 	@lab/fragment.sh

@@ -8,6 +8,7 @@ import device
 import flows
 import guard
 import in_use
+import install
 import late
 import modules
 import params
@@ -20,6 +21,6 @@ from family import Family
 
 FAMILIES: tuple[Family[Any], ...] = (
     patching.FAMILY, bootconfig.FAMILY, device.FAMILY, modules.FAMILY, params.FAMILY, late.FAMILY, guard.FAMILY,
-    flows.FAMILY, pc.FAMILY, in_use.FAMILY, sets.FAMILY, boot_test.FAMILY, uplink.FAMILY,
+    flows.FAMILY, pc.FAMILY, in_use.FAMILY, install.FAMILY, sets.FAMILY, boot_test.FAMILY, uplink.FAMILY,
     uboot.FAMILY,
 )  # fmt: skip

@@ -88,11 +88,13 @@ class Board:
     measurements."""
     extra: tuple[str, ...] = ()
     """More arguments of QEMU."""
+    newer: Path | None = None
+    """A QEMU other than the system's."""
 
     @property
     def qemu(self) -> str:
         """The program that emulates it."""
-        return str(boards.board(self.arch)["qemu"])
+        return str(self.newer or boards.board(self.arch)["qemu"])
 
     @property
     def words(self) -> str:

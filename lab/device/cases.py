@@ -40,12 +40,16 @@ class Setup:
     """The --device options of `vfioboot patch`; without any, the image is booted unpatched."""
     kernel: str = "good"
     """Variant of the lab's kernel, of the device and of its guests."""
+    debian: str = ""
+    """A kernel of Debian's (kernel/debian.sh) instead; its modules are loaded at the start."""
     suite: str = ""
     """Debian's suite that QEMU on the device is from; by default that of the rest."""
     systemd: bool = False
     """Whether Debian's systemd is its init."""
     seconds: float = 0
     """What its boot may take, where that is more than others."""
+    newer: bool = False
+    """Whether the machine needs the QEMU of Debian's backports."""
     smmu_for_pcie: bool = True
     """Whether the board's device tree has an SMMU that is on, and an iommu-map."""
 
@@ -79,6 +83,23 @@ THREE_CPUS = _setup("three-cpus", processors=3)
 NO_SMMU = _setup("no-smmu", smmu=False)
 GIC_2 = _setup("gic-version-2", gic_version=2)
 NO_MAP = dataclasses.replace(_setup("no-iommu-map"), smmu_for_pcie=False)
+# a controller with a stick, for a kernel that has drivers for them
+XHCI = Device("0000:00:09.0", "1b36:000d", "xhci_hcd", "qemu-xhci,id=xhci")
+STICK = "stick.img"
+_STICK = (
+    "-drive", f"if=none,id=stick,format=raw,file={STICK}", "-device", "usb-storage,bus=xhci.0,port=1,drive=stick",
+)  # fmt: skip
+USB, USB_ANDROID = (
+    dataclasses.replace(_setup(name, words, devices=(*_DEVICES, XHCI), extra=(*_RAM, *_STICK)), debian="plug")
+    for name, words in (("usb", ""), ("usb-android", "lab.host=android"))
+)
+# A card that has virtual functions, which are for guests.
+CARD = "0000:01:00.0"
+_CARD = (
+    "-netdev", "user,id=u0,restrict=on,ipv6=off", "-device", "pcie-root-port,id=port0,chassis=1,addr=9",
+    "-device", "igb,netdev=u0,bus=port0,romfile=",
+)  # fmt: skip
+WITH_CARD = dataclasses.replace(_setup("function", extra=(*_RAM, *_CARD)), debian="plug", newer=True)
 # QEMU has iommufd since version 9
 IOMMUFD = dataclasses.replace(_setup("iommufd"), kernel="newer", suite="bookworm-backports")
 NO_EL2 = _setup("no-el2", virtualization=False)
@@ -229,6 +250,62 @@ def _commands() -> Iterator[Case]:
     # QEMU is executed after 0.3 CPU seconds; the supervisor uses 4 MiB
     yield Case(
         name="cost", setup=MEASURED, steps="cost", facts=(("status", "0"),), at_most=(("cpu", 30), ("rss", 4096))
+    )
+
+
+def _plugged() -> Iterator[Case]:
+    """Guests that are talked to, and devices that come and go while they run."""
+    yield Case(
+        name="console",
+        ci=False,
+        setup=COMMANDS,
+        steps="console",
+        facts=(("monitor", "0"), ("console", "0"), ("log", "0"), ("status", "0")),
+        says=(
+            r'^monitor: +"status": "running"',
+            "^console: answer 42$",
+            "^viewer: answer 42$",
+            "^log: answer 42$",
+            r"^console: .*echo answer",
+        ),
+    )
+    yield Case(
+        name="plug",
+        ci=False,
+        setup=COMMANDS,
+        steps="plug",
+        facts=(
+            *((key, "0") for key in ("attach", "detach", "again", "quit")),
+            ("driver", "vfio-pci"), ("driver", "nvme"),
+        ),
+        says=(
+            r"^attach: 0000:00:02\.0: in the guest$",
+            r"^detach: .*0000:00:02\.0: back to nvme: done",
+            r"^status: lab: running, .*0000:00:02\.0$",
+            "^nested gone 1",
+        ),
+        # of the supervisor, in KiB, after all that
+        at_most=(("rss", 4096),),
+        answered=(DISK,),
+    )  # fmt: skip
+    for setup, steps in ((USB, "stick"), (USB_ANDROID, "stick /data/debian")):
+        yield Case(
+            name=setup.name,
+            ci=False,
+            kernel="",
+            setup=setup,
+            steps=steps,
+            facts=(("detach", "0"), ("attach", "0"), ("stick", "STICK"), ("stick", "STICK"), ("stick", "STICK")),
+            says=("^nested stick 1 STICK", "^nested gone 1", "^nested stick 2 STICK"),
+        )
+    yield Case(
+        name="function",
+        ci=False,
+        kernel="",
+        setup=WITH_CARD,
+        steps=f"function {CARD}",
+        facts=(("made", "0"), ("status", "0"), ("back", "0"), ("left", "0")),
+        says=("^nested address 52:54:00:00:00:01$", "^nested ping 0$"),
     )
 
 
@@ -432,6 +509,6 @@ def _unfit() -> Iterator[Case]:
 
 
 CASES: tuple[Case, ...] = (
-    *_main(), *_guests(), *_iommufd(), *_commands(), *_places(), *_crashes(), *_unattended(), *_by_hand(),
-    *_refused(), *_unfit(),
+    *_main(), *_guests(), *_iommufd(), *_commands(), *_plugged(), *_places(), *_crashes(), *_unattended(),
+    *_by_hand(), *_refused(), *_unfit(),
 )  # fmt: skip

@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../../scripts/common.sh"
 
 # Increase this with every change of the steps below.
-RECIPE=2
+RECIPE=3
 LIBRARIES=lib/aarch64-linux-gnu
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
 
@@ -37,6 +37,8 @@ mkdir -p "$SCRATCH"/{debs,root,new,tree}
 mapfile -t direct < <(debian apt-cache "${release[@]}" depends --no-recommends --no-suggests --no-conflicts \
     --no-breaks --no-replaces --no-enhances qemu-system-arm:arm64 \
     | sed -nE 's/^ *\|?Depends: (lib[^<>:]*|zlib1g)(:arm64)?$/\1:arm64/p' | sort -u)
+# of the module that has usb-host
+direct+=(libusb-1.0-0:arm64)
 mapfile -t packages < <(debian apt-cache "${release[@]}" depends --recurse --no-recommends --no-suggests \
     --no-conflicts --no-breaks --no-replaces --no-enhances "${direct[@]}" \
     | grep -E '^(lib|zlib).*:arm64$' | sort -u)
@@ -68,13 +70,14 @@ mkdir -p "$tree"/{bin,usr/bin,usr/lib/aarch64-linux-gnu/qemu,usr/share/qemu/keym
 cp "$SCRATCH/root/bin/busybox" "$tree/bin/"
 ln -s busybox "$tree/bin/sh"
 cp "$SCRATCH/root/usr/bin/qemu-system-aarch64" "$tree/usr/bin/"
-# modules that it opens; they need only libraries that it needs itself
+# modules that it opens; those of the display need only libraries that it needs itself
 cp "$SCRATCH"/root/usr/lib/aarch64-linux-gnu/qemu/hw-display-virtio-gpu{,-pci}.so \
     "$tree/usr/lib/aarch64-linux-gnu/qemu/"
+cp "$SCRATCH/root/usr/lib/aarch64-linux-gnu/qemu/hw-usb-host.so" "$tree/usr/lib/aarch64-linux-gnu/qemu/"
 cp "$SCRATCH/root/usr/share/qemu/keymaps/en-us" "$tree/usr/share/qemu/keymaps/"
 while read -r library; do
     cp -L "$library" "$tree/$LIBRARIES/"
-done < <(closure "$tree/usr/bin/qemu-system-aarch64")
+done < <(closure "$tree/usr/bin/qemu-system-aarch64"; closure "$tree/usr/lib/aarch64-linux-gnu/qemu/hw-usb-host.so")
 ln -s "${LIBRARIES#lib/}/ld-linux-aarch64.so.1" "$tree/lib/ld-linux-aarch64.so.1"
 size=$(du -sm "$tree" | cut -f1)
 mke2fs -q -t ext4 -O '^has_journal' -E root_owner=0:0 -d "$tree" "$SCRATCH/new/system.img" \

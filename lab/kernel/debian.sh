@@ -3,6 +3,7 @@
 # without a name, that of 6.1.
 #   6.1        arm64, of the stable release        6.12, 6.12-16k  of its backports, the latter with 16K pages
 #   amd64      6.1 for PCs                         installer       arm64, what Debian's installer is booted with
+#   plug       6.1, with modules for USB, for a card that has virtual functions, and for ext4 and virtio as well
 # A directory is like that of a variant of build.sh: Image.gz (for PCs vmlinuz), and modules/ with what NVMe
 # and VFIO need. That of the installer also has its initrd.gz.
 set -euo pipefail
@@ -11,6 +12,10 @@ set -euo pipefail
 
 RECIPE=1
 MODULES=(nvme vfio_iommu_type1 vfio-pci)
+PLUG=(xhci_pci usb-storage sd_mod igb igbvf ext4 virtio_pci virtio_blk)
+# Without what those need nothing of: depmod reads everything.
+EXCLUDE=(kernel/sound drivers/gpu drivers/media drivers/iio)
+EXCLUDE_PLUG=(kernel/net kernel/fs drivers/net drivers/usb drivers/scsi)
 INSTALLER=debian-installer-12-netboot-arm64
 # depmod and modprobe are in /sbin, which is not in every user's PATH
 export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin
@@ -25,11 +30,7 @@ kernel() {
     say "kernel: fetching $package (60 MB)"
     mkdir -p "$SCRATCH"/{debs,root,new,config}
     (cd "$SCRATCH/debs" && debian apt-get download -qq "$package:$arch=$(version_of "$package:$arch")" >&2)
-    # without what NVMe and VFIO need nothing of: depmod reads everything
-    dpkg-deb --fsys-tarfile "$SCRATCH"/debs/*.deb | tar -x -C "$root" --wildcards \
-        --exclude='*/kernel/sound' --exclude='*/kernel/net' --exclude='*/kernel/fs' \
-        --exclude='*/drivers/gpu' --exclude='*/drivers/media' --exclude='*/drivers/net' \
-        --exclude='*/drivers/iio' --exclude='*/drivers/usb' --exclude='*/drivers/scsi'
+    dpkg-deb --fsys-tarfile "$SCRATCH"/debs/*.deb | tar -x -C "$root" --wildcards "${EXCLUDE[@]/#/--exclude=*/}"
     release=$(ls "$root/lib/modules")
     depmod -b "$root" "$release"
     tree=lib/modules/$release
@@ -67,14 +68,15 @@ installer() {
 one() {
     local name=$1 arch=arm64 package version final
     case $name in
-        6.1) package=$(newest '^linux-image-6\.1\.0-[0-9]+-arm64-unsigned$') ;;
+        6.1 | plug) package=$(newest '^linux-image-6\.1\.0-[0-9]+-arm64-unsigned$') ;;
         6.12) package=$(newest '^linux-image-6\.12\.[0-9.]+\+deb12[0-9.]*-arm64-unsigned$') ;;
         6.12-16k) package=$(newest '^linux-image-6\.12\.[0-9.]+\+deb12[0-9.]*-arm64-16k-unsigned$') ;;
         amd64) arch=amd64 package=$(newest '^linux-image-6\.1\.0-[0-9]+-amd64-unsigned$') ;;
         installer) arch=all package=$INSTALLER ;;
-        *) die "unknown kernel $name, expected 6.1, 6.12, 6.12-16k, amd64 or installer" ;;
+        *) die "unknown kernel $name, expected 6.1, 6.12, 6.12-16k, amd64, installer or plug" ;;
     esac
     [ -n "$package" ] || die "no kernel $name in Debian's lists"
+    if [ "$name" = plug ]; then MODULES+=("${PLUG[@]}"); else EXCLUDE+=("${EXCLUDE_PLUG[@]}"); fi
     version=$(version_of "$package$([ "$arch" = all ] || echo ":$arch")")
     final=$CACHE/kernels/debian-$(echo "$RECIPE $package $version ${MODULES[*]}" | key)
     lock "debian-kernel-$name"

@@ -189,6 +189,8 @@ fn removing_a_device_is_not_a_failure() {
     fs::remove_file(tree.path(&format!("sys/bus/pci/devices/{DISK}"))).unwrap();
     let report = lease.release().unwrap();
     assert!(matches!(report.steps[0].1, Ending::Gone));
+    let told = [format!("{DISK}: back to nvme: does not exist any more")];
+    assert!(report.told().eq(told), "{report}");
     assert!(state.journals().unwrap().is_empty());
 }
 

@@ -9,7 +9,6 @@ use serde_json::json;
 use vfioboot::bootfile::DeviceSpec;
 use vfioboot::device::bind::lease::Report;
 use vfioboot::device::bind::recover::{self, Leftover};
-use vfioboot::device::bind::undo::Ending;
 use vfioboot::device::guest::file::{self, Guest};
 use vfioboot::device::guest::log::LogFile;
 use vfioboot::device::guest::qemu::probe;
@@ -225,12 +224,8 @@ fn finish(guest: &Guest, finished: &run::RunReport, arguments: &Arguments) -> Ou
         output::complain(&report.to_string());
         return Err(Failure::new("not everything could be undone: vfiorun recover tries again"));
     }
-    // That QEMU has ended was said.
-    let undone = report.steps.iter().filter(|(_, ending)| !matches!(ending, Ending::Gone));
     if !arguments.quiet {
-        for (step, ending) in undone {
-            output::complain(&format!("{step}: {ending}"));
-        }
+        report.told().for_each(|line| output::complain(&line));
     }
     Ok(Answer::Status(ended.code()))
 }

@@ -62,6 +62,16 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         !self.steps.iter().any(|(_, ending)| matches!(ending, Ending::Failed(_)))
     }
+
+    /// A line for each step that somebody may not expect. That a process has ended, or that what was made for it
+    /// is gone, is what undoing is for; that a device is gone is not.
+    pub fn told(&self) -> impl Iterator<Item = String> {
+        let steps = self
+            .steps
+            .iter()
+            .filter(|(undo, ending)| undo.device().is_some() || !matches!(ending, Ending::Gone));
+        steps.map(|(undo, ending)| format!("{undo}: {ending}"))
+    }
 }
 
 impl fmt::Display for Report {

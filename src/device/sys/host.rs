@@ -66,8 +66,12 @@ impl Write {
             [.., "drivers", driver, "bind"] => format!("binding {value} to {driver}"),
             [.., "drivers_probe"] => format!("probing {value}"),
             [.., address, "reset"] => format!("resetting {address}"),
-            [.., address, "sriov_numvfs"] => format!("making {value} functions of {address}"),
-            [.., "nr_hugepages"] => format!("making {value} huge pages"),
+            [.., address, "sriov_numvfs"] => match value.as_str() {
+                "0" => format!("taking the virtual functions of {address} away"),
+                _ => format!("making {value} virtual functions of {address}"),
+            },
+            // All that the machine has, those of others with them.
+            [.., "nr_hugepages"] => format!("setting the number of huge pages to {value}"),
             _ => return None,
         })
     }

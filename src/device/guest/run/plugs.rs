@@ -13,7 +13,7 @@ use super::session::{Addition, PlugError, Plugs};
 use crate::bootfile::DeviceSpec;
 use crate::device::bind::lease::Lease;
 use crate::device::bind::plan::{Options as BindOptions, Plan, join};
-use crate::device::bind::undo::{Ending, Undo};
+use crate::device::bind::undo::Undo;
 use crate::device::bus::health::Errors;
 use crate::device::bus::in_use::{InUse, Survey, Weight};
 use crate::device::bus::pci::{self, PciAddress, PciDevice};
@@ -273,9 +273,7 @@ impl<'a> Devices<'a> {
             _ => false,
         };
         let report = self.lease.give_back(&is_its).map_err(wrong)?;
-        let told = report.steps.iter().filter(|(_, ending)| !matches!(ending, Ending::Gone));
-        let told = told.map(|(undo, ending)| format!("{undo}: {ending}")).collect::<Vec<_>>();
-        let told = told.join("; ");
+        let told = report.told().collect::<Vec<_>>().join("; ");
         if report.is_clean() { Ok(told) } else { Err(PlugError(told)) }
     }
 
