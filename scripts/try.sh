@@ -9,7 +9,8 @@ cd "$ROOT"
 say "try: vfiorun for aarch64, which the sample is for, and Rust's standard library for it"
 scripts/build-runtime.sh aarch64
 say "try: vfioboot"
-VFIOBOOT_RUNTIME_DIR=$ROOT/dist cargo build --locked --bin vfioboot --target-dir target/try
+# nobody debugs it or builds it again
+CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 VFIOBOOT_RUNTIME_DIR=$ROOT/dist cargo build --locked --bin vfioboot --target-dir target/try
 
 sample=fixtures/sample-boot.img
 device=1b36:0010

@@ -88,12 +88,16 @@ impl Line {
 }
 
 /// The time of a line (`[    1.234567] `), and the rest. Other kernels have the thread in it as well
-/// (`[    1.234567][    T1] `).
+/// (`[    1.234567][    T1] `). A clock that is set back during the boot counts nanoseconds below 0, which
+/// the kernel prints without their sign.
 pub fn time(text: &str) -> (Option<f64>, &str) {
     let Some((time, rest)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
         return (None, text);
     };
-    let Ok(seconds) = time.trim().parse::<f64>() else { return (None, text) };
+    let Ok(mut seconds) = time.trim().parse::<f64>() else { return (None, text) };
+    if seconds * 1e9 > i64::MAX as f64 {
+        seconds -= 2f64.powi(64) / 1e9;
+    }
     let rest = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((thread, rest)) if thread.trim_start().starts_with(['T', 'C']) => rest,
         _ => rest,

@@ -79,7 +79,8 @@ fn timeline(out: &mut String, title: &str, trial: &Trial) -> fmt::Result {
     for Line { seconds, event } in &trial.lines {
         let (by, text) = event.parts();
         let time = seconds.map(|seconds| format!("{seconds:.3}")).unwrap_or_default();
-        let width = seconds.filter(|_| end > 0.0).map_or(0.0, |seconds| seconds / end * 100.0);
+        let width =
+            seconds.filter(|_| end > 0.0).map_or(0.0, |seconds| (seconds / end * 100.0).max(0.0));
         writeln!(
             out,
             "<tr><td class=\"time\">{time}</td><td class=\"by\">{by}</td><td>{}</td>\

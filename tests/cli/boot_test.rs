@@ -123,6 +123,15 @@ fn every_fault_has_its_name() {
 }
 
 #[test]
+fn a_clock_that_starts_below_zero_is_not_late() {
+    // as a PC's kernel says it on a busy host: -1.745 s
+    let log = GOOD.replacen("    0.000000", "18446744071.963664", 1);
+    let report = json(&scratch(&log, ORIGINAL), 0);
+    let seconds = report["patched"]["lines"][0]["seconds"].as_f64().unwrap();
+    assert!((seconds + 1.745).abs() < 0.01, "{report}");
+}
+
+#[test]
 fn a_word_without_its_file_is_named_whatever_the_kernel_says() {
     let scratch = scratch(PANIC, ORIGINAL);
     scratch.ok("cmdline boot.img --add rdinit=/vfioboot/init -o p.img");
