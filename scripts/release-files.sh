@@ -92,8 +92,10 @@ for arch in "${ARCHES[@]}"; do
     install -m 755 "dist/vfiorun-$arch" "$built/vfiorun"
     rm -rf "$built/share"
     cp -R "$share" "$built/share"
-    "$cargo_deb" --quiet --no-build --no-strip --target "$arch-unknown-linux-musl" --target-dir target/static \
-        --output "$out/" >&2
+    # as Debian has them
+    gzip -9 --no-name "$built/share/man/"*
+    CARGO_TARGET_DIR=target/static "$cargo_deb" --quiet --no-build --no-strip --target "$arch-unknown-linux-musl" \
+        --output "$out/" > /dev/null
 done
 
 # The crate as it is published: with the runtimes, which a checkout does not have.
@@ -107,7 +109,7 @@ cp dist/vfiorun-aarch64 dist/vfiorun-x86_64 "$copy/runtimes/"
 cp "$SCRATCH/package/package/vfioboot-$version.crate" "$out/"
 
 if [ -x python/wheel.sh ]; then
-    python/wheel.sh "$out"
+    VFIOBOOT_RELEASE=1 python/wheel.sh "$out"
 fi
 
 say "the list of parts"
