@@ -3,10 +3,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help python wheel board book book-check pictures newcomers schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release runtime lab clean prepare e2e-full
+.PHONY: help python wheel board book book-check pictures newcomers schemas judge fragment setup try test lint unit e2e bench evidence ranges closure exports fuzz fuzz-kernel mutants dist release release-check reproducible portable runtime lab clean prepare e2e-full
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install missing programs, or list them
 	@scripts/setup.sh all
@@ -41,12 +41,12 @@ book-check: dist ## check links, examples and generated pages of docs/book, with
 	@scripts/book.sh check
 
 pictures: dist ## make the pictures of README and book by the programs
-	@python3 scripts/pictures.py dist/vfioboot docs/book/src/pictures
+	@python3 -B scripts/pictures.py dist/vfioboot docs/book/src/pictures
 
-newcomers: ## play first steps in empty Debian roots, from the archives of `make release`
-	@lab/newcomers/play.sh bookworm amd64
-	@lab/newcomers/play.sh trixie amd64
-	@lab/newcomers/play.sh trixie arm64
+newcomers: ## play first steps in empty Debian roots: with the files of `make release`, and the README from a clone
+	@for system in "bookworm amd64" "trixie amd64" "trixie arm64"; do \
+	    for kind in archive deb; do lab/newcomers/play.sh $$kind $$system || exit; done; done
+	@lab/newcomers/play.sh source bookworm amd64
 
 schemas: dist ## validate the output of every --json with docs/schema
 	@"$$(scripts/python-tools.sh)/python" scripts/judge_schemas.py dist/vfioboot dist/vfiorun-$$(uname -m)
@@ -72,8 +72,9 @@ fragment: dist ## merge the output of `check --fragment` into failing configs wi
 bench: dist ## compare time and memory with the unavoidable work; BENCH=--short is what CI runs
 	@benches/run $(BENCH)
 
-judge: dist ## validate the audit's reports with the schemas of SARIF, JUnit and vfioboot, guests with libvirt's, and ask AVBTOOL= about AVB
+judge: dist ## validate the audit's reports with the schemas of SARIF, JUnit and vfioboot and in a browser, guests with libvirt's, and ask AVBTOOL= about AVB
 	@scripts/judge-reports.sh
+	@python3 -B scripts/judge_pages.py dist/vfioboot $(wildcard target/book)
 	@scripts/judge-libvirt.sh
 	@scripts/judge-avb.sh
 
@@ -105,6 +106,16 @@ dist: runtime ## build the programs: dist/vfioboot, dist/vfiorun-aarch64, dist/v
 release: ## build everything that a release publishes, in target/release-files/
 	@scripts/setup.sh all
 	@scripts/release-files.sh
+
+release-check: ## test the files of `make release`: both architectures, the crate installed from elsewhere
+	@scripts/release-check.sh
+
+reproducible: ## make the release in two places, and compare every byte
+	@scripts/setup.sh all
+	@scripts/reproducible.sh
+
+portable: ## check that vfioboot compiles for macOS and Windows
+	@scripts/portable.sh
 
 runtime:
 	@scripts/build-runtime.sh

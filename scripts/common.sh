@@ -44,6 +44,13 @@ publish() {
 # A short key of standard input.
 key() { sha256sum | cut -c1-16; }
 
+# Flags of rustc for a release build: no path of the machine gets into a program.
+release_flags() {
+    local flags=("--remap-path-prefix=$ROOT=/vfioboot" "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+        "--remap-path-prefix=$(rustc --print sysroot)=/rust")
+    printf '%s\n' "${flags[*]}"
+}
+
 is_debian() { [ -e /etc/debian_version ] && command -v apt-get > /dev/null; }
 
 # debian COMMAND...: run a command with the private apt root. The system's apt must never see its

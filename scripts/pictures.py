@@ -2,7 +2,7 @@
 
 recording.svg: check, patch, boot-test and undo of the sample image, as the programs print it (an animated
 terminal); regions.svg: where the bytes of the patched sample are; timeline.svg: what its boot does, and when;
-tree.svg: which image to give.
+tree.svg: which image to give; where Chromium is installed report.png, a report of the audit as it shows it.
 """
 
 import html
@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import browser
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "fixtures" / "sample-boot.img"
@@ -32,6 +34,9 @@ COMMANDS = (
     ("vfioboot boot-test patched.img", 14),
     ("vfioboot undo patched.img -o original.img && cmp original.img boot.img", 4),
 )
+# the window for the report
+REPORT = (1000, 700)
+CONFIG = ROOT / "fixtures" / "configs" / "lab-6.1-arm64.config"
 # SGR colours of the programs
 COLOURS = {"31": "#ff7b72", "32": "#3fb950", "33": "#d29922", "36": "#39c5cf", "2": "#8b949e"}
 
@@ -58,6 +63,11 @@ def main() -> None:
         report = json.loads(_run(vfioboot, place, "vfioboot boot-test patched.img --json"))
         (out / "timeline.svg").write_text(_timeline(report["patched"]["lines"]), encoding="utf-8")
         (out / "regions.svg").write_bytes((place / "regions.svg").read_bytes())
+        if chromium := browser.program():
+            _report(vfioboot, place)
+            with browser.page(chromium) as page:
+                page.open(place / "report.html", *REPORT)
+                page.screenshot(out / "report.png")
     (out / "tree.svg").write_text(_tree(), encoding="utf-8")
 
 
@@ -71,6 +81,17 @@ def _run(vfioboot: Path, place: Path, command: str) -> str:
     if done.returncode != 0:
         raise RuntimeError(f"{command}: {done.stdout}")
     return done.stdout
+
+
+def _report(vfioboot: Path, place: Path) -> None:
+    """A report of an image and two configs, one of which fails."""
+    lines = CONFIG.read_text(encoding="utf-8").splitlines(keepends=True)
+    (place / "lab.config").write_text("".join(lines), encoding="utf-8")
+    missing = ("CONFIG_VFIO_PCI", "CONFIG_ARM_SMMU_V3")
+    (place / "vendor.config").write_text(
+        "".join(line for line in lines if not line.startswith(missing)), encoding="utf-8"
+    )
+    _run(vfioboot, place, "vfioboot check boot.img lab.config vendor.config --format html -o report.html || [ $? = 1 ]")
 
 
 def _session(vfioboot: Path, place: Path) -> Iterator[Line]:

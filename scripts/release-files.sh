@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# release-files.sh: everything that a release publishes, in target/release-files/: static programs in
+# release-files.sh [--tools]: everything that a release publishes, in target/release-files/: static programs in
 # archives, Debian packages, the crate with the runtimes in it, the Python wheel where python/ has one, a
 # list of the parts (SBOM) and the checksums. The same source gives the same bytes, wherever it is built.
+# With --tools only: print the directories of the programs that pack, as in PATH.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 . "$(dirname "$0")/common.sh"
@@ -11,6 +12,12 @@ cd "$ROOT"
 
 DEB_VERSION=3.8.0
 CYCLONEDX_VERSION=0.5.9
+cargo_deb=$(scripts/cargo-tool.sh cargo-deb "$DEB_VERSION")
+cyclonedx=$(scripts/cargo-tool.sh cargo-cyclonedx "$CYCLONEDX_VERSION")
+if [ "${1:-}" = --tools ]; then
+    printf '%s:%s\n' "${cargo_deb%/*}" "${cyclonedx%/*}"
+    exit
+fi
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 # Every time in a file is that of the last commit.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
@@ -80,43 +87,43 @@ for arch in "${ARCHES[@]}"; do
 done
 
 say "packages for Debian"
-cargo_deb=$(scripts/cargo-tool.sh cargo-deb "$DEB_VERSION")
 for arch in "${ARCHES[@]}"; do
     built=target/static/$arch-unknown-linux-musl/release
     install -m 755 "dist/vfiorun-$arch" "$built/vfiorun"
     rm -rf "$built/share"
     cp -R "$share" "$built/share"
-    "$cargo_deb" --quiet --no-build --no-strip --target "$arch-unknown-linux-musl" --target-dir target/static \
-        --output "$out/" >&2
+    # as Debian has them
+    gzip -9 --no-name "$built/share/man/"*
+    CARGO_TARGET_DIR=target/static "$cargo_deb" --quiet --no-build --no-strip --target "$arch-unknown-linux-musl" \
+        --output "$out/" > /dev/null
 done
 
 # The crate as it is published: with the runtimes, which a checkout does not have.
 say "the crate"
-mkdir runtimes
-trap 'rm -rf "$ROOT/runtimes" "$SCRATCH"' EXIT
-cp dist/vfiorun-aarch64 dist/vfiorun-x86_64 runtimes/
-cargo package --quiet --locked --allow-dirty --no-verify --package vfioboot --target-dir "$SCRATCH/package" >&2
-rm -rf runtimes
+copy=$SCRATCH/copy
+mkdir "$copy"
+git ls-files -z | xargs -0 cp --parents --target-directory="$copy"
+mkdir "$copy/runtimes"
+cp dist/vfiorun-aarch64 dist/vfiorun-x86_64 "$copy/runtimes/"
+(cd "$copy" && cargo package --quiet --locked --no-verify --package vfioboot --target-dir "$SCRATCH/package" >&2)
 cp "$SCRATCH/package/package/vfioboot-$version.crate" "$out/"
 
 if [ -x python/wheel.sh ]; then
-    python/wheel.sh "$out"
+    VFIOBOOT_RELEASE=1 python/wheel.sh "$out"
 fi
 
 say "the list of parts"
-cyclonedx=$(scripts/cargo-tool.sh cargo-cyclonedx "$CYCLONEDX_VERSION")
-"$cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --no-default-features --features cli \
-    --override-filename vfioboot.cdx >&2
-python3 - vfioboot.cdx.json "$out/vfioboot-$version.cdx.json" << 'P'
+(cd "$copy" && "$cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --no-default-features --features cli \
+    --override-filename vfioboot.cdx >&2)
+python3 - "$copy/vfioboot.cdx.json" "$out/vfioboot-$version.cdx.json" << 'P'
 import json, pathlib, sys
 # what differs from one run to the next
 source, target = map(pathlib.Path, sys.argv[1:])
-parts = json.loads(source.read_text().replace(f"path+file://{pathlib.Path.cwd()}", "path+file:///vfioboot"))
+parts = json.loads(source.read_text().replace(f"path+file://{source.parent}", "path+file:///vfioboot"))
 parts.pop("serialNumber", None)
 parts.get("metadata", {}).pop("timestamp", None)
 target.write_text(json.dumps(parts, indent=1, sort_keys=True) + "\n")
 P
-rm -f vfioboot.cdx.json benches/vfioboot.cdx.json
 
 (cd "$out" && find . -type f -printf '%P\n' | sort | xargs sha256sum) > "$SCRATCH/SHA256SUMS"
 mv "$SCRATCH/SHA256SUMS" "$out/"

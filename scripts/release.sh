@@ -7,9 +7,7 @@ set -euo pipefail
 cd "$ROOT"
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
-flags=("--remap-path-prefix=$ROOT=/vfioboot" "--remap-path-prefix=$cargo_home=/cargo"
-    "--remap-path-prefix=$(rustc --print sysroot)=/rust")
-RUSTFLAGS="${flags[*]}" VFIOBOOT_RUNTIME_DIR=$ROOT/dist cargo build --quiet --release --locked "$@"
+RUSTFLAGS=$(release_flags) VFIOBOOT_RUNTIME_DIR=$ROOT/dist cargo build --quiet --release --locked "$@"
 
 program=target/release/vfioboot
 for place in "$ROOT" "$cargo_home"; do

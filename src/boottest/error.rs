@@ -52,6 +52,9 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Undecided {
+    /// This system is not Linux.
+    #[error("images are booted on Linux alone: the emulator reads files that only Linux has")]
+    System,
     /// QEMU is not installed.
     #[error("{program} is not installed; on Debian the package {package} has it")]
     NoQemu {

@@ -4,12 +4,8 @@
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 
-use rustix::fs::{MemfdFlags, SeekFrom};
-
-use super::ring;
+use super::{host, ring};
 
 /// Enough for a kernel with its ramdisks. What the kernel does not use takes nothing.
 const SIZE: u64 = 2 << 30;
@@ -21,17 +17,16 @@ pub(super) struct Memory(File);
 
 impl Memory {
     pub(super) fn new() -> io::Result<Self> {
-        let file = File::from(rustix::fs::memfd_create("memory", MemfdFlags::empty())?);
+        let file = host::unnamed("memory")?;
         file.set_len(SIZE)?;
         Ok(Memory(file))
     }
 
     /// QEMU's arguments.
     pub(super) fn arguments(&self) -> [String; 6] {
-        let (file, size) = (self.0.as_raw_fd(), SIZE >> 20);
-        let backend = format!(
-            "memory-backend-file,id=memory,size={size}M,share=on,mem-path=/proc/self/fd/{file}"
-        );
+        let (file, size) = (host::path(&self.0), SIZE >> 20);
+        let backend =
+            format!("memory-backend-file,id=memory,size={size}M,share=on,mem-path={file}");
         let size = format!("{size}M");
         let machine = "memory-backend=memory".to_owned();
         ["-m".to_owned(), size, "-object".to_owned(), backend, "-machine".to_owned(), machine]
@@ -40,7 +35,7 @@ impl Memory {
     /// Where the kernel's log may be.
     pub(super) fn find_log(&self) -> ring::Found {
         let mut found = ring::Found::default();
-        for (start, end) in self.used() {
+        for (start, end) in host::written(&self.0) {
             let mut at = start;
             while at < end {
                 // What is found begins in this chunk, and reaches a little into the next one.
@@ -60,7 +55,7 @@ impl Memory {
     /// A number that differs when anything in the memory does.
     pub(super) fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        for (start, end) in self.used() {
+        for (start, end) in host::written(&self.0) {
             start.hash(&mut hasher);
             for at in (start..end).step_by(CHUNK as usize) {
                 hasher.write(&self.read(at, CHUNK.min(end - at)));
@@ -74,23 +69,12 @@ impl Memory {
         self.read(0, 2 << 20)
     }
 
-    /// The parts that were ever written to.
-    fn used(&self) -> Vec<(u64, u64)> {
-        let mut parts = Vec::new();
-        let mut at = 0;
-        while let Ok(start) = rustix::fs::seek(&self.0, SeekFrom::Data(at)) {
-            let Ok(end) = rustix::fs::seek(&self.0, SeekFrom::Hole(start)) else { break };
-            parts.push((start, end));
-            at = end;
-        }
-        parts
-    }
-
     /// Shorter at the end of the memory.
     fn read(&self, at: u64, size: u64) -> Vec<u8> {
         let mut bytes = vec![0; size as usize];
         let mut filled = 0;
-        while let Ok(more @ 1..) = self.0.read_at(&mut bytes[filled..], at + filled as u64) {
+        while let Ok(more @ 1..) = host::read_at(&self.0, &mut bytes[filled..], at + filled as u64)
+        {
             filled += more;
         }
         bytes.truncate(filled);

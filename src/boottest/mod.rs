@@ -11,6 +11,7 @@
 //! | `devices` | the devices of one board |
 //! | `domain` | a board with another PCI domain than 0 |
 //! | `qemu` | one boot: started, watched, ended |
+//! | `host` | what only Linux has |
 //! | `memory`, `ring` | the machine's memory, and the kernel's log in it |
 //! | `log` | the lines of the kernel's log that matter |
 //! | `verdict` | what a log proves |
@@ -22,6 +23,7 @@ mod devices;
 mod domain;
 mod error;
 mod handover;
+mod host;
 mod log;
 mod memory;
 mod page;
@@ -154,6 +156,9 @@ impl Report {
         options: &Options,
         seen: &mut dyn FnMut(Which, &str),
     ) -> Result<Verdict, Stop> {
+        if !host::BOOTS {
+            return Err(Undecided::System.into());
+        }
         let arch = Handover::arch_of(set)?;
         let board = Board::of(arch).ok_or(Undecided::NoBoard(arch.name()))?;
         self.board = Some(board);

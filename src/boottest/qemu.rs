@@ -2,21 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::MemfdFlags;
-
 use super::board::{Board, Boards, boards};
 use super::error::Error;
 use super::handover::Handover;
-use super::log;
 use super::memory::Memory;
-use super::ring;
+use super::{host, log, ring};
 
 /// Parameters for the log of every kernel: all of it, with times, and no second boot after a panic.
 const LOG: &str = "ignore_loglevel printk.time=1 printk.devkmsg=on panic=-1";
@@ -117,12 +112,12 @@ pub(super) fn boot(
     let memory = Memory::new().map_err(start)?;
     let mut command = Command::new(&board.qemu);
     command.args(arguments(board, &memory, devices));
-    command.arg("-kernel").arg(path(&kernel));
+    command.arg("-kernel").arg(host::path(&kernel));
     if !handover.initrd.is_empty() {
-        command.arg("-initrd").arg(path(&initrd));
+        command.arg("-initrd").arg(host::path(&initrd));
     }
     if let Some(tree) = tree {
-        command.arg("-dtb").arg(path(tree));
+        command.arg("-dtb").arg(host::path(tree));
     }
     let Board { console, early, .. } = board;
     command.arg("-append").arg(format!("{console} {early} {LOG} {}", handover.cmdline));
@@ -149,13 +144,9 @@ pub(super) fn arguments(board: &Board, memory: &Memory, devices: &[String]) -> V
     words.chain(devices.iter().cloned()).collect()
 }
 
-fn path(file: &File) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
-}
-
 /// A file without a name, which QEMU inherits.
 pub(super) fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
-    let mut file = File::from(rustix::fs::memfd_create(name, MemfdFlags::empty())?);
+    let mut file = host::unnamed(name)?;
     file.write_all(bytes)?;
     Ok(file)
 }
@@ -284,13 +275,7 @@ pub(super) struct Running(Child);
 impl Running {
     /// Start it so that it ends with this process.
     pub(super) fn start(command: &mut Command) -> io::Result<Self> {
-        // SAFETY: only one system call, which is safe after a fork.
-        unsafe {
-            command.pre_exec(|| {
-                let kill = Some(rustix::process::Signal::KILL);
-                rustix::process::set_parent_process_death_signal(kill).map_err(io::Error::from)
-            });
-        }
+        host::end_with_this_process(command);
         command.spawn().map(Running)
     }
 

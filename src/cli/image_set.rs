@@ -255,7 +255,7 @@ pub const PATCHED: &str = "patched";
 pub const ORIGINAL: &str = "original";
 
 /// boot.img with "patched": boot.patched.img; boot.patched.img with "original": boot.original.img.
-fn named(name: &Path, word: &str) -> PathBuf {
+pub fn named(name: &Path, word: &str) -> PathBuf {
     let stem = name.file_stem().unwrap_or_default().to_string_lossy();
     let suffixes = [PATCHED, ORIGINAL].map(|word| format!(".{word}"));
     let base = suffixes.iter().find_map(|suffix| stem.strip_suffix(suffix.as_str()));

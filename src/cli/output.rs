@@ -98,7 +98,11 @@ fn stage_at(
         Err(_) if is_link => bail!("is a symbolic link to a file that does not exist: remove it"),
         Err(_) => path.into(),
     };
-    let file = Unnamed::write(&parent(&target), &target, write)?;
+    let directory = parent(&target);
+    if !directory.is_dir() {
+        bail!("there is no directory {}: make it first", directory.display());
+    }
+    let file = Unnamed::write(&directory, &target, write)?;
     Ok(Staged { path: target, file: Some(file) })
 }
 

@@ -54,12 +54,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for (path, result) in paths.iter().zip(changed.iter().filter_map(|i| results[*i].as_ref())) {
         let Result { exact, avb, .. } = result;
         if !output::is_stdout(path) {
-            let what = match (args.remove, exact) {
-                (false, _) => "",
-                (true, true) => ": the original, byte for byte",
-                (true, false) => ": without the patch; not byte for byte the original",
+            let what = match exact {
+                true => "the original, byte for byte",
+                false => "without the patch; not byte for byte the original",
             };
-            say!("{GOOD}wrote{GOOD:#} {}{what}", path.display())?;
+            say!("{GOOD}wrote{GOOD:#} {}: {what}", path.display())?;
         }
         super::report_avb(&path.display().to_string(), *avb);
     }

@@ -50,7 +50,7 @@ fn unpatch_gives_the_original_back() {
     let scratch = scratch();
     scratch.ok(&format!("{PATCH} boot.img -o out.img"));
     let text = scratch.ok("unpatch out.img -o back.img");
-    assert_eq!(text, "wrote back.img\n");
+    assert_eq!(text, "wrote back.img: the original, byte for byte\n");
     assert!(scratch.read("back.img") == scratch.read("boot.img"));
 }
 
@@ -123,16 +123,21 @@ fn without_a_name_the_result_has_a_word_more() {
     let scratch = scratch();
     let text = scratch.ok(&format!("{PATCH} boot.img"));
     assert!(text.contains("wrote boot.patched.img"), "{text}");
-    assert!(
-        text.contains("vfioboot unpatch boot.patched.img -o boot.patched.original.img"),
-        "{text}"
-    );
+    assert!(text.contains("vfioboot unpatch boot.patched.img -o boot.original.img"), "{text}");
     let text = scratch.ok("undo boot.patched.img");
-    assert!(text.contains("wrote boot.original.img"), "{text}");
+    assert!(text.contains("wrote boot.original.img: the original, byte for byte"), "{text}");
     assert!(scratch.read("boot.original.img") == scratch.read("boot.img"));
     let error = scratch.error(&format!("{PATCH} boot.patched.img --wait 1"));
     assert!(error.contains("boot.patched.img: is an input file"), "{error}");
     assert_eq!(scratch.names("."), ["boot.img", "boot.original.img", "boot.patched.img", "rt"]);
+}
+
+#[test]
+fn a_directory_that_is_missing_is_named() {
+    let scratch = scratch();
+    let error = scratch.error(&format!("{PATCH} boot.img -o no/such/out.img"));
+    assert!(error.contains("no/such/out.img: there is no directory no/such"), "{error}");
+    assert!(!error.contains("os error"), "{error}");
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! `--resume FILE`: lines that an earlier run wrote, and the file that the next ones go into.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{BufReader, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use rustix::fs::FlockOperation;
 use vfioboot::audit::resume::Earlier;
 use vfioboot::audit::run::Settings;
 
@@ -17,8 +16,12 @@ pub fn open(path: &Path, settings: &Settings) -> anyhow::Result<(Earlier, File)>
         if !file.metadata()?.is_file() {
             bail!("is not a file: --resume reads it and writes more into it");
         }
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            bail!("another run writes into it: wait until that has ended");
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another run writes into it: wait until that has ended")
+            }
         }
         let earlier = Earlier::read(&mut BufReader::new(&file), settings)?;
         file.set_len(earlier.length())?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use vfioboot::patch::{FlashTool, Plan};
 use vfioboot::text;
 
-use crate::cli::image_set::Destination;
+use crate::cli::image_set::{self, Destination};
 use crate::cli::print::{self, say};
 use crate::cli::style::HEAD;
 
@@ -100,10 +100,7 @@ fn undo(flash: &[(&FlashTool, &PathBuf)], to_directory: bool) -> Vec<String> {
         let name = path.file_name().unwrap_or_default();
         match to_directory {
             true => path.with_file_name("original").join(name),
-            false => path.with_extension(match path.extension() {
-                Some(extension) => format!("original.{}", extension.to_string_lossy()),
-                None => "original".to_owned(),
-            }),
+            false => path.with_file_name(image_set::named(path, image_set::ORIGINAL)),
         }
     };
     let Some(first) = flash.first().map(|(_, path)| original(path)) else { return Vec::new() };

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# portable.sh [TARGET...]: does vfioboot compile for other systems? cargo checks it, and builds nothing: no linker and
+# no C library of theirs is needed. Where rustup has no standard library for the target, that of runtime-toolchain.sh
+# is checked from source.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+. "$(dirname "$0")/common.sh"
+cd "$ROOT"
+
+targets=("$@")
+[ $# -gt 0 ] || targets=(aarch64-apple-darwin x86_64-apple-darwin x86_64-pc-windows-msvc)
+for target in "${targets[@]}"; do
+    say "portable: $target"
+    args=(check --locked --bin vfioboot --target "$target" --target-dir target/portable)
+    [ -t 2 ] || args+=(--quiet)
+    # zstd's C is compiled on the system itself
+    c=${target//-/_}
+    environment=("CC_$c=true" "AR_$c=true" SDKROOT=/no-sdk)
+    if [ ! -d "$(rustc --print target-libdir --target "$target")" ]; then
+        toolchain=$(scripts/runtime-toolchain.sh)
+        environment+=("RUSTC=$toolchain/rustc" RUSTC_BOOTSTRAP=1)
+        args+=('-Zbuild-std=std,panic_abort')
+    fi
+    env "${environment[@]}" RUSTFLAGS='-D warnings' cargo "${args[@]}"
+done
+say "portable: no errors for ${targets[*]}"
