@@ -53,6 +53,17 @@ for_arch() {
     ARCH=$arch CROSS_COMPILE=$cross "$@"
 }
 
+# built ARCH: a directory for this kernel's configuration program, which is compiled once
+built() { mkdir -p "$SCRATCH/$series/built-$1" && printf '%s\n' "$SCRATCH/$series/built-$1"; }
+
+# resolve ARCH CONFIG: let Kconfig resolve the dependencies of a config
+resolve() {
+    local out
+    out=$(built "$1")
+    cp "$2" "$out/.config"
+    (cd "$tree" && for_arch "$1" make -s O="$out" olddefconfig) && cp "$out/.config" "$2"
+}
+
 # judge NAME WORK ARCH [OPTION...]: the config WORK/before/.config fails; with the fragment it passes
 judge() {
     local name=$1 work=$2 arch=$3 status=0 line
@@ -66,8 +77,8 @@ judge() {
     cp "$work/before/.config" "$work/base"
     # -m only merges; then Kconfig resolves the dependencies
     mkdir -p "$work/after"
-    (cd "$tree" && for_arch "$arch" scripts/kconfig/merge_config.sh -m -O "$work/after" "$work/base" "$work/fragment" \
-        && for_arch "$arch" make -s O="$work/after" olddefconfig) > "$work/after/merge.log" 2>&1 \
+    { (cd "$tree" && for_arch "$arch" scripts/kconfig/merge_config.sh -m -O "$work/after" "$work/base" "$work/fragment") \
+        && resolve "$arch" "$work/after/.config"; } > "$work/after/merge.log" 2>&1 \
         || { cat "$work/after/merge.log" >&2; die "the fragment of $name could not be merged"; }
     status=0
     "$vfioboot" check "$work/after/.config" "$@" > "$work/after.txt" 2>&1 || status=$?
@@ -88,14 +99,16 @@ judge() {
 
 # try NAME OPTIONS LINE...: the lab's config with these lines changed
 try() {
-    local name=$series/$1 work=$SCRATCH/$series/$1
+    local name=$series/$1 work=$SCRATCH/$series/$1 out
     local -a options=()
     read -ra options <<< "$2"
     shift 2
     mkdir -p "$work/before"
     printf '%s\n' "$@" > "$work/change"
-    (cd "$tree" && for_arch arm64 scripts/kconfig/merge_config.sh -n -O "$work/before" "$base" "$work/change") \
+    out=$(built arm64)
+    (cd "$tree" && for_arch arm64 scripts/kconfig/merge_config.sh -n -O "$out" "$base" "$work/change") \
         > "$work/before/merge.log" 2>&1 || { cat "$work/before/merge.log" >&2; die "merge_config.sh failed"; }
+    cp "$out/.config" "$work/before/"
     judge "$name" "$work" arm64 "${options[@]}"
 }
 
@@ -104,11 +117,11 @@ real() {
     local work=$SCRATCH/$series/real arch
     if grep -qx CONFIG_ARM64=y "$1"; then arch=arm64
     elif grep -qx CONFIG_X86_64=y "$1"; then arch=x86_64
-    else return; fi
+    else return 0; fi
     rm -rf "$work"
     mkdir -p "$work/before"
     cp "$1" "$work/before/.config"
-    (cd "$tree" && for_arch "$arch" make -s O="$work/before" olddefconfig) > "$work/before/make.log" 2>&1 \
+    resolve "$arch" "$work/before/.config" > "$work/before/make.log" 2>&1 \
         || { tail "$work/before/make.log" >&2; die "olddefconfig failed"; }
     judge "$series/$(basename "$1" .config) ($arch)" "$work" "$arch"
 }
