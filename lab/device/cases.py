@@ -453,7 +453,7 @@ def _unattended() -> Iterator[Case]:
         ci=False,
         setup=SOAK,
         steps="soak 7 200 900",
-        facts=(("late", ""), ("recover", "0"), ("left", "")),
+        facts=(("stuck", ""), ("recover", "0"), ("left", "")),
     )
 
 
