@@ -12,8 +12,6 @@ export SOURCE_DATE_EPOCH
 export LC_ALL=C TZ=UTC
 umask 022
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
-flags=("--remap-path-prefix=$ROOT=/vfioboot" "--remap-path-prefix=$cargo_home=/cargo"
-    "--remap-path-prefix=$(rustc --print sysroot)=/rust")
 # the static program of a release, if there is one
 arch=$(uname -m)
 program=target/static/$arch-unknown-linux-musl/release/vfioboot
@@ -27,7 +25,7 @@ install -m 755 "$program" "$work/data/scripts/vfioboot"
 ln -s "$work/data" python/data
 trap 'rm -f "$ROOT/python/data"' EXIT
 maturin=$(scripts/python-tools.sh scripts/python-wheel.txt)/maturin
-RUSTFLAGS="${flags[*]}" "$maturin" build --quiet --release --locked --strip --manifest-path python/Cargo.toml \
+RUSTFLAGS=$(release_flags) "$maturin" build --quiet --release --locked --strip --manifest-path python/Cargo.toml \
     --target-dir target --compatibility "${VFIOBOOT_WHEEL_PLATFORM:-pypi}" --out "$work" >&2
 wheel=$(find "$work" -name '*.whl')
 mkdir "$work/look"

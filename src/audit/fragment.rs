@@ -99,12 +99,13 @@ fn improves(finding: &Finding, report: &Report) -> bool {
     match finding.verdict {
         Verdict::Fail => true,
         // No symbol is set if it is not certain that the rule applies, or if a vendor module may
-        // satisfy it.
+        // satisfy it that the config does not name.
         Verdict::Unknown => {
             let known = facts.config.is_some() && facts.arch.is_some();
             let symbols = matches!(finding.rule.condition, Condition::Symbols(_));
             let symbols = symbols && !finding.reason.is_overruled();
-            known && symbols && facts.version().is_some() && !finding.rule.vendor_module
+            let named = !finding.rule.vendor_module || finding.reason.is_of_modules();
+            known && symbols && facts.version().is_some() && named
         }
         Verdict::Pass | Verdict::NotApplicable => false,
     }

@@ -57,6 +57,17 @@ fn the_advice_is_for_the_soc_of_the_config() {
 }
 
 #[test]
+fn the_fragment_builds_in_the_modules_that_the_config_names() {
+    let bare = without(&["ARM_SMMU", "ARM_SMMU_V3", "PCI_HOST_GENERIC"]);
+    let apple = bare + "CONFIG_ARCH_APPLE=y\nCONFIG_APPLE_DART=m\nCONFIG_PCIE_APPLE=m\n";
+    let (status, _, fragment) = check(&apple, "");
+    assert_eq!(status, 3);
+    assert!(fragment.contains("\nCONFIG_APPLE_DART=y\n"), "{fragment}");
+    assert!(fragment.contains("\nCONFIG_PCIE_APPLE=y\n"), "{fragment}");
+    assert_eq!(check(&(apple + &fragment), "").0, 0);
+}
+
+#[test]
 fn the_fragment_takes_along_what_would_make_vfio_a_module() {
     let modular = CONFIG.replace("CONFIG_VFIO=y", "CONFIG_VFIO=m");
     let (_, _, fragment) = check(&(modular.clone() + "CONFIG_IOMMUFD=m\n"), "");
