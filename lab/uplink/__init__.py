@@ -31,7 +31,7 @@ _SCRIPTS = {
     _IN_USE.name: ("guest", {
         "function": ["igbvf"], "carrier": ["1"], "bind": ["1"], "own": ["1"], "other": ["0"], "driver": ["igb"],
     }),
-    _MADE.name: ("functions", {
+    _MADE.name: ("guest-functions", {
         "many": ["2"], "made": ["0"], "number": ["2"], "driver": ["none", "none"],
         "address": ["52:54:00:00:00:01", "52:54:00:00:00:02"], "busy": ["2", "2"],
         "bind": ["0"], "bound": ["vfio-pci"], "back": ["0"], "left": ["0 1"],
