@@ -50,7 +50,10 @@ mod runtime {
         let inside = cfg!(feature = "runtimes");
         let named = env::var_os("VFIOBOOT_RUNTIME_DIR").map(PathBuf::from);
         let packaged = Path::new("runtimes");
-        println!("cargo:rerun-if-changed={}", packaged.display());
+        // A name that is not there would count as changed with every build.
+        if packaged.is_dir() {
+            println!("cargo:rerun-if-changed={}", packaged.display());
+        }
         let beside = || packaged.is_dir().then(|| packaged.to_path_buf());
         inside.then(|| named.or_else(beside)).flatten()
     }
