@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use super::report::Report;
 use super::run::Run;
 use super::{Condition, Finding, Level, Rule, Verdict};
-use crate::rules::KconfigLine;
+use crate::rules::config::Value;
+use crate::rules::{Cause, KconfigLine, SymbolState};
 
 /// The fragment for all kernels of a run, one section per rule. It covers rules that fail, and rules
 /// that are unknown only because a module was not found: they pass if it is built in. Optional
@@ -104,11 +105,17 @@ fn improves(finding: &Finding, report: &Report) -> bool {
             let known = facts.config.is_some() && facts.arch.is_some();
             let symbols = matches!(finding.rule.condition, Condition::Symbols(_));
             let symbols = symbols && !finding.reason.is_overruled();
-            let named = !finding.rule.vendor_module || finding.reason.is_of_modules();
+            let named = !finding.rule.vendor_module || is_of_modules(finding);
             known && symbols && facts.version().is_some() && named
         }
         Verdict::Pass | Verdict::NotApplicable => false,
     }
+}
+
+/// Something that the config makes a module decided it: built in, it would be certain.
+fn is_of_modules(finding: &Finding) -> bool {
+    let Cause::Symbols(symbols) = &finding.reason.cause else { return false };
+    symbols.iter().any(|own| matches!(own.state, SymbolState::Module { value: Value::Module, .. }))
 }
 
 /// Join the lines of a text, which must not leave its comment.

@@ -100,7 +100,7 @@ fn stage_at(
     };
     let directory = parent(&target);
     if !directory.is_dir() {
-        bail!("there is no directory {}: make it first", directory.display());
+        bail!("the directory {} does not exist: make it first", directory.display());
     }
     let file = Unnamed::write(&directory, &target, write)?;
     Ok(Staged { path: target, file: Some(file) })

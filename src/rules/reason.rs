@@ -62,16 +62,6 @@ impl<O, M> Reason<O, M> {
             | Cause::Ambiguous { .. } => false,
         }
     }
-
-    /// Something that the config makes a module decided it: built in, it would be certain.
-    #[cfg_attr(not(feature = "desktop"), allow(dead_code, reason = "for fragments"))]
-    pub(crate) fn is_of_modules(&self) -> bool {
-        let Cause::Symbols(symbols) = &self.cause else { return false };
-        let is_module = |own: &SymbolReason<M>| {
-            matches!(own.state, SymbolState::Module { value: Value::Module, .. })
-        };
-        symbols.iter().any(is_module)
-    }
 }
 
 /// What decided a verdict.

@@ -136,7 +136,7 @@ fn without_a_name_the_result_has_a_word_more() {
 fn a_directory_that_is_missing_is_named() {
     let scratch = scratch();
     let error = scratch.error(&format!("{PATCH} boot.img -o no/such/out.img"));
-    assert!(error.contains("no/such/out.img: there is no directory no/such"), "{error}");
+    assert!(error.contains("no/such/out.img: the directory no/such does not exist"), "{error}");
     assert!(!error.contains("os error"), "{error}");
 }
 
