@@ -12,7 +12,7 @@ bin=$(scripts/python-tools.sh scripts/python-package.txt)
 if [ "${1:-}" = --wheel ]; then
     shift
     scratch python
-    bash python/wheel.sh "$SCRATCH"
+    python/wheel.sh "$SCRATCH"
     python3 -m venv "$SCRATCH/venv"
     "$SCRATCH/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
         "$SCRATCH"/vfioboot-*.whl

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # release-files.sh [--tools]: everything that a release publishes, in target/release-files/: static programs in
-# archives, Debian packages, the crate with the runtimes in it, the Python wheel where python/ has one, a
-# list of the parts (SBOM) and the checksums. The same source gives the same bytes, wherever it is built.
+# archives, Debian packages, the crate with the runtimes in it, the Python wheel of this machine, a list of
+# the parts (SBOM) and the checksums. The same source gives the same bytes, wherever it is built.
 # With --tools only: print the directories of the programs that pack, as in PATH.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
@@ -108,9 +108,8 @@ cp dist/vfiorun-aarch64 dist/vfiorun-x86_64 "$copy/runtimes/"
 (cd "$copy" && cargo package --quiet --locked --no-verify --package vfioboot --target-dir "$SCRATCH/package" >&2)
 cp "$SCRATCH/package/package/vfioboot-$version.crate" "$out/"
 
-if [ -x python/wheel.sh ]; then
-    VFIOBOOT_RELEASE=1 python/wheel.sh "$out"
-fi
+say "the Python wheel"
+VFIOBOOT_RELEASE=1 python/wheel.sh "$out"
 
 say "the list of parts"
 (cd "$copy" && "$cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --no-default-features --features cli \

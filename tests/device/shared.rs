@@ -28,7 +28,17 @@ fn open<'a>(host: &'a Host, state: &'a StateDir, path: &str) -> Shared<'a> {
 }
 
 fn more(amount: u64) -> Want {
-    Want::More { amount, claimed: amount }
+    of(amount, amount)
+}
+
+fn of(amount: u64, needed: u64) -> Want {
+    Want::More { amount, needed, pending: true }
+}
+
+/// What the kernel says is free of [`PAGES`].
+fn free(tree: &Tree, pages: u64) {
+    tree.file(&PAGES.replace("nr_", "free_"), format!("{pages}\n"));
+    tree.file(&PAGES.replace("nr_", "resv_"), "0\n");
 }
 
 fn pages(tree: &Tree) -> u64 {
@@ -99,14 +109,19 @@ fn what_the_kernel_cannot_give_is_an_error_and_can_be_given_back() {
         }),
     );
     open(&host, &state, PAGES).take("a", more(20)).unwrap();
+    open(&host, &state, PAGES).claim_ends("a").unwrap();
+    open(&host, &state, PAGES).take("c", of(0, 20)).unwrap();
+    open(&host, &state, PAGES).claim_ends("c").unwrap();
     let mut shared = open(&host, &state, PAGES);
     let error = shared.take("b", more(20)).unwrap_err();
+    free(&tree, 5);
     assert!(
         matches!(&error, SharedError::NotTaken { wanted, now, .. } if wanted == "40" && now == "25")
     );
     shared.give_back("b").unwrap();
     assert_eq!(pages(&tree), 20);
     drop(shared);
+    free(&tree, 20);
     open(&host, &state, PAGES).give_back("a").unwrap();
     assert_eq!(pages(&tree), 0);
 }
@@ -121,6 +136,52 @@ fn what_is_free_is_promised_once() {
     assert_eq!(open(&host, &state, PAGES).claimed(), 0);
     open(&host, &state, PAGES).give_back("a").unwrap();
     assert_eq!(pages(&tree), 0);
+}
+
+#[test]
+fn pages_that_another_guest_counts_on_are_passed_on_to_it() {
+    // a has ended and has not given back; b has found its pages free, and has taken them or not.
+    for (name, taken) in [("pending", false), ("taken", true)] {
+        let (tree, state) = tree(&format!("passed-{name}"), 3);
+        let host = tree.host();
+        free(&tree, 0);
+        open(&host, &state, PAGES).take("a", more(10)).unwrap();
+        open(&host, &state, PAGES).claim_ends("a").unwrap();
+        free(&tree, 10);
+        open(&host, &state, PAGES).take("b", of(2, 12)).unwrap();
+        free(&tree, 12);
+        if taken {
+            free(&tree, 0);
+            open(&host, &state, PAGES).claim_ends("b").unwrap();
+        }
+        assert!(!open(&host, &state, PAGES).give_back("a").unwrap(), "{name}: b needs them");
+        assert_eq!(pages(&tree), 15, "{name}");
+        free(&tree, 12);
+        assert!(open(&host, &state, PAGES).give_back("b").unwrap());
+        assert_eq!(pages(&tree), 3, "{name}");
+    }
+}
+
+#[test]
+fn pages_that_nobody_counts_on_are_waited_for_and_not_passed_on() {
+    let (tree, state) = tree("waited", 3);
+    let host = tree.host();
+    free(&tree, 3);
+    // b uses pages that were there before.
+    open(&host, &state, PAGES).take("b", of(0, 3)).unwrap();
+    open(&host, &state, PAGES).claim_ends("b").unwrap();
+    open(&host, &state, PAGES).take("a", more(10)).unwrap();
+    open(&host, &state, PAGES).claim_ends("a").unwrap();
+    free(&tree, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // a's process is on its way out
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            free(&tree, 10);
+        });
+        assert!(open(&host, &state, PAGES).give_back("a").unwrap());
+    });
+    assert_eq!(pages(&tree), 3);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Attributes that several guests change, given back by difference.
 //!
 //! A guest that needs huge pages adds its own to `nr_hugepages`; when it has ended, as many are taken away,
-//! whoever came or went in the meantime. A setting (transparent huge pages) goes back when nobody wants it
+//! whoever came or went in the meantime. Free pages are all alike: a guest that starts may have counted on those
+//! of one that has ended and has not given them back yet. Those are passed on to it, not taken away. A setting (transparent huge pages) goes back when nobody wants it
 //! any more. Who wants what is in a ledger: a file for each attribute in the state directory, changed under
 //! a lock, replaced before the attribute is written. So the attribute can be made right again after a kill
 //! at any moment, and what others did to it is told from what we did.
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::device::sys::host::{Host, HostError, errno_text};
+use crate::device::sys::hugepages::Pool;
 use crate::device::sys::lock::{Lock, LockError, Wait};
 use crate::device::sys::state::{self, StateDir};
 
@@ -24,16 +26,20 @@ const SIZE_LIMIT: u64 = 64 * 1024;
 const ATTEMPTS: u32 = 20;
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 const DIRECTORY: &str = "shared";
+/// In the ledger: of pages that are still to be taken.
+const PENDING: &str = "pending";
 
 /// What a guest wants of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// So much more than there is.
+    /// So many more hugetlb pages than there are.
     More {
-        /// How much.
+        /// How many.
         amount: u64,
-        /// How much of what is free it is going to take.
-        claimed: u64,
+        /// How many it uses, those included.
+        needed: u64,
+        /// Whether it has still to take them from what is free.
+        pending: bool,
     },
     /// This value.
     Value(String),
@@ -103,6 +109,24 @@ struct Ledger {
     owners: Vec<(String, Want)>,
 }
 
+impl Ledger {
+    /// Adds up to so many pages to those of guests that use more than were made for them: of those that have
+    /// still to take them, and of the others too with `running`. Returns how many.
+    fn pass_on(&mut self, missing: u64, running: bool) -> u64 {
+        let mut rest = missing;
+        for (_, want) in &mut self.owners {
+            if let Want::More { amount, needed, pending } = want
+                && (*pending || running)
+            {
+                let part = rest.min(needed.saturating_sub(*amount));
+                *amount += part;
+                rest -= part;
+            }
+        }
+        missing - rest
+    }
+}
+
 impl<'a> Shared<'a> {
     /// Locks the attribute at `path`; `what` says to others what for. While another has it, `stop` is asked
     /// whether to give up, and `log` hears who that is.
@@ -136,11 +160,11 @@ impl<'a> Shared<'a> {
         Ok(this)
     }
 
-    /// How much of what is free guests that are about to start have claimed.
+    /// How many of the free pages guests that are about to start have claimed.
     pub fn claimed(&self) -> u64 {
         let claimed = |(_, want): &(String, Want)| match want {
-            Want::More { claimed, .. } => *claimed,
-            Want::Value(_) => 0,
+            Want::More { needed, pending: true, .. } => *needed,
+            _ => 0,
         };
         self.ledger.owners.iter().map(claimed).sum()
     }
@@ -149,7 +173,7 @@ impl<'a> Shared<'a> {
     pub fn has(&self, want: &Want) -> bool {
         self.ledger.owners.is_empty()
             && match want {
-                Want::More { amount, claimed } => *amount == 0 && *claimed == 0,
+                Want::More { needed, .. } => *needed == 0,
                 Want::Value(value) => self.ledger.base == *value,
             }
     }
@@ -170,10 +194,10 @@ impl<'a> Shared<'a> {
     /// When the ledger cannot be written.
     pub fn claim_ends(&mut self, owner: &str) -> Result<(), SharedError> {
         for (name, want) in &mut self.ledger.owners {
-            if let Want::More { claimed, .. } = want
+            if let Want::More { pending, .. } = want
                 && name == owner
             {
-                *claimed = 0;
+                *pending = false;
             }
         }
         self.write()
@@ -184,7 +208,14 @@ impl<'a> Shared<'a> {
     /// # Errors
     /// See [`SharedError`].
     pub fn give_back(&mut self, owner: &str) -> Result<bool, SharedError> {
-        self.ledger.owners.retain(|(name, _)| name != owner);
+        if let Some(place) = self.ledger.owners.iter().position(|(name, _)| name == owner)
+            && let (_, Want::More { amount, .. }) = self.ledger.owners.remove(place)
+        {
+            // The kernel may not have made all of them.
+            let (now, rest) = (self.host.setting(&self.path)?, self.target()?);
+            let made = self.number(&now)?.saturating_sub(self.number(&rest)?);
+            self.pass_on(amount.min(made));
+        }
         // The huge pages of a process that has just ended are not free at once.
         let changed = self.make(ATTEMPTS)?;
         if self.ledger.owners.is_empty() {
@@ -196,6 +227,24 @@ impl<'a> Shared<'a> {
             }
         }
         Ok(changed)
+    }
+
+    /// Leaves those of so many pages to others that are not free, or that guests about to start count on:
+    /// they give them back.
+    fn pass_on(&mut self, mut amount: u64) {
+        let Some(pool) = Pool::counted_at(&self.path) else { return };
+        for attempt in 1..=ATTEMPTS {
+            // What cannot be counted is taken away, and read back.
+            let Ok(free) = pool.free(self.host) else { return };
+            let missing = (self.claimed() + amount).saturating_sub(free).min(amount);
+            let passed = self.ledger.pass_on(missing, attempt == ATTEMPTS);
+            amount -= passed;
+            if passed == missing {
+                return;
+            }
+            // They may be those of the process that has just ended.
+            thread::sleep(RETRY_INTERVAL);
+        }
     }
 
     /// What others did to it since is theirs.
@@ -294,8 +343,10 @@ impl<'a> Shared<'a> {
             let want = match want.strip_prefix('=') {
                 Some(value) => Want::Value(value.to_owned()),
                 None => {
-                    let (amount, claimed) = want.split_once(' ')?;
-                    Want::More { amount: amount.parse().ok()?, claimed: claimed.parse().ok()? }
+                    let mut fields = want.split(' ');
+                    let (amount, needed) = (fields.next()?, fields.next()?);
+                    let (amount, needed) = (amount.parse().ok()?, needed.parse().ok()?);
+                    Want::More { amount, needed, pending: fields.next() == Some(PENDING) }
                 }
             };
             Some((owner.to_owned(), want))
@@ -309,7 +360,10 @@ impl<'a> Shared<'a> {
         let mut text = format!("{boot}\n{base}\n{before}\n");
         for (owner, want) in owners {
             text += &match want {
-                Want::More { amount, claimed } => format!("{owner} {amount} {claimed}\n"),
+                Want::More { amount, needed, pending } => {
+                    let state = if *pending { PENDING } else { "taken" };
+                    format!("{owner} {amount} {needed} {state}\n")
+                }
                 Want::Value(value) => format!("{owner} ={value}\n"),
             };
         }

@@ -3,6 +3,7 @@
 use crate::device::guest::file::{Arch, Hugepages, Size};
 use crate::device::guest::qemu::argv::Backing;
 use crate::device::sys::host::{Host, HostError, Write};
+use crate::device::sys::hugepages::{Pool, PoolError};
 
 const MEMINFO: &str = "proc/meminfo";
 /// When the kernel puts huge pages together by itself.
@@ -74,17 +75,9 @@ pub enum HugetlbError {
     /// The kernel is built without them.
     #[error("this kernel has no HUGETLBFS")]
     NoSupport,
-    /// An attribute cannot be read.
+    /// The kernel's counts cannot be read.
     #[error(transparent)]
-    Attribute(#[from] HostError),
-    /// An attribute does not hold a number.
-    #[error("/{path} reads \"{value}\"")]
-    NotNumber {
-        /// Its path.
-        path: String,
-        /// What it holds.
-        value: String,
-    },
+    Pool(#[from] PoolError),
     /// The guest's memory does not divide into pages.
     #[error("memory.size is not a multiple of {0} KiB")]
     NotMultiple(u64),
@@ -201,26 +194,6 @@ pub(crate) fn fallback(
     })
 }
 
-/// Where the kernel counts hugetlb pages of so many bytes.
-fn pool(page: u64) -> String {
-    format!("sys/kernel/mm/hugepages/hugepages-{}kB", page / 1024)
-}
-
-/// How many hugetlb pages of so many bytes there are.
-pub(crate) fn page_count(page: u64) -> String {
-    format!("{}/nr_hugepages", pool(page))
-}
-
-/// How many hugetlb pages of so many bytes are free, and nobody has mapped what they are for.
-pub(crate) fn free_pages(host: &Host, page: u64) -> Result<u64, HugetlbError> {
-    let number = |name: &str| -> Result<u64, HugetlbError> {
-        let path = format!("{}/{name}", pool(page));
-        let value = host.read(&path)?;
-        value.parse().map_err(|_| HugetlbError::NotNumber { path, value })
-    };
-    Ok(number("free_hugepages")?.saturating_sub(number("resv_hugepages")?))
-}
-
 /// Whether the kernel puts huge pages together where it is asked to, or not at all.
 pub(crate) fn is_transparent_advised(host: &Host) -> bool {
     host.setting(TRANSPARENT).is_ok_and(|chosen| chosen == ADVISED || chosen == "never")
@@ -233,7 +206,8 @@ fn hugetlb(host: &Host, size: Size, available: u64) -> Result<MemoryPlan, Hugetl
         return Err(HugetlbError::NotMultiple(page / 1024));
     }
     let needed = size.0 / page;
-    let free = free_pages(host, page)?;
+    let pool = Pool::of(page);
+    let free = pool.free(host)?;
     let short = needed.saturating_sub(free);
     if short * page + MARGIN > available {
         return Err(HugetlbError::TooFew {
@@ -246,10 +220,10 @@ fn hugetlb(host: &Host, size: Size, available: u64) -> Result<MemoryPlan, Hugetl
     let write = match short {
         0 => None,
         _ => {
-            let path = page_count(page);
-            let value = host.read(&path)?;
+            let path = pool.count();
+            let value = host.read(&path).map_err(PoolError::from)?;
             let now: u64 =
-                value.parse().map_err(|_| HugetlbError::NotNumber { path: path.clone(), value })?;
+                value.parse().map_err(|_| PoolError::NotNumber { path: path.clone(), value })?;
             Some(Write { path, value: (now + short).to_string() })
         }
     };

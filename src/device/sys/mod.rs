@@ -8,6 +8,7 @@
 //! | [`machine`], `device_tree` | the architecture of that system; what its firmware says it consists of |
 //! | [`process`] | processes, kept apart even when a pid is used again |
 //! | [`state`], [`lock`] | where journals are; one process at a time changes a device |
+//! | `hugepages` | pools of hugetlb pages |
 //! | `inside` | paths as a process in a chroot sees them |
 //! | [`cpu_list`] | lists of processors as the kernel writes them |
 //! | [`kmsg`], `kernel_log` | lines for the kernel log; the kernel log, read |
@@ -20,6 +21,7 @@ pub mod cpu_list;
 pub(crate) mod descriptors;
 pub(crate) mod device_tree;
 pub mod host;
+pub mod hugepages;
 pub(crate) mod inside;
 pub(crate) mod kernel_log;
 pub mod kmsg;

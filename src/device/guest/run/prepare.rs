@@ -24,6 +24,7 @@ use crate::device::guest::memory::{self, MemoryError};
 use crate::device::guest::qemu::argv::Backing;
 use crate::device::guest::token::{self, SharedToken};
 use crate::device::sys::host::{Host, HostError, errno_text};
+use crate::device::sys::hugepages::Pool;
 use crate::device::sys::kernel_log::Tail;
 use crate::device::sys::kvm::{Kvm, KvmError};
 use crate::device::sys::state::StateDir;
@@ -343,18 +344,20 @@ fn take_pages(
     notify: &mut dyn FnMut(&Progress),
 ) -> Result<(), StartError> {
     let needed = guest.memory.size.0 / page;
-    share(context, guest, &memory::page_count(page), lease, notify, &mut |claimed| {
-        let free = memory::free_pages(context.host, page)
-            .map_err(|error| MemoryError::NoHugetlb(Box::new(error)))?;
+    let pool = Pool::of(page);
+    share(context, guest, &pool.count(), lease, notify, &mut |claimed| {
+        let free = pool
+            .free(context.host)
+            .map_err(|error| MemoryError::NoHugetlb(Box::new(error.into())))?;
         let amount = needed.saturating_sub(free.saturating_sub(claimed));
-        Ok(Want::More { amount, claimed: needed })
+        Ok(Want::More { amount, needed, pending: true })
     })
 }
 
 /// The guest has its huge pages: what is free now is for others.
 pub(super) fn pages_are_taken(context: Context<'_>, guest: &Guest, page: u64) {
     let Context { host, state, .. } = context;
-    let path = memory::page_count(page);
+    let path = Pool::of(page).count();
     // Others then have pages made that they do not need, no more.
     _ = Shared::open(host, state, &path, "a guest that runs", &|| false, &mut |_| {})
         .and_then(|mut shared| shared.claim_ends(guest.name.as_str()));
