@@ -26,8 +26,11 @@ pub struct Matches(Vec<(&'static str, OsString)>);
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
     /// There is no subcommand.
-    #[error("no subcommand is given{}", hint(None))]
-    Nothing,
+    #[error("no subcommand is given\n\n{}", help(None, group.as_deref()).trim_end())]
+    Nothing {
+        /// The group that it would be in.
+        group: Option<String>,
+    },
     /// No subcommand is called so.
     #[error("no subcommand is called \"{name}\"{}", hint(None))]
     Subcommand {
@@ -155,7 +158,7 @@ impl Reading {
         if helps {
             return Ok(Parsed::Text(help(subcommand, group.as_deref())));
         }
-        let Some(subcommand) = subcommand else { return Err(UsageError::Nothing) };
+        let Some(subcommand) = subcommand else { return Err(UsageError::Nothing { group }) };
         let wrong = |error: String| UsageError::Words { subcommand: Some(subcommand), error };
         let places: Vec<&'static Argument> =
             subcommand.arguments.iter().filter(|one| one.kind == Kind::Operand).collect();

@@ -272,6 +272,13 @@ fn the_log_of_pid_1_is_reported_and_its_warnings_count() {
     says(&tree, "boot", Status::Warning, "no such device", "dmesg");
 }
 
+#[test]
+fn a_system_without_a_kernel_log_is_not_asked_for_root() {
+    let tree = tree("no-log");
+    std::fs::remove_file(tree.path("dev/kmsg")).unwrap();
+    says(&tree, "boot", Status::Warning, "/dev/kmsg cannot be read", "CONFIG_PRINTK");
+}
+
 /// A line that came a hundred times is one, and what an earlier boot left in the log is not looked at.
 #[test]
 fn repeated_lines_of_pid_1_are_one_and_of_the_last_boot() {

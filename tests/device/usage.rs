@@ -76,7 +76,12 @@ fn a_subcommand_of_two_words_is_in_a_group_that_has_a_help() {
         assert!(GROUPS.iter().any(|(group, _)| *group == one.0), "{}", one.0);
         assert!(help(None, Some(one.0)).contains(&format!("\n  {}", one.1)));
     }
-    assert_eq!(error("service"), "no subcommand is given");
+    // Who gives none sees which there are.
+    for (line, commands) in [("", &["doctor", "run"][..]), ("service", &["install", "remove"])] {
+        let text = parse(line.split_whitespace().map(OsString::from)).unwrap_err().to_string();
+        assert!(text.starts_with("no subcommand is given\n"), "{text}");
+        assert!(commands.iter().all(|name| text.contains(&format!("\n  {name} "))), "{text}");
+    }
 }
 
 /// The table promises nothing that the program does not do, and an argument has one name.

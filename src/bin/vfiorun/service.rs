@@ -74,7 +74,7 @@ pub fn remove(global: &Global) -> Outcome {
     let manager = Manager::of(&host)?;
     let removed = service::remove(&host, &service::all_pieces(manager))?;
     if removed.is_empty() {
-        output::print("there is no service of vfiorun\n")?;
+        output::print("no service of vfiorun is installed\n")?;
         return Ok(Answer::Yes);
     }
     let mut text: String = removed.iter().map(|path| format!("/{path}: removed\n")).collect();

@@ -15,7 +15,13 @@ pub(super) fn check(log: &Result<Vec<Message>, io::Error>) -> Check {
         Ok(log) => log,
         Err(error) => {
             let found = format!("/dev/kmsg cannot be read: {}", errno_text(error));
-            return check(Check::warning, found).fix("run it as root");
+            let fix = match error.kind() {
+                io::ErrorKind::NotFound => {
+                    "dmesg shows the kernel log, if the kernel keeps one (CONFIG_PRINTK)"
+                }
+                _ => "run it as root",
+            };
+            return check(Check::warning, found).fix(fix);
         }
     };
     let ours: Vec<(bool, &str)> = last_boot(log)

@@ -16,7 +16,7 @@ pub fn directory(host: &Host, given: Option<&Path>) -> Result<PathBuf, Failure> 
     let usual = || DIRECTORIES.iter().map(|path| host.path(path)).find(|path| path.is_dir());
     given.map(Path::to_owned).or_else(usual).ok_or_else(|| {
         let usual = DIRECTORIES.iter().map(|path| format!("/{path}")).collect::<Vec<_>>();
-        Failure::new(format!("there is no directory of guest files: {}", usual.join(" or ")))
+        Failure::new(format!("a directory of guest files does not exist: {}", usual.join(" or ")))
     })
 }
 

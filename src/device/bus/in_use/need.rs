@@ -217,7 +217,7 @@ impl fmt::Display for Need {
                 write!(f, "{block} belongs to {kind} {name}, which is in use")
             }
             Self::Filesystem { kind, name: None, block } => {
-                write!(f, "{block} has a {kind} that is in use")
+                write!(f, "{block} has a file system ({kind}) that is in use")
             }
             Self::Swap { block } => write!(f, "the system swaps to {block}"),
             Self::Holder { block, holder } => write!(f, "{holder} is made of {block}"),
