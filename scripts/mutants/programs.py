@@ -1,0 +1,110 @@
+"""Test programs: their tests, what each test reaches, and what it says of a mutant."""
+
+import hashlib
+import json
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+GIB = 1 << 30
+
+
+class Test(NamedTuple):
+    program: str
+    name: str
+    seconds: float
+    cpu: float
+    reached: frozenset[int]
+
+    def __str__(self) -> str:
+        return f"{self.program} {self.name}"
+
+
+class Outcome(NamedTuple):
+    status: str
+    """passed, failed, or time."""
+    seconds: float
+    cpu: float
+    output: str
+
+
+class Program:
+    """A program of tests, each of which runs alone."""
+
+    def __init__(self, name: str, executable: Path, tree: Path) -> None:
+        self.name = name
+        self.executable = executable
+        self.tree = tree
+        self.digest = hashlib.sha256(executable.read_bytes()).hexdigest()[:16]
+
+    def names(self) -> list[str]:
+        """Its tests, without those that are left out unless they are asked for."""
+        words = [str(self.executable), "--list", "--format", "terse"]
+        output = subprocess.run(words, cwd=self.tree, check=True, capture_output=True, text=True).stdout
+        ignored = subprocess.run(
+            [*words, "--ignored"], cwd=self.tree, check=True, capture_output=True, text=True
+        ).stdout.splitlines()
+        lines = [line for line in output.splitlines() if line not in ignored]
+        return [line.removesuffix(": test") for line in lines if line.endswith(": test")]
+
+    def run(self, test: str, environment: dict[str, str], seconds: float, cpu: float) -> Outcome:
+        """Run one test within limits: a mutant may loop, or allocate without end."""
+        limits = [f"--cpu={math.ceil(cpu)}", f"--as={6 * GIB}", "--core=0"]
+        words = ["prlimit", *limits, str(self.executable), "--exact", test, "--test-threads=1"]
+        with tempfile.TemporaryDirectory(prefix="m.", ignore_cleanup_errors=True) as scratch:
+            variables = {**os.environ, **environment, "TMPDIR": scratch, "CARGO_MANIFEST_DIR": str(self.tree)}
+            # the same cases in each run
+            variables |= {"RUST_BACKTRACE": "0", "PROPTEST_RNG_SEED": "1"}
+            started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            with Path(scratch, "output").open("w+b") as output:
+                process = subprocess.Popen(
+                    words, cwd=self.tree, env=variables, start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                )  # fmt: skip
+                try:
+                    code = process.wait(timeout=seconds)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                    code = -signal.SIGXCPU
+                output.seek(0)
+                text = output.read().decode(errors="replace")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        status = {0: "passed", -signal.SIGXCPU: "time"}.get(code, "failed")
+        return Outcome(status, time.monotonic() - started, used, text)
+
+    def tests(self, cache: Path) -> list[Test]:
+        """Its tests, after each has run without a mutant; all have to pass."""
+        kept = cache / f"{self.name}-{self.digest}.json"
+        if kept.is_file():
+            rows = json.loads(kept.read_text())
+            return [Test(self.name, name, seconds, cpu, frozenset(numbers)) for name, seconds, cpu, numbers in rows]
+        print(f"mutants: what the tests of {self.name} reach", file=sys.stderr)
+        found = [self.reach(name) for name in self.names()]
+        cache.mkdir(parents=True, exist_ok=True)
+        for old in cache.glob(f"{self.name}-*.json"):
+            old.unlink()
+        kept.write_text(json.dumps([[test.name, test.seconds, test.cpu, sorted(test.reached)] for test in found]))
+        return found
+
+    def reach(self, test: str) -> Test:
+        with tempfile.TemporaryDirectory(prefix="m.") as scratch:
+            file = Path(scratch, "reached")
+            outcome = self.run(test, {"VFIOBOOT_MUTANT_REACHED": str(file)}, seconds=600, cpu=600)
+            numbers = file.read_text().split() if file.exists() else []
+        if outcome.status != "passed":
+            sys.exit(f"{outcome.output}\nerror: mutants: {self.name} {test} fails without a mutant")
+        return Test(self.name, test, outcome.seconds, outcome.cpu, frozenset(map(int, numbers)))
+
+    def notices(self, test: Test, mutant: int) -> str:
+        """Whether the test fails, or takes very much longer, when the mutant is on."""
+        limits = {"seconds": 20 * test.seconds + 10, "cpu": 10 * test.cpu + 4}
+        return self.run(test.name, {"VFIOBOOT_MUTANT": str(mutant)}, **limits).status
