@@ -21,15 +21,15 @@ pub fn render(run: &Run) -> String {
     let reports: Vec<(&str, &Report)> = run.reports().collect();
     let mut done: Vec<&str> = Vec::new();
     for finding in reports.iter().flat_map(|(_, report)| &report.evaluation.findings) {
-        let rule = &finding.rule;
-        if done.contains(&rule.id.as_ref()) {
+        let id = finding.rule.id.as_ref();
+        if done.contains(&id) {
             continue;
         }
-        done.push(&rule.id);
+        done.push(id);
         let wanting: Vec<&(&str, &Report)> =
-            reports.iter().filter(|(_, report)| report.to_mend(&rule.id).is_some()).collect();
-        if !wanting.is_empty() {
-            section(&mut out, rule, &wanting, reports.len() > 1, &mut set);
+            reports.iter().filter(|own| own.1.to_mend(id).is_some()).collect();
+        if let Some(first) = wanting.first().and_then(|(_, report)| report.to_mend(id)) {
+            section(&mut out, &first.rule, &wanting, reports.len() > 1, &mut set);
         }
     }
     if set.is_empty() {
