@@ -87,7 +87,9 @@ fn verdict_table() -> Result<usize, Box<dyn Error>> {
         let release = scan.version.unwrap_or_default();
         let tree = kernel.with_file_name(&release);
         let name = kernel.parent().and_then(Path::file_name).unwrap_or_default().display();
-        for (by, sum) in sums.iter_mut().enumerate() {
+        // the lab's kernels have no modules beside them
+        let ways = 1 + usize::from(tree.is_dir());
+        for (by, sum) in sums.iter_mut().enumerate().take(ways) {
             let found = findings(kernel, None, (by == 1).then(|| tree.clone()))?;
             let own = compare(&truth, &found, &name.to_string());
             let how = ["the kernel", "and lib/modules"][by];

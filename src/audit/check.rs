@@ -11,6 +11,7 @@ use super::content;
 use super::error::{CheckError, Problem};
 use super::evaluate::{Evaluation, Finding, evaluate};
 use super::expand::{self, ExpandError};
+use super::follow;
 use super::report::{self, Report, Subject};
 use super::tree::Tree;
 use crate::bootset::{self, BootSet, CmdlinePart, Facts, File, Origin, Provenance};
@@ -242,6 +243,7 @@ impl Audit<'_> {
     ) -> Report {
         Report {
             subject,
+            follow: follow::findings(&self.options.profile, &self.facts, &evaluation),
             facts: self.facts.outline(),
             evaluation,
             problems: self.problems,

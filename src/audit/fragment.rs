@@ -5,13 +5,12 @@ use std::collections::HashMap;
 
 use super::report::Report;
 use super::run::Run;
-use super::{Condition, Finding, Level, Rule, Verdict};
-use crate::rules::config::Value;
-use crate::rules::{Cause, KconfigLine, SymbolState};
+use super::{Level, Rule};
+use crate::rules::KconfigLine;
 
-/// The fragment for all kernels of a run, one section per rule. It covers rules that fail, and rules
-/// that are unknown only because a module was not found: they pass if it is built in. Optional
-/// symbols are comments.
+/// The fragment for all kernels of a run, one section per rule. It covers rules that fail, rules that
+/// are unknown only because a module was not found (they pass if it is built in), and rules that apply
+/// when the rest of it is set. Optional symbols are comments.
 pub fn render(run: &Run) -> String {
     let mut out = format!(
         "# Kconfig symbols that `vfioboot check` (profile {}) found missing.\n\
@@ -22,19 +21,15 @@ pub fn render(run: &Run) -> String {
     let reports: Vec<(&str, &Report)> = run.reports().collect();
     let mut done: Vec<&str> = Vec::new();
     for finding in reports.iter().flat_map(|(_, report)| &report.evaluation.findings) {
-        let rule = &finding.rule;
-        if done.contains(&rule.id.as_ref()) {
+        let id = finding.rule.id.as_ref();
+        if done.contains(&id) {
             continue;
         }
-        done.push(&rule.id);
-        let wanting: Vec<&(&str, &Report)> = reports
-            .iter()
-            .filter(|(_, report)| {
-                report.evaluation.finding(&rule.id).is_some_and(|own| improves(own, report))
-            })
-            .collect();
-        if !wanting.is_empty() {
-            section(&mut out, rule, &wanting, reports.len() > 1, &mut set);
+        done.push(id);
+        let wanting: Vec<&(&str, &Report)> =
+            reports.iter().filter(|own| own.1.to_mend(id).is_some()).collect();
+        if let Some(first) = wanting.first().and_then(|(_, report)| report.to_mend(id)) {
+            section(&mut out, &first.rule, &wanting, reports.len() > 1, &mut set);
         }
     }
     if set.is_empty() {
@@ -56,10 +51,13 @@ fn section(
         let names: Vec<String> = wanting.iter().map(|(name, _)| one_line(name)).collect();
         out.push_str(&format!("# for {}\n", names.join(", ")));
     }
+    if wanting.iter().all(|(_, report)| report.follows(&rule.id)) {
+        out.push_str("# The rule applies when other lines here are set.\n");
+    }
     // A kernel parameter overrides the symbols.
     let mut lines: Vec<&KconfigLine> = Vec::new();
     for (_, report) in wanting {
-        let own = report.evaluation.finding(&rule.id).filter(|own| !own.reason.is_overruled());
+        let own = report.to_mend(&rule.id).filter(|own| !own.reason.is_overruled());
         for line in own.iter().flat_map(|own| &own.settings) {
             if !lines.contains(&line) {
                 lines.push(line);
@@ -70,12 +68,7 @@ fn section(
         out.push_str(&format!("# Not fixed by Kconfig: {}\n", one_line(&rule.fix)));
     }
     for line in lines {
-        let has = |report: &Report| {
-            let Some(version) = report.facts.version() else { return true };
-            line.since.is_none_or(|since| version >= since)
-                && line.until.is_none_or(|until| version < until)
-        };
-        if !wanting.iter().any(|(_, report)| has(report)) {
+        if !wanting.iter().any(|(_, report)| line.is_for(report.facts.version())) {
             continue;
         }
         let text = line.to_string();
@@ -92,30 +85,6 @@ fn section(
             }
         }
     }
-}
-
-/// Whether a setting improves this finding.
-fn improves(finding: &Finding, report: &Report) -> bool {
-    let facts = &report.facts;
-    match finding.verdict {
-        Verdict::Fail => true,
-        // No symbol is set if it is not certain that the rule applies, or if a vendor module may
-        // satisfy it that the config does not name.
-        Verdict::Unknown => {
-            let known = facts.config.is_some() && facts.arch.is_some();
-            let symbols = matches!(finding.rule.condition, Condition::Symbols(_));
-            let symbols = symbols && !finding.reason.is_overruled();
-            let named = !finding.rule.vendor_module || is_of_modules(finding);
-            known && symbols && facts.version().is_some() && named
-        }
-        Verdict::Pass | Verdict::NotApplicable => false,
-    }
-}
-
-/// Something that the config makes a module decided it: built in, it would be certain.
-fn is_of_modules(finding: &Finding) -> bool {
-    let Cause::Symbols(symbols) = &finding.reason.cause else { return false };
-    symbols.iter().any(|own| matches!(own.state, SymbolState::Module { value: Value::Module, .. }))
 }
 
 /// Join the lines of a text, which must not leave its comment.

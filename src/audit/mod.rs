@@ -10,6 +10,7 @@
 //! | `advice` | what to do about a finding, for the board's SoC and config |
 //! | `content` | config files, and inputs that cannot be checked |
 //! | `expand` | a config expanded by a kernel tree's own `olddefconfig` |
+//! | `follow` | rules that apply when others are mended |
 //! | `error` | errors and problems of an input |
 //! | `given` | what a run was given beside its inputs |
 //! | `note` | notes beside the findings |
@@ -31,6 +32,7 @@ pub(crate) mod content;
 mod error;
 mod evaluate;
 mod expand;
+mod follow;
 pub mod fragment;
 mod given;
 pub mod group;

@@ -33,6 +33,8 @@ pub struct Report {
     pub facts: Facts,
     /// The findings.
     pub evaluation: Evaluation,
+    /// What is left to mend when the settings for those are made.
+    pub(super) follow: Vec<Finding>,
     /// Problems with the input itself.
     pub problems: Vec<Problem>,
     /// Rules of at least this level affect the outcome.
@@ -70,6 +72,17 @@ impl Report {
     /// Whether the finding is in the baseline.
     pub(crate) fn is_known(&self, finding: &Finding) -> bool {
         self.known.contains(finding.rule.id.as_ref())
+    }
+
+    /// The finding of this rule that a setting improves, at once or when other settings are made.
+    pub(super) fn to_mend(&self, rule: &str) -> Option<&Finding> {
+        let own = self.evaluation.finding(rule).filter(|own| own.is_mendable(&self.facts));
+        own.or_else(|| self.follow.iter().find(|own| own.rule.id == rule))
+    }
+
+    /// Whether this rule is to be mended only when other settings are made.
+    pub(super) fn follows(&self, rule: &str) -> bool {
+        self.follow.iter().any(|own| own.rule.id == rule)
     }
 
     /// The outcome of the deciding rules.

@@ -113,6 +113,15 @@ impl KernelConfig {
         Ok(config)
     }
 
+    /// The config with these values of symbols too, as `scripts/kconfig/merge_config.sh -m` merges them: without
+    /// what Kconfig makes of that.
+    pub(crate) fn merged<'a>(&self, values: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
+        let mut config = self.clone();
+        let values = values.into_iter().map(|(symbol, value)| (symbol.to_owned(), value));
+        config.values.extend(values);
+        config
+    }
+
     /// The architecture by the name in the comment at the top, or by the symbol that only one has.
     fn arch_of(&self, name: Option<&str>) -> Option<Arch> {
         let set = |symbol: &str| self.is_set(symbol);

@@ -446,6 +446,27 @@ impl FromStr for KconfigLine {
     }
 }
 
+impl KconfigLine {
+    /// Whether kernels of this version have the symbol, which is so where the version is unknown.
+    pub(crate) fn is_for(&self, version: Option<KernelVersion>) -> bool {
+        version.is_none_or(|version| {
+            self.since.is_none_or(|since| version >= since)
+                && self.until.is_none_or(|until| version < until)
+        })
+    }
+
+    /// The value that a config has of it.
+    pub(crate) fn as_value(&self) -> Value {
+        match self.value.as_ref() {
+            "y" => Value::Yes,
+            "m" => Value::Module,
+            "n" => Value::No,
+            number if number.parse::<u64>().is_ok() => Value::Number(number.to_owned()),
+            text => Value::Text(text.to_owned()),
+        }
+    }
+}
+
 impl fmt::Display for KconfigLine {
     /// As it is written in a `.config`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -67,6 +67,33 @@ fn the_fragment_builds_in_the_modules_that_the_config_names() {
     assert_eq!(check(&(apple + &fragment), "").0, 0);
 }
 
+/// A rule that asks for CPUSETS_V1 applies only where CPUSETS is set: from 6.12 on.
+#[test]
+fn the_fragment_has_what_applies_when_the_rest_of_it_is_set() {
+    let bare = without(&["CPUSETS", "TUN", "HUGETLBFS", "KVM", "VFIO"]);
+    for (version, has) in [("5.10.1", false), ("6.1.99", false), ("6.12.1", true), ("7.1.0", true)]
+    {
+        let bare = bare.replace("6.1.99", version);
+        let recommended = "--fail-on recommended";
+        let (status, report, fragment) = check(&bare, recommended);
+        assert_eq!(status, 1);
+        let findings = report["inputs"][0]["findings"].as_array().unwrap();
+        let own = findings.iter().find(|finding| finding["id"] == "VB-HOST-008").unwrap();
+        assert_eq!(own["verdict"], "not_applicable", "{version}");
+        let section = fragment.split("\n# VB-HOST-008").nth(1);
+        assert_eq!(section.is_some(), has, "{version}: {fragment}");
+        if let Some(section) = section {
+            let lines =
+                "\n# The rule applies when other lines here are set.\nCONFIG_CPUSETS_V1=y\n";
+            assert!(section.contains(lines), "{section}");
+        }
+        // what Kconfig selects
+        let selected = "CONFIG_ARM_GIC_V3_ITS=y\nCONFIG_MEMFD_CREATE=y\n";
+        let (status, report, _) = check(&(bare + selected + &fragment), recommended);
+        assert_eq!(status, 0, "{version}: {fragment}\n{report:#}");
+    }
+}
+
 #[test]
 fn the_fragment_takes_along_what_would_make_vfio_a_module() {
     let modular = CONFIG.replace("CONFIG_VFIO=y", "CONFIG_VFIO=m");

@@ -2,10 +2,10 @@
 //!
 //! A guest that needs huge pages adds its own to `nr_hugepages`; when it has ended, as many are taken away,
 //! whoever came or went in the meantime. Free pages are all alike: a guest that starts may have counted on those
-//! of one that has ended and has not given them back yet. Those are passed on to it, not taken away. A setting (transparent huge pages) goes back when nobody wants it
-//! any more. Who wants what is in a ledger: a file for each attribute in the state directory, changed under
-//! a lock, replaced before the attribute is written. So the attribute can be made right again after a kill
-//! at any moment, and what others did to it is told from what we did.
+//! of one that has ended and has not given them back yet. Those are passed on to it, not taken away. A setting
+//! (transparent huge pages) goes back when nobody wants it any more. Who wants what is in a ledger: a file for each
+//! attribute in the state directory, changed under a lock, replaced before the attribute is written. So the
+//! attribute can be made right again after a kill at any moment, and what others did to it is told from what we did.
 
 use std::fs;
 use std::io::{self, Write as _};
