@@ -3,6 +3,7 @@
 use crate::common::device_tree;
 
 use std::fs;
+use std::io::Read as _;
 use std::thread;
 
 use device_tree::{Tree, at, fifo};
@@ -110,9 +111,12 @@ fn a_refused_device_is_given_back_to_its_driver() {
         scope.spawn(|| {
             fs::read_to_string(&unbind).unwrap();
             tree.unlink_driver(DISK);
-            fs::read_to_string(&probe).unwrap();
-            // Its own driver does not take it either: perhaps another one does.
-            fs::read_to_string(&probe).unwrap();
+            // Its own driver does not take it either: perhaps another one does. Both through one file, or
+            // the second may come before the first has been read to its end.
+            let mut probes = fs::File::options().read(true).write(true).open(&probe).unwrap();
+            let mut both = [0; 2 * DISK.len()];
+            probes.read_exact(&mut both).unwrap();
+            assert_eq!(both, *[DISK, DISK].concat().as_bytes());
         });
         to_vfio_pci(&tree.host(), at(DISK)).unwrap_err()
     });

@@ -228,3 +228,91 @@ fn a_device_in_use_is_not_reset() {
     assert!(matches!(ending, Ending::Failed(UndoError::InUse(users)) if users[0].pid == 50));
     assert_eq!(tree.read("sys/devices/pci0000:00/0000:00:02.0/reset"), "");
 }
+
+/// A line as the journal has it, with the checksum of an independent implementation.
+fn record(json: &str) -> String {
+    format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()))
+}
+
+#[test]
+fn records_in_an_order_that_nobody_writes_end_it() {
+    let (tree, state) = tree("journal-order");
+    let mut journal = Journal::create(&tree.host(), &state, "guest", "run guest").unwrap();
+    journal.record(steps().remove(0)).unwrap();
+    let text = fs::read_to_string(state.journal("guest")).unwrap();
+    let (header, step) = text.split_at(text.find('\n').unwrap() + 1);
+    let (kept, first, second) =
+        (record("\"kept\""), record("{\"undone\":0}"), record("{\"undone\":1}"));
+    let (kept, first, second) = (&kept[..], &first[..], &second[..]);
+    let cases: [(&[&str], usize); 8] = [
+        (&[step, header], 0),
+        (&[kept, header], 0),
+        (&[first, header], 0),
+        (&[header, header, step], 1),
+        (&[header, first, step], 1),
+        (&[header, step, second, kept], 2),
+        (&[header, step, step, second, kept], 5),
+        (&[header, kept, step, first], 4),
+    ];
+    for (lines, whole) in cases {
+        let recorded = journal::parse(lines.concat().as_bytes());
+        let taken = &lines[..whole];
+        assert_eq!(recorded.size as usize, taken.concat().len(), "{lines:?}");
+        assert_eq!(recorded.header.is_some(), taken.contains(&header), "{lines:?}");
+        assert_eq!(recorded.steps.len(), taken.iter().filter(|line| **line == step).count());
+        assert_eq!(recorded.kept, taken.contains(&kept), "{lines:?}");
+        let undone = [first, second].iter().position(|line| taken.contains(line));
+        assert_eq!(recorded.undone, Vec::from_iter(undone), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_larger_file_is_not_a_journal() {
+    let (tree, state) = tree("journal-large");
+    Journal::create(&tree.host(), &state, "guest", "run guest").unwrap();
+    let path = state.journal("guest");
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len((16 << 20) + 1).unwrap();
+    let error = journal::read(&path).unwrap_err().to_string();
+    assert!(
+        error.ends_with("guest.journal: larger than 16777216 bytes: this is not a journal"),
+        "{error}"
+    );
+}
+
+/// What another process does with the journal before it closes it, and what is then read.
+fn opened_after(name: &str, work: impl FnOnce(Journal, &StateDir)) -> Result<usize, JournalError> {
+    let (tree, state) = tree(name);
+    drop(Journal::create(&tree.host(), &state, "guest", "run guest").unwrap());
+    let other = Journal::open(&tree.host(), &state, "guest").unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let journal = Journal::open(&tree.host(), &state, "guest")?;
+            Ok(journal.recorded().steps.len())
+        });
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        work(other, &state);
+        waiting.join().unwrap()
+    })
+}
+
+#[test]
+fn a_journal_that_another_process_works_on_is_read_when_it_is_done() {
+    let steps = opened_after("journal-lock", |mut other, _| {
+        other.record(steps().remove(0)).unwrap();
+    });
+    assert_eq!(steps.unwrap(), 1);
+}
+
+#[test]
+fn a_journal_that_another_process_has_undone_is_not_there() {
+    let error = opened_after("journal-lock-gone", |other, state| {
+        fs::remove_file(state.journal("guest")).unwrap();
+        drop(other);
+    });
+    let error = error.unwrap_err();
+    assert!(
+        matches!(&error, JournalError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound),
+        "{error}"
+    );
+}
