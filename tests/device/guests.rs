@@ -285,7 +285,7 @@ fn autostart_starts_those_that_want_it_and_names_those_that_are_broken() {
     assert_eq!(
         vfiorun(&tree, &["autostart"]),
         refused(
-            "vfiorun: there is no directory of guest files: /data/adb/vfioboot/guests or /etc/vfioboot/guests\n"
+            "vfiorun: a directory of guest files does not exist: /data/adb/vfioboot/guests or /etc/vfioboot/guests\n"
         )
     );
     let guests = "etc/vfioboot/guests";
