@@ -21,6 +21,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--place", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--sample", type=int, metavar="N", help="N mutants of each module only, always the same")
     parser.add_argument("--shard", metavar="K/N", help="only part K, from 1, of N")
+    parser.add_argument("--tests", type=int, metavar="N", help="ask only the N likeliest tests about a mutant")
     parser.add_argument("--again", action="store_true", help="ask the tests again where a verdict is known")
     parser.add_argument("--list", action="store_true", help="list the mutants, and compile nothing")
     parser.add_argument("--record", metavar="NOTE", help="add the result to tests/mutants/results.tsv")
@@ -99,7 +100,7 @@ def main() -> int:
     for module in chosen:
         mine = part([m for m in copy.mutants if m.file in module.files], options.sample, options.shard)
         made = [m for m in mine if m.state == "made" and m.name not in copy.dropped]
-        verdicts = judge(module, made, programs, tests, kept, options.again)
+        verdicts = judge(module, made, programs, tests, kept, options.again, options.tests)
         table.append(report(module, mine, copy.dropped, verdicts))
         if options.record is not None:
             scope = " ".join(filter(None, [options.sample and f"sample of {options.sample}", options.shard])) or "all"

@@ -58,11 +58,17 @@ class Verdicts:
 
 
 def judge(
-    module: Module, mutants: list[Mutant], programs: dict[str, Program], tests: list[Test], kept: Verdicts, again: bool
+    module: Module,
+    mutants: list[Mutant],
+    programs: dict[str, Program],
+    tests: list[Test],
+    kept: Verdicts,
+    again: bool,
+    limit: int | None,
 ) -> dict[Mutant, Verdict]:
-    """The verdict on each mutant: by what is kept, or by the tests that reach it."""
+    """The verdict on each mutant: by what is kept, or by the tests that reach it; by so many of them, with a limit."""
     mine = [test for test in tests if test.program in module.programs]
-    stamp = " ".join(programs[name].digest for name in module.programs)
+    stamp = " ".join([*(programs[name].digest for name in module.programs), *([str(limit)] if limit else [])])
     verdicts: dict[Mutant, Verdict] = {}
     killers: Counter[tuple[str, str]] = Counter()
     shown = time.monotonic()
@@ -70,7 +76,8 @@ def judge(
         verdict = None if again else kept.get(mutant, stamp)
         if verdict is None:
             reaching = [test for test in mine if mutant.number in test.reached]
-            verdict = ask(mutant, in_order(reaching, mutant, killers, kept.killer(mutant)), programs)
+            ordered = in_order(reaching, mutant, killers, kept.killer(mutant))
+            verdict = ask(mutant, ordered[:limit], programs)
             kept.put(mutant, stamp, verdict)
         if verdict.noticed:
             killers[function(mutant), verdict.test] += 1

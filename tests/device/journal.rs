@@ -7,6 +7,7 @@ use std::fs;
 use device_tree::{Tree, at};
 use vfioboot::device::bind::driver::DriverState;
 use vfioboot::device::bind::journal::{self, Journal, JournalError};
+use vfioboot::device::bind::recover::{recover, survey};
 use vfioboot::device::bind::undo::{Ending, Undo, UndoError};
 use vfioboot::device::sys::state::StateDir;
 
@@ -280,39 +281,56 @@ fn a_larger_file_is_not_a_journal() {
     );
 }
 
-/// What another process does with the journal before it closes it, and what is then read.
-fn opened_after(name: &str, work: impl FnOnce(Journal, &StateDir)) -> Result<usize, JournalError> {
-    let (tree, state) = tree(name);
-    drop(Journal::create(&tree.host(), &state, "guest", "run guest").unwrap());
-    let other = Journal::open(&tree.host(), &state, "guest").unwrap();
+/// What waits for a journal that another process works on, and then is done with it in the way of `work`.
+fn waiting<T: Send>(
+    (tree, state): &(Tree, StateDir),
+    wait: impl FnOnce() -> T + Send,
+    work: impl FnOnce(Journal),
+) -> T {
+    drop(Journal::create(&tree.host(), state, "guest", "run guest").unwrap());
+    // Its owner is not there any more.
+    fs::remove_dir_all(tree.path("proc/100")).unwrap();
+    tree.running_as(101, 9, BOOT);
+    let other = Journal::open(&tree.host(), state, "guest").unwrap();
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| {
-            let journal = Journal::open(&tree.host(), &state, "guest")?;
-            Ok(journal.recorded().steps.len())
-        });
+        let waiting = scope.spawn(wait);
         std::thread::sleep(std::time::Duration::from_millis(200));
-        work(other, &state);
+        work(other);
         waiting.join().unwrap()
     })
 }
 
 #[test]
 fn a_journal_that_another_process_works_on_is_read_when_it_is_done() {
-    let steps = opened_after("journal-lock", |mut other, _| {
-        other.record(steps().remove(0)).unwrap();
-    });
-    assert_eq!(steps.unwrap(), 1);
+    let place = tree("journal-lock");
+    let open = || Journal::open(&place.0.host(), &place.1, "guest");
+    let journal = waiting(&place, open, |mut other| other.record(steps().remove(0)).unwrap());
+    assert_eq!(journal.unwrap().recorded().steps.len(), 1);
 }
 
 #[test]
 fn a_journal_that_another_process_has_undone_is_not_there() {
-    let error = opened_after("journal-lock-gone", |other, state| {
-        fs::remove_file(state.journal("guest")).unwrap();
+    let gone = |place: &(Tree, StateDir), other: Journal| {
+        fs::remove_file(place.1.journal("guest")).unwrap();
         drop(other);
-    });
-    let error = error.unwrap_err();
+    };
+    let place = tree("journal-lock-gone");
+    let open = || Journal::open(&place.0.host(), &place.1, "guest");
+    let error = waiting(&place, open, |other| gone(&place, other)).unwrap_err();
     assert!(
         matches!(&error, JournalError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound),
         "{error}"
     );
+    let place = tree("journal-lock-recover");
+    let undo = || recover(&place.0.host(), &place.1, false).map(|all| all.len());
+    let undone = waiting(&place, undo, |other| gone(&place, other)).unwrap();
+    assert_eq!(undone, 0, "the other process did it");
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_not_passed_over() {
+    let (tree, state) = tree("journal-unreadable");
+    fs::create_dir_all(state.journal("guest")).unwrap();
+    let error = survey(&tree.host(), &state).unwrap_err().to_string();
+    assert!(error.contains("guest.journal: read: "), "{error}");
 }

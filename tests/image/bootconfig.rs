@@ -126,6 +126,13 @@ fn a_second_value_voids_the_block_and_the_message_names_both_lines() {
 }
 
 #[test]
+fn a_value_that_is_added_or_replaces_another_voids_nothing() {
+    for text in ["a = 1\na += 2\n", "a = 1\na := 2\n", "a += 1\n", "a\na = 1\na\n"] {
+        parse(text).validate(Limits::KERNEL).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    }
+}
+
+#[test]
 fn syntax_errors_name_line_offset_and_what_was_expected() {
     for (text, expected) in [
         ("a = 1\nb\nc d = 2\n", "line 3 (offset 8): \"c d\" is not a key"),
@@ -133,7 +140,7 @@ fn syntax_errors_name_line_offset_and_what_was_expected() {
         ("a : 1\n", "line 1 (offset 2): expected := and not : alone"),
         ("a = \"b\n", "line 1 (offset 4): the quote \" is not closed"),
         ("a = 'b' c\n", "line 1 (offset 8): expected , ; # } or a line break after the closing"),
-        ("a = \u{7}\n", "line 1 (offset 4): a value has a byte that cannot be printed"),
+        ("a = bc\u{7}\n", "line 1 (offset 6): a value has a byte that cannot be printed"),
         ("a {\n b = 1\n", "line 1 (offset 2): the brace of a is not closed"),
         ("a = 1 }\n", "line 1 (offset 6): a closing brace without an opening one"),
         ("a = 1\nword", "line 2 (offset 6): expected =, {, ; or a line break after the key"),
@@ -264,6 +271,9 @@ fn removing_a_key_keeps_the_rest_of_its_line() {
     assert_eq!(removed("a = 1; b = 2 # c\n", "a"), "b = 2 # c\n");
     assert_eq!(removed("a = 1; b = 2 # c\n", "b"), "a = 1; # c\n");
     assert_eq!(removed("a { b = 1 } c = 2\n", "a.b"), "a { } c = 2\n");
+    assert_eq!(removed("a = 1; b = 2\nc = 3\n", "b"), "a = 1; \nc = 3\n");
+    assert_eq!(removed("a = 1; b = 2", "b"), "a = 1; ");
+    assert_eq!(removed("a = 1\n  b = 2", "b"), "a = 1\n");
 }
 
 #[test]
@@ -276,7 +286,9 @@ fn removing_a_missing_key_names_the_keys_below_it() {
     let mut config = parse("a.b = 1\na.c = 2\n");
     let error = config.remove("a").unwrap_err();
     assert_eq!(error.to_string(), "the bootconfig has no key a itself, only a.b, a.c");
-    assert!(matches!(config.remove("x"), Err(Error::NoKey { .. })));
+    let error = config.remove("x").unwrap_err();
+    assert!(matches!(error, Error::NoKey { .. }));
+    assert_eq!(error.to_string(), "the bootconfig has no key x");
 }
 
 /// Texts that follow the grammar, of few keys so that they meet.

@@ -282,6 +282,28 @@ fn the_last_value_wins_and_all_can_be_asked_for() {
     assert!(line.has("a-b") && !line.has("A"));
 }
 
+/// `early_kvm_mode_cfg` leaves what an earlier parameter has set.
+#[test]
+fn a_value_that_the_kernel_does_not_know_does_not_decide() {
+    let decides = |text: &str| {
+        let line = line(text);
+        line.effective("kvm-arm.mode").map(|own| own.to_string())
+    };
+    assert_eq!(
+        decides("kvm-arm.mode=nvhe kvm-arm.mode=other kvm-arm.mode").as_deref(),
+        Some("kvm-arm.mode=nvhe")
+    );
+    assert_eq!(decides("kvm-arm.mode=other"), None);
+}
+
+#[test]
+fn for_people_a_parameter_has_no_outer_quotes() {
+    let shown = |text: &str| Parameter::first_of(text.as_bytes()).unwrap().to_string();
+    assert_eq!(shown("\"dyndbg=file a.c +p\""), "dyndbg=file a.c +p");
+    assert_eq!(shown("a=\"b c\" d"), "a=b c");
+    assert_eq!(shown("quiet"), "quiet");
+}
+
 #[test]
 fn truth_is_what_kstrtobool_says() {
     let truth = |text: &str| Parameter::first_of(text.as_bytes()).unwrap().truth();
