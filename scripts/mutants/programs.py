@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 GIB = 1 << 30
 
@@ -35,6 +35,15 @@ class Outcome(NamedTuple):
     output: str
 
 
+def digest(files: list[Path], start: str = "") -> str:
+    """Of the files that there are."""
+    all_of_them = hashlib.sha256(start.encode())
+    for file in files:
+        if file.is_file():
+            all_of_them.update(file.read_bytes())
+    return all_of_them.hexdigest()[:16]
+
+
 class Program:
     """A program of tests, each of which runs alone."""
 
@@ -42,7 +51,9 @@ class Program:
         self.name = name
         self.executable = executable
         self.tree = tree
-        self.digest = hashlib.sha256(executable.read_bytes()).hexdigest()[:16]
+        self.digest = digest([executable])
+        folders = ("src", "build", "fixtures", "tests/common")
+        self.common = digest([path for folder in folders for path in sorted((tree / folder).rglob("*"))])
 
     def names(self) -> list[str]:
         """Its tests, without those that are left out unless they are asked for."""
@@ -84,27 +95,30 @@ class Program:
         return Outcome(status, time.monotonic() - started, used, text)
 
     def tests(self, cache: Path) -> list[Test]:
-        """Its tests, after each has run without a mutant; all have to pass."""
-        kept = cache / f"{self.name}-{self.digest}.json"
-        found = {}
-        if kept.is_file():
-            for name, seconds, cpu, numbers in json.loads(kept.read_text()):
-                found[name] = Test(self.name, name, seconds, cpu, frozenset(numbers))
-        missing = [name for name in self.names() if name not in found]
+        """Its tests, after each has run without a mutant; all have to pass. What is known of a test stays true
+        while its file and the library are the same."""
+        kept = cache / f"{self.name}.json"
+        known: dict[str, list[Any]] = json.loads(kept.read_text()) if kept.is_file() else {}
+        names = {name: self.stamp(name) for name in self.names()}
+        missing = [name for name, stamp in names.items() if known.get(name, [""])[0] != stamp]
         if missing:
             print(f"mutants: what {len(missing)} tests of {self.name} reach", file=sys.stderr)
         try:
             for name in missing:
-                found[name] = self.reach(name)
+                seconds, cpu, reached = self.reach(name)
+                known[name] = [names[name], seconds, cpu, sorted(reached)]
         finally:
             cache.mkdir(parents=True, exist_ok=True)
-            for old in cache.glob(f"{self.name}-*.json"):
-                old.unlink()
-            rows = [[test.name, test.seconds, test.cpu, sorted(test.reached)] for test in found.values()]
-            kept.write_text(json.dumps(rows))
-        return list(found.values())
+            kept.write_text(json.dumps(known))
+        found = ((name, known[name]) for name in names)
+        return [Test(self.name, name, row[1], row[2], frozenset(row[3])) for name, row in found]
 
-    def reach(self, test: str) -> Test:
+    def stamp(self, test: str) -> str:
+        """A digest of what a test is made of."""
+        own = self.tree / "tests" / self.name
+        return digest([own / "main.rs", own / f"{test.split('::', maxsplit=1)[0]}.rs"], self.common)
+
+    def reach(self, test: str) -> tuple[float, float, list[int]]:
         """What a test reaches, and how long it takes. One that fails may try again: a busy machine is no mutant."""
         for attempt in (1, 2):
             with tempfile.TemporaryDirectory(prefix="m.") as scratch:
@@ -112,7 +126,7 @@ class Program:
                 outcome = self.run(test, {"VFIOBOOT_MUTANT_REACHED": str(file)}, seconds=120, cpu=120)
                 numbers = file.read_text().split() if file.exists() else []
             if outcome.status == "passed":
-                return Test(self.name, test, outcome.seconds, outcome.cpu, frozenset(map(int, numbers)))
+                return outcome.seconds, outcome.cpu, [int(number) for number in numbers]
             print(f"mutants: {self.name} {test}: {outcome.status} without a mutant, attempt {attempt}", file=sys.stderr)
         sys.exit(f"{outcome.output}\nerror: mutants: {self.name} {test} fails without a mutant")
 

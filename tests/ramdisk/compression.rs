@@ -1,11 +1,12 @@
 //! The streams that kernels and bootloaders use: detected, decoded exactly, bounded.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use vfioboot::compression::{
-    Decoder, Error, Format, Known, decode_all, encode, encode_around, part,
+    Budget, Decoder, Error, Format, Known, decode_all, encode, encode_around, part,
+    unpacked_in_thread,
 };
 
 fn sample() -> Vec<u8> {
@@ -169,6 +170,139 @@ fn output_past_the_limit_is_refused() {
         let packed = encode(format, &vec![0; 1 << 20], None).unwrap();
         let error = decode_all(format, &packed, 1000).unwrap_err();
         assert!(matches!(error, Error::TooLarge { limit: 1000, .. }), "{format}: {error}");
+    }
+}
+
+/// The formats, what the kernel's Kconfig calls them, and how much a byte of each takes from the budget.
+const FORMATS: [(&str, Option<&str>, u64); 7] = [
+    ("gzip", Some("RD_GZIP"), 1),
+    ("lz4_legacy", Some("RD_LZ4"), 1),
+    ("lz4", None, 1),
+    ("xz", Some("RD_XZ"), 3),
+    ("lzma", Some("RD_LZMA"), 3),
+    ("zstd", Some("RD_ZSTD"), 1),
+    ("bzip2", Some("RD_BZIP2"), 4),
+];
+
+#[test]
+fn every_format_is_recognised_by_what_we_write() {
+    assert_eq!(Format::all().count(), FORMATS.len());
+    for (format, (name, symbol, _)) in Format::all().zip(FORMATS) {
+        assert_eq!((format.name(), format.rd_symbol()), (name, symbol));
+        let packed = encode(format, &sample(), None).unwrap();
+        assert_eq!(Format::detect(&packed), Some(format));
+        assert_eq!(Format::detect(&packed[1..]), None, "{name}");
+    }
+    assert_eq!(Format::detect(b""), None);
+    assert_eq!(Format::detect(b"BZh9nothing of the kind"), None);
+}
+
+#[test]
+fn lzma_is_recognised_by_its_dictionary_and_its_size() {
+    let detect = |dictionary: u32, size: u64| {
+        let header = [&[0x5d][..], &dictionary.to_le_bytes(), &size.to_le_bytes()].concat();
+        assert_eq!(Format::detect(&header[..12]), None, "a header that is cut off");
+        Format::detect(&header)
+    };
+    // powers of two, and half as much again; the low byte is zero, as in the magic
+    for dictionary in [4096, 8 << 20, 6 << 20, 12 << 20, 3 << 11] {
+        assert_eq!(detect(dictionary, u64::MAX), Some(Format::Lzma), "{dictionary}");
+    }
+    for dictionary in [0, 2048, 3 << 10, 5 << 20, 7 << 20, 10 << 20, 9 << 20, 8 << 20 | 256] {
+        assert_eq!(detect(dictionary, u64::MAX), None, "{dictionary}");
+    }
+    assert_eq!(detect(8 << 20, (1 << 40) - 1), Some(Format::Lzma));
+    assert_eq!(detect(8 << 20, 0), Some(Format::Lzma));
+    assert_eq!(detect(8 << 20, 1 << 40), None);
+}
+
+#[test]
+fn the_limit_itself_is_allowed() {
+    for format in Format::all() {
+        let packed = encode(format, &sample(), None).unwrap();
+        let size = sample().len() as u64;
+        assert!(decode_all(format, &packed, size).is_ok(), "{format}");
+        let error = decode_all(format, &packed, size - 1).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{format}: {error}");
+    }
+}
+
+#[test]
+fn what_is_unpacked_is_counted_and_an_empty_buffer_ends_nothing() {
+    for format in Format::all() {
+        let packed = encode(format, &sample(), None).unwrap();
+        let before = unpacked_in_thread();
+        let mut decoder = Decoder::new(format, &packed).unwrap();
+        assert_eq!(decoder.read(&mut []).unwrap(), 0);
+        assert!(decoder.read_all(1 << 30).unwrap() == sample(), "{format}: other bytes");
+        assert_eq!(decoder.read(&mut [0; 8]).unwrap(), 0, "{format}: it has ended");
+        assert_eq!(unpacked_in_thread() - before, sample().len() as u64, "{format}");
+    }
+}
+
+#[test]
+fn slow_formats_take_more_from_the_budget() {
+    let size = sample().len() as u64;
+    for (format, (name, _, cost)) in Format::all().zip(FORMATS) {
+        let packed = encode(format, &sample(), None).unwrap();
+        let within = |bytes| {
+            let _scope = Budget::of(bytes).enter();
+            decode_all(format, &packed, 1 << 30)
+        };
+        assert!(within(cost * size).is_ok(), "{name}");
+        let error = within(cost * size - 1).unwrap_err().to_string();
+        let budget = format!("more than {} bytes, its budget", cost * size - 1);
+        assert!(error.contains(&budget), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_budget_applies_until_its_scope_ends_and_is_gone_when_it_is_exceeded() {
+    let outer = Budget::of(100).enter();
+    Budget::take(60).unwrap();
+    {
+        let _inner = Budget::of(1000).enter();
+        Budget::take(1000).unwrap();
+        assert_eq!(Budget::take(1).unwrap_err().budget, Budget::of(1000));
+    }
+    Budget::take(40).unwrap();
+    drop(outer);
+    Budget::take(u64::MAX).unwrap();
+    let _scope = Budget::of(100).enter();
+    Budget::take(101).unwrap_err();
+    Budget::take(1).unwrap_err();
+    assert_eq!(Budget::of(7).bytes(), 7);
+    let default = Budget::for_input(1000);
+    assert_eq!(default.bytes(), Budget::for_input(0).bytes() + 64_000);
+    let _scope = Budget::for_input(0).enter();
+    Budget::grant(1000);
+    Budget::take(default.bytes()).unwrap();
+    assert_eq!(Budget::take(1).unwrap_err().budget, default);
+    let _scope = Budget::of(10).enter();
+    Budget::grant(1000);
+    Budget::take(11).unwrap_err();
+}
+
+/// Cut anywhere, with each of the fields that a frame may have.
+#[test]
+fn an_lz4_frame_ends_with_its_end_mark_and_its_checksum() {
+    use lz4_flex::frame::{FrameEncoder, FrameInfo};
+    let bytes = &sample()[..3000];
+    for fields in 0..8 {
+        let set = |bit: u32| fields >> bit & 1 == 1;
+        let info = FrameInfo::new()
+            .content_size(set(0).then_some(bytes.len() as u64))
+            .content_checksum(set(1))
+            .block_checksums(set(2));
+        let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+        encoder.write_all(bytes).unwrap();
+        let packed = encoder.finish().unwrap();
+        let (back, consumed) = decode_all(Format::Lz4Frame, &packed, 1 << 20).unwrap();
+        assert_eq!((&back[..], consumed), (bytes, packed.len()));
+        for cut in 0..packed.len() {
+            let error = decode_all(Format::Lz4Frame, &packed[..cut], 1 << 20);
+            assert!(error.is_err(), "fields {fields}: cut at {cut} of {}", packed.len());
+        }
     }
 }
 
