@@ -235,6 +235,23 @@ fn a_chained_partition_with_another_key_is_not_verified() {
     );
 }
 
+/// The location 0 is that of the vbmeta image itself.
+#[test]
+fn a_chain_to_the_rollback_location_of_vbmeta_itself_is_not_verified() {
+    let scratch = scratch(&["init_boot-SHA256_RSA2048"]);
+    let mut vbmeta = avb::image("vbmeta");
+    // AvbChainPartitionDescriptor: tag, size, location
+    let is_chain =
+        |bytes: &[u8]| bytes.starts_with(&4_u64.to_be_bytes()) && bytes.ends_with(&[0, 0, 0, 3]);
+    let at = vbmeta.windows(20).position(is_chain).unwrap();
+    vbmeta[at + 19] = 0;
+    scratch.file("vbmeta.img", &vbmeta);
+    let text = negative(&scratch, "init_boot-SHA256_RSA2048.img vbmeta.img");
+    let expected =
+        "fail chain      the chain to init_boot has rollback index location 0, expected 1 or more";
+    assert!(text.contains(expected), "{text}");
+}
+
 #[test]
 fn an_image_that_vbmeta_does_not_describe_is_not_verified() {
     let scratch = scratch(&["init_boot-SHA256_RSA2048", "vbmeta"]);

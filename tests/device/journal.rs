@@ -310,20 +310,26 @@ fn a_journal_that_another_process_works_on_is_read_when_it_is_done() {
 
 #[test]
 fn a_journal_that_another_process_has_undone_is_not_there() {
-    let gone = |place: &(Tree, StateDir), other: Journal| {
-        fs::remove_file(place.1.journal("guest")).unwrap();
-        drop(other);
-    };
     let place = tree("journal-lock-gone");
     let open = || Journal::open(&place.0.host(), &place.1, "guest");
-    let error = waiting(&place, open, |other| gone(&place, other)).unwrap_err();
+    let again = |other: Journal| {
+        fs::remove_file(place.1.journal("guest")).unwrap();
+        // One of the same name is not the one that was waited for.
+        drop(Journal::create(&place.0.host(), &place.1, "guest", "run guest").unwrap());
+        drop(other);
+    };
+    let error = waiting(&place, open, again).unwrap_err();
     assert!(
         matches!(&error, JournalError::Io { error, .. } if error.kind() == std::io::ErrorKind::NotFound),
         "{error}"
     );
     let place = tree("journal-lock-recover");
     let undo = || recover(&place.0.host(), &place.1, false).map(|all| all.len());
-    let undone = waiting(&place, undo, |other| gone(&place, other)).unwrap();
+    let gone = |other: Journal| {
+        fs::remove_file(place.1.journal("guest")).unwrap();
+        drop(other);
+    };
+    let undone = waiting(&place, undo, gone).unwrap();
     assert_eq!(undone, 0, "the other process did it");
 }
 
