@@ -3,12 +3,15 @@
 use crate::common::device_tree;
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use device_tree::{Tree, at};
 use vfioboot::device::bind::driver::DriverState;
 use vfioboot::device::bind::journal::{self, Journal, JournalError};
 use vfioboot::device::bind::recover::{recover, survey};
 use vfioboot::device::bind::undo::{Ending, Undo, UndoError};
+use vfioboot::device::sys::host::Host;
 use vfioboot::device::sys::state::StateDir;
 
 const BOOT: &str = "11111111-2222-3333-4444-555555555555";
@@ -137,6 +140,41 @@ fn an_attribute_is_restored() {
     assert!(matches!(step.carry_out(&tree.host(), &state), Ending::Done));
     assert_eq!(tree.read(path), "12");
     assert!(matches!(step.carry_out(&tree.host(), &state), Ending::Unchanged));
+}
+
+/// As with huge pages: those of a process that has just ended are not free at once.
+#[test]
+fn an_attribute_that_does_not_take_its_value_at_once_is_written_again() {
+    let (tree, state) = tree("journal-attribute-late");
+    let path = "proc/sys/vm/nr_hugepages";
+    let step = Undo::Attribute { path: path.into(), value: "12".into() };
+    // the write that is taken, how many there are
+    for (taken, expected) in [(3, 3), (10, 10), (11, 10)] {
+        tree.file(path, "512\n");
+        let writes = Arc::new(AtomicUsize::new(0));
+        let (count, file) = (Arc::clone(&writes), tree.path(path));
+        let kernel = move |_: &str, value: &str| match count.fetch_add(1, Ordering::Relaxed) + 1 {
+            now if now == taken => fs::write(&file, value),
+            _ => Ok(()),
+        };
+        let host = Host::with_kernel(&tree.root, Arc::new(kernel));
+        let ending = step.carry_out(&host, &state);
+        assert_eq!(matches!(ending, Ending::Done), taken <= 10, "{ending}");
+        assert_eq!(writes.load(Ordering::Relaxed), expected);
+    }
+}
+
+#[test]
+fn what_cannot_be_removed_is_not_said_to_be_gone() {
+    let (tree, state) = tree("journal-not-removed");
+    tree.file("dev/full/file", "");
+    let directory = Undo::Directory { path: "dev/full".into() };
+    let ending = directory.carry_out(&tree.host(), &state);
+    assert!(matches!(ending, Ending::Failed(UndoError::Remove(_))), "{ending}");
+    let node = Undo::Node { path: "dev/full".into() };
+    let ending = node.carry_out(&tree.host(), &state).to_string();
+    assert!(ending.contains("neither a device node nor a socket"), "{ending}");
+    assert!(tree.path("dev/full/file").exists());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// The highest number.
 const LAST: usize = 0;
+const REACHED_FILE: &str = "VFIOBOOT_MUTANT_REACHED";
 const UNREAD: usize = usize::MAX;
 const RECORDING: usize = usize::MAX - 1;
 
@@ -25,14 +26,15 @@ pub(crate) fn is(number: usize) -> bool {
 
 #[cold]
 fn seldom(number: usize) -> bool {
-    let file = std::env::var_os("VFIOBOOT_MUTANT_REACHED");
     if ON.load(Relaxed) == UNREAD {
         let named = std::env::var("VFIOBOOT_MUTANT").ok().and_then(|text| text.parse().ok());
-        ON.store(if file.is_some() { RECORDING } else { named.unwrap_or(0) }, Relaxed);
+        let recording = std::env::var_os(REACHED_FILE).is_some();
+        ON.store(if recording { RECORDING } else { named.unwrap_or(0) }, Relaxed);
         return is(number);
     }
-    if let Some(file) = file
+    if !REACHED[number].load(Relaxed)
         && !REACHED[number].swap(true, Relaxed)
+        && let Some(file) = std::env::var_os(REACHED_FILE)
         // opened each time: the programs close what they did not open
         && let Ok(mut file) = OpenOptions::new().append(true).create(true).open(file)
     {
