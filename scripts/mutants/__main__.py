@@ -103,7 +103,9 @@ def main() -> int:
         verdicts = judge(module, made, programs, tests, kept, options.again, options.tests)
         table.append(report(module, mine, copy.dropped, verdicts))
         if options.record is not None:
-            scope = " ".join(filter(None, [options.sample and f"sample of {options.sample}", options.shard])) or "all"
+            limit = options.tests and f"{options.tests} tests each"
+            parts = [options.sample and f"sample of {options.sample}", options.shard, limit]
+            scope = ", ".join(filter(None, parts)) or "all"
             with (TABLES / "results.tsv").open("a") as file:
                 today = datetime.date.today().isoformat()
                 file.write("\t".join([*table[-1], today, scope, options.record]) + "\n")
