@@ -9,8 +9,7 @@ cd "$ROOT"
 say "try: vfiorun for aarch64, which the sample is for, and Rust's standard library for it"
 scripts/build-runtime.sh aarch64
 say "try: vfioboot"
-# nobody debugs it or builds it again
-CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 VFIOBOOT_RUNTIME_DIR=$ROOT/dist cargo build --locked --bin vfioboot --target-dir target/try
+VFIOBOOT_RUNTIME_DIR=$ROOT/dist cargo build --locked --bin vfioboot --profile try --target-dir target/try
 
 sample=fixtures/sample-boot.img
 device=1b36:0010
@@ -26,7 +25,7 @@ show() {
     [[ " $fine " == *" $status "* ]] || { echo "error: that ended with $status" >&2; exit 1; }
 }
 
-PATH=$PWD/target/try/debug:$PATH
+PATH=$PWD/target/try/try:$PATH
 show 0 vfioboot info "$sample"
 # 1: a required option is missing, 3: inconclusive
 show '0 1 3' vfioboot check "$sample"
