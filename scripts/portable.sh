@@ -7,6 +7,19 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
+scratch portable
+# an empty archive, which is moved to its place
+cat > "$SCRATCH/ar" << 'AR'
+#!/bin/sh
+for word; do
+    case $word in
+        [-/]out:*) : > "${word#?out:}" ;;
+        *.a | *.lib) : > "$word" ;;
+    esac
+done
+AR
+chmod 755 "$SCRATCH/ar"
+
 targets=("$@")
 [ $# -gt 0 ] || targets=(aarch64-apple-darwin x86_64-apple-darwin x86_64-pc-windows-msvc)
 for target in "${targets[@]}"; do
@@ -15,7 +28,7 @@ for target in "${targets[@]}"; do
     [ -t 2 ] || args+=(--quiet)
     # zstd's C is compiled on the system itself
     c=${target//-/_}
-    environment=("CC_$c=true" "AR_$c=true" SDKROOT=/no-sdk)
+    environment=("CC_$c=true" "AR_$c=$SCRATCH/ar" SDKROOT=/no-sdk)
     if [ ! -d "$(rustc --print target-libdir --target "$target")" ]; then
         toolchain=$(scripts/runtime-toolchain.sh)
         environment+=("RUSTC=$toolchain/rustc" RUSTC_BOOTSTRAP=1)

@@ -7,6 +7,7 @@ use std::path::Path;
 use vfioboot::bootset::Identity;
 
 /// The mode `open` gives a new file; the umask takes its part.
+#[cfg(unix)]
 pub const NEW_MODE: u32 = 0o666;
 
 #[cfg(unix)]

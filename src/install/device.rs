@@ -1,9 +1,6 @@
 //! A partition as a block device of Linux.
 
-use std::io;
 use std::path::Path;
-
-use super::error::Refusal;
 
 /// The name of the block device `number` (`st_rdev`) in its partition table, below `root`; None where it has none.
 pub fn partition_name(root: &Path, number: u64) -> Option<String> {
@@ -24,10 +21,12 @@ fn split(number: u64) -> (u64, u64) {
 #[cfg(target_os = "linux")]
 mod node {
     use std::fs::File;
+    use std::io;
     use std::os::fd::AsFd;
     use std::os::unix::fs::{FileExt, OpenOptionsExt};
+    use std::path::Path;
 
-    use super::*;
+    use crate::install::error::Refusal;
     use crate::install::write::Partition;
 
     /// An open block device that nothing else has.
