@@ -38,7 +38,7 @@ impl Finding {
 /// apply only then (`when`), or that these settings break. Empty without a config.
 pub(super) fn findings(profile: &Profile, facts: &Facts, evaluation: &Evaluation) -> Vec<Finding> {
     let mut left: Vec<Finding> = Vec::new();
-    if facts.config.is_none() {
+    if facts.config.is_none() || !evaluation.findings.iter().any(|own| own.is_mendable(facts)) {
         return left;
     }
     let mut facts = facts.clone();

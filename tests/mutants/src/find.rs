@@ -138,7 +138,7 @@ fn is_comparison(operator: &BinOp) -> bool {
     matches!(operator, Eq(_) | Ne(_) | Lt(_) | Gt(_) | Le(_) | Ge(_))
 }
 
-/// Whether it is a chain with `let`, which is no value.
+/// Whether it is a chain with `let`, which is not a value.
 fn has_let(expression: &Expr) -> bool {
     match expression {
         Expr::Let(_) => true,
@@ -465,7 +465,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             }
             _ => false,
         };
-        // how much memory is there from the start is no behaviour
+        // the memory that is reserved at the start changes no result
         if !capacity {
             visit::visit_expr_call(self, call);
         }
