@@ -20,14 +20,22 @@ program=target/static/$arch-unknown-linux-musl/release/vfioboot
 
 work=$ROOT/target/wheel
 rm -rf "$work"
-mkdir -p "$work/data/scripts"
-install -m 755 "$program" "$work/data/scripts/vfioboot"
-ln -s "$work/data" python/data
-trap 'rm -f "$ROOT/python/data"' EXIT
+# cargo hashes the place of a path dependency into the symbols, and below a workspace that place is relative: so
+# both packages are copied into one. vfioboot is no member of it, or its tests would have to be in the lock file.
+tree=$work/tree
+mkdir -p "$tree"
+git ls-files -z | xargs -0 cp --parents --target-directory="$tree"
+rm "$tree/python/wheel.sh"
+mv "$tree/python/Cargo.lock" "$work/Cargo.lock"
+printf '%s\n' '[workspace]' 'members = ["tree/python"]' 'exclude = ["tree"]' 'resolver = "3"' > "$work/Cargo.toml"
+sed -n '/^\[profile/,$p' python/Cargo.toml >> "$work/Cargo.toml"
+sed -i -e 's|^\[workspace\]$||' -e '/^\[profile/,$d' -e 's|^publish = false$|&\nworkspace = "../.."|' "$tree/python/Cargo.toml"
+mkdir -p "$tree/python/data/scripts"
+install -m 755 "$program" "$tree/python/data/scripts/vfioboot"
 maturin=$(scripts/python-tools.sh scripts/python-wheel.txt)/maturin
-RUSTFLAGS=$(release_flags) "$maturin" build --quiet --release --locked --strip --manifest-path python/Cargo.toml \
-    --target-dir target --compatibility "${VFIOBOOT_WHEEL_PLATFORM:-pypi}" --out "$work" >&2
-wheel=$(find "$work" -name '*.whl')
+RUSTFLAGS=$(release_flags) "$maturin" build --quiet --release --locked --strip --target-dir target \
+    --manifest-path "$tree/python/Cargo.toml" --compatibility "${VFIOBOOT_WHEEL_PLATFORM:-pypi}" --out "$work/out" >&2
+wheel=$(find "$work/out" -name '*.whl')
 mkdir "$work/look"
 python3 -m zipfile -e "$wheel" "$work/look"
 for place in "$ROOT" "$cargo_home"; do
