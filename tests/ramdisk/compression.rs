@@ -103,6 +103,46 @@ fn a_stream_around_a_part_is_one_stream() {
     }
 }
 
+fn contains(whole: &[u8], part: &[u8]) -> bool {
+    whole.windows(part.len()).any(|window| window == part)
+}
+
+#[test]
+fn a_part_is_taken_over_and_not_compressed_again() {
+    let files: Vec<u8> = (0..70_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+    for format in [Format::Gzip, Format::Lz4Legacy, Format::Zstd] {
+        let part = part(format, &sample()).unwrap().unwrap();
+        for (before, after) in [(0, 0), (1, 1), (700, 3_000), (30_000, 35_536)] {
+            let (_, stream) = around(format, &files[..before], &files[..after]).unwrap();
+            assert!(contains(&stream, &part), "{format}, {before} before, {after} after");
+        }
+    }
+    // What zstd stores as it is is bounded, and so is what the whole unpacks to.
+    let zstd = part(Format::Zstd, &sample()).unwrap().unwrap();
+    let (bytes, stream) = around(Format::Zstd, &files[..30_000], &files[..35_537]).unwrap();
+    assert!(!contains(&stream, &zstd) && stream.len() < bytes.len());
+    let encoded = |before: usize, size: usize| {
+        let bytes = vec![7; size];
+        let part = part(Format::Zstd, &bytes[before..]).unwrap().unwrap();
+        let known = Known { range: before..size, part: &part };
+        let stream = encode_around(Format::Zstd, &bytes, &known, None).unwrap();
+        assert!(decode_all(Format::Zstd, &stream, 1 << 30).unwrap().0 == bytes);
+        contains(&stream, &part)
+    };
+    assert!(encoded(9, 128 << 10) && !encoded(9, (128 << 10) - 1));
+    assert!(encoded(9, 8 << 20) && !encoded(9, (8 << 20) + 1));
+}
+
+#[test]
+fn a_part_may_have_many_blocks() {
+    let Some(part) = foreign("xz --check=crc32 --block-size=1024 -c", &sample()) else { return };
+    let bytes = [b"before", &sample()[..], b"after"].concat();
+    let known = Known { range: 6..6 + sample().len(), part: &part };
+    let stream = encode_around(Format::Xz, &bytes, &known, None).unwrap();
+    assert!(decode_all(Format::Xz, &stream, 1 << 30).unwrap().0 == bytes);
+    assert!(foreign("xz -dc", &stream).unwrap() == bytes);
+}
+
 #[test]
 fn an_invalid_part_is_not_accepted() {
     let known = Known { range: 0..4, part: b"junk" };
