@@ -8,6 +8,7 @@ mod common;
 mod config;
 mod config_command;
 mod containers;
+mod dtb;
 mod headers;
 mod kallsyms;
 mod module;
