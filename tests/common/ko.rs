@@ -107,6 +107,9 @@ fn elf(sections: &[(&str, u32, u32, u64, &[u8])]) -> Vec<u8> {
     file
 }
 
+/// Where the tables of [`kernel_with_entries`] are.
+pub const TABLES_AT: usize = 4096;
+
 /// How `struct kernel_symbol` and CRCs looked.
 #[derive(Clone, Copy, Debug)]
 pub struct Form {
@@ -138,14 +141,20 @@ pub fn usual_exports() -> Vec<(String, bool)> {
 pub fn kernel_with_exports(exports: &[(String, bool)], form: Form) -> Vec<u8> {
     let mut sorted = exports.to_vec();
     sorted.sort_by_key(|(name, gpl)| (*gpl, name.clone()));
+    let names: Vec<&str> = sorted.iter().map(|(name, _)| name.as_str()).collect();
+    kernel_with_entries(&names, form)
+}
+
+/// The same with the entries in this order; its first table is at [`TABLES_AT`].
+pub fn kernel_with_entries(sorted: &[&str], form: Form) -> Vec<u8> {
     let mut kernel: Vec<u8> =
-        (0..4096u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        (0..TABLES_AT as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let start = kernel.len();
     let stride = if form.namespaces { 12 } else { 8 };
     let crcs_at = start + sorted.len() * stride;
     let strings_at = crcs_at + if form.crcs { sorted.len() * 4 } else { 0 };
     let (mut strings, mut places) = (vec![0], Vec::new());
-    for (name, _) in &sorted {
+    for name in sorted {
         let (name, namespace) = name.split_once('@').unwrap_or((name, ""));
         let mut put = |text: &str| {
             let at = strings_at + strings.len();
@@ -166,19 +175,19 @@ pub fn kernel_with_exports(exports: &[(String, bool)], form: Form) -> Vec<u8> {
             kernel.extend(distance(at + 8, *namespace));
         }
     }
-    let crc = |(name, _): &(String, bool)| crc_of(name.split('@').next().unwrap()).to_le_bytes();
+    let crc = |name: &str| crc_of(name.split('@').next().unwrap()).to_le_bytes();
     if form.crcs {
-        for (i, export) in sorted.iter().enumerate() {
+        for (i, name) in sorted.iter().enumerate() {
             let at = kernel.len();
             kernel.extend(match form.relative {
                 true => distance(at, far_crcs_at + i * 4),
-                false => crc(export),
+                false => crc(name),
             });
         }
     }
     kernel.extend(strings);
     if form.relative {
-        sorted.iter().for_each(|export| kernel.extend(crc(export)));
+        sorted.iter().for_each(|name| kernel.extend(crc(name)));
     }
     kernel.resize(kernel.len() + 4096, 0x5a);
     kernel

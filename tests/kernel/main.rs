@@ -9,6 +9,7 @@ mod config;
 mod config_command;
 mod containers;
 mod dtb;
+mod exports;
 mod headers;
 mod kallsyms;
 mod module;
