@@ -11,7 +11,7 @@ cargo clippy --quiet --locked --workspace --all-targets --all-features -- -D war
 for features in desktop cli vfiorun; do
     cargo clippy --quiet --locked --no-default-features --features "$features" --lib --bins -- -D warnings
 done
-# the fuzz targets, which only nightly links: without compiling libFuzzer
+# the fuzz targets, without compiling libFuzzer
 CUSTOM_LIBFUZZER_PATH=/nowhere/libfuzzer.a cargo check --quiet --locked --manifest-path fuzz/Cargo.toml --target-dir target
 # the Python package, with a lock file of its own, too
 cargo fmt --manifest-path python/Cargo.toml --check
