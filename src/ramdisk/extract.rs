@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::cpio::{Entry, FileType, LinkKey, NAME_MAX};
+use super::cpio::{Entry, FileType, LinkKey, SkippedFor};
 use super::{Entries, Error, Limits, components};
 
 /// Permission bits that are kept: no set-uid, set-gid or sticky bits on somebody else's machine.
@@ -25,8 +25,8 @@ pub struct Skipped {
 #[non_exhaustive]
 pub enum SkipReason {
     /// The kernel skips it, too.
-    #[error("its name has {0} bytes with its NUL, expected 1 to {NAME_MAX}: the kernel skips it")]
-    NameSize(u32),
+    #[error("{0}: the kernel skips it")]
+    ByKernel(SkippedFor),
     /// A device node.
     #[error("device nodes are not made")]
     Device,
@@ -54,9 +54,6 @@ pub enum SkipReason {
     /// A directory with files in it would be replaced.
     #[error("a directory that is not empty is in its place")]
     DirectoryInPlace,
-    /// The target of a symbolic link.
-    #[error("its target is longer than any path")]
-    LongTarget,
     /// The file system has no such name or link: the name is too long, a link has no target.
     #[error("the file system refuses it: {0}")]
     FileSystem(String),
@@ -115,7 +112,7 @@ pub fn extract(ramdisk: &[u8], directory: &Path, limits: Limits) -> Result<Vec<S
     target.finish()?;
     skipped.extend(entries.ignored().iter().map(|entry| Skipped {
         name: entry.name.clone(),
-        reason: SkipReason::NameSize(entry.namesize),
+        reason: SkipReason::ByKernel(entry.reason),
     }));
     Ok(skipped)
 }
@@ -175,9 +172,6 @@ impl Extraction<'_> {
                 self.modes.insert(path, mode);
             }
             FileType::Regular => self.file(entry, &path, mode, data)?,
-            FileType::Symlink if entry.header.filesize > NAME_MAX => {
-                return Err(Stop::Skip(SkipReason::LongTarget));
-            }
             FileType::Symlink => {
                 let mut target = Vec::new();
                 data.copy_data(&mut target).map_err(Stop::Ramdisk)?;

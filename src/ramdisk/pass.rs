@@ -1,6 +1,6 @@
 //! The pass over a ramdisk: unpacks it once and notes everything that is asked later.
 
-use super::cpio::{Entry, FileType, Header, NAME_MAX};
+use super::cpio::{Entry, FileType, Header};
 use super::kind::{Classification, Survey};
 use super::ours;
 use super::{Entries, Error, Limits, normalise};
@@ -123,7 +123,7 @@ impl Pass {
             self.before = Some(Before { entries: number, survey, start, end, trailer });
         }
         self.classification.name(&name, entry.file_type());
-        if entry.file_type() == FileType::Symlink && size <= NAME_MAX {
+        if entry.file_type() == FileType::Symlink {
             let mut target = Vec::new();
             entries.copy_data(&mut target)?;
             return Ok(Some(target));

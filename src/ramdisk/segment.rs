@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::ops::Range;
 
-use super::cpio::{self, Entry, Reader, leading_zeros};
+use super::cpio::{self, Entry, Reader, SkippedFor, leading_zeros};
 use super::source::{SegmentSource, lift};
 use super::{Error, Limits};
 use crate::compression::Format;
@@ -210,13 +210,13 @@ pub struct Entries<'a> {
     fresh: bool,
 }
 
-/// An entry that the kernel skips: it has no name, or one that is longer than [`cpio::NAME_MAX`].
+/// An entry that the kernel skips.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ignored {
     /// The start of its name.
     pub name: Vec<u8>,
-    /// The length of its name with its NUL, in bytes.
-    pub namesize: u32,
+    /// Why.
+    pub reason: SkippedFor,
 }
 
 /// Maximum number of such entries that are noted.
@@ -367,13 +367,14 @@ impl<'a> Entries<'a> {
             let Some(open) = &mut self.open else { return Ok(None) };
             let entry = open.next_entry();
             match entry.map_err(|error| lift(error, open.segment.range.start, &self.limits))? {
-                Some(entry) if !entry.is_unpacked() => {
-                    if self.ignored.len() < MAX_IGNORED {
+                Some(entry) => match entry.header.skipped() {
+                    Some(reason) if self.ignored.len() < MAX_IGNORED => {
                         let name = open.reader.skipped_name().to_vec();
-                        self.ignored.push(Ignored { name, namesize: entry.header.namesize });
+                        self.ignored.push(Ignored { name, reason });
                     }
-                }
-                Some(entry) => return Ok(Some(entry)),
+                    Some(_) => {}
+                    None => return Ok(Some(entry)),
+                },
                 None => self.close()?,
             }
         }

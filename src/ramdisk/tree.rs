@@ -108,7 +108,7 @@ impl Tree {
         let mut number = 0;
         while let Some(entry) = entries.next_entry()? {
             let mut target = Vec::new();
-            if entry.file_type() == FileType::Symlink && entry.header.filesize <= NAME_MAX {
+            if entry.file_type() == FileType::Symlink {
                 entries.copy_data(&mut target)?;
             }
             let (path, header, trailer) = (entry.path(), &entry.header, entry.is_trailer());

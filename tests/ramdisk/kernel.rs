@@ -5,7 +5,7 @@ use crate::common::archives;
 
 use archives::packed;
 use vfioboot::compression::Format;
-use vfioboot::ramdisk::cpio::{CpioWriter, Entry, FileType, Header};
+use vfioboot::ramdisk::cpio::{CpioWriter, Entry, FileType, Header, SkippedFor};
 use vfioboot::ramdisk::tree::{Tree, TreeEntry};
 use vfioboot::ramdisk::{Entries, Error, Limits, Ramdisk, Reach, cpio};
 
@@ -123,7 +123,8 @@ fn data_of_anything_but_a_file_makes_the_kernel_skip_it() {
         names.push(entry.path().to_vec());
     }
     assert_eq!(names, [&b"f"[..], cpio::TRAILER]);
-    assert_eq!(entries.ignored().len(), 3);
+    let reasons: Vec<_> = entries.ignored().iter().map(|entry| entry.reason).collect();
+    assert_eq!(reasons, [SkippedFor::Data(4), SkippedFor::Data(4), SkippedFor::Target(4097)]);
 }
 
 #[test]

@@ -12,3 +12,4 @@ mod kernel;
 mod kind;
 mod read;
 mod robust;
+mod tree;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use vfioboot::ramdisk::cpio::{Entry, FileType, NAME_MAX};
+use vfioboot::ramdisk::cpio::{Entry, FileType};
 use vfioboot::ramdisk::{Entries, Limits, Ramdisk, Reach};
 use vfioboot::text;
 
@@ -27,7 +27,7 @@ pub fn list(ramdisk: &[u8], json: bool, name: &str) -> anyhow::Result<()> {
             continue;
         }
         let mut target = Vec::new();
-        if entry.file_type() == FileType::Symlink && entry.header.filesize <= NAME_MAX {
+        if entry.file_type() == FileType::Symlink {
             entries.copy_data(&mut target)?;
         }
         if json {
@@ -58,10 +58,9 @@ pub fn list(ramdisk: &[u8], json: bool, name: &str) -> anyhow::Result<()> {
     out.flush()?;
     for entry in ignored {
         complain(format_args!(
-            "{name}: no kernel unpacks an entry whose name has {} bytes with its NUL, expected 1 to \
-             {NAME_MAX}: {}",
-            entry.namesize,
-            text::visible_bytes(&entry.name)
+            "{name}: no kernel unpacks \"{}\": {}",
+            text::visible_bytes(&entry.name),
+            entry.reason
         ));
     }
     warn(&found, name);

@@ -137,20 +137,21 @@ impl Header {
         bytes
     }
 
-    /// Whether the name has a length that the kernel takes.
-    fn has_name(&self) -> bool {
-        (1..=NAME_MAX).contains(&self.namesize)
+    /// Why the kernel does not unpack it, if it does not: `do_header` in `init/initramfs.c`.
+    pub(super) fn skipped(&self) -> Option<SkippedFor> {
+        let size = self.filesize;
+        if !(1..=NAME_MAX).contains(&self.namesize) {
+            return Some(SkippedFor::Name(self.namesize));
+        }
+        match self.file_type() {
+            FileType::Regular => None,
+            FileType::Symlink => (size > NAME_MAX).then_some(SkippedFor::Target(size)),
+            _ => (size > 0).then_some(SkippedFor::Data(size)),
+        }
     }
 
-    /// Whether the kernel unpacks it: `do_header` in `init/initramfs.c` skips an entry whose name is empty
-    /// or longer than [`NAME_MAX`], a symbolic link to more than that, and other data than a file's.
     fn is_unpacked(&self) -> bool {
-        let data = match self.file_type() {
-            FileType::Regular => u32::MAX,
-            FileType::Symlink => NAME_MAX,
-            _ => 0,
-        };
-        self.has_name() && self.filesize <= data
+        self.skipped().is_none()
     }
 
     /// Read the fields of `bytes`; `offset` is where they are, for messages.
@@ -273,7 +274,7 @@ impl Entry {
         self.name.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
-    /// Whether the kernel unpacks it: see [`Header::is_unpacked`].
+    /// Whether the kernel unpacks it: see [`SkippedFor`].
     pub(crate) fn is_unpacked(&self) -> bool {
         self.header.is_unpacked()
     }
@@ -301,6 +302,20 @@ fn align4(length: u64) -> u64 {
 
 fn lossy(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
+}
+
+/// Why the kernel skips an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SkippedFor {
+    /// The length of its name with its NUL, in bytes.
+    #[error("its name has {0} bytes with its NUL, expected 1 to {NAME_MAX}")]
+    Name(u32),
+    /// The length of a symbolic link's target in bytes.
+    #[error("the target of a symbolic link has {0} bytes, expected at most {NAME_MAX}")]
+    Target(u32),
+    /// The length of the data of anything but a file or a link, in bytes.
+    #[error("it has {0} bytes of data and is not a file")]
+    Data(u32),
 }
 
 /// A damaged archive. Offsets are in bytes from the start of the unpacked segment.
