@@ -39,5 +39,6 @@ mod start;
 mod state;
 mod stuck;
 mod talk;
+mod undone;
 mod usage;
 mod watch;
