@@ -42,3 +42,4 @@ mod talk;
 mod undone;
 mod usage;
 mod watch;
+mod words;
