@@ -16,3 +16,4 @@ mod module;
 mod module_fit;
 mod module_trees;
 mod scan;
+mod symbols;
