@@ -9,6 +9,7 @@ mod action;
 mod bad_inputs;
 mod boards;
 mod check;
+mod evaluator;
 mod fleet;
 mod fragment;
 mod inputs;

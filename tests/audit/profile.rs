@@ -77,6 +77,8 @@ fn bad_profiles_are_refused_by_line() {
         ("symbol = \"A\"\narch = [\"z80\"]\n", "line 3", "z80"),
         ("symbol = \"A\"\nwhen = [\"B=5\"]\n", "line 3", "not a condition"),
         ("symbol = \"A\"\nreject = [\"n\"]\n", "line 3", "`reject`"),
+        ("symbol = \"A\"\nrestore = [\"on\"]\n", "line 3", "`restore` and `off_when`"),
+        ("symbol = \"A\"\noff_when = [\"B=n\"]\n", "line 3", "`restore` and `off_when`"),
         ("parameter = \"a\"\n", "line 3", "needs `reject`"),
         ("parameter = \"a\"\nreject = [\"1\"]\naccept = [\"y\"]\n", "line 3", "`accept`"),
         ("symbol = \"A\"\nsymbl = \"B\"\n", "line 11", "symbl"),
@@ -95,6 +97,11 @@ fn bad_profiles_are_refused_by_line() {
     let twice = RULE.replace("title = \"t\"\n\n", "");
     let error = error(&format!("symbol = \"A\"\n\n{twice}symbol = \"B\"\n"));
     assert!(error.contains("line 12") && error.contains("twice"), "{error}");
+    for id in ["", "X 1", "X-1\\n"] {
+        let rule = format!("{}symbol = \"A\"\n", RULE.replace("X-1", id));
+        let error = common::message(&Profile::parse(&rule, "my.toml").unwrap_err());
+        assert!(error.contains("line 3") && error.contains("is not a rule id"), "{error}");
+    }
     let error = common::message(&Profile::builtin("softened").unwrap_err());
     assert!(error.contains("passthrough, kvm-only"), "{error}");
 }
@@ -127,6 +134,24 @@ fn a_profile_extends_a_builtin_one() {
         let named = error.contains("team.toml") && error.contains(line) && error.contains(what);
         assert!(named, "{text}: expected {line} and {what} in: {error}");
     }
+}
+
+#[test]
+fn names_of_a_table_take_the_place_of_those_that_are_inherited() {
+    let base = Profile::builtin("passthrough").unwrap();
+    let text = "title = \"t\"\nextends = \"passthrough\"\n\
+        [modules]\nIP_NF_NAT = \"other\"\nMINE = [\"mine\", \"my-own\"]\n";
+    let own = Profile::parse(text, "team.toml").unwrap();
+    let names = |profile: &Profile, symbol: &str| -> Vec<String> {
+        let of = profile.modules.iter().filter(|(own, _)| own == symbol);
+        of.flat_map(|(_, names)| names.iter()).map(ToString::to_string).collect()
+    };
+    assert_eq!(names(&base, "IP_NF_NAT"), ["iptable_nat"]);
+    assert_eq!(names(&own, "IP_NF_NAT"), ["other"]);
+    assert_eq!(names(&own, "MINE"), ["mine", "my-own"]);
+    assert_eq!(names(&own, "PCI_HISI"), names(&base, "PCI_HISI"));
+    assert_eq!(own.modules.len(), base.modules.len() + 1);
+    assert_eq!(own.part_of, base.part_of);
 }
 
 #[test]

@@ -5,9 +5,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod built;
 mod cmdline;
+mod edited;
 mod judged;
+mod keys;
 mod patched;
 mod signed;
+mod structure;
 mod verify;
 mod wrapped;

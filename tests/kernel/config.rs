@@ -79,6 +79,52 @@ fn values_are_read_as_kconfig_reads_them() {
 }
 
 #[test]
+fn a_name_of_two_word_sizes_is_decided_by_symbols() {
+    let narrow = "# CONFIG_64BIT is not set\n";
+    for (name, symbols, expected) in [
+        ("x86", "CONFIG_64BIT=y\n", Arch::X86_64),
+        ("x86", "", Arch::X86_64),
+        ("x86", narrow, Arch::X86),
+        ("x86", "CONFIG_X86_32=y\n", Arch::X86),
+        ("x86_64", "CONFIG_64BIT=y\n", Arch::X86_64),
+        ("x86_64", narrow, Arch::X86),
+        ("x86_64", "CONFIG_X86_32=y\n", Arch::X86),
+        ("riscv", "CONFIG_64BIT=y\n", Arch::Riscv64),
+        ("riscv", narrow, Arch::Riscv32),
+        ("riscv", "CONFIG_32BIT=y\n", Arch::Riscv32),
+        ("loongarch", "CONFIG_64BIT=y\n", Arch::Loongarch64),
+        ("loongarch", narrow, Arch::Loongarch32),
+        ("loongarch", "CONFIG_32BIT=y\n", Arch::Loongarch32),
+        ("arm64", narrow, Arch::Arm64),
+        ("mips", "CONFIG_32BIT=y\n", Arch::Mips),
+    ] {
+        let text = format!("# Linux/{name} 6.1.9 Kernel Configuration\nCONFIG_A=y\n{symbols}");
+        let config = KernelConfig::parse(text.as_bytes()).unwrap();
+        assert_eq!(config.arch(), Some(expected), "{name} {symbols}");
+    }
+}
+
+#[test]
+fn names_of_symbols_are_letters_digits_and_underscores() {
+    let config = |line: &str| {
+        let config = KernelConfig::parse(format!("CONFIG_OTHER=y\n{line}\n").as_bytes()).unwrap();
+        (config.iter().count() - 1, config.strange_lines().len())
+    };
+    for (line, set, strange) in [
+        ("CONFIG_a_1=y", 1, 0),
+        ("CONFIG_A-B=y", 0, 1),
+        ("CONFIG_A B=y", 0, 1),
+        ("CONFIG_=y", 0, 1),
+        ("CONFIG_\u{e9}=y", 0, 1),
+        ("# CONFIG_a_1 is not set", 1, 0),
+        ("# CONFIG_A-B is not set", 0, 0),
+        ("# CONFIG_ is not set", 0, 0),
+    ] {
+        assert_eq!(config(line), (set, strange), "{line}");
+    }
+}
+
+#[test]
 fn versions_compare_as_numbers() {
     let version = |text| KernelVersion::parse(text).unwrap();
     assert!(version("6.6") > version("6.1.192-android14-11"));

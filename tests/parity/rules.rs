@@ -198,6 +198,24 @@ fn a_module_counts_when_it_is_there() {
     assert_eq!(present.agreed("module-present")["VB-VFIO-003"], Verdict::Pass);
 }
 
+#[test]
+fn a_module_that_a_blacklist_names_does_not_count() {
+    let config = lab_config().replace("CONFIG_VFIO_PCI=y", "CONFIG_VFIO_PCI=m");
+    let loaded = Machine { modules: vec!["vfio_pci"], ..Machine::of_config(&config) };
+    for (index, (cmdline, expected)) in [
+        ("module_blacklist=vfio_pci", Verdict::Fail),
+        ("modprobe.blacklist=vfio-pci", Verdict::Fail),
+        ("module_blacklist=nouveau", Verdict::Pass),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let machine = Machine { cmdline: cmdline.to_owned(), ..loaded.clone() };
+        let verdicts = machine.agreed(&format!("blacklist-{index}"));
+        assert_eq!(verdicts["VB-VFIO-003"], expected, "{cmdline}");
+    }
+}
+
 /// Rules for some versions only: in, below and above their range, and where the version is not
 /// known.
 #[test]

@@ -116,7 +116,7 @@ impl<'a> Image<'a> {
         for (offset, bytes) in sections.chain(self.gki_signature().filter(unknown)) {
             let mut start = 0;
             while start < bytes.len().min(GKI_SIGNATURE_SIZE)
-                && let Ok(vbmeta) = Vbmeta::parse(&bytes[start..], offset + start)
+                && let Ok(vbmeta) = Vbmeta::parse(&bytes[start..], 0)
             {
                 let offset = offset + start;
                 start += vbmeta.bytes().len();
