@@ -158,3 +158,95 @@ fn real_kernels() {
         }
     }
 }
+
+/// The table of these names in the layout of 6.1, which may have long ones.
+fn table(names: &[String]) -> Option<Kallsyms> {
+    Kallsyms::find(&symbol_table(LAYOUTS[2], names))
+}
+
+#[test]
+fn a_table_has_at_least_200_names() {
+    for layout in LAYOUTS {
+        let of = |count| {
+            Kallsyms::find(&symbol_table(layout, &names()[..count])).map(|found| found.count)
+        };
+        assert_eq!(
+            [199, 200, 256, 257, 512, 513].map(of),
+            [None, Some(200), Some(256), Some(257), Some(512), Some(513)]
+        );
+    }
+}
+
+#[test]
+fn a_name_has_a_type_and_a_length() {
+    let with = |name: &str| {
+        let mut all = names();
+        all[400] = name.to_owned();
+        table(&all)
+    };
+    for kind in ["t", "T", "w", "W", "?", "A", "z", "Z"] {
+        assert!(with(&format!("{kind}own")).unwrap().has("own"), "{kind}");
+    }
+    for kind in ["0", "_", "/", "@", "[", "~"] {
+        assert!(with(&format!("{kind}own")).is_none(), "{kind}");
+    }
+    // One character after the type at least, and 1,024 bytes with it at most.
+    assert!(with("t").is_none());
+    assert!(with("tx").unwrap().has("x"));
+    assert!(with(&format!("t{}", "x".repeat(1023))).unwrap().has(&"x".repeat(1023)));
+    assert!(with(&format!("t{}", "x".repeat(1024))).is_none());
+    // A token is longer than the byte that stands for it.
+    let functions = "function".repeat(127);
+    assert!(with(&format!("t{functions}")).unwrap().has(&functions));
+    assert!(with(&format!("t{functions}function")).is_none());
+}
+
+#[test]
+fn suffixes_of_compilers_are_not_part_of_a_name() {
+    let mut all = names();
+    let suffixed =
+        ["Tone.llvm.4711", "tone_two.isra.0", "Trusty$h1234", "t.hidden", "t$own", "tone.cold"];
+    for (place, name) in suffixed.into_iter().enumerate() {
+        all[place] = name.to_owned();
+    }
+    let found = table(&all).unwrap();
+    for name in ["one", "one_two", "rusty", ".hidden", "$own"] {
+        assert!(found.has(name), "{name}");
+    }
+    for name in ["one.llvm.4711", "one.cold", "rusty$h1234", "hidden", "", "on"] {
+        assert!(!found.has(name), "{name}");
+    }
+    assert_eq!(found.count, 1000);
+}
+
+#[test]
+fn a_table_with_variables_has_more_than_a_twentieth_of_them() {
+    let with = |kind: &str, count: usize| {
+        let mut all = names();
+        for (number, name) in all.iter_mut().take(count).enumerate() {
+            *name = format!("{kind}variable_{number}");
+        }
+        table(&all).unwrap().has_data
+    };
+    for kind in ["d", "D", "b", "B", "r", "R"] {
+        assert_eq!([50, 51].map(|count| with(kind, count)), [false, true], "{kind}");
+    }
+    assert!(!with("t", 1000) && !with("a", 1000));
+}
+
+#[test]
+fn the_first_table_that_is_one_is_taken() {
+    let whole = symbol_table(LAYOUTS[4], &names());
+    let mut other = names();
+    other[5] = "tthe_second".to_owned();
+    let both = [whole.clone(), symbol_table(LAYOUTS[4], &other)].concat();
+    let found = Kallsyms::find(&both).unwrap();
+    assert_eq!(found.offset, Kallsyms::find(&whole).unwrap().offset);
+    assert!(!found.has("the_second"));
+    // After digits that begin no tokens it is found all the same, but not after any number of them.
+    let digits = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\0";
+    let after =
+        |count: usize| Kallsyms::find(&[digits.repeat(count), whole.clone()].concat()).is_some();
+    assert!(after(100));
+    assert!(!after(300));
+}
