@@ -12,6 +12,7 @@ mod check;
 mod evaluator;
 mod fleet;
 mod fragment;
+mod golden;
 mod inputs;
 mod parts;
 mod profile;

@@ -129,7 +129,7 @@ fn the_example_is_the_table() {
     assert_eq!(
         std::fs::read_to_string(path).unwrap(),
         example(),
-        "VFIOBOOT_UPDATE=1 writes it anew"
+        "VFIOBOOT_UPDATE=1 writes it again"
     );
 }
 
