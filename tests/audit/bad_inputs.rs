@@ -117,3 +117,31 @@ fn a_directory_is_replaced_by_its_kernels_and_configs() {
     dir.file("out/cut.gz", &pack(Format::Gzip, &image())[..2000]);
     assert!(refused(&dir, "out").starts_with("vfioboot: out/cut.gz: gzip stream: "));
 }
+
+#[test]
+fn what_looks_encrypted_has_every_byte_about_as_often() {
+    let dir = Scratch::new();
+    let says = |bytes: &[u8]| {
+        dir.file("x", bytes);
+        refused(&dir, "x").contains("it is encrypted, or compressed in an unknown way")
+    };
+    assert!(says(&noise(4096, 1)));
+    // Too short to tell; and much of one byte, as in machine code.
+    assert!(!says(&noise(4095, 1)));
+    assert!(!says(&[noise(6000, 1), vec![0x1f; 3000]].concat()));
+    // Only the start counts.
+    assert!(says(&[noise(64 << 10, 1), vec![0; 1 << 20]].concat()));
+}
+
+#[test]
+fn directories_are_searched_sixteen_levels_deep() {
+    let dir = Scratch::new();
+    let at = |depth: usize| format!("top/{}", "d/".repeat(depth));
+    std::fs::create_dir_all(dir.path(&at(18))).unwrap();
+    for depth in [0, 15, 16, 17] {
+        dir.file(&format!("{}{depth}.config", at(depth)), CONFIG.as_bytes());
+    }
+    let text = dir.ok("check top --format jsonl");
+    let found = |depth: usize| text.contains(&format!("/{depth}.config"));
+    assert_eq!([0, 15, 16, 17].map(found), [true, true, true, false], "{text}");
+}
