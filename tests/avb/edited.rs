@@ -22,11 +22,14 @@ fn edited(bytes: &[u8], policy: AvbPolicy<'_>) -> Result<(Vec<u8>, Option<AvbCha
     image.rebuild(edit).map(|rebuilt| (rebuilt.output.to_vec(), rebuilt.avb_change))
 }
 
+/// Hash descriptors: partition and size.
+type Hashes<'h> = &'h [(&'h str, usize)];
+
 #[test]
 fn the_digest_of_an_image_is_that_of_its_name_and_then_of_its_size() {
     let boot = fixture("images/boot-v4.img");
     let (whole, part, less) = (boot.len(), boot.len() - 1, boot.len() - 2);
-    let cases: [(&[(&str, usize)], Option<usize>); 12] = [
+    let cases: [(Hashes<'_>, Option<usize>); 12] = [
         (&[], None),
         (&[("boot", whole)], Some(0)),
         (&[("recovery", whole)], Some(0)),
