@@ -5,6 +5,7 @@ use crate::common::synthetic;
 use proptest::prelude::*;
 use synthetic::real;
 use vfioboot::kernel::config::{ConfigError, KernelConfig, Value};
+use vfioboot::kernel::config_file::{self, ConfigFileError};
 use vfioboot::kernel::{Arch, Kernel, KernelVersion};
 
 #[test]
@@ -148,6 +149,19 @@ fn real_configs_are_read_whole() {
         assert_eq!(config.release(), Some("6.1.192"), "{name}");
         assert_eq!(config.arch(), Some(Arch::Arm64), "{name}");
     }
+}
+
+#[test]
+fn a_config_file_has_at_most_16_mebibytes() {
+    let of = |size: usize| {
+        let mut text = b"CONFIG_A=y\n".to_vec();
+        text.resize(size - 1, b'#');
+        text.push(b'\n');
+        config_file::read(&text).map(|config| config.iter().count())
+    };
+    assert_eq!(of(16 << 20).unwrap(), 1);
+    let limit = 16 << 20;
+    assert!(matches!(of(limit + 1), Err(ConfigFileError::TooLarge { size }) if size == limit + 1));
 }
 
 proptest! {

@@ -1,10 +1,12 @@
 //! The tables of a kernel's exports: where they begin and end, and what an entry may be.
 
 use crate::common::ko;
+use crate::common::synthetic::{arm64_image, pack, zboot};
 
 use ko::{Form, TABLES_AT, crc_of, kernel_with_entries};
-use vfioboot::kernel::Exports;
+use vfioboot::compression::Format;
 use vfioboot::kernel::symbols::Export;
+use vfioboot::kernel::{Exports, Kernel};
 
 const OLD: Form = Form { namespaces: false, crcs: false, relative: false };
 const NEW: Form = Form { namespaces: true, crcs: true, relative: false };
@@ -154,4 +156,23 @@ fn exports_from_another_source() {
     assert_eq!((of(None).len(), of(None).is_empty(), of(None).offset), (2, false, 0));
     assert!(of(None).get("own").unwrap().gpl);
     assert!([].into_iter().collect::<Exports>().is_empty());
+}
+
+#[test]
+fn a_kernel_is_unpacked_at_any_depth_before_its_tables_are_read() {
+    let names = names(100);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let image = arm64_image(&kernel_with_entries(&names, NEW), 1 << 24);
+    let expected = Exports::find(&image).unwrap();
+    assert_eq!((expected.len(), expected.offset), (100, 64 + TABLES_AT));
+    let once = pack(Format::Gzip, &image);
+    let wrapped = zboot(&once, "gzip", true);
+    let twice = pack(Format::Xz, &wrapped);
+    for file in
+        [image, once, wrapped, twice.clone(), pack(Format::Zstd, &zboot(&twice, "xzkern", true))]
+    {
+        let kernel = Kernel::parse(&file).unwrap();
+        assert_eq!(kernel.exports().unwrap().as_ref(), Some(&expected), "{}", kernel.describe());
+    }
+    assert_eq!(Kernel::parse(&arm64_image(b"nothing", 1 << 20)).unwrap().exports().unwrap(), None);
 }
