@@ -74,7 +74,8 @@ fn each_format() {
 fn known_failures_in_each_format() {
     let scratch = inputs();
     scratch.run("check --profile profile.toml bad.config --write-baseline known.json");
-    for format in ["text", "json", "sarif", "junit", "tap", "github", "gitlab", "markdown"] {
+    for format in ["text", "json", "sarif", "junit", "tap", "github", "gitlab", "markdown", "html"]
+    {
         let words = format!("bad.config --baseline known.json --format {format}");
         same(&scratch, &format!("known.{format}"), &words);
     }
