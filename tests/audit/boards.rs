@@ -49,6 +49,15 @@ fn the_advice_is_for_the_soc_of_the_config() {
     assert!(fragment.contains("\nCONFIG_ARM_SMMU=y\n"), "{fragment}");
     assert!(fragment.contains("\nCONFIG_PCIE_QCOM=y\n"), "{fragment}");
 
+    let two = bare.clone() + "CONFIG_ARCH_QCOM=y\nCONFIG_ARCH_APPLE=y\n";
+    let (_, report, fragment) = check(&two, "");
+    let iommu = fix(&report, "VB-IOMMU-002");
+    assert!(iommu.contains("Qualcomm: ") && iommu.contains("Apple: "), "{iommu}");
+    for driver in ["ARM_SMMU", "APPLE_DART", "PCIE_QCOM", "PCIE_APPLE"] {
+        let count = fragment.matches(&format!("\nCONFIG_{driver}=y\n")).count();
+        assert_eq!(count, 1, "{driver}: {fragment}");
+    }
+
     // A config for every board is for none in particular.
     let all = ["QCOM", "ROCKCHIP", "MESON", "TEGRA"].map(|soc| format!("CONFIG_ARCH_{soc}=y\n"));
     let (_, report, fragment) = check(&(bare + &all.concat()), "");
@@ -217,3 +226,50 @@ fn a_fragment_is_expanded_by_the_tree() {
     scratch.run("check b.config --expand tree").code(2);
     scratch.run("check b.config --expand tree --arch arm64").code(0);
 }
+
+/// Kconfig asks the compiler of the kernel's architecture: Debian's cross compiler where it is installed, and what
+/// the user names before it.
+#[test]
+fn the_tree_is_asked_with_the_cross_compiler() {
+    let scratch = Scratch::new();
+    scratch.file("tree/Kconfig", b"");
+    scratch.file(
+        "tree/Makefile",
+        b"olddefconfig:\n\t@echo \"CONFIG_CC_VERSION_TEXT=\\\"$(CROSS_COMPILE)cc\\\"\" >> $O/.config\n",
+    );
+    let (arm64, x86) = (CONFIG, CONFIG.replace("Linux/arm64", "Linux/x86") + "CONFIG_64BIT=y\n");
+    scratch.file("arm64.config", arm64.as_bytes());
+    scratch.file("x86.config", x86.as_bytes());
+    let usual = std::env::var("PATH").unwrap();
+    // A directory without compilers, in which make finds a shell.
+    std::fs::create_dir(scratch.path("bin")).unwrap();
+    for program in ["make", "sh", "echo"] {
+        let place = usual.split(':').map(|dir| std::path::Path::new(dir).join(program));
+        let place = place.into_iter().find(|place| place.exists()).unwrap();
+        std::os::unix::fs::symlink(place, scratch.path(&format!("bin/{program}"))).unwrap();
+    }
+    let compiler = |name: &str, own: &[(&str, &str)]| {
+        scratch.file("profile.toml", PROFILE.as_bytes());
+        let words = format!("check {name}.config --expand tree --profile profile.toml");
+        let mut command = scratch.command(&words);
+        command.env("PATH", scratch.path("bin")).env_remove("CROSS_COMPILE").env_remove("LLVM");
+        let output = command.envs(own.iter().copied()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find_map(|line| line.split_once("CC_VERSION_TEXT="));
+        line.unwrap_or_else(|| panic!("{text}")).1.to_owned()
+    };
+    let (native, other, prefix) = match std::env::consts::ARCH {
+        "aarch64" => ("arm64", "x86", "x86_64-linux-gnu-"),
+        _ => ("x86", "arm64", "aarch64-linux-gnu-"),
+    };
+    assert_eq!((compiler(native, &[]), compiler(other, &[])), ("cc".into(), "cc".into()));
+    scratch.file(&format!("bin/{prefix}gcc"), b"");
+    assert_eq!((compiler(native, &[]), compiler(other, &[])), ("cc".into(), format!("{prefix}cc")));
+    assert_eq!(compiler(other, &[("CROSS_COMPILE", "mine-")]), "mine-cc");
+    assert_eq!(compiler(other, &[("LLVM", "1")]), "cc");
+}
+
+/// Its one rule fails, and says which compiler the config names.
+const PROFILE: &str = "title = \"t\"\n[[rule]]\nid = \"X-1\"\ntitle = \"t\"\nlevel = \"required\"\n\
+    why = \"w\"\neffect = \"e\"\nfix = \"f\"\nsymbol = \"CC_VERSION_TEXT\"\naccept = [\"none\"]\n\
+    set = [\"KVM=y\"]\n";

@@ -421,3 +421,18 @@ fn parameters_and_conditions_are_read_and_written_the_same() {
         assert!(text.parse::<When>().is_err(), "{text:?}");
     }
 }
+
+#[test]
+fn a_symbol_that_is_set_again_is_noted_with_how_many_others() {
+    for (config, expected) in [
+        ("CONFIG_A=y\nCONFIG_A=y\n", 0),
+        ("CONFIG_A=y\nCONFIG_B=y\nCONFIG_A=m\nCONFIG_B=n\nCONFIG_C=y\nCONFIG_C=m\n", 2),
+    ] {
+        let notes = evaluated("symbol = \"A\"", &facts(config)).notes;
+        let found = notes.iter().find_map(|note| match note {
+            Note::Duplicate { first, others, .. } => Some((first.symbol.to_string(), *others)),
+            _ => None,
+        });
+        assert_eq!(found, Some(("A".to_owned(), expected)), "{config}");
+    }
+}

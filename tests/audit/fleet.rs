@@ -298,3 +298,134 @@ fn the_reports_of_other_services() {
     assert_eq!(github.lines().filter(|line| line.starts_with("::error file=")).count(), 9);
     assert!(github.lines().last().unwrap().contains("more: the summary of the job"), "{github}");
 }
+
+/// A profile with so many required rules, each of which names `symbols` symbols that no config has.
+fn many_rules(rules: usize, symbols: usize, title: &str) -> String {
+    let mut text = "title = \"t\"\n".to_owned();
+    for rule in 0..rules {
+        let symbols =
+            (0..symbols).map(|number| format!("\"NOT_SET_IN_ANY_{rule:03}_{number:03}\""));
+        let symbols = symbols.collect::<Vec<_>>().join(", ");
+        text.push_str(&format!(
+            "[[rule]]\nid = \"X-{rule:03}\"\ntitle = \"{title}\"\nlevel = \"required\"\nwhy = \"w\"\n\
+             effect = \"e\"\nfix = \"f\"\nany = [{symbols}]\n"
+        ));
+    }
+    text
+}
+
+/// The reasons in a line lose their ends first, then all but their starts, then they go.
+#[test]
+fn a_long_line_loses_its_reasons_step_by_step() {
+    // `none of A, B … is set`, of 22 characters for each symbol and 2 between them.
+    let scratch = Scratch::new();
+    let line = |rules: usize, symbols: usize| {
+        scratch.file("profile.toml", many_rules(rules, symbols, "t").as_bytes());
+        // Set again, which is noted.
+        scratch.file("a.config", format!("{CONFIG}CONFIG_KVM=y\n").as_bytes());
+        let run = scratch.run("check a.config --profile profile.toml --format jsonl").code(1);
+        let text = String::from_utf8(run.get_output().stdout.clone()).unwrap();
+        assert!(text.len() <= 1900 + 2 * "a.config".len(), "{} bytes: {text}", text.len());
+        let line = lines(&text).remove(0);
+        let reasons: Vec<Option<usize>> = line["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|own| own["reason"].as_str().map(|reason| reason.chars().count()))
+            .collect();
+        assert_eq!(reasons.len(), rules);
+        let ends = line["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|own| own["reason"].as_str().is_some_and(|reason| reason.ends_with('…')));
+        (
+            line["shortened"] == true,
+            ends.count(),
+            reasons[0],
+            line["notes"].as_array().unwrap().len(),
+        )
+    };
+    assert_eq!(line(4, 4), (false, 0, Some(4 * 22 + 3 * 2 + "none of  is set".len()), 1));
+    assert_eq!(line(5, 20), (true, 5, Some(161), 1));
+    let (shortened, ends, reason, notes) = line(8, 20);
+    assert_eq!((shortened, ends, reason, notes), (true, 8, Some(51), 0));
+    assert_eq!(line(16, 20), (true, 0, None, 0));
+}
+
+/// What the names of its files take is not counted.
+#[test]
+fn a_line_with_files_beside_the_kernel_is_short_too() {
+    let scratch = Scratch::new();
+    scratch.file("profile.toml", many_rules(8, 20, "t").as_bytes());
+    let place = "boot/and/a/directory/with/a/long/name/below";
+    scratch.file(&format!("{place}/vmlinuz-6.1.99"), &crate::common::kernel(""));
+    scratch.file(&format!("{place}/config-6.1.99"), CONFIG.as_bytes());
+    let run = scratch.run("check boot --profile profile.toml --format jsonl");
+    let text = String::from_utf8(run.get_output().stdout.clone()).unwrap();
+    let line = lines(&text).remove(0);
+    assert_eq!(line["beside"].as_array().unwrap().len(), 1, "{line}");
+    assert_eq!(line["shortened"], true, "{line}");
+    let names =
+        2 * place.len() + 2 * "/vmlinuz-6.1.99".len() + place.len() + "/config-6.1.99".len() + 64;
+    assert!(text.len() <= 1900 + names, "{} bytes: {text}", text.len());
+}
+
+/// The most characters of a comment on GitHub are 65,536.
+#[test]
+fn a_summary_that_is_too_long_loses_what_passes_and_then_whole_inputs() {
+    let scratch = Scratch::new();
+    let passing = |rules: usize| {
+        many_rules(rules, 1, &"title ".repeat(20)).replace("any = [", "any = [\"KVM\", ")
+    };
+    let render = |inputs: &str| {
+        let run = scratch.run(&format!("check {inputs} --profile profile.toml --format markdown"));
+        let text = String::from_utf8(run.get_output().stdout.clone()).unwrap();
+        assert!(text.len() < 65_000, "{} bytes", text.len());
+        text
+    };
+    scratch.file("a.config", CONFIG.as_bytes());
+    scratch.file("b.config", CONFIG.as_bytes());
+    for (rules, details) in [(200, [true, false]), (400, [false, false])] {
+        scratch.file("profile.toml", passing(rules).as_bytes());
+        let text = render("a.config b.config");
+        let [a, b] =
+            ["### a.config", "### b.config"].map(|head| text.find(head).expect("a section"));
+        let found = [&text[a..b], &text[b..]].map(|part| part.contains(" passed, "));
+        assert_eq!(found, details, "{rules}");
+        assert!(!text.contains("did not fit"), "{rules}");
+    }
+    // Each section is half of what fits.
+    scratch.file("profile.toml", many_rules(90, 8, "t").as_bytes());
+    scratch.file("c.config", CONFIG.as_bytes());
+    let text = render("a.config b.config c.config");
+    assert!(text.contains("### a.config") && text.contains("### b.config"));
+    assert!(!text.contains("### c.config") && text.contains("\n1 more did not fit"));
+}
+
+#[test]
+fn the_list_of_a_summary_ends_at_half_of_a_comment() {
+    let scratch = fleet(MANY * 2);
+    scratch.file("profile.toml", many_rules(1, 1, "t").as_bytes());
+    let words = ["--format", "markdown", "--profile", "profile.toml"];
+    let (mut child, mut out) = started(&scratch, &words, MANY * 2);
+    let mut text = String::new();
+    out.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let end = text.find("- and more\n").expect("an end");
+    assert!((30_000..30_300).contains(&end), "{end}");
+    assert_eq!(text.matches("- and more\n").count(), 1);
+    assert!(text.len() < 65_000 && text.contains(" more did not fit"), "{} bytes", text.len());
+}
+
+#[test]
+fn a_report_in_a_file_has_the_errors_that_standard_error_has() {
+    let scratch = fleet(1);
+    let run = scratch.run("check 0000.config missing --report text=report.txt").code(2);
+    let error = String::from_utf8(run.get_output().stderr.clone()).unwrap();
+    assert_eq!(error, "vfioboot: missing: No such file or directory (os error 2)\n");
+    let shown = String::from_utf8(run.get_output().stdout.clone()).unwrap();
+    assert!(!shown.contains("No such file"), "{shown}");
+    let text = String::from_utf8(scratch.read("report.txt")).unwrap();
+    assert!(text.contains("missing: ") && text.contains("No such file or directory"), "{text}");
+}

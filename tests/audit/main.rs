@@ -14,6 +14,7 @@ mod fleet;
 mod fragment;
 mod golden;
 mod inputs;
+mod linked;
 mod parts;
 mod profile;
 mod reports;

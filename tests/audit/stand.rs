@@ -117,3 +117,38 @@ fn a_directory_names_the_configs_that_it_leaves_out() {
     assert!(said.contains("d/page.config: is left out"), "{said}");
     assert!(!said.contains("notes.txt"), "{said}");
 }
+
+/// Distributions have kernels as `vmlinuz-REL` in one directory, or as `REL/vmlinuz`.
+#[test]
+fn the_directory_of_modules_names_the_release_where_the_file_does_not() {
+    let text = |scratch: &Scratch, place: &str| {
+        let found = inputs(scratch, place);
+        found
+            .iter()
+            .map(|own| (own["input"].as_str().unwrap().to_owned(), beside(own).len()))
+            .collect::<Vec<_>>()
+    };
+    let scratch = Scratch::new();
+    for name in ["vmlinuz", "vmlinux", "Image", "bzImage", "zImage", "kernel"] {
+        let place = format!("{name}/{RELEASE}");
+        scratch.file(&format!("{place}/{name}"), &kernel(RELEASE, &[]));
+        scratch.file(&format!("{place}/config"), CONFIG.as_bytes());
+        assert_eq!(text(&scratch, &place), [(format!("{place}/{name}"), 1)]);
+    }
+    // Not below a directory with a release's name.
+    scratch.file("boot/vmlinuz", &kernel(RELEASE, &[]));
+    scratch.file("boot/config", CONFIG.as_bytes());
+    let alone = [("boot/config".to_owned(), 0), ("boot/vmlinuz".to_owned(), 0)];
+    assert_eq!(text(&scratch, "boot"), alone);
+    // Other names there are those of other files.
+    let place = format!("other/{RELEASE}");
+    scratch.file(&format!("{place}/vmlinuz"), &kernel(RELEASE, &[]));
+    scratch.file(&format!("{place}/defconfig"), CONFIG.as_bytes());
+    scratch.file(&format!("{place}/my-config"), CONFIG.as_bytes());
+    assert_eq!(text(&scratch, &place).len(), 3);
+    // A config is one by its name, whatever release it is of.
+    scratch.file("names/vmlinuz-6.1.99", &kernel(RELEASE, &[]));
+    scratch.file("names/config-mine", CONFIG.as_bytes());
+    scratch.file("names/configs-6.1.99", CONFIG.as_bytes());
+    assert_eq!(text(&scratch, "names").len(), 3);
+}
